@@ -1,0 +1,108 @@
+// Who may send where: the rules that decide about one recipient, as plain data, and the one pure
+// function that applies them. smtpd decides at RCPT, and queued decides again with the same code, so a
+// stolen smtpd gains no right to relay.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "common/base/ip.h"
+#include "common/ipc/codec.h"
+#include "common/mail/address.h"
+
+namespace postern::config {
+
+enum class Service : std::uint8_t { kMx, kRelay };
+
+struct ListenerRights {
+  Service service = Service::kMx;
+  std::vector<base::Network> relay_from;  // clients that may send anywhere
+
+  static constexpr auto fields() {
+    return std::tuple(ipc::field("service", &ListenerRights::service),
+                      ipc::field("relay_from", &ListenerRights::relay_from, 10'000));
+  }
+};
+
+// How a [[domain]] knows its recipients.
+enum class RecipientsKind : std::uint8_t { kFile, kAny };
+
+// One [[domain]] section.
+struct DomainRights {
+  std::vector<mail::Domain> names;  // the first is canonical
+  RecipientsKind recipients = RecipientsKind::kFile;
+  std::vector<std::string> users;      // sorted, lower case: local parts valid in every name
+  std::vector<std::string> addresses;  // sorted, lower case: whole addresses
+  std::string extension;               // "+" or empty
+
+  static constexpr auto fields() {
+    return std::tuple(ipc::field("names", &DomainRights::names, 10'000),
+                      ipc::field("recipients", &DomainRights::recipients),
+                      ipc::field("users", &DomainRights::users, 10'000'000, 512),
+                      ipc::field("addresses", &DomainRights::addresses, 10'000'000, 512),
+                      ipc::field("extension", &DomainRights::extension, 8));
+  }
+};
+
+struct Rights {
+  std::vector<ListenerRights> listeners;  // by base::ListenerIndex
+  std::vector<DomainRights> domains;
+  mail::Address postmaster;
+
+  static constexpr auto fields() {
+    return std::tuple(ipc::field("listeners", &Rights::listeners, 1'000),
+                      ipc::field("domains", &Rights::domains, 10'000),
+                      ipc::field("postmaster", &Rights::postmaster));
+  }
+};
+
+enum class Verdict : std::uint8_t {
+  kLocal,        // a recipient of one of our domains (or postmaster)
+  kRelay,        // a foreign one, and this client may relay
+  kNoSuchUser,   // 550 5.1.1
+  kRelayDenied,  // 550 5.7.1 (454 never: the client has nothing to wait for)
+};
+
+struct Decision {
+  Verdict verdict = Verdict::kRelayDenied;
+  std::uint32_t domain = 0;  // kLocal: index into Rights::domains
+  // kLocal: the entry of the recipients table, or what stands for it with `any` (design: lower case,
+  // percent-encoded outside [a-z0-9._-], never empty, no leading dot); names the mailbox.
+  std::string user;
+  // kLocal: the mailbox's domain, the section's canonical name.
+  std::string mailbox_domain;
+};
+
+// Builds its own look-up tables over `rights`; immutable afterwards.
+class RightsIndex {
+ public:
+  explicit RightsIndex(Rights rights);
+  ~RightsIndex();
+  RightsIndex(RightsIndex&&) noexcept;
+  RightsIndex& operator=(RightsIndex&&) noexcept;
+
+  // May `client` send to `recipient` through this listener? An unknown listener may nothing.
+  [[nodiscard]] Decision decide(base::ListenerIndex listener, const base::IpAddress& client,
+                                const mail::Address& recipient) const;
+  // Is the domain one of ours?
+  [[nodiscard]] bool is_local(const mail::Domain& domain) const;
+  [[nodiscard]] const Rights& rights() const noexcept;
+
+ private:
+  struct Tables;
+  std::unique_ptr<Tables> tables_;
+};
+
+}  // namespace postern::config
+
+template <>
+inline constexpr auto postern::ipc::kLastEnumerator<postern::config::Service> =
+    postern::config::Service::kRelay;
+template <>
+inline constexpr auto postern::ipc::kLastEnumerator<postern::config::RecipientsKind> =
+    postern::config::RecipientsKind::kAny;
+template <>
+inline constexpr auto postern::ipc::kLastEnumerator<postern::config::Verdict> =
+    postern::config::Verdict::kRelayDenied;

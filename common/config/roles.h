@@ -1,0 +1,219 @@
+// The configuration as each role gets it: only the keys that this role uses, encoded into a sealed memfd.
+// The parent makes these from config::Config (cut.h); a role decodes its own and sees no other.
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "common/config/rights.h"
+
+namespace postern::config {
+
+enum class LogFormat : std::uint8_t { kText, kJson };
+enum class LogLevel : std::uint8_t { kDebug, kInfo, kWarning, kError };
+
+struct LogConfig {
+  LogFormat format = LogFormat::kText;
+  LogLevel level = LogLevel::kInfo;
+
+  static constexpr auto fields() {
+    return std::tuple(ipc::field("format", &LogConfig::format),
+                      ipc::field("level", &LogConfig::level));
+  }
+};
+
+struct Timeouts {
+  base::Millis command{300'000};
+  base::Millis data{600'000};
+  base::Millis idle{300'000};
+
+  static constexpr auto fields() {
+    return std::tuple(ipc::field("command", &Timeouts::command), ipc::field("data", &Timeouts::data),
+                      ipc::field("idle", &Timeouts::idle));
+  }
+};
+
+// 0 in a limit means none.
+struct SmtpLimits {
+  std::uint64_t message_size = 25ULL << 20;  // bytes
+  std::uint32_t recipients = 1000;
+  std::uint64_t session_size = 0;  // bytes
+  std::uint32_t connections = 2000;  // this process's share
+  std::uint32_t connections_per_client = 50;
+  std::uint32_t messages_per_session = 0;
+  Timeouts timeout;
+
+  static constexpr auto fields() {
+    return std::tuple(ipc::field("message_size", &SmtpLimits::message_size),
+                      ipc::field("recipients", &SmtpLimits::recipients),
+                      ipc::field("session_size", &SmtpLimits::session_size),
+                      ipc::field("connections", &SmtpLimits::connections),
+                      ipc::field("connections_per_client", &SmtpLimits::connections_per_client),
+                      ipc::field("messages_per_session", &SmtpLimits::messages_per_session),
+                      ipc::field("timeout", &SmtpLimits::timeout));
+  }
+};
+
+struct SmtpdListener {
+  std::string name;  // as configured: "127.0.0.1:2525"
+  bool require_hello = true;
+
+  static constexpr auto fields() {
+    return std::tuple(ipc::field("name", &SmtpdListener::name, 256),
+                      ipc::field("require_hello", &SmtpdListener::require_hello));
+  }
+};
+
+struct SmtpdConfig {
+  LogConfig log;
+  std::string hostname;
+  std::vector<SmtpdListener> listeners;  // by base::ListenerIndex
+  mail::Domain default_domain;           // stamped on bare addresses of relay clients; empty: none
+  Rights rights;
+  SmtpLimits limits;
+
+  static constexpr auto fields() {
+    return std::tuple(ipc::field("log", &SmtpdConfig::log),
+                      ipc::field("hostname", &SmtpdConfig::hostname, 255),
+                      ipc::field("listeners", &SmtpdConfig::listeners, 1'000),
+                      ipc::field("default_domain", &SmtpdConfig::default_domain),
+                      ipc::field("rights", &SmtpdConfig::rights),
+                      ipc::field("limits", &SmtpdConfig::limits));
+  }
+};
+
+enum class HopKind : std::uint8_t { kMx, kHost, kMailbox, kRefuse, kDiscard };
+
+// One place in `via` or `deliver`.
+struct HopSpec {
+  HopKind kind = HopKind::kMx;
+  std::string host;         // kHost: a name or an IP address without brackets
+  std::uint16_t port = 25;  // kHost; kMx uses [delivery] port
+
+  friend bool operator==(const HopSpec&, const HopSpec&) noexcept = default;
+  static constexpr auto fields() {
+    return std::tuple(ipc::field("kind", &HopSpec::kind), ipc::field("host", &HopSpec::host, 255),
+                      ipc::field("port", &HopSpec::port));
+  }
+};
+
+struct RouteConfig {
+  std::vector<std::string> to;  // lower case: "*", "corp.example", "*.corp.example"
+  std::vector<HopSpec> via;     // in order
+  std::uint32_t connections = 20;
+  bool internal = false;
+  std::uint32_t line = 0;  // of the configuration file, for `explain`
+
+  static constexpr auto fields() {
+    return std::tuple(ipc::field("to", &RouteConfig::to, 10'000, 255),
+                      ipc::field("via", &RouteConfig::via, 16),
+                      ipc::field("connections", &RouteConfig::connections),
+                      ipc::field("internal", &RouteConfig::internal),
+                      ipc::field("line", &RouteConfig::line));
+  }
+};
+
+struct RetryConfig {
+  std::vector<base::Millis> after;  // the last one repeats; never empty
+  base::Millis expire{5LL * 24 * 3600 * 1000};
+  base::Millis max_gap{24LL * 3600 * 1000};
+
+  static constexpr auto fields() {
+    return std::tuple(ipc::field("after", &RetryConfig::after, 100),
+                      ipc::field("expire", &RetryConfig::expire),
+                      ipc::field("max_gap", &RetryConfig::max_gap));
+  }
+};
+
+struct ControlGroups {  // resolved group ids; root and the server's own user may always do all
+  std::uint32_t view = ~0U;  // ~0: no such group
+  std::uint32_t operate = ~0U;
+  std::uint32_t admin = ~0U;
+
+  static constexpr auto fields() {
+    return std::tuple(ipc::field("view", &ControlGroups::view),
+                      ipc::field("operate", &ControlGroups::operate),
+                      ipc::field("admin", &ControlGroups::admin));
+  }
+};
+
+struct QueuedConfig {
+  LogConfig log;
+  std::string hostname;
+  Rights rights;
+  std::vector<HopSpec> domain_hops;  // by index into rights.domains: kMailbox, kMx or kHost
+  std::vector<RouteConfig> routes;   // most specific `to` wins
+  RetryConfig retry;
+  ControlGroups control;
+  std::string bounce_from = "Mail Delivery System";
+  std::uint64_t message_size = 25ULL << 20;  // what smtpd may submit, bytes; 0: no limit
+  std::uint32_t recipients = 1000;
+  std::uint64_t stop_intake = 1ULL << 30;  // free bytes of the spool's file system
+  std::uint64_t segment_size = 64ULL << 20;
+  bool start_disabled = false;  // [delivery] start = "disabled"
+
+  static constexpr auto fields() {
+    return std::tuple(
+        ipc::field("log", &QueuedConfig::log), ipc::field("hostname", &QueuedConfig::hostname, 255),
+        ipc::field("rights", &QueuedConfig::rights),
+        ipc::field("domain_hops", &QueuedConfig::domain_hops, 10'000),
+        ipc::field("routes", &QueuedConfig::routes, 10'000),
+        ipc::field("retry", &QueuedConfig::retry), ipc::field("control", &QueuedConfig::control),
+        ipc::field("bounce_from", &QueuedConfig::bounce_from, 200),
+        ipc::field("message_size", &QueuedConfig::message_size),
+        ipc::field("recipients", &QueuedConfig::recipients),
+        ipc::field("stop_intake", &QueuedConfig::stop_intake),
+        ipc::field("segment_size", &QueuedConfig::segment_size),
+        ipc::field("start_disabled", &QueuedConfig::start_disabled));
+  }
+};
+
+struct RelayConfig {
+  LogConfig log;
+  std::string hostname;             // said in EHLO
+  std::vector<base::Endpoint> dns;  // resolvers; never empty
+  std::uint16_t port = 25;          // for MX delivery
+  std::vector<base::IpAddress> own_addresses;  // an MX that resolves only to these is ourselves
+  std::vector<std::uint16_t> own_ports;        // ports that we listen on
+
+  static constexpr auto fields() {
+    return std::tuple(ipc::field("log", &RelayConfig::log),
+                      ipc::field("hostname", &RelayConfig::hostname, 255),
+                      ipc::field("dns", &RelayConfig::dns, 16), ipc::field("port", &RelayConfig::port),
+                      ipc::field("own_addresses", &RelayConfig::own_addresses, 1'000),
+                      ipc::field("own_ports", &RelayConfig::own_ports, 1'000));
+  }
+};
+
+enum class MailboxKind : std::uint8_t { kMaildir, kDrop };
+
+struct LocalConfig {
+  LogConfig log;
+  std::string hostname;  // part of Maildir file names
+  MailboxKind kind = MailboxKind::kMaildir;
+  std::string path;  // below the mailbox root, with {domain} and {user}; "" for a drop
+  std::uint32_t workers = 4;
+
+  static constexpr auto fields() {
+    return std::tuple(ipc::field("log", &LocalConfig::log),
+                      ipc::field("hostname", &LocalConfig::hostname, 255),
+                      ipc::field("kind", &LocalConfig::kind), ipc::field("path", &LocalConfig::path, 4096),
+                      ipc::field("workers", &LocalConfig::workers));
+  }
+};
+
+}  // namespace postern::config
+
+template <>
+inline constexpr auto postern::ipc::kLastEnumerator<postern::config::LogFormat> =
+    postern::config::LogFormat::kJson;
+template <>
+inline constexpr auto postern::ipc::kLastEnumerator<postern::config::LogLevel> =
+    postern::config::LogLevel::kError;
+template <>
+inline constexpr auto postern::ipc::kLastEnumerator<postern::config::HopKind> =
+    postern::config::HopKind::kDiscard;
+template <>
+inline constexpr auto postern::ipc::kLastEnumerator<postern::config::MailboxKind> =
+    postern::config::MailboxKind::kDrop;

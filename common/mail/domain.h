@@ -1,0 +1,39 @@
+// Domain: the name of a mail domain or an address literal, as a type that only its parser can make.
+// Held in lower case; cannot hold control bytes, spaces, or anything that could end a command.
+#pragma once
+
+#include <compare>
+#include <expected>
+#include <string>
+#include <string_view>
+
+namespace postern::mail {
+
+// Why a text is no address or domain; short, for the reply ("label longer than 63 characters").
+struct AddressError {
+  std::string text;
+};
+
+class Domain {
+ public:
+  static constexpr std::size_t kMaxLength = 255;  // RFC 5321 4.5.3.1.2
+
+  // No domain at all: the domain of the bare "postmaster" only.
+  Domain() = default;
+  // "Example.ORG" -> "example.org"; "[192.0.2.1]", "[IPv6:2001:db8::1]". A trailing dot is an error.
+  // U-labels (UTF-8) become A-labels where `parse` is given them by configuration; on the wire they are
+  // refused until SMTPUTF8 is offered.
+  [[nodiscard]] static std::expected<Domain, AddressError> parse(std::string_view text);
+
+  [[nodiscard]] const std::string& text() const noexcept { return text_; }
+  [[nodiscard]] bool empty() const noexcept { return text_.empty(); }
+  [[nodiscard]] bool is_literal() const noexcept { return !text_.empty() && text_.front() == '['; }
+
+  friend auto operator<=>(const Domain&, const Domain&) noexcept = default;
+
+ private:
+  explicit Domain(std::string text) noexcept : text_(std::move(text)) {}
+  std::string text_;
+};
+
+}  // namespace postern::mail
