@@ -5,7 +5,9 @@
 
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "common/base/ip.h"
@@ -33,8 +35,10 @@ enum class RecipientsKind : std::uint8_t { kFile, kAny };
 struct DomainRights {
   std::vector<mail::Domain> names;  // the first is canonical
   RecipientsKind recipients = RecipientsKind::kFile;
-  std::vector<std::string> users;      // sorted, lower case: local parts valid in every name
-  std::vector<std::string> addresses;  // sorted, lower case: whole addresses
+  // Both sorted, lower case, without quotes: local parts valid in every name, and whole addresses. The
+  // mailbox of a whole address is its local part in the canonical name, and that address in another.
+  std::vector<std::string> users;
+  std::vector<std::string> addresses;
   std::string extension;               // "+" or empty
 
   static constexpr auto fields() {
@@ -73,7 +77,16 @@ struct Decision {
   std::string user;
   // kLocal: the mailbox's domain, the section's canonical name.
   std::string mailbox_domain;
+  // Mail for postmaster (of one of our domains, or of none) goes to the configured postmaster: then
+  // this is that address, and it takes the recipient's place in the envelope. Verdict kLocal if it is
+  // one of ours, else kRelay, whoever the client is.
+  std::optional<mail::Address> rewritten;
 };
+
+// The name of a mailbox for a local part that no table knows: lower case, every byte outside
+// [a-z0-9._-] as %XX, likewise a leading dot; the empty local part is "%". No two local parts that
+// differ by more than case share a name.
+[[nodiscard]] std::string mailbox_name(std::string_view local_part);
 
 // Builds its own look-up tables over `rights`; immutable afterwards.
 class RightsIndex {
@@ -83,7 +96,9 @@ class RightsIndex {
   RightsIndex(RightsIndex&&) noexcept;
   RightsIndex& operator=(RightsIndex&&) noexcept;
 
-  // May `client` send to `recipient` through this listener? An unknown listener may nothing.
+  // May `client` send to `recipient` through this listener? An unknown listener may nothing. A relay
+  // listener serves only the clients of its relay_from, an mx listener everybody, for our domains.
+  // Postmaster is accepted from all. A recipient is looked up whole first, then without extension.
   [[nodiscard]] Decision decide(base::ListenerIndex listener, const base::IpAddress& client,
                                 const mail::Address& recipient) const;
   // Is the domain one of ours?

@@ -1,0 +1,189 @@
+#include "common/config/rights.h"
+
+#include <algorithm>
+#include <array>
+#include <unordered_map>
+#include <unordered_set>
+
+#include "common/base/text.h"
+
+namespace postern::config {
+namespace {
+
+constexpr std::string_view kSafe = "abcdefghijklmnopqrstuvwxyz0123456789._-";
+
+// Networks as disjoint, sorted ranges, so that a look-up is one binary search.
+class NetworkSet {
+ public:
+  explicit NetworkSet(const std::vector<base::Network>& networks) {
+    std::vector<Range> ranges;
+    for (const auto& network : networks) ranges.push_back({network.address, last_of(network)});
+    std::sort(ranges.begin(), ranges.end(),
+              [](const Range& a, const Range& b) { return a.first < b.first; });
+    for (const auto& range : ranges) {  // two networks are disjoint, or one contains the other
+      if (ranges_.empty() || ranges_.back().last < range.first)
+        ranges_.push_back(range);
+      else
+        ranges_.back().last = std::max(ranges_.back().last, range.last);
+    }
+  }
+
+  [[nodiscard]] bool contains(const base::IpAddress& address) const noexcept {
+    const auto after =
+        std::upper_bound(ranges_.begin(), ranges_.end(), address,
+                         [](const base::IpAddress& a, const Range& r) { return a < r.first; });
+    return after != ranges_.begin() && address <= std::prev(after)->last;
+  }
+
+ private:
+  struct Range {
+    base::IpAddress first;
+    base::IpAddress last;
+  };
+
+  static base::IpAddress last_of(const base::Network& network) noexcept {
+    auto last = network.address;
+    for (unsigned bit = network.prefix; bit < last.bits(); ++bit)
+      last.bytes[bit / 8] = static_cast<std::uint8_t>(last.bytes[bit / 8] | 0x80U >> bit % 8);
+    return last;
+  }
+
+  std::vector<Range> ranges_;
+};
+
+// A look-up key in lower case on the stack: a local part, or a whole address.
+class Key {
+ public:
+  Key(std::string_view local_part, std::string_view domain) noexcept {
+    if (local_part.size() + 1 + domain.size() > buffer_.size()) return;  // no entry is that long
+    append(local_part);
+    local_size_ = size_;
+    if (domain.empty()) return;
+    buffer_[size_++] = '@';
+    append(domain);
+  }
+  [[nodiscard]] std::string_view local_part() const noexcept { return {buffer_.data(), local_size_}; }
+  [[nodiscard]] std::string_view whole() const noexcept { return {buffer_.data(), size_}; }
+
+ private:
+  void append(std::string_view text) noexcept {
+    for (const char c : text) buffer_[size_++] = base::ascii_lower(c);
+  }
+  std::array<char, 512> buffer_;
+  std::size_t size_ = 0;
+  std::size_t local_size_ = 0;
+};
+
+}  // namespace
+
+std::string mailbox_name(std::string_view local_part) {
+  static constexpr char kHex[] = "0123456789ABCDEF";
+  if (local_part.empty()) return "%";
+  std::string name;
+  for (const char raw : local_part) {
+    const char c = base::ascii_lower(raw);
+    if (kSafe.find(c) != std::string_view::npos && !(c == '.' && name.empty())) {
+      name += c;
+      continue;
+    }
+    const auto byte = static_cast<std::uint8_t>(c);
+    name += {'%', kHex[byte >> 4], kHex[byte & 15]};
+  }
+  return name;
+}
+
+struct RightsIndex::Tables {
+  explicit Tables(Rights from) : rights(std::move(from)) {
+    for (const auto& listener : rights.listeners) relay_from.emplace_back(listener.relay_from);
+    for (std::uint32_t i = 0; i < rights.domains.size(); ++i) {
+      const auto& domain = rights.domains[i];
+      for (const auto& name : domain.names) names.emplace(name.text(), i);
+      users.emplace_back(domain.users.begin(), domain.users.end());
+      addresses.emplace_back(domain.addresses.begin(), domain.addresses.end());
+    }
+  }
+
+  // The mailbox of the entry for this local part as it stands; nullopt where there is none.
+  [[nodiscard]] std::optional<std::string_view> entry(std::uint32_t domain, std::string_view local_part,
+                                                      std::string_view name) const {
+    const Key key(local_part, name);
+    if (const auto found = addresses[domain].find(key.whole()); found != addresses[domain].end()) {
+      const bool canonical = name == rights.domains[domain].names.front().text();
+      return canonical ? found->substr(0, local_part.size()) : *found;
+    }
+    if (const auto found = users[domain].find(key.local_part()); found != users[domain].end())
+      return *found;
+    return std::nullopt;
+  }
+
+  // The recipient among the users of section `domain`: kLocal or kNoSuchUser.
+  [[nodiscard]] Decision local(std::uint32_t domain, const mail::Address& recipient) const {
+    const auto& section = rights.domains[domain];
+    Decision decision{.verdict = Verdict::kLocal, .domain = domain};
+    if (section.recipients == RecipientsKind::kAny) {
+      decision.user = mailbox_name(recipient.local_part());
+    } else {
+      const std::string_view local_part = recipient.local_part();
+      const auto& name = recipient.domain().text();
+      auto found = entry(domain, local_part, name);
+      if (!found && !section.extension.empty()) {
+        const auto cut = local_part.find(section.extension);
+        if (cut != std::string_view::npos && cut > 0)
+          found = entry(domain, local_part.substr(0, cut), name);
+      }
+      if (!found) return {.verdict = Verdict::kNoSuchUser};
+      decision.user = *found;
+    }
+    decision.mailbox_domain = section.names.front().text();
+    return decision;
+  }
+
+  [[nodiscard]] Decision postmaster() const {
+    const auto& address = rights.postmaster;
+    const auto domain = names.find(address.domain().text());
+    if (domain == names.end())
+      return {.verdict = Verdict::kRelay, .rewritten = address};
+    auto decision = local(domain->second, address);
+    if (decision.verdict == Verdict::kNoSuchUser) {
+      // The configuration's check refuses this, but postmaster is accepted whatever it missed.
+      decision = {.verdict = Verdict::kLocal, .domain = domain->second};
+      decision.user = mailbox_name(address.local_part());
+      decision.mailbox_domain = rights.domains[domain->second].names.front().text();
+    }
+    decision.rewritten = address;
+    return decision;
+  }
+
+  Rights rights;  // the tables below hold views into it
+  std::vector<NetworkSet> relay_from;
+  std::unordered_map<std::string_view, std::uint32_t> names;
+  std::vector<std::unordered_set<std::string_view>> users;
+  std::vector<std::unordered_set<std::string_view>> addresses;
+};
+
+RightsIndex::RightsIndex(Rights rights) : tables_(std::make_unique<Tables>(std::move(rights))) {}
+RightsIndex::~RightsIndex() = default;
+RightsIndex::RightsIndex(RightsIndex&&) noexcept = default;
+RightsIndex& RightsIndex::operator=(RightsIndex&&) noexcept = default;
+
+Decision RightsIndex::decide(base::ListenerIndex listener, const base::IpAddress& client,
+                             const mail::Address& recipient) const {
+  if (listener.value >= tables_->rights.listeners.size() || recipient.empty())
+    return {.verdict = Verdict::kRelayDenied};
+  const auto domain = tables_->names.find(recipient.domain().text());
+  const bool ours = domain != tables_->names.end();
+  if (recipient.is_postmaster() && (ours || recipient.domain().empty())) return tables_->postmaster();
+  const bool may_relay = tables_->relay_from[listener.value].contains(client);
+  if (!may_relay && tables_->rights.listeners[listener.value].service == Service::kRelay)
+    return {.verdict = Verdict::kRelayDenied};
+  if (ours) return tables_->local(domain->second, recipient);
+  return {.verdict = may_relay ? Verdict::kRelay : Verdict::kRelayDenied};
+}
+
+bool RightsIndex::is_local(const mail::Domain& domain) const {
+  return tables_->names.contains(domain.text());
+}
+
+const Rights& RightsIndex::rights() const noexcept { return tables_->rights; }
+
+}  // namespace postern::config

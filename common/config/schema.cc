@@ -1,0 +1,222 @@
+#include "common/config/schema.h"
+
+#include <algorithm>
+#include <array>
+#include <vector>
+
+namespace postern::config {
+namespace {
+
+using enum Shape;
+
+constexpr std::string_view kTls = "TLS comes";
+constexpr std::string_view kAuth = "authentication comes";
+constexpr std::string_view kPolicy = "access policy comes";
+constexpr std::string_view kSource = "the choice of source addresses comes";
+constexpr std::string_view kUserMailboxes = "mailboxes that belong to their users come";
+constexpr std::string_view kRules = "retry rules come";
+constexpr std::string_view kHistory = "the history of finished messages comes";
+
+constexpr auto kKeys = std::to_array<Key>({
+    {"hostname", kString},
+    {"postmaster", kString},
+    {"spool", kString},
+    {"runtime", kString},
+    {"include", kStrings},
+
+    {"control", kSection},
+    {"control.view", kString},
+    {"control.operate", kString},
+    {"control.admin", kString},
+
+    {"listen", kSections},
+    {"listen.address", kString},
+    {"listen.service", kString},
+    {"listen.tls", kString, kTls, R"("off")"},
+    {"listen.relay_from", kStrings},
+    {"listen.proxy_from", kStrings, "the PROXY protocol comes", "[]"},
+    {"listen.xclient_from", kStrings, "XCLIENT comes", "[]"},
+    {"listen.xforward_from", kStrings, "XFORWARD comes", "[]"},
+    {"listen.require_hello", kBoolean},
+
+    {"certificate", kSections, kTls},
+    {"certificate.names", kStrings, kTls},
+    {"certificate.chain", kString, kTls},
+    {"certificate.key", kString, kTls},
+    {"tls", kSection},
+    {"tls.minimum", kString, kTls},
+    {"tls.client_ca", kString, kTls, R"("")"},
+
+    {"domains", kSection},
+    {"domains.default", kString},
+    {"domains.alias", kTable, "domain aliases come", "{}"},
+
+    {"domain", kSections},
+    {"domain.name", kStrings},
+    {"domain.deliver", kString},
+    {"domain.recipients", kString},
+    {"domain.aliases", kString, "aliases come", R"("")"},
+    {"domain.extension", kString},
+
+    {"mailbox", kSection},
+    {"mailbox.path", kString},
+    {"mailbox.owner", kString},
+    {"mailbox.min_uid", kInteger, kUserMailboxes},
+    {"mailbox.quota", kSize, "mailbox quotas come", R"("0")"},
+
+    {"route", kSections},
+    {"route.to", kStrings},
+    {"route.via", kStrings},
+    {"route.tls", kString, kTls, R"("off")"},
+    {"route.login", kString, kAuth, R"("")"},
+    {"route.password_file", kString, kAuth, R"("")"},
+    {"route.connections", kInteger},
+    {"route.rate", kString, "delivery rates come", R"("0")"},
+    {"route.pass_client", kString, "passing on the client's address comes", R"("none")"},
+    {"route.source", kStrings, kSource, "[]"},
+    {"route.socks", kString, "SOCKS comes", R"("")"},
+    {"route.masquerade", kString, "masquerading comes", R"("")"},
+    {"route.internal", kBoolean},
+
+    {"delivery", kSection},
+    {"delivery.dns", kStrings},
+    {"delivery.port", kInteger},
+    {"delivery.source", kStrings, kSource, "[]"},
+    {"delivery.trust_ad", kBoolean, "DANE comes", "false"},
+    {"delivery.start", kString},
+
+    {"retry", kSection},
+    {"retry.after", kDurations},
+    {"retry.expire", kDuration},
+    {"retry.notify", kDuration, "delay notices come", R"("0")"},
+    {"retry.max_gap", kDuration},
+    {"retry.rule", kSections, kRules},
+    {"retry.rule.to", kStrings, kRules},
+    {"retry.rule.on", kString, kRules},
+    {"retry.rule.after", kDurations, kRules},
+
+    {"limits", kSection},
+    {"limits.message_size", kSize},
+    {"limits.recipients", kInteger},
+    {"limits.session_size", kSize},
+    {"limits.connections", kInteger},
+    {"limits.connections_per_client", kInteger},
+    {"limits.messages_per_session", kInteger},
+    {"limits.timeout", kSection},
+    {"limits.timeout.command", kDuration},
+    {"limits.timeout.data", kDuration},
+    {"limits.timeout.idle", kDuration},
+
+    {"auth", kSection},
+    {"auth.accounts", kString, kAuth, R"("")"},
+    {"auth.dovecot", kString, kAuth, R"("")"},
+    {"auth.mechanisms", kStrings, kAuth, "[]"},
+    {"auth.allow_plaintext", kBoolean, kAuth, "false"},
+    {"account", kSections, kAuth},
+    {"account.name", kString, kAuth},
+    {"account.senders", kStrings, kAuth},
+    {"account.recipients", kStrings, kAuth},
+
+    {"policy", kSection},
+    {"policy.clients", kStrings, kPolicy, "[]"},
+    {"policy.deny", kString, kPolicy, R"("")"},
+    {"policy.allow", kString, kPolicy, R"("")"},
+    {"policy.rate", kString, "client rates come", R"("0")"},
+
+    {"pickup", kSection},
+    {"pickup.directory", kString, "the pickup directory comes", R"("")"},
+
+    {"bounce", kSection},
+    {"bounce.from", kString},
+    {"bounce.copy_to", kString, "copies of bounces come", R"("")"},
+    {"bounce.badmail", kString, "a badmail directory elsewhere comes", R"("")"},
+
+    {"space", kSection},
+    {"space.stop_intake", kSize},
+    {"space.segment", kSize},
+    {"space.reserve", kSize, "the space reserve comes", R"("0")"},
+    {"space.trash", kDuration, "the trash comes", R"("0")"},
+    {"history", kSection},
+    {"history.keep", kDuration, kHistory, R"("0")"},
+    {"history.size", kSize, kHistory, R"("0")"},
+
+    {"log", kSection},
+    {"log.to", kString},
+    {"log.format", kString},
+    {"log.level", kString},
+    {"metrics", kSection},
+    {"metrics.address", kString, "the metrics page comes", R"("")"},
+    {"processes", kSection},
+    {"processes.smtpd", kInteger},
+    {"processes.relay", kInteger},
+});
+
+constexpr std::string_view kHopAdvice = R"(name "mx", smtp://host[:port], "refuse" or "discard")";
+constexpr std::string_view kDeliverAdvice = R"(name "mailbox", smtp://host[:port] or "mx")";
+constexpr std::string_view kLogAdvice = R"(name "stderr" or a file)";
+
+constexpr auto kLaterValues = std::to_array<LaterValue>({
+    {"listen.address", "unix:", "Unix listeners come", "name an address and a port"},
+    {"listen.service", "submission", "submission comes", R"(name "mx" or "relay")"},
+    {"domain.deliver", "lmtp:", "LMTP comes", kDeliverAdvice},
+    {"domain.deliver", "smtps:", kTls, kDeliverAdvice},
+    {"domain.recipients", "ask", "asking the next hop for recipients comes",
+     R"(name "file:..." or "any")"},
+    {"mailbox.owner", "user", kUserMailboxes, "name one user who owns all mailboxes"},
+    {"route.via", "lmtp:", "LMTP comes", kHopAdvice},
+    {"route.via", "smtps:", kTls, kHopAdvice},
+    {"log.to", "journal", "the systemd journal comes", kLogAdvice},
+    {"log.to", "syslog", "syslog comes", kLogAdvice},
+});
+
+std::pair<std::string_view, std::string_view> split(std::string_view path) {
+  const auto dot = path.rfind('.');
+  if (dot == std::string_view::npos) return {{}, path};
+  return {path.substr(0, dot), path.substr(dot + 1)};
+}
+
+// Levenshtein; both are names of keys, so short.
+std::size_t distance(std::string_view a, std::string_view b) {
+  std::vector<std::size_t> row(b.size() + 1);
+  for (std::size_t j = 0; j <= b.size(); ++j) row[j] = j;
+  for (std::size_t i = 1; i <= a.size(); ++i) {
+    std::size_t diagonal = std::exchange(row[0], i);
+    for (std::size_t j = 1; j <= b.size(); ++j) {
+      const auto changed = diagonal + (a[i - 1] == b[j - 1] ? 0 : 1);
+      diagonal = std::exchange(row[j], std::min({row[j] + 1, row[j - 1] + 1, changed}));
+    }
+  }
+  return row[b.size()];
+}
+
+}  // namespace
+
+std::span<const Key> schema() { return kKeys; }
+std::span<const LaterValue> later_values() { return kLaterValues; }
+
+const Key* find_key(std::string_view path) {
+  const auto found = std::find_if(kKeys.begin(), kKeys.end(),
+                                  [&](const Key& key) { return key.path == path; });
+  return found == kKeys.end() ? nullptr : &*found;
+}
+
+std::string_view nearest_key(std::string_view section, std::string_view name) {
+  static constexpr std::size_t kLongest = 40;
+  if (name.size() > kLongest) return {};
+  std::string_view best;
+  std::size_t best_distance = name.size() < 4 ? 2 : 3;  // one or two letters may differ
+  for (const auto& key : kKeys) {
+    const auto [home, own_name] = split(key.path);
+    if (home != section) continue;
+    if (const auto d = distance(name, own_name); d < best_distance) {
+      best = key.path;
+      best_distance = d;
+    }
+  }
+  if (!best.empty()) return best;
+  for (const auto& key : kKeys)
+    if (split(key.path).second == name) return key.path;
+  return {};
+}
+
+}  // namespace postern::config

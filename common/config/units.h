@@ -1,0 +1,23 @@
+// Sizes and durations as people write them in the configuration.
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <string_view>
+
+#include "common/base/clock.h"
+
+namespace postern::config {
+
+// "25MiB", "1GiB", "100KB", "512B", "0": a whole number and its unit (B, KB, MB, GB, TB by 1000, KiB,
+// MiB, GiB, TiB by 1024), in bytes. nullopt for anything else, and for what does not fit 63 bits.
+[[nodiscard]] std::optional<std::uint64_t> parse_size(std::string_view text);
+// The shortest exact form: "25MiB".
+[[nodiscard]] std::string size_text(std::uint64_t bytes);
+
+// "500ms", "30s", "15m", "1h", "5d", "0". nullopt for anything else, and for over 100 years.
+[[nodiscard]] std::optional<base::Millis> parse_duration(std::string_view text);
+[[nodiscard]] std::string duration_text(base::Millis duration);
+
+}  // namespace postern::config

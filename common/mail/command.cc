@@ -1,0 +1,257 @@
+#include "common/mail/command.h"
+
+#include <algorithm>
+#include <array>
+#include <utility>
+
+#include "common/base/check.h"
+#include "common/base/text.h"
+
+namespace postern::mail {
+namespace {
+
+constexpr std::string_view kBlank = " \t";
+
+struct Name {
+  std::string_view text;
+  Verb verb;
+};
+// Four letters each, but for the last ones.
+constexpr std::array kShortNames{
+    Name{"MAIL", Verb::kMail}, Name{"RCPT", Verb::kRcpt}, Name{"DATA", Verb::kData},
+    Name{"EHLO", Verb::kEhlo}, Name{"QUIT", Verb::kQuit}, Name{"RSET", Verb::kRset},
+    Name{"HELO", Verb::kHelo}, Name{"NOOP", Verb::kNoop}, Name{"VRFY", Verb::kVrfy},
+    Name{"EXPN", Verb::kExpn}, Name{"HELP", Verb::kHelp}, Name{"AUTH", Verb::kAuth},
+    Name{"POST", Verb::kForeign}, Name{"HEAD", Verb::kForeign},
+};
+constexpr std::array kLongNames{
+    Name{"STARTTLS", Verb::kStartTls}, Name{"GET", Verb::kForeign},     Name{"PUT", Verb::kForeign},
+    Name{"CONNECT", Verb::kForeign},   Name{"OPTIONS", Verb::kForeign}, Name{"DELETE", Verb::kForeign},
+    Name{"TRACE", Verb::kForeign},     Name{"PATCH", Verb::kForeign},   Name{"PRI", Verb::kForeign},
+};
+
+Verb find_verb(std::string_view word) noexcept {
+  const auto find = [word](const auto& names) {
+    for (const auto& entry : names)
+      if (base::equals_ignoring_case(word, entry.text)) return entry.verb;
+    return Verb::kUnknown;
+  };
+  return word.size() == 4 ? find(kShortNames) : find(kLongNames);
+}
+
+Reply refusal(std::uint16_t code, EnhancedCode enhanced, std::string text) {
+  Reply reply{.code = code, .enhanced = enhanced, .lines = {}};
+  reply.lines.push_back(std::move(text));
+  return reply;
+}
+
+Reply syntax(std::string text) { return refusal(501, {5, 5, 4}, std::move(text)); }
+
+// Takes the first word off `text`, and the blanks behind it.
+std::string_view take_word(std::string_view& text) noexcept {
+  const auto word = text.substr(0, text.find_first_of(kBlank));
+  text.remove_prefix(word.size());
+  text.remove_prefix(std::min(text.find_first_not_of(kBlank), text.size()));
+  return word;
+}
+
+// The length of the path at the start of `text` up to its first `stop` outside quotes; npos: no such.
+std::size_t find_outside_quotes(std::string_view text, std::string_view stop) noexcept {
+  bool quoted = false;
+  for (std::size_t i = 0; i < text.size(); ++i) {
+    if (quoted && text[i] == '\\') {
+      ++i;
+    } else if (text[i] == '"') {
+      quoted = !quoted;
+    } else if (!quoted && stop.find(text[i]) != std::string_view::npos) {
+      return i;
+    }
+  }
+  return std::string_view::npos;
+}
+
+// Without "@a,@b:" in front (RFC 5321 4.1.2 A-d-l: accepted and ignored); nullopt where it is malformed.
+std::optional<std::string_view> without_source_route(std::string_view path) {
+  if (path.empty() || path.front() != '@') return path;
+  // The first colon may stand in a literal: [IPv6:...]
+  std::size_t colon = 0;
+  for (bool literal = false; colon < path.size() && (literal || path[colon] != ':'); ++colon)
+    literal = path[colon] == '[' || (literal && path[colon] != ']');
+  if (colon == path.size()) return std::nullopt;
+  auto route = path.substr(0, colon);
+  while (!route.empty()) {  // bounded by the line
+    const auto hop = route.substr(0, route.find(','));
+    if (hop.empty() || hop.front() != '@' || !Domain::parse(hop.substr(1))) return std::nullopt;
+    route.remove_prefix(std::min(hop.size() + 1, route.size()));
+  }
+  return path.substr(colon + 1);
+}
+
+// Reads the text between the brackets into `command.path`, or sets its error.
+void read_path(std::string_view text, Command& command) {
+  const bool mail = command.verb == Verb::kMail;
+  const EnhancedCode bad_address{5, 1, static_cast<std::uint16_t>(mail ? 7 : 3)};
+  const auto inner = without_source_route(text);
+  if (!inner) {
+    command.error = refusal(501, bad_address, "Bad source route");
+    return;
+  }
+  if (inner->empty()) {
+    if (!mail) command.error = refusal(501, bad_address, "Recipient needs an address");
+    return;  // the null path is the default
+  }
+  auto address = Address::parse(*inner);
+  // As a sender postmaster is nobody's in particular, so there it needs a domain as all others do.
+  if (address && !(mail && address->domain().empty())) {
+    command.path.kind = Path::Kind::kAddress;
+    command.path.address = *std::move(address);
+    return;
+  }
+  if (find_outside_quotes(*inner, "@") == std::string_view::npos) {
+    command.path.kind = Path::Kind::kBare;
+    command.path.local_part = *inner;
+    static const Domain kShortest = Domain::parse("x").value();
+    address = command.path.stamped(kShortest);
+    if (address) return;
+  }
+  command.error = refusal(501, bad_address, "Bad address: " + address.error().text);
+}
+
+// One "KEY" or "KEY=VALUE" of MAIL; false: refused.
+bool read_parameter(std::string_view word, bool& body_seen, Command& command) {
+  const auto equals = word.find('=');
+  const auto key = word.substr(0, equals);
+  const auto value = equals == std::string_view::npos ? std::string_view() : word.substr(equals + 1);
+  if (base::equals_ignoring_case(key, "SIZE")) {
+    if (command.size) return command.error = syntax("SIZE given twice"), false;
+    command.size = base::parse_number(value);
+    if (!command.size) return command.error = syntax("Bad SIZE"), false;
+    return true;
+  }
+  if (base::equals_ignoring_case(key, "BODY")) {
+    if (std::exchange(body_seen, true)) return command.error = syntax("BODY given twice"), false;
+    if (base::equals_ignoring_case(value, "8BITMIME")) {
+      command.body = BodyType::k8BitMime;
+    } else if (!base::equals_ignoring_case(value, "7BIT")) {
+      return command.error = syntax("BODY must be 7BIT or 8BITMIME"), false;
+    }
+    return true;
+  }
+  command.error = refusal(555, {5, 5, 4}, "Parameter not recognized: " + base::printable(key, 80));
+  return false;
+}
+
+// "FROM:" or "TO:", the path and its parameters.
+void read_transaction(std::string_view rest, Command& command) {
+  const bool mail = command.verb == Verb::kMail;
+  const std::string_view keyword = mail ? "FROM:" : "TO:";
+  const char* usage = mail ? "Syntax: MAIL FROM:<address>" : "Syntax: RCPT TO:<address>";
+  if (!base::starts_with_ignoring_case(rest, keyword)) {
+    command.error = syntax(usage);
+    return;
+  }
+  rest.remove_prefix(keyword.size());
+  rest.remove_prefix(std::min(rest.find_first_not_of(kBlank), rest.size()));
+  const bool bracketed = !rest.empty() && rest.front() == '<';
+  if (bracketed) rest.remove_prefix(1);
+  auto length = find_outside_quotes(rest, bracketed ? ">" : kBlank);
+  if (length == std::string_view::npos && !bracketed) length = rest.size();
+  const bool closed = length != std::string_view::npos;
+  const auto behind = closed ? rest.substr(length + (bracketed ? 1 : 0)) : std::string_view();
+  if (!closed || (length == 0 && !bracketed) ||
+      (!behind.empty() && kBlank.find(behind.front()) == std::string_view::npos)) {
+    command.error = syntax(usage);
+    return;
+  }
+  read_path(rest.substr(0, length), command);
+  if (command.error) return;
+
+  auto parameters = base::trim(behind);
+  bool body_seen = false;
+  while (!parameters.empty()) {  // bounded by the line
+    const auto word = take_word(parameters);
+    if (!mail) {
+      command.error =
+          refusal(555, {5, 5, 4}, "Parameter not recognized: " + base::printable(word, 80));
+      return;
+    }
+    if (!read_parameter(word, body_seen, command)) return;
+  }
+}
+
+void read_hello(std::string_view rest, Command& command) {
+  if (!is_hello_name(rest)) {
+    command.error = syntax(command.verb == Verb::kHelo ? "Syntax: HELO hostname" : "Syntax: EHLO hostname");
+    return;
+  }
+  command.argument = rest;
+}
+
+bool is_control(char c) noexcept { return (c >= 0 && c < ' ' && c != '\t') || c == 0x7F; }
+
+}  // namespace
+
+std::string_view name(Verb verb) noexcept {
+  switch (verb) {
+    case Verb::kHelo: return "HELO";
+    case Verb::kEhlo: return "EHLO";
+    case Verb::kMail: return "MAIL";
+    case Verb::kRcpt: return "RCPT";
+    case Verb::kData: return "DATA";
+    case Verb::kRset: return "RSET";
+    case Verb::kNoop: return "NOOP";
+    case Verb::kQuit: return "QUIT";
+    case Verb::kVrfy: return "VRFY";
+    case Verb::kExpn: return "EXPN";
+    case Verb::kHelp: return "HELP";
+    case Verb::kStartTls: return "STARTTLS";
+    case Verb::kAuth: return "AUTH";
+    case Verb::kForeign: return "foreign";
+    case Verb::kUnknown: return "unknown";
+  }
+  CHECK(false);
+}
+
+std::expected<Address, AddressError> Path::stamped(const Domain& domain) const {
+  return Address::parse(local_part + '@' + domain.text());
+}
+
+Command parse_command(std::string_view line) {
+  Command command;
+  std::string_view rest = line;
+  while (!rest.empty() && kBlank.find(rest.back()) != std::string_view::npos) rest.remove_suffix(1);
+  command.verb = find_verb(take_word(rest));
+  if (std::any_of(line.begin(), line.end(), is_control)) {
+    command.error = refusal(500, {5, 5, 2}, "Control character in command");
+    return command;
+  }
+  switch (command.verb) {
+    case Verb::kHelo:
+    case Verb::kEhlo:
+      read_hello(rest, command);
+      break;
+    case Verb::kMail:
+    case Verb::kRcpt:
+      read_transaction(rest, command);
+      break;
+    case Verb::kData:
+    case Verb::kRset:
+    case Verb::kQuit:
+      if (!rest.empty()) command.error = syntax(std::string(name(command.verb)) + " takes no argument");
+      break;
+    case Verb::kVrfy:
+    case Verb::kExpn:
+      if (rest.empty()) command.error = syntax(std::string(name(command.verb)) + " needs an argument");
+      break;
+    case Verb::kNoop:
+    case Verb::kHelp:
+    case Verb::kStartTls:
+    case Verb::kAuth:
+    case Verb::kForeign:
+    case Verb::kUnknown:
+      break;
+  }
+  return command;
+}
+
+}  // namespace postern::mail

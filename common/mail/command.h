@@ -1,0 +1,70 @@
+// The commands of SMTP as typed values (RFC 5321 4.1.1), and the parser of one command line. Read
+// generously, as a person types: verbs and keywords in any case, spaces after the colon, an address
+// without its angle brackets, spaces at the end. What cannot be read carries the reply that refuses it,
+// so that the protocol can still answer a command out of sequence first. Pure; keeps nothing of the line.
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <string_view>
+
+#include "common/mail/address.h"
+#include "common/mail/reply.h"
+
+namespace postern::mail {
+
+enum class Verb : std::uint8_t {
+  kHelo,
+  kEhlo,
+  kMail,
+  kRcpt,
+  kData,
+  kRset,
+  kNoop,
+  kQuit,
+  kVrfy,
+  kExpn,
+  kHelp,
+  kStartTls,
+  kAuth,
+  kForeign,  // the request of another protocol: GET, POST, CONNECT, ...
+  kUnknown,
+};
+inline constexpr std::size_t kVerbCount = static_cast<std::size_t>(Verb::kUnknown) + 1;
+
+// As in the log: "MAIL", "unknown".
+[[nodiscard]] std::string_view name(Verb verb) noexcept;
+
+// BODY= of RFC 6152.
+enum class BodyType : std::uint8_t { k7Bit, k8BitMime };
+
+// What MAIL or RCPT names.
+struct Path {
+  enum class Kind : std::uint8_t {
+    kNull,     // "<>": MAIL only
+    kAddress,  // in RCPT also the bare postmaster
+    kBare,     // a local part without a domain, in MAIL postmaster too
+  };
+  Kind kind = Kind::kNull;
+  Address address;         // kAddress
+  std::string local_part;  // kBare: as written; with "@" and a domain behind it, Address::parse takes it
+
+  // kBare: the address with `domain` stamped on it; an error where it grows too long.
+  [[nodiscard]] std::expected<Address, AddressError> stamped(const Domain& domain) const;
+};
+
+struct Command {
+  Verb verb = Verb::kUnknown;
+  std::string argument;               // HELO and EHLO: the client's name; a valid hello name
+  Path path;                          // MAIL and RCPT
+  std::optional<std::uint64_t> size;  // MAIL: SIZE= of RFC 1870
+  BodyType body = BodyType::k7Bit;    // MAIL
+  // Set: the line names its verb and is wrong in the rest; nothing else but `verb` counts.
+  std::optional<Reply> error;
+};
+
+// `line` is without its CRLF, and may hold any byte. The caller bounds its length.
+[[nodiscard]] Command parse_command(std::string_view line);
+
+}  // namespace postern::mail

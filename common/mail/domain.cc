@@ -1,0 +1,78 @@
+#include "common/mail/domain.h"
+
+#include <algorithm>
+
+#include "common/base/ip.h"
+#include "common/base/text.h"
+
+namespace postern::mail {
+namespace {
+
+constexpr std::size_t kMaxLabel = 63;  // RFC 1035 2.3.4
+constexpr std::string_view kIpv6Tag = "IPv6:";
+
+bool is_alphanumeric(char c) noexcept {
+  return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9');
+}
+
+// The canonical form of an address literal (RFC 5321 4.1.3), or empty.
+std::string canonical_literal(std::string_view inside) {
+  const bool tagged = base::starts_with_ignoring_case(inside, kIpv6Tag);
+  if (tagged) inside.remove_prefix(kIpv6Tag.size());
+  const bool looks_v6 = inside.find(':') != std::string_view::npos;
+  const auto address = base::parse_ip(inside);
+  if (!address || looks_v6 != tagged) return {};
+  std::string text = "[";
+  if (address->family == base::IpFamily::kV6) text += kIpv6Tag;
+  text += base::to_string(*address);
+  text += ']';
+  return text;
+}
+
+// Null where the labels are well formed. Underscores are not letters of RFC 1035, but hosts that are
+// named with them exist and send mail.
+const char* label_error(std::string_view text) noexcept {
+  std::size_t label = 0;
+  char previous = '.';
+  for (const char c : text) {
+    if (c == '.') {
+      if (label == 0) return "empty label in domain";
+      if (previous == '-') return "label ends with a hyphen";
+      label = 0;
+    } else if (is_alphanumeric(c) || c == '_' || c == '-') {
+      if (c == '-' && label == 0) return "label begins with a hyphen";
+      if (++label > kMaxLabel) return "label longer than 63 characters";
+    } else {
+      return static_cast<unsigned char>(c) >= 0x80 ? "domain is not ASCII" : "bad character in domain";
+    }
+    previous = c;
+  }
+  if (label == 0) return "domain ends with a dot";
+  return previous == '-' ? "label ends with a hyphen" : nullptr;
+}
+
+}  // namespace
+
+std::expected<Domain, AddressError> Domain::parse(std::string_view text) {
+  if (text.empty()) return std::unexpected(AddressError{"empty domain"});
+  if (text.size() > kMaxLength)
+    return std::unexpected(AddressError{"domain longer than 255 characters"});
+  if (text.front() == '[') {
+    std::string literal;
+    if (text.back() == ']') literal = canonical_literal(text.substr(1, text.size() - 2));
+    if (literal.empty()) return std::unexpected(AddressError{"bad address literal"});
+    return Domain(std::move(literal));
+  }
+  if (const char* error = label_error(text)) return std::unexpected(AddressError{error});
+  return Domain(base::to_lower(text));
+}
+
+bool is_hello_name(std::string_view text) noexcept {
+  static constexpr std::string_view kOthers = ".-_:[]";
+  return !text.empty() && text.size() <= Domain::kMaxLength &&
+         std::all_of(text.begin(), text.end(), [](char c) {
+           return is_alphanumeric(c) || kOthers.find(c) != std::string_view::npos;
+         });
+}
+
+}  // namespace postern::mail

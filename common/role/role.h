@@ -1,0 +1,54 @@
+// The skeleton of every child's main(): receive Boot from the parent on descriptor 3, prepare, enter the
+// sandbox, then run the loop. The order stands in role.cc, on one screen and nowhere else.
+#pragma once
+
+#include <memory>
+#include <string>
+
+#include "common/event/loop.h"
+#include "common/ipc/channel.h"
+#include "common/os/error.h"
+
+namespace postern::role {
+
+// One child process's own part. All calls come on the loop, none before its sandbox but the first two.
+class Daemon {
+ public:
+  virtual ~Daemon() = default;
+
+  // Before the sandbox: decode `config` (this role's own struct), open what only now can be opened
+  // below `root`, initialise libraries. An error ends the process with this sentence.
+  virtual os::Result<void> prepare(std::string config, base::UniqueFd root, const ipc::Boot& boot) = 0;
+  // In the sandbox: start serving; threads are made here.
+  virtual void start(event::Loop& loop) = 0;
+  // A new generation; an error refuses it, and the old one stays.
+  virtual std::expected<void, std::string> configure(std::string config, base::Generation generation) = 0;
+  // A fresh channel to a sibling; one of the same role and index replaces the earlier one.
+  virtual void peer(const ipc::Peer& peer, base::UniqueFd fd) = 0;
+  // A listening socket (smtpd: a listener's; queued: the control socket).
+  virtual void listen(base::ListenerIndex listener, base::UniqueFd fd) = 0;
+  // What the parent tells of the other processes (queued only).
+  virtual void processes(const ipc::Processes& processes) = 0;
+  // Finish what has begun, then call done(). The process exits after `seconds` in any case.
+  virtual void stop(event::Callback done) = 0;
+};
+
+// What a daemon may ask of its skeleton while it runs.
+class Host {
+ public:
+  virtual ~Host() = default;
+  // The text that ps shows behind "postern: ROLE".
+  virtual void set_state(std::string_view state) = 0;
+  // Asks the parent to reload or to stop; `answer` gets its Done. queued only.
+  using Answer = std::move_only_function<void(const ipc::Done&) noexcept>;
+  virtual void ask_reload(Answer answer) = 0;
+  virtual void ask_stop(Answer answer) = 0;
+  // Ends the process now, for a fatal trouble of the environment; logged and told by the sentence.
+  [[noreturn]] virtual void fatal(const std::string& why) = 0;
+};
+
+// The whole main() of a child. `make` builds the daemon for the role that Boot names.
+int run(int argc, char** argv,
+        std::move_only_function<std::unique_ptr<Daemon>(ipc::Role role, Host& host)> make);
+
+}  // namespace postern::role
