@@ -6,6 +6,7 @@
 #include <utility>
 
 #include "common/base/check.h"
+#include "common/log/log.h"
 
 namespace postern::event {
 
@@ -34,6 +35,7 @@ void Loop::run_once(bool wait) {
   const int flags = wait ? EVLOOP_ONCE | EVLOOP_NO_EXIT_ON_EMPTY : EVLOOP_NONBLOCK;
   CHECK(::event_base_loop(base_, flags) >= 0);
   run_deferred();
+  log::flush();
 }
 
 void Loop::defer(Callback task) { deferred_.push_back(std::move(task)); }

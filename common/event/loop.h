@@ -27,7 +27,7 @@ class Loop {
   Loop& operator=(const Loop&) = delete;
 
   // Runs turns until stop(). Each turn: wait, callbacks, then everything deferred (also what those
-  // deferred in turn).
+  // deferred in turn), then the turn's log lines in one write.
   void run();
   // One turn; waits for an event only if `wait`. For tests.
   void run_once(bool wait);

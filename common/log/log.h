@@ -55,7 +55,6 @@ class Event {
  private:
   Event&& number(std::string_view key, std::int64_t value) &&;
   bool on_;
-  std::size_t start_ = 0;  // of this line in the gathered output
 };
 
 [[nodiscard]] inline Event debug(std::string_view event) { return {Level::kDebug, event}; }

@@ -1,0 +1,170 @@
+#include "common/log/log.h"
+
+#include <fcntl.h>
+#include <fmt/format.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <utility>
+
+#include "common/base/clock.h"
+#include "common/base/text.h"
+
+namespace postern::log {
+namespace {
+
+constexpr std::size_t kMaxValue = 1024;        // bytes of one value, before escaping
+constexpr std::size_t kMaxGathered = 1 << 20;  // bytes waiting for a reader; beyond it lines are dropped
+
+struct State {
+  base::UniqueFd fd;
+  Format format = Format::kText;
+  Level level = Level::kInfo;
+  std::string gathered;
+  std::uint64_t dropped = 0;  // lines since the last that was written
+};
+
+State& state() {
+  static State s;
+  return s;
+}
+
+int descriptor() { return state().fd.valid() ? state().fd.get() : STDERR_FILENO; }
+
+std::string_view level_name(Level level) {
+  static constexpr std::string_view kNames[] = {"debug", "info", "warning", "error"};
+  return kNames[static_cast<std::size_t>(level)];
+}
+
+bool plain(std::string_view value) {
+  if (value.empty()) return false;
+  for (const char c : value)
+    if (c <= ' ' || c > '~' || c == '"' || c == '\\' || c == '=') return false;
+  return true;
+}
+
+// Both formats share the escapes of JSON; bytes that are not printable ASCII become \u00XX.
+void append_quoted(std::string& out, std::string_view value) {
+  out += '"';
+  for (const char c : value.substr(0, kMaxValue)) {
+    if (c == '"' || c == '\\') {
+      out += '\\';
+      out += c;
+    } else if (c >= ' ' && c <= '~') {
+      out += c;
+    } else {
+      fmt::format_to(std::back_inserter(out), "\\u{:04x}", static_cast<std::uint8_t>(c));
+    }
+  }
+  if (value.size() > kMaxValue) out += "...";
+  out += '"';
+}
+
+void append_key(std::string& out, std::string_view key) {
+  if (state().format == Format::kJson) {
+    out += ',';
+    append_quoted(out, key);
+    out += ':';
+  } else {
+    out += ' ';
+    out += key;
+    out += '=';
+  }
+}
+
+}  // namespace
+
+void open(base::UniqueFd fd, Format format, Level level) {
+  if (fd.valid()) ::fcntl(fd.get(), F_SETFL, ::fcntl(fd.get(), F_GETFL) | O_NONBLOCK);
+  state().fd = std::move(fd);
+  set_level(format, level);
+}
+
+void set_level(Format format, Level level) {
+  state().format = format;
+  state().level = level;
+}
+
+void flush() noexcept {
+  auto& s = state();
+  if (s.gathered.empty()) return;
+  std::string_view rest(s.gathered);
+  while (!rest.empty()) {
+    const ssize_t put = ::write(descriptor(), rest.data(), rest.size());
+    if (put < 0 && errno == EINTR) continue;
+    if (put < 0) {
+      // A reader that is slow gets the rest later; one that is gone gets nothing more.
+      if (errno != EAGAIN && errno != EWOULDBLOCK) rest = {};
+      break;
+    }
+    rest.remove_prefix(static_cast<std::size_t>(put));
+  }
+  s.gathered.erase(0, s.gathered.size() - rest.size());
+  if (s.gathered.empty() && s.dropped > 0) {
+    const auto dropped = std::exchange(s.dropped, 0);
+    warning("log.dropped").field("lines", dropped);
+  }
+}
+
+Event::Event(Level level, std::string_view name) : on_(level >= state().level) {
+  auto& s = state();
+  if (!on_) return;
+  if (s.gathered.size() > kMaxGathered) {
+    ++s.dropped;
+    on_ = false;
+    return;
+  }
+  const auto time = base::iso8601(base::system_clock().wall());
+  if (s.format == Format::kJson)
+    fmt::format_to(std::back_inserter(s.gathered), R"({{"time":"{}","level":"{}","event":"{}")", time,
+                   level_name(level), name);
+  else
+    fmt::format_to(std::back_inserter(s.gathered), "{} {} {}", time, level_name(level), name);
+}
+
+Event::Event(Event&& other) noexcept : on_(std::exchange(other.on_, false)) {}
+
+Event::~Event() {
+  if (!on_) return;
+  state().gathered += state().format == Format::kJson ? "}\n" : "\n";
+  // Without a loop (start, end, tools) nobody else flushes.
+  if (!state().fd.valid()) flush();
+}
+
+Event&& Event::field(std::string_view key, std::string_view value) && {
+  if (on_) {
+    auto& out = state().gathered;
+    append_key(out, key);
+    if (state().format == Format::kText && plain(value) && value.size() <= kMaxValue)
+      out += value;
+    else
+      append_quoted(out, value);
+  }
+  return std::move(*this);
+}
+
+Event&& Event::field(std::string_view key, base::MessageId id) && {
+  return std::move(*this).field(key, base::to_string(id));
+}
+
+Event&& Event::field(std::string_view key, const base::IpAddress& address) && {
+  return std::move(*this).field(key, base::to_string(address));
+}
+
+Event&& Event::field(std::string_view key, bool value) && {
+  if (on_) {
+    append_key(state().gathered, key);
+    state().gathered += value ? "true" : "false";
+  }
+  return std::move(*this);
+}
+
+Event&& Event::number(std::string_view key, std::int64_t value) && {
+  if (on_) {
+    append_key(state().gathered, key);
+    fmt::format_to(std::back_inserter(state().gathered), "{}", value);
+  }
+  return std::move(*this);
+}
+
+}  // namespace postern::log

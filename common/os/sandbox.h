@@ -1,0 +1,38 @@
+// The sandbox of a role: what a process gives up before it reads its first foreign byte. Everything is
+// applied by enter_sandbox(), in one order, in sandbox.cc; the system calls that each role keeps stand in
+// seccomp.cc.
+#pragma once
+
+#include <cstdint>
+#include <optional>
+
+#include "common/os/error.h"
+
+namespace postern::os {
+
+// What kind of work the process does afterwards; each has its own lists.
+enum class SandboxKind : std::uint8_t {
+  kAccepting,   // smtpd: accepts and talks; writes to files it is given; opens nothing, connects nowhere
+  kStoring,     // queued: files below its root, threads; no network
+  kConnecting,  // relay: outgoing TCP and UDP; no files, no listening
+  kFiling,      // local: files below its root, threads; no network
+};
+
+struct SandboxPlan {
+  SandboxKind kind = SandboxKind::kAccepting;
+  int root = -1;  // directory: chroot there as root; Landlock leaves only this tree to kStoring, kFiling
+  struct Identity {
+    std::uint32_t uid = 0, gid = 0;
+  };
+  std::optional<Identity> identity;  // as root: chroot and become this; otherwise stay who we are
+  std::uint64_t open_files = 1024;   // RLIMIT_NOFILE
+};
+
+// Gives up everything that the plan does not leave: chroot, groups and ids, resource limits,
+// no_new_privs, Landlock (as far as the kernel has it), seccomp. An error means: do not go on.
+[[nodiscard]] Result<void> enter_sandbox(const SandboxPlan& plan);
+
+// The seccomp part alone (in seccomp.cc); a call outside the list kills the process with SIGSYS.
+[[nodiscard]] Result<void> restrict_system_calls(SandboxKind kind);
+
+}  // namespace postern::os

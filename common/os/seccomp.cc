@@ -1,0 +1,161 @@
+// The system calls that each kind of process keeps. Everything else ends the process.
+#include <fcntl.h>
+#include <sched.h>
+#include <seccomp.h>
+#include <sys/mman.h>
+#include <sys/prctl.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include <csignal>
+#include <cstdio>
+#include <initializer_list>
+#include <memory>
+
+#include "common/os/sandbox.h"
+
+namespace postern::os {
+namespace {
+
+struct Release {
+  void operator()(void* filter) const noexcept { ::seccomp_release(filter); }
+};
+using Filter = std::unique_ptr<void, Release>;
+
+// Collects the first error, so that a list of rules reads like a list.
+class Rules {
+ public:
+  explicit Rules(std::uint32_t otherwise) : filter_(::seccomp_init(otherwise)) {
+    if (!filter_) error_ = ENOMEM;
+  }
+
+  Rules& allow(std::initializer_list<int> calls) {
+    for (const int call : calls) check(::seccomp_rule_add(filter_.get(), SCMP_ACT_ALLOW, call, 0));
+    return *this;
+  }
+  Rules& allow_if(int call, scmp_arg_cmp condition) {
+    check(::seccomp_rule_add_array(filter_.get(), SCMP_ACT_ALLOW, call, 1, &condition));
+    return *this;
+  }
+  Rules& refuse(int call, int error_number) {
+    check(::seccomp_rule_add(filter_.get(), SCMP_ACT_ERRNO(static_cast<std::uint16_t>(error_number)),
+                             call, 0));
+    return *this;
+  }
+  Result<void> load() {
+    if (error_ == 0) check(::seccomp_load(filter_.get()));
+    if (error_ != 0) return failure("load the seccomp filter", error_);
+    return {};
+  }
+
+ private:
+  void check(int result) {
+    if (result < 0 && error_ == 0) error_ = -result;
+  }
+  Filter filter_;
+  int error_ = 0;
+};
+
+// Every kind: memory (never executable), time, descriptors that are there, the loop.
+void add_common(Rules& rules) {
+  rules.allow({
+      SCMP_SYS(read), SCMP_SYS(write), SCMP_SYS(readv), SCMP_SYS(writev), SCMP_SYS(close),
+      SCMP_SYS(fstat), SCMP_SYS(lseek), SCMP_SYS(fcntl),
+      SCMP_SYS(recvfrom), SCMP_SYS(sendto), SCMP_SYS(recvmsg), SCMP_SYS(sendmsg),
+      SCMP_SYS(shutdown), SCMP_SYS(getsockopt), SCMP_SYS(getsockname), SCMP_SYS(getpeername),
+      SCMP_SYS(epoll_wait), SCMP_SYS(epoll_pwait), SCMP_SYS(epoll_ctl), SCMP_SYS(poll),
+      SCMP_SYS(brk), SCMP_SYS(munmap), SCMP_SYS(mremap), SCMP_SYS(madvise),
+      SCMP_SYS(futex), SCMP_SYS(rt_sigaction), SCMP_SYS(rt_sigprocmask), SCMP_SYS(rt_sigreturn),
+      SCMP_SYS(sigaltstack), SCMP_SYS(restart_syscall), SCMP_SYS(sched_yield),
+      SCMP_SYS(clock_gettime), SCMP_SYS(gettimeofday), SCMP_SYS(time), SCMP_SYS(clock_nanosleep),
+      SCMP_SYS(nanosleep), SCMP_SYS(getrandom), SCMP_SYS(getpid), SCMP_SYS(gettid),
+      SCMP_SYS(getuid), SCMP_SYS(geteuid), SCMP_SYS(exit), SCMP_SYS(exit_group),
+  });
+  const auto without_exec = SCMP_A2(SCMP_CMP_MASKED_EQ, PROT_EXEC, 0);
+  rules.allow_if(SCMP_SYS(mmap), without_exec);
+  rules.allow_if(SCMP_SYS(mprotect), without_exec);
+  // fstat(2) of glibc; the empty path names the descriptor itself.
+  rules.allow_if(SCMP_SYS(newfstatat), SCMP_A3(SCMP_CMP_MASKED_EQ, AT_EMPTY_PATH, AT_EMPTY_PATH));
+  // abort(3) signals itself, nobody else.
+  rules.allow_if(SCMP_SYS(tgkill), SCMP_A0(SCMP_CMP_EQ, static_cast<scmp_datum_t>(::getpid())));
+  // glibc asks once for the size of huge pages, the affinity and the like; a "no" is good enough.
+  rules.refuse(SCMP_SYS(openat), EACCES).refuse(SCMP_SYS(ioctl), ENOTTY);
+  rules.refuse(SCMP_SYS(readlink), EACCES).refuse(SCMP_SYS(sched_getaffinity), EPERM);
+#ifdef POSTERN_SANITIZE
+  // The sanitizers' runtime, when it reports.
+  rules.allow({SCMP_SYS(readlinkat), SCMP_SYS(getppid), SCMP_SYS(prctl), SCMP_SYS(getrlimit),
+               SCMP_SYS(prlimit64), SCMP_SYS(uname), SCMP_SYS(membarrier)});
+#endif
+}
+
+void add_threads(Rules& rules) {
+  // clone3 hides its flags in memory; refused, glibc falls back to clone, whose flags can be seen.
+  rules.refuse(SCMP_SYS(clone3), ENOSYS);
+  rules.allow_if(SCMP_SYS(clone), SCMP_A0(SCMP_CMP_MASKED_EQ, CLONE_THREAD, CLONE_THREAD));
+  rules.allow({SCMP_SYS(set_robust_list), SCMP_SYS(rseq)});
+  rules.allow_if(SCMP_SYS(prctl), SCMP_A0(SCMP_CMP_EQ, PR_SET_NAME));
+}
+
+// Files; Landlock says below which directory.
+void add_files(Rules& rules) {
+  rules.allow({SCMP_SYS(openat2), SCMP_SYS(pread64), SCMP_SYS(pwrite64), SCMP_SYS(pwritev),
+               SCMP_SYS(fsync), SCMP_SYS(fdatasync), SCMP_SYS(renameat), SCMP_SYS(renameat2),
+               SCMP_SYS(unlinkat), SCMP_SYS(mkdirat), SCMP_SYS(getdents64), SCMP_SYS(fstatfs),
+               SCMP_SYS(newfstatat), SCMP_SYS(utimensat), SCMP_SYS(flock), SCMP_SYS(ftruncate)});
+}
+
+void add_outgoing(Rules& rules) {
+  rules.allow_if(SCMP_SYS(socket), SCMP_A0(SCMP_CMP_EQ, AF_INET));
+  rules.allow_if(SCMP_SYS(socket), SCMP_A0(SCMP_CMP_EQ, AF_INET6));
+  rules.allow({SCMP_SYS(connect), SCMP_SYS(setsockopt), SCMP_SYS(pread64)});
+}
+
+void add_kind(Rules& rules, SandboxKind kind) {
+  switch (kind) {
+    case SandboxKind::kAccepting:
+      rules.allow({SCMP_SYS(accept4), SCMP_SYS(setsockopt), SCMP_SYS(pwrite64)});
+      return;
+    case SandboxKind::kStoring:
+      add_files(rules);
+      add_threads(rules);
+      rules.allow({SCMP_SYS(accept4)});
+      return;
+    case SandboxKind::kConnecting: return add_outgoing(rules);
+    case SandboxKind::kFiling:
+      add_files(rules);
+      add_threads(rules);
+      return;
+  }
+}
+
+#if defined(POSTERN_SANITIZE) || defined(POSTERN_FAULTS)
+// Test builds name the call before they die of it.
+void report_violation(int, siginfo_t* info, void*) {
+  char text[80];
+  const int size = std::snprintf(text, sizeof text, "forbidden system call %d\n", info->si_syscall);
+  (void)!::write(STDERR_FILENO, text, static_cast<std::size_t>(size));
+  ::signal(SIGSYS, SIG_DFL);
+  ::raise(SIGSYS);
+  ::_exit(128 + SIGSYS);
+}
+std::uint32_t violation() {
+  struct sigaction action {};
+  action.sa_sigaction = report_violation;
+  action.sa_flags = SA_SIGINFO;
+  ::sigaction(SIGSYS, &action, nullptr);
+  return SCMP_ACT_TRAP;
+}
+#else
+std::uint32_t violation() { return SCMP_ACT_KILL_PROCESS; }
+#endif
+
+}  // namespace
+
+Result<void> restrict_system_calls(SandboxKind kind) {
+  Rules rules(violation());
+  add_common(rules);
+  add_kind(rules, kind);
+  return rules.load();
+}
+
+}  // namespace postern::os
