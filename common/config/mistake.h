@@ -1,5 +1,5 @@
-// A mistake in the configuration: where it stands, which key it is about, and what was expected. All
-// mistakes of a file are collected and reported together.
+// A mistake in the configuration: where it stands, which key it is about, and what was expected.
+// All mistakes of a file are collected and reported together.
 #pragma once
 
 #include <cstdint>
@@ -16,13 +16,14 @@ struct Mistake {
   std::uint32_t line = 0;    // from 1; 0: the file as a whole
   std::uint32_t column = 0;  // from 1, in characters
   std::string key;           // "listen.address"; empty where no key is concerned
-  std::string value;         // what stands there, shortened, in TOML; empty where it does not matter
-  std::string text;          // what was expected
+  std::string value;  // what stands there, shortened, in TOML; empty where it does not matter
+  std::string text;   // what was expected
 
   friend bool operator==(const Mistake&, const Mistake&) noexcept = default;
 };
 
-// "postern.toml:12:1: listen.tls = \"optional\": TLS comes with a later release ..."; one line, always.
+// "postern.toml:12:1: listen.tls = \"optional\": TLS comes with a later release ..."; one line,
+// always.
 [[nodiscard]] std::string to_string(const Mistake& mistake);
 
 }  // namespace postern::config

@@ -62,7 +62,9 @@ class Key {
     buffer_[size_++] = '@';
     append(domain);
   }
-  [[nodiscard]] std::string_view local_part() const noexcept { return {buffer_.data(), local_size_}; }
+  [[nodiscard]] std::string_view local_part() const noexcept {
+    return {buffer_.data(), local_size_};
+  }
   [[nodiscard]] std::string_view whole() const noexcept { return {buffer_.data(), size_}; }
 
  private:
@@ -104,7 +106,8 @@ struct RightsIndex::Tables {
   }
 
   // The mailbox of the entry for this local part as it stands; nullopt where there is none.
-  [[nodiscard]] std::optional<std::string_view> entry(std::uint32_t domain, std::string_view local_part,
+  [[nodiscard]] std::optional<std::string_view> entry(std::uint32_t domain,
+                                                      std::string_view local_part,
                                                       std::string_view name) const {
     const Key key(local_part, name);
     if (const auto found = addresses[domain].find(key.whole()); found != addresses[domain].end()) {
@@ -141,8 +144,7 @@ struct RightsIndex::Tables {
   [[nodiscard]] Decision postmaster() const {
     const auto& address = rights.postmaster;
     const auto domain = names.find(address.domain().text());
-    if (domain == names.end())
-      return {.verdict = Verdict::kRelay, .rewritten = address};
+    if (domain == names.end()) return {.verdict = Verdict::kRelay, .rewritten = address};
     auto decision = local(domain->second, address);
     if (decision.verdict == Verdict::kNoSuchUser) {
       // The configuration's check refuses this, but postmaster is accepted whatever it missed.
@@ -172,7 +174,8 @@ Decision RightsIndex::decide(base::ListenerIndex listener, const base::IpAddress
     return {.verdict = Verdict::kRelayDenied};
   const auto domain = tables_->names.find(recipient.domain().text());
   const bool ours = domain != tables_->names.end();
-  if (recipient.is_postmaster() && (ours || recipient.domain().empty())) return tables_->postmaster();
+  if (recipient.is_postmaster() && (ours || recipient.domain().empty()))
+    return tables_->postmaster();
   const bool may_relay = tables_->relay_from[listener.value].contains(client);
   if (!may_relay && tables_->rights.listeners[listener.value].service == Service::kRelay)
     return {.verdict = Verdict::kRelayDenied};
@@ -180,10 +183,18 @@ Decision RightsIndex::decide(base::ListenerIndex listener, const base::IpAddress
   return {.verdict = may_relay ? Verdict::kRelay : Verdict::kRelayDenied};
 }
 
+bool RightsIndex::knows(const mail::Address& address) const {
+  const auto domain = tables_->names.find(address.domain().text());
+  return domain != tables_->names.end() &&
+         tables_->local(domain->second, address).verdict == Verdict::kLocal;
+}
+
 bool RightsIndex::is_local(const mail::Domain& domain) const {
   return tables_->names.contains(domain.text());
 }
 
-const Rights& RightsIndex::rights() const noexcept { return tables_->rights; }
+const Rights& RightsIndex::rights() const noexcept {
+  return tables_->rights;
+}
 
 }  // namespace postern::config

@@ -1,6 +1,6 @@
 // Who may send where: the rules that decide about one recipient, as plain data, and the one pure
-// function that applies them. smtpd decides at RCPT, and queued decides again with the same code, so a
-// stolen smtpd gains no right to relay.
+// function that applies them. smtpd decides at RCPT, and queued decides again with the same code,
+// so a stolen smtpd gains no right to relay.
 #pragma once
 
 #include <cstdint>
@@ -35,11 +35,12 @@ enum class RecipientsKind : std::uint8_t { kFile, kAny };
 struct DomainRights {
   std::vector<mail::Domain> names;  // the first is canonical
   RecipientsKind recipients = RecipientsKind::kFile;
-  // Both sorted, lower case, without quotes: local parts valid in every name, and whole addresses. The
-  // mailbox of a whole address is its local part in the canonical name, and that address in another.
+  // Both sorted, lower case, without quotes: local parts valid in every name, and whole addresses.
+  // The mailbox of a whole address is its local part in the canonical name, and that address in
+  // another.
   std::vector<std::string> users;
   std::vector<std::string> addresses;
-  std::string extension;               // "+" or empty
+  std::string extension;  // "+" or empty
 
   static constexpr auto fields() {
     return std::tuple(ipc::field("names", &DomainRights::names, 10'000),
@@ -72,14 +73,14 @@ enum class Verdict : std::uint8_t {
 struct Decision {
   Verdict verdict = Verdict::kRelayDenied;
   std::uint32_t domain = 0;  // kLocal: index into Rights::domains
-  // kLocal: the entry of the recipients table, or what stands for it with `any` (design: lower case,
-  // percent-encoded outside [a-z0-9._-], never empty, no leading dot); names the mailbox.
+  // kLocal: the entry of the recipients table, or what stands for it with `any` (design: lower
+  // case, percent-encoded outside [a-z0-9._-], never empty, no leading dot); names the mailbox.
   std::string user;
   // kLocal: the mailbox's domain, the section's canonical name.
   std::string mailbox_domain;
   // Mail for postmaster (of one of our domains, or of none) goes to the configured postmaster: then
-  // this is that address, and it takes the recipient's place in the envelope. Verdict kLocal if it is
-  // one of ours, else kRelay, whoever the client is.
+  // this is that address, and it takes the recipient's place in the envelope. Verdict kLocal if it
+  // is one of ours, else kRelay, whoever the client is.
   std::optional<mail::Address> rewritten;
 };
 
@@ -96,11 +97,14 @@ class RightsIndex {
   RightsIndex(RightsIndex&&) noexcept;
   RightsIndex& operator=(RightsIndex&&) noexcept;
 
-  // May `client` send to `recipient` through this listener? An unknown listener may nothing. A relay
-  // listener serves only the clients of its relay_from, an mx listener everybody, for our domains.
-  // Postmaster is accepted from all. A recipient is looked up whole first, then without extension.
+  // May `client` send to `recipient` through this listener? An unknown listener may nothing. A
+  // relay listener serves only the clients of its relay_from, an mx listener everybody, for our
+  // domains. Postmaster is accepted from all. A recipient is looked up whole first, then without
+  // extension.
   [[nodiscard]] Decision decide(base::ListenerIndex listener, const base::IpAddress& client,
                                 const mail::Address& recipient) const;
+  // Does the table of its domain hold the address, apart from postmaster's special rights?
+  [[nodiscard]] bool knows(const mail::Address& address) const;
   // Is the domain one of ours?
   [[nodiscard]] bool is_local(const mail::Domain& domain) const;
   [[nodiscard]] const Rights& rights() const noexcept;

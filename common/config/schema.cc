@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <array>
+#include <utility>
 #include <vector>
 
 namespace postern::config {
@@ -191,12 +192,16 @@ std::size_t distance(std::string_view a, std::string_view b) {
 
 }  // namespace
 
-std::span<const Key> schema() { return kKeys; }
-std::span<const LaterValue> later_values() { return kLaterValues; }
+std::span<const Key> schema() {
+  return kKeys;
+}
+std::span<const LaterValue> later_values() {
+  return kLaterValues;
+}
 
 const Key* find_key(std::string_view path) {
-  const auto found = std::find_if(kKeys.begin(), kKeys.end(),
-                                  [&](const Key& key) { return key.path == path; });
+  const auto found =
+      std::find_if(kKeys.begin(), kKeys.end(), [&](const Key& key) { return key.path == path; });
   return found == kKeys.end() ? nullptr : &*found;
 }
 

@@ -1,5 +1,5 @@
-// Every key of the configuration, in one table: its path, its shape, and whether its subject comes with
-// a later release. What the table does not name is unknown.
+// Every key of the configuration, in one table: its path, its shape, and whether its subject comes
+// with a later release. What the table does not name is unknown.
 #pragma once
 
 #include <cstdint>
@@ -30,8 +30,8 @@ struct Key {
   std::string_view nothing = {};
 };
 
-// A value of a supported key whose subject comes later. One that ends in ':' stands for all that begin
-// so ("lmtp:").
+// A value of a supported key whose subject comes later. One that ends in ':' stands for all that
+// begin so ("lmtp:").
 struct LaterValue {
   std::string_view path;
   std::string_view value;
@@ -44,8 +44,8 @@ struct LaterValue {
 
 // The key of that path; null where it is unknown.
 [[nodiscard]] const Key* find_key(std::string_view path);
-// The full path of a known key that `name`, found in `section` ("" at the top), may have been meant to
-// be: a sibling that is spelled much alike, or the same name elsewhere. Empty: no idea.
+// The full path of a known key that `name`, found in `section` ("" at the top), may have been meant
+// to be: a sibling that is spelled much alike, or the same name elsewhere. Empty: no idea.
 [[nodiscard]] std::string_view nearest_key(std::string_view section, std::string_view name);
 
 }  // namespace postern::config

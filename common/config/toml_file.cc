@@ -3,13 +3,13 @@
 #include <fcntl.h>
 #include <fmt/format.h>
 #include <sys/stat.h>
+#include <toml++/toml.h>
 #include <unistd.h>
 
 #include <algorithm>
 #include <cerrno>
 #include <cstring>
 #include <sstream>
-#include <toml++/toml.h>
 
 #include "common/base/unique_fd.h"
 
@@ -77,14 +77,15 @@ bool too_many_dots(const std::string& text) {
 
 std::expected<Value, Mistake> parse_toml(const std::string& text, const std::string& path,
                                          std::uint32_t file) {
-  if (too_many_dots(text)) return std::unexpected(Mistake{path, 0, 0, {}, {}, "not TOML: a line has too many dots"});
+  if (too_many_dots(text))
+    return std::unexpected(Mistake{path, 0, 0, {}, {}, "not TOML: a line has too many dots"});
   try {
     const auto table = toml::parse(std::string_view(text));
     return convert(table, file);
   } catch (const toml::parse_error& error) {
     const auto place = place_of(error.source(), file);
-    return std::unexpected(Mistake{path, place.line, place.column, {}, {},
-                                   fmt::format("not TOML: {}", error.description())});
+    return std::unexpected(Mistake{
+        path, place.line, place.column, {}, {}, fmt::format("not TOML: {}", error.description())});
   } catch (const std::exception& error) {
     return std::unexpected(Mistake{path, 0, 0, {}, {}, fmt::format("not TOML: {}", error.what())});
   }
@@ -94,7 +95,7 @@ std::expected<std::string, std::string> read_file(const std::string& path, std::
   // O_NONBLOCK: a FIFO of that name must not keep us.
   const auto fd =
       base::UniqueFd::adopt(::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY));
-  struct stat info{};
+  struct stat info {};
   if (!fd.valid() || ::fstat(fd.get(), &info) != 0)
     return std::unexpected(fmt::format("cannot be read: {}", std::strerror(errno)));
   if (!S_ISREG(info.st_mode)) return std::unexpected("is not a regular file");
@@ -106,7 +107,8 @@ std::expected<std::string, std::string> read_file(const std::string& path, std::
     if (size < 0) return std::unexpected(fmt::format("cannot be read: {}", std::strerror(errno)));
     if (size == 0) return content;
     content.append(buffer, static_cast<std::size_t>(size));
-    if (content.size() > limit) return std::unexpected(fmt::format("is longer than {} bytes", limit));
+    if (content.size() > limit)
+      return std::unexpected(fmt::format("is longer than {} bytes", limit));
   }
 }
 

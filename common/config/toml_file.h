@@ -17,7 +17,8 @@ inline constexpr std::size_t kMaxFile = 16U << 20;  // bytes of one TOML file
 [[nodiscard]] std::expected<Value, Mistake> parse_toml(const std::string& text,
                                                        const std::string& path, std::uint32_t file);
 
-// The content of a regular file of at most `limit` bytes; on failure the reason, for a mistake's text.
+// The content of a regular file of at most `limit` bytes; on failure the reason, for a mistake's
+// text.
 [[nodiscard]] std::expected<std::string, std::string> read_file(const std::string& path,
                                                                 std::size_t limit);
 

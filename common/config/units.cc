@@ -16,11 +16,11 @@ struct Unit {
 };
 
 constexpr std::uint64_t kKi = 1024;
-constexpr std::array<Unit, 9> kSizes{{{"TiB", kKi * kKi * kKi * kKi},
+constexpr std::array<Unit, 9> kSizes{{{"TiB", kKi* kKi* kKi* kKi},
                                       {"TB", 1'000'000'000'000},
-                                      {"GiB", kKi * kKi * kKi},
+                                      {"GiB", kKi* kKi* kKi},
                                       {"GB", 1'000'000'000},
-                                      {"MiB", kKi * kKi},
+                                      {"MiB", kKi* kKi},
                                       {"MB", 1'000'000},
                                       {"KiB", kKi},
                                       {"KB", 1'000},
@@ -59,7 +59,9 @@ std::optional<std::uint64_t> parse_size(std::string_view text) {
   return parse(text, kSizes, std::numeric_limits<std::int64_t>::max());
 }
 
-std::string size_text(std::uint64_t bytes) { return text(bytes, kSizes); }
+std::string size_text(std::uint64_t bytes) {
+  return text(bytes, kSizes);
+}
 
 std::optional<base::Millis> parse_duration(std::string_view text) {
   const auto ms = parse(text, kDurations, kLongest);

@@ -10,8 +10,9 @@
 
 namespace postern::config {
 
-// "25MiB", "1GiB", "100KB", "512B", "0": a whole number and its unit (B, KB, MB, GB, TB by 1000, KiB,
-// MiB, GiB, TiB by 1024), in bytes. nullopt for anything else, and for what does not fit 63 bits.
+// "25MiB", "1GiB", "100KB", "512B", "0": a whole number and its unit (B, KB, MB, GB, TB by 1000,
+// KiB, MiB, GiB, TiB by 1024), in bytes. nullopt for anything else, and for what does not fit 63
+// bits.
 [[nodiscard]] std::optional<std::uint64_t> parse_size(std::string_view text);
 // The shortest exact form: "25MiB".
 [[nodiscard]] std::string size_text(std::uint64_t bytes);

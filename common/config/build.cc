@@ -1,0 +1,376 @@
+#include "common/config/build.h"
+
+#include <fmt/format.h>
+
+#include <limits>
+#include <map>
+
+#include "common/config/hop.h"
+#include "common/config/names.h"
+#include "common/config/section.h"
+#include "common/config/users_file.h"
+
+namespace postern::config {
+namespace {
+
+// Limits of the lists, those of the roles' configurations (rights.h, roles.h).
+constexpr std::size_t kMaxListeners = 1'000;
+constexpr std::size_t kMaxSections = 10'000;
+constexpr std::size_t kMaxElements = 10'000;
+constexpr std::size_t kMaxRetries = 100;
+constexpr std::size_t kMaxResolvers = 16;
+constexpr std::size_t kMaxMailboxPath = 4'000;
+constexpr std::size_t kMaxSocketPath = 107;  // unix(7): sun_path and its NUL
+constexpr std::string_view kSocket = "/control.sock";
+
+constexpr std::int64_t kNoMore = std::numeric_limits<std::uint32_t>::max();
+constexpr std::int64_t kMaxProcesses = 1'000;
+constexpr std::uint64_t kBlock = 4096;  // the journal writes whole blocks
+constexpr std::uint64_t kLeastSegment = 1U << 20;
+constexpr std::uint64_t kMostSegment = 1U << 30;
+
+template <class T>
+using Parsed = std::expected<T, std::string>;
+
+class Builder {
+ public:
+  Builder(const Document& document, Report& report)
+      : top_(&document.root, "", report), report_(report) {
+    config_.file = document.files.front();
+  }
+
+  Config build() {
+    identity();
+    control();
+    listeners();
+    domains();
+    mailbox();
+    routes();
+    delivery();
+    limits();
+    output();
+    return std::move(config_);
+  }
+
+ private:
+  void identity() {
+    top_.require("hostname", "the name of this host, like \"mx1.example.org\"");
+    top_.string("hostname", config_.hostname, [](std::string_view text) -> Parsed<std::string> {
+      auto domain = parse_domain(text);
+      if (!domain) return std::unexpected(std::move(domain.error()));
+      if (domain->is_literal()) return std::unexpected("expected a name, not an address");
+      return domain->text();
+    });
+    top_.require("postmaster", "the address that gets postmaster's mail, like \"it@example.org\"");
+    top_.string("postmaster", config_.postmaster, parse_address);
+    if (const auto* const value = top_.get("postmaster"))
+      config_.postmaster_where = report_.where(value->place);
+    top_.require("spool", "the directory of the queue, like \"/var/lib/postern\"");
+    top_.path("spool", config_.spool);
+    top_.path("runtime", config_.runtime);
+    if (const auto* const value = top_.get("runtime");
+        value != nullptr && config_.runtime.size() + kSocket.size() > kMaxSocketPath)
+      top_.refuse(*value, "runtime",
+                  fmt::format("{}{} is too long for the name of a socket ({} characters)",
+                              config_.runtime, kSocket, kMaxSocketPath));
+  }
+
+  void control() {
+    const auto section = top_.section("control");
+    section.name("view", config_.control.view, 32);
+    section.name("operate", config_.control.operate, 32);
+    section.name("admin", config_.control.admin, 32);
+  }
+
+  void listeners() {
+    top_.require("listen", "at least one section [[listen]]");
+    const auto sections = limited(top_.sections("listen"), kMaxListeners, "listen");
+    for (const auto& section : sections) {
+      auto& listener = config_.listeners.emplace_back();
+      listener.where = section.where();
+      section.require("address", "an address and a port, like \"0.0.0.0:25\" or \"[::]:25\"");
+      section.string("address", listener.address,
+                     [](std::string_view text) -> Parsed<base::Endpoint> {
+                       const auto endpoint = base::parse_endpoint(text);
+                       if (endpoint && endpoint->port > 0) return *endpoint;
+                       return std::unexpected(
+                           "expected an address and a port, like \"0.0.0.0:25\" or \"[::]:25\"");
+                     });
+      section.choice("service", listener.service,
+                     {{"mx", Service::kMx}, {"relay", Service::kRelay}});
+      section.strings("relay_from", listener.relay_from, kMaxElements, parse_net);
+      section.boolean("require_hello", listener.require_hello);
+    }
+    if (const auto* const array = top_.get("listen"); array != nullptr && array->children.empty())
+      top_.refuse(*array, "listen", "expected at least one section [[listen]]");
+  }
+
+  void domains() {
+    top_.section("domains").string("default", config_.default_domain, parse_domain);
+    for (const auto& section : limited(top_.sections("domain"), kMaxSections, "domain")) {
+      auto& domain = config_.domains.emplace_back();
+      domain.where = section.where();
+      domain_names(section, domain);
+      section.string("deliver", domain.deliver, [](std::string_view text) -> Parsed<HopSpec> {
+        auto hop = parse_hop(text);
+        if (!hop)
+          return std::unexpected(R"(expected "mailbox", smtp://host[:port] or "mx": )" +
+                                 hop.error());
+        if (hop->kind == HopKind::kRefuse || hop->kind == HopKind::kDiscard)
+          return std::unexpected(R"(expected "mailbox", smtp://host[:port] or "mx")");
+        return hop;
+      });
+      section.string(
+          "extension", domain.extension, [](std::string_view text) -> Parsed<std::string> {
+            static constexpr std::string_view kMarks = "!#$%&'*+-/=?^_`{|}~.";
+            if (text.empty() ||
+                (text.size() == 1 && kMarks.find(text.front()) != std::string_view::npos))
+              return std::string(text);
+            return std::unexpected(R"(expected one mark like "+", or "" for no extensions)");
+          });
+      recipients(section, domain);
+    }
+  }
+
+  void domain_names(const Section& section, DomainSection& domain) {
+    section.require("name", "an array of domains");
+    for (const auto* value : section.elements("name", kMaxElements)) {
+      auto name = parse_domain(value->text);
+      if (!name) {
+        section.refuse(*value, "name", std::move(name.error()));
+        continue;
+      }
+      const auto [other, fresh] = own_domains_.emplace(name->text(), report_.where(value->place));
+      if (fresh)
+        domain.names.push_back(*std::move(name));
+      else
+        section.refuse(*value, "name", stands_at(other->second));
+    }
+    if (const auto* const array = section.get("name"); array != nullptr && array->children.empty())
+      section.refuse(*array, "name", "expected at least one domain");
+  }
+
+  void recipients(const Section& section, DomainSection& domain) {
+    static constexpr std::string_view kFile = "file:";
+    static constexpr std::string_view kExpected = R"("file:" and the name of a file, or "any")";
+    section.require("recipients", kExpected);
+    const auto* const value = section.get("recipients");
+    if (value == nullptr) return;
+    if (value->text == "any") {
+      domain.recipients = RecipientsKind::kAny;
+      return;
+    }
+    const auto where = report_.where(value->place);
+    const auto path =
+        value->text.starts_with(kFile)
+            ? parse_path(std::string_view(value->text).substr(kFile.size()), where.file)
+            : std::unexpected(std::string());
+    if (!path) {
+      section.refuse(*value, "recipients", fmt::format("expected {}", kExpected));
+      return;
+    }
+    domain.users_file = *path;
+    if (!domain.names.empty()) read_users_file(*path, where, domain, report_);
+  }
+
+  void mailbox() {
+    const auto section = top_.section("mailbox");
+    section.name("owner", config_.mailbox.owner, 32);
+    const auto* const value = section.get("path");
+    if (value == nullptr) return;
+    const auto wrong = mailbox_path(value->text, report_.where(value->place).file);
+    if (!wrong.empty()) section.refuse(*value, "path", wrong);
+  }
+
+  // Empty, or what is wrong.
+  std::string mailbox_path(std::string_view text, const std::string& file) {
+    static constexpr std::string_view kMaildir = "maildir:";
+    static constexpr std::string_view kDrop = "drop:";
+    auto& mailbox = config_.mailbox;
+    const bool drop = text.starts_with(kDrop);
+    if (!drop && !text.starts_with(kMaildir))
+      return R"(expected "maildir:" or "drop:" and a directory)";
+    text.remove_prefix(drop ? kDrop.size() : kMaildir.size());
+    auto path = parse_path(text, file);
+    if (!path || path->size() > kMaxMailboxPath) return "expected a directory behind the colon";
+    mailbox.kind = drop ? MailboxKind::kDrop : MailboxKind::kMaildir;
+    mailbox.root = *path;
+    mailbox.path.clear();
+    bool has_user = false;
+    for (auto at = path->find_first_of("{}"); at != std::string::npos;
+         at = path->find_first_of("{}", at)) {
+      const bool user = path->compare(at, 6, "{user}") == 0;
+      if (!user && path->compare(at, 8, "{domain}") != 0)
+        return "expected no braces but {domain} and {user}";
+      has_user = has_user || user;
+      at += user ? 6 : 8;
+    }
+    const auto first = path->find('{');
+    if (drop)
+      return first == std::string::npos ? ""
+                                        : "a drop is one directory: expected no {domain} or {user}";
+    if (!has_user) return "expected {user} in the path: each user has a mailbox";
+    const auto slash = path->rfind('/', first);
+    if (slash == 0) return "expected a directory before the first {domain} or {user}";
+    mailbox.root = path->substr(0, slash);
+    mailbox.path = path->substr(slash + 1);
+    return {};
+  }
+
+  void routes() {
+    for (const auto& section : limited(top_.sections("route"), kMaxSections, "route")) {
+      auto& route = config_.routes.emplace_back();
+      route.where = section.where();
+      patterns(section, route);
+      hops(section, route);
+      section.integer("connections", route.connections, 0, kNoMore);
+      section.boolean("internal", route.internal);
+    }
+  }
+
+  void patterns(const Section& section, Route& route) {
+    section.require("to", "an array of domains, like [\"corp.example\", \"*.corp.example\"]");
+    for (const auto* value : section.elements("to", kMaxElements)) {
+      auto pattern = parse_pattern(value->text);
+      if (!pattern) {
+        section.refuse(*value, "to", std::move(pattern.error()));
+        continue;
+      }
+      if (const auto own = own_domains_.find(*pattern); own != own_domains_.end()) {
+        section.refuse(*value, "to",
+                       fmt::format("this is a [[domain]] of ours ({}), and no route leads there",
+                                   place_text(own->second)));
+        continue;
+      }
+      const auto [other, fresh] = patterns_.emplace(*pattern, report_.where(value->place));
+      if (fresh)
+        route.to.push_back(*std::move(pattern));
+      else
+        section.refuse(*value, "to", stands_at(other->second));
+    }
+    if (const auto* const array = section.get("to"); array != nullptr && array->children.empty())
+      section.refuse(*array, "to", "expected at least one domain");
+  }
+
+  void hops(const Section& section, Route& route) {
+    static constexpr std::string_view kExpected =
+        R"(expected "mx", smtp://host[:port], "refuse" or "discard")";
+    section.require("via", "an array with a next hop, like [\"smtp://relay.example\"]");
+    const auto* const array = section.get("via");
+    if (array == nullptr) return;
+    if (array->children.empty()) return section.refuse(*array, "via", std::string(kExpected));
+    if (array->children.size() > 1)
+      section.refuse(*array, "via",
+                     "more than one next hop comes with a later release of Postern; name one");
+    for (const auto* value : section.elements("via", array->children.size())) {
+      auto hop = parse_hop(value->text);
+      if (!hop)
+        section.refuse(*value, "via", fmt::format("{}: {}", kExpected, hop.error()));
+      else if (hop->kind == HopKind::kMailbox)
+        section.refuse(*value, "via", fmt::format("{}; mailboxes are for a [[domain]]", kExpected));
+      else
+        route.via.push_back(*std::move(hop));
+    }
+  }
+
+  void delivery() {
+    const auto delivery = top_.section("delivery");
+    delivery.strings(
+        "dns", config_.delivery.dns, kMaxResolvers,
+        [](std::string_view text) -> Parsed<base::Endpoint> {
+          static constexpr std::uint16_t kDns = 53;
+          if (const auto address = base::parse_ip(text)) return base::Endpoint{*address, kDns};
+          const auto endpoint = base::parse_endpoint(text);
+          if (endpoint && endpoint->port > 0) return *endpoint;
+          return std::unexpected("expected a resolver's address, like \"127.0.0.1:53\"");
+        });
+    delivery.integer("port", config_.delivery.port, 1, 65535);
+    delivery.choice("start", config_.delivery.start_disabled,
+                    {{"as-left", false}, {"disabled", true}});
+
+    const auto retry = top_.section("retry");
+    if (retry.get("after") != nullptr) {
+      auto& after = config_.retry.after;
+      after.clear();
+      retry.strings("after", after, kMaxRetries,
+                    [](std::string_view text) { return parse_time(text, false); });
+      if (const auto* const value = retry.get("after"); value->children.empty())
+        retry.refuse(*value, "after", R"(expected at least one time, like "15m")");
+    }
+    retry.duration("expire", config_.retry.expire, false);
+    retry.duration("max_gap", config_.retry.max_gap, false);
+  }
+
+  void limits() {
+    const auto section = top_.section("limits");
+    auto& limits = config_.limits;
+    section.size("message_size", limits.message_size);
+    section.integer("recipients", limits.recipients, 0, kNoMore);
+    section.size("session_size", limits.session_size);
+    section.integer("connections", limits.connections, 0, kNoMore);
+    section.integer("connections_per_client", limits.connections_per_client, 0, kNoMore);
+    section.integer("messages_per_session", limits.messages_per_session, 0, kNoMore);
+    const auto timeout = section.section("timeout");
+    timeout.duration("command", limits.timeout.command, true);
+    timeout.duration("data", limits.timeout.data, true);
+    timeout.duration("idle", limits.timeout.idle, true);
+
+    const auto space = top_.section("space");
+    space.size("stop_intake", config_.space.stop_intake);
+    space.size("segment", config_.space.segment);
+    const auto segment = config_.space.segment;
+    if (const auto* const value = space.get("segment");
+        segment < kLeastSegment || segment > kMostSegment || segment % kBlock != 0)
+      space.refuse(*value, "segment", "expected a multiple of 4KiB from 1MiB to 1GiB");
+  }
+
+  void output() {
+    top_.section("bounce").name("from", config_.bounce_from, 200);
+    const auto log = top_.section("log");
+    if (const auto* const to = log.get("to"); to != nullptr && to->text != "stderr") {
+      if (to->text.find_first_of("/.") == std::string::npos)  // no file is meant by "stdout"
+        log.refuse(*to, "to", R"(expected "stderr", or a file's path like "/var/log/postern.log")");
+      else
+        log.path("to", config_.log.file);
+    }
+    log.choice("format", config_.log.role.format,
+               {{"text", LogFormat::kText}, {"json", LogFormat::kJson}});
+    log.choice("level", config_.log.role.level,
+               {{"debug", LogLevel::kDebug},
+                {"info", LogLevel::kInfo},
+                {"warning", LogLevel::kWarning},
+                {"error", LogLevel::kError}});
+    const auto processes = top_.section("processes");
+    processes.integer("smtpd", config_.processes.smtpd, 0, kMaxProcesses);
+    processes.integer("relay", config_.processes.relay, 0, kMaxProcesses);
+  }
+
+  std::vector<Section> limited(std::vector<Section> sections, std::size_t limit,
+                               std::string_view key) {
+    if (sections.size() <= limit) return sections;
+    report_.add(sections[limit].where(), std::string(key),
+                fmt::format("expected at most {} such sections", limit));
+    return {};
+  }
+
+  static std::string place_text(const Where& where) {
+    return fmt::format("{}:{}:{}", where.file, where.line, where.column);
+  }
+  static std::string stands_at(const Where& where) {
+    return fmt::format("this stands already at {}", place_text(where));
+  }
+
+  Section top_;
+  Report& report_;
+  Config config_;
+  std::map<std::string, Where> own_domains_;  // names of all [[domain]] sections
+  std::map<std::string, Where> patterns_;     // `to` of all routes
+};
+
+}  // namespace
+
+Config build(const Document& document, Report& report) {
+  return Builder(document, report).build();
+}
+
+}  // namespace postern::config

@@ -1,0 +1,91 @@
+#include "common/config/combine.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <map>
+
+#include "common/config/cut.h"
+#include "common/config/hop.h"
+
+namespace postern::config {
+namespace {
+
+std::string place_text(const Where& where) {
+  return fmt::format("{}:{}", where.file, where.line);
+}
+
+// A listener on all addresses takes the port from every other one of its family.
+bool collide(const base::Endpoint& a, const base::Endpoint& b) {
+  if (a.port != b.port || a.address.family != b.address.family) return false;
+  return a.address == b.address || a.address.is_unspecified() || b.address.is_unspecified();
+}
+
+void check_listeners(const Config& config, Report& report) {
+  std::multimap<std::uint16_t, const Listener*> by_port;
+  for (const auto& listener : config.listeners) {
+    const auto [first, last] = by_port.equal_range(listener.address.port);
+    for (auto other = first; other != last; ++other) {
+      if (!collide(other->second->address, listener.address)) continue;
+      report.add(
+          listener.where, "listen.address",
+          fmt::format("{} cannot be bound beside {} of {}", base::to_string(listener.address),
+                      base::to_string(other->second->address), place_text(other->second->where)));
+      break;
+    }
+    by_port.emplace(listener.address.port, &listener);
+    if (!listener.relay_from.empty()) continue;
+    if (listener.service == Service::kRelay)
+      report.add(listener.where, "listen.relay_from",
+                 R"(service = "relay" is for clients in relay_from: name at least one network)");
+    else if (config.domains.empty())
+      report.add(listener.where, "listen.service",
+                 R"(service = "mx" takes mail for our domains: add a section [[domain]])");
+  }
+}
+
+// Mail that is sent to ourselves would come back for ever.
+void check_loop(const Config& config, const HopSpec& hop, const Where& where, std::string key,
+                Report& report) {
+  if (hop.kind != HopKind::kHost) return;
+  const auto address = base::parse_ip(hop.host == "localhost" ? "127.0.0.1" : hop.host);
+  if (!address) return;
+  const base::Endpoint target{*address, hop.port};
+  for (const auto& listener : config.listeners) {
+    const bool everywhere = listener.address.address.is_unspecified() && address->is_loopback();
+    if (listener.address == target || (everywhere && collide(listener.address, target))) {
+      report.add(
+          where, std::move(key),
+          fmt::format("{} is our own listener ({})", hop_text(hop), place_text(listener.where)));
+      return;
+    }
+  }
+}
+
+void check_postmaster(const Config& config, Report& report) {
+  const auto rights = rights_of(config);
+  for (const auto& domain : config.domains) {
+    if (std::find(domain.names.begin(), domain.names.end(), config.postmaster.domain()) ==
+        domain.names.end())
+      continue;
+    if (!RightsIndex(rights).knows(config.postmaster))
+      report.add(
+          config.postmaster_where, "postmaster",
+          fmt::format("{} is no recipient of its [[domain]] ({}): add it to {}",
+                      config.postmaster.text(), place_text(domain.where), domain.users_file));
+    return;
+  }
+}
+
+}  // namespace
+
+void check_combinations(const Config& config, Report& report) {
+  check_listeners(config, report);
+  for (const auto& domain : config.domains)
+    check_loop(config, domain.deliver, domain.where, "domain.deliver", report);
+  for (const auto& route : config.routes)
+    for (const auto& hop : route.via) check_loop(config, hop, route.where, "route.via", report);
+  check_postmaster(config, report);
+}
+
+}  // namespace postern::config

@@ -1,0 +1,108 @@
+// The whole configuration, read and checked: what the parent holds, prints (summary.h) and cuts
+// into the configurations of the roles (cut.h). Every path in it is absolute. Made by load() in
+// parse.h.
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "common/base/ip.h"
+#include "common/config/rights.h"
+#include "common/config/roles.h"
+#include "common/mail/address.h"
+
+namespace postern::config {
+
+// Where something stands, for messages about it.
+struct Where {
+  std::string file;
+  std::uint32_t line = 0;
+  std::uint32_t column = 0;
+};
+
+struct Control {  // names of Unix groups
+  std::string view = "adm";
+  std::string operate = "postern";
+  std::string admin = "root";
+};
+
+struct Listener {
+  base::Endpoint address;
+  Service service = Service::kMx;
+  std::vector<base::Network> relay_from;
+  bool require_hello = true;
+  Where where;
+};
+
+struct DomainSection {
+  std::vector<mail::Domain> names;  // the first is canonical
+  HopSpec deliver{.kind = HopKind::kMailbox};
+  RecipientsKind recipients = RecipientsKind::kFile;
+  std::string users_file;  // kFile
+  std::vector<std::string> users;
+  std::vector<std::string> addresses;
+  std::string extension = "+";
+  Where where;
+};
+
+struct Mailbox {
+  MailboxKind kind = MailboxKind::kMaildir;
+  std::string root = "/var/mail";        // the longest directory without a placeholder
+  std::string path = "{domain}/{user}";  // below it; empty for a drop
+  std::string owner = "_postern-local";
+};
+
+struct Route {
+  std::vector<std::string> to;
+  std::vector<HopSpec> via;
+  std::uint32_t connections = 20;
+  bool internal = false;
+  Where where;
+};
+
+struct Delivery {
+  std::vector<base::Endpoint> dns;  // empty: the system's resolvers
+  std::uint16_t port = 25;
+  bool start_disabled = false;
+};
+
+struct Space {
+  std::uint64_t stop_intake = 1ULL << 30;
+  std::uint64_t segment = 64ULL << 20;
+};
+
+struct Log {
+  std::string file;  // empty: stderr
+  LogConfig role;
+};
+
+struct Processes {  // 0: one for each core
+  std::uint32_t smtpd = 0;
+  std::uint32_t relay = 0;
+};
+
+struct Config {
+  std::string file;
+  std::string hostname;
+  mail::Address postmaster;
+  Where postmaster_where;
+  std::string spool;
+  std::string runtime = "/run/postern";
+  Control control;
+  std::vector<Listener> listeners;
+  mail::Domain default_domain;  // empty: none
+  std::vector<DomainSection> domains;
+  Mailbox mailbox;
+  std::vector<Route> routes;
+  Delivery delivery;
+  RetryConfig retry{.after = {base::Millis(15 * 60'000), base::Millis(30 * 60'000),
+                              base::Millis(3'600'000), base::Millis(4 * 3'600'000)}};
+  SmtpLimits limits;  // connections: of all smtpd together
+  std::string bounce_from = "Mail Delivery System";
+  Space space;
+  Log log;
+  Processes processes;
+};
+
+}  // namespace postern::config

@@ -1,0 +1,131 @@
+#include "common/config/cut.h"
+
+#include <algorithm>
+
+#include "common/base/text.h"
+#include "common/config/toml_file.h"
+
+namespace postern::config {
+namespace {
+
+constexpr std::size_t kMaxResolvers = 16;  // as in RelayConfig
+constexpr std::size_t kMaxOwnAddresses = 1'000;
+constexpr std::size_t kMaxResolvConf = 1U << 20;  // bytes
+constexpr std::uint16_t kDnsPort = 53;
+
+std::uint32_t processes(std::uint32_t wanted, std::uint32_t cores) {
+  return std::max(wanted == 0 ? cores : wanted, 1U);
+}
+
+}  // namespace
+
+std::vector<base::Endpoint> system_resolvers(const std::string& path) {
+  static constexpr std::string_view kKeyword = "nameserver";
+  std::vector<base::Endpoint> resolvers;
+  const auto content = read_file(path, kMaxResolvConf);
+  std::string_view rest = content ? std::string_view(*content) : std::string_view();
+  while (!rest.empty() && resolvers.size() < kMaxResolvers) {
+    auto line = rest.substr(0, rest.find('\n'));
+    rest.remove_prefix(std::min(line.size() + 1, rest.size()));
+    if (!line.starts_with(kKeyword)) continue;
+    line.remove_prefix(kKeyword.size());
+    const auto value = base::trim(line);
+    if (value.size() == line.size()) continue;  // another word that begins so
+    // Addresses with a scope (fe80::1%eth0) cannot be held, and are passed over.
+    if (const auto address = base::parse_ip(value.substr(0, value.find_first_of(" \t"))))
+      resolvers.push_back({*address, kDnsPort});
+  }
+  if (resolvers.empty()) resolvers.push_back({*base::parse_ip("127.0.0.1"), kDnsPort});
+  return resolvers;
+}
+
+std::uint32_t smtpd_processes(const Config& config, std::uint32_t cores) {
+  return processes(config.processes.smtpd, cores);
+}
+
+std::uint32_t relay_processes(const Config& config, std::uint32_t cores) {
+  return processes(config.processes.relay, cores);
+}
+
+bool needs_local(const Config& config) {
+  return std::any_of(config.domains.begin(), config.domains.end(), [](const DomainSection& domain) {
+    return domain.deliver.kind == HopKind::kMailbox;
+  });
+}
+
+std::string control_socket(const Config& config) {
+  return config.runtime + "/control.sock";
+}
+
+Rights rights_of(const Config& config) {
+  Rights rights;
+  for (const auto& listener : config.listeners)
+    rights.listeners.push_back({listener.service, listener.relay_from});
+  for (const auto& domain : config.domains)
+    rights.domains.push_back(
+        {domain.names, domain.recipients, domain.users, domain.addresses, domain.extension});
+  rights.postmaster = config.postmaster;
+  return rights;
+}
+
+SmtpdConfig cut_smtpd(const Config& config, const Facts& facts) {
+  SmtpdConfig cut;
+  cut.log = config.log.role;
+  cut.hostname = config.hostname;
+  for (const auto& listener : config.listeners)
+    cut.listeners.push_back({base::to_string(listener.address), listener.require_hello});
+  cut.default_domain = config.default_domain;
+  cut.rights = rights_of(config);
+  cut.limits = config.limits;
+  const auto sharers = smtpd_processes(config, facts.cores);
+  const auto all = config.limits.connections;
+  cut.limits.connections = all / sharers + (all % sharers != 0 ? 1 : 0);  // 0 stays none
+  return cut;
+}
+
+QueuedConfig cut_queued(const Config& config, const Facts& facts) {
+  QueuedConfig cut;
+  cut.log = config.log.role;
+  cut.hostname = config.hostname;
+  cut.rights = rights_of(config);
+  for (const auto& domain : config.domains) cut.domain_hops.push_back(domain.deliver);
+  for (const auto& route : config.routes)
+    cut.routes.push_back(
+        {route.to, route.via, route.connections, route.internal, route.where.line});
+  cut.retry = config.retry;
+  cut.control = facts.groups;
+  cut.bounce_from = config.bounce_from;
+  cut.message_size = config.limits.message_size;
+  cut.recipients = config.limits.recipients;
+  cut.stop_intake = config.space.stop_intake;
+  cut.segment_size = config.space.segment;
+  cut.start_disabled = config.delivery.start_disabled;
+  return cut;
+}
+
+RelayConfig cut_relay(const Config& config, const Facts& facts) {
+  RelayConfig cut;
+  cut.log = config.log.role;
+  cut.hostname = config.hostname;
+  cut.dns = config.delivery.dns.empty() ? facts.resolvers : config.delivery.dns;
+  if (cut.dns.empty()) cut.dns.push_back({*base::parse_ip("127.0.0.1"), kDnsPort});
+  if (cut.dns.size() > kMaxResolvers) cut.dns.resize(kMaxResolvers);
+  cut.port = config.delivery.port;
+  cut.own_addresses = facts.own_addresses;
+  if (cut.own_addresses.size() > kMaxOwnAddresses) cut.own_addresses.resize(kMaxOwnAddresses);
+  for (const auto& listener : config.listeners) cut.own_ports.push_back(listener.address.port);
+  std::sort(cut.own_ports.begin(), cut.own_ports.end());
+  cut.own_ports.erase(std::unique(cut.own_ports.begin(), cut.own_ports.end()), cut.own_ports.end());
+  return cut;
+}
+
+LocalConfig cut_local(const Config& config) {
+  LocalConfig cut;
+  cut.log = config.log.role;
+  cut.hostname = config.hostname;
+  cut.kind = config.mailbox.kind;
+  cut.path = config.mailbox.path;
+  return cut;
+}
+
+}  // namespace postern::config

@@ -1,0 +1,42 @@
+// Cuts the configuration into what each role gets, and into what the parent needs to start them.
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "common/config/config.h"
+#include "common/config/roles.h"
+
+namespace postern::config {
+
+// What the system, not the file, says.
+struct Facts {
+  std::uint32_t cores = 1;
+  ControlGroups groups;                        // resolved from Config::control
+  std::vector<base::Endpoint> resolvers;       // of the system; used without [delivery] dns
+  std::vector<base::IpAddress> own_addresses;  // of this host
+};
+
+// The `nameserver` lines of resolv.conf(5), at most 16; 127.0.0.1:53 where there is none, as there.
+[[nodiscard]] std::vector<base::Endpoint> system_resolvers(
+    const std::string& path = "/etc/resolv.conf");
+
+// How many processes; at least one.
+[[nodiscard]] std::uint32_t smtpd_processes(const Config& config, std::uint32_t cores);
+[[nodiscard]] std::uint32_t relay_processes(const Config& config, std::uint32_t cores);
+// Whether any mail goes into mailboxes, so that a local deliverer is needed.
+[[nodiscard]] bool needs_local(const Config& config);
+// Of the control tool's socket.
+[[nodiscard]] std::string control_socket(const Config& config);
+
+[[nodiscard]] Rights rights_of(const Config& config);
+
+// What a role must not know, it does not get: there is no secret in any of them yet.
+// smtpd: [limits] connections are divided among the processes, rounded up.
+[[nodiscard]] SmtpdConfig cut_smtpd(const Config& config, const Facts& facts);
+[[nodiscard]] QueuedConfig cut_queued(const Config& config, const Facts& facts);
+[[nodiscard]] RelayConfig cut_relay(const Config& config, const Facts& facts);
+[[nodiscard]] LocalConfig cut_local(const Config& config);
+
+}  // namespace postern::config

@@ -1,0 +1,80 @@
+#include "common/config/hop.h"
+
+#include <fmt/format.h>
+
+#include "common/base/ip.h"
+#include "common/base/text.h"
+
+namespace postern::config {
+namespace {
+
+constexpr std::string_view kScheme = "smtp://";
+constexpr std::uint16_t kSmtpPort = 25;
+
+std::expected<HopSpec, std::string> parse_host(std::string_view text) {
+  HopSpec hop{.kind = HopKind::kHost, .port = kSmtpPort};
+  const bool bracketed = text.starts_with('[');
+  const auto host_end = bracketed ? text.find(']') : text.find(':');
+  auto host = text.substr(0, host_end);
+  if (bracketed) {
+    if (host_end == std::string_view::npos)
+      return std::unexpected("expected ] behind the IPv6 address");
+    host = text.substr(1, host_end - 1);
+    text.remove_prefix(host_end + 1);
+  } else {
+    text.remove_prefix(host.size());
+  }
+  if (!text.empty()) {
+    const auto port = text.starts_with(':') ? base::parse_number(text.substr(1)) : std::nullopt;
+    if (!port || *port < 1 || *port > 65535)
+      return std::unexpected("expected nothing or a port between 1 and 65535 behind the host");
+    hop.port = static_cast<std::uint16_t>(*port);
+  }
+  if (const auto address = base::parse_ip(host)) {
+    if (bracketed != (host.find(':') != std::string_view::npos))
+      return std::unexpected("only IPv6 addresses stand in brackets");
+    hop.host = base::to_string(*address);
+    return hop;
+  }
+  if (bracketed) return std::unexpected("expected an IPv6 address in the brackets");
+  const auto name = mail::Domain::parse(host);
+  if (!name || name->is_literal())
+    return std::unexpected(fmt::format("expected the name or the address of a host{}",
+                                       name ? "" : ": " + name.error().text));
+  // Digits and dots alone are an address gone wrong, not a name.
+  if (host.find_first_not_of("0123456789.") == std::string_view::npos)
+    return std::unexpected("expected the name or the address of a host: not an IPv4 address");
+  hop.host = name->text();
+  return hop;
+}
+
+}  // namespace
+
+std::expected<HopSpec, std::string> parse_hop(std::string_view text) {
+  if (text == "mx") return HopSpec{.kind = HopKind::kMx};
+  if (text == "mailbox") return HopSpec{.kind = HopKind::kMailbox};
+  if (text == "refuse") return HopSpec{.kind = HopKind::kRefuse};
+  if (text == "discard") return HopSpec{.kind = HopKind::kDiscard};
+  if (text.starts_with(kScheme)) return parse_host(text.substr(kScheme.size()));
+  return std::unexpected("unknown kind of next hop");
+}
+
+std::string hop_text(const HopSpec& hop) {
+  switch (hop.kind) {
+    case HopKind::kMx:
+      return "mx";
+    case HopKind::kMailbox:
+      return "mailbox";
+    case HopKind::kRefuse:
+      return "refuse";
+    case HopKind::kDiscard:
+      return "discard";
+    case HopKind::kHost:
+      break;
+  }
+  const bool v6 = hop.host.find(':') != std::string::npos;
+  return v6 ? fmt::format("smtp://[{}]:{}", hop.host, hop.port)
+            : fmt::format("smtp://{}:{}", hop.host, hop.port);
+}
+
+}  // namespace postern::config

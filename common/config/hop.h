@@ -1,0 +1,18 @@
+// Next hops as the configuration writes them: "mx", "smtp://host[:port]", "mailbox", "refuse",
+// "discard".
+#pragma once
+
+#include <expected>
+#include <string>
+#include <string_view>
+
+#include "common/config/roles.h"
+
+namespace postern::config {
+
+// Any of the kinds; on failure what was expected of a host ("expected a port between 1 and 65535").
+[[nodiscard]] std::expected<HopSpec, std::string> parse_hop(std::string_view text);
+// Parses back to the same hop; the port is always named.
+[[nodiscard]] std::string hop_text(const HopSpec& hop);
+
+}  // namespace postern::config

@@ -1,0 +1,182 @@
+#include "common/config/summary.h"
+
+#include <fmt/format.h>
+#include <fmt/ranges.h>
+
+#include <algorithm>
+#include <array>
+
+#include "common/config/cut.h"
+#include "common/config/hop.h"
+
+namespace postern::config {
+namespace {
+
+constexpr std::size_t kShown = 10;  // of a long list; the rest is counted
+
+// Not reached from the internet: RFC 1918, 3927, 4193, 4291, 6598 and loopback.
+constexpr std::array<std::string_view, 9> kPrivate{
+    "127.0.0.0/8",   "10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "169.254.0.0/16",
+    "100.64.0.0/10", "::1/128",    "fc00::/7",      "fe80::/10"};
+constexpr unsigned kWidest = 8;  // bits of prefix
+
+bool is_public(const base::Network& network) {
+  return std::none_of(kPrivate.begin(), kPrivate.end(), [&](std::string_view text) {
+    const auto range = base::parse_network(text);
+    return range->contains(network.address) && network.prefix >= range->prefix;
+  });
+}
+
+template <class List, class Text>
+std::string listed(const List& list, Text text) {
+  std::vector<std::string> shown;
+  for (const auto& element : list) {
+    if (shown.size() == kShown) {
+      shown.push_back(fmt::format("and {} more", list.size() - kShown));
+      break;
+    }
+    shown.push_back(text(element));
+  }
+  return fmt::format("{}", fmt::join(shown, ", "));
+}
+
+std::string networks_text(const std::vector<base::Network>& networks) {
+  return listed(networks, [](const base::Network& network) {
+    return network.prefix == network.address.bits() ? base::to_string(network.address)
+                                                    : base::to_string(network);
+  });
+}
+
+std::string names_text(const std::vector<mail::Domain>& names) {
+  return listed(names, [](const mail::Domain& name) { return name.text(); });
+}
+
+std::string mailbox_text(const Mailbox& mailbox) {
+  if (mailbox.kind == MailboxKind::kDrop) return "drop:" + mailbox.root;
+  return fmt::format("maildir:{}/{}", mailbox.root, mailbox.path);
+}
+
+std::string recipients_text(const DomainSection& domain) {
+  if (domain.recipients == RecipientsKind::kAny) return "any recipient";
+  const auto count = domain.users.size() + domain.addresses.size();
+  return fmt::format("{} recipient{} of {}", count, count == 1 ? "" : "s", domain.users_file);
+}
+
+void listeners_text(const Config& config, std::string& out) {
+  out += "LISTENERS  who may send where\n";
+  for (const auto& listener : config.listeners) {
+    const bool mx = listener.service == Service::kMx;
+    out += fmt::format("  {}  {}\n", base::to_string(listener.address), mx ? "mx" : "relay");
+    if (mx)
+      out +=
+          fmt::format("    everybody: {}\n", config.domains.empty() ? "postmaster" : "our domains");
+    if (!listener.relay_from.empty())
+      out += fmt::format("    {}: anywhere\n", networks_text(listener.relay_from));
+    if (!mx) out += "    everybody else: postmaster\n";
+  }
+}
+
+void domains_text(const Config& config, std::string& out) {
+  out += "DOMAINS  mail that is ours\n";
+  for (std::size_t i = 0; i < config.domains.size() && i < kShown; ++i) {
+    const auto& domain = config.domains[i];
+    const bool mailbox = domain.deliver.kind == HopKind::kMailbox;
+    out += fmt::format("  {}: {}, to {}\n", names_text(domain.names), recipients_text(domain),
+                       mailbox ? mailbox_text(config.mailbox) : hop_text(domain.deliver));
+  }
+  if (config.domains.size() > kShown)
+    out += fmt::format("  and {} more sections\n", config.domains.size() - kShown);
+  if (config.domains.empty()) out += "  none\n";
+  out += fmt::format("  postmaster of each: to {}\n", config.postmaster.text());
+}
+
+void routes_text(const Config& config, std::string& out) {
+  out += "ROUTES  mail for everybody else\n";
+  bool everything = false;
+  for (std::size_t i = 0; i < config.routes.size(); ++i) {
+    const auto& route = config.routes[i];
+    everything = everything || std::find(route.to.begin(), route.to.end(), "*") != route.to.end();
+    if (i >= kShown) continue;
+    out +=
+        fmt::format("  {}: to {}{}\n", listed(route.to, [](const std::string& to) { return to; }),
+                    listed(route.via, hop_text), route.internal ? " (internal)" : "");
+  }
+  if (config.routes.size() > kShown)
+    out += fmt::format("  and {} more\n", config.routes.size() - kShown);
+  if (!everything) out += fmt::format("  *: to mx, port {}\n", config.delivery.port);
+  if (config.delivery.start_disabled) out += "  outbound is off after each start\n";
+}
+
+std::string place_text(const Where& where) {
+  return fmt::format("{}:{}:{}", where.file, where.line, where.column);
+}
+
+void warn_of_listener(const Listener& listener, std::vector<std::string>& out) {
+  const auto place = place_text(listener.where);
+  const auto address = base::to_string(listener.address);
+  for (const auto& network : listener.relay_from) {
+    const bool wide = network.prefix < kWidest;
+    if (wide || is_public(network))
+      out.push_back(fmt::format(
+          "{}: {}: relay_from holds {}, which is {}{}: these clients may send anywhere", place,
+          address, base::to_string(network), wide ? fmt::format("wider than /{}", kWidest) : "",
+          !is_public(network) ? ""
+          : wide              ? " and public"
+                              : "a public network"));
+  }
+  if (listener.service == Service::kMx && !listener.relay_from.empty())
+    out.push_back(fmt::format("{}: {}: an mx listener gives relay rights ({})", place, address,
+                              networks_text(listener.relay_from)));
+}
+
+// One holds the other, or they are the same directory.
+bool overlap(const std::string& a, const std::string& b) {
+  const auto& shorter = a.size() < b.size() ? a : b;
+  const auto& longer = a.size() < b.size() ? b : a;
+  return longer.starts_with(shorter) && (longer.size() == shorter.size() ||
+                                         shorter.ends_with('/') || longer[shorter.size()] == '/');
+}
+
+void warn_of_mailboxes(const Config& config, std::vector<std::string>& out) {
+  if (!needs_local(config)) return;
+  const auto& mailbox = config.mailbox;
+  if (overlap(mailbox.root, config.spool))
+    out.push_back(
+        fmt::format("{}: the mailbox root {} and the spool {} overlap: the local deliverer "
+                    "could reach the queue",
+                    config.file, mailbox.root, config.spool));
+  const auto sections = std::count_if(
+      config.domains.begin(), config.domains.end(),
+      [](const DomainSection& domain) { return domain.deliver.kind == HopKind::kMailbox; });
+  if (sections > 1 && mailbox.kind == MailboxKind::kMaildir &&
+      mailbox.path.find("{domain}") == std::string::npos)
+    out.push_back(
+        fmt::format("{}: {} [[domain]] sections share mailboxes, for the mailbox path {} has "
+                    "no {{domain}}",
+                    config.file, sections, mailbox_text(mailbox)));
+}
+
+}  // namespace
+
+std::vector<std::string> warnings(const Config& config) {
+  std::vector<std::string> out;
+  for (const auto& listener : config.listeners) warn_of_listener(listener, out);
+  for (const auto& domain : config.domains)
+    if (domain.recipients == RecipientsKind::kAny)
+      out.push_back(
+          fmt::format("{}: {}: recipients = \"any\" accepts mail for addresses that nobody reads",
+                      place_text(domain.where), names_text(domain.names)));
+  warn_of_mailboxes(config, out);
+  return out;
+}
+
+std::string rights_summary(const Config& config) {
+  auto out = fmt::format("{}: {}, spool {}\n", config.file, config.hostname, config.spool);
+  listeners_text(config, out);
+  domains_text(config, out);
+  routes_text(config, out);
+  for (const auto& warning : warnings(config)) out += fmt::format("WARNING {}\n", warning);
+  return out;
+}
+
+}  // namespace postern::config

@@ -1,0 +1,21 @@
+// Users files: who the recipients of a [[domain]] are. One entry on a line: a local part, valid in
+// every name of the section, or a whole address in one of its names. `#` at the start of a line or
+// behind a space begins a comment. Case does not matter; an entry that stands twice counts once.
+#pragma once
+
+#include <string>
+
+#include "common/config/report.h"
+
+namespace postern::config {
+
+inline constexpr std::size_t kMaxUsersFile = 256U << 20;  // bytes
+inline constexpr std::size_t kMaxUsers = 10'000'000;      // entries, as in DomainRights
+inline constexpr std::size_t kMaxBadLines = 100;          // reported of one file
+
+// Fills users and addresses of `domain` (its names and delivery are set already). `where` is where
+// the configuration names the file, for the mistake that it cannot be read.
+void read_users_file(const std::string& path, const Where& where, DomainSection& domain,
+                     Report& report);
+
+}  // namespace postern::config
