@@ -78,11 +78,12 @@ void add_common(Rules& rules) {
   rules.allow_if(SCMP_SYS(newfstatat), SCMP_A3(SCMP_CMP_MASKED_EQ, AT_EMPTY_PATH, AT_EMPTY_PATH));
   // abort(3) signals itself, nobody else.
   rules.allow_if(SCMP_SYS(tgkill), SCMP_A0(SCMP_CMP_EQ, static_cast<scmp_datum_t>(::getpid())));
-  // glibc asks once for the size of huge pages, the affinity and the like; a "no" is good enough.
-  rules.refuse(SCMP_SYS(openat), EACCES).refuse(SCMP_SYS(ioctl), ENOTTY);
-  rules.refuse(SCMP_SYS(readlink), EACCES).refuse(SCMP_SYS(sched_getaffinity), EPERM);
+  // glibc asks how many arenas its malloc should have, and what kind of file a stream is; a "no" is
+  // good enough.
+  rules.refuse(SCMP_SYS(sched_getaffinity), EPERM).refuse(SCMP_SYS(ioctl), ENOTTY);
 #ifdef POSTERN_SANITIZE
   // The sanitizers' runtime, when it reports.
+  rules.refuse(SCMP_SYS(openat), EACCES).refuse(SCMP_SYS(readlink), EACCES);
   rules.allow({SCMP_SYS(readlinkat), SCMP_SYS(getppid), SCMP_SYS(prctl), SCMP_SYS(getrlimit),
                SCMP_SYS(prlimit64), SCMP_SYS(uname), SCMP_SYS(membarrier)});
 #endif

@@ -2,6 +2,7 @@
 // sandbox, then run the loop. The order stands in role.cc, on one screen and nowhere else.
 #pragma once
 
+#include <expected>
 #include <memory>
 #include <string>
 

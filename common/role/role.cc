@@ -1,0 +1,202 @@
+#include "common/role/role.h"
+
+#include <fmt/format.h>
+#include <fcntl.h>
+#include <unistd.h>
+
+#include <csignal>
+#include <cstdio>
+#include <optional>
+#include <unordered_map>
+
+#include "common/log/log.h"
+#include "common/os/process.h"
+#include "common/os/sandbox.h"
+#include "common/os/socket.h"
+#include "common/role/parent_link.h"
+
+#ifdef POSTERN_SANITIZE
+// The leak check at exit would trace this process, which no sandbox allows.
+extern "C" const char* __asan_default_options();
+extern "C" const char* __asan_default_options() { return "detect_leaks=0:handle_segv=0:handle_abort=0"; }
+#endif
+
+namespace postern::role {
+namespace {
+
+using ipc::Role;
+
+constexpr std::size_t kMaxConfig = 1U << 30;
+constexpr int kUsage = 64, kOsError = 71;  // sysexits(3)
+constexpr std::uint32_t kOrphanSeconds = 5;  // to finish in after the parent's death
+
+std::optional<Role> role_named(std::string_view text) {
+  for (const auto role : {Role::kSmtpd, Role::kQueued, Role::kRelay, Role::kLocal})
+    if (ipc::name(role) == text) return role;
+  return std::nullopt;
+}
+
+os::SandboxKind sandbox_kind(Role role) {
+  switch (role) {
+    case Role::kQueued: return os::SandboxKind::kStoring;
+    case Role::kRelay: return os::SandboxKind::kConnecting;
+    case Role::kLocal: return os::SandboxKind::kFiling;
+    case Role::kSmtpd:
+    case Role::kParent:
+    case Role::kControl: break;
+  }
+  return os::SandboxKind::kAccepting;
+}
+
+class Skeleton final : public Host, public ParentLink::Listener {
+ public:
+  Skeleton(Role self, std::unique_ptr<ParentLink>& link) : self_(self), link_(link) {}
+
+  // The order of a child's start, and nowhere else.
+  void start(std::move_only_function<std::unique_ptr<Daemon>(Role, Host&)>& make) {
+    while (!boot_) loop_.run_once(true);
+    log::open(std::move(log_fd_), log::Format::kText, log::Level::kInfo);
+    const int root = root_.get();
+    auto config = os::read_sealed_memory(config_fd_.get(), kMaxConfig);
+    if (!config) fatal(config.error().text());
+    config_fd_.reset();
+    auto sandbox_root = base::UniqueFd::adopt(::dup(root));
+
+    // Libraries initialise and open what they need...
+    daemon_ = make(self_, *this);
+    if (auto done = daemon_->prepare(*std::move(config), std::move(root_), *boot_); !done)
+      fatal(done.error().text());
+    // ...then every right goes that is not needed any more...
+    os::SandboxPlan plan;
+    plan.kind = sandbox_kind(self_);
+    plan.root = sandbox_root.get();
+    if (boot_->drop_rights) plan.identity = os::SandboxPlan::Identity{boot_->uid, boot_->gid};
+    plan.open_files = 65536;
+    const auto pid = static_cast<std::uint32_t>(::getpid());
+    if (auto done = os::enter_sandbox(plan); !done) fatal(done.error().text());
+    sandbox_root.reset();
+    // ...and only then the first foreign byte may come.
+    set_state("ready");
+    daemon_->start(loop_);
+    link_->send(ipc::Ready{pid});
+  }
+  void run() { loop_.run(); }
+
+  [[nodiscard]] event::Loop& loop() { return loop_; }
+
+  // Host
+  void set_state(std::string_view state) override {
+    os::set_title(fmt::format("postern: {}, {}", ipc::name(self_), state));
+  }
+  void ask_reload(Answer answer) override { ask<ipc::Reload>(std::move(answer)); }
+  void ask_stop(Answer answer) override { ask<ipc::StopServer>(std::move(answer)); }
+  [[noreturn]] void fatal(const std::string& why) override {
+    log::error("process.fatal").field("reason", why);
+    log::flush();
+    ::_exit(kOsError);
+  }
+
+  // ParentLink::Listener
+  void on_boot(const ipc::Boot& boot, ipc::Descriptors descriptors) override {
+    if (boot_ || boot.role != self_ || descriptors.size() != ipc::Boot::kDescriptors)
+      fatal("the parent sent a wrong boot message");
+    config_fd_ = std::move(descriptors[0]);
+    log_fd_ = std::move(descriptors[1]);
+    root_ = std::move(descriptors[2]);
+    boot_ = boot;
+  }
+  void on_configure(const ipc::Configure& configure, base::UniqueFd config) override {
+    auto bytes = os::read_sealed_memory(config.get(), kMaxConfig);
+    ipc::Configured answer{configure.request, false, {}};
+    if (!bytes) {
+      answer.error = bytes.error().text();
+    } else if (auto done = daemon_->configure(*std::move(bytes), configure.generation); !done) {
+      answer.error = done.error().substr(0, ipc::kMaxText);
+    } else {
+      answer.accepted = true;
+    }
+    link_->send(answer);
+  }
+  void on_peer(const ipc::Peer& peer, base::UniqueFd fd) override {
+    if (fd.valid()) daemon_->peer(peer, std::move(fd));
+  }
+  void on_listen(const ipc::Listen& listen, base::UniqueFd fd) override {
+    if (fd.valid()) daemon_->listen(listen.listener, std::move(fd));
+  }
+  void on_stop(const ipc::Stop& stop) override { end(stop.seconds); }
+  void on_processes(const ipc::Processes& processes) override { daemon_->processes(processes); }
+  void on_done(const ipc::Done& done) override {
+    const auto at = asked_.find(done.request.value);
+    if (at == asked_.end()) return;
+    auto answer = std::move(at->second);
+    asked_.erase(at);
+    answer(done);
+  }
+  // No orphan keeps a port or the spool.
+  void on_parent_gone() override {
+    if (!daemon_) ::_exit(kOsError);
+    (void)log::warning("parent.gone");
+    end(kOrphanSeconds);
+  }
+
+ private:
+  void end(std::uint32_t seconds) {
+    if (deadline_) return;
+    set_state("stopping");
+    deadline_ = std::make_unique<event::Timer>(loop_, [this]() noexcept { loop_.stop(); });
+    deadline_->start(base::Millis(seconds * 1000));
+    daemon_->stop([this]() noexcept { loop_.stop(); });
+  }
+
+  template <class M>
+  void ask(Answer answer) {
+    last_request_ = last_request_.next();
+    asked_.emplace(last_request_.value, std::move(answer));
+    link_->send(M{last_request_});
+  }
+
+  event::Loop loop_;
+  Role self_;
+  std::unique_ptr<ParentLink>& link_;
+  std::optional<ipc::Boot> boot_;
+  base::UniqueFd config_fd_, log_fd_, root_;
+  std::unique_ptr<Daemon> daemon_;
+  std::unique_ptr<event::Timer> deadline_;
+  base::RequestId last_request_;
+  std::unordered_map<std::uint64_t, Answer> asked_;
+};
+
+void prepare_signals() {
+  ::signal(SIGPIPE, SIG_IGN);
+  // A terminal's Ctrl-C reaches the whole group; only the parent decides when a child ends.
+  for (const int number : {SIGINT, SIGTERM, SIGHUP, SIGUSR1}) ::signal(number, SIG_IGN);
+}
+
+}  // namespace
+
+int run(int argc, char** argv,
+        std::move_only_function<std::unique_ptr<Daemon>(Role role, Host& host)> make) {
+  if (argc == 2 && std::string_view(argv[1]) == "--version") {
+    std::puts("postern " POSTERN_VERSION);
+    return 0;
+  }
+  const auto self = argc == 2 ? role_named(argv[1]) : std::nullopt;
+  if (!self || ::fcntl(os::kInheritedChannel, F_GETFD) < 0) {
+    std::fprintf(stderr, "%s is started by postern(8) only\n", argv[0]);
+    return kUsage;
+  }
+  ::fcntl(os::kInheritedChannel, F_SETFD, FD_CLOEXEC);
+  prepare_signals();
+  os::save_title_area(argc, argv);
+  std::unique_ptr<ParentLink> link;
+  Skeleton skeleton(*self, link);
+  skeleton.set_state("starting");
+  link = make_parent_link(skeleton.loop(), *self, skeleton);
+  skeleton.start(make);
+  skeleton.run();
+  log::flush();
+  // Threads and channels end with the process; what had to be kept is on disk.
+  ::_exit(0);
+}
+
+}  // namespace postern::role
