@@ -10,6 +10,7 @@ namespace postern::event {
 namespace {
 
 constexpr std::size_t kScratchSize = 64 * 1024;
+constexpr int kMaxDiscardReads = 16;
 constexpr std::size_t kKeepCapacity = 4 * 1024;  // a larger emptied buffer is given back
 
 // One for the process: a stream uses it only during its own read.
@@ -104,7 +105,8 @@ void Stream::pause() noexcept {
 }
 
 void Stream::resume() noexcept {
-  if (std::exchange(reading_, true) || !open()) return;
+  reading_ = true;
+  if (!open()) return;
   update_watch();
   if (kept_.empty()) return;
   loop_.defer([this, alive = alive_]() noexcept {
@@ -127,8 +129,17 @@ void Stream::close() noexcept {
   fd_.reset();
 }
 
+// Closing with unread input would make the kernel reset the connection, and the peer might never see
+// what was written last.
+void Stream::discard_unread() noexcept {
+  ::shutdown(fd_.get(), SHUT_WR);
+  for (int reads = 0; reads < kMaxDiscardReads; ++reads)
+    if (::recv(fd_.get(), scratch().data(), scratch().size(), 0) <= 0) return;
+}
+
 void Stream::finish(CloseReason reason, int error) noexcept {
   error_ = error;
+  if (reason == CloseReason::kFlushed) discard_unread();
   close();
   owner_.on_closed(reason);
 }

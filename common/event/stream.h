@@ -50,7 +50,8 @@ class Stream {
   void flush() noexcept;
   [[nodiscard]] std::size_t unsent() const noexcept { return output_.size() - sent_; }
 
-  // Stops and starts reading. resume() first offers kept input again, in this turn's end.
+  // Stops and starts reading. resume() offers kept input again at this turn's end, also where reading
+  // had not been stopped.
   void pause() noexcept;
   void resume() noexcept;
   // Sends what is left, then closes; input is no longer delivered.
@@ -68,6 +69,7 @@ class Stream {
   void read_some() noexcept;
   void offer(std::string_view bytes) noexcept;
   void write_some() noexcept;
+  void discard_unread() noexcept;
   void finish(CloseReason reason, int error) noexcept;
   void update_watch() noexcept;
 

@@ -109,7 +109,8 @@ struct Peer {
   }
 };
 
-// A listening socket: of SMTP for smtpd, the control socket for queued. Descriptor: the socket.
+// A listening socket: of SMTP for smtpd, the control socket for queued. Descriptor: the socket; none:
+// smtpd no longer serves this listener.
 struct Listen {
   static constexpr Type kType = Type::kListen;
   static constexpr Route kRoute{roles(Role::kParent), roles(Role::kSmtpd, Role::kQueued)};

@@ -121,7 +121,7 @@ class Skeleton final : public Host, public ParentLink::Listener {
     if (fd.valid()) daemon_->peer(peer, std::move(fd));
   }
   void on_listen(const ipc::Listen& listen, base::UniqueFd fd) override {
-    if (fd.valid()) daemon_->listen(listen.listener, std::move(fd));
+    daemon_->listen(listen.listener, std::move(fd));
   }
   void on_stop(const ipc::Stop& stop) override { end(stop.seconds); }
   void on_processes(const ipc::Processes& processes) override { daemon_->processes(processes); }

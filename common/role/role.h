@@ -26,7 +26,7 @@ class Daemon {
   virtual std::expected<void, std::string> configure(std::string config, base::Generation generation) = 0;
   // A fresh channel to a sibling; one of the same role and index replaces the earlier one.
   virtual void peer(const ipc::Peer& peer, base::UniqueFd fd) = 0;
-  // A listening socket (smtpd: a listener's; queued: the control socket).
+  // A listening socket (smtpd: a listener's; none: it is no longer served. queued: the control socket).
   virtual void listen(base::ListenerIndex listener, base::UniqueFd fd) = 0;
   // What the parent tells of the other processes (queued only).
   virtual void processes(const ipc::Processes& processes) = 0;

@@ -1,0 +1,107 @@
+#include "smtpd/body_store.h"
+
+#include <unistd.h>
+
+#include <cerrno>
+#include <cstring>
+
+#include "common/log/log.h"
+
+namespace postern::smtpd {
+namespace {
+constexpr std::size_t kCharge = 16 * 1024;  // the budget is taken in steps, not per piece
+}
+
+BodyStore::BodyStore(QueueLink& link, BodyBudget& budget, event::Callback resumed)
+    : link_(link), budget_(budget), resumed_(std::move(resumed)) {}
+
+BodyStore::~BodyStore() { clear(); }
+
+bool BodyStore::failed() const noexcept {
+  return failed_ || (file_.fd.valid() && !link_.holds(file_));
+}
+
+Flow BodyStore::add(std::string_view bytes) {
+  size_ += bytes.size();
+  if (failed_) return Flow::kMore;
+  if (file_.fd.valid()) {
+    write(bytes);
+    return Flow::kMore;
+  }
+  memory_.append(bytes);
+  if (opening_) return Flow::kPause;
+  bool fits = memory_.size() <= ipc::kMaxInlineBody;
+  while (fits && charged_ < memory_.size()) {
+    fits = budget_.take(kCharge);
+    if (fits) charged_ += kCharge;
+  }
+  if (fits) return Flow::kMore;
+  move_to_file();
+  return Flow::kPause;
+}
+
+void BodyStore::move_to_file() {
+  opening_ = true;
+  link_.open_large([this, &link = link_, round = std::weak_ptr(round_), expected = *round_](
+                       QueueLink::LargeFile file) noexcept {
+    const auto alive = round.lock();
+    if (!alive || *alive != expected)  // the session or its transaction has ended meanwhile
+      link.abandon_large(file);
+    else
+      on_file(std::move(file));
+  });
+}
+
+void BodyStore::on_file(QueueLink::LargeFile file) noexcept {
+  opening_ = false;
+  file_ = std::move(file);
+  failed_ = !file_.fd.valid();
+  write(memory_);
+  drop_memory();
+  resumed_();
+}
+
+void BodyStore::write(std::string_view bytes) {
+  while (!failed_ && !bytes.empty()) {
+    const ssize_t put = ::write(file_.fd.get(), bytes.data(), bytes.size());
+    if (put < 0 && errno == EINTR) continue;
+    if (put < 0) {
+      (void)log::warning("body.failed").field("reason", ::strerrordesc_np(errno));
+      failed_ = true;
+      return;
+    }
+    bytes.remove_prefix(static_cast<std::size_t>(put));
+  }
+}
+
+void BodyStore::move_to(Submission& submission) {
+  submission.body_size = size_;
+  if (file_.fd.valid()) {
+    submission.large = file_.name;
+    file_.fd.reset();  // no writer may be left when queued looks at it
+  } else {
+    submission.body = std::move(memory_);
+  }
+  file_ = {};
+  clear();
+}
+
+void BodyStore::clear() {
+  if (file_.fd.valid()) {
+    file_.fd.reset();
+    link_.abandon_large(file_);
+  }
+  file_ = {};
+  drop_memory();
+  size_ = 0;
+  opening_ = failed_ = false;
+  ++*round_;
+}
+
+void BodyStore::drop_memory() noexcept {
+  budget_.give_back(charged_);
+  charged_ = 0;
+  std::string().swap(memory_);
+}
+
+}  // namespace postern::smtpd

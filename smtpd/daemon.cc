@@ -1,0 +1,120 @@
+#include "smtpd/daemon.h"
+
+#include <fmt/format.h>
+#include <sys/socket.h>
+
+#include <utility>
+
+#include "common/log/log.h"
+
+namespace postern::smtpd {
+namespace {
+constexpr base::Millis kStateInterval{1'000};
+}
+
+Daemon::Daemon(role::Host& host) : host_(host) {}
+Daemon::~Daemon() = default;
+
+std::unique_ptr<Daemon::Rules> Daemon::read(const std::string& config) {
+  auto parsed = ipc::decode<config::SmtpdConfig>(config);
+  if (!parsed) return nullptr;
+  config::RightsIndex rights(parsed->rights);
+  auto rules = std::make_unique<Rules>(Rules{*std::move(parsed), std::move(rights), {}});
+  for (std::size_t i = 0; i < rules->config.listeners.size(); ++i) {
+    Service service;
+    service.hostname = rules->config.hostname;
+    service.listener = base::ListenerIndex(static_cast<std::uint32_t>(i));
+    service.rights = &rules->rights;
+    service.limits = rules->config.limits;
+    service.require_hello = rules->config.listeners[i].require_hello;
+    service.default_domain = rules->config.default_domain;
+    rules->services.push_back(std::move(service));
+  }
+  log::set_level(static_cast<log::Format>(rules->config.log.format),
+                 static_cast<log::Level>(rules->config.log.level));
+  return rules;
+}
+
+os::Result<void> Daemon::prepare(std::string config, base::UniqueFd, const ipc::Boot&) {
+  rules_ = read(config);
+  if (!rules_) return os::failure("read the configuration from the parent", EPROTO);
+  return {};
+}
+
+void Daemon::start(event::Loop& loop) {
+  loop_ = &loop;
+  link_ = std::make_unique<QueueLink>(loop, base::system_clock());
+  context_ = std::make_unique<SessionContext>(SessionContext{loop, base::system_clock(), *link_, {}});
+  state_timer_ = std::make_unique<event::Timer>(loop, [this]() noexcept { show_state(); });
+  state_timer_->start(kStateInterval);
+}
+
+std::expected<void, std::string> Daemon::configure(std::string config, base::Generation) {
+  auto fresh = read(config);
+  if (!fresh) return std::unexpected("smtpd cannot read the configuration from the parent");
+  if (fresh->services.size() < rules_->services.size())
+    return std::unexpected("the configuration lost listeners that sessions still use");
+  for (auto& [key, session] : sessions_)
+    session->reconfigure(fresh->services[session->listener().value]);
+  rules_ = std::move(fresh);
+  return {};
+}
+
+void Daemon::peer(const ipc::Peer& peer, base::UniqueFd fd) {
+  if (peer.role == ipc::Role::kQueued) link_->connect(std::move(fd));
+}
+
+// A listener that comes again replaces its former socket; no socket: it is no longer served.
+void Daemon::listen(base::ListenerIndex listener, base::UniqueFd fd) {
+  if (!fd.valid()) {
+    acceptors_.erase(listener.value);
+    return;
+  }
+  acceptors_[listener.value] = std::make_unique<Acceptor>(
+      *loop_, std::move(fd),
+      [this, listener](os::Accepted accepted) noexcept { on_connection(listener, std::move(accepted)); });
+}
+
+void Daemon::on_connection(base::ListenerIndex listener, os::Accepted accepted) {
+  const auto& limits = rules_->config.limits;
+  const auto client = accepted.client.address;
+  if (limits.connections != 0 && sessions_.size() >= limits.connections)
+    return turn_away(std::move(accepted.fd), "too many connections");
+  const auto at = per_client_.find(client);
+  if (limits.connections_per_client != 0 && at != per_client_.end() &&
+      at->second >= limits.connections_per_client)
+    return turn_away(std::move(accepted.fd), "too many connections from your address");
+  ++per_client_[client];
+  auto session = std::make_unique<Session>(*context_, rules_->services[listener.value],
+                                           std::move(accepted.fd), client,
+                                           [this](Session* s) noexcept { on_ended(s); });
+  sessions_.emplace(session.get(), std::move(session));
+}
+
+void Daemon::turn_away(base::UniqueFd fd, std::string_view why) {
+  const auto text = fmt::format("421 4.3.2 {} {}\r\n", rules_->config.hostname, why);
+  (void)::send(fd.get(), text.data(), text.size(), MSG_NOSIGNAL);
+  (void)log::info("session.refused").field("reason", why);
+}
+
+void Daemon::on_ended(Session* session) noexcept {
+  if (const auto at = per_client_.find(session->client()); at != per_client_.end() && --at->second == 0)
+    per_client_.erase(at);
+  sessions_.erase(session);
+  if (stopped_ && sessions_.empty()) stopped_();
+}
+
+void Daemon::stop(event::Callback done) {
+  acceptors_.clear();
+  if (sessions_.empty()) return done();
+  stopped_ = std::move(done);
+  for (auto& [key, session] : sessions_) session->shutdown();
+}
+
+void Daemon::show_state() noexcept {
+  if (std::exchange(shown_, sessions_.size()) != sessions_.size())
+    host_.set_state(fmt::format("{} sessions", sessions_.size()));
+  state_timer_->start(kStateInterval);
+}
+
+}  // namespace postern::smtpd

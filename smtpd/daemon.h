@@ -1,0 +1,56 @@
+// Daemon: the process smtpd: its listeners, its sessions, its link to queued.
+#pragma once
+
+#include <map>
+#include <memory>
+#include <string>
+#include <unordered_map>
+#include <vector>
+
+#include "common/role/role.h"
+#include "smtpd/acceptor.h"
+#include "smtpd/session.h"
+
+namespace postern::smtpd {
+
+class Daemon final : public role::Daemon {
+ public:
+  explicit Daemon(role::Host& host);
+  ~Daemon() override;
+
+  os::Result<void> prepare(std::string config, base::UniqueFd root, const ipc::Boot& boot) override;
+  void start(event::Loop& loop) override;
+  std::expected<void, std::string> configure(std::string config, base::Generation generation) override;
+  void peer(const ipc::Peer& peer, base::UniqueFd fd) override;
+  void listen(base::ListenerIndex listener, base::UniqueFd fd) override;
+  void processes(const ipc::Processes&) override {}
+  void stop(event::Callback done) override;
+
+ private:
+  // One generation of the configuration, as the sessions use it.
+  struct Rules {
+    config::SmtpdConfig config;
+    config::RightsIndex rights;
+    std::vector<Service> services;  // by listener
+  };
+  static std::unique_ptr<Rules> read(const std::string& config);
+
+  void on_connection(base::ListenerIndex listener, os::Accepted accepted);
+  void turn_away(base::UniqueFd fd, std::string_view why);
+  void on_ended(Session* session) noexcept;
+  void show_state() noexcept;
+
+  role::Host& host_;
+  event::Loop* loop_ = nullptr;
+  std::unique_ptr<Rules> rules_;
+  std::unique_ptr<QueueLink> link_;
+  std::unique_ptr<SessionContext> context_;
+  std::unordered_map<std::uint32_t, std::unique_ptr<Acceptor>> acceptors_;  // by listener
+  std::unordered_map<Session*, std::unique_ptr<Session>> sessions_;
+  std::map<base::IpAddress, std::uint32_t> per_client_;
+  std::unique_ptr<event::Timer> state_timer_;
+  std::size_t shown_ = ~std::size_t{0};
+  event::Callback stopped_;
+};
+
+}  // namespace postern::smtpd

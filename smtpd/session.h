@@ -1,0 +1,76 @@
+// Session: one client's connection: moves bytes between its socket and the protocol machine, keeps the
+// body of the message that comes in, hands it to queued and tells the machine the answer.
+#pragma once
+
+#include <memory>
+#include <string>
+
+#include "common/base/clock.h"
+#include "common/base/ip.h"
+#include "common/event/stream.h"
+#include "smtpd/body_store.h"
+#include "smtpd/protocol.h"
+#include "smtpd/queue_link.h"
+
+namespace postern::smtpd {
+
+// What the sessions of a process share; outlives them.
+struct SessionContext {
+  event::Loop& loop;
+  const base::Clock& clock;
+  QueueLink& link;
+  BodyBudget budget;
+};
+
+class Session final : public event::StreamOwner, public MessageSink {
+ public:
+  // The session is over and may be destroyed; comes at the end of a turn.
+  using Ended = std::move_only_function<void(Session*) noexcept>;
+
+  Session(SessionContext& context, const Service& service, base::UniqueFd fd, base::IpAddress client,
+          Ended ended);
+  ~Session() override;
+
+  [[nodiscard]] const base::IpAddress& client() const noexcept { return client_; }
+  [[nodiscard]] base::ListenerIndex listener() const noexcept { return listener_; }
+  // From now on by another generation of the configuration.
+  void reconfigure(const Service& service);
+  // Says 421 as soon as no answer is owed for a message.
+  void shutdown();
+
+ private:
+  // event::StreamOwner
+  std::size_t on_input(std::string_view bytes) noexcept override;
+  void on_closed(event::CloseReason reason) noexcept override;
+  void on_drained() noexcept override;
+  // MessageSink
+  const mail::Reply* intake_refusal() override { return context_.link.intake_refusal(); }
+  void begin(const Envelope& envelope) override;
+  Flow body(std::string_view stuffed) override { return body_.add(stuffed); }
+  void end(Envelope&& envelope, const BodyFacts& facts) override;
+  void abort() override { body_.clear(); }
+  void refused(const Refusal& refusal) override;
+
+  void on_result(SubmissionResult result) noexcept;
+  void on_body_resumed() noexcept;
+  void on_timer() noexcept;
+  void after_step();
+  void set_deadline();
+  void finish(std::string_view reason) noexcept;
+
+  SessionContext& context_;
+  const Service* service_;
+  base::IpAddress client_;
+  base::ListenerIndex listener_;
+  Ended ended_;
+  event::Stream stream_;
+  Protocol protocol_;
+  BodyStore body_;
+  event::Timer timer_;
+  base::SteadyTime opened_;
+  base::SteadyTime deadline_;
+  std::shared_ptr<bool> alive_ = std::make_shared<bool>(true);
+  bool finished_ = false;
+};
+
+}  // namespace postern::smtpd

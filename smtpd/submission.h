@@ -1,0 +1,39 @@
+// Submission: one transaction past its final dot, on its way to queued. It keeps the body until queued
+// has given its word.
+#pragma once
+
+#include <functional>
+#include <string>
+#include <variant>
+
+#include "common/base/clock.h"
+#include "common/base/ids.h"
+#include "common/base/ip.h"
+#include "common/mail/reply.h"
+#include "smtpd/envelope.h"
+
+namespace postern::smtpd {
+
+// What became of a submission.
+struct Accepted {
+  base::MessageId id;
+};
+struct Refused {  // it is not, and never will be, in the journal
+  mail::Reply reply;
+};
+struct Unknown {};  // nobody can say: close without a reply
+using SubmissionResult = std::variant<Accepted, Refused, Unknown>;
+
+struct Submission {
+  base::Token token;
+  base::ListenerIndex listener;
+  base::IpAddress client;
+  Envelope envelope;
+  std::string body;        // stuffed; empty where it is in a large file
+  std::uint64_t body_size = 0;
+  base::MessageId large;   // 0: the body is here
+  base::SteadyTime began;  // when the final dot came
+  std::move_only_function<void(SubmissionResult) noexcept> done;
+};
+
+}  // namespace postern::smtpd
