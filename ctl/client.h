@@ -1,0 +1,65 @@
+// Client: one conversation with queued over the control socket, question by question. It blocks: a
+// tool has nothing else to do than to wait for its answer.
+#pragma once
+
+#include <expected>
+#include <memory>
+#include <string>
+#include <variant>
+
+#include "common/event/loop.h"
+#include "common/ipc/channel.h"
+#include "ctl/command.h"
+
+namespace postern::ctl {
+
+class Client {
+ public:
+  // The error says which socket, and how to start a server.
+  [[nodiscard]] static std::expected<std::unique_ptr<Client>, Ending> connect(
+      const std::string& path);
+  Client(base::UniqueFd fd, std::string path);
+
+  // Sends `question` and waits for its answer, at most a minute. Bytes in it stay valid until the
+  // next question.
+  template <class Answer, class Question>
+  [[nodiscard]] std::expected<Answer, Ending> ask(Question question);
+
+  // The handler side of the connection.
+  void on(const ipc::Status& m) { answer_ = m; }
+  void on(const ipc::QueueRows& m) { answer_ = m; }
+  void on(const ipc::MessageRows& m) { answer_ = m; }
+  void on(const ipc::Shown& m) { answer_ = m; }
+  void on(const ipc::BodyPart& m);
+  void on(const ipc::BlockRows& m) { answer_ = m; }
+  void on(const ipc::Done& m) { answer_ = m; }
+  void closed() noexcept { closed_ = true; }
+
+ private:
+  using Answers = std::variant<std::monostate, ipc::Status, ipc::QueueRows, ipc::MessageRows,
+                               ipc::Shown, ipc::BodyPart, ipc::BlockRows, ipc::Done>;
+
+  [[nodiscard]] std::expected<void, Ending> wait();
+  [[nodiscard]] Ending why_closed();
+
+  event::Loop loop_;
+  std::string path_;
+  base::RequestId last_request_;
+  Answers answer_;
+  std::string bytes_;  // of a BodyPart
+  bool closed_ = false;
+  ipc::Connection<Client, ipc::Role::kControl, ipc::Role::kQueued> connection_;
+};
+
+template <class Answer, class Question>
+std::expected<Answer, Ending> Client::ask(Question question) {
+  last_request_ = last_request_.next();
+  question.request = last_request_;
+  answer_ = std::monostate();
+  connection_.send(question);
+  if (auto waited = wait(); !waited) return std::unexpected(std::move(waited.error()));
+  // The channel has matched the answer to the question already.
+  return std::get<Answer>(std::move(answer_));
+}
+
+}  // namespace postern::ctl

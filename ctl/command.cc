@@ -1,0 +1,312 @@
+#include "ctl/command.h"
+
+#include <fmt/format.h>
+#include <sysexits.h>
+
+#include <CLI/CLI.hpp>
+#include <algorithm>
+#include <array>
+#include <optional>
+
+#include "common/base/text.h"
+#include "common/config/units.h"
+
+namespace postern::ctl {
+namespace {
+
+constexpr std::size_t kMaxWords = 4096;
+constexpr std::size_t kMaxIds = 1000;       // of ipc::Selector
+constexpr std::size_t kMaxCondition = 512;  // of ipc::Selector: from, to, error
+
+struct VerbName {
+  std::string_view name;
+  Verb verb;
+  bool prefix;  // may be shortened on a terminal
+};
+constexpr auto kVerbs = std::to_array<VerbName>({
+    {"status", Verb::kStatus, true},
+    {"queues", Verb::kQueues, true},
+    {"messages", Verb::kMessages, true},
+    {"show", Verb::kShow, true},
+    {"body", Verb::kBody, true},
+    {"freeze", Verb::kFreeze, true},
+    {"unfreeze", Verb::kUnfreeze, true},
+    {"outbound", Verb::kOutbound, false},
+    {"blocks", Verb::kBlocks, true},
+    {"retry", Verb::kRetry, true},
+    {"reload", Verb::kReload, true},
+    {"stop", Verb::kStop, false},
+});
+
+std::unexpected<Ending> usage(std::string text) {
+  return std::unexpected(
+      Ending{EX_USAGE, "posternctl: " + std::move(text) + "\nTry: posternctl --help\n"});
+}
+
+// The first word that is neither an option nor the value of one.
+std::optional<std::size_t> verb_place(const std::vector<std::string>& words) {
+  for (std::size_t i = 0; i < words.size(); ++i) {
+    if (words[i] == "-c" || words[i] == "--config" || words[i] == "--socket")
+      ++i;
+    else if (!words[i].starts_with('-'))
+      return i;
+  }
+  return std::nullopt;
+}
+
+// The whole verb for what was typed. Verbs that stop something count as candidates, so that "st"
+// never grows into "status" by leaving them out, but are never the answer.
+std::expected<std::string, Ending> whole_verb(const std::string& typed, bool terminal) {
+  std::vector<std::string_view> candidates;
+  bool may_shorten = true;
+  for (const auto& verb : kVerbs) {
+    if (verb.name == typed) return typed;
+    if (!verb.name.starts_with(typed)) continue;
+    candidates.push_back(verb.name);
+    may_shorten = may_shorten && verb.prefix;
+  }
+  if (!terminal || candidates.empty())
+    return usage(fmt::format("there is no verb \"{}\"", base::printable(typed)));
+  if (candidates.size() == 1 && may_shorten) return std::string(candidates.front());
+  if (candidates.size() == 1)
+    return usage(fmt::format("\"{}\" must be written in full", candidates.front()));
+  std::string list;
+  for (const auto name : candidates) list += (list.empty() ? "" : ", ") + std::string(name);
+  return usage(fmt::format("\"{}\" may mean: {}", base::printable(typed), list));
+}
+
+// The words as they were typed for what needs a reading of its own.
+struct Typed {
+  std::vector<std::string> ids;
+  std::string id, older, newer, larger, smaller, state, outbound;
+};
+
+void add_selector(CLI::App& verb, Command& command, Typed& typed) {
+  verb.add_option("ID", typed.ids, "messages by their ids");
+  verb.add_flag("--all", command.selector.all, "every message");
+  verb.add_option("--queue", command.selector.queue, "of this queue, or of those of a pattern");
+  verb.add_option("--from", command.selector.from,
+                  "whose sender contains this; <> is the null sender");
+  verb.add_option("--to", command.selector.to, "with a recipient that contains this");
+  verb.add_option("--older", typed.older, "older than this: 30m, 4h, 2d");
+  verb.add_option("--newer", typed.newer, "newer than this");
+  verb.add_option("--larger", typed.larger, "larger than this: 100KiB, 5MiB");
+  verb.add_option("--smaller", typed.smaller, "smaller than this");
+  verb.add_option("--state", typed.state, "ready, retry, frozen, off or delivering");
+  verb.add_option("--error", command.selector.error, "with a last reply that contains this");
+}
+
+void describe(CLI::App& app, Command& command, Typed& typed) {
+  app.set_version_flag("--version", "posternctl " POSTERN_VERSION);
+  app.require_subcommand(1);
+  app.fallthrough();
+  app.add_option("-c,--config", command.config, "the server's configuration")->type_name("FILE");
+  app.add_option("--socket", command.socket, "the server's control socket")->type_name("PATH");
+  app.add_flag("--json", command.json, "one JSON object per line");
+  app.add_flag("--yes", command.yes, "do not ask");
+
+  app.add_subcommand("status", "the server on one screen; exit 1 while something needs attention");
+  app.add_subcommand("queues", "a row for each destination")
+      ->add_option("PATTERN", command.queue, "a queue, or a pattern like *.example.org");
+  add_selector(*app.add_subcommand("messages", "a row for each message"), command, typed);
+  app.add_subcommand("show", "one message's envelope and the state of each recipient")
+      ->add_option("ID", typed.id)
+      ->required();
+  app.add_subcommand("body", "one message as it will be sent")
+      ->add_option("ID", typed.id)
+      ->required();
+  auto* const freeze = app.add_subcommand("freeze", "stop delivery to one queue, durably");
+  freeze->add_option("QUEUE", command.queue, "a queue or a pattern")->required();
+  freeze->add_option("--reason", command.reason, "why; others will read it")->required();
+  freeze->add_flag("--future", command.future, "even if there is no such queue yet");
+  app.add_subcommand("unfreeze", "resume delivery to a frozen queue")
+      ->add_option("QUEUE", command.queue)
+      ->required();
+  auto* const outbound = app.add_subcommand("outbound", "stop or resume all outbound delivery");
+  outbound->add_option("WHAT", typed.outbound, "disable or enable")
+      ->required()
+      ->check(CLI::IsMember({"disable", "enable"}));
+  outbound->add_option("--reason", command.reason, "why; disable needs one");
+  outbound->add_flag("--all", command.all, "disable: internal routes too");
+  app.add_subcommand("blocks", "everything that was stopped by hand: what, who, why, since when");
+  auto* const retry = app.add_subcommand("retry", "try messages now; a block stays a block");
+  add_selector(*retry, command, typed);
+  retry->add_flag("--dry-run", command.dry_run, "only count them");
+  app.add_subcommand("reload", "read the configuration again");
+  app.add_subcommand("stop", "end the server in an orderly way");
+}
+
+using Checked = std::expected<void, Ending>;
+
+Checked check_length(std::string_view what, const std::string& value, std::size_t limit) {
+  if (value.size() <= limit) return {};
+  return usage(fmt::format("{} is longer than {} bytes", what, limit));
+}
+
+Checked read_span(std::string_view what, const std::string& typed,
+                  std::optional<base::Millis>& to) {
+  if (typed.empty()) return {};
+  to = config::parse_duration(typed);
+  if (to) return {};
+  return usage(fmt::format("{} {}: expected a number and its unit, like 30m, 4h or 2d", what,
+                           base::printable(typed)));
+}
+
+Checked read_size(std::string_view what, const std::string& typed,
+                  std::optional<std::uint64_t>& to) {
+  if (typed.empty()) return {};
+  to = config::parse_size(typed);
+  if (!to) to = base::parse_number(typed);
+  if (to) return {};
+  return usage(fmt::format("{} {}: expected bytes or a number and its unit, like 100KiB or 5MiB",
+                           what, base::printable(typed)));
+}
+
+Checked read_state(const std::string& typed, std::optional<ipc::State>& to) {
+  if (typed.empty()) return {};
+  for (std::uint8_t i = 0; i <= static_cast<std::uint8_t>(ipc::kLastEnumerator<ipc::State>); ++i)
+    if (ipc::name(static_cast<ipc::State>(i)) == typed) to = static_cast<ipc::State>(i);
+  if (to) return {};
+  return usage(fmt::format("--state {}: expected ready, retry, frozen, off or delivering",
+                           base::printable(typed)));
+}
+
+std::expected<base::MessageId, Ending> read_id(const std::string& typed) {
+  if (const auto id = base::parse_message_id(typed)) return *id;
+  return usage(fmt::format("\"{}\" is not a message's id, which has {} letters and digits",
+                           base::printable(typed), base::kMessageIdLength));
+}
+
+Checked read_selector(const Typed& typed, Command& command) {
+  auto& selector = command.selector;
+  if (typed.ids.size() > kMaxIds) return usage(fmt::format("more than {} ids", kMaxIds));
+  for (const auto& text : typed.ids) {
+    auto id = read_id(text);
+    if (!id) return std::unexpected(std::move(id.error()));
+    selector.ids.push_back(*id);
+  }
+  for (const auto& checked : {check_length("--queue", selector.queue, ipc::kMaxQueueName),
+                              check_length("--from", selector.from, kMaxCondition),
+                              check_length("--to", selector.to, kMaxCondition),
+                              check_length("--error", selector.error, kMaxCondition),
+                              read_span("--older", typed.older, selector.older),
+                              read_span("--newer", typed.newer, selector.newer),
+                              read_size("--larger", typed.larger, selector.larger),
+                              read_size("--smaller", typed.smaller, selector.smaller),
+                              read_state(typed.state, selector.state)})
+    if (!checked) return checked;
+  if (selector.empty() && command.verb == Verb::kRetry)
+    return usage("retry needs ids, conditions or --all");
+  if (selector.empty()) selector.all = true;  // a listing without conditions lists all
+  return {};
+}
+
+Checked read_outbound(const Typed& typed, Command& command) {
+  command.enable = typed.outbound == "enable";
+  if (command.enable && (command.all || !command.reason.empty()))
+    return usage("outbound enable takes neither --all nor --reason");
+  if (!command.enable && command.reason.empty())
+    return usage("outbound disable needs --reason TEXT: others will ask why");
+  return {};
+}
+
+Checked finish(const Typed& typed, Command& command) {
+  for (const auto& checked : {check_length("the queue's name", command.queue, ipc::kMaxQueueName),
+                              check_length("the reason", command.reason, ipc::kMaxReason)})
+    if (!checked) return checked;
+  switch (command.verb) {
+    case Verb::kMessages:
+    case Verb::kRetry:
+      return read_selector(typed, command);
+    case Verb::kShow:
+    case Verb::kBody: {
+      auto id = read_id(typed.id);
+      if (!id) return std::unexpected(std::move(id.error()));
+      command.id = *id;
+      return {};
+    }
+    case Verb::kOutbound:
+      return read_outbound(typed, command);
+    case Verb::kFreeze:
+      if (command.reason.empty()) return usage("freeze needs a reason: others will ask why");
+      return {};
+    case Verb::kStatus:
+    case Verb::kQueues:
+    case Verb::kUnfreeze:
+    case Verb::kBlocks:
+    case Verb::kReload:
+    case Verb::kStop:
+      return {};
+  }
+  CHECK(false);
+}
+
+// CLI11 throws; here its exceptions become an ending.
+std::optional<Ending> run(CLI::App& app, std::vector<std::string> words) {
+  std::reverse(words.begin(), words.end());  // CLI11 reads from the back
+  try {
+    app.parse(std::move(words));
+    return std::nullopt;
+  } catch (const CLI::ParseError& error) {
+    std::ostringstream out, err;
+    const bool good = app.exit(error, out, err) == 0;
+    if (good) return Ending{0, out.str()};
+    return Ending{EX_USAGE,
+                  "posternctl: " + base::printable(error.what()) + "\nTry: posternctl --help\n"};
+  }
+}
+
+}  // namespace
+
+std::expected<Command, Ending> parse_command(std::vector<std::string> words, bool terminal) {
+  if (words.size() > kMaxWords) return usage(fmt::format("more than {} words", kMaxWords));
+  const auto place = verb_place(words);
+  if (place) {
+    auto whole = whole_verb(words[*place], terminal);
+    if (!whole) return std::unexpected(std::move(whole.error()));
+    words[*place] = *std::move(whole);
+  }
+  Command command;
+  Typed typed;
+  CLI::App app("Shows and steers a running Postern.", "posternctl");
+  describe(app, command, typed);
+  const auto verb = place ? words[*place] : std::string();
+  if (auto ending = run(app, std::move(words))) return std::unexpected(*std::move(ending));
+  command.verb = std::find_if(kVerbs.begin(), kVerbs.end(), [&](const VerbName& known) {
+                   return known.name == verb;
+                 })->verb;
+  if (auto finished = finish(typed, command); !finished)
+    return std::unexpected(std::move(finished.error()));
+  return command;
+}
+
+std::string question(const Command& command) {
+  switch (command.verb) {
+    case Verb::kOutbound:
+      if (command.enable)
+        return "Outbound delivery resumes at once, for every queue that is not frozen.";
+      return command.all ? "No mail will leave to any other host, internal ones included, until "
+                           "\"posternctl outbound enable\"."
+                         : "No mail will leave to any other host but by internal routes, until "
+                           "\"posternctl outbound enable\".";
+    case Verb::kRetry:
+      if (command.selector.all && !command.dry_run)
+        return "Every message in the queue is tried now.";
+      return {};
+    case Verb::kStop:
+      return "The server ends; no mail is accepted until it is started again.";
+    case Verb::kStatus:
+    case Verb::kQueues:
+    case Verb::kMessages:
+    case Verb::kShow:
+    case Verb::kBody:
+    case Verb::kFreeze:
+    case Verb::kUnfreeze:
+    case Verb::kBlocks:
+    case Verb::kReload:
+      return {};
+  }
+  CHECK(false);
+}
+
+}  // namespace postern::ctl

@@ -1,0 +1,60 @@
+// The command line of posternctl as one value. Reads no file and asks nobody: what it makes of the
+// same words is always the same. The only file that knows CLI11.
+#pragma once
+
+#include <cstdint>
+#include <expected>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "common/ipc/messages.h"
+
+namespace postern::ctl {
+
+enum class Verb : std::uint8_t {
+  kStatus,
+  kQueues,
+  kMessages,
+  kShow,
+  kBody,
+  kFreeze,
+  kUnfreeze,
+  kOutbound,
+  kBlocks,
+  kRetry,
+  kReload,
+  kStop,
+};
+
+struct Command {
+  Verb verb = Verb::kStatus;
+  bool json = false;
+  bool yes = false;        // do not ask
+  std::string config;      // -c; empty: the default
+  std::string socket;      // --socket; empty: the one of the configuration
+  std::string queue;       // queues: a pattern; freeze, unfreeze: a queue
+  std::string reason;      // freeze, outbound disable
+  bool future = false;     // freeze
+  bool enable = false;     // outbound
+  bool all = false;        // outbound disable: internal routes too
+  bool dry_run = false;    // retry
+  base::MessageId id;      // show, body
+  ipc::Selector selector;  // messages, retry; never empty there
+};
+
+// Nothing is to be done but to print `text` (stdout if `exit` is 0, else stderr) and to end.
+struct Ending {
+  int exit = 0;
+  std::string text;
+};
+
+// `words`: the command line without the program's name. `terminal`: a person types, so unambiguous
+// prefixes of verbs are understood, but for those that stop something (stop, outbound).
+[[nodiscard]] std::expected<Command, Ending> parse_command(std::vector<std::string> words,
+                                                           bool terminal);
+
+// What to ask before `command` is done; empty where nothing is dangerous about it.
+[[nodiscard]] std::string question(const Command& command);
+
+}  // namespace postern::ctl

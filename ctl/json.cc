@@ -1,0 +1,151 @@
+#include "ctl/json.h"
+
+#include <nlohmann/json.hpp>
+
+#include "common/base/text.h"
+#include "ctl/names.h"
+
+namespace postern::ctl {
+namespace {
+
+using Json = nlohmann::ordered_json;
+
+Json object() {
+  return {{"v", 1}};
+}
+
+Json time(base::WallTime t) {
+  return t.ms == 0 ? Json() : Json(base::iso8601(t));
+}
+
+Json seconds(base::Millis span) {
+  return span.count() / 1000;
+}
+
+// ASCII only, so no byte of foreign origin can steer a terminal; bytes that are no UTF-8 become
+// U+FFFD.
+std::string line(const Json& json) {
+  return json.dump(-1, ' ', true, Json::error_handler_t::replace) + '\n';
+}
+
+Json processes(const std::vector<ipc::ProcessRow>& rows) {
+  auto list = Json::array();
+  for (const auto& row : rows)
+    list.push_back({{"role", name(row.role)},
+                    {"running", row.running},
+                    {"wanted", row.wanted},
+                    {"deaths", row.deaths}});
+  return list;
+}
+
+Json recipient(const ipc::RecipientRow& row) {
+  const bool open = row.end == ipc::RecipientEnd::kOpen;
+  return {{"address", row.address.text()},
+          {"queue", row.queue},
+          {"end", name(row.end)},
+          {"state", open ? Json(name(row.state)) : Json()},
+          {"why", row.why},
+          {"tries", row.tries},
+          {"last_try", time(row.last_try)},
+          {"next_try", time(row.next_try)},
+          {"last_reply", row.last_reply},
+          {"remote", row.remote}};
+}
+
+}  // namespace
+
+std::string to_json(const ipc::Status& s) {
+  auto json = object();
+  json["version"] = s.version;
+  json["hostname"] = s.hostname;
+  json["now"] = time(s.now);
+  json["uptime_seconds"] = seconds(s.uptime);
+  json["generation"] = s.generation.value;
+  json["attention"] = s.attention;
+  json["outbound"] = {{"enabled", s.outbound_enabled},   {"all", s.outbound_all},
+                      {"reason", s.outbound_reason},     {"who", s.outbound_who},
+                      {"since", time(s.outbound_since)}, {"in_flight", s.in_flight}};
+  json["intake"] = {{"open", s.intake_open}, {"reason", s.intake_reason}};
+  json["queue"] = {{"messages", s.messages},   {"bytes", s.bytes},
+                   {"oldest", time(s.oldest)}, {"ready", s.ready},
+                   {"retry", s.retry},         {"off", s.off},
+                   {"frozen", s.frozen},       {"delivering", s.delivering}};
+  json["total"] = {{"accepted", s.accepted}, {"refused", s.refused}, {"delivered", s.delivered},
+                   {"deferred", s.deferred}, {"failed", s.failed},   {"bounces", s.bounces}};
+  json["minute"] = {{"accepted", s.accepted_minute},   {"refused", s.refused_minute},
+                    {"delivered", s.delivered_minute}, {"deferred", s.deferred_minute},
+                    {"failed", s.failed_minute},       {"bounces", s.bounces_minute}};
+  json["disk"] = {{"free", s.disk_free},
+                  {"stop_intake", s.stop_intake},
+                  {"journal", s.journal_bytes},
+                  {"large", s.large_bytes},
+                  {"flushes", s.flushes},
+                  {"records", s.records},
+                  {"flush_p99_ms", s.flush_p99.count()}};
+  json["processes"] = processes(s.processes);
+  return line(json);
+}
+
+std::string to_json(const ipc::QueueRow& row) {
+  auto json = object();
+  json["queue"] = row.queue;
+  json["state"] = name(row.state);
+  json["why"] = row.why;
+  json["messages"] = row.messages;
+  json["bytes"] = row.bytes;
+  json["oldest"] = time(row.oldest);
+  json["next_try"] = time(row.next_try);
+  json["connections"] = row.connections;
+  json["last_reply"] = row.last_reply;
+  return line(json);
+}
+
+std::string to_json(const ipc::MessageRow& row) {
+  auto json = object();
+  json["id"] = base::to_string(row.id);
+  json["state"] = name(row.state);
+  json["arrived"] = time(row.arrived);
+  json["next_try"] = time(row.next_try);
+  json["size"] = row.size;
+  json["from"] = row.from.text();
+  json["to"] = row.to;
+  json["recipients"] = row.recipients;
+  json["why"] = row.why;
+  return line(json);
+}
+
+std::string to_json(const ipc::BlockRow& row) {
+  auto json = object();
+  json["kind"] = name(row.kind);
+  json["name"] = row.name;
+  json["reason"] = row.reason;
+  json["who"] = row.who;
+  json["since"] = time(row.since);
+  json["all"] = row.all;
+  return line(json);
+}
+
+std::string to_json(base::MessageId id, const ipc::Shown& shown) {
+  auto json = object();
+  json["id"] = base::to_string(id);
+  json["from"] = shown.from.text();
+  json["hello"] = shown.hello;
+  json["client"] = shown.bounce ? Json() : Json(base::to_string(shown.client));
+  json["arrived"] = time(shown.arrived);
+  json["expires"] = time(shown.expires);
+  json["size"] = shown.size;
+  json["bounce"] = shown.bounce;
+  auto recipients = Json::array();
+  for (const auto& row : shown.recipients) recipients.push_back(recipient(row));
+  json["recipients"] = std::move(recipients);
+  return line(json);
+}
+
+std::string to_json(const ipc::Done& done) {
+  auto json = object();
+  json["exit"] = done.exit;
+  json["text"] = done.text;
+  return line(json);
+}
+
+}  // namespace postern::ctl

@@ -1,0 +1,21 @@
+// What --json prints: one object per line, "v":1 first, times in ISO 8601 UTC (null: none), ASCII
+// only. The names of the keys are a contract (docs/posternctl.1). Pure.
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "common/ipc/messages.h"
+
+namespace postern::ctl {
+
+// Each returns one line with its line feed.
+[[nodiscard]] std::string to_json(const ipc::Status& status);
+[[nodiscard]] std::string to_json(const ipc::QueueRow& row);
+[[nodiscard]] std::string to_json(const ipc::MessageRow& row);
+[[nodiscard]] std::string to_json(const ipc::BlockRow& row);
+// `shown` with the recipients of all its pages.
+[[nodiscard]] std::string to_json(base::MessageId id, const ipc::Shown& shown);
+[[nodiscard]] std::string to_json(const ipc::Done& done);
+
+}  // namespace postern::ctl

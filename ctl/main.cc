@@ -1,0 +1,68 @@
+// posternctl: shows and steers a running server over its control socket. It never opens the queue.
+#include <sys/ioctl.h>
+#include <sysexits.h>
+#include <unistd.h>
+
+#include <cstdio>
+#include <ctime>
+#include <iostream>
+#include <string>
+
+#include "common/log/log.h"
+#include "ctl/client.h"
+#include "ctl/command.h"
+#include "ctl/socket_path.h"
+#include "ctl/verbs.h"
+
+namespace postern::ctl {
+namespace {
+
+int end(const Ending& ending) {
+  std::fputs(ending.text.c_str(), ending.exit == 0 ? stdout : stderr);
+  return ending.exit;
+}
+
+// A script said what it wants; a person is asked once more before something large.
+bool agreed(const Command& command) {
+  const auto text = question(command);
+  if (text.empty() || command.yes || ::isatty(STDIN_FILENO) == 0) return true;
+  std::fprintf(stderr, "%s\nGo on? [y/N] ", text.c_str());
+  std::string answer;
+  std::getline(std::cin, answer);
+  return answer == "y" || answer == "Y" || answer == "yes";
+}
+
+Output standard_output() {
+  Output output;
+  output.terminal = ::isatty(STDOUT_FILENO) != 0;
+  winsize size{};
+  if (output.terminal && ::ioctl(STDOUT_FILENO, TIOCGWINSZ, &size) == 0) output.width = size.ws_col;
+  return output;
+}
+
+int run(int argc, char** argv) {
+  ::tzset();
+  log::set_level(log::Format::kText, log::Level::kError);  // troubles are told by sentences instead
+  const auto command = parse_command({argv + (argc > 0 ? 1 : 0), argv + argc},
+                                     ::isatty(STDIN_FILENO) != 0 && ::isatty(STDOUT_FILENO) != 0);
+  if (!command) return end(command.error());
+  const auto path = socket_path(*command);
+  if (!path) return end(path.error());
+  const auto client = Client::connect(*path);
+  if (!client) return end(client.error());
+  if (!agreed(*command)) return end({1, "posternctl: nothing was done\n"});
+  auto output = standard_output();
+  const auto exit = perform(*command, **client, output);
+  output.flush();
+  if (!exit) return end(exit.error());
+  if (output.failed())
+    return end({EX_IOERR, "posternctl: the output could not be written in full\n"});
+  return *exit;
+}
+
+}  // namespace
+}  // namespace postern::ctl
+
+int main(int argc, char** argv) {
+  return postern::ctl::run(argc, argv);
+}

@@ -1,0 +1,35 @@
+// The words of posternctl for enumerators that have no name elsewhere.
+#pragma once
+
+#include <string_view>
+
+#include "common/base/check.h"
+#include "common/ipc/messages.h"
+
+namespace postern::ctl {
+
+[[nodiscard]] inline std::string_view name(ipc::RecipientEnd end) {
+  switch (end) {
+    case ipc::RecipientEnd::kOpen:
+      return "open";
+    case ipc::RecipientEnd::kDelivered:
+      return "delivered";
+    case ipc::RecipientEnd::kBounced:
+      return "bounced";
+    case ipc::RecipientEnd::kRemoved:
+      return "removed";
+  }
+  CHECK(false);
+}
+
+[[nodiscard]] inline std::string_view name(ipc::BlockKind kind) {
+  switch (kind) {
+    case ipc::BlockKind::kFreeze:
+      return "freeze";
+    case ipc::BlockKind::kOutbound:
+      return "outbound";
+  }
+  CHECK(false);
+}
+
+}  // namespace postern::ctl

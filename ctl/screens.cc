@@ -1,0 +1,211 @@
+#include "ctl/screens.h"
+
+#include <fmt/format.h>
+
+#include "common/base/text.h"
+#include "ctl/human.h"
+#include "ctl/names.h"
+
+namespace postern::ctl {
+namespace {
+
+using base::printable;
+
+std::string upper(std::string_view text) {
+  std::string out(text);
+  for (auto& c : out)
+    if (c >= 'a' && c <= 'z') c = static_cast<char>(c - 'a' + 'A');
+  return out;
+}
+
+std::string quoted(std::string_view text) {
+  return '"' + printable(text) + '"';
+}
+
+std::string path_text(const mail::ReversePath& path) {
+  return path.is_null() ? "<>" : printable(path.address().text());
+}
+
+std::string age(base::WallTime since, base::WallTime now) {
+  return since.ms == 0 ? "-" : span_text(now - since);
+}
+
+// When it is tried next, as "now", a span to wait, or nothing that comes by itself.
+std::string next_try(ipc::State state, base::WallTime at, base::WallTime now) {
+  switch (state) {
+    case ipc::State::kReady:
+    case ipc::State::kRetry:
+      return at <= now ? "now" : "in " + span_text(at - now);
+    case ipc::State::kDelivering:
+      return "now";
+    case ipc::State::kFrozen:
+    case ipc::State::kOff:
+      return "-";
+  }
+  CHECK(false);
+}
+
+std::string header(const ipc::Status& s) {
+  const auto left = fmt::format("postern {}  {}  up {}", printable(s.version),
+                                printable(s.hostname), span_text(s.uptime));
+  return fmt::format("{:<54} {}\n", left, local_now(s.now));
+}
+
+std::string attention(const ipc::Status& s) {
+  if (s.attention.empty()) return {};
+  std::string out = "ATTENTION ";
+  for (std::size_t i = 0; i < s.attention.size(); ++i)
+    out += (i == 0 ? "" : "; ") + printable(s.attention[i]);
+  return out + '\n';
+}
+
+std::string outbound(const ipc::Status& s) {
+  if (s.outbound_enabled) return fmt::format("OUTBOUND  on, {} in flight\n", s.in_flight);
+  return fmt::format(
+      "OUTBOUND  DISABLED {} by {}: {}\n          {} in flight; internal routes {}\n",
+      local_time(s.outbound_since, s.now), printable(s.outbound_who), quoted(s.outbound_reason),
+      s.in_flight, s.outbound_all ? "are stopped too" : "go on");
+}
+
+std::string intake(const ipc::Status& s) {
+  const auto rates = fmt::format("{}/min; refused {}/min", s.accepted_minute, s.refused_minute);
+  if (s.intake_open) return fmt::format("INTAKE    on, {}\n", rates);
+  return fmt::format("INTAKE    CLOSED: {}; {}\n", printable(s.intake_reason), rates);
+}
+
+std::string queue(const ipc::Status& s) {
+  auto out = fmt::format("QUEUE     {} message{}", s.messages, s.messages == 1 ? "" : "s");
+  if (s.messages > 0)
+    out += fmt::format(" {}; oldest {}", size_text(s.bytes), age(s.oldest, s.now));
+  return out + fmt::format("\n          ready {}  retry {}  off {}  frozen {}  delivering {}\n",
+                           s.ready, s.retry, s.off, s.frozen, s.delivering);
+}
+
+std::string processes(const ipc::Status& s) {
+  std::string out = "PROCESS ";
+  std::uint32_t deaths = 0;
+  for (const auto& row : s.processes) {
+    out += fmt::format("  {} {}/{}", name(row.role), row.running, row.wanted);
+    deaths += row.deaths;
+  }
+  return out + fmt::format("; deaths: {}\n", deaths);
+}
+
+std::string recipient(const ipc::RecipientRow& row, base::WallTime now) {
+  const bool open = row.end == ipc::RecipientEnd::kOpen;
+  auto out = fmt::format("{}  {}", printable(row.address.text()),
+                         upper(open ? name(row.state) : name(row.end)));
+  if (open && row.state == ipc::State::kRetry)
+    out += fmt::format(" {} ({})", next_try(row.state, row.next_try, now),
+                       local_time(row.next_try, now));
+  out += fmt::format("\n  Queue    {}\n", printable(row.queue));
+  if (!row.why.empty()) out += fmt::format("  Because  {}\n", printable(row.why));
+  if (row.tries > 0)
+    out += fmt::format("  Tries    {}, last {}\n", row.tries, local_time(row.last_try, now));
+  if (!row.last_reply.empty())
+    out += fmt::format("  Reply    {}{}{}\n", printable(row.last_reply),
+                       row.remote.empty() ? "" : "  from ", printable(row.remote));
+  return out;
+}
+
+}  // namespace
+
+std::string status_screen(const ipc::Status& s) {
+  auto out = header(s) + attention(s) + outbound(s) + intake(s) + queue(s);
+  out += fmt::format("OUT       delivered {}/min  deferred {}/min  failed {}/min  bounces {}/min\n",
+                     s.delivered_minute, s.deferred_minute, s.failed_minute, s.bounces_minute);
+  out += fmt::format("DISK      {} free; intake stops at {}; journal {}  large {}\n",
+                     size_text(s.disk_free), size_text(s.stop_intake), size_text(s.journal_bytes),
+                     size_text(s.large_bytes));
+  out += fmt::format("          flush p99 {}ms; {} records in {} flushes\n", s.flush_p99.count(),
+                     s.records, s.flushes);
+  return out + processes(s);
+}
+
+Table queue_table(std::size_t line_width) {
+  return {{{"QUEUE"},
+           {"STATE"},
+           {"MESSAGES", Align::kRight},
+           {"SIZE", Align::kRight},
+           {"OLDEST", Align::kRight},
+           {"NEXT TRY", Align::kRight},
+           {"CONNECTIONS", Align::kRight},
+           {"WHY"}},
+          line_width};
+}
+
+void add_row(Table& table, const ipc::QueueRow& row, base::WallTime now) {
+  table.add({printable(row.queue), std::string(name(row.state)), std::to_string(row.messages),
+             size_text(row.bytes), age(row.oldest, now),
+             row.messages == 0 ? "-" : next_try(row.state, row.next_try, now),
+             std::to_string(row.connections),
+             printable(row.why.empty() ? row.last_reply : row.why)});
+}
+
+Table message_table(std::size_t line_width) {
+  return {{{"ID"},
+           {"STATE"},
+           {"AGE", Align::kRight},
+           {"SIZE", Align::kRight},
+           {"NEXT TRY", Align::kRight},
+           {"FROM"},
+           {"TO"},
+           {"WHY"}},
+          line_width};
+}
+
+void add_row(Table& table, const ipc::MessageRow& row, base::WallTime now) {
+  auto to = printable(row.to);
+  if (row.recipients > 1) to += fmt::format(" +{}", row.recipients - 1);
+  table.add({base::to_string(row.id), std::string(name(row.state)), age(row.arrived, now),
+             size_text(row.size), next_try(row.state, row.next_try, now), path_text(row.from),
+             std::move(to), printable(row.why)});
+}
+
+Table block_table(std::size_t line_width) {
+  return {{{"BLOCK"}, {"NAME"}, {"SINCE"}, {"WHO"}, {"REASON"}}, line_width};
+}
+
+void add_row(Table& table, const ipc::BlockRow& row, base::WallTime now) {
+  std::string of = row.kind == ipc::BlockKind::kOutbound ? (row.all ? "all" : "but internal routes")
+                                                         : printable(row.name);
+  table.add({std::string(name(row.kind)), std::move(of), local_time(row.since, now),
+             printable(row.who), printable(row.reason)});
+}
+
+std::string message_page(base::MessageId id, const ipc::Shown& shown, base::WallTime now) {
+  auto out =
+      fmt::format("{} from {}, {}, {} ({} ago)\n", base::to_string(id), path_text(shown.from),
+                  size_text(shown.size), local_time(shown.arrived, now), age(shown.arrived, now));
+  if (shown.bounce)
+    out += "  a notice of our own";
+  else
+    out += fmt::format("  client {} ({})", base::to_string(shown.client), printable(shown.hello));
+  out += fmt::format("; expires {}\n", local_time(shown.expires, now));
+  for (const auto& row : shown.recipients) out += recipient(row, now);
+  return out;
+}
+
+std::string terminal_text(std::string_view bytes) {
+  std::string out;
+  for (const char c : bytes) {
+    if (c == '\n' || c == '\t' || c == '\\')
+      out += c;
+    else
+      out += printable({&c, 1});
+  }
+  return out;
+}
+
+std::string plain(std::string_view text) {
+  std::string out;
+  while (!text.empty()) {
+    const auto end = text.find('\n');
+    constexpr std::size_t kWhole = 16 * 1024;  // the longest answer
+    out += printable(text.substr(0, end), kWhole) + '\n';
+    text.remove_prefix(end == std::string_view::npos ? text.size() : end + 1);
+  }
+  return out;
+}
+
+}  // namespace postern::ctl

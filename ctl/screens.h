@@ -1,0 +1,36 @@
+// What posternctl shows to people: a status screen, tables, and a page about one message.
+// Everything of foreign origin is escaped (base::printable). Pure but for the local zone; see
+// human.h.
+#pragma once
+
+#include <string>
+
+#include "common/ipc/messages.h"
+#include "ctl/table.h"
+
+namespace postern::ctl {
+
+// The whole screen, in the zone of the reader.
+[[nodiscard]] std::string status_screen(const ipc::Status& status);
+
+[[nodiscard]] Table queue_table(std::size_t line_width);
+void add_row(Table& table, const ipc::QueueRow& row, base::WallTime now);
+
+[[nodiscard]] Table message_table(std::size_t line_width);
+void add_row(Table& table, const ipc::MessageRow& row, base::WallTime now);
+
+[[nodiscard]] Table block_table(std::size_t line_width);
+void add_row(Table& table, const ipc::BlockRow& row, base::WallTime now);
+
+// `shown` with the recipients of all its pages.
+[[nodiscard]] std::string message_page(base::MessageId id, const ipc::Shown& shown,
+                                       base::WallTime now);
+
+// A piece of a message for a terminal: line feeds and tabs stay, every other byte that is not
+// printable ASCII is shown as \xHH.
+[[nodiscard]] std::string terminal_text(std::string_view bytes);
+
+// An answer's text, line by line, ending in a line feed; empty stays empty.
+[[nodiscard]] std::string plain(std::string_view text);
+
+}  // namespace postern::ctl

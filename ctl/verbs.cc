@@ -1,0 +1,209 @@
+#include "ctl/verbs.h"
+
+#include <fmt/format.h>
+#include <sysexits.h>
+
+#include <algorithm>
+#include <cstdio>
+
+#include "common/base/clock.h"
+#include "common/mail/unstuffer.h"
+#include "ctl/json.h"
+#include "ctl/screens.h"
+
+namespace postern::ctl {
+namespace {
+
+using Exit = std::expected<int, Ending>;
+
+base::WallTime now() {
+  return base::system_clock().wall();
+}
+
+Ending no_such_message(base::MessageId id) {
+  return {EX_DATAERR,
+          fmt::format("posternctl: there is no message {} in the queue\n", base::to_string(id))};
+}
+
+Exit status(const Command& command, Client& client, Output& output) {
+  const auto answer = client.ask<ipc::Status>(ipc::AskStatus{});
+  if (!answer) return std::unexpected(answer.error());
+  output.write(command.json ? to_json(*answer) : status_screen(*answer));
+  return answer->attention.empty() ? 0 : 1;
+}
+
+// A listing page by page: the next one is asked for when this one was printed, so neither side ever
+// holds more. `advance` puts the cursor behind a page.
+template <class Rows, class Question, class Advance>
+Exit list(Question question, Table table, std::string_view none, const Command& command,
+          Client& client, Output& output, Advance advance) {
+  bool any = false;
+  for (bool more = true; more;) {
+    const auto page = client.ask<Rows>(question);
+    if (!page) return std::unexpected(page.error());
+    for (const auto& row : page->rows) {
+      if (command.json)
+        output.write(to_json(row));
+      else
+        add_row(table, row, now());
+    }
+    if (!command.json) output.write(table.take());
+    output.flush();
+    if (output.failed()) return 0;  // told at the end
+    any = any || !page->rows.empty();
+    more = page->more;
+    if (more) advance(question, *page);
+  }
+  if (!any && !command.json) output.write(none);
+  return 0;
+}
+
+Exit queues(const Command& command, Client& client, Output& output) {
+  ipc::ListQueues question;
+  question.pattern = command.queue;
+  return list<ipc::QueueRows>(question, queue_table(output.width), "no such queue holds mail\n",
+                              command, client, output, [](auto& q, const auto& page) {
+                                if (!page.rows.empty()) q.after = page.rows.back().queue;
+                              });
+}
+
+Exit messages(const Command& command, Client& client, Output& output) {
+  ipc::ListMessages question;
+  question.selector = command.selector;
+  return list<ipc::MessageRows>(question, message_table(output.width),
+                                "no such message is queued\n", command, client, output,
+                                [](auto& q, const auto& page) { q.after = page.next_after; });
+}
+
+Exit blocks(const Command& command, Client& client, Output& output) {
+  return list<ipc::BlockRows>(
+      ipc::ListBlocks{}, block_table(output.width), "nothing is blocked\n", command, client, output,
+      [](auto& q, const auto& page) { q.after += static_cast<std::uint32_t>(page.rows.size()); });
+}
+
+Exit show(const Command& command, Client& client, Output& output) {
+  ipc::Show question;
+  question.id = command.id;
+  std::optional<ipc::Shown> whole;
+  for (bool more = true; more;) {
+    auto page = client.ask<ipc::Shown>(question);
+    if (!page) return std::unexpected(std::move(page.error()));
+    if (!page->found) break;  // also: it left the queue between two pages
+    more = page->more && !page->recipients.empty();
+    question.after += static_cast<std::uint32_t>(page->recipients.size());
+    if (!whole)
+      whole = *std::move(page);
+    else
+      std::move(page->recipients.begin(), page->recipients.end(),
+                std::back_inserter(whole->recipients));
+  }
+  if (!whole) return std::unexpected(no_such_message(command.id));
+  output.write(command.json ? to_json(command.id, *whole)
+                            : message_page(command.id, *whole, now()));
+  return 0;
+}
+
+Exit body(const Command& command, Client& client, Output& output) {
+  ipc::AskBody question;
+  question.id = command.id;
+  // A terminal gets lines with everything escaped that could steer it; a file gets the bytes.
+  mail::Unstuffer unstuffer(output.terminal ? mail::LineEnd::kLf : mail::LineEnd::kCrLf);
+  const auto print = [&](const std::string& text) {
+    output.write(output.terminal ? terminal_text(text) : text);
+  };
+  for (std::uint64_t total = 1; question.offset < total;) {
+    const auto page = client.ask<ipc::BodyPart>(question);
+    if (!page) return std::unexpected(page.error());
+    if (!page->found) return std::unexpected(no_such_message(command.id));
+    total = page->total;
+    const auto bytes = page->bytes.bytes;
+    if (bytes.empty()) break;
+    const auto before =
+        page->prefix_size > question.offset ? page->prefix_size - question.offset : 0;
+    const auto prefix = bytes.substr(0, std::min<std::uint64_t>(before, bytes.size()));
+    std::string text(prefix);
+    if (output.terminal) std::erase(text, '\r');  // our own headers, in lines ended by CR LF
+    unstuffer.feed(bytes.substr(prefix.size()), text);
+    print(text);
+    output.flush();
+    if (output.failed()) return 0;
+    question.offset += bytes.size();
+  }
+  std::string rest;
+  unstuffer.finish(rest);
+  print(rest);
+  return 0;
+}
+
+template <class Question>
+Exit tell(const Question& question, const Command& command, Client& client, Output& output) {
+  const auto done = client.ask<ipc::Done>(question);
+  if (!done) return std::unexpected(done.error());
+  if (command.json) {
+    output.write(to_json(*done));
+  } else if (done->exit == 0) {
+    output.write(plain(done->text));
+  } else {
+    return std::unexpected(Ending{done->exit, "posternctl: " + plain(done->text)});
+  }
+  return done->exit;
+}
+
+}  // namespace
+
+void Output::write(std::string_view bytes) {
+  failed_ = failed_ || std::fwrite(bytes.data(), 1, bytes.size(), stdout) != bytes.size();
+}
+
+void Output::flush() {
+  failed_ = std::fflush(stdout) != 0 || failed_;
+}
+
+std::expected<int, Ending> perform(const Command& command, Client& client, Output& output) {
+  switch (command.verb) {
+    case Verb::kStatus:
+      return status(command, client, output);
+    case Verb::kQueues:
+      return queues(command, client, output);
+    case Verb::kMessages:
+      return messages(command, client, output);
+    case Verb::kShow:
+      return show(command, client, output);
+    case Verb::kBody:
+      return body(command, client, output);
+    case Verb::kBlocks:
+      return blocks(command, client, output);
+    case Verb::kFreeze: {
+      ipc::Freeze freeze;
+      freeze.queue = command.queue;
+      freeze.reason = command.reason;
+      freeze.future = command.future;
+      return tell(freeze, command, client, output);
+    }
+    case Verb::kUnfreeze: {
+      ipc::Unfreeze unfreeze;
+      unfreeze.queue = command.queue;
+      return tell(unfreeze, command, client, output);
+    }
+    case Verb::kOutbound: {
+      ipc::SwitchOutbound outbound;
+      outbound.enable = command.enable;
+      outbound.all = command.all;
+      outbound.reason = command.reason;
+      return tell(outbound, command, client, output);
+    }
+    case Verb::kRetry: {
+      ipc::Retry retry;
+      retry.selector = command.selector;
+      retry.dry_run = command.dry_run;
+      return tell(retry, command, client, output);
+    }
+    case Verb::kReload:
+      return tell(ipc::Reload{}, command, client, output);
+    case Verb::kStop:
+      return tell(ipc::StopServer{}, command, client, output);
+  }
+  CHECK(false);
+}
+
+}  // namespace postern::ctl

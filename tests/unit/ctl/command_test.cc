@@ -1,0 +1,125 @@
+#include "ctl/command.h"
+
+#include <gtest/gtest.h>
+
+namespace postern::ctl {
+namespace {
+
+using Words = std::vector<std::string>;
+
+Command good(const Words& words, bool terminal = false) {
+  const auto command = parse_command(words, terminal);
+  EXPECT_TRUE(command.has_value()) << (command ? "" : command.error().text);
+  return command.value_or(Command{});
+}
+
+Ending bad(const Words& words, bool terminal = false) {
+  const auto command = parse_command(words, terminal);
+  EXPECT_FALSE(command.has_value());
+  return command ? Ending{} : command.error();
+}
+
+TEST(Command, VerbsAndCommonOptions) {
+  EXPECT_EQ(good({"status"}).verb, Verb::kStatus);
+  const auto before = good({"--json", "-c", "/etc/p.toml", "queues", "*.example.org"});
+  EXPECT_EQ(before.verb, Verb::kQueues);
+  EXPECT_TRUE(before.json);
+  EXPECT_EQ(before.config, "/etc/p.toml");
+  EXPECT_EQ(before.queue, "*.example.org");
+  const auto behind = good({"blocks", "--json", "--socket", "/run/s"});
+  EXPECT_TRUE(behind.json);
+  EXPECT_EQ(behind.socket, "/run/s");
+}
+
+TEST(Command, PrefixesAreForPeopleOnly) {
+  EXPECT_EQ(good({"mess"}, true).verb, Verb::kMessages);
+  EXPECT_EQ(good({"-c", "stop", "q"}, true).verb, Verb::kQueues);
+  EXPECT_EQ(bad({"mess"}).exit, 64);
+  EXPECT_NE(bad({"b"}, true).text.find("may mean: body, blocks"), std::string::npos);
+  EXPECT_NE(bad({"xyz"}, true).text.find("no verb \"xyz\""), std::string::npos);
+}
+
+TEST(Command, WhatStopsMailIsWrittenInFull) {
+  EXPECT_NE(bad({"outb", "enable"}, true).text.find("in full"), std::string::npos);
+  EXPECT_NE(bad({"sto"}, true).text.find("in full"), std::string::npos);
+  EXPECT_NE(bad({"st"}, true).text.find("may mean: status, stop"), std::string::npos);
+  EXPECT_EQ(good({"stop"}).verb, Verb::kStop);
+}
+
+TEST(Command, Selector) {
+  const auto c =
+      good({"messages",  "0123456789ABC", "--queue", "example.net", "--from",  "<>",       "--to",
+            "ann@",      "--older",       "2h",      "--newer",     "1d",      "--larger", "100KiB",
+            "--smaller", "2000000",       "--state", "retry",       "--error", "greylist"});
+  const auto& s = c.selector;
+  ASSERT_EQ(s.ids.size(), 1U);
+  EXPECT_EQ(base::to_string(s.ids[0]), "0123456789ABC");
+  EXPECT_FALSE(s.all);
+  EXPECT_EQ(s.queue, "example.net");
+  EXPECT_EQ(s.from, "<>");
+  EXPECT_EQ(s.to, "ann@");
+  EXPECT_EQ(s.older, base::Millis(2 * 3600 * 1000));
+  EXPECT_EQ(s.newer, base::Millis(24 * 3600 * 1000));
+  EXPECT_EQ(s.larger, 100U * 1024);
+  EXPECT_EQ(s.smaller, 2'000'000U);
+  EXPECT_EQ(s.state, ipc::State::kRetry);
+  EXPECT_EQ(s.error, "greylist");
+}
+
+TEST(Command, AnEmptySelectorListsAllButActsOnNothing) {
+  EXPECT_TRUE(good({"messages"}).selector.all);
+  EXPECT_NE(bad({"retry"}).text.find("needs ids, conditions or --all"), std::string::npos);
+  EXPECT_TRUE(good({"retry", "--all", "--dry-run"}).dry_run);
+}
+
+TEST(Command, BadValuesAreUsageErrorsThatSayWhatWasExpected) {
+  for (const auto& words :
+       {Words{"show", "xyz"}, Words{"show"}, Words{"messages", "--older", "soon"},
+        Words{"messages", "--larger", "many"}, Words{"messages", "--state", "lost"},
+        Words{"freeze", "example.net"}, Words{"freeze", "example.net", "--reason", ""},
+        Words{"outbound", "disable"}, Words{"outbound", "stop", "--reason", "x"},
+        Words{"outbound", "enable", "--all"}, Words{"status", "--colour"}, Words{},
+        Words{"freeze", "example.net", "--reason", std::string(501, 'x')},
+        Words{"freeze", std::string(256, 'x'), "--reason", "x"},
+        Words{"messages", "--to", std::string(513, 'x')}, Words(5000, "x")}) {
+    const auto ending = bad(words);
+    EXPECT_EQ(ending.exit, 64) << (words.empty() ? "" : words[0]);
+    EXPECT_TRUE(ending.text.starts_with("posternctl: ")) << ending.text;
+  }
+  Words ids{"retry"};
+  ids.insert(ids.end(), 1001, "0123456789ABC");
+  EXPECT_EQ(bad(ids).exit, 64);
+}
+
+TEST(Command, ForeignWordsAreEscaped) {
+  EXPECT_EQ(bad({"\x1b[2J"}).text.find('\x1b'), std::string::npos);
+  EXPECT_EQ(bad({"show", "\x1b[2J"}).text.find('\x1b'), std::string::npos);
+  EXPECT_EQ(bad({"status", "--\x1b[2J"}).text.find('\x1b'), std::string::npos);
+}
+
+TEST(Command, HelpAndVersionEndWell) {
+  const auto help = bad({"--help"});
+  EXPECT_EQ(help.exit, 0);
+  EXPECT_NE(help.text.find("freeze"), std::string::npos);
+  EXPECT_NE(bad({"freeze", "--help"}).text.find("--future"), std::string::npos);
+  EXPECT_EQ(bad({"--version"}).exit, 0);
+  EXPECT_NE(bad({"--version"}).text.find("posternctl " POSTERN_VERSION), std::string::npos);
+}
+
+TEST(Command, WhatIsLargeIsAskedAbout) {
+  EXPECT_NE(question(good({"outbound", "disable", "--reason", "x"})).find("but by internal"),
+            std::string::npos);
+  EXPECT_EQ(
+      question(good({"outbound", "disable", "--reason", "x", "--all"})).find("but by internal"),
+      std::string::npos);
+  EXPECT_FALSE(question(good({"outbound", "enable"})).empty());
+  EXPECT_FALSE(question(good({"stop"})).empty());
+  EXPECT_FALSE(question(good({"retry", "--all"})).empty());
+  EXPECT_TRUE(question(good({"retry", "--all", "--dry-run"})).empty());
+  EXPECT_TRUE(question(good({"retry", "--queue", "example.net"})).empty());
+  EXPECT_TRUE(question(good({"status"})).empty());
+  EXPECT_TRUE(question(good({"messages", "--all"})).empty());
+}
+
+}  // namespace
+}  // namespace postern::ctl

@@ -1,0 +1,228 @@
+#include "ctl/screens.h"
+
+#include <gtest/gtest.h>
+
+#include <nlohmann/json.hpp>
+
+#include "ctl/json.h"
+
+namespace postern::ctl {
+namespace {
+
+using base::Millis;
+using base::WallTime;
+using nlohmann::json;
+
+constexpr WallTime kNow{1'790'000'000'000};  // Mon 2026-09-21 14:13:20 UTC
+
+class Screens : public testing::Test {
+ protected:
+  void SetUp() override {
+    ::setenv("TZ", "UTC", 1);
+    ::tzset();
+  }
+};
+
+mail::ReversePath path(std::string_view text) {
+  return mail::ReversePath(mail::Address::parse(text).value());
+}
+
+ipc::Status status() {
+  ipc::Status s;
+  s.version = "0.1.0";
+  s.hostname = "mx1.example.org";
+  s.now = kNow;
+  s.uptime = Millis(41LL * 86'400'000 + 3 * 3'600'000);
+  s.messages = 12408;
+  s.bytes = 412ULL << 20;
+  s.oldest = kNow - Millis(52LL * 3'600'000);
+  s.retry = 96;
+  s.off = 11898;
+  s.frozen = 402;
+  s.disk_free = 3ULL << 30;
+  s.stop_intake = 1ULL << 30;
+  s.journal_bytes = 512ULL << 20;
+  s.flush_p99 = Millis(4);
+  s.accepted_minute = 118;
+  s.processes = {{ipc::Role::kSmtpd, 2, 2, 1}, {ipc::Role::kQueued, 1, 1, 0}};
+  return s;
+}
+
+TEST_F(Screens, StatusWhenAllIsWell) {
+  EXPECT_EQ(status_screen(status()),
+            "postern 0.1.0  mx1.example.org  up 41d03h              Mon 14:13:20 UTC\n"
+            "OUTBOUND  on, 0 in flight\n"
+            "INTAKE    on, 118/min; refused 0/min\n"
+            "QUEUE     12408 messages 412M; oldest 2d04h\n"
+            "          ready 0  retry 96  off 11898  frozen 402  delivering 0\n"
+            "OUT       delivered 0/min  deferred 0/min  failed 0/min  bounces 0/min\n"
+            "DISK      3.0G free; intake stops at 1.0G; journal 512M  large 0\n"
+            "          flush p99 4ms; 0 records in 0 flushes\n"
+            "PROCESS   smtpd 2/2  queued 1/1; deaths: 1\n");
+}
+
+TEST_F(Screens, StatusWhenSomebodyStoppedThings) {
+  auto s = status();
+  s.attention = {"outbound off", "2 queues frozen"};
+  s.outbound_enabled = false;
+  s.outbound_reason = "spam \x1b[2Jrun";
+  s.outbound_who = "anna";
+  s.outbound_since = kNow - Millis(60'000);
+  s.intake_open = false;
+  s.intake_reason = "disk full";
+  const auto screen = status_screen(s);
+  EXPECT_NE(screen.find("ATTENTION outbound off; 2 queues frozen\n"), std::string::npos);
+  EXPECT_NE(screen.find("OUTBOUND  DISABLED 14:12:20 by anna: \"spam \\x1b[2Jrun\"\n"
+                        "          0 in flight; internal routes go on\n"),
+            std::string::npos)
+      << screen;
+  EXPECT_NE(screen.find("INTAKE    CLOSED: disk full; 118/min"), std::string::npos);
+  EXPECT_EQ(screen.find('\x1b'), std::string::npos);
+}
+
+TEST_F(Screens, QueueRows) {
+  auto table = queue_table(0);
+  ipc::QueueRow row{
+      .queue = "example.net", .state = ipc::State::kRetry, .messages = 3, .bytes = 4200};
+  row.oldest = kNow - Millis(8'000);
+  row.next_try = kNow + Millis(720'000);
+  row.last_reply = "450 4.2.1 later\r\nX";
+  add_row(table, row, kNow);
+  row.state = ipc::State::kFrozen;
+  row.why = "moving house";
+  add_row(table, row, kNow);
+  EXPECT_EQ(table.take(),
+            "QUEUE        STATE   MESSAGES  SIZE  OLDEST  NEXT TRY  CONNECTIONS  WHY\n"
+            "example.net  retry          3  4.1K      8s    in 12m            0  450 4.2.1 "
+            "later\\x0d\\x0aX\n"
+            "example.net  frozen         3  4.1K      8s         -            0  moving house\n");
+}
+
+TEST_F(Screens, MessageRows) {
+  auto table = message_table(0);
+  ipc::MessageRow row;
+  row.id = base::MessageId(1);
+  row.arrived = kNow - Millis(61'000);
+  row.size = 100;
+  row.to = "ann@example.net";
+  row.recipients = 4;
+  add_row(table, row, kNow);
+  row.from = path("bob@example.org");
+  row.recipients = 1;
+  row.state = ipc::State::kOff;
+  add_row(table, row, kNow);
+  EXPECT_EQ(table.take(),
+            "ID             STATE  AGE  SIZE  NEXT TRY  FROM             TO                  WHY\n"
+            "0000000000001  ready   1m   100       now  <>               ann@example.net +3\n"
+            "0000000000001  off     1m   100         -  bob@example.org  ann@example.net\n");
+}
+
+TEST_F(Screens, BlockRows) {
+  auto table = block_table(0);
+  add_row(table, {ipc::BlockKind::kFreeze, "*.example.net", "slow", "root", kNow, false}, kNow);
+  add_row(table, {ipc::BlockKind::kOutbound, "", "spam", "anna", kNow, true}, kNow);
+  add_row(table, {ipc::BlockKind::kOutbound, "", "spam", "anna", kNow, false}, kNow);
+  EXPECT_EQ(table.take(),
+            "BLOCK     NAME                 SINCE     WHO   REASON\n"
+            "freeze    *.example.net        14:13:20  root  slow\n"
+            "outbound  all                  14:13:20  anna  spam\n"
+            "outbound  but internal routes  14:13:20  anna  spam\n");
+}
+
+ipc::Shown shown() {
+  ipc::Shown s;
+  s.found = true;
+  s.from = path("bob@example.org");
+  s.hello = "pc\x7f";
+  s.client = base::parse_ip("10.0.0.17").value();
+  s.arrived = kNow - Millis(3'600'000);
+  s.expires = kNow + Millis(100LL * 3'600'000);
+  s.size = 4200;
+  ipc::RecipientRow open;
+  open.address = mail::Address::parse("ann@example.net").value();
+  open.queue = "example.net";
+  open.state = ipc::State::kRetry;
+  open.tries = 2;
+  open.last_try = kNow - Millis(60'000);
+  open.next_try = kNow + Millis(600'000);
+  open.last_reply = "450 later";
+  open.remote = "mx[192.0.2.1]:25";
+  auto done = open;
+  done.end = ipc::RecipientEnd::kDelivered;
+  done.last_reply = "250 ok";
+  s.recipients = {open, done};
+  return s;
+}
+
+TEST_F(Screens, MessagePage) {
+  EXPECT_EQ(message_page(base::MessageId(1), shown(), kNow),
+            "0000000000001 from bob@example.org, 4.1K, 13:13:20 (1h00m ago)\n"
+            "  client 10.0.0.17 (pc\\x7f); expires Fri 18:13\n"
+            "ann@example.net  RETRY in 10m (14:23:20)\n"
+            "  Queue    example.net\n"
+            "  Tries    2, last 14:12:20\n"
+            "  Reply    450 later  from mx[192.0.2.1]:25\n"
+            "ann@example.net  DELIVERED\n"
+            "  Queue    example.net\n"
+            "  Tries    2, last 14:12:20\n"
+            "  Reply    250 ok  from mx[192.0.2.1]:25\n");
+}
+
+TEST(TerminalText, KeepsLinesAndNothingThatSteers) {
+  EXPECT_EQ(terminal_text("a\tb\\\n\x1b[2J\r\x80"), "a\tb\\\n\\x1b[2J\\x0d\\x80");
+  EXPECT_EQ(plain("one\ntw\x1bo"), "one\ntw\\x1bo\n");
+  EXPECT_EQ(plain(""), "");
+}
+
+TEST(Json, VersionComesFirstAndTimesAreUtc) {
+  auto s = status();
+  s.attention = {"outbound off"};
+  const auto line = to_json(s);
+  EXPECT_TRUE(line.starts_with("{\"v\":1,\"version\":\"0.1.0\",")) << line;
+  EXPECT_EQ(line.find('\n'), line.size() - 1);
+  const auto parsed = json::parse(line);
+  EXPECT_EQ(parsed["now"], "2026-09-21T14:13:20.000Z");
+  EXPECT_EQ(parsed["outbound"]["since"], nullptr);
+  EXPECT_EQ(parsed["queue"]["messages"], 12408);
+  EXPECT_EQ(parsed["attention"], json::array({"outbound off"}));
+  EXPECT_EQ(parsed["processes"][0]["role"], "smtpd");
+  EXPECT_EQ(parsed["processes"][0]["deaths"], 1);
+}
+
+TEST(Json, ForeignBytesAreEscapedAndNeverBreakTheLine) {
+  ipc::QueueRow row;
+  row.queue = "example.net";
+  row.last_reply = "450 \x1b[2J\n\x7f\xff\xc2\x9b";
+  const auto line = to_json(row);
+  EXPECT_EQ(line.find('\n'), line.size() - 1);
+  for (const char c : line.substr(0, line.size() - 1)) EXPECT_TRUE(c >= 0x20 && c < 0x7F);
+  EXPECT_EQ(json::parse(line)["state"], "ready");
+}
+
+TEST(Json, MessageAndBlockAndShow) {
+  ipc::MessageRow row;
+  row.id = base::MessageId(1);
+  row.from = path("bob@example.org");
+  const auto message = json::parse(to_json(row));
+  EXPECT_EQ(message["v"], 1);
+  EXPECT_EQ(message["id"], "0000000000001");
+  EXPECT_EQ(message["from"], "bob@example.org");
+  EXPECT_EQ(message["next_try"], nullptr);
+  const auto block = json::parse(
+      to_json(ipc::BlockRow{ipc::BlockKind::kFreeze, "example.net", "slow", "root", kNow, false}));
+  EXPECT_EQ(block["kind"], "freeze");
+  EXPECT_EQ(block["reason"], "slow");
+  const auto page = json::parse(to_json(base::MessageId(1), shown()));
+  EXPECT_EQ(page["client"], "10.0.0.17");
+  EXPECT_EQ(page["recipients"].size(), 2U);
+  EXPECT_EQ(page["recipients"][0]["state"], "retry");
+  EXPECT_EQ(page["recipients"][1]["state"], nullptr);
+  EXPECT_EQ(page["recipients"][1]["end"], "delivered");
+  ipc::Done done;
+  done.exit = 65;
+  done.text = "no such queue";
+  EXPECT_EQ(to_json(done), "{\"v\":1,\"exit\":65,\"text\":\"no such queue\"}\n");
+}
+
+}  // namespace
+}  // namespace postern::ctl

@@ -1,0 +1,82 @@
+#include <gtest/gtest.h>
+
+#include <cstdlib>
+#include <ctime>
+
+#include "ctl/human.h"
+#include "ctl/table.h"
+
+namespace postern::ctl {
+namespace {
+
+using base::Millis;
+using base::WallTime;
+
+constexpr std::int64_t kSecond = 1000, kMinute = 60 * kSecond, kHour = 60 * kMinute,
+                       kDay = 24 * kHour;
+constexpr WallTime kNow{1'790'000'000'000};  // Mon 2026-09-21 14:13:20 UTC
+
+class Zone : public testing::Test {
+ protected:
+  void use(const char* zone) {
+    ::setenv("TZ", zone, 1);
+    ::tzset();
+  }
+  void SetUp() override { use("UTC"); }
+  void TearDown() override { use("UTC"); }
+};
+
+TEST(Human, Sizes) {
+  EXPECT_EQ(size_text(0), "0");
+  EXPECT_EQ(size_text(1023), "1023");
+  EXPECT_EQ(size_text(1024), "1.0K");
+  EXPECT_EQ(size_text(4200), "4.1K");
+  EXPECT_EQ(size_text(10'200), "10K");
+  EXPECT_EQ(size_text(1'048'575), "1.0M");
+  EXPECT_EQ(size_text(412ULL << 20), "412M");
+  EXPECT_EQ(size_text(~0ULL), "16E");
+}
+
+TEST(Human, Spans) {
+  EXPECT_EQ(span_text(Millis(-5)), "0s");
+  EXPECT_EQ(span_text(Millis(8 * kSecond + 999)), "8s");
+  EXPECT_EQ(span_text(Millis(12 * kMinute)), "12m");
+  EXPECT_EQ(span_text(Millis(3 * kHour + 5 * kMinute)), "3h05m");
+  EXPECT_EQ(span_text(Millis(2 * kDay + 4 * kHour)), "2d04h");
+}
+
+TEST_F(Zone, TimesAreLocalAndAsShortAsTheirDistanceAllows) {
+  EXPECT_EQ(local_time(WallTime{0}, kNow), "-");
+  EXPECT_EQ(local_time(kNow, kNow), "14:13:20");
+  EXPECT_EQ(local_time(kNow - Millis(kDay), kNow), "Sun 14:13");
+  EXPECT_EQ(local_time(kNow + Millis(5 * kDay), kNow), "Sat 14:13");
+  EXPECT_EQ(local_time(kNow - Millis(7 * kDay), kNow), "2026-09-14 14:13");
+  EXPECT_EQ(local_now(kNow), "Mon 14:13:20 UTC");
+  use("EST5");
+  EXPECT_EQ(local_time(kNow, kNow), "09:13:20");
+  EXPECT_EQ(local_now(kNow), "Mon 09:13:20 EST");
+}
+
+TEST(Table, AlignsAndKeepsItsWidths) {
+  Table table({{"NAME"}, {"N", Align::kRight}, {"WHY"}}, 0);
+  EXPECT_EQ(table.take(), "");
+  table.add({"example.net", "5", "slow"});
+  table.add({"a", "1234", ""});
+  EXPECT_EQ(table.take(),
+            "NAME            N  WHY\n"
+            "example.net     5  slow\n"
+            "a            1234\n");
+  table.add({"b", "7", "x"});
+  EXPECT_EQ(table.take(), "b               7  x\n");
+}
+
+TEST(Table, CutsAtTheTerminal) {
+  Table table({{"A"}, {"B"}}, 12);
+  table.add({"0123456789", "0123456789"});
+  EXPECT_EQ(table.take(),
+            "A        ...\n"
+            "012345678...\n");
+}
+
+}  // namespace
+}  // namespace postern::ctl
