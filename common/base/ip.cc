@@ -95,8 +95,9 @@ std::optional<Endpoint> parse_endpoint(std::string_view text) {
 }
 
 std::string to_string(const Endpoint& endpoint) {
-  return fmt::format(endpoint.address.family == IpFamily::kV4 ? "{}:{}" : "[{}]:{}",
-                     to_string(endpoint.address), endpoint.port);
+  const auto host = to_string(endpoint.address);
+  return endpoint.address.family == IpFamily::kV4 ? fmt::format("{}:{}", host, endpoint.port)
+                                                  : fmt::format("[{}]:{}", host, endpoint.port);
 }
 
 socklen_t to_sockaddr(const Endpoint& endpoint, sockaddr_storage& out) noexcept {

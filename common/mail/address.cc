@@ -14,11 +14,14 @@ constexpr std::array<bool, 256> kAtomText = [] {
   for (unsigned c = 'a'; c <= 'z'; ++c) table[c] = true;
   for (unsigned c = 'A'; c <= 'Z'; ++c) table[c] = true;
   for (unsigned c = '0'; c <= '9'; ++c) table[c] = true;
-  for (const char c : std::string_view("!#$%&'*+-/=?^_`{|}~")) table[static_cast<unsigned char>(c)] = true;
+  for (const char c : std::string_view("!#$%&'*+-/=?^_`{|}~"))
+    table[static_cast<unsigned char>(c)] = true;
   return table;
 }();
 
-bool is_atom_text(char c) noexcept { return kAtomText[static_cast<unsigned char>(c)]; }
+bool is_atom_text(char c) noexcept {
+  return kAtomText[static_cast<unsigned char>(c)];
+}
 
 // Null where `text` is a Dot-string.
 const char* dot_string_error(std::string_view text) noexcept {

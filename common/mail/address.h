@@ -1,6 +1,7 @@
-// Address: a mailbox (RFC 5321 4.1.2: Local-part "@" Domain), and the paths of an envelope. Made only
-// by the parser; an address cannot hold CR, LF, NUL or any other control byte. The local part keeps its
-// case and its meaning: quoting that is not needed is removed, quoting that is needed is put back.
+// Address: a mailbox (RFC 5321 4.1.2: Local-part "@" Domain), and the paths of an envelope. Made
+// only by the parser; an address cannot hold CR, LF, NUL or any other control byte. The local part
+// keeps its case and its meaning: quoting that is not needed is removed, quoting that is needed is
+// put back.
 #pragma once
 
 #include <compare>
@@ -20,8 +21,8 @@ class Address {
 
   // An empty address, for containers and decoders only; it names nobody.
   Address() = default;
-  // "user@example.org", "\"quoted local\"@example.org", "user@[192.0.2.1]", or a bare "postmaster" in
-  // any case (RFC 5321 4.5.1). No brackets, no source route, no spaces around.
+  // "user@example.org", "\"quoted local\"@example.org", "user@[192.0.2.1]", or a bare "postmaster"
+  // in any case (RFC 5321 4.5.1). No brackets, no source route, no spaces around.
   [[nodiscard]] static std::expected<Address, AddressError> parse(std::string_view text);
 
   // The meaning of the local part, unquoted ("quoted local").

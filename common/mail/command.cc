@@ -18,16 +18,18 @@ struct Name {
 };
 // Four letters each, but for the last ones.
 constexpr std::array kShortNames{
-    Name{"MAIL", Verb::kMail}, Name{"RCPT", Verb::kRcpt}, Name{"DATA", Verb::kData},
-    Name{"EHLO", Verb::kEhlo}, Name{"QUIT", Verb::kQuit}, Name{"RSET", Verb::kRset},
-    Name{"HELO", Verb::kHelo}, Name{"NOOP", Verb::kNoop}, Name{"VRFY", Verb::kVrfy},
-    Name{"EXPN", Verb::kExpn}, Name{"HELP", Verb::kHelp}, Name{"AUTH", Verb::kAuth},
+    Name{"MAIL", Verb::kMail},    Name{"RCPT", Verb::kRcpt},    Name{"DATA", Verb::kData},
+    Name{"EHLO", Verb::kEhlo},    Name{"QUIT", Verb::kQuit},    Name{"RSET", Verb::kRset},
+    Name{"HELO", Verb::kHelo},    Name{"NOOP", Verb::kNoop},    Name{"VRFY", Verb::kVrfy},
+    Name{"EXPN", Verb::kExpn},    Name{"HELP", Verb::kHelp},    Name{"AUTH", Verb::kAuth},
     Name{"POST", Verb::kForeign}, Name{"HEAD", Verb::kForeign},
 };
 constexpr std::array kLongNames{
-    Name{"STARTTLS", Verb::kStartTls}, Name{"GET", Verb::kForeign},     Name{"PUT", Verb::kForeign},
-    Name{"CONNECT", Verb::kForeign},   Name{"OPTIONS", Verb::kForeign}, Name{"DELETE", Verb::kForeign},
-    Name{"TRACE", Verb::kForeign},     Name{"PATCH", Verb::kForeign},   Name{"PRI", Verb::kForeign},
+    Name{"STARTTLS", Verb::kStartTls}, Name{"GET", Verb::kForeign},
+    Name{"PUT", Verb::kForeign},       Name{"CONNECT", Verb::kForeign},
+    Name{"OPTIONS", Verb::kForeign},   Name{"DELETE", Verb::kForeign},
+    Name{"TRACE", Verb::kForeign},     Name{"PATCH", Verb::kForeign},
+    Name{"PRI", Verb::kForeign},
 };
 
 Verb find_verb(std::string_view word) noexcept {
@@ -45,7 +47,9 @@ Reply refusal(std::uint16_t code, EnhancedCode enhanced, std::string text) {
   return reply;
 }
 
-Reply syntax(std::string text) { return refusal(501, {5, 5, 4}, std::move(text)); }
+Reply syntax(std::string text) {
+  return refusal(501, {5, 5, 4}, std::move(text));
+}
 
 // Takes the first word off `text`, and the blanks behind it.
 std::string_view take_word(std::string_view& text) noexcept {
@@ -55,7 +59,8 @@ std::string_view take_word(std::string_view& text) noexcept {
   return word;
 }
 
-// The length of the path at the start of `text` up to its first `stop` outside quotes; npos: no such.
+// The length of the path at the start of `text` up to its first `stop` outside quotes; npos: no
+// such.
 std::size_t find_outside_quotes(std::string_view text, std::string_view stop) noexcept {
   bool quoted = false;
   for (std::size_t i = 0; i < text.size(); ++i) {
@@ -70,7 +75,8 @@ std::size_t find_outside_quotes(std::string_view text, std::string_view stop) no
   return std::string_view::npos;
 }
 
-// Without "@a,@b:" in front (RFC 5321 4.1.2 A-d-l: accepted and ignored); nullopt where it is malformed.
+// Without "@a,@b:" in front (RFC 5321 4.1.2 A-d-l: accepted and ignored); nullopt where it is
+// malformed.
 std::optional<std::string_view> without_source_route(std::string_view path) {
   if (path.empty() || path.front() != '@') return path;
   // The first colon may stand in a literal: [IPv6:...]
@@ -121,7 +127,8 @@ void read_path(std::string_view text, Command& command) {
 bool read_parameter(std::string_view word, bool& body_seen, Command& command) {
   const auto equals = word.find('=');
   const auto key = word.substr(0, equals);
-  const auto value = equals == std::string_view::npos ? std::string_view() : word.substr(equals + 1);
+  const auto value =
+      equals == std::string_view::npos ? std::string_view() : word.substr(equals + 1);
   if (base::equals_ignoring_case(key, "SIZE")) {
     if (command.size) return command.error = syntax("SIZE given twice"), false;
     command.size = base::parse_number(value);
@@ -181,33 +188,51 @@ void read_transaction(std::string_view rest, Command& command) {
 
 void read_hello(std::string_view rest, Command& command) {
   if (!is_hello_name(rest)) {
-    command.error = syntax(command.verb == Verb::kHelo ? "Syntax: HELO hostname" : "Syntax: EHLO hostname");
+    command.error =
+        syntax(command.verb == Verb::kHelo ? "Syntax: HELO hostname" : "Syntax: EHLO hostname");
     return;
   }
   command.argument = rest;
 }
 
-bool is_control(char c) noexcept { return (c >= 0 && c < ' ' && c != '\t') || c == 0x7F; }
+bool is_control(char c) noexcept {
+  return (c >= 0 && c < ' ' && c != '\t') || c == 0x7F;
+}
 
 }  // namespace
 
 std::string_view name(Verb verb) noexcept {
   switch (verb) {
-    case Verb::kHelo: return "HELO";
-    case Verb::kEhlo: return "EHLO";
-    case Verb::kMail: return "MAIL";
-    case Verb::kRcpt: return "RCPT";
-    case Verb::kData: return "DATA";
-    case Verb::kRset: return "RSET";
-    case Verb::kNoop: return "NOOP";
-    case Verb::kQuit: return "QUIT";
-    case Verb::kVrfy: return "VRFY";
-    case Verb::kExpn: return "EXPN";
-    case Verb::kHelp: return "HELP";
-    case Verb::kStartTls: return "STARTTLS";
-    case Verb::kAuth: return "AUTH";
-    case Verb::kForeign: return "foreign";
-    case Verb::kUnknown: return "unknown";
+    case Verb::kHelo:
+      return "HELO";
+    case Verb::kEhlo:
+      return "EHLO";
+    case Verb::kMail:
+      return "MAIL";
+    case Verb::kRcpt:
+      return "RCPT";
+    case Verb::kData:
+      return "DATA";
+    case Verb::kRset:
+      return "RSET";
+    case Verb::kNoop:
+      return "NOOP";
+    case Verb::kQuit:
+      return "QUIT";
+    case Verb::kVrfy:
+      return "VRFY";
+    case Verb::kExpn:
+      return "EXPN";
+    case Verb::kHelp:
+      return "HELP";
+    case Verb::kStartTls:
+      return "STARTTLS";
+    case Verb::kAuth:
+      return "AUTH";
+    case Verb::kForeign:
+      return "foreign";
+    case Verb::kUnknown:
+      return "unknown";
   }
   CHECK(false);
 }
@@ -237,11 +262,13 @@ Command parse_command(std::string_view line) {
     case Verb::kData:
     case Verb::kRset:
     case Verb::kQuit:
-      if (!rest.empty()) command.error = syntax(std::string(name(command.verb)) + " takes no argument");
+      if (!rest.empty())
+        command.error = syntax(std::string(name(command.verb)) + " takes no argument");
       break;
     case Verb::kVrfy:
     case Verb::kExpn:
-      if (rest.empty()) command.error = syntax(std::string(name(command.verb)) + " needs an argument");
+      if (rest.empty())
+        command.error = syntax(std::string(name(command.verb)) + " needs an argument");
       break;
     case Verb::kNoop:
     case Verb::kHelp:

@@ -1,7 +1,8 @@
 // The commands of SMTP as typed values (RFC 5321 4.1.1), and the parser of one command line. Read
 // generously, as a person types: verbs and keywords in any case, spaces after the colon, an address
-// without its angle brackets, spaces at the end. What cannot be read carries the reply that refuses it,
-// so that the protocol can still answer a command out of sequence first. Pure; keeps nothing of the line.
+// without its angle brackets, spaces at the end. What cannot be read carries the reply that refuses
+// it, so that the protocol can still answer a command out of sequence first. Pure; keeps nothing of
+// the line.
 #pragma once
 
 #include <cstdint>
@@ -47,8 +48,9 @@ struct Path {
     kBare,     // a local part without a domain, in MAIL postmaster too
   };
   Kind kind = Kind::kNull;
-  Address address;         // kAddress
-  std::string local_part;  // kBare: as written; with "@" and a domain behind it, Address::parse takes it
+  Address address;  // kAddress
+  std::string
+      local_part;  // kBare: as written; with "@" and a domain behind it, Address::parse takes it
 
   // kBare: the address with `domain` stamped on it; an error where it grows too long.
   [[nodiscard]] std::expected<Address, AddressError> stamped(const Domain& domain) const;

@@ -29,8 +29,8 @@ std::string canonical_literal(std::string_view inside) {
   return text;
 }
 
-// Null where the labels are well formed. Underscores are not letters of RFC 1035, but hosts that are
-// named with them exist and send mail.
+// Null where the labels are well formed. Underscores are not letters of RFC 1035, but hosts that
+// are named with them exist and send mail.
 const char* label_error(std::string_view text) noexcept {
   std::size_t label = 0;
   char previous = '.';
@@ -43,7 +43,8 @@ const char* label_error(std::string_view text) noexcept {
       if (c == '-' && label == 0) return "label begins with a hyphen";
       if (++label > kMaxLabel) return "label longer than 63 characters";
     } else {
-      return static_cast<unsigned char>(c) >= 0x80 ? "domain is not ASCII" : "bad character in domain";
+      return static_cast<unsigned char>(c) >= 0x80 ? "domain is not ASCII"
+                                                   : "bad character in domain";
     }
     previous = c;
   }

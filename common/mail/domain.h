@@ -20,8 +20,8 @@ class Domain {
 
   // No domain at all: the domain of the bare "postmaster" only.
   Domain() = default;
-  // "Example.ORG" -> "example.org"; "[192.0.2.1]", "[IPv6:2001:db8::1]". A trailing dot is an error, as
-  // is UTF-8: SMTPUTF8 is not offered, and a configuration writes A-labels.
+  // "Example.ORG" -> "example.org"; "[192.0.2.1]", "[IPv6:2001:db8::1]". A trailing dot is an
+  // error, as is UTF-8: SMTPUTF8 is not offered, and a configuration writes A-labels.
   [[nodiscard]] static std::expected<Domain, AddressError> parse(std::string_view text);
 
   [[nodiscard]] const std::string& text() const noexcept { return text_; }
@@ -35,8 +35,9 @@ class Domain {
   std::string text_;
 };
 
-// May a client call itself this in HELO or EHLO? A domain or a literal, read generously, for the name
-// proves nothing: 1 to 255 letters, digits and ". - _ : [ ]", which are harmless in a header field.
+// May a client call itself this in HELO or EHLO? A domain or a literal, read generously, for the
+// name proves nothing: 1 to 255 letters, digits and ". - _ : [ ]", which are harmless in a header
+// field.
 [[nodiscard]] bool is_hello_name(std::string_view text) noexcept;
 
 }  // namespace postern::mail

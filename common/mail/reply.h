@@ -16,7 +16,8 @@ struct EnhancedCode {
 };
 
 struct Reply {
-  static constexpr std::size_t kMaxText = 512;  // kept of a foreign reply, all lines joined, cleaned
+  static constexpr std::size_t kMaxText =
+      512;  // kept of a foreign reply, all lines joined, cleaned
 
   std::uint16_t code = 0;  // 0: no reply
   EnhancedCode enhanced;

@@ -1,5 +1,5 @@
-// Unstuffer: a stored body from wire form (dots stuffed, lines ended by CR LF) to plain lines, in pieces
-// of any size: for a mailbox, for LMTP's like, for a person to read.
+// Unstuffer: a stored body from wire form (dots stuffed, lines ended by CR LF) to plain lines, in
+// pieces of any size: for a mailbox, for LMTP's like, for a person to read.
 #pragma once
 
 #include <cstdint>

@@ -1,0 +1,36 @@
+// Trace fields (RFC 5321 4.4): the Received field that every stored message gets on top, and the
+// Return-Path of final delivery. Whole fields with their CR LF, ASCII, no line over 78 columns
+// unless one word alone is longer.
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <string_view>
+
+#include "common/base/clock.h"
+#include "common/base/ids.h"
+#include "common/base/ip.h"
+#include "common/mail/address.h"
+
+namespace postern::mail {
+
+enum class WithProtocol : std::uint8_t { kSmtp, kEsmtp };
+
+struct Received {
+  std::string_view hello;                 // as the client said it; may be empty, may be hostile
+  std::optional<base::IpAddress> client;  // none: came through a Unix socket
+  std::string_view hostname;              // ours
+  WithProtocol with = WithProtocol::kEsmtp;
+  base::MessageId id;
+  // Set only where the message has exactly one recipient, lest it tell one of the others.
+  const Address* only_recipient = nullptr;
+  base::WallTime when;
+};
+
+[[nodiscard]] std::string received_field(const Received& received);
+
+// "Return-Path: <ann@example.org>\r\n"; "<>" for the null path.
+[[nodiscard]] std::string return_path_field(const ReversePath& path);
+
+}  // namespace postern::mail
