@@ -1,0 +1,37 @@
+// Envelope: what MAIL, RCPT and the hello before them said about one message.
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "common/config/rights.h"
+#include "common/mail/address.h"
+#include "common/mail/trace.h"
+
+namespace postern::smtpd {
+
+struct Recipient {
+  // As the client named it. Where `decision` rewrites it (postmaster), queued does so too: it
+  // decides on this address again.
+  mail::Address address;
+  config::Decision decision;  // kLocal or kRelay
+};
+
+struct Envelope {
+  mail::ReversePath reverse_path;
+  std::vector<Recipient> recipients;
+  std::string hello;  // a valid hello name; empty where none was required and none was said
+  mail::WithProtocol with = mail::WithProtocol::kSmtp;
+  std::uint64_t declared_size = 0;  // SIZE=; 0: not said
+  bool eight_bit = false;           // BODY=8BITMIME
+};
+
+// What the scanner found out about a body.
+struct BodyFacts {
+  std::uint64_t wire_size = 0;  // bytes handed to the sink
+  std::uint64_t size = 0;       // without stuffed dots
+  bool stuffed = false;         // some line begins with a stuffed dot
+};
+
+}  // namespace postern::smtpd

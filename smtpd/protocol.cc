@@ -1,0 +1,503 @@
+#include "smtpd/protocol.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <array>
+#include <cstring>
+#include <iterator>
+#include <utility>
+
+#include "common/base/check.h"
+
+namespace postern::smtpd {
+
+using mail::Verb;
+
+enum class Protocol::Action : std::uint8_t {
+  kHello,
+  kMail,
+  kRcpt,
+  kData,
+  kReset,
+  kNoop,
+  kQuit,
+  kVerify,
+  kExpand,
+  kHelp,
+  kOutOfOrder,
+  kNoRecipients,
+  kNotOffered,
+  kForeign,
+  kUnknown,
+};
+
+namespace {
+
+constexpr base::IpAddress kThisHost{base::IpFamily::kV4, {127, 0, 0, 1}};
+constexpr char kTlsHandshake = 0x16;  // the first byte of a ClientHello, RFC 8446 5.1
+
+// "250 2.1.0 Ok", but where the text holds an address.
+template <class... Args>
+std::string line(fmt::format_string<Args...> format, Args&&... args) {
+  return fmt::format(format, std::forward<Args>(args)...);
+}
+
+}  // namespace
+
+// The table of the header.
+Protocol::Action Protocol::action(Verb verb, State state) {
+  using A = Action;
+  static constexpr std::array<std::array<Action, 4>, mail::kVerbCount> kTable{{
+      // kStart         kReady          kMail             kRcpt
+      {A::kHello, A::kHello, A::kHello, A::kHello},                      // HELO
+      {A::kHello, A::kHello, A::kHello, A::kHello},                      // EHLO
+      {A::kOutOfOrder, A::kMail, A::kOutOfOrder, A::kOutOfOrder},        // MAIL
+      {A::kOutOfOrder, A::kOutOfOrder, A::kRcpt, A::kRcpt},              // RCPT
+      {A::kOutOfOrder, A::kOutOfOrder, A::kNoRecipients, A::kData},      // DATA
+      {A::kReset, A::kReset, A::kReset, A::kReset},                      // RSET
+      {A::kNoop, A::kNoop, A::kNoop, A::kNoop},                          // NOOP
+      {A::kQuit, A::kQuit, A::kQuit, A::kQuit},                          // QUIT
+      {A::kVerify, A::kVerify, A::kVerify, A::kVerify},                  // VRFY
+      {A::kExpand, A::kExpand, A::kExpand, A::kExpand},                  // EXPN
+      {A::kHelp, A::kHelp, A::kHelp, A::kHelp},                          // HELP
+      {A::kNotOffered, A::kNotOffered, A::kNotOffered, A::kNotOffered},  // STARTTLS
+      {A::kNotOffered, A::kNotOffered, A::kNotOffered, A::kNotOffered},  // AUTH
+      {A::kForeign, A::kForeign, A::kForeign, A::kForeign},              // GET, POST, ...
+      {A::kUnknown, A::kUnknown, A::kUnknown, A::kUnknown},              // others
+  }};
+  return kTable[static_cast<std::size_t>(verb)][static_cast<std::size_t>(state)];
+}
+
+Protocol::Protocol(const Service& service, std::optional<base::IpAddress> client, MessageSink& sink)
+    : service_(&service), client_(client), sink_(sink) {
+  CHECK(service.rights != nullptr);
+}
+
+void Protocol::start() {
+  CHECK(!started_);
+  started_ = true;
+  if (!service_->require_hello) state_ = State::kReady;
+  say_named("220", service_->banner);
+}
+
+Want Protocol::want() const noexcept {
+  if (state_ == State::kClosed) return Want::kClose;
+  if (paused_) return Want::kResume;
+  return state_ == State::kResult ? Want::kResult : Want::kInput;
+}
+
+TimeoutKind Protocol::timeout() const noexcept {
+  if (want() != Want::kInput) return TimeoutKind::kNone;
+  switch (state_) {
+    case State::kReady:
+      return TimeoutKind::kIdle;
+    case State::kBody:
+      return TimeoutKind::kData;
+    case State::kStart:
+    case State::kMail:
+    case State::kRcpt:
+    case State::kResult:
+    case State::kClosed:
+      break;
+  }
+  return TimeoutKind::kCommand;
+}
+
+std::size_t Protocol::input(std::string_view bytes) {
+  CHECK(started_);
+  std::size_t total = 0;
+  while (total < bytes.size() && want() == Want::kInput) {
+    const auto rest = bytes.substr(total);
+    const auto consumed = state_ == State::kBody ? read_body(rest) : read_line(rest);
+    if (consumed == 0 && state_ != State::kBody) break;  // an incomplete line
+    total += consumed;
+  }
+  return want() == Want::kClose ? bytes.size() : total;
+}
+
+// --- Lines
+// ------------------------------------------------------------------------------------------
+
+std::size_t Protocol::read_line(std::string_view bytes) {
+  if (discarded_ != 0) return discard_line(bytes);
+  if (!command_seen_ && bytes.front() == kTlsHandshake) {
+    close_with("554 5.5.1 This is SMTP without TLS");
+    return bytes.size();
+  }
+  const auto lf = bytes.substr(0, kMaxLine).find('\n');
+  if (lf == std::string_view::npos) return bytes.size() < kMaxLine ? 0 : discard_line(bytes);
+  const auto text = bytes.substr(0, lf);
+  // RFC 5321 2.3.8: a line ends with CR LF, and neither stands elsewhere. Who sends it otherwise is
+  // heard differently by others, so nothing that follows is believed.
+  if (text.find('\r') + 1 != lf || lf == 0)
+    close_with("500 5.5.2 Line must end with CR LF");
+  else
+    run(text.substr(0, lf - 1));
+  return lf + 1;
+}
+
+// Drops the line that is too long up to its end, and answers it once.
+std::size_t Protocol::discard_line(std::string_view bytes) {
+  const auto lf = bytes.find('\n');
+  const auto consumed = lf == std::string_view::npos ? bytes.size() : lf + 1;
+  const bool crlf =
+      lf != std::string_view::npos && (lf > 0 ? bytes[lf - 1] == '\r' : discarded_cr_);
+  discarded_cr_ = bytes[consumed - 1] == '\r';
+  discarded_ += consumed;
+  if (discarded_ > kMaxDiscard) {
+    close_with("500 5.5.2 Line too long");
+  } else if (lf != std::string_view::npos) {
+    discarded_ = 0;
+    command_seen_ = true;
+    crlf ? fail("500 5.5.2 Line too long") : close_with("500 5.5.2 Line must end with CR LF");
+  }
+  return consumed;
+}
+
+void Protocol::run(std::string_view text) {
+  auto command = mail::parse_command(text);
+  const auto todo = action(command.verb, state_);
+  const bool first = !std::exchange(command_seen_, true);
+  switch (todo) {  // these come before any mistake in the arguments
+    case Action::kForeign:
+      if (first) return close_with("554 5.5.1 This is SMTP");
+      return fail("500 5.5.2 Command not recognized");
+    case Action::kUnknown:
+      return fail("500 5.5.2 Command not recognized");
+    case Action::kNotOffered:
+      return fail("502 5.5.1 Command not offered");
+    case Action::kNoRecipients:
+      return fail("554 5.5.1 No valid recipients");
+    case Action::kOutOfOrder:
+      if (state_ == State::kStart) return fail("503 5.5.1 Say HELO or EHLO first");
+      if (command.verb == Verb::kMail) return fail("503 5.5.1 MAIL was already given");
+      return fail("503 5.5.1 Say MAIL first");
+    case Action::kHello:
+    case Action::kMail:
+    case Action::kRcpt:
+    case Action::kData:
+    case Action::kReset:
+    case Action::kNoop:
+    case Action::kQuit:
+    case Action::kVerify:
+    case Action::kExpand:
+    case Action::kHelp:
+      break;
+  }
+  if (command.error) {
+    std::string wire;
+    command.error->append_to(wire);
+    return fail(std::string_view(wire).substr(0, wire.size() - 2));
+  }
+  perform(todo, command);
+}
+
+// --- Commands
+// ---------------------------------------------------------------------------------------
+
+void Protocol::perform(Action todo, mail::Command& command) {
+  switch (todo) {
+    case Action::kHello:
+      return on_hello(command);
+    case Action::kMail:
+      return on_mail(command);
+    case Action::kRcpt:
+      return on_rcpt(command);
+    case Action::kData:
+      return on_data();
+    case Action::kReset:
+      end_transaction();
+      return say("250 2.0.0 Ok");
+    case Action::kNoop:
+      return say("250 2.0.0 Ok");
+    case Action::kQuit:
+      say_named("221 2.0.0", "closing connection");
+      state_ = State::kClosed;
+      return;
+    case Action::kVerify:
+      return say("252 2.0.0 Cannot verify; send mail and see");
+    case Action::kExpand:
+      return fail("502 5.7.0 EXPN is not allowed");
+    case Action::kHelp:
+      return say("214 2.0.0 HELO EHLO MAIL RCPT DATA RSET NOOP QUIT VRFY EXPN HELP");
+    case Action::kOutOfOrder:
+    case Action::kNoRecipients:
+    case Action::kNotOffered:
+    case Action::kForeign:
+    case Action::kUnknown:
+      break;
+  }
+  CHECK(false);
+}
+
+void Protocol::on_hello(mail::Command& command) {
+  state_ = State::kReady;
+  end_transaction();
+  hello_ = std::move(command.argument);
+  esmtp_ = command.verb == Verb::kEhlo;
+  if (!esmtp_) {
+    fmt::format_to(std::back_inserter(output_), "250 {}\r\n", service_->hostname);
+    return;
+  }
+  fmt::format_to(std::back_inserter(output_),
+                 "250-{}\r\n250-PIPELINING\r\n250-SIZE {}\r\n250-8BITMIME\r\n"
+                 "250-ENHANCEDSTATUSCODES\r\n250 HELP\r\n",
+                 service_->hostname, size_limit());
+}
+
+// Whether this session has had its share; then it was closed.
+bool Protocol::session_is_full(const mail::Command& command) {
+  const auto& limits = service_->limits;
+  if (limits.messages_per_session != 0 && messages_ >= limits.messages_per_session) {
+    close_with("421 4.7.0 Too many messages in this session");
+    return true;
+  }
+  if (limits.session_size != 0 && session_bytes_ != 0) {
+    const auto left = limits.session_size - std::min(limits.session_size, session_bytes_);
+    if (left == 0 || command.size.value_or(0) > left) {
+      close_with("421 4.7.0 Too much mail in this session");
+      return true;
+    }
+  }
+  return false;
+}
+
+bool Protocol::may_relay() const {
+  const auto& listeners = service_->rights->rights().listeners;
+  if (!client_) return true;
+  if (service_->listener.value >= listeners.size()) return false;
+  const auto& networks = listeners[service_->listener.value].relay_from;
+  return std::any_of(networks.begin(), networks.end(),
+                     [this](const base::Network& network) { return network.contains(*client_); });
+}
+
+// The address that MAIL or RCPT named, completed where that is allowed; nullopt: refused.
+std::optional<mail::Address> Protocol::address_of(mail::Command& command) {
+  auto& path = command.path;
+  if (path.kind == mail::Path::Kind::kAddress) return std::move(path.address);
+  const char detail = command.verb == Verb::kMail ? '7' : '3';
+  if (service_->default_domain.empty() || !may_relay()) {
+    fail(line("553 5.1.{} Address needs a domain", detail));
+    return std::nullopt;
+  }
+  auto address = path.stamped(service_->default_domain);
+  if (!address) {
+    fail(line("501 5.1.{} Bad address: {}", detail, address.error().text));
+    return std::nullopt;
+  }
+  return *std::move(address);
+}
+
+void Protocol::on_mail(mail::Command& command) {
+  if (const auto* refusal = sink_.intake_refusal()) {
+    std::string wire;
+    refusal->append_to(wire);
+    refuse(Verb::kMail, {}, std::string_view(wire).substr(0, wire.size() - 2));
+    if (refusal->code == 421) state_ = State::kClosed;
+    return;
+  }
+  if (session_is_full(command)) return;
+  mail::ReversePath from;
+  if (command.path.kind != mail::Path::Kind::kNull) {
+    auto address = address_of(command);
+    if (!address) return;
+    from = mail::ReversePath(*std::move(address));
+  }
+  const auto limit = size_limit();
+  if (limit != 0 && command.size.value_or(0) > limit)  // RFC 1870 6.1
+    return refuse(Verb::kMail, from.text(), "552 5.3.4 Message is larger than the limit");
+  envelope_.reverse_path = std::move(from);
+  envelope_.declared_size = command.size.value_or(0);
+  envelope_.eight_bit = command.body == mail::BodyType::k8BitMime;
+  state_ = State::kMail;
+  say("250 2.1.0 Ok");
+}
+
+void Protocol::on_rcpt(mail::Command& command) {
+  auto address = address_of(command);
+  if (!address) return;
+  const auto& limits = service_->limits;
+  if (limits.recipients != 0 && envelope_.recipients.size() >= limits.recipients)
+    return refuse(Verb::kRcpt, address->text(), "452 4.5.3 Too many recipients");
+  auto decision =
+      service_->rights->decide(service_->listener, client_.value_or(kThisHost), *address);
+  switch (decision.verdict) {
+    case config::Verdict::kLocal:
+    case config::Verdict::kRelay:
+      envelope_.recipients.push_back({*std::move(address), std::move(decision)});
+      state_ = State::kRcpt;
+      return say("250 2.1.5 Ok");
+    case config::Verdict::kNoSuchUser: {
+      const auto text = address->text();
+      return refuse(Verb::kRcpt, text, line("550 5.1.1 <{}>: no such user here", text));
+    }
+    case config::Verdict::kRelayDenied: {
+      const auto text = address->text();
+      return refuse(Verb::kRcpt, text, line("550 5.7.1 <{}>: relaying denied", text));
+    }
+  }
+}
+
+void Protocol::on_data() {
+  envelope_.hello = hello_;
+  envelope_.with = esmtp_ ? mail::WithProtocol::kEsmtp : mail::WithProtocol::kSmtp;
+  reader_ = {};
+  storing_ = true;
+  state_ = State::kBody;
+  sink_.begin(envelope_);
+  say("354 End data with <CR><LF>.<CR><LF>");
+}
+
+// --- Bodies
+// -----------------------------------------------------------------------------------------
+
+std::uint64_t Protocol::size_limit() const noexcept {
+  const auto message = service_->limits.message_size;
+  const auto session = service_->limits.session_size;
+  if (message == 0 || session == 0) return std::max(message, session);
+  return std::min(message, session);
+}
+
+bool Protocol::too_large() const noexcept {
+  return size_limit() != 0 && reader_.size() > size_limit();
+}
+
+// So far beyond the limit that waiting for the end would only help the sender.
+bool Protocol::flooded() const noexcept {
+  return size_limit() != 0 && reader_.size() / kFloodFactor > size_limit();
+}
+
+bool Protocol::over_session() const noexcept {
+  const auto limit = service_->limits.session_size;
+  return limit != 0 && session_bytes_ + reader_.wire_size() > limit;
+}
+
+void Protocol::give_up_body() {
+  if (std::exchange(storing_, false)) sink_.abort();
+}
+
+std::size_t Protocol::read_body(std::string_view bytes) {
+  const auto step = reader_.scan(bytes);
+  if (reader_.bare() || too_large() || over_session() || reader_.received() > kMaxReceived)
+    give_up_body();
+  if (flooded()) {
+    close_with("552 5.3.4 Message is much larger than the limit");
+    return step.consumed;
+  }
+  if (storing_ && !step.body.empty()) paused_ = sink_.body(step.body) == Flow::kPause;
+  if (step.end && paused_)
+    body_complete_ = true;
+  else if (step.end)
+    finish_body();
+  return step.consumed;
+}
+
+void Protocol::finish_body() {
+  const bool full = over_session();
+  session_bytes_ += reader_.wire_size();
+  if (storing_) {
+    storing_ = false;
+    state_ = State::kResult;
+    sink_.end(
+        std::move(envelope_),
+        {.wire_size = reader_.wire_size(), .size = reader_.size(), .stuffed = reader_.stuffed()});
+    envelope_ = {};
+    return;
+  }
+  if (reader_.bare()) {
+    refuse(Verb::kData, {}, "550 5.6.11 Message has a CR or LF that stands alone");
+    state_ = State::kClosed;
+    return;
+  }
+  if (too_large()) {
+    refuse(Verb::kData, {}, "552 5.3.4 Message is larger than the limit");
+  } else if (full) {
+    refuse(Verb::kData, {}, "421 4.7.0 Too much mail in this session");
+    state_ = State::kClosed;
+    return;
+  } else {
+    refuse(Verb::kData, {}, "554 5.4.6 Too many hops; this looks like a loop");
+  }
+  after_message();
+}
+
+void Protocol::resume() {
+  if (state_ != State::kBody || !std::exchange(paused_, false)) return;
+  if (std::exchange(body_complete_, false)) finish_body();
+}
+
+void Protocol::accepted(base::MessageId id) {
+  CHECK(state_ == State::kResult);
+  ++messages_;
+  output_ += "250 2.0.0 Ok: queued as ";
+  output_ += base::to_string(id);
+  output_ += "\r\n";
+  after_message();
+}
+
+void Protocol::refused(const mail::Reply& reply) {
+  CHECK(state_ == State::kResult);
+  reply.append_to(output_);
+  after_message();
+  if (reply.code == 421) state_ = State::kClosed;
+}
+
+// Its reply was said: back to commands.
+void Protocol::after_message() {
+  state_ = State::kRcpt;
+  end_transaction();
+  if (stopping_) shutdown();
+}
+
+void Protocol::end_transaction() {
+  envelope_ = {};
+  if (state_ == State::kMail || state_ == State::kRcpt) state_ = State::kReady;
+}
+
+void Protocol::timed_out() {
+  if (state_ == State::kBody) give_up_body();
+  if (state_ == State::kClosed) return;
+  say_named("421 4.4.2", "timeout, closing connection");
+  state_ = State::kClosed;
+}
+
+void Protocol::shutdown() {
+  if (state_ == State::kBody || state_ == State::kResult) {
+    stopping_ = true;
+  } else if (state_ != State::kClosed) {
+    say_named("421 4.3.2", "shutting down");
+    state_ = State::kClosed;
+  }
+}
+
+// --- Replies
+// ----------------------------------------------------------------------------------------
+
+void Protocol::say(std::string_view text) {
+  output_ += text;
+  output_ += "\r\n";
+}
+
+void Protocol::say_named(std::string_view code, std::string_view text) {
+  fmt::format_to(std::back_inserter(output_), "{} {} {}\r\n", code, service_->hostname, text);
+}
+
+// A bad command. A client that sends many of them is no mail client.
+void Protocol::fail(std::string_view text) {
+  if (++errors_ > kMaxErrors) return close_with("421 4.7.0 Too many errors");
+  say(text);
+}
+
+void Protocol::refuse(Verb verb, std::string_view address, std::string_view text) {
+  say(text);
+  sink_.refused({verb, address, text});
+}
+
+void Protocol::close_with(std::string_view text) {
+  if (state_ == State::kBody) give_up_body();
+  say(text);
+  state_ = State::kClosed;
+}
+
+}  // namespace postern::smtpd

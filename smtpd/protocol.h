@@ -1,0 +1,205 @@
+// Protocol: the server's side of one SMTP session (RFC 5321, with PIPELINING, SIZE, 8BITMIME and
+// ENHANCEDSTATUSCODES) as a pure machine: bytes in, replies and sink calls out. It does no I/O,
+// reads no clock and knows no socket, so a session, a test and a fuzzer drive it alike.
+//
+// How an owner drives it:
+//   protocol.start();                      // the greeting is in output()
+//   loop:
+//     n = protocol.input(unread bytes);    // as often as there are bytes and want() is kInput
+//     drop n bytes; write and clear output() once for the whole group (RFC 2920)
+//     act on want(); arm the timer that timeout() names
+// Bytes that input() did not consume are offered again with more behind them. They are an
+// incomplete command line (then fewer than kMaxLine bytes), or they wait for an answer. How the
+// wire is cut into pieces never changes replies, sink calls or the message.
+//
+// Each command gets exactly one reply. The only replies without a command are the greeting and the
+// 421s of shutdown() and timed_out().
+//
+// States, and what a command does in each. `hello` begins: kStart, or kReady where none is
+// required.
+//
+//             | kStart | kReady (hello) | kMail (reverse-path) | kRcpt (a recipient) |
+//   HELO EHLO |  -> kReady in every state; an open transaction is dropped            |
+//   MAIL      |  503   |  -> kMail      |  503                 |  503                |
+//   RCPT      |  503   |  503           |  -> kRcpt            |  kRcpt              |
+//   DATA      |  503   |  503           |  554                 |  -> kBody           |
+//   RSET      |  250   |  250           |  -> kReady           |  -> kReady          |
+//   NOOP HELP VRFY EXPN QUIT: in every state; STARTTLS, AUTH 502; others 500        |
+//
+//   kBody    the body goes to the sink; at its end -> kResult, or refused -> kReady (kClosed)
+//   kResult  nothing is read until accepted() or refused() -> kReady
+//   kClosed  output() is the last; further input is swallowed
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <string_view>
+
+#include "common/base/ids.h"
+#include "common/base/ip.h"
+#include "common/config/rights.h"
+#include "common/config/roles.h"
+#include "common/mail/command.h"
+#include "common/mail/data_reader.h"
+#include "common/mail/domain.h"
+#include "common/mail/reply.h"
+#include "smtpd/envelope.h"
+
+namespace postern::smtpd {
+
+// What all sessions of a listener share, for one generation of the configuration.
+struct Service {
+  std::string hostname;
+  std::string banner = "ESMTP Postern";  // behind the hostname in the greeting
+  base::ListenerIndex listener;
+  const config::RightsIndex* rights = nullptr;  // never null in use; outlives the service
+  config::SmtpLimits limits;
+  bool require_hello = true;
+  mail::Domain default_domain;  // stamped on bare addresses of clients that may relay; empty: none
+};
+
+enum class Flow : std::uint8_t { kMore, kPause };
+
+// A command or message that was refused, for the log. The views end with the call.
+struct Refusal {
+  mail::Verb verb = mail::Verb::kUnknown;  // kData: after the final dot
+  std::string_view address;                // MAIL, RCPT: what it named, if it was an address
+  std::string_view reply;                  // as sent, without CR LF
+};
+
+// Where messages go. Calls come in the order begin, body*, then end or abort, and only from within
+// input(), resume() and timed_out(). None may call back into the machine.
+class MessageSink {
+ public:
+  virtual ~MessageSink() = default;
+  // Asked at each MAIL: null while messages are taken, else the reply that MAIL gets (452 4.3.1, or
+  // 421, which also closes). Stays valid during the call of input().
+  [[nodiscard]] virtual const mail::Reply* intake_refusal() = 0;
+  virtual void begin(const Envelope& envelope) = 0;
+  // The next bytes of the body in wire form. kPause: nothing more is consumed until resume().
+  [[nodiscard]] virtual Flow body(std::string_view stuffed) = 0;
+  // The body is complete and within the limits. The owner now owes accepted() or refused(), or
+  // closes the connection without a reply where the outcome is unknown.
+  virtual void end(Envelope&& envelope, const BodyFacts& facts) = 0;
+  // The message is given up; nothing of it is wanted.
+  virtual void abort() = 0;
+  virtual void refused(const Refusal&) {}
+};
+
+enum class Want : std::uint8_t {
+  kInput,   // bytes from the client
+  kResume,  // the sink paused: resume()
+  kResult,  // accepted() or refused()
+  kClose,   // write output(), then close
+};
+
+// Restarted after each reply, for kData after each piece, and never by a line that does not end.
+enum class TimeoutKind : std::uint8_t {
+  kNone,     // the machine waits for its owner, not for the client
+  kIdle,     // for a command, with no transaction open
+  kCommand,  // for a command within a transaction, or for the hello
+  kData,     // for more of a body
+};
+
+class Protocol {
+ public:
+  static constexpr std::size_t kMaxLine =
+      2048;  // a command line with its CR LF (RFC: 512, 4.5.3.1.4)
+  static constexpr std::size_t kMaxDiscard = 64 * 1024;  // of a longer one, then the session ends
+  static constexpr std::uint32_t kMaxErrors = 20;        // the next bad command ends the session
+  static constexpr std::uint32_t kMaxReceived = 100;     // more are a loop (RFC 5321 6.3)
+  static constexpr std::uint64_t kFloodFactor = 4;  // times the size limit, then the session ends
+
+  // `service` and `sink` outlive the machine. `client` is none for a Unix socket, whose peers count
+  // as this host itself (127.0.0.1) when rights are decided.
+  Protocol(const Service& service, std::optional<base::IpAddress> client, MessageSink& sink);
+  Protocol(const Protocol&) = delete;
+  Protocol& operator=(const Protocol&) = delete;
+
+  // Greets. Once, before all else.
+  void start();
+  // Returns how many of `bytes` are done with. Fewer than all only as said above.
+  [[nodiscard]] std::size_t input(std::string_view bytes);
+  // The sink takes body bytes again.
+  void resume();
+  // The word on the message of the last end(): "250 2.0.0 Ok: queued as ID", or the reply as it is
+  // (421 also closes).
+  void accepted(base::MessageId id);
+  void refused(const mail::Reply& reply);
+  // The timer that timeout() named ran out: says 421 and closes.
+  void timed_out();
+  // Says 421 and closes: at once between commands, after the reply to a message that is on its way
+  // in.
+  void shutdown();
+  // From now on another generation of the configuration; an open transaction goes on.
+  void reconfigure(const Service& service) noexcept { service_ = &service; }
+
+  // Replies that wait to be written; the owner takes them and clears the string.
+  [[nodiscard]] std::string& output() noexcept { return output_; }
+  [[nodiscard]] Want want() const noexcept;
+  [[nodiscard]] TimeoutKind timeout() const noexcept;
+  // Messages accepted in this session.
+  [[nodiscard]] std::uint32_t messages() const noexcept { return messages_; }
+  // The client's name in its last HELO or EHLO; empty before.
+  [[nodiscard]] const std::string& hello() const noexcept { return hello_; }
+
+ private:
+  enum class State : std::uint8_t { kStart, kReady, kMail, kRcpt, kBody, kResult, kClosed };
+  enum class Action : std::uint8_t;
+  static Action action(mail::Verb verb, State state);
+
+  // Lines.
+  std::size_t read_line(std::string_view bytes);
+  std::size_t discard_line(std::string_view bytes);
+  void run(std::string_view line);
+  // Commands.
+  void perform(Action action, mail::Command& command);
+  void on_hello(mail::Command& command);
+  void on_mail(mail::Command& command);
+  void on_rcpt(mail::Command& command);
+  void on_data();
+  [[nodiscard]] bool session_is_full(const mail::Command& command);
+  [[nodiscard]] std::optional<mail::Address> address_of(mail::Command& command);
+  [[nodiscard]] bool may_relay() const;
+  // Bodies.
+  std::size_t read_body(std::string_view bytes);
+  void finish_body();
+  [[nodiscard]] std::uint64_t size_limit() const noexcept;
+  [[nodiscard]] bool flooded() const noexcept;
+  [[nodiscard]] bool too_large() const noexcept;
+  [[nodiscard]] bool over_session() const noexcept;
+  void give_up_body();
+  // Replies.
+  void say(std::string_view line);
+  void say_named(std::string_view code, std::string_view text);
+  void fail(std::string_view line);
+  void refuse(mail::Verb verb, std::string_view address, std::string_view line);
+  void close_with(std::string_view line);
+  void end_transaction();
+  void after_message();
+
+  const Service* service_;
+  std::optional<base::IpAddress> client_;
+  MessageSink& sink_;
+  std::string output_;
+  State state_ = State::kStart;
+  Envelope envelope_;
+  mail::DataReader reader_;
+  std::string hello_;
+  std::uint64_t session_bytes_ = 0;  // of bodies, as they came
+  std::size_t discarded_ = 0;        // of a line that is too long; 0: none
+  bool discarded_cr_ = false;        // its last byte was a CR
+  std::uint32_t messages_ = 0;
+  std::uint32_t errors_ = 0;
+  bool started_ = false;
+  bool esmtp_ = false;
+  bool command_seen_ = false;
+  bool storing_ = false;  // the sink still wants this body
+  bool paused_ = false;
+  bool body_complete_ = false;  // its end was seen while paused
+  bool stopping_ = false;       // shutdown() came during a message
+};
+
+}  // namespace postern::smtpd

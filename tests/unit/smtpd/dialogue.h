@@ -1,0 +1,49 @@
+// A dialogue: a plain text file that says what a client sends and what the server must answer.
+//
+//   settings, one a line, see dialogue.cc     service: mx
+//   an empty line, then
+//   C: text       the client sends the line and CR LF
+//   X: text       it sends exactly this; \r \n \t \0 \\ \xHH and \(1000*text) (a repetition) are
+//   read S: text       the server answers this line; `...` at its end stands for anything !shutdown
+//   the server is stopped; !timeout: the timer runs out M: text       (at the end) a message was
+//   taken: protocol, hello, <from> -> <to> ... "body" closed        (at the end) the server closed;
+//   otherwise it must be open # text        a comment
+#pragma once
+
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "common/base/ip.h"
+#include "common/config/rights.h"
+#include "common/mail/reply.h"
+#include "smtpd/protocol.h"
+
+namespace postern::smtpd::test {
+
+struct Step {
+  enum class Kind { kSend, kExpect, kShutdown, kTimeout };
+  Kind kind;
+  std::string text;  // kSend: the bytes; kExpect: the line
+  unsigned line;     // of the file
+};
+
+struct Dialogue {
+  std::string name;
+  config::Rights rights;
+  Service service;  // without rights
+  std::optional<base::IpAddress> client;
+  std::optional<mail::Reply> intake;
+  std::optional<mail::Reply> result;
+  std::vector<Step> steps;
+  std::vector<std::string> messages;
+  bool closed = false;
+};
+
+// Ends the test program with a sentence where the file is malformed.
+[[nodiscard]] Dialogue read_dialogue(const std::string& path);
+
+// `text` equals `expected`, or begins with it where that ends with "...".
+[[nodiscard]] bool matches(const std::string& expected, const std::string& text);
+
+}  // namespace postern::smtpd::test

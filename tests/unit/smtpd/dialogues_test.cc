@@ -1,0 +1,163 @@
+// Every dialogue of tests/dialogues: step by step against what it expects, then cut otherwise (at
+// once, byte by byte, at random, with a sink that always pauses), with the same outcome.
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <filesystem>
+
+#include "common/base/text.h"
+#include "tests/unit/smtpd/dialogue.h"
+#include "tests/unit/smtpd/harness.h"
+
+namespace postern::smtpd::test {
+namespace {
+
+std::vector<std::string> all_dialogues() {
+  std::vector<std::string> paths;
+  for (const auto& entry : std::filesystem::directory_iterator(POSTERN_DIALOGUES))
+    if (entry.path().extension() == ".txt") paths.push_back(entry.path().string());
+  std::sort(paths.begin(), paths.end());
+  return paths;
+}
+
+std::string text_of(const Message& message) {
+  std::string text = message.envelope.with == mail::WithProtocol::kEsmtp ? "ESMTP " : "SMTP ";
+  text += message.envelope.hello + " <" + message.envelope.reverse_path.text() + "> ->";
+  for (const auto& recipient : message.envelope.recipients)
+    text += " <" + recipient.address.text() + '>';
+  return text + " \"" + base::printable(message.body, 1'000'000) + '"';
+}
+
+struct Outcome {
+  std::string output;
+  std::vector<std::string> messages;
+  bool closed = false;
+  bool operator==(const Outcome&) const = default;
+};
+
+class Player {
+ public:
+  explicit Player(const Dialogue& dialogue)
+      : rights_(dialogue.rights),
+        service_(with_rights(dialogue.service, rights_)),
+        connection_(service_, dialogue.client) {
+    connection_.sink.intake = dialogue.intake;
+    connection_.result = dialogue.result;
+  }
+  void send(std::string_view bytes) { connection_.feed(bytes); }
+  void act(Step::Kind kind) {
+    if (kind == Step::Kind::kShutdown) connection_.protocol.shutdown();
+    if (kind == Step::Kind::kTimeout) connection_.protocol.timed_out();
+    connection_.take_output();
+  }
+  Connection& connection() { return connection_; }
+  [[nodiscard]] Outcome outcome() const {
+    Outcome outcome{connection_.output, {}, connection_.closed()};
+    for (const auto& message : connection_.sink.messages)
+      outcome.messages.push_back(text_of(message));
+    return outcome;
+  }
+
+ private:
+  static Service with_rights(Service service, const config::RightsIndex& rights) {
+    service.rights = &rights;
+    return service;
+  }
+  config::RightsIndex rights_;
+  Service service_;
+  Connection connection_;
+};
+
+class DialogueTest : public testing::TestWithParam<std::string> {};
+
+// Answers must come exactly where the file has them.
+Outcome play_step_by_step(const Dialogue& dialogue, const std::string& path) {
+  Player player(dialogue);
+  std::size_t read = 0;
+  const auto& output = player.connection().output;
+  for (const auto& step : dialogue.steps) {
+    if (step.kind == Step::Kind::kExpect) {
+      const auto end = output.find("\r\n", read);
+      EXPECT_NE(end, std::string::npos)
+          << path << ':' << step.line << ": no answer to match " << step.text;
+      if (end == std::string::npos) break;
+      const auto line = output.substr(read, end - read);
+      EXPECT_TRUE(matches(step.text, line)) << path << ':' << step.line << ": got " << line;
+      read = end + 2;
+      continue;
+    }
+    EXPECT_EQ(output.substr(read), "")
+        << path << ':' << step.line << ": answered too much before this";
+    if (step.kind == Step::Kind::kSend)
+      player.send(step.text);
+    else
+      player.act(step.kind);
+  }
+  EXPECT_EQ(output.substr(read), "") << path << ": unexpected answers at the end";
+  return player.outcome();
+}
+
+template <class Send>
+Outcome play(const Dialogue& dialogue, bool pause, Send send) {
+  Player player(dialogue);
+  player.connection().sink.pause_always = pause;
+  std::string gathered;
+  const auto flush = [&] {
+    if (!gathered.empty()) send(player, std::string_view(gathered));
+    gathered.clear();
+  };
+  for (const auto& step : dialogue.steps) {
+    if (step.kind == Step::Kind::kSend) {
+      gathered += step.text;
+    } else if (step.kind != Step::Kind::kExpect) {
+      flush();
+      player.act(step.kind);
+    }
+  }
+  flush();
+  return player.outcome();
+}
+
+TEST_P(DialogueTest, Holds) {
+  const auto dialogue = read_dialogue(GetParam());
+  const auto expected = play_step_by_step(dialogue, GetParam());
+  EXPECT_EQ(expected.closed, dialogue.closed);
+  ASSERT_EQ(expected.messages.size(), dialogue.messages.size())
+      << testing::PrintToString(expected.messages);
+  for (std::size_t i = 0; i < dialogue.messages.size(); ++i)
+    EXPECT_TRUE(matches(dialogue.messages[i], expected.messages[i])) << expected.messages[i];
+
+  const auto whole = [](Player& player, std::string_view bytes) { player.send(bytes); };
+  const auto by_byte = [](Player& player, std::string_view bytes) {
+    for (const char c : bytes) player.send({&c, 1});
+  };
+  EXPECT_EQ(play(dialogue, false, whole), expected);
+  EXPECT_EQ(play(dialogue, true, whole), expected);
+  EXPECT_EQ(play(dialogue, false, by_byte), expected);
+  EXPECT_EQ(play(dialogue, true, by_byte), expected);
+  std::mt19937 random(20261123);
+  for (const std::size_t most : {2U, 3U, 7U, 40U, 3000U}) {
+    const auto at_random = [&](Player& player, std::string_view bytes) {
+      in_random_pieces(bytes, most, random, [&](std::string_view piece) { player.send(piece); });
+    };
+    for (int round = 0; round < 3; ++round)
+      EXPECT_EQ(play(dialogue, false, at_random), expected) << "pieces up to " << most;
+  }
+}
+
+INSTANTIATE_TEST_SUITE_P(All, DialogueTest, testing::ValuesIn(all_dialogues()),
+                         [](const auto& parameter) {
+                           auto name = std::filesystem::path(parameter.param).stem().string();
+                           std::replace_if(
+                               name.begin(), name.end(),
+                               [](char c) { return !std::isalnum(static_cast<unsigned char>(c)); },
+                               '_');
+                           return name;
+                         });
+
+TEST(Dialogues, AreManyEnough) {
+  EXPECT_GE(all_dialogues().size(), 60U);
+}
+
+}  // namespace
+}  // namespace postern::smtpd::test

@@ -1,0 +1,144 @@
+// Drives the protocol machine as a session would, without a socket: a sink that records, and a
+// connection that cuts the wire as the test likes.
+#pragma once
+
+#include <algorithm>
+#include <cstddef>
+#include <optional>
+#include <random>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+#include "common/base/check.h"
+#include "common/config/rights.h"
+#include "smtpd/protocol.h"
+
+namespace postern::smtpd::test {
+
+struct Message {
+  Envelope envelope;
+  BodyFacts facts;
+  std::string body;
+};
+
+class RecordingSink final : public MessageSink {
+ public:
+  const mail::Reply* intake_refusal() override { return intake ? &*intake : nullptr; }
+  void begin(const Envelope&) override {
+    CHECK(!open_);
+    open_ = true;
+    body_.clear();
+  }
+  Flow body(std::string_view stuffed) override {
+    CHECK(open_ && !stuffed.empty());
+    body_ += stuffed;
+    return pause_always ? Flow::kPause : Flow::kMore;
+  }
+  void end(Envelope&& envelope, const BodyFacts& facts) override {
+    CHECK(open_);
+    open_ = false;
+    messages.push_back({std::move(envelope), facts, std::move(body_)});
+  }
+  void abort() override {
+    CHECK(open_);
+    open_ = false;
+    ++aborted;
+  }
+  void refused(const Refusal& refusal) override { refusals.emplace_back(refusal.reply); }
+
+  std::optional<mail::Reply> intake;
+  bool pause_always = false;
+  std::vector<Message> messages;
+  std::vector<std::string> refusals;
+  unsigned aborted = 0;
+
+ private:
+  bool open_ = false;
+  std::string body_;
+};
+
+// The machine and the wire's unread bytes. Messages are accepted with the ids 1, 2, ..., or all
+// refused with `result`.
+class Connection {
+ public:
+  Connection(const Service& service, std::optional<base::IpAddress> client)
+      : protocol(service, client, sink) {
+    protocol.start();
+    take_output();
+  }
+
+  void feed(std::string_view bytes) {
+    unread_ += bytes;
+    for (bool moved = true; moved && !closed();) {
+      const auto consumed = unread_.empty() ? 0 : protocol.input(unread_);
+      CHECK(consumed <= unread_.size());
+      unread_.erase(0, consumed);
+      moved = consumed > 0;
+      if (protocol.want() == Want::kResume) {
+        protocol.resume();
+        moved = true;
+      }
+      if (protocol.want() == Want::kResult) {
+        CHECK(unread_.empty() || protocol.input(unread_) == 0);
+        answer();
+        moved = true;
+      }
+      if (protocol.want() == Want::kInput && !moved) CHECK(unread_.size() < Protocol::kMaxLine);
+      take_output();
+    }
+  }
+  void take_output() {
+    output += protocol.output();
+    protocol.output().clear();
+  }
+  [[nodiscard]] bool closed() const { return protocol.want() == Want::kClose; }
+
+  RecordingSink sink;
+  Protocol protocol;
+  std::string output;
+  std::optional<mail::Reply> result;
+
+ private:
+  void answer() {
+    if (result)
+      protocol.refused(*result);
+    else
+      protocol.accepted(base::MessageId(++last_id_));
+  }
+  std::string unread_;
+  std::uint64_t last_id_ = 0;
+};
+
+// Calls `piece` with consecutive parts of `bytes`, each 1 to `most` bytes long.
+template <class Piece>
+void in_random_pieces(std::string_view bytes, std::size_t most, std::mt19937& random, Piece piece) {
+  while (!bytes.empty()) {
+    const auto size = std::min<std::size_t>(1 + random() % most, bytes.size());
+    piece(bytes.substr(0, size));
+    bytes.remove_prefix(size);
+  }
+}
+
+// mx.example.org takes mail for alice and bob of example.org; 10.0.0.0/8 may send anywhere.
+inline config::Rights sample_rights() {
+  config::Rights rights;
+  rights.postmaster = mail::Address::parse("alice@example.org").value();
+  rights.listeners.push_back(
+      {.service = config::Service::kMx, .relay_from = {base::parse_network("10.0.0.0/8").value()}});
+  config::DomainRights domain;
+  domain.names = {mail::Domain::parse("example.org").value()};
+  domain.users = {"alice", "bob"};
+  rights.domains.push_back(std::move(domain));
+  return rights;
+}
+
+inline Service sample_service(const config::RightsIndex& rights) {
+  Service service;
+  service.hostname = "mx.example.org";
+  service.rights = &rights;
+  return service;
+}
+
+}  // namespace postern::smtpd::test
