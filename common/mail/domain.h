@@ -12,6 +12,7 @@ namespace postern::mail {
 // Why a text is no address or domain; short, for the reply ("label longer than 63 characters").
 struct AddressError {
   std::string text;
+  friend bool operator==(const AddressError&, const AddressError&) noexcept = default;
 };
 
 class Domain {

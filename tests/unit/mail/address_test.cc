@@ -1,0 +1,173 @@
+#include "common/mail/address.h"
+
+#include <gtest/gtest.h>
+
+#include <string>
+#include <string_view>
+
+namespace postern::mail {
+namespace {
+
+std::string parsed(std::string_view text) {
+  const auto address = Address::parse(text);
+  return address ? address->text() : "error: " + address.error().text;
+}
+
+std::string domain(std::string_view text) {
+  const auto parsed_domain = Domain::parse(text);
+  return parsed_domain ? parsed_domain->text() : "error: " + parsed_domain.error().text;
+}
+
+TEST(Domain, IsHeldInLowerCase) {
+  EXPECT_EQ(domain("Example.ORG"), "example.org");
+  EXPECT_EQ(domain("localhost"), "localhost");
+  EXPECT_EQ(domain("my_host.example"), "my_host.example");
+  EXPECT_EQ(domain("xn--bcher-kva.example"), "xn--bcher-kva.example");
+  EXPECT_EQ(domain("a"), "a");
+}
+
+TEST(Domain, LiteralsAreCanonical) {
+  EXPECT_EQ(domain("[192.0.2.1]"), "[192.0.2.1]");
+  EXPECT_EQ(domain("[ipv6:2001:DB8:0:0::1]"), "[IPv6:2001:db8::1]");
+  EXPECT_EQ(domain("[IPv6:::ffff:192.0.2.1]"), "[192.0.2.1]");  // one host has one name
+  EXPECT_TRUE(Domain::parse("[192.0.2.1]")->is_literal());
+  for (const auto* bad : {"[", "[]", "[192.0.2.1", "[192.0.2]", "[2001:db8::1]", "[IPv6:192.0.2.1]",
+                          "[IPv6:]", "[tag:text]", "[192.0.2.1]x", "[192.0.2.1]]"})
+    EXPECT_EQ(domain(bad), "error: bad address literal") << bad;
+}
+
+TEST(Domain, RefusesWhatIsNoDomain) {
+  EXPECT_EQ(domain(""), "error: empty domain");
+  EXPECT_EQ(domain("example.org."), "error: domain ends with a dot");
+  EXPECT_EQ(domain(".example.org"), "error: empty label in domain");
+  EXPECT_EQ(domain("a..b"), "error: empty label in domain");
+  EXPECT_EQ(domain("-a.example"), "error: label begins with a hyphen");
+  EXPECT_EQ(domain("a-.example"), "error: label ends with a hyphen");
+  EXPECT_EQ(domain("a.example-"), "error: label ends with a hyphen");
+  EXPECT_EQ(domain("a b"), "error: bad character in domain");
+  EXPECT_EQ(domain("b\xc3\xbc"
+                   "cher.example"),
+            "error: domain is not ASCII");
+  EXPECT_EQ(domain(std::string(63, 'a') + ".example"), std::string(63, 'a') + ".example");
+  EXPECT_EQ(domain(std::string(64, 'a')), "error: label longer than 63 characters");
+}
+
+TEST(Domain, LengthIsLimited) {
+  std::string longest;
+  while (longest.size() < 254) longest += "a.";
+  longest += 'a';
+  ASSERT_EQ(longest.size(), 255U);
+  EXPECT_EQ(domain(longest), longest);
+  EXPECT_EQ(domain(longest + 'a'), "error: domain longer than 255 characters");
+}
+
+TEST(Domain, NoControlByteEverPasses) {
+  for (int c = 0; c < 256; ++c) {
+    const auto text = std::string("a") + static_cast<char>(c) + "b";
+    if (c <= ' ' || c >= 0x7F) {
+      EXPECT_FALSE(Domain::parse(text)) << c;
+    }
+  }
+}
+
+TEST(HelloName, IsReadGenerously) {
+  EXPECT_TRUE(is_hello_name("client"));
+  EXPECT_TRUE(is_hello_name("[IPv6:2001:db8::1]"));
+  EXPECT_TRUE(is_hello_name("my_pc.-"));
+  EXPECT_FALSE(is_hello_name(""));
+  EXPECT_FALSE(is_hello_name("two words"));
+  EXPECT_FALSE(is_hello_name("a(b)"));
+  EXPECT_FALSE(is_hello_name("a\r\nb"));
+  EXPECT_TRUE(is_hello_name(std::string(255, 'a')));
+  EXPECT_FALSE(is_hello_name(std::string(256, 'a')));
+}
+
+TEST(Address, KeepsTheLocalPart) {
+  EXPECT_EQ(parsed("Ann.Lee@Example.ORG"), "Ann.Lee@example.org");
+  EXPECT_EQ(parsed("a!#$%&'*+-/=?^_`{|}~@b.example"), "a!#$%&'*+-/=?^_`{|}~@b.example");
+  EXPECT_EQ(parsed("ann@[192.0.2.1]"), "ann@[192.0.2.1]");
+}
+
+TEST(Address, QuotesWhereNeededOnly) {
+  EXPECT_EQ(parsed("\"ann\"@b.example"), "ann@b.example");
+  EXPECT_EQ(parsed("\"a\\nn\"@b.example"), "ann@b.example");
+  EXPECT_EQ(parsed("\"an n\"@b.example"), "\"an n\"@b.example");
+  EXPECT_EQ(parsed("\"a@b\"@c.example"), "\"a@b\"@c.example");
+  EXPECT_EQ(parsed("\"a\\\"\\\\b\"@c.example"), "\"a\\\"\\\\b\"@c.example");
+  EXPECT_EQ(parsed("\".a\"@c.example"), "\".a\"@c.example");
+  EXPECT_EQ(parsed("\"a..b\"@c.example"), "\"a..b\"@c.example");
+  EXPECT_EQ(Address::parse("\"an n\"@b.example")->local_part(), "an n");
+  EXPECT_EQ(Address::parse("\"ann\"@b.example"), Address::parse("ann@b.example"));
+}
+
+TEST(Address, BarePostmasterHasNoDomain) {
+  const auto address = Address::parse("PostMaster");
+  ASSERT_TRUE(address);
+  EXPECT_TRUE(address->is_postmaster());
+  EXPECT_TRUE(address->domain().empty());
+  EXPECT_EQ(address->text(), "PostMaster");
+  EXPECT_EQ(parsed("ann"), "error: no domain");
+  EXPECT_TRUE(Address::parse("postmaster@example.org")->is_postmaster());
+}
+
+TEST(Address, RefusesWhatIsNoAddress) {
+  EXPECT_EQ(parsed(""), "error: empty address");
+  EXPECT_EQ(parsed("@b.example"), "error: empty local part");
+  EXPECT_EQ(parsed("\"\"@b.example"), "error: empty local part");
+  EXPECT_EQ(parsed("ann@"), "error: empty domain");
+  EXPECT_EQ(parsed("a..b@c.example"), "error: dot out of place in local part");
+  EXPECT_EQ(parsed("a.@c.example"), "error: dot out of place in local part");
+  EXPECT_EQ(parsed("a b@c.example"), "error: bad character in local part");
+  EXPECT_EQ(parsed("a\"b@c.example"), "error: bad character in local part");
+  EXPECT_EQ(parsed("\"ab@c.example"), "error: quote is not closed");
+  EXPECT_EQ(parsed("\"ab\\"), "error: quote is not closed");
+  EXPECT_EQ(parsed("\"ab\"c@d.example"), "error: text after the quote");
+  EXPECT_EQ(parsed("\xc3\xa4@b.example"), "error: local part is not ASCII");
+  EXPECT_EQ(parsed("<a@b.example>"), "error: bad character in local part");
+  EXPECT_EQ(parsed(" a@b.example"), "error: bad character in local part");
+  EXPECT_EQ(parsed("a@b.example "), "error: bad character in domain");
+}
+
+TEST(Address, NoControlByteEverPasses) {
+  for (int c = 0; c < 256; ++c) {
+    if (c >= ' ' && c <= '~') continue;
+    const std::string byte(1, static_cast<char>(c));
+    for (const auto& text : {"a" + byte + "b@c.example", "\"a" + byte + "\"@c.example",
+                             "\"\\" + byte + "\"@c.example", "a@c" + byte + "d.example", byte})
+      EXPECT_FALSE(Address::parse(text)) << c;
+  }
+}
+
+TEST(Address, LengthsAreLimited) {
+  EXPECT_TRUE(Address::parse(std::string(64, 'a') + "@b.example"));
+  EXPECT_EQ(parsed(std::string(65, 'a') + "@b.example"),
+            "error: local part longer than 64 characters");
+  std::string longest = std::string(64, 'a') + '@';
+  while (longest.size() < 252) longest += "b.";
+  longest += longest.size() == 252 ? "bb" : "b";
+  ASSERT_EQ(longest.size(), 254U) << longest;
+  EXPECT_TRUE(Address::parse(longest));
+  EXPECT_EQ(parsed(longest + "b"), "error: address longer than 254 characters");
+  // Quotes count: what is accepted can be said again.
+  EXPECT_FALSE(Address::parse('"' + std::string(63, 'a') + " \"" + longest.substr(64)));
+}
+
+TEST(Address, TextParsesBack) {
+  for (const auto* text : {"ann@b.example", "\"a b\"@c.example", "\"\\\\\"@c.example", "postmaster",
+                           "a@[IPv6:::1]", "\"post master\"@b.example"}) {
+    const auto address = Address::parse(text);
+    ASSERT_TRUE(address) << text;
+    EXPECT_EQ(Address::parse(address->text()), address) << text;
+  }
+}
+
+TEST(ReversePath, MayBeNull) {
+  EXPECT_TRUE(ReversePath().is_null());
+  EXPECT_EQ(ReversePath().text(), "");
+  const ReversePath path(Address::parse("a@b.example").value());
+  EXPECT_FALSE(path.is_null());
+  EXPECT_EQ(path.text(), "a@b.example");
+}
+
+}  // namespace
+}  // namespace postern::mail

@@ -1,0 +1,104 @@
+// The parser alone; what the protocol makes of it stands in tests/dialogues.
+#include "common/mail/command.h"
+
+#include <gtest/gtest.h>
+
+namespace postern::mail {
+namespace {
+
+std::string error(std::string_view line) {
+  const auto command = parse_command(line);
+  return command.error ? command.error->text() : "";
+}
+
+TEST(Command, VerbsInAnyCase) {
+  EXPECT_EQ(parse_command("HELO a").verb, Verb::kHelo);
+  EXPECT_EQ(parse_command("ehlo a").verb, Verb::kEhlo);
+  EXPECT_EQ(parse_command("Data").verb, Verb::kData);
+  EXPECT_EQ(parse_command("rset").verb, Verb::kRset);
+  EXPECT_EQ(parse_command("noop x y").verb, Verb::kNoop);
+  EXPECT_EQ(parse_command("quit\t").verb, Verb::kQuit);
+  EXPECT_EQ(parse_command("vrfy x").verb, Verb::kVrfy);
+  EXPECT_EQ(parse_command("expn x").verb, Verb::kExpn);
+  EXPECT_EQ(parse_command("help").verb, Verb::kHelp);
+  EXPECT_EQ(parse_command("starttls").verb, Verb::kStartTls);
+  EXPECT_EQ(parse_command("auth plain").verb, Verb::kAuth);
+  EXPECT_EQ(parse_command("GET /").verb, Verb::kForeign);
+  for (const auto* line : {"", " ", " QUIT", "QUITT", "QUI", "EHL0 a", "\x16\x03\x01"})
+    EXPECT_EQ(parse_command(line).verb, Verb::kUnknown) << line;
+}
+
+TEST(Command, EveryVerbHasAName) {
+  for (std::size_t i = 0; i < kVerbCount; ++i) EXPECT_FALSE(name(static_cast<Verb>(i)).empty());
+}
+
+TEST(Command, MailWithParameters) {
+  const auto command = parse_command("MAIL FROM:<Ann@A.example> SIZE=12345 BODY=8BITMIME");
+  EXPECT_FALSE(command.error);
+  EXPECT_EQ(command.path.kind, Path::Kind::kAddress);
+  EXPECT_EQ(command.path.address.text(), "Ann@a.example");
+  EXPECT_EQ(command.size, 12345U);
+  EXPECT_EQ(command.body, BodyType::k8BitMime);
+}
+
+TEST(Command, MailByHand) {
+  for (const auto* line :
+       {"mail from: ann@a.example", "MAIL FROM:ann@a.example", "mail from:\t<ann@a.example> ",
+        "Mail  From:   ann@a.example   size=1", "mail from:<@x.example:ann@a.example>"}) {
+    const auto command = parse_command(line);
+    EXPECT_FALSE(command.error) << line;
+    EXPECT_EQ(command.path.address.text(), "ann@a.example") << line;
+  }
+  EXPECT_EQ(parse_command("mail from: \"a b\"@a.example").path.address.text(), "\"a b\"@a.example");
+}
+
+TEST(Command, NullPath) {
+  const auto command = parse_command("MAIL FROM:<> SIZE=1");
+  EXPECT_FALSE(command.error);
+  EXPECT_EQ(command.path.kind, Path::Kind::kNull);
+  EXPECT_EQ(error("RCPT TO:<>"), "501 5.1.3 Recipient needs an address");
+}
+
+TEST(Command, BarePaths) {
+  const auto mail = parse_command("MAIL FROM:<ann>");
+  EXPECT_FALSE(mail.error);
+  EXPECT_EQ(mail.path.kind, Path::Kind::kBare);
+  EXPECT_EQ(mail.path.stamped(Domain::parse("b.example").value())->text(), "ann@b.example");
+  EXPECT_EQ(parse_command("MAIL FROM:<postmaster>").path.kind, Path::Kind::kBare);
+  EXPECT_EQ(parse_command("RCPT TO:<Postmaster>").path.kind, Path::Kind::kAddress);
+  EXPECT_EQ(parse_command("RCPT TO:\"a@b\"").path.kind, Path::Kind::kBare);
+}
+
+TEST(Command, SourceRoutesAreDropped) {
+  EXPECT_EQ(parse_command("RCPT TO:<@a,@b.example:c@d.example>").path.address.text(),
+            "c@d.example");
+  EXPECT_EQ(parse_command("RCPT TO:<@[IPv6:::1]:c@d.example>").path.address.text(), "c@d.example");
+  for (const auto* line : {"RCPT TO:<@a>", "RCPT TO:<@a,b:c@d>", "RCPT TO:<@:c@d>",
+                           "RCPT TO:<@a b:c@d>", "RCPT TO:<@a,,@b:c@d>"})
+    EXPECT_EQ(error(line), "501 5.1.3 Bad source route") << line;
+}
+
+TEST(Command, QuotesHideBracketsAndSpaces) {
+  EXPECT_EQ(parse_command("RCPT TO:<\"a> b\"@c.example>").path.address.local_part(), "a> b");
+  EXPECT_EQ(parse_command("RCPT TO:<\"a\\\"> b\"@c.example>").path.address.local_part(), "a\"> b");
+  EXPECT_EQ(error("RCPT TO:<\"a@c.example>"), "501 5.5.4 Syntax: RCPT TO:<address>");
+}
+
+TEST(Command, ForeignTextInRepliesIsClean) {
+  EXPECT_EQ(error("MAIL FROM:<a@b> \xff=1"), "555 5.5.4 Parameter not recognized: \\\\xff");
+  EXPECT_EQ(error(std::string("MAIL FROM:<a@b> x\0y", 19)),
+            "500 5.5.2 Control character in command");
+}
+
+TEST(Command, AnyBytesAtAnyLengthAreSurvived) {
+  // Each prefix of each line, with each byte behind it.
+  for (const std::string line : {"MAIL FROM:<\"a\\\"b\"@[IPv6:::1]> SIZE=1 BODY=7BIT",
+                                 "RCPT TO: <@a,@b:c@d> X=Y", "EHLO [192.0.2.1]"}) {
+    for (std::size_t size = 0; size <= line.size(); ++size)
+      for (int c = 0; c < 256; ++c)
+        (void)parse_command(line.substr(0, size) + static_cast<char>(c));
+  }
+}
+
+}  // namespace
+}  // namespace postern::mail

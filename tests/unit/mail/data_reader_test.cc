@@ -1,0 +1,140 @@
+#include "common/mail/data_reader.h"
+
+#include <gtest/gtest.h>
+
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "common/mail/unstuffer.h"
+
+namespace postern::mail {
+namespace {
+
+struct Result {
+  std::string body;
+  std::string rest;  // behind the end
+  bool end = false;
+  bool bare = false;
+  bool stuffed = false;
+  std::uint64_t size = 0;
+  std::uint32_t received = 0;
+  bool operator==(const Result&) const = default;
+};
+
+// Scans `wire` cut into pieces of `piece` bytes.
+Result scan(std::string_view wire, std::size_t piece = std::string_view::npos) {
+  DataReader reader;
+  Result result;
+  while (!wire.empty() && !result.end) {
+    auto now = wire.substr(0, piece);
+    wire.remove_prefix(now.size());
+    while (!now.empty() && !result.end) {
+      const auto step = reader.scan(now);
+      result.body += step.body;
+      result.end = step.end;
+      now.remove_prefix(step.consumed);
+    }
+    result.rest = now;
+  }
+  result.rest += wire;
+  EXPECT_EQ(reader.wire_size(), result.body.size());
+  result.bare = reader.bare();
+  result.stuffed = reader.stuffed();
+  result.size = reader.size();
+  result.received = reader.received();
+  return result;
+}
+
+TEST(DataReader, FindsTheEnd) {
+  const auto result = scan("a\r\nb\r\n.\r\nQUIT\r\n");
+  EXPECT_TRUE(result.end);
+  EXPECT_EQ(result.body, "a\r\nb\r\n");
+  EXPECT_EQ(result.rest, "QUIT\r\n");
+  EXPECT_FALSE(result.bare);
+}
+
+TEST(DataReader, EmptyBody) {
+  const auto result = scan(".\r\nQUIT\r\n");
+  EXPECT_TRUE(result.end);
+  EXPECT_EQ(result.body, "");
+  EXPECT_EQ(result.rest, "QUIT\r\n");
+}
+
+TEST(DataReader, DotsStayStuffed) {
+  const auto result = scan("..\r\n.a\r\nb.\r\n...\r\n.\r\n");
+  EXPECT_EQ(result.body, "..\r\n.a\r\nb.\r\n...\r\n");
+  EXPECT_TRUE(result.stuffed);
+  EXPECT_EQ(result.size, result.body.size() - 3);
+  EXPECT_FALSE(scan("a\r\n.\r\n").stuffed);
+}
+
+TEST(DataReader, BareLineEndsAreSeenAndEndNothing) {
+  for (const auto* text : {"a\n.\r\n", "a\r\n.\n", "a\r.\r\n", "a\r\n.\rb", "\n", "\r\r\n",
+                           "a\n\r\n", "\r\n\n", ".\n", ".\rx", "a\n.\n"}) {
+    const auto result = scan(std::string(text) + "end\r\n.\r\nQUIT");
+    EXPECT_TRUE(result.bare) << testing::PrintToString(text);
+    EXPECT_TRUE(result.end) << testing::PrintToString(text);
+    EXPECT_EQ(result.body, std::string(text) + "end\r\n") << testing::PrintToString(text);
+    EXPECT_EQ(result.rest, "QUIT");
+  }
+}
+
+TEST(DataReader, NulAndEightBitPass) {
+  const std::string body("\0a\r\n.\0\r\n\xff\r\n", 11);
+  const auto result = scan(body + ".\r\n");
+  EXPECT_EQ(result.body, body);
+  EXPECT_FALSE(result.bare);
+}
+
+TEST(DataReader, CountsReceivedFieldsOfTheHeaderOnly) {
+  EXPECT_EQ(scan("Received: a\r\n b\r\nRECEIVED:c\r\nX-Received: d\r\n Received: "
+                 "e\r\n\r\nReceived: f\r\n.\r\n")
+                .received,
+            2U);
+  EXPECT_EQ(scan("\r\nReceived: a\r\n.\r\n").received, 0U);
+  EXPECT_EQ(scan("receive: a\r\nreceivedx: b\r\n.\r\n").received, 0U);
+}
+
+TEST(DataReader, PiecesChangeNothing) {
+  const std::string wire =
+      "Received: a\r\nreCEIVED: b\r\n..x\r\n\r\nReceived: "
+      "c\r\n.\r\r\n..\r\n\r\n.y\r\n\n.\r\n.\r.\r\n\r\n.\r\nNOOP\r\n";
+  const auto whole = scan(wire);
+  EXPECT_TRUE(whole.end);
+  for (std::size_t piece = 1; piece < wire.size(); ++piece)
+    EXPECT_EQ(scan(wire, piece), whole) << piece;
+}
+
+TEST(DataReader, WithoutEndNothingIsLost) {
+  const auto result = scan("a\r\n.\r", 1);
+  EXPECT_FALSE(result.end);
+  EXPECT_EQ(result.body, "a\r\n");
+}
+
+std::string unstuff(std::string_view stuffed, LineEnd line_end, std::size_t piece) {
+  Unstuffer unstuffer(line_end);
+  std::string out;
+  for (; !stuffed.empty(); stuffed.remove_prefix(std::min(piece, stuffed.size())))
+    unstuffer.feed(stuffed.substr(0, piece), out);
+  unstuffer.finish(out);
+  return out;
+}
+
+TEST(Unstuffer, TakesOneDotOffAndMayChangeLineEnds) {
+  const std::string_view stuffed = "..\r\n.a\r\nb..\r\n\r\n...\r\nlast";
+  for (std::size_t piece = 1; piece <= stuffed.size(); ++piece) {
+    EXPECT_EQ(unstuff(stuffed, LineEnd::kCrLf, piece), ".\r\na\r\nb..\r\n\r\n..\r\nlast") << piece;
+    EXPECT_EQ(unstuff(stuffed, LineEnd::kLf, piece), ".\na\nb..\n\n..\nlast") << piece;
+  }
+}
+
+TEST(Unstuffer, KeepsWhatIsNoLineEnd) {
+  for (std::size_t piece = 1; piece < 8; ++piece) {
+    EXPECT_EQ(unstuff("a\rb\r\r\nc\r", LineEnd::kLf, piece), "a\rb\r\nc\r") << piece;
+    EXPECT_EQ(unstuff("a\rb\r\r\nc\r", LineEnd::kCrLf, piece), "a\rb\r\r\nc\r") << piece;
+  }
+}
+
+}  // namespace
+}  // namespace postern::mail

@@ -1,0 +1,82 @@
+#include "common/mail/trace.h"
+
+#include <gtest/gtest.h>
+
+namespace postern::mail {
+namespace {
+
+const base::WallTime kWhen{1'795'404'105'000};  // 2026-11-23T03:21:45Z
+
+Received sample() {
+  return {.hello = "client.example",
+          .client = base::parse_ip("192.0.2.1"),
+          .hostname = "mx.example.org",
+          .with = WithProtocol::kEsmtp,
+          .id = base::MessageId(7),
+          .only_recipient = nullptr,
+          .when = kWhen};
+}
+
+void expect_folded(const std::string& field, std::size_t widest = 78) {
+  ASSERT_TRUE(field.ends_with("\r\n"));
+  for (std::size_t begin = 0; begin < field.size();) {
+    const auto end = field.find("\r\n", begin);
+    EXPECT_LE(end - begin, widest) << field;
+    if (begin != 0) {
+      EXPECT_EQ(field[begin], '\t');
+    }
+    begin = end + 2;
+  }
+}
+
+TEST(Received, WithOneRecipient) {
+  auto received = sample();
+  const auto ann = Address::parse("ann@example.org").value();
+  received.only_recipient = &ann;
+  EXPECT_EQ(received_field(received),
+            "Received: from client.example ([192.0.2.1])\r\n"
+            "\tby mx.example.org with ESMTP id 0000000000007\r\n"
+            "\tfor <ann@example.org>;\r\n"
+            "\tMon, 23 Nov 2026 03:21:45 +0000\r\n");
+}
+
+TEST(Received, WithSeveralRecipientsNamesNone) {
+  auto received = sample();
+  received.with = WithProtocol::kSmtp;
+  received.client = base::parse_ip("2001:db8::1");
+  EXPECT_EQ(received_field(received),
+            "Received: from client.example ([IPv6:2001:db8::1])\r\n"
+            "\tby mx.example.org with SMTP id 0000000000007;\r\n"
+            "\tMon, 23 Nov 2026 03:21:45 +0000\r\n");
+}
+
+TEST(Received, AHostileHelloIsLeftOut) {
+  auto received = sample();
+  for (const auto* hello : {"", "a b", "x\r\nEvil: yes", "a;b"}) {
+    received.hello = hello;
+    EXPECT_TRUE(received_field(received).starts_with("Received: from [192.0.2.1]\r\n")) << hello;
+  }
+  received.client.reset();
+  EXPECT_TRUE(received_field(received).starts_with("Received: from localhost\r\n\tby "));
+}
+
+TEST(Received, IsFolded) {
+  auto received = sample();
+  const std::string hello(60, 'h');
+  const std::string host = "mx." + std::string(60, 'x') + ".example";
+  received.hello = hello;
+  received.hostname = host;
+  expect_folded(received_field(received));
+  const std::string longest(255, 'h');
+  received.hello = longest;
+  expect_folded(received_field(received), 256);
+}
+
+TEST(ReturnPath, Field) {
+  EXPECT_EQ(return_path_field(ReversePath()), "Return-Path: <>\r\n");
+  EXPECT_EQ(return_path_field(ReversePath(Address::parse("\"a b\"@c.example").value())),
+            "Return-Path: <\"a b\"@c.example>\r\n");
+}
+
+}  // namespace
+}  // namespace postern::mail
