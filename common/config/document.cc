@@ -71,6 +71,10 @@ std::string literally(std::string_view directory) {
 
 // The files that one pattern of `include` matches, sorted by their bytes.
 std::vector<std::string> matches(const Value& pattern, Report& report) {
+  if (pattern.text.empty() || pattern.text.find('\0') != std::string::npos) {
+    report.add(pattern, "include", "expected a path or a pattern");
+    return {};
+  }
   const auto from = report.where(pattern.place).file;
   std::string full;  // relative stays relative, for messages
   if (!pattern.text.starts_with('/')) full = literally(from.substr(0, from.rfind('/') + 1));
@@ -118,7 +122,7 @@ bool read_document(const std::string& path, Document& document, Report& report) 
   bool good = true;
   const auto patterns = list->children;  // merging moves the tree
   for (const auto& pattern : patterns) {
-    if (pattern.type != Type::kString || pattern.text.find('\0') != std::string::npos) continue;
+    if (pattern.type != Type::kString) continue;
     for (const auto& name : matches(pattern, report)) {
       if (document.files.size() > kMaxIncludes) {
         report.add(pattern, "include", fmt::format("more than {} files", kMaxIncludes));

@@ -36,10 +36,11 @@ std::vector<Mistake> Report::take() {
   const auto& files = document_.files;
   const auto order = [&](const Mistake& m) {  // users files come behind all others
     const auto file = std::find(files.begin(), files.end(), m.file) - files.begin();
-    return std::tuple(file, std::string_view(m.file), m.line, m.column);
+    return std::tuple(file, std::string_view(m.file), m.line, m.column, std::string_view(m.key),
+                      std::string_view(m.text));
   };
-  std::stable_sort(mistakes_.begin(), mistakes_.end(),
-                   [&](const Mistake& a, const Mistake& b) { return order(a) < order(b); });
+  std::sort(mistakes_.begin(), mistakes_.end(),
+            [&](const Mistake& a, const Mistake& b) { return order(a) < order(b); });
   if (dropped_ > 0)
     mistakes_.push_back({files.front(), 0, 0, {}, {}, fmt::format("{} more mistakes", dropped_)});
   return std::move(mistakes_);

@@ -73,6 +73,50 @@ bool too_many_dots(const std::string& text) {
   return false;
 }
 
+// The entry `name` of the table that was opened last; null where there is none.
+const Value* find_last(const Value& value, std::string_view name) {
+  const auto* best = value.find(name);
+  Place opened = best == nullptr ? Place{} : value.place;
+  for (const auto& child : value.children) {
+    const auto* const found = find_last(child, name);
+    if (found != nullptr && (best == nullptr || opened < child.place)) {
+      best = found;
+      opened = child.place;
+    }
+  }
+  return best;
+}
+
+// For "cannot redefine existing string 'spool'": where it stands already, read from the lines
+// above.
+std::string first_place(const toml::parse_error& error, const std::string& text,
+                        const std::string& path) {
+  const auto what = error.description();
+  const auto quote =
+      what.find("cannot redefine") == std::string_view::npos ? what.npos : what.find('\'');
+  if (quote == std::string_view::npos) return {};
+  const auto name = what.substr(quote + 1, what.rfind('\'') - quote - 1);
+  std::size_t end = 0;
+  for (toml::source_index line = 1; line < error.source().begin.line; ++line)
+    end = text.find('\n', end) + 1;
+  const auto above = toml::parse(std::string_view(text).substr(0, end));
+  const auto tree = convert(above, 0);
+  const auto* const first = find_last(tree, name);
+  if (first == nullptr) return {};
+  return fmt::format(" (at {}:{}:{})", path, first->key_place.line, first->key_place.column);
+}
+
+std::string description(const toml::parse_error& error, const std::string& text,
+                        const std::string& path) {
+  auto what = fmt::format("not TOML: {}", error.description());
+  try {
+    what += first_place(error, text, path);
+  } catch (const toml::parse_error&) {
+    // What stands above is part of a longer value: the place stays unnamed.
+  }
+  return what;
+}
+
 }  // namespace
 
 std::expected<Value, Mistake> parse_toml(const std::string& text, const std::string& path,
@@ -84,8 +128,8 @@ std::expected<Value, Mistake> parse_toml(const std::string& text, const std::str
     return convert(table, file);
   } catch (const toml::parse_error& error) {
     const auto place = place_of(error.source(), file);
-    return std::unexpected(Mistake{
-        path, place.line, place.column, {}, {}, fmt::format("not TOML: {}", error.description())});
+    return std::unexpected(
+        Mistake{path, place.line, place.column, {}, {}, description(error, text, path)});
   } catch (const std::exception& error) {
     return std::unexpected(Mistake{path, 0, 0, {}, {}, fmt::format("not TOML: {}", error.what())});
   }

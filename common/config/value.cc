@@ -2,6 +2,8 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
+
 namespace postern::config {
 namespace {
 
@@ -17,12 +19,20 @@ std::string quoted(std::string_view text) {
   return out + '"';
 }
 
+bool is_bare_key(std::string_view key) {
+  return !key.empty() && std::all_of(key.begin(), key.end(), [](char c) {
+    return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '_' ||
+           c == '-';
+  });
+}
+
 std::string listed(const Value& value, std::string_view open, std::string_view close) {
   std::string out(open);
   for (const auto& child : value.children) {
     if (out.size() > open.size()) out += ", ";
     if (out.size() > kShown) return out + "..." + std::string(close);
-    if (value.type == Type::kTable) out += child.key + " = ";
+    if (value.type == Type::kTable)
+      out += (is_bare_key(child.key) ? child.key : quoted(child.key)) + " = ";
     out += to_toml(child);
   }
   return out + std::string(close);

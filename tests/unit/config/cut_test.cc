@@ -1,0 +1,210 @@
+// What each role gets of the configuration.
+#include "common/config/cut.h"
+
+#include "tests/unit/config/temp_dir.h"
+
+namespace postern::config {
+namespace {
+
+base::Endpoint endpoint(std::string_view text) {
+  return base::parse_endpoint(text).value();
+}
+
+class Cut : public ConfigTest {
+ protected:
+  Config config(const std::string& text = "") const {
+    auto loaded = load_text(kGood + text);
+    EXPECT_TRUE(loaded) << mistakes(kGood + text);
+    return loaded ? *std::move(loaded) : Config();
+  }
+  static constexpr const char* kMore = R"([[domain]]
+name = ["b.example", "c.example"]
+deliver = "smtp://10.0.0.1:2600"
+recipients = "any"
+[[listen]]
+address = "127.0.0.1:2526"
+service = "relay"
+relay_from = ["127.0.0.0/8"]
+require_hello = false
+[[listen]]
+address = "[::1]:2526"
+[domains]
+default = "example.org"
+[[route]]
+to = ["corp.example"]
+via = ["smtp://relay.corp.example:2525"]
+connections = 3
+internal = true
+[mailbox]
+path = "maildir:/srv/mail/{domain}/{user}/Maildir"
+[limits]
+connections = 7
+message_size = "1MiB"
+recipients = 9
+[delivery]
+port = 2600
+start = "disabled"
+[space]
+segment = "2MiB"
+stop_intake = "3MiB"
+[bounce]
+from = "Postern"
+[log]
+level = "warning"
+[processes]
+smtpd = 2
+)";
+  Facts facts() const {
+    return {.cores = 4,
+            .groups = {.view = 4, .operate = 5, .admin = 0},
+            .resolvers = {endpoint("127.0.0.53:53")},
+            .own_addresses = {*base::parse_ip("192.0.2.1")}};
+  }
+};
+
+TEST_F(Cut, Smtpd) {
+  const auto cut = cut_smtpd(config(kMore), facts());
+  EXPECT_EQ(cut.hostname, "mx.example.org");
+  EXPECT_EQ(cut.log.level, LogLevel::kWarning);
+  ASSERT_EQ(cut.listeners.size(), 3U);
+  EXPECT_EQ(cut.listeners[0].name, "127.0.0.1:2525");
+  EXPECT_FALSE(cut.listeners[1].require_hello);
+  EXPECT_EQ(cut.listeners[2].name, "[::1]:2526");
+  EXPECT_EQ(cut.default_domain.text(), "example.org");
+  ASSERT_EQ(cut.rights.listeners.size(), 3U);
+  EXPECT_EQ(cut.rights.listeners[1].service, Service::kRelay);
+  EXPECT_EQ(cut.rights.listeners[1].relay_from.size(), 1U);
+  ASSERT_EQ(cut.rights.domains.size(), 2U);
+  EXPECT_EQ(cut.rights.domains[0].users, (std::vector<std::string>{"alice", "it"}));
+  EXPECT_EQ(cut.rights.domains[1].recipients, RecipientsKind::kAny);
+  EXPECT_EQ(cut.rights.postmaster.text(), "it@example.org");
+  EXPECT_EQ(cut.limits.connections, 4U);  // of 7, in two processes
+  EXPECT_EQ(cut.limits.message_size, 1U << 20);
+}
+
+TEST_F(Cut, ConnectionsAreDivided) {
+  auto c = config();
+  c.limits.connections = 0;
+  EXPECT_EQ(cut_smtpd(c, facts()).limits.connections, 0U);
+  c.limits.connections = 1;
+  EXPECT_EQ(cut_smtpd(c, facts()).limits.connections, 1U);
+  c.limits.connections = 2000;
+  EXPECT_EQ(cut_smtpd(c, facts()).limits.connections, 500U);
+  c.limits.connections = ~0U;
+  EXPECT_EQ(cut_smtpd(c, facts()).limits.connections, 1U << 30);
+}
+
+TEST_F(Cut, Processes) {
+  auto c = config();
+  EXPECT_EQ(smtpd_processes(c, 4), 4U);
+  EXPECT_EQ(relay_processes(c, 0), 1U);
+  c.processes = {.smtpd = 3, .relay = 1};
+  EXPECT_EQ(smtpd_processes(c, 4), 3U);
+  EXPECT_EQ(relay_processes(c, 4), 1U);
+}
+
+TEST_F(Cut, Queued) {
+  const auto cut = cut_queued(config(kMore), facts());
+  ASSERT_EQ(cut.domain_hops.size(), 2U);
+  EXPECT_EQ(cut.domain_hops[0].kind, HopKind::kMailbox);
+  EXPECT_EQ(cut.domain_hops[1].host, "10.0.0.1");
+  EXPECT_EQ(cut.domain_hops[1].port, 2600);
+  ASSERT_EQ(cut.routes.size(), 1U);
+  EXPECT_EQ(cut.routes[0].to[0], "corp.example");
+  EXPECT_EQ(cut.routes[0].via[0].host, "relay.corp.example");
+  EXPECT_EQ(cut.routes[0].connections, 3U);
+  EXPECT_TRUE(cut.routes[0].internal);
+  EXPECT_EQ(cut.routes[0].line, 24U);
+  EXPECT_EQ(cut.retry.after.size(), 4U);
+  EXPECT_EQ(cut.control.view, 4U);
+  EXPECT_EQ(cut.control.operate, 5U);
+  EXPECT_EQ(cut.control.admin, 0U);
+  EXPECT_EQ(cut.bounce_from, "Postern");
+  EXPECT_EQ(cut.message_size, 1U << 20);
+  EXPECT_EQ(cut.recipients, 9U);
+  EXPECT_EQ(cut.stop_intake, 3U << 20);
+  EXPECT_EQ(cut.segment_size, 2U << 20);
+  EXPECT_TRUE(cut.start_disabled);
+  EXPECT_EQ(cut.rights.domains.size(), cut.domain_hops.size());
+}
+
+TEST_F(Cut, Relay) {
+  const auto cut = cut_relay(config(kMore), facts());
+  EXPECT_EQ(cut.dns, std::vector{endpoint("127.0.0.53:53")});
+  EXPECT_EQ(cut.port, 2600);
+  EXPECT_EQ(cut.own_addresses.size(), 1U);
+  EXPECT_EQ(cut.own_ports, (std::vector<std::uint16_t>{2525, 2526}));
+  EXPECT_EQ(cut_relay(config("[delivery]\ndns = [\"[::1]:5353\"]\n"), facts()).dns,
+            std::vector{endpoint("[::1]:5353")});
+  EXPECT_EQ(cut_relay(config(), {}).dns, std::vector{endpoint("127.0.0.1:53")});
+}
+
+TEST_F(Cut, Local) {
+  const auto c = config(kMore);
+  EXPECT_TRUE(needs_local(c));
+  EXPECT_EQ(c.mailbox.root, "/srv/mail");
+  const auto cut = cut_local(c);
+  EXPECT_EQ(cut.kind, MailboxKind::kMaildir);
+  EXPECT_EQ(cut.path, "{domain}/{user}/Maildir");
+  EXPECT_EQ(cut.hostname, "mx.example.org");
+  EXPECT_FALSE(needs_local(config("deliver = \"mx\"\n")));
+  EXPECT_EQ(control_socket(c), "/run/postern/control.sock");
+}
+
+template <class T>
+void expect_round_trip(const T& cut) {
+  const auto bytes = ipc::encode(cut);
+  const auto back = ipc::decode<T>(bytes);
+  ASSERT_TRUE(back);
+  EXPECT_EQ(ipc::encode(*back), bytes);
+  for (std::size_t i = 0; i < bytes.size(); ++i)
+    EXPECT_FALSE(ipc::decode<T>(std::string_view(bytes).substr(0, i))) << i;
+  EXPECT_FALSE(ipc::decode<T>(bytes + 'x'));
+}
+
+TEST_F(Cut, EveryRoleDecodesItsOwn) {
+  const auto c = config(kMore);
+  expect_round_trip(cut_smtpd(c, facts()));
+  expect_round_trip(cut_queued(c, facts()));
+  expect_round_trip(cut_relay(c, facts()));
+  expect_round_trip(cut_local(c));
+}
+
+TEST_F(Cut, TheLargestListsTravel) {
+  std::string text = "[[listen]]\naddress = \"127.0.0.1:2526\"\nrelay_from = [\"10.0.0.0/32\"";
+  for (int i = 1; i < 10'000; ++i)
+    text += ", \"10." + std::to_string(i / 256) + '.' + std::to_string(i % 256) + ".0/24\"";
+  text += "]\n";
+  std::string addresses;
+  for (int i = 0; i < 1'001; ++i)
+    text += "[[listen]]\naddress = \"127.0.0.1:" + std::to_string(3000 + i) + "\"\n";
+  EXPECT_EQ(mistakes(kGood + text),
+            "postern.toml:2010:1: listen: expected at most 1000 such sections\n");
+  text.resize(text.rfind("[[listen]]"));
+  text.resize(text.rfind("[[listen]]"));
+  text.resize(text.rfind("[[listen]]"));
+  EXPECT_TRUE(ipc::decode<SmtpdConfig>(ipc::encode(cut_smtpd(config(text), facts()))));
+}
+
+TEST_F(Cut, Resolvers) {
+  const auto read = [&](const std::string& text) {
+    std::string all;
+    for (const auto& resolver : system_resolvers(dir_.write("resolv.conf", text)))
+      all += base::to_string(resolver) + ' ';
+    return all;
+  };
+  EXPECT_EQ(
+      read(
+          "# x\nsearch example.org\nnameserver 192.0.2.1\n nameserver 192.0.2.9\nnameserver\t"
+          "2001:db8::1 \nnameserver fe80::1%eth0\nnameservers 192.0.2.8\nnameserver 192.0.2.2 # y"),
+      "192.0.2.1:53 [2001:db8::1]:53 192.0.2.2:53 ");
+  EXPECT_EQ(read(""), "127.0.0.1:53 ");
+  EXPECT_EQ(read("nameserver\n"), "127.0.0.1:53 ");
+  std::string many;
+  for (int i = 0; i < 100; ++i) many += "nameserver 192.0.2.1\n";
+  EXPECT_EQ(system_resolvers(dir_.write("resolv.conf", many)).size(), 16U);
+  EXPECT_EQ(system_resolvers("/nonexistent").size(), 1U);
+}
+
+}  // namespace
+}  // namespace postern::config

@@ -1,0 +1,208 @@
+#include "common/config/rights.h"
+
+#include <gtest/gtest.h>
+
+namespace postern::config {
+namespace {
+
+mail::Domain domain(std::string_view text) {
+  return mail::Domain::parse(text).value();
+}
+mail::Address address(std::string_view text) {
+  return mail::Address::parse(text).value();
+}
+base::IpAddress ip(std::string_view text) {
+  return base::parse_ip(text).value();
+}
+base::Network net(std::string_view text) {
+  return base::parse_network(text).value();
+}
+
+enum : std::uint32_t { kMxOnly, kMxAndNetworks, kRelayOnly, kUnknown };
+
+Rights sample() {
+  Rights rights;
+  rights.listeners = {
+      {Service::kMx, {}},
+      {Service::kMx,
+       {net("10.0.0.0/8"), net("10.1.0.0/16"), net("192.0.2.7"), net("2001:db8::/32")}},
+      {Service::kRelay, {net("127.0.0.0/8"), net("::1")}}};
+  rights.domains = {
+      {.names = {domain("example.org"), domain("example.net")},
+       .users = {"a+b", "alice", "it", "quoted local"},
+       .addresses = {"bob@example.net", "carol@example.org", "carol@example.net"},
+       .extension = "+"},
+      {.names = {domain("any.example")}, .recipients = RecipientsKind::kAny, .extension = "+"},
+      {.names = {domain("plain.example")}, .users = {"dave"}, .extension = ""}};
+  rights.postmaster = address("it@example.org");
+  return rights;
+}
+
+struct Case {
+  std::uint32_t listener;
+  const char* client;
+  const char* recipient;
+  Verdict verdict;
+  const char* user = "";
+  const char* mailbox_domain = "";
+  const char* rewritten = "";
+};
+
+class Decide : public testing::TestWithParam<Case> {};
+
+TEST_P(Decide, Case) {
+  const auto& c = GetParam();
+  const RightsIndex index(sample());
+  const auto decision =
+      index.decide(base::ListenerIndex(c.listener), ip(c.client), address(c.recipient));
+  SCOPED_TRACE(std::string(c.client) + " to " + c.recipient);
+  EXPECT_EQ(decision.verdict, c.verdict);
+  EXPECT_EQ(decision.user, c.user);
+  EXPECT_EQ(decision.mailbox_domain, c.mailbox_domain);
+  EXPECT_EQ(decision.rewritten ? decision.rewritten->text() : "", c.rewritten);
+  if (decision.verdict == Verdict::kLocal) {
+    EXPECT_EQ(index.rights().domains[decision.domain].names.front().text(), c.mailbox_domain);
+  }
+}
+
+constexpr auto kLocal = Verdict::kLocal;
+constexpr auto kRelay = Verdict::kRelay;
+constexpr auto kNoUser = Verdict::kNoSuchUser;
+constexpr auto kDenied = Verdict::kRelayDenied;
+
+const Case kCases[] = {
+    // Our own recipients, in every name of the section, whatever the case.
+    {kMxOnly, "192.0.2.1", "alice@example.org", kLocal, "alice", "example.org"},
+    {kMxOnly, "192.0.2.1", "ALICE@Example.NET", kLocal, "alice", "example.org"},
+    {kMxOnly, "192.0.2.1", "\"quoted local\"@example.org", kLocal, "quoted local", "example.org"},
+    {kMxOnly, "192.0.2.1", "\"alice\"@example.org", kLocal, "alice", "example.org"},
+    {kMxOnly, "192.0.2.1", "nobody@example.org", kNoUser},
+    {kMxOnly, "192.0.2.1", "dave@example.org", kNoUser},
+    {kMxOnly, "192.0.2.1", "alice@sub.example.org", kDenied},
+    // Whole addresses: valid in their own domain alone, and each a mailbox.
+    {kMxOnly, "192.0.2.1", "bob@example.net", kLocal, "bob@example.net", "example.org"},
+    {kMxOnly, "192.0.2.1", "bob@example.org", kNoUser},
+    {kMxOnly, "192.0.2.1", "carol@example.org", kLocal, "carol", "example.org"},
+    {kMxOnly, "192.0.2.1", "Carol@example.net", kLocal, "carol@example.net", "example.org"},
+    // Extensions: the entry itself first, then what stands before the mark.
+    {kMxOnly, "192.0.2.1", "alice+news@example.org", kLocal, "alice", "example.org"},
+    {kMxOnly, "192.0.2.1", "alice+@example.org", kLocal, "alice", "example.org"},
+    {kMxOnly, "192.0.2.1", "alice+a+b@example.org", kLocal, "alice", "example.org"},
+    {kMxOnly, "192.0.2.1", "a+b@example.org", kLocal, "a+b", "example.org"},
+    {kMxOnly, "192.0.2.1", "bob+x@example.net", kLocal, "bob@example.net", "example.org"},
+    {kMxOnly, "192.0.2.1", "carol+x@example.org", kLocal, "carol", "example.org"},
+    {kMxOnly, "192.0.2.1", "+news@example.org", kNoUser},
+    {kMxOnly, "192.0.2.1", "nobody+alice@example.org", kNoUser},
+    {kMxOnly, "192.0.2.1", "dave@plain.example", kLocal, "dave", "plain.example"},
+    {kMxOnly, "192.0.2.1", "dave+x@plain.example", kNoUser},
+    // `any`: the local part, encoded.
+    {kMxOnly, "192.0.2.1", "Some.One@any.example", kLocal, "some.one", "any.example"},
+    {kMxOnly, "192.0.2.1", "\"x/../y\"@any.example", kLocal, "x%2F..%2Fy", "any.example"},
+    {kMxOnly, "192.0.2.1", "\"..\"@any.example", kLocal, "%2E.", "any.example"},
+    {kMxOnly, "192.0.2.1", "a+b@any.example", kLocal, "a%2Bb", "any.example"},
+    // Foreign recipients: relay_from alone decides.
+    {kMxOnly, "127.0.0.1", "x@elsewhere.example", kDenied},
+    {kMxAndNetworks, "10.255.255.255", "x@elsewhere.example", kRelay},
+    {kMxAndNetworks, "10.1.2.3", "x@elsewhere.example", kRelay},
+    {kMxAndNetworks, "10.2.0.0", "x@elsewhere.example", kRelay},
+    {kMxAndNetworks, "9.255.255.255", "x@elsewhere.example", kDenied},
+    {kMxAndNetworks, "11.0.0.0", "x@elsewhere.example", kDenied},
+    {kMxAndNetworks, "192.0.2.7", "x@elsewhere.example", kRelay},
+    {kMxAndNetworks, "192.0.2.6", "x@elsewhere.example", kDenied},
+    {kMxAndNetworks, "192.0.2.8", "x@elsewhere.example", kDenied},
+    {kMxAndNetworks, "2001:db8:ffff::1", "x@elsewhere.example", kRelay},
+    {kMxAndNetworks, "2001:db9::", "x@elsewhere.example", kDenied},
+    {kMxAndNetworks, "::ffff:10.0.0.1", "x@elsewhere.example", kRelay},
+    {kMxAndNetworks, "10.0.0.1", "nobody@example.org", kNoUser},
+    // A relay listener serves its networks alone.
+    {kRelayOnly, "127.0.0.1", "x@elsewhere.example", kRelay},
+    {kRelayOnly, "127.0.0.1", "alice@example.org", kLocal, "alice", "example.org"},
+    {kRelayOnly, "::1", "x@elsewhere.example", kRelay},
+    {kRelayOnly, "192.0.2.1", "x@elsewhere.example", kDenied},
+    {kRelayOnly, "192.0.2.1", "alice@example.org", kDenied},
+    // Postmaster is accepted from everybody, and goes to the configured one.
+    {kMxOnly, "192.0.2.1", "Postmaster", kLocal, "it", "example.org", "it@example.org"},
+    {kMxOnly, "192.0.2.1", "POSTMASTER@example.net", kLocal, "it", "example.org", "it@example.org"},
+    {kMxOnly, "192.0.2.1", "postmaster@any.example", kLocal, "it", "example.org", "it@example.org"},
+    {kRelayOnly, "192.0.2.1", "postmaster", kLocal, "it", "example.org", "it@example.org"},
+    {kMxOnly, "192.0.2.1", "postmaster@elsewhere.example", kDenied},
+    {kMxOnly, "192.0.2.1", "postmaster+x@example.org", kNoUser},
+    // An unknown listener may nothing.
+    {kUnknown, "127.0.0.1", "alice@example.org", kDenied},
+    {kUnknown, "127.0.0.1", "postmaster", kDenied},
+};
+INSTANTIATE_TEST_SUITE_P(Table, Decide, testing::ValuesIn(kCases));
+
+TEST(Rights, ForeignPostmasterIsRelayedTo) {
+  auto rights = sample();
+  rights.postmaster = address("Ops@elsewhere.example");
+  const RightsIndex index(rights);
+  const auto decision = index.decide(base::ListenerIndex(kMxOnly), ip("192.0.2.1"),
+                                     address("postmaster@example.org"));
+  EXPECT_EQ(decision.verdict, Verdict::kRelay);
+  EXPECT_EQ(decision.rewritten, address("Ops@elsewhere.example"));
+  // The right is postmaster's, not that of the address behind it.
+  EXPECT_EQ(
+      index.decide(base::ListenerIndex(kMxOnly), ip("192.0.2.1"), *decision.rewritten).verdict,
+      Verdict::kRelayDenied);
+}
+
+TEST(Rights, PostmasterIsAcceptedEvenWhereTheTableLacksHim) {
+  auto rights = sample();
+  rights.postmaster = address("Gone/away@example.org");
+  const RightsIndex index(rights);
+  const auto decision =
+      index.decide(base::ListenerIndex(kMxOnly), ip("192.0.2.1"), address("postmaster"));
+  EXPECT_EQ(decision.verdict, Verdict::kLocal);
+  EXPECT_EQ(decision.user, "gone%2Faway");
+  EXPECT_EQ(decision.mailbox_domain, "example.org");
+}
+
+TEST(Rights, EmptyAddressIsNobody) {
+  const RightsIndex index(sample());
+  EXPECT_EQ(index.decide(base::ListenerIndex(kMxOnly), ip("127.0.0.1"), mail::Address()).verdict,
+            Verdict::kRelayDenied);
+}
+
+TEST(Rights, LocalDomains) {
+  const RightsIndex index(sample());
+  EXPECT_TRUE(index.is_local(domain("example.net")));
+  EXPECT_FALSE(index.is_local(domain("elsewhere.example")));
+  EXPECT_FALSE(index.is_local(mail::Domain()));
+  EXPECT_TRUE(index.knows(address("alice@example.org")));
+  EXPECT_FALSE(index.knows(address("nobody@example.org")));
+  EXPECT_FALSE(index.knows(address("alice@elsewhere.example")));
+}
+
+TEST(Rights, AMovedIndexStillKnows) {
+  RightsIndex first(sample());
+  RightsIndex second = std::move(first);
+  first = std::move(second);
+  EXPECT_TRUE(first.knows(address("alice@example.org")));
+}
+
+TEST(Rights, MailboxNames) {
+  EXPECT_EQ(mailbox_name(""), "%");
+  EXPECT_EQ(mailbox_name("Alice_B-C.9"), "alice_b-c.9");
+  EXPECT_EQ(mailbox_name("."), "%2E");
+  EXPECT_EQ(mailbox_name("..."), "%2E..");
+  EXPECT_EQ(mailbox_name("%"), "%25");
+  EXPECT_EQ(mailbox_name("a b\x01\xff"), "a%20b%01%FF");
+  EXPECT_EQ(mailbox_name(std::string_view("\0", 1)), "%00");
+}
+
+TEST(Rights, ManyNetworks) {
+  auto rights = sample();
+  auto& from = rights.listeners[kMxOnly].relay_from;
+  for (unsigned i = 0; i < 256; i += 2) from.push_back(net("172." + std::to_string(i) + ".0.0/16"));
+  const RightsIndex index(rights);
+  for (unsigned i = 0; i < 256; ++i) {
+    const auto client = ip("172." + std::to_string(i) + ".255.255");
+    const auto verdict =
+        index.decide(base::ListenerIndex(kMxOnly), client, address("x@elsewhere.example")).verdict;
+    EXPECT_EQ(verdict, i % 2 == 0 ? Verdict::kRelay : Verdict::kRelayDenied) << i;
+  }
+}
+
+}  // namespace
+}  // namespace postern::config
