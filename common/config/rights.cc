@@ -131,8 +131,7 @@ struct RightsIndex::Tables {
       auto found = entry(domain, local_part, name);
       if (!found && !section.extension.empty()) {
         const auto cut = local_part.find(section.extension);
-        if (cut != std::string_view::npos && cut > 0)
-          found = entry(domain, local_part.substr(0, cut), name);
+        if (cut != std::string_view::npos) found = entry(domain, local_part.substr(0, cut), name);
       }
       if (!found) return {.verdict = Verdict::kNoSuchUser};
       decision.user = *found;
