@@ -1,0 +1,66 @@
+#include "parent/listeners.h"
+
+#include <fmt/format.h>
+
+#include "common/os/socket.h"
+
+namespace postern::parent {
+
+std::expected<void, std::string> Listeners::prepare(const std::vector<config::Listener>& wanted) {
+  next_.clear();
+  wanted_.assign(entries_.size(), false);
+  for (const auto& entry : entries_) next_.push_back({entry.listener, {}});
+  for (const auto& listener : wanted) {
+    std::size_t at = 0;
+    while (at < next_.size() && next_[at].listener.address != listener.address) ++at;
+    if (at == next_.size()) {
+      next_.push_back({listener, {}});
+      wanted_.push_back(false);
+    }
+    if (next_[at].listener.service != listener.service)
+      return std::unexpected(fmt::format("{}:{}: changing the service of {} needs a restart",
+                                         listener.where.file, listener.where.line,
+                                         base::to_string(listener.address)));
+    next_[at].listener = listener;
+    wanted_[at] = true;
+    if (at < entries_.size() && entries_[at].fd.valid()) continue;
+    auto fd = os::listen_tcp(listener.address);
+    if (!fd)
+      return std::unexpected(fmt::format("{}:{}: cannot {}", listener.where.file, listener.where.line,
+                                         fd.error().text()));
+    next_[at].fd = *std::move(fd);
+  }
+  return {};
+}
+
+std::vector<config::Listener> Listeners::prepared() const {
+  std::vector<config::Listener> result;
+  for (std::size_t i = 0; i < next_.size(); ++i) {
+    result.push_back(next_[i].listener);
+    if (wanted_[i]) continue;
+    result.back().service = config::Service::kMx;
+    result.back().relay_from.clear();
+  }
+  return result;
+}
+
+Listeners::Change Listeners::commit() {
+  Change change;
+  for (std::size_t i = 0; i < next_.size(); ++i) {
+    const base::ListenerIndex index(static_cast<std::uint32_t>(i));
+    if (i == entries_.size()) entries_.emplace_back();
+    auto& entry = entries_[i];
+    entry.listener = std::move(next_[i].listener);
+    if (next_[i].fd.valid()) {
+      entry.fd = std::move(next_[i].fd);
+      change.added.push_back(index);
+    } else if (!wanted_[i] && entry.fd.valid()) {
+      entry.fd.reset();
+      change.removed.push_back(index);
+    }
+  }
+  next_.clear();
+  return change;
+}
+
+}  // namespace postern::parent

@@ -1,0 +1,111 @@
+#include "parent/log_pump.h"
+
+#include <fcntl.h>
+#include <unistd.h>
+
+#include <algorithm>
+
+#include "common/log/log.h"
+#include "common/os/socket.h"
+
+namespace postern::parent {
+namespace {
+constexpr std::size_t kMaxLine = 16 * 1024;
+constexpr std::size_t kReadSize = 64 * 1024;
+constexpr int kDrainReads = 1024;
+}  // namespace
+
+LogPump::LogPump(event::Loop& loop, std::string file, config::LogFormat format)
+    : loop_(loop), file_(std::move(file)), format_(format) {}
+
+LogPump::~LogPump() { drain(); }
+
+os::Result<void> LogPump::open() {
+  auto fd = base::UniqueFd::adopt(
+      file_.empty() ? ::fcntl(STDERR_FILENO, F_DUPFD_CLOEXEC, 3)
+                    : ::open(file_.c_str(), O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC | O_NOCTTY, 0640));
+  if (!fd.valid()) return os::failure("open the log " + (file_.empty() ? "stderr" : file_));
+  out_ = std::move(fd);
+  return {};
+}
+
+os::Result<base::UniqueFd> LogPump::add(std::string role) {
+  auto pipe = os::make_pipe();
+  if (!pipe) return std::unexpected(pipe.error());
+  auto source = std::make_unique<Source>();
+  source->fd = std::move(pipe->first);
+  source->role = std::move(role);
+  auto* raw = source.get();
+  source->event = std::make_unique<event::FdEvent>(loop_, raw->fd.get(), [this, raw](bool, bool) noexcept {
+    if (read(*raw) == Read::kEnd) {
+      raw->event->watch(false, false);
+      loop_.defer([this, raw]() noexcept {
+        std::erase_if(sources_, [raw](const auto& s) { return s.get() == raw; });
+      });
+    }
+    write_out();
+  });
+  source->event->watch(true, false);
+  sources_.push_back(std::move(source));
+  return std::move(pipe->second);
+}
+
+LogPump::Read LogPump::read(Source& source) noexcept {
+  char bytes[kReadSize];
+  const ssize_t got = ::read(source.fd.get(), bytes, sizeof bytes);
+  if (got < 0) return Read::kNothing;
+  if (got > 0) {
+    source.kept.append(bytes, static_cast<std::size_t>(got));
+    take_lines(source);
+    return Read::kSome;
+  }
+  if (!source.kept.empty()) append(source.kept, source.role);  // it died within a line
+  source.kept.clear();
+  return Read::kEnd;
+}
+
+void LogPump::take_lines(Source& source) {
+  std::string_view rest(source.kept);
+  for (auto end = rest.find('\n'); end != std::string_view::npos; end = rest.find('\n')) {
+    append(rest.substr(0, end), source.role);
+    rest.remove_prefix(end + 1);
+  }
+  if (rest.size() > kMaxLine) {
+    append(rest, source.role);
+    rest = {};
+  }
+  source.kept.erase(0, source.kept.size() - rest.size());
+}
+
+void LogPump::append(std::string_view line, const std::string& role) {
+  line = line.substr(0, kMaxLine);
+  const bool json = format_ == config::LogFormat::kJson && line.ends_with('}');
+  if (json) line.remove_suffix(1);
+  const auto start = buffer_.size();
+  buffer_ += line;
+  std::replace_if(
+      buffer_.begin() + static_cast<std::ptrdiff_t>(start), buffer_.end(),
+      [](char c) { return c < ' ' || c > '~'; }, '?');
+  buffer_ += json ? ",\"role\":\"" + role + "\"}\n" : " role=" + role + "\n";
+}
+
+void LogPump::write_out() noexcept {
+  std::string_view rest(buffer_);
+  while (!rest.empty()) {
+    const ssize_t put = ::write(out_.valid() ? out_.get() : STDERR_FILENO, rest.data(), rest.size());
+    if (put < 0 && errno == EINTR) continue;
+    if (put <= 0) break;  // a log that cannot be written must not stop the mail
+    rest.remove_prefix(static_cast<std::size_t>(put));
+  }
+  buffer_.clear();
+}
+
+void LogPump::drain() noexcept {
+  for (auto& source : sources_) {
+    for (int reads = 0; reads < kDrainReads && read(*source) == Read::kSome; ++reads) {
+    }
+  }
+  write_out();
+}
+
+}  // namespace postern::parent

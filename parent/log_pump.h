@@ -1,0 +1,51 @@
+// LogPump: carries the log lines of the children to where the log goes, and signs each with the name of
+// the process that wrote it, so that a stolen role cannot speak for another. Lines are opaque here:
+// cut at a length, control bytes replaced.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "common/config/roles.h"
+#include "common/event/loop.h"
+#include "common/os/error.h"
+
+namespace postern::parent {
+
+class LogPump {
+ public:
+  // `file`: absolute path, or empty for stderr.
+  LogPump(event::Loop& loop, std::string file, config::LogFormat format);
+  ~LogPump();
+  // Opens the file; again after it was moved away (SIGUSR1).
+  os::Result<void> open();
+  void set_format(config::LogFormat format) { format_ = format; }
+  // A descriptor for a child to log to; its lines are signed `role`.
+  [[nodiscard]] os::Result<base::UniqueFd> add(std::string role);
+  // Takes what is left in all pipes; before the end.
+  void drain() noexcept;
+
+ private:
+  struct Source {
+    base::UniqueFd fd;
+    std::string role;
+    std::string kept;
+    std::unique_ptr<event::FdEvent> event;
+  };
+  enum class Read : std::uint8_t { kSome, kNothing, kEnd };  // kEnd: its last writer is gone
+  Read read(Source& source) noexcept;
+  void take_lines(Source& source);
+  void append(std::string_view line, const std::string& role);
+  void write_out() noexcept;
+
+  event::Loop& loop_;
+  std::string file_;
+  config::LogFormat format_;
+  base::UniqueFd out_;
+  std::string buffer_;
+  std::vector<std::unique_ptr<Source>> sources_;
+};
+
+}  // namespace postern::parent

@@ -1,0 +1,140 @@
+#include "parent/site.h"
+
+#include <fcntl.h>
+#include <fmt/format.h>
+#include <grp.h>
+#include <ifaddrs.h>
+#include <netinet/in.h>
+#include <pwd.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <cstring>
+#include <filesystem>
+#include <thread>
+
+#include "common/os/process.h"
+
+namespace postern::parent {
+namespace {
+
+std::expected<std::optional<Identity>, std::string> user(const std::string& name) {
+  if (::geteuid() != 0) return std::nullopt;
+  const passwd* entry = ::getpwnam(name.c_str());
+  if (entry == nullptr)
+    return std::unexpected(fmt::format(
+        "the user {} does not exist; contrib/postern.sysusers makes Postern's users "
+        "(systemd-sysusers FILE), or: useradd --system --no-create-home --shell /usr/sbin/nologin {}",
+        name, name));
+  if (entry->pw_uid == 0) return std::unexpected(fmt::format("the user {} is root", name));
+  return Identity{entry->pw_uid, entry->pw_gid};
+}
+
+// Opens `path`, making it (0700, and for `owner`) where it is missing.
+std::expected<base::UniqueFd, std::string> directory(const std::string& path, unsigned mode,
+                                                     const std::optional<Identity>& owner) {
+  std::error_code error;
+  const bool fresh = !std::filesystem::exists(path, error);
+  if (fresh) {
+    std::filesystem::create_directories(path, error);
+    if (error) return std::unexpected(fmt::format("cannot make {}: {}", path, error.message()));
+  }
+  auto fd = base::UniqueFd::adopt(::open(path.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
+  if (!fd.valid()) return std::unexpected(fmt::format("cannot open {}: {}", path, ::strerrordesc_np(errno)));
+  if (fresh && (::fchmod(fd.get(), mode) != 0 ||
+                (owner && ::fchown(fd.get(), owner->uid, owner->gid) != 0)))
+    return std::unexpected(fmt::format("cannot give {} to its user: {}", path, ::strerrordesc_np(errno)));
+  return fd;
+}
+
+std::uint32_t group(const std::string& name) {
+  const ::group* entry = ::getgrnam(name.c_str());
+  return entry == nullptr ? ~0U : entry->gr_gid;
+}
+
+std::vector<base::IpAddress> own_addresses() {
+  std::vector<base::IpAddress> result;
+  ifaddrs* list = nullptr;
+  if (::getifaddrs(&list) != 0) return result;
+  for (const ifaddrs* i = list; i != nullptr; i = i->ifa_next) {
+    if (i->ifa_addr == nullptr) continue;
+    const int family = i->ifa_addr->sa_family;
+    if (family != AF_INET && family != AF_INET6) continue;
+    sockaddr_storage address{};
+    std::memcpy(&address, i->ifa_addr, family == AF_INET ? sizeof(sockaddr_in) : sizeof(sockaddr_in6));
+    if (const auto endpoint = base::from_sockaddr(address)) result.push_back(endpoint->address);
+  }
+  ::freeifaddrs(list);
+  return result;
+}
+
+}  // namespace
+
+const std::optional<Identity>& Site::identity(ipc::Role role) const {
+  switch (role) {
+    case ipc::Role::kSmtpd: return smtpd;
+    case ipc::Role::kQueued: return queued;
+    case ipc::Role::kRelay: return relay;
+    case ipc::Role::kLocal: return local;
+    case ipc::Role::kParent:
+    case ipc::Role::kControl: break;
+  }
+  CHECK(false);
+}
+
+int Site::root(ipc::Role role) const {
+  if (role == ipc::Role::kQueued) return spool.get();
+  if (role == ipc::Role::kLocal) return mailboxes.get();
+  return empty.get();
+}
+
+std::expected<Site, std::string> prepare_site(const config::Config& config) {
+  Site site;
+  const std::pair<std::optional<Identity>*, std::string> users[] = {
+      {&site.smtpd, "_postern-smtpd"},
+      {&site.queued, "_postern-queued"},
+      {&site.relay, "_postern-relay"},
+      {&site.local, config.mailbox.owner}};
+  for (const auto& [identity, name] : users) {
+    if (identity == &site.local && !config::needs_local(config)) continue;
+    auto found = user(name);
+    if (!found) return std::unexpected(std::move(found.error()));
+    *identity = *found;
+  }
+  auto runtime = directory(config.runtime, 0755, std::nullopt);
+  if (!runtime) return std::unexpected(std::move(runtime.error()));
+  auto spool = directory(config.spool, 0700, site.queued);
+  if (!spool) return std::unexpected(std::move(spool.error()));
+  auto empty = directory(config.runtime + "/empty", 0555, std::nullopt);
+  if (!empty) return std::unexpected(std::move(empty.error()));
+  site.spool = *std::move(spool);
+  site.empty = *std::move(empty);
+  if (config::needs_local(config)) {
+    auto mailboxes = directory(config.mailbox.root, 0755, site.local);
+    if (!mailboxes) return std::unexpected(std::move(mailboxes.error()));
+    site.mailboxes = *std::move(mailboxes);
+  }
+  return site;
+}
+
+config::Facts gather_facts(const config::Config& config) {
+  config::Facts facts;
+  facts.cores = std::max(1U, std::thread::hardware_concurrency());
+  facts.groups = {group(config.control.view), group(config.control.operate), group(config.control.admin)};
+  facts.resolvers = config::system_resolvers();
+  facts.own_addresses = own_addresses();
+  return facts;
+}
+
+std::string program_path(ipc::Role role) {
+  const std::string folder = role == ipc::Role::kSmtpd ? "smtpd"
+                             : role == ipc::Role::kQueued ? "queued" : "deliverd";
+  const auto here = os::program_directory();
+  if (here && here->ends_with("/parent")) {
+    const auto built = here->substr(0, here->rfind('/')) + '/' + folder + "/postern-" + folder;
+    if (::access(built.c_str(), X_OK) == 0) return built;
+  }
+  return POSTERN_LIBEXECDIR "/postern-" + folder;
+}
+
+}  // namespace postern::parent
