@@ -62,7 +62,10 @@ std::expected<std::string, std::string> parse_pattern(std::string_view text) {
   if (!domain || (wild && domain->is_literal()))
     return std::unexpected(fmt::format("expected \"*\", a domain, or \"*.\" and a domain{}",
                                        domain ? "" : ": " + domain.error()));
-  return (wild ? "*." : "") + domain->text();
+  auto pattern = (wild ? "*." : "") + domain->text();
+  if (pattern.size() > mail::Domain::kMaxLength)  // as in RouteConfig
+    return std::unexpected("expected a pattern of at most 255 characters");
+  return pattern;
 }
 
 std::expected<base::Network, std::string> parse_net(std::string_view text) {

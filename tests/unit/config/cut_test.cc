@@ -186,6 +186,18 @@ TEST_F(Cut, TheLargestListsTravel) {
   EXPECT_TRUE(ipc::decode<SmtpdConfig>(ipc::encode(cut_smtpd(config(text), facts()))));
 }
 
+TEST_F(Cut, TheLongestPatternTravels) {
+  const std::string label(63, 'a');
+  const auto name = label + '.' + label + '.' + label + '.' + std::string(61, 'b');  // 253
+  const auto route = [](const std::string& to) {
+    return "[[route]]\nto = [\"" + to + "\"]\nvia = [\"mx\"]\n";
+  };
+  EXPECT_TRUE(ipc::decode<QueuedConfig>(ipc::encode(cut_queued(config(route("*." + name)), {}))));
+  EXPECT_TRUE(ipc::decode<QueuedConfig>(ipc::encode(cut_queued(config(route(name + "bb")), {}))));
+  EXPECT_NE(mistakes(kGood + route("*." + name + "b")).find("at most 255 characters"),
+            std::string::npos);
+}
+
 TEST_F(Cut, Resolvers) {
   const auto read = [&](const std::string& text) {
     std::string all;
