@@ -15,8 +15,8 @@
 // Each command gets exactly one reply. The only replies without a command are the greeting and the
 // 421s of shutdown() and timed_out().
 //
-// States, and what a command does in each. `hello` begins: kStart, or kReady where none is
-// required.
+// States, and what a command does in each. A session begins in kStart, or in kReady where no hello
+// is required.
 //
 //             | kStart | kReady (hello) | kMail (reverse-path) | kRcpt (a recipient) |
 //   HELO EHLO |  -> kReady in every state; an open transaction is dropped            |
@@ -105,8 +105,9 @@ enum class TimeoutKind : std::uint8_t {
 
 class Protocol {
  public:
-  static constexpr std::size_t kMaxLine =
-      2048;  // a command line with its CR LF (RFC: 512, 4.5.3.1.4)
+  // Of a command line with its CR LF; RFC 5321 4.5.3.1.4 asks for 512, and for more with
+  // parameters.
+  static constexpr std::size_t kMaxLine = 2048;
   static constexpr std::size_t kMaxDiscard = 64 * 1024;  // of a longer one, then the session ends
   static constexpr std::uint32_t kMaxErrors = 20;        // the next bad command ends the session
   static constexpr std::uint32_t kMaxReceived = 100;     // more are a loop (RFC 5321 6.3)
