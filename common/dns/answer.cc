@@ -1,0 +1,237 @@
+#include "common/dns/answer.h"
+
+#include <ares.h>
+
+#include <algorithm>
+#include <cstring>
+#include <limits>
+#include <memory>
+#include <optional>
+
+#include "common/base/text.h"
+
+namespace postern::dns {
+namespace {
+
+// RFC 1035 3.2.2, 4.1.1; RFC 3596 2.1.
+constexpr std::uint16_t kTypeA = 1;
+constexpr std::uint16_t kTypeCname = 5;
+constexpr std::uint16_t kTypeMx = 15;
+constexpr std::uint16_t kTypeAaaa = 28;
+constexpr std::uint16_t kClassIn = 1;
+constexpr unsigned kRcodeNoError = 0;
+constexpr unsigned kRcodeNoDomain = 3;
+constexpr std::size_t kHeaderSize = 12;
+constexpr unsigned kFlagResponse = 0x8000;
+constexpr unsigned kFlagTruncated = 0x0200;
+
+// A place in a response, never behind its end.
+class Cursor {
+ public:
+  explicit Cursor(std::string_view packet) noexcept : packet_(packet) {}
+
+  std::optional<unsigned> u16() noexcept {
+    if (packet_.size() - at_ < 2) return std::nullopt;
+    const auto high = static_cast<std::uint8_t>(packet_[at_]);
+    const auto low = static_cast<std::uint8_t>(packet_[at_ + 1]);
+    at_ += 2;
+    return static_cast<unsigned>(high << 8 | low);
+  }
+  std::optional<std::uint32_t> u32() noexcept {
+    const auto high = u16();
+    const auto low = u16();
+    if (!high || !low) return std::nullopt;
+    return static_cast<std::uint32_t>(*high) << 16 | *low;
+  }
+  std::optional<std::string_view> bytes(std::size_t size) noexcept {
+    if (packet_.size() - at_ < size) return std::nullopt;
+    const auto view = packet_.substr(at_, size);
+    at_ += size;
+    return view;
+  }
+  // A name in lower case without its last dot, "" for the root; what is no letter stands escaped.
+  std::optional<std::string> name() {
+    if (at_ >= packet_.size()) return std::nullopt;
+    const auto* start = reinterpret_cast<const unsigned char*>(packet_.data());
+    char* text = nullptr;
+    long used = 0;
+    const int result =
+        ::ares_expand_name(start + at_, start, static_cast<int>(packet_.size()), &text, &used);
+    if (result != ARES_SUCCESS) return std::nullopt;
+    const std::unique_ptr<char, void (*)(char*)> owner(text,
+                                                       [](char* p) { ::ares_free_string(p); });
+    if (used <= 0 || static_cast<std::size_t>(used) > packet_.size() - at_) return std::nullopt;
+    at_ += static_cast<std::size_t>(used);
+    return base::to_lower(text);
+  }
+  [[nodiscard]] std::size_t at() const noexcept { return at_; }
+
+ private:
+  std::string_view packet_;
+  std::size_t at_ = 0;
+};
+
+struct Record {
+  std::string owner;
+  unsigned type = 0;
+  std::uint32_t ttl = 0;
+  std::string_view data;
+  std::string target;  // of a CNAME or an MX
+  std::uint16_t preference = 0;
+};
+
+struct Response {
+  Status status = Status::kTemporary;
+  std::string trouble;
+  std::vector<Record> records;
+};
+
+std::optional<Record> read_record(Cursor& cursor, std::string_view packet) {
+  Record record;
+  auto owner = cursor.name();
+  const auto type = cursor.u16();
+  const auto klass = cursor.u16();
+  const auto ttl = cursor.u32();
+  const auto size = cursor.u16();
+  if (!owner || !type || !klass || !ttl || !size) return std::nullopt;
+  const auto begin = cursor.at();
+  const auto data = cursor.bytes(*size);
+  if (!data) return std::nullopt;
+  record.owner = std::move(*owner);
+  record.type = *klass == kClassIn ? *type : 0;
+  record.ttl = *ttl;
+  record.data = *data;
+  if (record.type != kTypeCname && record.type != kTypeMx) return record;
+  // Names in the data may point back into the whole packet, but must end where the data ends.
+  Cursor inside(packet.substr(0, begin + *size));
+  static_cast<void>(inside.bytes(begin));
+  if (record.type == kTypeMx) {
+    const auto preference = inside.u16();
+    if (!preference) return std::nullopt;
+    record.preference = static_cast<std::uint16_t>(*preference);
+  }
+  auto target = inside.name();
+  if (!target || inside.at() != begin + *size) return std::nullopt;
+  record.target = std::move(*target);
+  return record;
+}
+
+Response temporary(std::string_view trouble) {
+  return {Status::kTemporary, std::string(trouble), {}};
+}
+
+Response read_response(std::string_view packet) {
+  constexpr std::string_view kMalformed = "malformed answer from the name server";
+  if (packet.size() > std::numeric_limits<std::uint16_t>::max()) return temporary(kMalformed);
+  Cursor cursor(packet);
+  const auto id = cursor.u16();
+  const auto flags = cursor.u16();
+  const auto questions = cursor.u16();
+  const auto answers = cursor.u16();
+  const auto rest = cursor.u32();  // authority and additional sections, which nobody reads
+  if (!id || !flags || !questions || !answers || !rest) return temporary(kMalformed);
+  if ((*flags & kFlagResponse) == 0 || *questions != 1) return temporary(kMalformed);
+  if ((*flags & kFlagTruncated) != 0) return temporary("truncated answer from the name server");
+  const unsigned rcode = *flags & 0xf;
+  if (rcode != kRcodeNoError && rcode != kRcodeNoDomain)
+    return temporary("name server failure, code " + std::to_string(rcode));
+  if (!cursor.name() || !cursor.u32()) return temporary(kMalformed);
+  Response response{rcode == kRcodeNoDomain ? Status::kNoDomain : Status::kNoData, {}, {}};
+  for (std::size_t i = 0; i < *answers && i < kMaxRecords; ++i) {
+    auto record = read_record(cursor, packet);
+    if (!record) return temporary(kMalformed);
+    response.records.push_back(std::move(*record));
+  }
+  return response;
+}
+
+// The records of `type` that belong to `name` or to what it is an alias of; their smallest TTL.
+struct Found {
+  std::vector<const Record*> records;
+  std::uint32_t ttl = std::numeric_limits<std::uint32_t>::max();
+};
+
+Found find(const Response& response, std::string_view name, unsigned type) {
+  Found found;
+  std::string_view current = name;
+  for (int hops = 0; hops <= kMaxAliases; ++hops) {
+    const Record* alias = nullptr;
+    for (const auto& record : response.records) {
+      if (record.owner != current) continue;
+      if (record.type == type) {
+        found.records.push_back(&record);
+        found.ttl = std::min(found.ttl, record.ttl);
+      } else if (record.type == kTypeCname) {
+        alias = &record;
+      }
+    }
+    if (!found.records.empty() || alias == nullptr) return found;
+    found.ttl = std::min(found.ttl, alias->ttl);
+    current = alias->target;
+  }
+  return {};
+}
+
+base::Millis to_millis(std::uint32_t ttl) {
+  constexpr std::uint32_t kMaxTtl = 7 * 24 * 3600;  // RFC 8767 4: more is not to be believed
+  return std::chrono::seconds(std::min(ttl, kMaxTtl));
+}
+
+base::IpAddress to_address(std::string_view data, base::IpFamily family) {
+  base::IpAddress address{family, {}};
+  std::memcpy(address.bytes.data(), data.data(), data.size());
+  // Mapped into IPv6, an IPv4 address is one: the host is reached, and known, by that.
+  static constexpr std::uint8_t kMapped[12] = {0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff};
+  if (family == base::IpFamily::kV6 && std::memcmp(data.data(), kMapped, sizeof kMapped) == 0) {
+    address = {base::IpFamily::kV4, {}};
+    std::memcpy(address.bytes.data(), data.data() + sizeof kMapped, 4);
+  }
+  return address;
+}
+
+}  // namespace
+
+MxAnswer read_mx(std::string_view packet, const mail::Domain& name) {
+  const auto response = read_response(packet);
+  MxAnswer answer{response.status, {}, false, {}, response.trouble};
+  if (answer.status == Status::kTemporary) return answer;
+  const auto found = find(response, name.text(), kTypeMx);
+  if (found.records.empty()) return answer;
+  answer.status = Status::kRecords;
+  answer.ttl = to_millis(found.ttl);
+  for (const auto* record : found.records) {
+    if (record->target.empty()) {
+      answer.records.push_back({record->preference, {}});
+    } else if (auto host = mail::Domain::parse(record->target); host && !host->is_literal()) {
+      answer.records.push_back({record->preference, std::move(*host)});
+    } else {
+      answer.unusable = true;
+    }
+  }
+  std::sort(answer.records.begin(), answer.records.end());
+  const auto repeated = std::unique(answer.records.begin(), answer.records.end());
+  answer.records.erase(repeated, answer.records.end());
+  if (answer.records.size() > kMaxMx) answer.records.resize(kMaxMx);
+  return answer;
+}
+
+AddressAnswer read_addresses(std::string_view packet, const mail::Domain& name,
+                             base::IpFamily family) {
+  const auto response = read_response(packet);
+  AddressAnswer answer{response.status, {}, {}, response.trouble};
+  if (answer.status == Status::kTemporary) return answer;
+  const bool v4 = family == base::IpFamily::kV4;
+  const auto found = find(response, name.text(), v4 ? kTypeA : kTypeAaaa);
+  for (const auto* record : found.records) {
+    if (record->data.size() != (v4 ? 4 : 16))
+      return {Status::kTemporary, {}, {}, "malformed address from the name server"};
+    if (answer.addresses.size() < kMaxAddresses)
+      answer.addresses.push_back(to_address(record->data, family));
+  }
+  if (answer.addresses.empty()) return answer;
+  answer.status = Status::kRecords;
+  answer.ttl = to_millis(found.ttl);
+  return answer;
+}
+
+}  // namespace postern::dns

@@ -1,0 +1,56 @@
+// Answers of the DNS as values, and the pure reading of a response into one of them (RFC 1035 4.1).
+// A response is a stranger's text: whatever does not parse is a temporary error, never half an
+// answer, and everything in it is bounded.
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "common/base/clock.h"
+#include "common/base/ip.h"
+#include "common/mail/domain.h"
+
+namespace postern::dns {
+
+inline constexpr std::size_t kMaxRecords = 512;   // records of a response that are looked at
+inline constexpr std::size_t kMaxMx = 100;        // MX records that are kept, the best ones
+inline constexpr std::size_t kMaxAddresses = 20;  // of one host and family
+inline constexpr int kMaxAliases = 16;            // CNAMEs in a row
+
+enum class Status : std::uint8_t {
+  kRecords,    // there is at least one record
+  kNoData,     // the name exists, a record of this type does not
+  kNoDomain,   // NXDOMAIN: nothing at all by this name
+  kTemporary,  // no answer, or none that can be believed; ask again later
+};
+
+struct MxRecord {
+  std::uint16_t preference = 0;
+  // Empty: the root ("."), which says that no mail is taken (RFC 7505).
+  mail::Domain host;
+  friend auto operator<=>(const MxRecord&, const MxRecord&) noexcept = default;
+};
+
+struct MxAnswer {
+  Status status = Status::kTemporary;
+  std::vector<MxRecord> records;  // by rising preference
+  bool unusable = false;          // there were also records that name no host ("bad host.")
+  base::Millis ttl{0};            // of records: the smallest
+  std::string trouble;            // of a temporary error: a few words
+};
+
+struct AddressAnswer {
+  Status status = Status::kTemporary;
+  std::vector<base::IpAddress> addresses;  // in the order of the answer
+  base::Millis ttl{0};
+  std::string trouble;
+};
+
+// Reads `response`, an answer to a question for the MX, or the addresses of `family`, of `name`.
+[[nodiscard]] MxAnswer read_mx(std::string_view response, const mail::Domain& name);
+[[nodiscard]] AddressAnswer read_addresses(std::string_view response, const mail::Domain& name,
+                                           base::IpFamily family);
+
+}  // namespace postern::dns
