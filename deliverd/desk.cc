@@ -1,0 +1,240 @@
+#include "deliverd/desk.h"
+
+#include <algorithm>
+#include <utility>
+
+#include "common/base/check.h"
+#include "common/log/log.h"
+
+namespace postern::deliverd {
+namespace {
+
+constexpr std::size_t kLeasesInFrame = 100;  // of HeldLeases
+
+ipc::HeldLease held(const ipc::Lease& lease) {
+  ipc::HeldLease h{lease.lease, lease.epoch, lease.message, {}};
+  for (const auto& recipient : lease.recipients) h.recipients.push_back(recipient.number);
+  return h;
+}
+
+std::vector<ipc::RecipientResult> returned(const ipc::HeldLease& lease) {
+  std::vector<ipc::RecipientResult> results;
+  for (const auto number : lease.recipients) {
+    auto& result = results.emplace_back();
+    result.number = number;
+    result.result = ipc::Result::kReturned;
+  }
+  return results;
+}
+
+}  // namespace
+
+ipc::Channel* Desk::channel() noexcept {
+  if (auto* relay = std::get_if<1>(&connection_)) return &relay->channel();
+  if (auto* local = std::get_if<2>(&connection_)) return &local->channel();
+  return nullptr;
+}
+
+void Desk::connect(ipc::Role self, base::UniqueFd fd) {
+  if (channel() != nullptr) closed();
+  CHECK(self == ipc::Role::kRelay || self == ipc::Role::kLocal);
+  if (self == ipc::Role::kRelay)
+    connection_.emplace<1>(loop_, std::move(fd), *this);
+  else
+    connection_.emplace<2>(loop_, std::move(fd), *this);
+  channel()->on_credit([this]() noexcept { send_waiting(); });
+  for (auto& [request, report] : reports_) report.sent = false;
+  send_held_leases();
+  send_waiting();
+}
+
+// Before anything else on a fresh channel.
+void Desk::send_held_leases() {
+  std::vector<ipc::HeldLease> all;
+  for (const auto& [id, slot] : slots_)
+    if (slot.in_hand) all.push_back(*slot.in_hand);
+  for (const auto& [request, report] : reports_) {
+    const auto& outcome = report.outcome;
+    auto& lease = all.emplace_back(outcome.lease, outcome.epoch, outcome.message,
+                                   std::vector<std::uint32_t>{});
+    for (const auto& result : outcome.results) lease.recipients.push_back(result.number);
+  }
+  std::size_t at = 0;
+  do {
+    ipc::HeldLeases frame;
+    const auto count = std::min(all.size() - at, kLeasesInFrame);
+    for (std::size_t i = 0; i < count; ++i) frame.leases.push_back(std::move(all[at + i]));
+    at += count;
+    frame.last = at == all.size();
+    channel()->send(frame);
+  } while (at < all.size());
+}
+
+void Desk::closed() noexcept {
+  connection_.emplace<0>();
+  arriving_.clear();
+  asking_.clear();
+  by_grant_.clear();
+  std::vector<SlotId> orphans;
+  for (auto& [id, slot] : slots_) {
+    slot.grant.reset();
+    slot.asked.reset();
+    slot.wants = false;
+    orphans.push_back(id);
+  }
+  for (const auto id : orphans) deliverer_.dismissed(id);
+}
+
+// queued spoke nonsense: the channel is of no more use, and the parent gives us another when it
+// can.
+void Desk::break_off(const char* why) {
+  log::warning("channel.malformed").field("peer", "queued").field("error", why);
+  channel()->close();
+  // Not here: the channel is on the stack.
+  loop_.defer([this]() noexcept {
+    if (auto* c = channel(); c != nullptr && !c->open()) closed();
+  });
+}
+
+void Desk::on(const ipc::Grant& grant) {
+  if (by_grant_.contains(grant.grant)) return break_off("a grant was given twice");
+  last_slot_ = last_slot_.next();
+  slots_[last_slot_].grant = grant.grant;
+  by_grant_[grant.grant] = last_slot_;
+  deliverer_.granted(last_slot_, grant);
+}
+
+void Desk::on(const ipc::CancelGrant& cancel) {
+  // It may have ended meanwhile, by itself.
+  if (const auto at = by_grant_.find(cancel.grant); at != by_grant_.end())
+    deliverer_.dismissed(at->second);
+}
+
+void Desk::ask(SlotId id) {
+  auto& slot = slots_.at(id);
+  if (!slot.grant || slot.asked) return;
+  slot.wants = !channel()->has_credit<ipc::AskWork>();
+  if (slot.wants) return;
+  last_request_ = last_request_.next();
+  slot.asked = last_request_;
+  asking_[last_request_] = id;
+  channel()->send(ipc::AskWork{last_request_, *slot.grant});
+}
+
+void Desk::on(const ipc::NoWork& none) {
+  const auto at = asking_.find(none.request);
+  if (at == asking_.end()) return;  // the slot ended meanwhile
+  const auto id = at->second;
+  asking_.erase(at);
+  slots_.at(id).asked.reset();
+  deliverer_.dismissed(id);
+}
+
+void Desk::on(const ipc::Lease& lease, ipc::Descriptors descriptors) {
+  // A lease may cross the end of its slot; it is then given back when it is complete.
+  std::optional<SlotId> id;
+  if (const auto at = asking_.find(lease.request); at != asking_.end()) {
+    id = at->second;
+    asking_.erase(at);
+    slots_.at(*id).asked.reset();
+  }
+  if (lease.recipients.empty()) return break_off("a lease without recipients");
+  Delivery delivery{lease, {}, {}};
+  if (lease.large) {
+    if (descriptors.size() != 1) return break_off("a large message without its file");
+    delivery.file = std::move(descriptors.front());
+  } else if (lease.body_size > ipc::kMaxInlineBody) {
+    return break_off("a body too large for frames");
+  } else if (lease.body_size > 0) {
+    delivery.body.reserve(lease.body_size);
+    arriving_.insert_or_assign(lease.lease, Arriving{id, std::move(delivery)});
+    return;
+  }
+  hand_over(id, std::move(delivery));
+}
+
+void Desk::on(const ipc::LeaseBody& part) {
+  const auto at = arriving_.find(part.lease);
+  if (at == arriving_.end()) return break_off("a body without a lease");
+  auto& delivery = at->second.delivery;
+  if (part.bytes.bytes.size() > delivery.lease.body_size - delivery.body.size())
+    return break_off("a body larger than announced");
+  delivery.body += part.bytes.bytes;
+  if (delivery.body.size() < delivery.lease.body_size) return;
+  auto complete = std::move(at->second);
+  arriving_.erase(at);
+  hand_over(complete.slot, std::move(complete.delivery));
+}
+
+void Desk::hand_over(std::optional<SlotId> id, Delivery delivery) {
+  auto lease = held(delivery.lease);
+  const auto at = id ? slots_.find(*id) : slots_.end();
+  if (at == slots_.end()) return store(lease, {}, returned(lease));
+  at->second.in_hand = std::move(lease);
+  deliverer_.deliver(*id, std::move(delivery));
+}
+
+void Desk::report(SlotId id, const std::string& remote, std::vector<ipc::RecipientResult> results) {
+  auto& slot = slots_.at(id);
+  CHECK(slot.in_hand.has_value() && results.size() == slot.in_hand->recipients.size());
+  const auto lease = std::move(*slot.in_hand);
+  slot.in_hand.reset();
+  store(lease, remote, std::move(results));
+}
+
+void Desk::give_back(SlotId id) {
+  auto& slot = slots_.at(id);
+  CHECK(slot.in_hand.has_value());
+  report(id, {}, returned(*slot.in_hand));
+}
+
+void Desk::store(const ipc::HeldLease& lease, std::string remote,
+                 std::vector<ipc::RecipientResult> results) {
+  if (remote.size() > ipc::kMaxRemote) remote.resize(ipc::kMaxRemote);
+  last_request_ = last_request_.next();
+  Report report{{last_request_, lease.lease, lease.epoch, lease.message, std::move(remote),
+                 std::move(results)}};
+  if (auto* c = channel(); c != nullptr && c->has_credit<ipc::Outcome>()) {
+    c->send(report.outcome);
+    report.sent = true;
+  }
+  reports_.emplace(last_request_, std::move(report));
+}
+
+void Desk::on(const ipc::OutcomeSaved& saved) {
+  if (reports_.erase(saved.request) > 0) deliverer_.saved();
+}
+
+// What waited for credit, or for a channel.
+void Desk::send_waiting() {
+  for (auto& [request, report] : reports_) {
+    if (report.sent) continue;
+    if (!channel()->has_credit<ipc::Outcome>()) break;
+    channel()->send(report.outcome);
+    report.sent = true;
+  }
+  for (auto& [id, slot] : slots_)
+    if (slot.wants) ask(id);
+}
+
+void Desk::end(SlotId id, ipc::GrantEnded ended) {
+  const auto at = slots_.find(id);
+  CHECK(at != slots_.end() && !at->second.in_hand);
+  auto& slot = at->second;
+  if (slot.asked) asking_.erase(*slot.asked);
+  if (slot.grant) {
+    ended.grant = *slot.grant;
+    if (ended.remote.size() > ipc::kMaxRemote) ended.remote.resize(ipc::kMaxRemote);
+    by_grant_.erase(*slot.grant);
+    channel()->send(ended);
+  }
+  slots_.erase(at);
+}
+
+bool Desk::settled() const noexcept {
+  return reports_.empty() && std::none_of(slots_.begin(), slots_.end(), [](const auto& s) {
+           return s.second.in_hand.has_value();
+         });
+}
+
+}  // namespace postern::deliverd

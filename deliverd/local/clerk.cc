@@ -1,0 +1,83 @@
+#include "deliverd/local/clerk.h"
+
+#include <utility>
+
+#include "common/log/log.h"
+
+namespace postern::local {
+
+using deliverd::SlotId;
+
+Clerk::Clerk(event::Loop& loop, Workers& workers, std::shared_ptr<Mailbox> mailbox)
+    : loop_(loop), workers_(workers), mailbox_(std::move(mailbox)), desk_(loop, *this) {}
+
+Clerk::~Clerk() {
+  *alive_ = false;
+}
+
+void Clerk::granted(SlotId id, const ipc::Grant&) noexcept {
+  slots_[id].dismissed = stopping_;
+  if (stopping_) return end_later(id);
+  desk_.ask(id);
+}
+
+void Clerk::deliver(SlotId id, deliverd::Delivery delivery) noexcept {
+  auto& slot = slots_.at(id);
+  if (slot.dismissed) return desk_.give_back(id);
+  slot.busy = true;
+  workers_.submit([this, alive = alive_, id, mailbox = mailbox_,
+                   delivery = std::move(delivery)]() noexcept -> event::Callback {
+    std::vector<Filed> copies;
+    for (const auto& recipient : delivery.lease.recipients)
+      copies.push_back(mailbox->file(delivery, recipient));
+    return [this, alive, id, copies = std::move(copies)]() mutable noexcept {
+      if (*alive) filed(id, std::move(copies));
+    };
+  });
+}
+
+void Clerk::filed(SlotId id, std::vector<Filed> copies) {
+  std::vector<ipc::RecipientResult> results;
+  for (auto& copy : copies) {
+    if (!copy.trouble.empty()) log::warning("mailbox.trouble").field("error", copy.trouble);
+    results.push_back(std::move(copy.result));
+  }
+  auto& slot = slots_.at(id);
+  slot.busy = false;
+  desk_.report(id, "local", std::move(results));
+  if (slot.dismissed) return end_later(id);
+  desk_.ask(id);
+}
+
+void Clerk::dismissed(SlotId id) noexcept {
+  const auto at = slots_.find(id);
+  if (at == slots_.end() || std::exchange(at->second.dismissed, true)) return;
+  if (!at->second.busy) end_later(id);
+}
+
+// Not inside a call of the desk's.
+void Clerk::end_later(SlotId id) {
+  loop_.defer([this, alive = alive_, id]() noexcept {
+    if (!*alive || slots_.erase(id) == 0) return;
+    ipc::GrantEnded ended;
+    ended.end = ipc::GrantEnd::kClosed;
+    desk_.end(id, std::move(ended));
+    check_stopped();
+  });
+}
+
+void Clerk::stop(event::Callback done) {
+  stopping_ = true;
+  stopped_ = std::move(done);
+  std::vector<SlotId> all;
+  for (const auto& [id, slot] : slots_) all.push_back(id);
+  for (const auto id : all) dismissed(id);
+  check_stopped();
+}
+
+void Clerk::check_stopped() {
+  if (!stopping_ || !stopped_ || !slots_.empty() || !desk_.settled()) return;
+  loop_.defer([done = std::exchange(stopped_, {})]() mutable noexcept { done(); });
+}
+
+}  // namespace postern::local

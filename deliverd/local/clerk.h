@@ -1,0 +1,53 @@
+// Clerk: local delivery's side of the desk. A grant is a slot that asks for a message, has it filed
+// on one of the worker threads, reports, and asks again.
+#pragma once
+
+#include <memory>
+#include <unordered_map>
+
+#include "deliverd/desk.h"
+#include "deliverd/local/mailbox.h"
+#include "deliverd/local/workers.h"
+
+namespace postern::local {
+
+class Clerk final : public deliverd::Deliverer {
+ public:
+  // `workers` outlives the clerk.
+  Clerk(event::Loop& loop, Workers& workers, std::shared_ptr<Mailbox> mailbox);
+  ~Clerk() override;
+  Clerk(const Clerk&) = delete;
+  Clerk& operator=(const Clerk&) = delete;
+
+  // For messages from now on.
+  void configure(std::shared_ptr<Mailbox> mailbox) { mailbox_ = std::move(mailbox); }
+  void connect(base::UniqueFd queued) { desk_.connect(ipc::Role::kLocal, std::move(queued)); }
+  // Finishes what is in hand and ends all slots; then calls `done`, once.
+  void stop(event::Callback done);
+
+  // For the desk.
+  void granted(deliverd::SlotId id, const ipc::Grant& grant) noexcept override;
+  void deliver(deliverd::SlotId id, deliverd::Delivery delivery) noexcept override;
+  void dismissed(deliverd::SlotId id) noexcept override;
+  void saved() noexcept override { check_stopped(); }
+
+ private:
+  struct Slot {
+    bool busy = false;
+    bool dismissed = false;
+  };
+  void filed(deliverd::SlotId id, std::vector<Filed> copies);
+  void end_later(deliverd::SlotId id);
+  void check_stopped();
+
+  event::Loop& loop_;
+  Workers& workers_;
+  std::shared_ptr<Mailbox> mailbox_;
+  deliverd::Desk desk_;
+  std::unordered_map<deliverd::SlotId, Slot> slots_;
+  event::Callback stopped_;
+  bool stopping_ = false;
+  std::shared_ptr<bool> alive_ = std::make_shared<bool>(true);
+};
+
+}  // namespace postern::local

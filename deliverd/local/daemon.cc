@@ -1,0 +1,54 @@
+#include "deliverd/local/daemon.h"
+
+#include <algorithm>
+#include <cerrno>
+#include <utility>
+
+#include "common/log/log.h"
+
+namespace postern::local {
+
+namespace {
+constexpr std::uint32_t kMaxWorkers = 64;
+}
+
+os::Result<void> Daemon::prepare(std::string config, base::UniqueFd root, const ipc::Boot&) {
+  auto parsed = ipc::decode<config::LocalConfig>(config);
+  if (!parsed) return os::failure("read the configuration from the parent", EPROTO);
+  if (!root.valid()) return os::failure("open the mailbox root", EBADF);
+  config_ = *std::move(parsed);
+  disk_ = os::real_disk(std::move(root));
+  return {};
+}
+
+void Daemon::start(event::Loop& loop) {
+  auto mailbox = apply(config_);
+  workers_ = std::make_unique<Workers>(loop, std::clamp(config_.workers, 1U, kMaxWorkers));
+  clerk_ = std::make_unique<Clerk>(loop, *workers_, std::move(mailbox));
+}
+
+std::shared_ptr<Mailbox> Daemon::apply(const config::LocalConfig& config) {
+  log::set_level(static_cast<log::Format>(config.log.format),
+                 static_cast<log::Level>(config.log.level));
+  return make_mailbox(config, *disk_, base::system_clock());
+}
+
+// The number of workers stays what it was at the start.
+std::expected<void, std::string> Daemon::configure(std::string config, base::Generation) {
+  auto parsed = ipc::decode<config::LocalConfig>(config);
+  if (!parsed) return std::unexpected("local cannot read the configuration from the parent");
+  config_ = *std::move(parsed);
+  clerk_->configure(apply(config_));
+  return {};
+}
+
+void Daemon::peer(const ipc::Peer& peer, base::UniqueFd fd) {
+  if (peer.role == ipc::Role::kQueued) clerk_->connect(std::move(fd));
+}
+
+void Daemon::stop(event::Callback done) {
+  host_.set_state("stopping");
+  clerk_->stop(std::move(done));
+}
+
+}  // namespace postern::local

@@ -1,0 +1,35 @@
+// The local deliverer: one process that files mail below the mailbox root and can do nothing else.
+#pragma once
+
+#include <memory>
+
+#include "common/config/roles.h"
+#include "common/role/role.h"
+#include "deliverd/local/clerk.h"
+
+namespace postern::local {
+
+class Daemon final : public role::Daemon {
+ public:
+  explicit Daemon(role::Host& host) : host_(host) {}
+
+  os::Result<void> prepare(std::string config, base::UniqueFd root, const ipc::Boot& boot) override;
+  void start(event::Loop& loop) override;
+  std::expected<void, std::string> configure(std::string config,
+                                             base::Generation generation) override;
+  void peer(const ipc::Peer& peer, base::UniqueFd fd) override;
+  void listen(base::ListenerIndex, base::UniqueFd) override {}
+  void processes(const ipc::Processes&) override {}
+  void stop(event::Callback done) override;
+
+ private:
+  std::shared_ptr<Mailbox> apply(const config::LocalConfig& config);
+
+  role::Host& host_;
+  config::LocalConfig config_;
+  std::unique_ptr<os::Disk> disk_;  // the mailbox root
+  std::unique_ptr<Workers> workers_;
+  std::unique_ptr<Clerk> clerk_;
+};
+
+}  // namespace postern::local

@@ -1,0 +1,143 @@
+#include "deliverd/local/maildir.h"
+
+#include <fmt/format.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <chrono>
+#include <utility>
+
+namespace postern::local {
+namespace {
+
+constexpr std::string_view kDomain = "{domain}";
+constexpr std::string_view kUser = "{user}";
+
+// Replaces every `mark` in `text`; false where one was met and `value` cannot be part of a path.
+bool replace_all(std::string& text, std::string_view mark, std::string_view value) {
+  for (auto at = text.find(mark); at != std::string::npos;
+       at = text.find(mark, at + value.size())) {
+    if (!is_safe_name(value)) return false;
+    text.replace(at, mark.size(), value);
+  }
+  return true;
+}
+
+// "/" and ":" mean something in a Maildir's file names.
+std::string file_name_host(std::string_view hostname) {
+  std::string host;
+  for (const char c : hostname) {
+    if (c == '/')
+      host += "\\057";
+    else if (c == ':')
+      host += "\\072";
+    else
+      host += c;
+  }
+  return host;
+}
+
+std::int64_t now_micros() noexcept {
+  const auto now = std::chrono::system_clock::now().time_since_epoch();
+  return std::chrono::duration_cast<std::chrono::microseconds>(now).count() % 1'000'000;
+}
+
+}  // namespace
+
+Maildir::Maildir(os::Disk& disk, std::string path, std::string_view hostname,
+                 const base::Clock& clock)
+    : disk_(disk), path_(std::move(path)), host_(file_name_host(hostname)), clock_(clock) {}
+
+std::expected<std::string, std::string> Maildir::place_of(const ipc::LeaseRecipient& r) const {
+  // The marks are replaced from the back, so that a user named "{domain}" stays what he is.
+  auto place = path_;
+  const bool user_first = place.find(kUser) < place.find(kDomain);
+  const auto& [first, first_value] = user_first
+                                         ? std::pair(kDomain, std::string_view(r.mailbox_domain))
+                                         : std::pair(kUser, std::string_view(r.user));
+  const auto& [second, second_value] = user_first
+                                           ? std::pair(kUser, std::string_view(r.user))
+                                           : std::pair(kDomain, std::string_view(r.mailbox_domain));
+  if (!replace_all(place, first, first_value) || !replace_all(place, second, second_value))
+    return std::unexpected("this is no name of a mailbox");
+  return place;
+}
+
+// TIME.DELIVERY.HOST, as every reader of Maildir expects; the message's id and the recipient's
+// number in it tell a person, and a repeated delivery, which message this is.
+std::string Maildir::unique_name(base::MessageId message, std::uint32_t recipient) {
+  return fmt::format("{}.M{:06}P{}Q{}X{}R{}.{}", clock_.wall().ms / 1000, now_micros(), ::getpid(),
+                     deliveries_.fetch_add(1) + 1, base::to_string(message), recipient, host_);
+}
+
+Filed Maildir::file(const deliverd::Delivery& delivery, const ipc::LeaseRecipient& recipient) {
+  const auto mailbox = place_of(recipient);
+  if (!mailbox) return failed(recipient, {5, 1, 3}, mailbox.error());
+  const auto name = unique_name(delivery.lease.message, recipient.number);
+  bool fresh = !known(*mailbox);
+  for (;;) {
+    os::Result<void> done;
+    if (fresh) done = prepare(*mailbox);
+    if (done) done = write(*mailbox, name, delivery, recipient);
+    if (done) return delivered(recipient, "delivered to the mailbox");
+    remember(*mailbox, false);
+    // A known mailbox may have been removed meanwhile: once more, from its directory on.
+    if (fresh || done.error().number != ENOENT) return deferred(recipient, done.error());
+    fresh = true;
+  }
+}
+
+// Every level is made and flushed where this process has not done so before: a directory that is
+// merely seen may still be lost with the power.
+os::Result<void> Maildir::prepare(const std::string& mailbox) {
+  std::string parent = ".";
+  for (std::size_t end = 0; end != std::string::npos;) {
+    end = mailbox.find('/', end + 1);
+    const auto level = mailbox.substr(0, end);
+    if (auto done = disk_.make_directory(level); !done) return done;
+    if (auto done = disk_.flush_directory(parent); !done) return done;
+    parent = level;
+  }
+  for (const auto* sub : {"/tmp", "/new", "/cur"})
+    if (auto done = disk_.make_directory(mailbox + sub); !done) return done;
+  if (auto done = disk_.flush_directory(mailbox); !done) return done;
+  remember(mailbox, true);
+  return {};
+}
+
+// The order of durability: contents and time, the name, the directory.
+os::Result<void> Maildir::write(const std::string& mailbox, const std::string& name,
+                                const deliverd::Delivery& delivery,
+                                const ipc::LeaseRecipient& recipient) {
+  const auto temporary = mailbox + "/tmp/" + name;
+  const auto head = fmt::format("Return-Path: <{}>\r\nDelivered-To: {}\r\n",
+                                delivery.lease.from.text(), recipient.address.text());
+  auto file = create_anew(disk_, temporary);
+  if (!file) return std::unexpected(std::move(file.error()));
+  auto done = write_message(**file, head, delivery, mail::LineEnd::kLf);
+  if (done) done = (*file)->set_modified(delivery.lease.arrived);
+  if (done) done = (*file)->flush();
+  if (done) done = disk_.rename(temporary, mailbox + "/new/" + name);
+  if (!done) {
+    static_cast<void>(disk_.unlink(temporary));  // a leftover harms nobody
+    return done;
+  }
+  return disk_.flush_directory(mailbox + "/new");
+}
+
+bool Maildir::known(const std::string& mailbox) {
+  const std::scoped_lock lock(mutex_);
+  return known_.contains(mailbox);
+}
+
+void Maildir::remember(const std::string& mailbox, bool complete) {
+  const std::scoped_lock lock(mutex_);
+  if (!complete) {
+    known_.erase(mailbox);
+    return;
+  }
+  if (known_.size() >= kMaxKnown) known_.clear();
+  known_.insert(mailbox);
+}
+
+}  // namespace postern::local

@@ -1,0 +1,48 @@
+// Maildir: a directory with tmp, new and cur for each user. A message is written into tmp under a
+// name that no other delivery has, flushed, given its arrival as modification time (IMAP's internal
+// date), and renamed into new; then the directory is flushed, and only then it is delivered. A
+// crash at any line leaves either nothing, a file in tmp (which readers of Maildir remove after 36
+// hours), or the message in new.
+//
+// On top of the message stand Return-Path (RFC 5321 4.4) and Delivered-To. Lines end in LF.
+#pragma once
+
+#include <atomic>
+#include <expected>
+#include <mutex>
+#include <string>
+#include <unordered_set>
+
+#include "deliverd/local/mailbox.h"
+
+namespace postern::local {
+
+class Maildir final : public Mailbox {
+ public:
+  static constexpr std::size_t kMaxKnown = 10'000;  // mailboxes that are remembered as complete
+
+  // `path`: below the root, with {domain} and {user}.
+  Maildir(os::Disk& disk, std::string path, std::string_view hostname, const base::Clock& clock);
+
+  Filed file(const deliverd::Delivery& delivery, const ipc::LeaseRecipient& recipient) override;
+
+ private:
+  [[nodiscard]] std::expected<std::string, std::string> place_of(
+      const ipc::LeaseRecipient& r) const;
+  [[nodiscard]] std::string unique_name(base::MessageId message, std::uint32_t recipient);
+  os::Result<void> prepare(const std::string& mailbox);
+  os::Result<void> write(const std::string& mailbox, const std::string& name,
+                         const deliverd::Delivery& delivery, const ipc::LeaseRecipient& recipient);
+  bool known(const std::string& mailbox);
+  void remember(const std::string& mailbox, bool complete);
+
+  os::Disk& disk_;
+  const std::string path_;
+  std::string host_;  // of file names
+  const base::Clock& clock_;
+  std::atomic<std::uint64_t> deliveries_{0};
+  std::mutex mutex_;
+  std::unordered_set<std::string> known_;  // their directories are on disk
+};
+
+}  // namespace postern::local

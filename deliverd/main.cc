@@ -1,0 +1,17 @@
+// postern-deliverd: one binary for the two roles that deliver; a process has one of them.
+#include <memory>
+
+#include "common/base/check.h"
+#include "common/role/role.h"
+#include "deliverd/local/daemon.h"
+#include "deliverd/relay/daemon.h"
+
+int main(int argc, char** argv) {
+  using namespace postern;
+  return role::run(argc, argv,
+                   [](ipc::Role role, role::Host& host) -> std::unique_ptr<role::Daemon> {
+                     if (role == ipc::Role::kRelay) return std::make_unique<relay::Daemon>(host);
+                     CHECK(role == ipc::Role::kLocal);
+                     return std::make_unique<local::Daemon>(host);
+                   });
+}

@@ -1,0 +1,107 @@
+// Connection: one SMTP session to a next hop, the I/O side of Client. It connects to its targets in
+// their order until one gives it a session, sends what it is handed, and ends by itself when it was
+// idle for kIdle. Owned by the pool's slot.
+//
+// A session that breaks before the body of its first message moves on to the next target with that
+// message in hand. One that breaks later, or at a later message, is over.
+#pragma once
+
+#include <memory>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "common/event/loop.h"
+#include "common/event/stream.h"
+#include "deliverd/desk.h"
+#include "deliverd/relay/next_hop.h"
+#include "deliverd/relay/protocol.h"
+
+namespace postern::relay {
+
+class ConnectionOwner {
+ public:
+  virtual ~ConnectionOwner() = default;
+  // The session stands and wants a message.
+  virtual void on_ready() noexcept = 0;
+  // What became of the message in hand: a verdict for each recipient, or none where nothing was
+  // tried. If connection.ready() then the session goes on; else on_gone() follows.
+  virtual void on_done(std::vector<Verdict> verdicts) noexcept = 0;
+  // The connection is gone, for this reason. Called at the end of a turn, nothing follows; the
+  // owner may destroy the connection in it.
+  virtual void on_gone(Trouble why) noexcept = 0;
+};
+
+class Connection final : public event::StreamOwner {
+ public:
+  static constexpr base::Millis kConnectTimeout{30'000};  // per address
+  static constexpr base::Millis kIdle{5'000};
+
+  // `targets` is not empty; `owner` outlives the connection.
+  Connection(event::Loop& loop, std::string hostname, std::vector<Target> targets,
+             ConnectionOwner& owner);
+  ~Connection() override;
+  Connection(const Connection&) = delete;
+  Connection& operator=(const Connection&) = delete;
+
+  void start();
+  // Waits for a message: deliver() may be called.
+  [[nodiscard]] bool ready() const noexcept;
+  // Only when ready().
+  void deliver(deliverd::Delivery delivery);
+  // Ends the session as soon as no message is being sent; on_gone() follows. A message that waits
+  // for the next target is given back.
+  void quit();
+  // Whom it talks or talked to.
+  [[nodiscard]] const std::string& remote() const noexcept { return remote_; }
+
+  // For the stream.
+  std::size_t on_input(std::string_view bytes) noexcept override;
+  void on_closed(event::CloseReason reason) noexcept override;
+  void on_drained() noexcept override;
+
+ private:
+  void connect_next() noexcept;
+  bool try_connect(const Target& target);
+  void on_connected() noexcept;
+  void connect_failed(std::string_view why);
+  void on_timeout() noexcept;
+  void handle(Client::Event event);
+  void begin();
+  void finished();
+  void send_body();
+  void pump() noexcept;
+  void arm();
+  void session_over();
+  void after_session() noexcept;
+  void gone(Trouble why);
+  void finish(std::vector<Verdict> verdicts);
+  [[nodiscard]] bool dot_left() const noexcept;
+
+  event::Loop& loop_;
+  const std::string hostname_;
+  const std::vector<Target> targets_;
+  ConnectionOwner& owner_;
+  event::Timer timer_;       // of the current wait: connecting, a reply, idleness
+  event::Timer pump_timer_;  // the next piece of a large body, in another turn
+  std::size_t next_target_ = 0;
+  std::string remote_;
+  base::UniqueFd connecting_fd_;
+  std::unique_ptr<event::FdEvent> connecting_;
+  std::unique_ptr<event::Stream> stream_;
+  std::optional<Client> client_;
+  std::optional<deliverd::Delivery> delivery_;
+  std::uint64_t body_offset_ = 0;  // of a large body: what was read
+  std::string body_tail_;          // its last two bytes
+  std::size_t messages_ = 0;       // finished transactions
+  Trouble last_trouble_;           // of a target that gave no session
+  bool had_session_ = false;       // some target greeted us well
+  bool over_ = false;              // of this session: after_session() is due
+  bool quitting_ = false;          // QUIT was sent, or nothing that needs one was open
+  bool dismissed_ = false;         // quit() came while a message was being sent
+  bool gone_ = false;
+  std::shared_ptr<bool> alive_ = std::make_shared<bool>(true);
+};
+
+}  // namespace postern::relay

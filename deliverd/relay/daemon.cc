@@ -1,0 +1,77 @@
+#include "deliverd/relay/daemon.h"
+
+#include <fmt/format.h>
+
+#include <cerrno>
+#include <utility>
+
+#include "common/base/random.h"
+#include "common/log/log.h"
+
+namespace postern::relay {
+namespace {
+
+constexpr base::Millis kStateInterval{1'000};
+
+Pool::Settings settings_of(const config::RelayConfig& config) {
+  return {config.hostname, config.port, {config.own_addresses, config.own_ports}};
+}
+
+void apply_log(const config::LogConfig& config) {
+  log::set_level(static_cast<log::Format>(config.format), static_cast<log::Level>(config.level));
+}
+
+}  // namespace
+
+os::Result<void> Daemon::prepare(std::string config, base::UniqueFd, const ipc::Boot&) {
+  auto parsed = ipc::decode<config::RelayConfig>(config);
+  if (!parsed || parsed->dns.empty())
+    return os::failure("read the configuration from the parent", EPROTO);
+  config_ = *std::move(parsed);
+  apply_log(config_.log);
+  auto resolver = dns::Resolver::make(config_.dns, dns::Resolver::kDefaults);
+  if (!resolver) return os::failure("start the resolver (" + resolver.error() + ")", EPROTO);
+  resolver_ = *std::move(resolver);
+  return {};
+}
+
+void Daemon::start(event::Loop& loop) {
+  resolver_->attach(loop);
+  directory_ =
+      std::make_unique<Directory>(loop, *resolver_, base::system_clock(), &base::random_u64);
+  pool_ = std::make_unique<Pool>(loop, *directory_, settings_of(config_));
+  state_timer_ = std::make_unique<event::Timer>(loop, [this]() noexcept { show_state(); });
+  state_timer_->start(kStateInterval);
+}
+
+void Daemon::show_state() {
+  host_.set_state(fmt::format("{} connections", pool_->slots()));
+  state_timer_->start(kStateInterval);
+}
+
+std::expected<void, std::string> Daemon::configure(std::string config, base::Generation) {
+  auto parsed = ipc::decode<config::RelayConfig>(config);
+  if (!parsed || parsed->dns.empty())
+    return std::unexpected("relay cannot read the configuration from the parent");
+  const bool other_servers = parsed->dns != config_.dns;
+  config_ = *std::move(parsed);
+  apply_log(config_.log);
+  pool_->configure(settings_of(config_));
+  if (other_servers) {
+    resolver_->set_servers(config_.dns);
+    directory_->clear();
+  }
+  return {};
+}
+
+void Daemon::peer(const ipc::Peer& peer, base::UniqueFd fd) {
+  if (peer.role == ipc::Role::kQueued) pool_->connect(std::move(fd));
+}
+
+void Daemon::stop(event::Callback done) {
+  state_timer_->cancel();
+  host_.set_state("stopping");
+  pool_->stop(std::move(done));
+}
+
+}  // namespace postern::relay

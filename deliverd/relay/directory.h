@@ -1,0 +1,81 @@
+// Directory: asks the DNS for the hosts of a domain and their addresses, and remembers the answer
+// by its TTL, so that the many connections of a queue cost one lookup. Questions that are asked
+// while the same one is under way join it. What the answers mean is decided in next_hop.h.
+#pragma once
+
+#include <expected>
+#include <functional>
+#include <memory>
+#include <string>
+#include <unordered_map>
+#include <vector>
+
+#include "common/dns/resolver.h"
+#include "deliverd/relay/next_hop.h"
+
+namespace postern::relay {
+
+class Directory {
+ public:
+  using Result = std::expected<std::vector<Host>, Trouble>;
+  using Done = std::move_only_function<void(Result) noexcept>;
+
+  static constexpr base::Millis kMinTtl{5'000};
+  static constexpr base::Millis kMaxTtl{3'600'000};
+  static constexpr std::size_t kMaxEntries = 10'000;
+
+  // `resolver` and `clock` outlive the directory.
+  Directory(event::Loop& loop, dns::Resolver& resolver, const base::Clock& clock, Chance chance)
+      : loop_(loop), resolver_(resolver), clock_(clock), chance_(std::move(chance)) {}
+  Directory(const Directory&) = delete;
+  Directory& operator=(const Directory&) = delete;
+  ~Directory() { *alive_ = false; }
+
+  // The hosts that take mail for `domain`, best first, equal ones in random order anew each time.
+  // `done` is called at the end of a turn, unless the returned handle died before.
+  [[nodiscard]] dns::Query mail_hosts(const mail::Domain& domain, Done done);
+  // A host by its name, without MX.
+  [[nodiscard]] dns::Query host(const mail::Domain& name, Done done);
+  // Forgets all that is remembered.
+  void clear();
+
+ private:
+  struct Waiting {
+    std::weak_ptr<char> interest;
+    Done done;
+  };
+  struct Entry {
+    bool complete = false;
+    Result result;
+    base::SteadyTime expires;
+    base::Millis ttl = kMaxTtl;  // the smallest seen so far
+    std::vector<dns::Query> queries;
+    std::size_t open_queries = 0;
+    std::vector<Waiting> waiting;
+  };
+  using Key = std::pair<bool, std::string>;  // by MX?, name
+  struct KeyHash {
+    std::size_t operator()(const Key& key) const noexcept {
+      return std::hash<std::string>{}(key.second) * 2 + (key.first ? 1 : 0);
+    }
+  };
+
+  dns::Query find(Key key, const mail::Domain& name, Done done);
+  void start(const Key& key, const mail::Domain& name);
+  void on_mx(const Key& key, const mail::Domain& domain, const dns::MxAnswer& answer);
+  void ask_addresses(const Key& key);
+  void on_addresses(const Key& key, std::size_t host, base::IpFamily family,
+                    dns::AddressAnswer answer);
+  void complete(const Key& key);
+  void make_room();
+  void answer(const Result& result, Waiting& waiting);
+
+  event::Loop& loop_;
+  dns::Resolver& resolver_;
+  const base::Clock& clock_;
+  Chance chance_;
+  std::unordered_map<Key, Entry, KeyHash> entries_;
+  std::shared_ptr<bool> alive_ = std::make_shared<bool>(true);
+};
+
+}  // namespace postern::relay

@@ -1,0 +1,88 @@
+// Pool: the connections of one relay process, one for each grant. A grant is looked up, connected
+// and then fed with messages, one after the other, until queued dismisses it, it was idle, or it
+// has carried kMessagesPerConnection. The pool owns everything that works for a grant.
+#pragma once
+
+#include <memory>
+#include <optional>
+#include <string>
+#include <unordered_map>
+#include <vector>
+
+#include "common/config/roles.h"
+#include "deliverd/desk.h"
+#include "deliverd/relay/connection.h"
+#include "deliverd/relay/directory.h"
+
+namespace postern::relay {
+
+class Pool final : public deliverd::Deliverer {
+ public:
+  static constexpr std::size_t kMessagesPerConnection = 100;
+
+  // What of the configuration the pool uses, for grants from now on.
+  struct Settings {
+    std::string hostname;
+    std::uint16_t port = 25;  // for MX
+    Ourselves ourselves;
+  };
+
+  // `directory` outlives the pool.
+  Pool(event::Loop& loop, Directory& directory, Settings settings);
+  ~Pool() override;
+  Pool(const Pool&) = delete;
+  Pool& operator=(const Pool&) = delete;
+
+  void configure(Settings settings) { settings_ = std::move(settings); }
+  void connect(base::UniqueFd queued) { desk_.connect(ipc::Role::kRelay, std::move(queued)); }
+  // Finishes what is in hand and ends all connections; then calls `done`, once.
+  void stop(event::Callback done);
+  [[nodiscard]] std::size_t slots() const noexcept { return slots_.size(); }
+
+  // For the desk.
+  void granted(deliverd::SlotId id, const ipc::Grant& grant) noexcept override;
+  void deliver(deliverd::SlotId id, deliverd::Delivery delivery) noexcept override;
+  void dismissed(deliverd::SlotId id) noexcept override;
+  void saved() noexcept override { check_stopped(); }
+
+ private:
+  struct Slot final : ConnectionOwner {
+    Slot(Pool& owner, deliverd::SlotId number) : pool(owner), id(number) {}
+    void on_ready() noexcept override { pool.ready(*this); }
+    void on_done(std::vector<Verdict> verdicts) noexcept override {
+      pool.done(*this, std::move(verdicts));
+    }
+    void on_gone(Trouble why) noexcept override { pool.end(*this, std::move(why)); }
+
+    Pool& pool;
+    const deliverd::SlotId id;
+    dns::Query query;
+    std::unique_ptr<Connection> connection;
+    std::vector<std::uint32_t> recipients;  // of the message in hand, by their numbers
+    std::size_t messages = 0;
+    bool discards = false;
+    bool dismissed = false;
+  };
+
+  void look_up(Slot& slot, const ipc::Grant& grant);
+  void look_up_mx(Slot& slot, const std::string& queue);
+  void look_up_host(Slot& slot, const config::HopSpec& hop);
+  void connect(Slot& slot, std::expected<std::vector<Target>, Trouble> targets);
+  void ready(Slot& slot);
+  void done(Slot& slot, std::vector<Verdict> verdicts);
+  void discard(Slot& slot, const deliverd::Delivery& delivery);
+  void end(Slot& slot, Trouble why);
+  void end_later(Slot& slot, Trouble why);
+  void check_stopped();
+
+  event::Loop& loop_;
+  Directory& directory_;
+  Settings settings_;
+  deliverd::Desk desk_;
+  std::unordered_map<deliverd::SlotId, std::unique_ptr<Slot>> slots_;
+  event::Callback stopped_;
+  bool stopping_ = false;
+  std::shared_ptr<bool> alive_ = std::make_shared<bool>(true);
+};
+
+}  // namespace postern::relay

@@ -1,0 +1,425 @@
+#include "deliverd/relay/protocol.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <iterator>
+#include <utility>
+
+#include "common/base/check.h"
+#include "common/base/text.h"
+
+namespace postern::relay {
+namespace {
+
+using State = ClientState;
+using std::chrono::minutes;
+using std::chrono::seconds;
+
+// RFC 5321 4.5.3.2; what it does not name (EHLO, RSET) waits like MAIL. Nobody needs the reply to
+// QUIT.
+constexpr base::Millis timeout_of(State state) noexcept {
+  switch (state) {
+    case State::kGreeting:
+    case State::kEhlo:
+    case State::kHelo:
+    case State::kRset:
+    case State::kMail:
+    case State::kRcpt:
+      return minutes(5);
+    case State::kData:
+      return minutes(2);
+    case State::kBody:
+      return minutes(3);
+    case State::kDot:
+    case State::kEmptyDot:
+      return minutes(10);
+    case State::kQuit:
+      return seconds(5);
+    case State::kReady:
+    case State::kOver:
+      return base::Millis(0);
+  }
+  return base::Millis(0);
+}
+
+constexpr std::string_view awaited(State state) noexcept {
+  switch (state) {
+    case State::kGreeting:
+      return "the greeting";
+    case State::kEhlo:
+      return "the reply to EHLO";
+    case State::kHelo:
+      return "the reply to HELO";
+    case State::kReady:
+      return "the next message";
+    case State::kRset:
+      return "the reply to RSET";
+    case State::kMail:
+      return "the reply to MAIL";
+    case State::kRcpt:
+      return "the reply to RCPT";
+    case State::kData:
+      return "the reply to DATA";
+    case State::kBody:
+      return "the message to be taken";
+    case State::kDot:
+      return "the reply to the message";
+    case State::kEmptyDot:
+      return "the reply to an empty message";
+    case State::kQuit:
+      return "the reply to QUIT";
+    case State::kOver:
+      return "the end";
+  }
+  return {};
+}
+
+constexpr ipc::FailureClass class_of_loss(State state) noexcept {
+  switch (state) {
+    case State::kGreeting:
+    case State::kEhlo:
+    case State::kHelo:
+      return ipc::FailureClass::kGreeting;
+    case State::kData:
+    case State::kBody:
+    case State::kDot:
+    case State::kEmptyDot:
+      return ipc::FailureClass::kData;
+    case State::kReady:
+    case State::kRset:
+    case State::kMail:
+    case State::kRcpt:
+    case State::kQuit:
+    case State::kOver:
+      return ipc::FailureClass::kConnect;
+  }
+  return ipc::FailureClass::kConnect;
+}
+
+// "552 too many recipients" is what RFC 5321 4.5.3.1.10 wants read as 452; with another enhanced
+// code it says something else, such as a full mailbox.
+bool is_too_many_recipients(const mail::Reply& reply) noexcept {
+  return reply.code == 552 && (reply.enhanced.status == 0 ||
+                               (reply.enhanced.subject == 5 && reply.enhanced.detail == 3));
+}
+
+}  // namespace
+
+Client::Class Client::class_of(const mail::Reply& reply) noexcept {
+  switch (reply.code / 100) {
+    case 2:
+      return Class::kPositive;
+    case 3:
+      return Class::kIntermediate;
+    case 4:
+      return Class::kTransient;
+    case 5:
+      return Class::kPermanent;
+    default:
+      return Class::kNone;
+  }
+}
+
+base::Millis Client::timeout() const noexcept {
+  return timeout_of(state_);
+}
+
+Client::Step Client::on_input(std::string_view bytes, std::string& out) {
+  auto rest = bytes;
+  Event event = Event::kNone;
+  while (!rest.empty() && event == Event::kNone) {
+    switch (reader_.feed(rest)) {
+      case ReplyReader::Status::kMore:
+        break;
+      case ReplyReader::Status::kReply:
+        ++replies_;
+        event = on_reply(reader_.take(), out);
+        break;
+      case ReplyReader::Status::kMalformed:
+        rest = {};
+        event = over(broken(
+            fmt::format("{} while waiting for {}", reader_.trouble(), awaited(state_)), true));
+        break;
+    }
+  }
+  return {bytes.size() - rest.size(), event};
+}
+
+Client::Event Client::on_reply(mail::Reply reply, std::string& out) {
+  const auto c = class_of(reply);
+  // RFC 5321 3.8: the next hop goes away, whatever we asked.
+  if (reply.code == 421 || c == Class::kNone) return over_by_reply(std::move(reply));
+  switch (state_) {
+    case State::kGreeting:
+      if (c != Class::kPositive) return over_by_reply(std::move(reply));
+      out += "EHLO " + hostname_ + "\r\n";
+      state_ = State::kEhlo;
+      return Event::kNone;
+    case State::kEhlo:
+    case State::kHelo:
+      return on_hello(std::move(reply), c, out);
+    case State::kRset:
+      if (c != Class::kPositive) return over_by_reply(std::move(reply));
+      needs_rset_ = false;
+      state_ = State::kMail;
+      if (!features_.pipelining) send_mail(out);
+      return Event::kNone;
+    case State::kMail:
+      return on_mail(reply, c, out);
+    case State::kRcpt:
+      return on_rcpt(std::move(reply), c, out);
+    case State::kData:
+      return on_data(reply, c, out);
+    case State::kDot:
+      return on_dot(reply, c);
+    case State::kEmptyDot:  // no recipient was left that this could be about
+      return finish();
+    case State::kReady:  // said without being asked: the replies are out of step
+    case State::kBody:   // before its end: nothing of it will be taken
+    case State::kQuit:
+    case State::kOver:
+      return over_by_reply(std::move(reply));
+  }
+  return Event::kNone;
+}
+
+Client::Event Client::on_hello(mail::Reply reply, Class c, std::string& out) {
+  if (c == Class::kPermanent && state_ == State::kEhlo) {  // RFC 5321 3.2: an old server
+    out += "HELO " + hostname_ + "\r\n";
+    state_ = State::kHelo;
+    return Event::kNone;
+  }
+  if (c != Class::kPositive) return over_by_reply(std::move(reply));
+  if (state_ == State::kEhlo) read_features(reply);
+  state_ = State::kReady;
+  return Event::kReady;
+}
+
+void Client::read_features(const mail::Reply& reply) {
+  for (std::size_t i = 1; i < reply.lines.size(); ++i) {  // the first line is a greeting
+    const std::string_view line = reply.lines[i];
+    const auto space = line.find(' ');
+    const auto keyword = line.substr(0, space);
+    if (base::equals_ignoring_case(keyword, "PIPELINING")) features_.pipelining = true;
+    if (base::equals_ignoring_case(keyword, "8BITMIME")) features_.eight_bit = true;
+    if (base::equals_ignoring_case(keyword, "SIZE")) {
+      features_.size = true;
+      if (space != std::string_view::npos)
+        features_.max_size = base::parse_number(base::trim(line.substr(space))).value_or(0);
+    }
+  }
+}
+
+Client::Event Client::begin(Envelope envelope, std::string& out) {
+  CHECK(state_ == State::kReady && !envelope.recipients.empty());
+  envelope_ = std::move(envelope);
+  verdicts_.assign(envelope_.recipients.size(), {});
+  decided_.assign(envelope_.recipients.size(), false);
+  next_recipient_ = accepted_ = 0;
+  mail_answered_ = mail_accepted_ = body_begun_ = false;
+  in_transaction_ = true;
+  if (features_.max_size != 0 && envelope_.size > features_.max_size) {
+    Verdict verdict{ipc::Result::kFailed, ipc::FailureClass::kPolicy, {}};
+    verdict.reply.enhanced = {5, 3, 4};  // message too big for system
+    verdict.reply.lines.push_back(fmt::format("message of {} bytes, the next hop takes at most {}",
+                                              envelope_.size, features_.max_size));
+    decide_open(verdict);
+    return finish();
+  }
+  state_ = needs_rset_ ? State::kRset : State::kMail;
+  if (needs_rset_) out += "RSET\r\n";
+  if (!needs_rset_ || features_.pipelining) send_mail(out);
+  return Event::kNone;
+}
+
+// MAIL, and with PIPELINING all that follows up to the body, for one write.
+void Client::send_mail(std::string& out) const {
+  fmt::format_to(std::back_inserter(out), "MAIL FROM:<{}>", envelope_.from);
+  if (features_.size) fmt::format_to(std::back_inserter(out), " SIZE={}", envelope_.size);
+  // A next hop without 8BITMIME gets the eight bits all the same: they pass everywhere in practice,
+  // and rewriting the body would break signatures.
+  if (features_.eight_bit && envelope_.eight_bit) out += " BODY=8BITMIME";
+  out += "\r\n";
+  if (!features_.pipelining) return;
+  for (std::size_t i = 0; i < envelope_.recipients.size(); ++i) send_rcpt(i, out);
+  out += "DATA\r\n";
+}
+
+void Client::send_rcpt(std::size_t number, std::string& out) const {
+  out += "RCPT TO:<";
+  out += envelope_.recipients[number];
+  out += ">\r\n";
+}
+
+Client::Event Client::on_mail(const mail::Reply& reply, Class c, std::string& out) {
+  if (c == Class::kIntermediate) return over_by_reply(reply);
+  state_ = State::kRcpt;
+  mail_answered_ = true;
+  if (c == Class::kPositive) {
+    mail_accepted_ = true;
+    if (!features_.pipelining) send_rcpt(0, out);
+    return Event::kNone;
+  }
+  decide_open({c == Class::kTransient ? ipc::Result::kDeferred : ipc::Result::kFailed,
+               ipc::FailureClass::kPolicy, reply});
+  return features_.pipelining ? Event::kNone : finish();
+}
+
+Client::Event Client::on_rcpt(mail::Reply reply, Class c, std::string& out) {
+  if (c == Class::kIntermediate) return over_by_reply(std::move(reply));
+  const auto i = next_recipient_++;
+  if (!decided_[i]) {  // after a refused MAIL they are decided
+    if (c == Class::kPositive) {
+      ++accepted_;
+    } else {
+      const bool failed = c == Class::kPermanent && !is_too_many_recipients(reply);
+      const auto failure = class_of_reply(reply);
+      verdicts_[i] = {failed ? ipc::Result::kFailed : ipc::Result::kDeferred, failure,
+                      std::move(reply)};
+      decided_[i] = true;
+    }
+  }
+  if (next_recipient_ == envelope_.recipients.size()) return after_recipients(out);
+  if (!features_.pipelining) send_rcpt(next_recipient_, out);
+  return Event::kNone;
+}
+
+Client::Event Client::after_recipients(std::string& out) {
+  if (!features_.pipelining) {
+    if (accepted_ == 0) {
+      needs_rset_ = true;
+      return finish();
+    }
+    out += "DATA\r\n";
+  }
+  state_ = State::kData;
+  return Event::kNone;
+}
+
+Client::Event Client::on_data(const mail::Reply& reply, Class c, std::string& out) {
+  if (c == Class::kPositive) return over_by_reply(reply);
+  if (c == Class::kIntermediate) {
+    if (accepted_ > 0) {
+      state_ = State::kBody;
+      body_begun_ = true;
+      return Event::kBody;
+    }
+    // RFC 2920 3.1: the next hop waits for a message to nobody; it gets an empty one.
+    out += ".\r\n";
+    state_ = State::kEmptyDot;
+    return Event::kNone;
+  }
+  decide_open({c == Class::kTransient ? ipc::Result::kDeferred : ipc::Result::kFailed,
+               class_of_reply(reply), reply});
+  needs_rset_ = mail_accepted_;
+  return finish();
+}
+
+void Client::body_sent() {
+  CHECK(state_ == State::kBody);
+  state_ = State::kDot;
+}
+
+Client::Event Client::on_dot(const mail::Reply& reply, Class c) {
+  if (c == Class::kIntermediate) return over_by_reply(reply);
+  const auto result = c == Class::kPositive    ? ipc::Result::kDelivered
+                      : c == Class::kTransient ? ipc::Result::kDeferred
+                                               : ipc::Result::kFailed;
+  decide_open({result, class_of_reply(reply), reply});
+  return finish();
+}
+
+void Client::quit(std::string& out) {
+  CHECK(state_ == State::kReady);
+  out += "QUIT\r\n";
+  state_ = State::kQuit;
+}
+
+void Client::lost(std::string_view why, bool dot_left) {
+  if (state_ == State::kOver) return;
+  static_cast<void>(
+      over(broken(fmt::format("{} while waiting for {}", why, awaited(state_)), dot_left)));
+}
+
+void Client::timed_out(bool dot_left) {
+  if (state_ == State::kOver) return;
+  static_cast<void>(
+      over(broken(fmt::format("timed out waiting for {}", awaited(state_)), dot_left)));
+}
+
+void Client::body_failed(std::string_view why) {
+  CHECK(state_ == State::kBody);
+  Verdict verdict{ipc::Result::kDeferred, ipc::FailureClass::kLocal, {}};
+  verdict.reply.enhanced = {4, 3, 0};
+  verdict.reply.lines.emplace_back(why);
+  static_cast<void>(over(std::move(verdict)));
+}
+
+// Our own words on a session that broke.
+Verdict Client::broken(std::string text, bool dot_left) const {
+  Verdict verdict{
+      state_ == State::kDot && dot_left ? ipc::Result::kUnknown : ipc::Result::kDeferred,
+      class_of_loss(state_),
+      {}};
+  verdict.reply.enhanced = {4, 4, 2};  // bad connection
+  verdict.reply.lines.push_back(std::move(text));
+  return verdict;
+}
+
+ipc::FailureClass Client::class_of_reply(const mail::Reply& reply) const noexcept {
+  switch (state_) {
+    case State::kRset:
+    case State::kMail:
+      return ipc::FailureClass::kPolicy;
+    case State::kRcpt:
+      return reply.enhanced.status != 0 && reply.enhanced.subject == 7
+                 ? ipc::FailureClass::kPolicy
+                 : ipc::FailureClass::kMailbox;
+    case State::kData:
+    case State::kBody:
+    case State::kDot:
+    case State::kEmptyDot:
+      return reply.enhanced.status != 0 && reply.enhanced.subject == 7 ? ipc::FailureClass::kPolicy
+                                                                       : ipc::FailureClass::kData;
+    case State::kGreeting:
+    case State::kEhlo:
+    case State::kHelo:
+    case State::kReady:
+    case State::kQuit:
+    case State::kOver:
+      return ipc::FailureClass::kGreeting;
+  }
+  return ipc::FailureClass::kGreeting;
+}
+
+// Only a refusal of the body itself is final for the message; all else may go better elsewhere or
+// later.
+Client::Event Client::over_by_reply(mail::Reply reply) {
+  const bool failed = state_ == State::kBody && class_of(reply) == Class::kPermanent;
+  const auto failure = class_of_reply(reply);
+  return over({failed ? ipc::Result::kFailed : ipc::Result::kDeferred, failure, std::move(reply)});
+}
+
+Client::Event Client::over(Verdict verdict) {
+  if (in_transaction_) decide_open(verdict);
+  trouble_ = std::move(verdict);
+  state_ = State::kOver;
+  return Event::kOver;
+}
+
+Client::Event Client::finish() {
+  in_transaction_ = false;
+  state_ = State::kReady;
+  return Event::kFinished;
+}
+
+void Client::decide_open(const Verdict& verdict) {
+  for (std::size_t i = 0; i < verdicts_.size(); ++i) {
+    if (decided_[i]) continue;
+    verdicts_[i] = verdict;
+    decided_[i] = true;
+  }
+}
+
+}  // namespace postern::relay

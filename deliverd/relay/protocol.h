@@ -1,0 +1,163 @@
+// Client: the SMTP client as a pure machine (RFC 5321, 1870, 2920, 6152): bytes of the next hop in,
+// commands out, and an event where its owner has to act. It knows neither sockets nor clocks.
+//
+//   state      sent                 2yz        3yz       4yz            5yz
+//   greeting   -                    EHLO       over      over           over
+//   ehlo       EHLO                 ready      over      over           HELO
+//   helo       HELO                 ready      over      over           over
+//   rset       RSET                 -> mail    over      over           over
+//   mail       MAIL                 -> rcpt    over      all deferred   all failed
+//   rcpt       RCPT, each           accepted   over      deferred       failed
+//   data       DATA                 over       body      deferred       failed
+//   body       (body in flight)     over       over      deferred, over failed, over
+//   dot        body and "."         delivered  over      deferred       failed
+//   empty dot  "."                  finished   finished  finished       finished
+//   quit       QUIT                 over       over      over           over
+//
+// Anywhere: 421, a malformed reply, silence and the end of the connection are "over", as is a code
+// of no known class. Over in "dot" without an answer is `unknown`: the message may have arrived.
+// Where the next hop offers PIPELINING, [RSET] MAIL RCPT... DATA is one write, so "data" may answer
+// 354 although no recipient was accepted: then a lone dot ends it. Nothing is sent behind a dot
+// before its reply.
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "common/base/clock.h"
+#include "common/ipc/messages.h"
+#include "common/mail/reply.h"
+#include "deliverd/relay/reply_reader.h"
+
+namespace postern::relay {
+
+// What one transaction needs to know of its message.
+struct Envelope {
+  std::string from;                     // without brackets; empty: the null path
+  std::vector<std::string> recipients;  // without brackets; at least one
+  std::uint64_t size = 0;               // bytes on the wire, without the final dot
+  bool eight_bit = false;
+};
+
+struct Verdict {  // on one recipient
+  ipc::Result result = ipc::Result::kDeferred;
+  ipc::FailureClass failure = ipc::FailureClass::kConnect;
+  mail::Reply reply;  // code 0: our own words
+};
+
+struct Features {
+  bool pipelining = false;
+  bool size = false;
+  std::uint64_t max_size = 0;  // 0: not said
+  bool eight_bit = false;
+};
+
+enum class ClientState : std::uint8_t {
+  kGreeting,
+  kEhlo,
+  kHelo,
+  kReady,
+  kRset,
+  kMail,
+  kRcpt,
+  kData,
+  kBody,
+  kDot,
+  kEmptyDot,
+  kQuit,
+  kOver,
+};
+
+class Client {
+ public:
+  enum class Event : std::uint8_t {
+    kNone,      // wait for more
+    kReady,     // the session stands: begin() or quit()
+    kBody,      // send the body and its final dot now, then call body_sent()
+    kFinished,  // verdicts() are complete: begin() or quit()
+    kOver,      // the session is over: trouble() says why. Verdicts of a transaction are complete
+  };
+  struct Step {
+    std::size_t used;
+    Event event;
+  };
+
+  // `hostname` is what we call ourselves.
+  explicit Client(std::string hostname) : hostname_(std::move(hostname)) {}
+
+  // Reads until an event or the end of `bytes`; commands are appended to `out`. To be called again
+  // with what was not used, unless the event was kOver.
+  [[nodiscard]] Step on_input(std::string_view bytes, std::string& out);
+  // Only when ready. kFinished at once where the message is larger than the next hop takes.
+  [[nodiscard]] Event begin(Envelope envelope, std::string& out);
+  // The body and the final dot have been handed over; only after kBody.
+  void body_sent();
+  void quit(std::string& out);
+  // The connection ended or broke, or we have to leave it, because of `why`; `dot_left`: the final
+  // dot may have reached the next hop. No call but verdicts() and trouble() may follow.
+  void lost(std::string_view why, bool dot_left);
+  // The reply did not come within timeout(), or the body did not go.
+  void timed_out(bool dot_left);
+  // The body cannot be read. The connection has to be closed without a dot.
+  void body_failed(std::string_view why);
+
+  [[nodiscard]] ClientState state() const noexcept { return state_; }
+  // How long to wait now (RFC 5321 4.5.3.2); in `body` for each block.
+  [[nodiscard]] base::Millis timeout() const noexcept;
+  [[nodiscard]] const Features& features() const noexcept { return features_; }
+  // How many were read.
+  [[nodiscard]] std::uint64_t replies() const noexcept { return replies_; }
+  // Of the last transaction, in the order of its recipients.
+  [[nodiscard]] std::vector<Verdict>& verdicts() noexcept { return verdicts_; }
+  // Why the session is over, as a verdict on all that it carried.
+  [[nodiscard]] const Verdict& trouble() const noexcept { return trouble_; }
+  // A transaction was begun, and is not finished.
+  [[nodiscard]] bool in_transaction() const noexcept { return in_transaction_; }
+  // The session ended before the next hop took the sender of a transaction: nothing was tried.
+  [[nodiscard]] bool untouched() const noexcept { return in_transaction_ && !mail_answered_; }
+  // Some of the body was, or should have been, sent in this transaction.
+  [[nodiscard]] bool body_begun() const noexcept { return body_begun_; }
+
+ private:
+  enum class Class : std::uint8_t { kPositive, kIntermediate, kTransient, kPermanent, kNone };
+  static Class class_of(const mail::Reply& reply) noexcept;
+
+  Event on_reply(mail::Reply reply, std::string& out);
+  Event on_hello(mail::Reply reply, Class c, std::string& out);
+  Event on_mail(const mail::Reply& reply, Class c, std::string& out);
+  Event on_rcpt(mail::Reply reply, Class c, std::string& out);
+  Event on_data(const mail::Reply& reply, Class c, std::string& out);
+  Event on_dot(const mail::Reply& reply, Class c);
+  Event after_recipients(std::string& out);
+  void read_features(const mail::Reply& reply);
+  void send_mail(std::string& out) const;
+  void send_rcpt(std::size_t number, std::string& out) const;
+  void decide_open(const Verdict& verdict);
+  Event finish();
+  Event over(Verdict verdict);
+  Event over_by_reply(mail::Reply reply);
+  [[nodiscard]] ipc::FailureClass class_of_reply(const mail::Reply& reply) const noexcept;
+  [[nodiscard]] Verdict broken(std::string text, bool dot_left) const;
+
+  std::string hostname_;
+  ReplyReader reader_;
+  std::uint64_t replies_ = 0;
+  ClientState state_ = ClientState::kGreeting;
+  Features features_;
+  Envelope envelope_;
+  std::vector<Verdict> verdicts_;
+  std::vector<bool> decided_;
+  std::size_t next_recipient_ = 0;
+  std::size_t accepted_ = 0;
+  bool in_transaction_ = false;
+  bool body_begun_ = false;
+  bool mail_answered_ = false;
+  bool mail_accepted_ = false;
+  bool needs_rset_ = false;
+  Verdict trouble_;
+};
+
+}  // namespace postern::relay
