@@ -1,0 +1,117 @@
+"""Fixtures of the end-to-end tests: real processes on loopback, talked to by programs of others."""
+import ctypes
+import os
+import pwd
+import sys
+from pathlib import Path
+
+import pytest
+
+sys.path.insert(0, str(Path(__file__).parent))
+
+from support.server import BUILD, Postern  # noqa: E402
+from support.sink import Script, Sink  # noqa: E402
+from support.zone import Zone  # noqa: E402
+
+USERS = ("_postern-smtpd", "_postern-queued", "_postern-relay", "_postern-local")
+
+
+def pytest_sessionstart(session):
+    for program in ("parent/postern", "ctl/posternctl"):
+        if not (BUILD / program).exists():
+            pytest.exit(f"{BUILD / program} is missing: build first, or set POSTERN_BUILD", 3)
+    if os.getuid() == 0:
+        known = {entry.pw_name for entry in pwd.getpwall()}
+        missing = [user for user in USERS if user not in known]
+        if missing:
+            pytest.exit(f"root runs need the users {missing}: contrib/check makes them", 3)
+
+
+@pytest.fixture
+def closing():
+    """Calls close() of everything that is registered, last first."""
+    things = []
+
+    def register(thing):
+        things.append(thing)
+        return thing
+    yield register
+    for thing in reversed(things):
+        thing.close()
+
+
+@pytest.fixture
+def make_server(tmp_path):
+    """Servers that are configured but not started."""
+    made = []
+
+    def make(name="a", **more):
+        directory = tmp_path / name
+        directory.mkdir()
+        made.append(Postern(directory, **more))
+        return made[-1]
+    yield make
+    troubles = []
+    for server in made:
+        try:
+            server.clean_up()
+        except AssertionError as error:
+            troubles.append(str(error))
+        print(f"--- log of {server.directory}\n{server.log_tail(80)}")
+    assert not troubles, "\n".join(troubles)
+
+
+@pytest.fixture
+def server(make_server):
+    return make_server()
+
+
+@pytest.fixture
+def postern(server):
+    """A running server: example.org is local with alice, bob and carol; 127/8 may relay."""
+    return server.start()
+
+
+@pytest.fixture
+def make_sink(closing):
+    return lambda **more: closing(Sink(**more))
+
+
+@pytest.fixture
+def sink(make_sink):
+    return make_sink()
+
+
+@pytest.fixture
+def make_script(closing):
+    return lambda script: closing(Script(script))
+
+
+@pytest.fixture
+def zone(server, closing):
+    """A DNS zone that `server` asks."""
+    return closing(Zone(server.ip))
+
+
+CLONE_NEWNS, MS_REC, MS_PRIVATE = 0x20000, 0x4000, 1 << 18
+
+
+@pytest.fixture
+def small_disk(tmp_path):
+    """A file system of 24 MiB in a mount namespace of this process's own, so that nothing is left behind
+    whatever happens; None for an ordinary user, who may not mount."""
+    if os.getuid() != 0:
+        yield None
+        return
+    place = tmp_path / "disk"
+    place.mkdir()
+    libc = ctypes.CDLL(None, use_errno=True)
+
+    def check(result):
+        if result != 0:
+            raise OSError(ctypes.get_errno(), os.strerror(ctypes.get_errno()))
+    check(libc.unshare(CLONE_NEWNS))
+    check(libc.mount(b"none", b"/", None, MS_REC | MS_PRIVATE, None))
+    check(libc.mount(b"postern-test", str(place).encode(), b"tmpfs", 0, b"size=24m,mode=755"))
+    yield place
+    libc.umount2(str(place).encode(), 2)  # lazily: a server may still hold it

@@ -1,0 +1,63 @@
+"""Zone: a DNS server of a test's own, over UDP and TCP, that answers what it is told."""
+import threading
+
+from dnslib import MX, QTYPE, RCODE, RR, A, AAAA, CNAME, NS, DNSError
+from dnslib.server import BaseResolver, DNSLogger, DNSServer
+
+
+class Zone(BaseResolver):
+    """Names are given without the final dot. A name that is not there is NXDOMAIN."""
+
+    def __init__(self, ip, port=5353):
+        self.records = {}  # name -> [RR]
+        self.failing = {}  # name or (name, type) -> rcode
+        self.silent = set()  # names that are never answered
+        self.asked = []
+        self._lock = threading.Lock()
+        logger = DNSLogger("-request,-reply,-truncated,-error", prefix=False, logf=lambda text: None)
+        self._servers = [DNSServer(self, address=ip, port=port, tcp=tcp, logger=logger)
+                         for tcp in (False, True)]
+        for server in self._servers:
+            server.start_thread()
+
+    def add(self, name, *data):
+        kinds = {MX: QTYPE.MX, A: QTYPE.A, AAAA: QTYPE.AAAA, CNAME: QTYPE.CNAME, NS: QTYPE.NS}
+        self.records.setdefault(name, []).extend(
+            RR(name, kinds[type(item)], rdata=item, ttl=60) for item in data)
+
+    def mx(self, name, *hosts):
+        """hosts: (preference, host name)"""
+        self.add(name, *(MX(host, preference) for preference, host in hosts))
+
+    def a(self, name, *ips):
+        self.add(name, *(A(ip) for ip in ips))
+
+    def fail(self, name, rcode="SERVFAIL", kind=None):
+        self.failing[(name, kind) if kind else name] = getattr(RCODE, rcode)
+
+    def resolve(self, request, handler):
+        name = str(request.q.qname).rstrip(".").lower()
+        kind = QTYPE[request.q.qtype]
+        with self._lock:
+            self.asked.append((name, kind))
+        reply = request.reply()
+        if name in self.silent:
+            raise DNSError("lost on the way")  # dnslib then sends nothing
+        rcode = self.failing.get((name, kind), self.failing.get(name))
+        if rcode is not None:
+            reply.header.rcode = rcode
+            return reply
+        records = self.records.get(name)
+        if records is None:
+            reply.header.rcode = RCODE.NXDOMAIN
+            return reply
+        for record in records:
+            if record.rtype in (request.q.qtype, QTYPE.CNAME):
+                reply.add_answer(record)
+        return reply
+
+    def close(self):
+        for server in self._servers:
+            server.stop()
+            server.server.server_close()
+
