@@ -54,6 +54,13 @@ void Channel::close() noexcept {
   if (!open()) return;
   event_.watch(false, false);
   fd_.reset();
+  drop_output();
+}
+
+void Channel::drop_output() noexcept {
+  std::string().swap(output_);
+  sent_ = 0;
+  descriptors_out_.clear();
 }
 
 void Channel::begin_frame(Type type, Descriptors descriptors) {
@@ -67,6 +74,7 @@ void Channel::begin_frame(Type type, Descriptors descriptors) {
 void Channel::end_frame() {
   const auto size = static_cast<std::uint32_t>(output_.size() - frame_start_ - kFrameHeader);
   std::memcpy(output_.data() + frame_start_, &size, sizeof size);
+  if (unsent() > kMaxUnsent) return fail("the peer does not read");
   schedule_flush();
 }
 
@@ -260,15 +268,9 @@ void Channel::write_some() noexcept {
       if (errno == EINTR) continue;
       if (errno != EAGAIN && errno != ETOOMANYREFS) {
         // What the peer said before it went is still worth reading; its end shows up there.
-        if (errno == EPIPE || errno == ECONNRESET) {
-          output_.clear();
-          sent_ = 0;
-          descriptors_out_.clear();
-          return;
-        }
+        if (errno == EPIPE || errno == ECONNRESET) return drop_output();
         return fail(std::string("write: ") + ::strerrordesc_np(errno));
       }
-      if (unsent() > kMaxUnsent) return fail("the peer does not read");
       if (!std::exchange(blocked_, true)) event_.watch(true, true);
       return;
     }

@@ -92,6 +92,7 @@ class Channel {
   bool deliver_frames(std::string_view bytes, std::size_t& used) noexcept;
   bool deliver(Incoming incoming) noexcept;
   void write_some() noexcept;
+  void drop_output() noexcept;
   void fail(std::string why) noexcept;
 
   event::Loop& loop_;

@@ -1,0 +1,122 @@
+// Each kind of process tries what it may not; in a child of its own, since there is no way back.
+#include "common/os/sandbox.h"
+
+#include <fcntl.h>
+#include <gtest/gtest.h>
+#include <netinet/in.h>
+#include <sys/prctl.h>
+#include <sys/socket.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <csignal>
+#include <filesystem>
+#include <functional>
+#include <thread>
+
+#include "common/os/disk.h"
+
+namespace postern::os {
+namespace {
+
+constexpr int kDone = 7;     // the act went through
+constexpr int kRefused = 8;  // an error came back
+constexpr int kNoSandbox = 9;
+
+class Sandbox : public ::testing::TestWithParam<SandboxKind> {
+ protected:
+  Sandbox() {
+    root_path_ = (std::filesystem::temp_directory_path() / "postern-box-XXXXXX").string();
+    EXPECT_NE(::mkdtemp(root_path_.data()), nullptr);
+    root_ = base::UniqueFd::adopt(::open(root_path_.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
+  }
+  ~Sandbox() override { std::filesystem::remove_all(root_path_); }
+
+  // What became of `act` in a process of this kind: an exit status, or minus the signal.
+  int outcome(SandboxKind kind, const std::function<bool()>& act) {
+    const pid_t pid = ::fork();
+    if (pid == 0) {
+      (void)!::freopen("/dev/null", "w", stderr);
+      SandboxPlan plan;
+      plan.kind = kind;
+      plan.root = root_.get();
+      if (!enter_sandbox(plan)) ::_exit(kNoSandbox);
+      ::_exit(act() ? kDone : kRefused);
+    }
+    int status = 0;
+    EXPECT_EQ(::waitpid(pid, &status, 0), pid);
+    return WIFSIGNALED(status) ? -WTERMSIG(status) : WEXITSTATUS(status);
+  }
+  bool forbidden(SandboxKind kind, const std::function<bool()>& act) {
+    const int result = outcome(kind, act);
+    EXPECT_NE(result, kNoSandbox);
+    return result == kRefused || result == -SIGSYS;
+  }
+  std::string root_path_;
+  base::UniqueFd root_;
+};
+
+TEST_P(Sandbox, ForbidsWhatNoRoleNeeds) {
+  const auto kind = GetParam();
+  EXPECT_EQ(outcome(kind, [] { return true; }), kDone);
+  EXPECT_TRUE(forbidden(kind, [] { return ::open("/etc/passwd", O_RDONLY) >= 0; }));
+  EXPECT_TRUE(forbidden(kind, [] { return ::execl("/bin/true", "true", nullptr) == 0; }));
+  EXPECT_TRUE(forbidden(kind, [] { return ::fork() > 0; }));
+  EXPECT_TRUE(forbidden(kind, [] { return ::kill(::getppid(), 0) == 0; }));
+  EXPECT_TRUE(forbidden(kind, [] { return ::socket(AF_UNIX, SOCK_STREAM, 0) >= 0; }));
+  EXPECT_TRUE(forbidden(kind, [] { return ::setuid(0) == 0; }));
+  EXPECT_TRUE(forbidden(kind, [] { return ::chroot("/") == 0; }));
+  EXPECT_TRUE(forbidden(kind, [] { return ::mkdir("/tmp/postern-x", 0700) == 0; }));
+  EXPECT_TRUE(forbidden(kind, [] { return ::unlink("/tmp/postern-x") == 0; }));
+}
+
+TEST_P(Sandbox, GivesTheNetworkToTheRelayOnly) {
+  const auto kind = GetParam();
+  const auto socket = [] { return ::socket(AF_INET, SOCK_STREAM, 0) >= 0; };
+  if (kind == SandboxKind::kConnecting)
+    EXPECT_EQ(outcome(kind, socket), kDone);
+  else
+    EXPECT_TRUE(forbidden(kind, socket));
+  EXPECT_TRUE(forbidden(kind, [] {
+    const int fd = ::socket(AF_INET, SOCK_STREAM, 0);
+    sockaddr_in any{};
+    any.sin_family = AF_INET;
+    return ::bind(fd, reinterpret_cast<sockaddr*>(&any), sizeof any) == 0 && ::listen(fd, 1) == 0;
+  }));
+}
+
+TEST_P(Sandbox, GivesFilesBelowTheRootToThoseThatKeepThem) {
+  const auto kind = GetParam();
+  const auto create = [this] {
+    auto disk = real_disk(base::UniqueFd::adopt(::fcntl(root_.get(), F_DUPFD_CLOEXEC, 0)));
+    auto file = disk->open("file", OpenMode::kCreateExclusive);
+    return file && (*file)->write_at(0, "x") && (*file)->flush_data();
+  };
+  if (kind == SandboxKind::kStoring || kind == SandboxKind::kFiling)
+    EXPECT_EQ(outcome(kind, create), kDone);
+  else
+    EXPECT_TRUE(forbidden(kind, create));
+}
+
+TEST_P(Sandbox, AllowsThreadsOnlyWhereCallsBlock) {
+  const auto kind = GetParam();
+  const auto thread = [] {
+    bool ran = false;
+    try {
+      std::thread([&] { ran = true; }).join();
+    } catch (const std::system_error&) {
+    }
+    return ran;
+  };
+  if (kind == SandboxKind::kStoring || kind == SandboxKind::kFiling)
+    EXPECT_EQ(outcome(kind, thread), kDone);
+  else
+    EXPECT_TRUE(forbidden(kind, thread));
+}
+
+INSTANTIATE_TEST_SUITE_P(EachKind, Sandbox,
+                         ::testing::Values(SandboxKind::kAccepting, SandboxKind::kStoring,
+                                           SandboxKind::kConnecting, SandboxKind::kFiling));
+
+}  // namespace
+}  // namespace postern::os
