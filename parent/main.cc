@@ -80,8 +80,7 @@ int serve(config::Config config, bool foreground) {
 int main(int argc, char** argv) {
   Options options;
   if (const auto status = parse(argc, argv, options)) return *status;
-  std::error_code error;
-  options.config = std::filesystem::absolute(options.config, error).string();
+  // Mistakes are told with the path as it was given; a reload must not depend on a directory.
   auto config = config::load(options.config);
   if (!config) {
     for (const auto& mistake : config.error())
@@ -92,9 +91,11 @@ int main(int argc, char** argv) {
     std::fputs(config::rights_summary(*config).c_str(), stdout);
     return 0;
   }
+  std::error_code error;
+  config->file = std::filesystem::absolute(options.config, error).string();
   ::signal(SIGPIPE, SIG_IGN);
   ::setenv("TZ", "UTC", 1);
   os::save_title_area(argc, argv);
-  os::set_title("postern: parent, " + options.config);
+  os::set_title("postern: parent, " + config->file);
   return serve(*std::move(config), options.foreground);
 }
