@@ -33,10 +33,10 @@ def test_status(postern):
     assert status["disk"]["flushes"] >= 1 and status["disk"]["free"] > 0
     assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z", status["now"])
     running = {row["role"]: (row["running"], row["wanted"]) for row in status["processes"]}
-    assert running == {"smtpd": (1, 1), "queued": (1, 1), "relay": (1, 1), "local": (1, 1)}
+    assert running == {"smtpd": (2, 2), "queued": (1, 1), "relay": (1, 1), "local": (1, 1)}
     screen = postern.ctl_text("status")
     assert screen.exit == 0
-    for word in ("OUTBOUND  on", "INTAKE    on", "QUEUE     0 messages", "smtpd 1/1"):
+    for word in ("OUTBOUND  on", "INTAKE    on", "QUEUE     0 messages", "smtpd 2/2"):
         assert word in screen.out
 
 

@@ -9,7 +9,7 @@ from support.server import MX_PORT
 from support.sink import without_trace
 from support.waiting import wait_for
 
-ROUNDS = 4
+ROUNDS = int(os.environ.get("POSTERN_ROUNDS", "4"))
 
 
 def read_all(paths):

@@ -19,7 +19,7 @@ def wait_titles(server):
 def test_ps_shows_role_and_state(postern):
     wait_titles(postern)
     titles = postern.alive()
-    assert len(titles) == 5, titles
+    assert len(titles) == 6, titles  # the parent, queued, relay, local, an smtpd for each service
     assert all(title.startswith("postern: ") or pid == postern.process.pid
                for pid, title in titles.items()), titles
     postern.ctl("freeze", "local", "--reason", "x", "--future")

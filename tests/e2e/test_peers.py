@@ -12,11 +12,11 @@ from pathlib import Path
 import pytest
 
 from support.net import Address
-from support.server import MX_PORT, RELAY_PORT
+from support.server import MX_PORT, RELAY_PORT, REPOSITORY
 from support.sink import SINK_PORT
 from support.waiting import wait_for
 
-PEERS = Path(os.environ.get("POSTERN_PEERS", Path(__file__).resolve().parents[2] / "build" / "peers"))
+PEERS = Path(os.environ.get("POSTERN_PEERS", REPOSITORY / "build-check-peers"))
 
 
 def postfix_tool(name):

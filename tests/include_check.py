@@ -1,0 +1,118 @@
+#!/usr/bin/env python3
+"""The include rule (docs/architecture.md, "Layout"): layers only downwards, daemons know common/ and
+themselves, foreign headers have one place, pure parts do no I/O. Prints each break of it."""
+import re
+import sys
+from pathlib import Path
+
+# A layer may use those before it.
+LAYERS = ["base", "log", "os", "event", "mail", "ipc", "dns", "config", "role"]
+
+# Headers of plain data that the message list speaks of: fields and their limits, no code above them.
+DATA_HEADERS = {"common/config/roles.h", "common/config/rights.h"}
+
+# Where a daemon's own parts stand; none includes another's.
+DAEMONS = ["smtpd", "queued", "deliverd", "parent", "ctl"]
+
+# Foreign headers, and the only files or folders that may include them.
+FOREIGN = {
+    r"event2/.*": ["common/event/"],
+    r"ares.*\.h": ["common/dns/"],
+    r"toml\+\+/.*": ["common/config/toml_file.cc"],
+    r"CLI/.*": ["ctl/command.cc"],
+    r"nlohmann/.*": ["ctl/json.cc", "queued/", "tests/unit/"],
+    r"spdlog/.*": ["common/log/"],
+    r"seccomp\.h": ["common/os/"],
+    r"linux/.*": ["common/os/"],
+    r"idn2\.h": ["common/config/"],
+    r"lmdb\.h": ["queued/"],
+    r"openssl/.*": ["common/tls/"],
+}
+
+# Pure: what they include, through all of our own headers, does no I/O.
+PURE = [
+    r"common/mail/.*",
+    r"common/ipc/(codec|message|messages)\.(h|cc)",
+    r"common/config/(rights|units|mistake|schema|value)\.(h|cc)",
+    r"smtpd/(protocol|envelope)\.(h|cc)",
+    r"deliverd/relay/(protocol|reply_reader|next_hop)\.(h|cc)",
+    r"queued/(record|schedule|policy|retry|routes|selector)\.(h|cc)",
+    r"ctl/(command|human|json|names|screens|table)\.(h|cc)",
+]
+IMPURE_FOLDERS = ("common/os/", "common/event/", "common/log/")
+IMPURE_HEADERS = re.compile(
+    r"unistd\.h|fcntl\.h|poll\.h|sys/(socket|stat|types|epoll|un|uio|mman)\.h|netdb\.h|fstream|iostream"
+    r"|filesystem|event2/.*|ares.*\.h")
+# Types that a pure part may name without using them: an address that knows its sockaddr, a clock.
+BASE_FOLDER = "common/base/"
+
+INCLUDE = re.compile(r'^\s*#\s*include\s+(["<])([^">]+)[">]', re.MULTILINE)
+
+
+def includes(path):
+    return INCLUDE.findall(path.read_text(encoding="utf-8"))
+
+
+def layer(name):
+    parts = name.split("/")
+    return LAYERS.index(parts[1]) if parts[0] == "common" and parts[1] in LAYERS else None
+
+
+def check_place(name, kind, header):
+    """What is wrong with this include of this file, by itself."""
+    if kind == "<":
+        for pattern, places in FOREIGN.items():
+            if re.fullmatch(pattern, header) and not name.startswith(tuple(places)):
+                yield f"<{header}> belongs to {', '.join(places)}"
+        return
+    home, there = name.split("/")[0], header.split("/")[0]
+    if there not in ("common", "tests", *DAEMONS):
+        yield f'"{header}" is not written from the top of the tree'
+    if there in DAEMONS and home != there and home not in ("tests", "bench"):
+        yield f'"{header}": {home} may know common/ and itself'
+    if home == "common" and there == "common" and header not in DATA_HEADERS:
+        mine, its = layer(name), layer(header)
+        if mine is None or its is None:
+            yield f'"{header}": this layer is not in the list'
+        elif its > mine:
+            yield f'"{header}": {LAYERS[its]} stands above {LAYERS[mine]}'
+
+
+def reachable(root, name, seen):
+    """Our own headers that a file includes, through others, with the way there."""
+    for kind, header in includes(root / name):
+        if kind == '"' and header not in seen and (root / header).is_file():
+            seen[header] = name
+            reachable(root, header, seen)
+    return seen
+
+
+def check_purity(root, name):
+    for kind, header in includes(root / name):
+        if kind == "<" and IMPURE_HEADERS.fullmatch(header):
+            yield f"pure, but includes <{header}>"
+    for header, by in reachable(root, name, {}).items():
+        if header.startswith(IMPURE_FOLDERS):
+            yield f'pure, but gets "{header}" by {by}'
+        elif not header.startswith(BASE_FOLDER):
+            for kind, foreign in includes(root / header):
+                if kind == "<" and IMPURE_HEADERS.fullmatch(foreign):
+                    yield f"pure, but gets <{foreign}> by {header}"
+
+
+def main(root):
+    broken = 0
+    for path in sorted(p for top in ("common", "tests", "bench", *DAEMONS)
+                       for p in (root / top).rglob("*") if p.suffix in (".h", ".cc")):
+        name = path.relative_to(root).as_posix()
+        found = [text for kind, header in includes(path) for text in check_place(name, kind, header)]
+        if any(re.fullmatch(pattern, name) for pattern in PURE):
+            found += check_purity(root, name)
+        for text in found:
+            print(f"{name}: {text}")
+        broken += len(found)
+    return 1 if broken else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(Path(sys.argv[1] if len(sys.argv) > 1 else ".").resolve()))
