@@ -58,7 +58,7 @@ def layer(name):
     return LAYERS.index(parts[1]) if parts[0] == "common" and parts[1] in LAYERS else None
 
 
-def check_place(name, kind, header):
+def check_place(root, name, kind, header):
     """What is wrong with this include of this file, by itself."""
     if kind == "<":
         for pattern, places in FOREIGN.items():
@@ -66,6 +66,8 @@ def check_place(name, kind, header):
                 yield f"<{header}> belongs to {', '.join(places)}"
         return
     home, there = name.split("/")[0], header.split("/")[0]
+    if home in ("tests", "bench") and ((root / name).parent / header).is_file():
+        return  # a test's own helper, beside it
     if there not in ("common", "tests", *DAEMONS):
         yield f'"{header}" is not written from the top of the tree'
     if there in DAEMONS and home != there and home not in ("tests", "bench"):
@@ -105,7 +107,7 @@ def main(root):
     for path in sorted(p for top in ("common", "tests", "bench", *DAEMONS)
                        for p in (root / top).rglob("*") if p.suffix in (".h", ".cc")):
         name = path.relative_to(root).as_posix()
-        found = [text for kind, header in includes(path) for text in check_place(name, kind, header)]
+        found = [text for kind, header in includes(path) for text in check_place(root, name, kind, header)]
         if any(re.fullmatch(pattern, name) for pattern in PURE):
             found += check_purity(root, name)
         for text in found:

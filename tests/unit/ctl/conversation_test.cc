@@ -1,0 +1,215 @@
+// posternctl's verbs against a queued of the test's own, over a real socket.
+#include <gtest/gtest.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include <condition_variable>
+#include <filesystem>
+#include <mutex>
+#include <thread>
+
+#include "common/os/socket.h"
+#include "ctl/verbs.h"
+
+namespace postern::ctl {
+namespace {
+
+// Answers as queued would, a fixed story: 90 queues in pages of 40, one message with 45 recipients
+// and a body in slices, and an answer for every command.
+class FakeQueued {
+ public:
+  static constexpr std::string_view kPrefix = "Received: from a\r\n\tby b\r\n";
+  static constexpr std::string_view kStored = "Subject: x\r\n\r\n..dot\r\n\x1b.\r\n";
+
+  FakeQueued(event::Loop& loop, base::UniqueFd fd) : connection_(loop, std::move(fd), *this) {}
+
+  void on(const ipc::AskStatus& m) {
+    ipc::Status status;
+    status.request = m.request;
+    status.version = "0.1.0";
+    status.attention = {"outbound off"};
+    connection_.send(status);
+  }
+  void on(const ipc::ListQueues& m) {
+    ipc::QueueRows answer;
+    answer.request = m.request;
+    int first = m.after.empty() ? 0 : std::stoi(m.after.substr(1)) - 100 + 1;
+    for (int i = first; i < std::min(first + 40, 90); ++i)
+      answer.rows.push_back({.queue = "q" + std::to_string(100 + i)});
+    answer.more = first + 40 < 90;
+    connection_.send(answer);
+  }
+  void on(const ipc::ListMessages& m) {
+    ipc::MessageRows answer;  // a page may be empty and yet not the last
+    answer.request = m.request;
+    answer.more = m.after.value < 3;
+    answer.next_after = m.after.next();
+    if (m.after.value == 2) answer.rows.emplace_back().id = base::MessageId(7);
+    connection_.send(answer);
+  }
+  void on(const ipc::Show& m) {
+    ipc::Shown answer;
+    answer.request = m.request;
+    answer.found = m.id.value == 7;
+    for (std::uint32_t i = m.after; answer.found && i < std::min(m.after + 20, 45U); ++i)
+      answer.recipients.emplace_back().address =
+          mail::Address::parse("u" + std::to_string(i) + "@example.net").value();
+    answer.more = answer.found && m.after + 20 < 45;
+    connection_.send(answer);
+  }
+  void on(const ipc::AskBody& m) {
+    const auto whole = std::string(kPrefix) + std::string(kStored);
+    ipc::BodyPart answer;
+    answer.request = m.request;
+    answer.found = m.id.value == 7;
+    answer.total = whole.size();
+    answer.prefix_size = kPrefix.size();
+    answer.bytes.bytes = std::string_view(whole).substr(m.offset, 3);  // parts every CR LF and dot
+    connection_.send(answer);
+  }
+  void on(const ipc::ListBlocks& m) {
+    ipc::BlockRows answer;
+    answer.request = m.request;
+    connection_.send(answer);
+  }
+  void on(const ipc::Freeze& m) { done(m.request, 65, "no queue " + m.queue + ", " + m.reason); }
+  void on(const ipc::Unfreeze& m) { done(m.request, 0, "unfrozen " + m.queue); }
+  void on(const ipc::SwitchOutbound& m) {
+    done(m.request, 0, m.enable ? "on" : "off: " + m.reason);
+  }
+  void on(const ipc::Retry& m) { done(m.request, 0, m.dry_run ? "dry" : "wet"); }
+  void on(const ipc::Reload&) { connection_.channel().close(); }
+  void on(const ipc::StopServer& m) { done(m.request, 0, "stopping"); }
+  void closed() noexcept {}
+
+ private:
+  void done(base::RequestId request, std::uint8_t exit, std::string text) {
+    connection_.send(ipc::Done{request, exit, std::move(text)});
+  }
+  ipc::Connection<FakeQueued, ipc::Role::kQueued, ipc::Role::kControl> connection_;
+};
+
+class Conversation : public testing::Test {
+ protected:
+  void SetUp() override {
+    auto pair = ipc::make_channel_pair();
+    client_ = std::make_unique<Client>(std::move(pair.a), "/run/test.sock");
+    server_ = std::thread([this, fd = std::move(pair.b)]() mutable {
+      event::Loop loop;
+      FakeQueued queued(loop, std::move(fd));
+      event::Timer often(loop, []() noexcept {});
+      while (!stop_) {
+        often.start(base::Millis(5));
+        loop.run_once(true);
+      }
+    });
+  }
+  void TearDown() override {
+    stop_ = true;
+    server_.join();
+  }
+
+  struct Said {
+    int exit = 0;
+    std::string out, error;
+  };
+  Said say(std::vector<std::string> words, bool terminal = false) {
+    const auto command = parse_command(std::move(words), false);
+    if (!command) return {command.error().exit, "", command.error().text};
+    Output output;
+    output.terminal = terminal;
+    testing::internal::CaptureStdout();
+    const auto exit = perform(*command, *client_, output);
+    output.flush();
+    auto out = testing::internal::GetCapturedStdout();
+    if (!exit) return {exit.error().exit, std::move(out), exit.error().text};
+    return {*exit, std::move(out), ""};
+  }
+
+  std::unique_ptr<Client> client_;
+  std::thread server_;
+  std::atomic<bool> stop_ = false;
+};
+
+TEST_F(Conversation, StatusExitsWithOneWhileSomethingNeedsAttention) {
+  const auto said = say({"status"});
+  EXPECT_EQ(said.exit, 1);
+  EXPECT_NE(said.out.find("ATTENTION outbound off"), std::string::npos);
+  EXPECT_EQ(say({"status", "--json"}).exit, 1);
+}
+
+TEST_F(Conversation, ListingsGoThroughAllPages) {
+  const auto queues = say({"queues", "--json"}).out;
+  EXPECT_EQ(std::count(queues.begin(), queues.end(), '\n'), 90);
+  EXPECT_NE(queues.find("\"q189\""), std::string::npos);
+  const auto table = say({"queues"}).out;
+  EXPECT_EQ(std::count(table.begin(), table.end(), '\n'), 91);  // one line of titles
+  const auto messages = say({"messages"}).out;
+  EXPECT_NE(messages.find("0000000000007"), std::string::npos);
+  EXPECT_EQ(say({"blocks"}).out, "nothing is blocked\n");
+  EXPECT_EQ(say({"blocks", "--json"}).out, "");
+}
+
+TEST_F(Conversation, ShowGathersTheRecipientsOfAllPages) {
+  const auto said = say({"show", "0000000000007"});
+  EXPECT_EQ(said.exit, 0);
+  for (int i = 0; i < 45; ++i)
+    EXPECT_NE(said.out.find("u" + std::to_string(i) + "@example.net"), std::string::npos) << i;
+  const auto none = say({"show", "0000000000008"});
+  EXPECT_EQ(none.exit, 65);
+  EXPECT_NE(none.error.find("there is no message 0000000000008"), std::string::npos);
+}
+
+TEST_F(Conversation, BodyIsUnstuffedAndByteForByte) {
+  EXPECT_EQ(say({"body", "0000000000007"}).out,
+            std::string(FakeQueued::kPrefix) + "Subject: x\r\n\r\n.dot\r\n\x1b.\r\n");
+  EXPECT_EQ(say({"body", "0000000000007"}, true).out,
+            "Received: from a\n\tby b\nSubject: x\n\n.dot\n\\x1b.\n");
+  EXPECT_EQ(say({"body", "0000000000008"}).exit, 65);
+}
+
+TEST_F(Conversation, CommandsPassOnExitAndText) {
+  const auto refused = say({"freeze", "example.net", "--reason", "why"});
+  EXPECT_EQ(refused.exit, 65);
+  EXPECT_EQ(refused.error, "posternctl: no queue example.net, why\n");
+  EXPECT_EQ(refused.out, "");
+  const auto as_json = say({"freeze", "example.net", "--reason", "why", "--json"});
+  EXPECT_EQ(as_json.exit, 65);
+  EXPECT_EQ(as_json.out, "{\"v\":1,\"exit\":65,\"text\":\"no queue example.net, why\"}\n");
+  EXPECT_EQ(say({"unfreeze", "example.net"}).out, "unfrozen example.net\n");
+  EXPECT_EQ(say({"outbound", "disable", "--reason", "spam"}).out, "off: spam\n");
+  EXPECT_EQ(say({"outbound", "enable"}).out, "on\n");
+  EXPECT_EQ(say({"retry", "--all", "--dry-run"}).out, "dry\n");
+  EXPECT_EQ(say({"stop"}).out, "stopping\n");
+}
+
+TEST_F(Conversation, AServerThatClosesIsSaidToHaveClosed) {
+  const auto said = say({"reload"});
+  EXPECT_EQ(said.exit, 69);
+  EXPECT_NE(said.error.find("closed the connection without an answer"), std::string::npos);
+}
+
+TEST(Connect, NobodyThereAndAnotherBuild) {
+  const auto nobody = Client::connect("/nonexistent/control.sock");
+  ASSERT_FALSE(nobody.has_value());
+  EXPECT_EQ(nobody.error().exit, 69);
+  EXPECT_NE(nobody.error().text.find("/nonexistent/control.sock"), std::string::npos);
+
+  auto pair = ipc::make_channel_pair();
+  std::string hello;  // a frame as queued sends it, but for its hash
+  const auto payload = ipc::encode(ipc::Hello{ipc::Role::kQueued, ipc::shapes_hash() + 1});
+  base::Writer writer(hello);
+  writer.integer(static_cast<std::uint32_t>(payload.size()));
+  writer.integer(static_cast<std::uint16_t>(ipc::Type::kHello));
+  writer.integer(std::uint16_t{0});
+  writer.raw(payload);
+  ASSERT_EQ(::write(pair.b.get(), hello.data(), hello.size()), static_cast<ssize_t>(hello.size()));
+  Client client(std::move(pair.a), "/run/test.sock");
+  const auto answer = client.ask<ipc::Status>(ipc::AskStatus{});
+  ASSERT_FALSE(answer.has_value());
+  EXPECT_EQ(answer.error().exit, 76);
+  EXPECT_NE(answer.error().text.find("another build"), std::string::npos) << answer.error().text;
+}
+
+}  // namespace
+}  // namespace postern::ctl
