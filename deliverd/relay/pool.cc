@@ -9,6 +9,8 @@ namespace {
 
 using deliverd::SlotId;
 
+constexpr std::size_t kMaxName = 253;  // of the DNS (RFC 1035 2.3.4), in text
+
 Trouble in_order() {
   Trouble t;
   t.end = ipc::GrantEnd::kClosed;
@@ -67,7 +69,7 @@ void Pool::look_up(Slot& slot, const ipc::Grant& grant) {
 
 void Pool::look_up_mx(Slot& slot, const std::string& queue) {
   const auto domain = mail::Domain::parse(queue);
-  if (!domain) return end_later(slot, not_a_domain(queue));
+  if (!domain || domain->text().size() > kMaxName) return end_later(slot, not_a_domain(queue));
   if (const auto address = literal_address(*domain))
     return connect(slot, target_of_address(*address, settings_.port, settings_.ourselves));
   slot.query = directory_.mail_hosts(

@@ -1,0 +1,164 @@
+#include "common/dns/answer.h"
+
+#include <gtest/gtest.h>
+
+#include "packet.h"
+
+namespace postern::dns {
+namespace {
+
+using std::chrono::seconds;
+
+mail::Domain domain(std::string_view text) {
+  return mail::Domain::parse(text).value();
+}
+
+MxAnswer mx(const Packet& packet) {
+  return read_mx(packet.bytes(), domain("example.org"));
+}
+AddressAnswer v4(const Packet& packet) {
+  return read_addresses(packet.bytes(), domain("example.org"), base::IpFamily::kV4);
+}
+
+constexpr std::string_view kAddress("\xc0\x00\x02\x01", 4);
+
+TEST(Answer, ReadsMxByPreference) {
+  Packet packet("Example.ORG", kMx);
+  packet.mx("EXAMPLE.org", 20, "B.example", 600).mx("example.org", 10, "a.example", 60);
+  const auto answer = mx(packet);
+  EXPECT_EQ(answer.status, Status::kRecords);
+  EXPECT_EQ(answer.ttl, seconds(60));
+  ASSERT_EQ(answer.records.size(), 2U);
+  EXPECT_EQ(answer.records[0].host.text(), "a.example");
+  EXPECT_EQ(answer.records[1].host.text(), "b.example");
+  EXPECT_EQ(answer.records[1].preference, 20);
+}
+
+TEST(Answer, ReadsNullMx) {
+  const auto answer = mx(Packet("example.org", kMx).mx("example.org", 0, ""));
+  ASSERT_EQ(answer.records.size(), 1U);
+  EXPECT_TRUE(answer.records[0].host.empty());
+}
+
+TEST(Answer, TellsAbsenceFromTrouble) {
+  EXPECT_EQ(mx(Packet("example.org", kMx)).status, Status::kNoData);
+  EXPECT_EQ(mx(Packet("example.org", kMx, 0x8183)).status, Status::kNoDomain);
+  for (const unsigned rcode : {1U, 2U, 4U, 5U, 9U})
+    EXPECT_EQ(mx(Packet("example.org", kMx, 0x8180 | rcode)).status, Status::kTemporary) << rcode;
+  EXPECT_EQ(mx(Packet("example.org", kMx, 0x0180)).status, Status::kTemporary) << "a question";
+  EXPECT_EQ(mx(Packet("example.org", kMx, 0x8380)).status, Status::kTemporary) << "truncated";
+  EXPECT_EQ(read_mx("", domain("example.org")).status, Status::kTemporary);
+}
+
+TEST(Answer, ReadsAddresses) {
+  const auto answer = v4(Packet("example.org", kA).a("example.org", kAddress));
+  ASSERT_EQ(answer.addresses.size(), 1U);
+  EXPECT_EQ(base::to_string(answer.addresses[0]), "192.0.2.1");
+  EXPECT_EQ(answer.ttl, seconds(300));
+  Packet six("example.org", kAaaa);
+  six.record("example.org", kAaaa, 300,
+             std::string("\x20\x01\x0d\xb8", 4) + std::string(11, '\0') + "\1");
+  six.record("example.org", kAaaa, 300, std::string(10, '\0') + "\xff\xff" + std::string(kAddress));
+  const auto both = read_addresses(six.bytes(), domain("example.org"), base::IpFamily::kV6);
+  ASSERT_EQ(both.addresses.size(), 2U);
+  EXPECT_EQ(base::to_string(both.addresses[0]), "2001:db8::1");
+  EXPECT_EQ(base::to_string(both.addresses[1]), "192.0.2.1") << "mapped addresses are IPv4";
+}
+
+TEST(Answer, FollowsAliases) {
+  Packet packet("example.org", kA);
+  packet.a("third.example", kAddress, 100).cname("second.example", "third.example", 50);
+  packet.cname("example.org", "second.example", 70);
+  const auto answer = v4(packet);
+  EXPECT_EQ(answer.addresses.size(), 1U);
+  EXPECT_EQ(answer.ttl, seconds(50));
+}
+
+TEST(Answer, EndsInALoopOfAliases) {
+  Packet packet("example.org", kA);
+  packet.cname("example.org", "b.example").cname("b.example", "example.org");
+  EXPECT_EQ(v4(packet).status, Status::kNoData);
+  Packet chain("example.org", kA);
+  std::string name = "example.org";
+  for (int i = 0; i < 40; ++i) {
+    const auto next = "n" + std::to_string(i) + ".example";
+    chain.cname(name, next);
+    name = next;
+  }
+  chain.a(name, kAddress);
+  EXPECT_EQ(v4(chain).status, Status::kNoData);
+}
+
+TEST(Answer, IgnoresWhatWasNotAsked) {
+  Packet packet("example.org", kA);
+  packet.a("victim.example", kAddress).mx("example.org", 1, "evil.example");
+  packet.record("example.org", kA, 300, kAddress, 3);  // of another class
+  EXPECT_EQ(v4(packet).status, Status::kNoData);
+}
+
+TEST(Answer, KeepsHostNamesClean) {
+  Packet packet("example.org", kMx);
+  packet.mx("example.org", 10, "bad host.example").mx("example.org", 10, "new\nline.example");
+  packet.mx("example.org", 10, "-x.example").mx("example.org", 20, "good.example");
+  const auto answer = mx(packet);
+  ASSERT_EQ(answer.records.size(), 1U);
+  EXPECT_EQ(answer.records[0].host.text(), "good.example");
+  EXPECT_TRUE(answer.unusable);
+}
+
+TEST(Answer, BoundsItsLists) {
+  Packet packet("example.org", kMx);
+  for (unsigned i = 0; i < 400; ++i)
+    packet.mx("example.org", 1000 - i, "h" + std::to_string(i) + ".example");
+  const auto answer = mx(packet);
+  EXPECT_EQ(answer.records.size(), kMaxMx);
+  EXPECT_EQ(answer.records[0].host.text(), "h399.example") << "the best are kept";
+  Packet hosts("example.org", kA);
+  for (int i = 0; i < 100; ++i) hosts.a("example.org", kAddress);
+  EXPECT_EQ(v4(hosts).addresses.size(), kMaxAddresses);
+}
+
+TEST(Answer, NamesThatPointInCirclesAreMalformed) {
+  Packet packet("example.org", kMx);
+  const auto here = static_cast<char>(packet.bytes().size());
+  packet.raw(std::string("\xc0") + here + std::string("\0\x0f\0\1\0\0\1\0\0\0", 10));
+  EXPECT_EQ(mx(packet).status, Status::kTemporary);
+}
+
+TEST(Answer, WrongLengthsAreMalformed) {
+  EXPECT_EQ(v4(Packet("example.org", kA).a("example.org", "\x7f\x01")).status, Status::kTemporary);
+  EXPECT_EQ(mx(Packet("example.org", kMx).record("example.org", kMx, 1, "\1")).status,
+            Status::kTemporary);
+  auto spare = std::string("\0\x0a", 2) + Packet::encoded("a.example") + "x";
+  EXPECT_EQ(mx(Packet("example.org", kMx).record("example.org", kMx, 1, spare)).status,
+            Status::kTemporary);
+  Packet more("example.org", kMx);
+  more.mx("example.org", 1, "a.example").set_answers(2);
+  EXPECT_EQ(mx(more).status, Status::kTemporary);
+}
+
+// A response that is cut is malformed or says less; it is never read past its end (sanitizers
+// watch).
+TEST(Answer, SurvivesCutsAndNoise) {
+  Packet packet("example.org", kMx);
+  packet.cname("example.org", "b.example")
+      .mx("b.example", 10, "a.example")
+      .mx("b.example", 20, "c.example");
+  for (std::size_t cut = 0; cut < packet.bytes().size(); ++cut) {
+    const std::string copy = packet.bytes().substr(0, cut);
+    EXPECT_EQ(read_mx(copy, domain("example.org")).status, Status::kTemporary) << cut;
+  }
+  std::uint64_t seed = 1;
+  for (int i = 0; i < 50'000; ++i) {
+    std::string copy = packet.bytes();
+    for (int flips = 0; flips < 4; ++flips) {
+      seed = seed * 6364136223846793005ULL + 1442695040888963407ULL;
+      copy[(seed >> 33) % copy.size()] = static_cast<char>(seed >> 20);
+    }
+    const auto answer = read_mx(copy, domain("example.org"));
+    EXPECT_LE(answer.records.size(), 2U);
+  }
+}
+
+}  // namespace
+}  // namespace postern::dns
