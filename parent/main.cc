@@ -15,9 +15,8 @@
 #include "parent/background.h"
 #include "parent/server.h"
 
+namespace postern {
 namespace {
-
-using namespace postern;
 
 constexpr int kUsage = 64, kOsError = 71, kConfig = 78;  // sysexits(3)
 
@@ -75,9 +74,7 @@ int serve(config::Config config, bool foreground) {
   return server.exit_status();
 }
 
-}  // namespace
-
-int main(int argc, char** argv) {
+int run(int argc, char** argv) {
   Options options;
   if (const auto status = parse(argc, argv, options)) return *status;
   // Mistakes are told with the path as it was given; a reload must not depend on a directory.
@@ -99,3 +96,8 @@ int main(int argc, char** argv) {
   os::set_title("postern: parent, " + config->file);
   return serve(*std::move(config), options.foreground);
 }
+
+}  // namespace
+}  // namespace postern
+
+int main(int argc, char** argv) { return postern::run(argc, argv); }

@@ -21,7 +21,6 @@ constexpr std::uint16_t kTypeAaaa = 28;
 constexpr std::uint16_t kClassIn = 1;
 constexpr unsigned kRcodeNoError = 0;
 constexpr unsigned kRcodeNoDomain = 3;
-constexpr std::size_t kHeaderSize = 12;
 constexpr unsigned kFlagResponse = 0x8000;
 constexpr unsigned kFlagTruncated = 0x0200;
 

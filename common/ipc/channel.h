@@ -182,7 +182,7 @@ class Connection {
     bool known = false;
     bool good = false;
     [&]<std::size_t... I>(std::index_sequence<I...>) {
-      ((static_cast<std::size_t>(incoming.type) == I
+      (void)((static_cast<std::size_t>(incoming.type) == I
             ? (known = true, good = receive<std::tuple_element_t<I, AllMessages>>(incoming), true)
             : false) ||
        ...);
