@@ -50,11 +50,12 @@ Trouble closed_in_order() {
 }  // namespace
 
 Connection::Connection(event::Loop& loop, std::string hostname, std::vector<Target> targets,
-                       ConnectionOwner& owner)
+                       ConnectionOwner& owner, base::Millis idle)
     : loop_(loop),
       hostname_(std::move(hostname)),
       targets_(std::move(targets)),
       owner_(owner),
+      idle_(idle),
       timer_(loop, [this]() noexcept { on_timeout(); }),
       pump_timer_(loop, [this]() noexcept { pump(); }) {
   CHECK(!targets_.empty());
@@ -254,7 +255,7 @@ void Connection::on_drained() noexcept {
 
 void Connection::arm() {
   const bool idle = client_->state() == ClientState::kReady;
-  timer_.start(idle ? kIdle : client_->timeout());
+  timer_.start(idle ? idle_ : client_->timeout());
 }
 
 // The final dot is in the kernel's hands, and may be in the next hop's.

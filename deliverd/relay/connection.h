@@ -36,11 +36,11 @@ class ConnectionOwner {
 class Connection final : public event::StreamOwner {
  public:
   static constexpr base::Millis kConnectTimeout{30'000};  // per address
-  static constexpr base::Millis kIdle{5'000};
+  static constexpr base::Millis kIdle{5'000};             // without a message
 
-  // `targets` is not empty; `owner` outlives the connection.
+  // `targets` is not empty; `owner` outlives the connection; `idle`: see kIdle.
   Connection(event::Loop& loop, std::string hostname, std::vector<Target> targets,
-             ConnectionOwner& owner);
+             ConnectionOwner& owner, base::Millis idle = kIdle);
   ~Connection() override;
   Connection(const Connection&) = delete;
   Connection& operator=(const Connection&) = delete;
@@ -83,6 +83,7 @@ class Connection final : public event::StreamOwner {
   const std::string hostname_;
   const std::vector<Target> targets_;
   ConnectionOwner& owner_;
+  const base::Millis idle_;
   event::Timer timer_;       // of the current wait: connecting, a reply, idleness
   event::Timer pump_timer_;  // the next piece of a large body, in another turn
   std::size_t next_target_ = 0;

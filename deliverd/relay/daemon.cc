@@ -14,7 +14,8 @@ namespace {
 constexpr base::Millis kStateInterval{1'000};
 
 Pool::Settings settings_of(const config::RelayConfig& config) {
-  return {config.hostname, config.port, {config.own_addresses, config.own_ports}};
+  return {
+      config.hostname, config.port, {config.own_addresses, config.own_ports}, Connection::kIdle};
 }
 
 void apply_log(const config::LogConfig& config) {

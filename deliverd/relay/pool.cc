@@ -93,8 +93,8 @@ void Pool::look_up_host(Slot& slot, const config::HopSpec& hop) {
 
 void Pool::connect(Slot& slot, std::expected<std::vector<Target>, Trouble> targets) {
   if (!targets) return end_later(slot, std::move(targets.error()));
-  slot.connection =
-      std::make_unique<Connection>(loop_, settings_.hostname, *std::move(targets), slot);
+  slot.connection = std::make_unique<Connection>(loop_, settings_.hostname, *std::move(targets),
+                                                 slot, settings_.idle);
   slot.connection->start();
 }
 

@@ -25,6 +25,7 @@ class Pool final : public deliverd::Deliverer {
     std::string hostname;
     std::uint16_t port = 25;  // for MX
     Ourselves ourselves;
+    base::Millis idle = Connection::kIdle;
   };
 
   // `directory` outlives the pool.

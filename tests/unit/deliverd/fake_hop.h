@@ -1,0 +1,131 @@
+// FakeHop: a next hop in the test's own loop. It answers command by command from a table that the
+// test may change, and keeps what it got.
+#pragma once
+
+#include <netinet/in.h>
+#include <sys/socket.h>
+
+#include <functional>
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "common/base/ip.h"
+#include "common/event/loop.h"
+#include "common/event/stream.h"
+
+namespace postern::relay {
+
+class FakeHop {
+ public:
+  // Returns the reply to a line ("" for none), or nothing for the usual one. `close` ends the
+  // session behind it. The lines are commands, "<greeting>", and "<message>" behind a final dot.
+  using Answer = std::function<std::optional<std::string>(const std::string& line, bool& close)>;
+
+  explicit FakeHop(event::Loop& loop, Answer answer = {}, std::string_view address = "127.0.0.1",
+                   std::uint16_t port = 0)
+      : loop_(loop), answer_(std::move(answer)) {
+    socket_ = base::UniqueFd::adopt(::socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK, 0));
+    const int on = 1;
+    ::setsockopt(socket_.get(), SOL_SOCKET, SO_REUSEADDR, &on, sizeof on);
+    sockaddr_storage where{};
+    auto size = base::to_sockaddr({base::parse_ip(address).value(), port}, where);
+    auto* generic = reinterpret_cast<sockaddr*>(&where);
+    bound_ = ::bind(socket_.get(), generic, size) == 0 && ::listen(socket_.get(), 50) == 0;
+    size = sizeof where;
+    ::getsockname(socket_.get(), generic, &size);
+    endpoint_ = base::from_sockaddr(where).value();
+    event_ = std::make_unique<event::FdEvent>(loop, socket_.get(),
+                                              [this](bool, bool) noexcept { accept(); });
+    event_->watch(true, false);
+  }
+
+  [[nodiscard]] bool bound() const { return bound_; }
+  [[nodiscard]] const base::Endpoint& endpoint() const { return endpoint_; }
+  void answer(Answer answer) { answer_ = std::move(answer); }
+
+  std::vector<std::string> lines;     // every command of all sessions
+  std::vector<std::string> messages;  // with their dots, without the last one
+  std::size_t sessions = 0;
+  std::size_t open = 0;
+  std::size_t reads = 0;
+  bool slow = false;  // reads only a little of a body at a time
+
+ private:
+  struct Session final : event::StreamOwner {
+    Session(FakeHop& owner, base::UniqueFd fd)
+        : hop(owner),
+          stream(owner.loop_, std::move(fd), *this),
+          again(owner.loop_, [this]() noexcept { stream.resume(); }) {}
+    std::size_t on_input(std::string_view bytes) noexcept override {
+      ++hop.reads;
+      std::size_t used = 0;
+      while (used < bytes.size() && stream.open()) {
+        const auto rest = bytes.substr(used);
+        const auto end = rest.find(in_data ? "\r\n.\r\n" : "\r\n");
+        if (end == std::string_view::npos) break;
+        used += end + (in_data ? 5 : 2);
+        if (in_data) hop.messages.emplace_back(rest.substr(0, end + 2));
+        const std::string line = in_data ? "<message>" : std::string(rest.substr(0, end));
+        in_data = false;
+        if (line != "<message>") hop.lines.push_back(line);
+        hop.reply(*this, line);
+      }
+      // Kept input is offered again on resuming: only what is new is worth a pause.
+      if (in_data && hop.slow && bytes.size() != std::exchange(offered, bytes.size())) {
+        stream.pause();
+        again.start(base::Millis(2));
+      }
+      return used;
+    }
+    void on_closed(event::CloseReason) noexcept override { --hop.open; }
+    FakeHop& hop;
+    event::Stream stream;
+    event::Timer again;
+    bool in_data = false;
+    std::size_t offered = 0;
+  };
+
+  void accept() noexcept {
+    auto fd = base::UniqueFd::adopt(::accept4(socket_.get(), nullptr, nullptr, SOCK_NONBLOCK));
+    if (!fd.valid()) return;
+    if (slow) {
+      const int small = 16 * 1024;
+      ::setsockopt(fd.get(), SOL_SOCKET, SO_RCVBUF, &small, sizeof small);
+    }
+    ++sessions;
+    ++open;
+    sessions_.push_back(std::make_unique<Session>(*this, std::move(fd)));
+    reply(*sessions_.back(), "<greeting>");
+    sessions_.back()->stream.flush();
+  }
+
+  void reply(Session& session, const std::string& line) {
+    bool close = false;
+    std::optional<std::string> text;
+    if (answer_) text = answer_(line, close);
+    if (!text) text = usual(line);
+    if (line == "DATA" && text->starts_with("354")) session.in_data = true;
+    if (line == "QUIT") close = true;
+    if (!text->empty()) session.stream.output() += *text + "\r\n";
+    if (close) session.stream.close_after_flush();
+  }
+  static std::string usual(const std::string& line) {
+    if (line == "<greeting>") return "220 fake ESMTP";
+    if (line.starts_with("EHLO")) return "250-fake\r\n250-PIPELINING\r\n250 SIZE";
+    if (line == "DATA") return "354 go";
+    if (line == "QUIT") return "221 bye";
+    return line == "<message>" ? "250 2.0.0 taken" : "250 ok";
+  }
+
+  event::Loop& loop_;
+  Answer answer_;
+  base::UniqueFd socket_;
+  base::Endpoint endpoint_;
+  bool bound_ = false;
+  std::unique_ptr<event::FdEvent> event_;
+  std::vector<std::unique_ptr<Session>> sessions_;
+};
+
+}  // namespace postern::relay
