@@ -93,7 +93,8 @@ void add_threads(Rules& rules) {
   // clone3 hides its flags in memory; refused, glibc falls back to clone, whose flags can be seen.
   rules.refuse(SCMP_SYS(clone3), ENOSYS);
   rules.allow_if(SCMP_SYS(clone), SCMP_A0(SCMP_CMP_MASKED_EQ, CLONE_THREAD, CLONE_THREAD));
-  rules.allow({SCMP_SYS(set_robust_list), SCMP_SYS(rseq)});
+  // eventfd2: an event::Waker for each thread, made when it starts.
+  rules.allow({SCMP_SYS(set_robust_list), SCMP_SYS(rseq), SCMP_SYS(eventfd2)});
   rules.allow_if(SCMP_SYS(prctl), SCMP_A0(SCMP_CMP_EQ, PR_SET_NAME));
 }
 
