@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <chrono>
 #include <utility>
@@ -12,16 +13,6 @@ namespace {
 
 constexpr std::string_view kDomain = "{domain}";
 constexpr std::string_view kUser = "{user}";
-
-// Replaces every `mark` in `text`; false where one was met and `value` cannot be part of a path.
-bool replace_all(std::string& text, std::string_view mark, std::string_view value) {
-  for (auto at = text.find(mark); at != std::string::npos;
-       at = text.find(mark, at + value.size())) {
-    if (!is_safe_name(value)) return false;
-    text.replace(at, mark.size(), value);
-  }
-  return true;
-}
 
 // "/" and ":" mean something in a Maildir's file names.
 std::string file_name_host(std::string_view hostname) {
@@ -49,17 +40,17 @@ Maildir::Maildir(os::Disk& disk, std::string path, std::string_view hostname,
     : disk_(disk), path_(std::move(path)), host_(file_name_host(hostname)), clock_(clock) {}
 
 std::expected<std::string, std::string> Maildir::place_of(const ipc::LeaseRecipient& r) const {
-  // The marks are replaced from the back, so that a user named "{domain}" stays what he is.
-  auto place = path_;
-  const bool user_first = place.find(kUser) < place.find(kDomain);
-  const auto& [first, first_value] = user_first
-                                         ? std::pair(kDomain, std::string_view(r.mailbox_domain))
-                                         : std::pair(kUser, std::string_view(r.user));
-  const auto& [second, second_value] = user_first
-                                           ? std::pair(kUser, std::string_view(r.user))
-                                           : std::pair(kDomain, std::string_view(r.mailbox_domain));
-  if (!replace_all(place, first, first_value) || !replace_all(place, second, second_value))
-    return std::unexpected("this is no name of a mailbox");
+  std::string place;
+  for (std::string_view rest = path_; !rest.empty();) {
+    const auto mark = std::min(rest.find(kDomain), rest.find(kUser));
+    place += rest.substr(0, mark);
+    if (mark == std::string_view::npos) break;
+    const bool is_user = rest.substr(mark).starts_with(kUser);
+    const auto& name = is_user ? r.user : r.mailbox_domain;
+    if (!is_safe_name(name)) return std::unexpected("this is no name of a mailbox");
+    place += name;
+    rest.remove_prefix(mark + (is_user ? kUser : kDomain).size());
+  }
   return place;
 }
 
