@@ -13,7 +13,9 @@ namespace postern::event {
 Loop::Loop() {
   event_config* config = ::event_config_new();
   CHECK(config != nullptr);
-  ::event_config_set_flag(config, EVENT_BASE_FLAG_NOLOCK | EVENT_BASE_FLAG_EPOLL_USE_CHANGELIST);
+  // No change list: it would take a socket out of epoll only after its descriptor was closed, which
+  // leaves a listener that other processes share in epoll for ever.
+  ::event_config_set_flag(config, EVENT_BASE_FLAG_NOLOCK);
   base_ = ::event_base_new_with_config(config);
   ::event_config_free(config);
   CHECK(base_ != nullptr);

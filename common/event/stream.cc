@@ -92,11 +92,19 @@ void Stream::write_some() noexcept {
       return update_watch();
     }
     sent_ += static_cast<std::size_t>(put);
+    drop_sent();
   }
   sent_ = 0;
   shrink(output_);
   if (std::exchange(blocked_, false)) update_watch();
   if (closing_) finish(CloseReason::kFlushed, 0);
+}
+
+// A peer that is always a little behind must not make us keep all that it ever took.
+void Stream::drop_sent() noexcept {
+  if (sent_ < kScratchSize || sent_ < unsent()) return;
+  output_.erase(0, sent_);
+  sent_ = 0;
 }
 
 void Stream::pause() noexcept {

@@ -69,6 +69,7 @@ class Stream {
   void read_some() noexcept;
   void offer(std::string_view bytes) noexcept;
   void write_some() noexcept;
+  void drop_sent() noexcept;
   void discard_unread() noexcept;
   void finish(CloseReason reason, int error) noexcept;
   void update_watch() noexcept;

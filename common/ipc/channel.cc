@@ -277,6 +277,11 @@ void Channel::write_some() noexcept {
     sent_ += static_cast<std::size_t>(put);
     written_total_ += static_cast<std::size_t>(put);
     if (descriptors != nullptr) descriptors_out_.pop_front();
+    // A peer that is always a little behind must not make us keep all that it ever took.
+    if (sent_ >= kReadSize && sent_ >= unsent()) {
+      output_.erase(0, sent_);
+      sent_ = 0;
+    }
   }
   sent_ = 0;
   output_.clear();
