@@ -7,29 +7,38 @@
 namespace postern::parent {
 
 std::expected<void, std::string> Listeners::prepare(const std::vector<config::Listener>& wanted) {
-  next_.clear();
+  discard();
   wanted_.assign(entries_.size(), false);
   for (const auto& entry : entries_) next_.push_back({entry.listener, {}});
   for (const auto& listener : wanted) {
-    std::size_t at = 0;
-    while (at < next_.size() && next_[at].listener.address != listener.address) ++at;
-    if (at == next_.size()) {
-      next_.push_back({listener, {}});
-      wanted_.push_back(false);
+    if (auto done = prepare_one(listener); !done) {
+      discard();
+      return done;
     }
-    if (next_[at].listener.service != listener.service)
-      return std::unexpected(fmt::format("{}:{}: changing the service of {} needs a restart",
-                                         listener.where.file, listener.where.line,
-                                         base::to_string(listener.address)));
-    next_[at].listener = listener;
-    wanted_[at] = true;
-    if (at < entries_.size() && entries_[at].fd.valid()) continue;
-    auto fd = os::listen_tcp(listener.address);
-    if (!fd)
-      return std::unexpected(fmt::format("{}:{}: cannot {}", listener.where.file, listener.where.line,
-                                         fd.error().text()));
-    next_[at].fd = *std::move(fd);
   }
+  return {};
+}
+
+std::expected<void, std::string> Listeners::prepare_one(const config::Listener& listener) {
+  const auto refuse = [&](std::string_view why) {
+    return std::unexpected(fmt::format("{}:{}: {}", listener.where.file, listener.where.line, why));
+  };
+  std::size_t at = 0;
+  while (at < next_.size() && next_[at].listener.address != listener.address) ++at;
+  if (at == kMaxListeners) return refuse("too many addresses since the start; this needs a restart");
+  if (at == next_.size()) {
+    next_.push_back({listener, {}});
+    wanted_.push_back(false);
+  }
+  if (next_[at].listener.service != listener.service)
+    return refuse(fmt::format("changing the service of {} needs a restart",
+                              base::to_string(listener.address)));
+  next_[at].listener = listener;
+  wanted_[at] = true;
+  if (at < entries_.size() && entries_[at].fd.valid()) return {};
+  auto fd = os::listen_tcp(listener.address);
+  if (!fd) return refuse("cannot " + fd.error().text());
+  next_[at].fd = *std::move(fd);
   return {};
 }
 
@@ -59,8 +68,13 @@ Listeners::Change Listeners::commit() {
       change.removed.push_back(index);
     }
   }
-  next_.clear();
+  discard();
   return change;
+}
+
+void Listeners::discard() noexcept {
+  next_.clear();
+  wanted_.clear();
 }
 
 }  // namespace postern::parent

@@ -1,9 +1,12 @@
 #include "parent/log_pump.h"
 
 #include <fcntl.h>
+#include <poll.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include <algorithm>
+#include <utility>
 
 #include "common/log/log.h"
 #include "common/os/socket.h"
@@ -13,10 +16,16 @@ namespace {
 constexpr std::size_t kMaxLine = 16 * 1024;
 constexpr std::size_t kReadSize = 64 * 1024;
 constexpr int kDrainReads = 1024;
+constexpr std::size_t kPipePart = 4096;  // PIPE_BUF: as much as a descriptor that polls writable takes
+constexpr base::Millis kAgain{100};
+constexpr int kLastWait = 300;  // milliseconds
 }  // namespace
 
 LogPump::LogPump(event::Loop& loop, std::string file, config::LogFormat format)
-    : loop_(loop), file_(std::move(file)), format_(format) {}
+    : loop_(loop),
+      file_(std::move(file)),
+      format_(format),
+      again_(loop, [this]() noexcept { write_out(0); }) {}
 
 LogPump::~LogPump() { drain(); }
 
@@ -25,6 +34,8 @@ os::Result<void> LogPump::open() {
       file_.empty() ? ::fcntl(STDERR_FILENO, F_DUPFD_CLOEXEC, 3)
                     : ::open(file_.c_str(), O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC | O_NOCTTY, 0640));
   if (!fd.valid()) return os::failure("open the log " + (file_.empty() ? "stderr" : file_));
+  struct stat info {};
+  is_file_ = ::fstat(fd.get(), &info) == 0 && S_ISREG(info.st_mode);
   out_ = std::move(fd);
   return {};
 }
@@ -43,7 +54,7 @@ os::Result<base::UniqueFd> LogPump::add(std::string role) {
         std::erase_if(sources_, [raw](const auto& s) { return s.get() == raw; });
       });
     }
-    write_out();
+    write_out(0);
   });
   source->event->watch(true, false);
   sources_.push_back(std::move(source));
@@ -78,6 +89,10 @@ void LogPump::take_lines(Source& source) {
 }
 
 void LogPump::append(std::string_view line, const std::string& role) {
+  if (buffer_.size() > kMaxBuffer) {
+    ++dropped_;
+    return;
+  }
   line = line.substr(0, kMaxLine);
   const bool json = format_ == config::LogFormat::kJson && line.ends_with('}');
   if (json) line.remove_suffix(1);
@@ -89,15 +104,30 @@ void LogPump::append(std::string_view line, const std::string& role) {
   buffer_ += json ? ",\"role\":\"" + role + "\"}\n" : " role=" + role + "\n";
 }
 
-void LogPump::write_out() noexcept {
+// stderr may be a pipe or a terminal that nobody reads, and cannot be made non-blocking: others share it.
+void LogPump::write_out(int wait_ms) noexcept {
+  const int fd = out_.valid() ? out_.get() : STDERR_FILENO;
   std::string_view rest(buffer_);
   while (!rest.empty()) {
-    const ssize_t put = ::write(out_.valid() ? out_.get() : STDERR_FILENO, rest.data(), rest.size());
+    pollfd ready{fd, POLLOUT, 0};
+    if (!is_file_ && ::poll(&ready, 1, wait_ms) == 0) break;
+    const ssize_t put = ::write(fd, rest.data(), is_file_ ? rest.size() : std::min(rest.size(), kPipePart));
     if (put < 0 && errno == EINTR) continue;
-    if (put <= 0) break;  // a log that cannot be written must not stop the mail
+    if (put < 0 && errno == EAGAIN) break;
+    if (put <= 0) {  // a log that cannot be written must not stop the mail
+      rest = {};
+      break;
+    }
     rest.remove_prefix(static_cast<std::size_t>(put));
   }
-  buffer_.clear();
+  buffer_.erase(0, buffer_.size() - rest.size());
+  if (!buffer_.empty()) return again_.start(kAgain);
+  tell_dropped();
+}
+
+void LogPump::tell_dropped() noexcept {
+  if (const auto lines = std::exchange(dropped_, 0); lines > 0)
+    (void)log::warning("log.dropped").field("lines", lines);
 }
 
 void LogPump::drain() noexcept {
@@ -105,7 +135,7 @@ void LogPump::drain() noexcept {
     for (int reads = 0; reads < kDrainReads && read(*source) == Read::kSome; ++reads) {
     }
   }
-  write_out();
+  write_out(kLastWait);
 }
 
 }  // namespace postern::parent

@@ -1,6 +1,7 @@
 // LogPump: carries the log lines of the children to where the log goes, and signs each with the name of
 // the process that wrote it, so that a stolen role cannot speak for another. Lines are opaque here:
-// cut at a length, control bytes replaced.
+// cut at a length, control bytes replaced. A log that is not read, or cannot be written, never stops the
+// server: up to kMaxBuffer waits for it, beyond that lines are dropped, and the log says how many.
 #pragma once
 
 #include <cstdint>
@@ -16,6 +17,8 @@ namespace postern::parent {
 
 class LogPump {
  public:
+  static constexpr std::size_t kMaxBuffer = 1 << 20;
+
   // `file`: absolute path, or empty for stderr.
   LogPump(event::Loop& loop, std::string file, config::LogFormat format);
   ~LogPump();
@@ -24,7 +27,7 @@ class LogPump {
   void set_format(config::LogFormat format) { format_ = format; }
   // A descriptor for a child to log to; its lines are signed `role`.
   [[nodiscard]] os::Result<base::UniqueFd> add(std::string role);
-  // Takes what is left in all pipes; before the end.
+  // Takes what is left in all pipes, and waits a moment for a reader that is behind; before the end.
   void drain() noexcept;
 
  private:
@@ -38,13 +41,17 @@ class LogPump {
   Read read(Source& source) noexcept;
   void take_lines(Source& source);
   void append(std::string_view line, const std::string& role);
-  void write_out() noexcept;
+  void write_out(int wait_ms) noexcept;
+  void tell_dropped() noexcept;
 
   event::Loop& loop_;
   std::string file_;
   config::LogFormat format_;
   base::UniqueFd out_;
+  bool is_file_ = false;  // a regular one: writing to it never waits for a reader
   std::string buffer_;
+  std::uint64_t dropped_ = 0;
+  event::Timer again_;
   std::vector<std::unique_ptr<Source>> sources_;
 };
 

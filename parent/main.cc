@@ -1,4 +1,5 @@
 // postern: checks the configuration (-n), or starts the server, in the foreground (-f) or behind.
+#include <fcntl.h>
 #include <fmt/format.h>
 #include <getopt.h>
 #include <unistd.h>
@@ -52,6 +53,13 @@ std::optional<int> parse(int argc, char** argv, Options& options) {
   return kUsage;
 }
 
+// Whatever we open later must not become somebody's stdin, stdout or stderr.
+void fill_standard_descriptors() {
+  int fd = 0;
+  while (fd >= 0 && fd <= STDERR_FILENO) fd = ::open("/dev/null", O_RDWR);
+  if (fd > STDERR_FILENO) ::close(fd);
+}
+
 int serve(config::Config config, bool foreground) {
   if (foreground) config.log.file.clear();
   parent::Background background;
@@ -67,6 +75,7 @@ int serve(config::Config config, bool foreground) {
   if (auto started = server.start(); !started) {
     std::fprintf(stderr, "postern: %s\n", started.error().c_str());
     background.report(started.error());
+    log::flush();
     return kOsError;
   }
   loop.run();
@@ -75,6 +84,7 @@ int serve(config::Config config, bool foreground) {
 }
 
 int run(int argc, char** argv) {
+  fill_standard_descriptors();
   Options options;
   if (const auto status = parse(argc, argv, options)) return *status;
   // Mistakes are told with the path as it was given; a reload must not depend on a directory.
