@@ -19,6 +19,7 @@ constexpr base::Millis kFirstDelay{10};
 constexpr base::Millis kMaxDelay{1'000};
 constexpr base::Millis kMaxQueuedDelay{10'000};  // its recovery is work; it must not run in circles
 constexpr base::Millis kHealthyAfter{10'000};    // a life this long forgives earlier deaths
+constexpr base::Millis kPeerInterval{500};       // between fresh channels that a child asks for
 
 std::string describe(int status) {
   if (WIFEXITED(status)) return fmt::format("exit {}", WEXITSTATUS(status));
@@ -44,6 +45,10 @@ void Child::start() {
   if (auto done = launch(); !done) {
     (void)log::error("process.failed").field("process", name()).field("reason", done.error().text());
     schedule_restart();
+    // Told later: the owner may be in the middle of starting others.
+    loop_.defer([this, alive = alive_]() noexcept {
+      if (*alive && state_ == State::kDown) owner_.on_child_dead(*this);
+    });
   }
 }
 
@@ -55,11 +60,12 @@ os::Result<void> Child::launch() {
   auto root = base::UniqueFd::adopt(::fcntl(site_.root(spec_.role), F_DUPFD_CLOEXEC, 0));
   if (!root.valid()) return os::failure("duplicate a directory");
   auto pair = ipc::make_channel_pair();
-  auto pid = os::spawn(program_path(spec_.role), {std::string(ipc::name(spec_.role))}, std::move(pair.b));
+  auto pid = os::spawn(spec_.program, {std::string(ipc::name(spec_.role))}, std::move(pair.b));
   if (!pid) return std::unexpected(pid.error());
 
   pid_ = *pid;
   state_ = State::kStarting;
+  generation_ = spec_.generation;
   link_ = make_child_link(loop_, spec_.role, std::move(pair.a), *this);
   const auto& identity = site_.identity(spec_.role);
   ipc::Boot boot{spec_.role,
@@ -81,6 +87,7 @@ void Child::on_ready(const ipc::Ready&) {
   if (state_ != State::kStarting) return;
   state_ = State::kReady;
   was_ready_ = true;
+  if (generation_ != spec_.generation) restore();  // a reload came while it was starting
   owner_.on_child_ready(*this);
 }
 
@@ -95,6 +102,54 @@ void Child::stop(std::uint32_t seconds) {
 void Child::kill() noexcept {
   if (pid_ > 0) ::kill(pid_, SIGKILL);
 }
+
+// --- Configuration --------------------------------------------------------------------------------
+
+os::Result<void> Child::configure(const std::string& config, base::Generation generation) {
+  return ask(config, generation, false);
+}
+
+void Child::restore() noexcept {
+  if (!ask(spec_.config, spec_.generation, true)) kill();
+}
+
+os::Result<void> Child::ask(const std::string& config, base::Generation generation, bool restores) {
+  auto memory = os::sealed_memory("postern-config", config);
+  if (!memory) return std::unexpected(memory.error());
+  next_ = Asked{*std::move(memory), generation, restores};
+  send_next();
+  return {};
+}
+
+// One at a time: a second one on its way would break the window, and with it the channel.
+void Child::send_next() {
+  if (asked_ || !next_) return;
+  CHECK(state_ != State::kDown);
+  asked_ = std::exchange(next_, std::nullopt);
+  last_request_ = last_request_.next();
+  link_->send(ipc::Configure{last_request_, asked_->generation}, std::move(asked_->config));
+}
+
+void Child::on_configured(const ipc::Configured& answer) {
+  const auto asked = std::exchange(asked_, std::nullopt);
+  if (!asked) return;
+  if (answer.accepted) generation_ = asked->generation;
+  if (!answer.accepted && asked->restores) {  // it refuses what it would be started with
+    (void)log::error("config.refused").field("process", name()).field("reason", answer.error);
+    return kill();
+  }
+  if (next_) return send_next();
+  if (!asked->restores) owner_.on_child_configured(*this, answer);
+}
+
+void Child::on_peer_lost(ipc::Role role) {
+  const auto now = base::system_clock().steady();
+  if (peer_given_.ms != 0 && now - peer_given_ < kPeerInterval) return;
+  peer_given_ = now;
+  owner_.on_peer_lost(*this, role);
+}
+
+// --- End ------------------------------------------------------------------------------------------
 
 // A child that speaks nonsense or closes its channel without ending is of no use.
 void Child::on_link_closed() {
@@ -116,6 +171,8 @@ void Child::on_death(int status) noexcept {
   pid_ = -1;
   state_ = State::kDown;
   link_.reset();
+  asked_.reset();
+  next_.reset();
   owner_.on_child_dead(*this);
   if (!unwanted_) schedule_restart();
 }

@@ -11,19 +11,21 @@
 
 #include "common/base/clock.h"
 #include "parent/child_link.h"
+#include "parent/configurable.h"
 #include "parent/log_pump.h"
 #include "parent/site.h"
 
 namespace postern::parent {
 
-class Child final : public ChildLink::Listener {
+class Child final : public ChildLink::Listener, public Configurable {
  public:
   class Owner {
    public:
     virtual ~Owner() = default;
     virtual void on_child_ready(Child& child) = 0;
-    virtual void on_child_dead(Child& child) = 0;  // the process is gone
+    virtual void on_child_dead(Child& child) = 0;  // the process is gone, or could not be started
     virtual void on_child_configured(Child& child, const ipc::Configured& answer) = 0;
+    virtual void on_peer_lost(Child& child, ipc::Role role) = 0;
     virtual void on_reload_asked(base::RequestId request) = 0;
     virtual void on_stop_asked(base::RequestId request) = 0;
   };
@@ -32,7 +34,8 @@ class Child final : public ChildLink::Listener {
     ipc::Role role = ipc::Role::kSmtpd;
     std::uint32_t index = 0;
     config::Service service = config::Service::kMx;  // smtpd: whose listeners it serves
-    std::string config;                              // encoded
+    std::string program;
+    std::string config;  // encoded
     base::Generation generation;
   };
   enum class State : std::uint8_t { kDown, kStarting, kReady, kStopping };
@@ -46,27 +49,45 @@ class Child final : public ChildLink::Listener {
   [[nodiscard]] pid_t pid() const noexcept { return pid_; }
   [[nodiscard]] std::uint32_t deaths() const noexcept { return deaths_; }
   [[nodiscard]] bool was_ready() const noexcept { return was_ready_; }
-  [[nodiscard]] std::string name() const;  // "smtpd[1]"
+  // What its present life said that it works with.
+  [[nodiscard]] base::Generation generation() const noexcept { return generation_; }
+  // How long the next life waits, or waited, after the death before it.
+  [[nodiscard]] base::Millis restart_delay() const noexcept { return delay_; }
   [[nodiscard]] ChildLink& link() noexcept { return *link_; }  // while not kDown
 
   void start();
   // Asks it to finish; no restart follows. Down at once where it does not run.
   void stop(std::uint32_t seconds);
-  void kill() noexcept;
   // Collects the process if it has ended.
   void reap() noexcept;
 
+  // Configurable
+  [[nodiscard]] std::string name() const override;
+  [[nodiscard]] bool is_ready() const override { return state_ == State::kReady; }
+  os::Result<void> configure(const std::string& config, base::Generation generation) override;
+  void restore() noexcept override;
+  void kill() noexcept override;
+
   // ChildLink::Listener
   void on_ready(const ipc::Ready& ready) override;
-  void on_configured(const ipc::Configured& c) override { owner_.on_child_configured(*this, c); }
+  void on_configured(const ipc::Configured& answer) override;
+  void on_peer_lost(ipc::Role role) override;
   void on_reload(base::RequestId request) override { owner_.on_reload_asked(request); }
   void on_stop_server(base::RequestId request) override { owner_.on_stop_asked(request); }
   void on_link_closed() override;
 
  private:
+  struct Asked {  // a configuration that it is to take
+    base::UniqueFd config;
+    base::Generation generation;
+    bool restores = false;
+  };
+
   os::Result<void> launch();
   void on_death(int status) noexcept;
   void schedule_restart();
+  os::Result<void> ask(const std::string& config, base::Generation generation, bool restores);
+  void send_next();
 
   event::Loop& loop_;
   LogPump& log_;
@@ -79,9 +100,18 @@ class Child final : public ChildLink::Listener {
   event::Timer restart_;
   base::SteadyTime started_;
   base::Millis delay_{0};
+  base::Generation generation_;
+  base::RequestId last_request_;
+  std::optional<Asked> asked_;  // on its way; one at a time
+  std::optional<Asked> next_;   // the latest that waits for the answer to that
+  base::SteadyTime peer_given_;
   std::uint32_t deaths_ = 0;
   bool was_ready_ = false;
   bool unwanted_ = false;
+  std::shared_ptr<bool> alive_ = std::make_shared<bool>(true);
+
+ public:
+  ~Child() override { *alive_ = false; }
 };
 
 }  // namespace postern::parent

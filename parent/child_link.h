@@ -15,6 +15,7 @@ class ChildLink {
     virtual ~Listener() = default;
     virtual void on_ready(const ipc::Ready& ready) = 0;
     virtual void on_configured(const ipc::Configured& configured) = 0;
+    virtual void on_peer_lost(ipc::Role role) = 0;             // all but queued
     virtual void on_reload(base::RequestId request) = 0;       // queued only
     virtual void on_stop_server(base::RequestId request) = 0;  // queued only
     virtual void on_link_closed() = 0;

@@ -20,7 +20,10 @@ using ipc::Role;
 constexpr unsigned kControlMode = 0666;  // queued checks who calls, and answers with a sentence
 constexpr std::uint32_t kStopSeconds = 2;   // a role's own time to finish
 constexpr base::Millis kPhaseTimeout{2'800};  // then it is killed; three phases stay below ten seconds
+constexpr base::Millis kKillTimeout{200};     // for the kernel to end it; then we go on without it
 constexpr int kOsError = 71;
+constexpr std::uint8_t kTryAgain = 75, kConfigError = 78;  // sysexits(3)
+constexpr std::size_t kMaxAnswer = 16 * 1024;              // of ipc::Done
 
 // The order in which roles are stopped: first those that take mail in, last the one that keeps it.
 constexpr ipc::RoleSet kStopPhases[] = {ipc::roles(Role::kSmtpd), ipc::roles(Role::kRelay, Role::kLocal),
@@ -55,7 +58,7 @@ Server::Server(event::Loop& loop, config::Config config)
       config_(std::move(config)),
       log_(loop, config_.log.file, config_.log.role.format),
       child_signal_(loop, SIGCHLD, [this]() noexcept { reap(); }),
-      stop_timer_(loop, [this]() noexcept { check_stop_phase(); }) {}
+      stop_timer_(loop, [this]() noexcept { on_stop_timer(); }) {}
 
 Server::~Server() = default;
 
@@ -63,8 +66,10 @@ Server::~Server() = default;
 
 std::expected<void, std::string> Server::start() {
   if (auto opened = log_.open(); !opened) return std::unexpected(opened.error().text());
-  log::set_level(static_cast<log::Format>(config_.log.role.format),
-                 static_cast<log::Level>(config_.log.role.level));
+  auto log = log_.add("parent");  // our own lines go where all lines go
+  if (!log) return std::unexpected(log.error().text());
+  log::open(*std::move(log), static_cast<log::Format>(config_.log.role.format),
+            static_cast<log::Level>(config_.log.role.level));
   auto site = prepare_site(config_);
   if (!site) return std::unexpected(std::move(site.error()));
   site_ = *std::move(site);
@@ -102,7 +107,7 @@ void Server::make_children() {
 }
 
 void Server::add_child(Role role, std::uint32_t index, config::Service service) {
-  Child::Spec spec{role, index, service, {}, generation_};
+  Child::Spec spec{role, index, service, program_path(role), {}, generation_};
   spec.config = config_for(spec);
   children_.push_back(std::make_unique<Child>(loop_, log_, site_, std::move(spec), *this));
 }
@@ -132,9 +137,13 @@ void Server::on_child_ready(Child& child) {
   if (started_) std::exchange(started_, {})({});
 }
 
+// A sibling that is stopping still finishes what it has begun, and may need the new one for that.
 void Server::wire(Child& child) {
-  for (auto& other : children_)
-    if (other->state() == Child::State::kReady && talk(child.role(), other->role())) connect(child, *other);
+  for (auto& other : children_) {
+    const auto state = other->state();
+    if (state != Child::State::kReady && state != Child::State::kStopping) continue;
+    if (other->was_ready() && talk(child.role(), other->role())) connect(child, *other);
+  }
   if (child.role() == Role::kQueued)
     child.link().send(ipc::Listen{}, base::UniqueFd::adopt(::fcntl(control_.get(), F_DUPFD_CLOEXEC, 0)));
   if (child.role() != Role::kSmtpd) return;
@@ -160,19 +169,29 @@ std::vector<base::ListenerIndex> Server::listeners_of(const Child& child) const 
   return result;
 }
 
+Child* Server::queued() noexcept {
+  for (auto& child : children_)
+    if (child->role() == Role::kQueued && child->is_ready()) return child.get();
+  return nullptr;
+}
+
+// Its sibling lives, but the channel between them does not.
+void Server::on_peer_lost(Child& child, Role role) {
+  for (auto& other : children_)
+    if (other->role() == role && other->is_ready() && talk(child.role(), role)) connect(child, *other);
+}
+
 void Server::tell_processes() {
-  Child* queued = nullptr;
   ipc::Processes message;
   for (const auto& child : children_) {
-    if (child->role() == Role::kQueued && child->state() == Child::State::kReady) queued = child.get();
     auto row = std::find_if(message.rows.begin(), message.rows.end(),
                             [&](const auto& r) { return r.role == child->role(); });
     if (row == message.rows.end()) row = message.rows.insert(row, ipc::ProcessRow{child->role()});
     ++row->wanted;
-    row->running += child->state() == Child::State::kReady;
+    row->running += child->is_ready();
     row->deaths += child->deaths();
   }
-  if (queued != nullptr) queued->link().send(message);
+  if (auto* to = queued()) to->link().send(message);
 }
 
 void Server::reap() {
@@ -181,6 +200,7 @@ void Server::reap() {
 
 void Server::on_child_dead(Child& child) {
   if (reload_) reload_->on_dead(child);
+  if (reload_ && child.role() == Role::kQueued) reload_->forget_asker();
   if (stop_phase_ > 0) return check_stop_phase();
   if (!all_ready_ && !child.was_ready())
     return fail_start(child.name() + " could not start; its reason stands in the log above");
@@ -188,10 +208,7 @@ void Server::on_child_dead(Child& child) {
 }
 
 void Server::on_child_configured(Child& child, const ipc::Configured& answer) {
-  if (reload_ && answer.request.value != 0)
-    reload_->on_configured(child, answer);
-  else if (!answer.accepted)  // it refuses what it ran with before: start it anew
-    child.kill();
+  if (reload_) reload_->on_configured(child, answer);
 }
 
 void Server::fail_start(std::string why) {
@@ -210,7 +227,7 @@ void Server::reopen_log() {
 
 void Server::begin_reload(std::optional<base::RequestId> asked) {
   if (reload_ || stop_phase_ > 0 || !all_ready_)
-    return answer(asked, 75, "a start, stop or reload is under way; try again");
+    return answer(asked, kTryAgain, "a start, stop or reload is under way; try again");
   auto fresh = config::load(config_.file);
   if (!fresh) {
     std::string text;
@@ -218,20 +235,12 @@ void Server::begin_reload(std::optional<base::RequestId> asked) {
       text += config::to_string(mistake) + '\n';
       (void)log::error("config.mistake").field("text", config::to_string(mistake));
     }
-    return answer(asked, 78, text + "nothing was changed");
+    return answer(asked, kConfigError, text + "nothing was changed");
   }
-  std::string refusal;
-  if (const auto what = needs_restart(config_, *fresh); !what.empty())
-    refusal = what + " cannot change while Postern runs; nothing was changed, restart to apply it";
-  else if (auto bound = listeners_.prepare(fresh->listeners); !bound)
-    refusal = bound.error();
-  else
-    for (const auto service : {config::Service::kMx, config::Service::kRelay})
-      if (serves(fresh->listeners, service) && !serves(config_.listeners, service))
-        refusal = "the first listener of a service needs a restart; nothing was changed";
-  if (!refusal.empty()) {
+  if (const auto refusal = refusal_of(*fresh); !refusal.empty()) {
+    listeners_.discard();
     (void)log::error("config.refused").field("reason", refusal);
-    return answer(asked, 78, refusal);
+    return answer(asked, kConfigError, refusal);
   }
   fresh->listeners = listeners_.prepared();
   reload_ = std::make_unique<Reload>(loop_, *std::move(fresh), generation_.next(), asked,
@@ -239,8 +248,23 @@ void Server::begin_reload(std::optional<base::RequestId> asked) {
   facts_ = gather_facts(reload_->config());
   for (const auto role : kReloadOrder)
     for (auto& child : children_)
-      if (child->role() == role) reload_->add({child.get(), config_for(child->spec())});
+      if (child->role() == role) reload_->add(*child, config_for(child->spec()));
   reload_->begin();
+}
+
+// Why a running server cannot take it; otherwise its listeners are prepared.
+std::string Server::refusal_of(const config::Config& fresh) {
+  if (const auto what = needs_restart(config_, fresh); !what.empty())
+    return what + " cannot change while Postern runs; nothing was changed, restart to apply it";
+  for (const auto service : {config::Service::kMx, config::Service::kRelay}) {
+    const bool served = std::any_of(children_.begin(), children_.end(), [service](const auto& child) {
+      return child->role() == Role::kSmtpd && child->spec().service == service;
+    });
+    if (serves(fresh.listeners, service) && !served)
+      return "the first listener of a service needs a restart; nothing was changed";
+  }
+  auto prepared = listeners_.prepare(fresh.listeners);
+  return prepared ? std::string() : std::move(prepared.error());
 }
 
 void Server::finish_reload(std::string error) {
@@ -250,26 +274,39 @@ void Server::finish_reload(std::string error) {
     (void)log::info("config.reloaded").field("generation", generation_.value);
     answer(asked, 0, fmt::format("configuration {} is in force", generation_.value));
   } else {
+    listeners_.discard();
     (void)log::error("config.refused").field("reason", error);
-    answer(asked, 78, error + "; nothing was changed");
+    answer(asked, kConfigError, error + "; nothing was changed");
   }
   reload_.reset();
 }
 
 void Server::commit_reload() {
   generation_ = reload_->generation();
-  config_ = std::move(reload_->config());
-  log_.set_format(config_.log.role.format);
-  log::set_level(static_cast<log::Format>(config_.log.role.format),
-                 static_cast<log::Level>(config_.log.role.level));
-  for (const auto& step : reload_->steps()) {
-    step.child->spec().config = step.fresh;
-    step.child->spec().generation = generation_;
-  }
-  const auto change = listeners_.commit();
+  log_.set_format(reload_->config().log.role.format);
+  log::set_level(static_cast<log::Format>(reload_->config().log.role.format),
+                 static_cast<log::Level>(reload_->config().log.role.level));
   for (auto& child : children_) {
-    if (child->role() != Role::kSmtpd || child->state() != Child::State::kReady) continue;
+    const auto* fresh = reload_->fresh_for(*child);
+    CHECK(fresh != nullptr);
+    child->spec().config = *fresh;
+    child->spec().generation = generation_;
+    // It came back while the others were asked, with what was in force then.
+    if (child->is_ready() && child->generation() != generation_) child->restore();
+  }
+  config_ = std::move(reload_->config());
+  serve_listeners(listeners_.commit());
+}
+
+// queued hears of it first: it refuses what comes from a listener that it does not know.
+void Server::serve_listeners(const Listeners::Change& change) {
+  if (change.added.empty() && change.removed.empty()) return;
+  auto* const store = queued();
+  for (auto& child : children_) {
+    if (child->role() != Role::kSmtpd || !child->is_ready()) continue;
     const auto served = listeners_of(*child);
+    if (store != nullptr)
+      store->link().send(ipc::Peer{child->role(), child->spec().index, served}, base::UniqueFd());
     for (const auto index : change.added) {
       if (std::find(served.begin(), served.end(), index) == served.end()) continue;
       const int fd = listeners_.entries()[index.value].fd.get();
@@ -280,10 +317,10 @@ void Server::commit_reload() {
 }
 
 void Server::answer(std::optional<base::RequestId> request, std::uint8_t exit, std::string text) {
-  if (!request) return;
-  for (auto& child : children_)
-    if (child->role() == Role::kQueued && child->state() == Child::State::kReady)
-      child->link().send(ipc::Done{*request, exit, std::move(text)});
+  auto* const asker = queued();
+  if (!request || asker == nullptr) return;
+  if (text.size() > kMaxAnswer) text.resize(kMaxAnswer);
+  asker->link().send(ipc::Done{*request, exit, std::move(text)});
 }
 
 // --- Stop -----------------------------------------------------------------------------------------
@@ -301,29 +338,37 @@ void Server::stop() {
 
 void Server::next_stop_phase() {
   ++stop_phase_;
+  killing_ = false;
   if (stop_phase_ > std::size(kStopPhases)) {
     stop_timer_.cancel();
-    log_.drain();
     (void)log::info("server.stopped");
+    log::flush();
+    log_.drain();
     return loop_.stop();
   }
+  stop_timer_.start(kPhaseTimeout);
   for (auto& child : children_)
     if (ipc::contains(kStopPhases[stop_phase_ - 1], child->role())) child->stop(kStopSeconds);
-  stop_timer_.start(kPhaseTimeout);
   check_stop_phase();
 }
 
-// A child of this phase died, or the phase's time is over.
+// A child of this phase died.
 void Server::check_stop_phase() {
   if (stop_phase_ > std::size(kStopPhases)) return;
-  bool running = false;
-  for (auto& child : children_) {
-    if (!ipc::contains(kStopPhases[stop_phase_ - 1], child->role())) continue;
-    if (child->state() == Child::State::kDown) continue;
-    running = true;
-    if (!stop_timer_.running()) child->kill();
-  }
+  const bool running = std::any_of(children_.begin(), children_.end(), [this](const auto& child) {
+    return ipc::contains(kStopPhases[stop_phase_ - 1], child->role()) &&
+           child->state() != Child::State::kDown;
+  });
   if (!running) next_stop_phase();
+}
+
+// Two steps: kill what has not ended; leave what even then does not (it hangs in the kernel).
+void Server::on_stop_timer() {
+  if (killing_) return next_stop_phase();
+  killing_ = true;
+  stop_timer_.start(kKillTimeout);
+  for (auto& child : children_)
+    if (ipc::contains(kStopPhases[stop_phase_ - 1], child->role())) child->kill();
 }
 
 }  // namespace postern::parent

@@ -37,6 +37,7 @@ class Server final : public Child::Owner {
   void on_child_ready(Child& child) override;
   void on_child_dead(Child& child) override;
   void on_child_configured(Child& child, const ipc::Configured& answer) override;
+  void on_peer_lost(Child& child, ipc::Role role) override;
   void on_reload_asked(base::RequestId request) override { begin_reload(request); }
   void on_stop_asked(base::RequestId request) override;
 
@@ -47,6 +48,9 @@ class Server final : public Child::Owner {
   void connect(Child& a, Child& b);
   [[nodiscard]] std::vector<base::ListenerIndex> listeners_of(const Child& child) const;
   [[nodiscard]] std::string config_for(const Child::Spec& spec) const;
+  [[nodiscard]] Child* queued() noexcept;  // null while it is not ready
+  [[nodiscard]] std::string refusal_of(const config::Config& fresh);
+  void serve_listeners(const Listeners::Change& change);
   void tell_processes();
   void reap();
   void fail_start(std::string why);
@@ -58,6 +62,7 @@ class Server final : public Child::Owner {
 
   void next_stop_phase();
   void check_stop_phase();
+  void on_stop_timer();
 
   event::Loop& loop_;
   config::Config config_;
@@ -73,6 +78,7 @@ class Server final : public Child::Owner {
   event::Signal child_signal_;
   event::Timer stop_timer_;
   std::size_t stop_phase_ = 0;  // 0: running
+  bool killing_ = false;        // the phase's time is over
   int exit_status_ = 0;
   bool all_ready_ = false;
 };

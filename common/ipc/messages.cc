@@ -9,7 +9,7 @@ namespace postern::ipc {
 namespace {
 
 constexpr std::array<std::string_view, kTypeCount> kTypeNames{
-    "hello", "boot", "configure", "configured", "peer", "listen", "ready", "stop", "processes",
+    "hello", "boot", "configure", "configured", "peer", "peer_lost", "listen", "ready", "stop", "processes",
     "submit", "submit_recipients", "submit_body", "submitted", "ask_token", "token_result",
     "open_large", "large_opened", "abandon_large", "intake", "held_leases", "grant", "cancel_grant",
     "grant_ended", "ask_work", "lease", "lease_body", "no_work", "outcome", "outcome_saved",

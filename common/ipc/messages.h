@@ -11,7 +11,7 @@ namespace postern::ipc {
 enum class Type : std::uint16_t {
   kHello,
   // parent and its children
-  kBoot, kConfigure, kConfigured, kPeer, kListen, kReady, kStop, kProcesses,
+  kBoot, kConfigure, kConfigured, kPeer, kPeerLost, kListen, kReady, kStop, kProcesses,
   // smtpd and queued
   kSubmit, kSubmitRecipients, kSubmitBody, kSubmitted, kAskToken, kTokenResult, kOpenLarge,
   kLargeOpened, kAbandonLarge, kIntake,
@@ -95,7 +95,8 @@ struct Configured {
   }
 };
 
-// A fresh channel to a sibling. Descriptor: its end.
+// A fresh channel to a sibling. Descriptor: its end; none (to queued, of an smtpd): the channel stays, its
+// listeners have changed.
 struct Peer {
   static constexpr Type kType = Type::kPeer;
   static constexpr Route kRoute{roles(Role::kParent), kChildren};
@@ -107,6 +108,15 @@ struct Peer {
     return std::tuple(field("role", &Peer::role), field("index", &Peer::index),
                       field("listeners", &Peer::listeners, 1000));
   }
+};
+
+// The channel to a sibling broke, and no other has come for a second: the sibling lives, and both need a
+// fresh one.
+struct PeerLost {
+  static constexpr Type kType = Type::kPeerLost;
+  static constexpr Route kRoute{roles(Role::kSmtpd, Role::kRelay, Role::kLocal), roles(Role::kParent)};
+  Role role = Role::kParent;
+  static constexpr auto fields() { return std::tuple(field("role", &PeerLost::role)); }
 };
 
 // A listening socket: of SMTP for smtpd, the control socket for queued. Descriptor: the socket; none:
@@ -936,7 +946,7 @@ struct Done {
 
 // Every message, in the order of Type.
 using AllMessages =
-    std::tuple<Hello, Boot, Configure, Configured, Peer, Listen, Ready, Stop, Processes, Submit,
+    std::tuple<Hello, Boot, Configure, Configured, Peer, PeerLost, Listen, Ready, Stop, Processes, Submit,
                SubmitRecipients, SubmitBody, Submitted, AskToken, TokenResult, OpenLarge, LargeOpened,
                AbandonLarge, Intake, HeldLeases, Grant, CancelGrant, GrantEnded, AskWork, Lease,
                LeaseBody, NoWork, Outcome, OutcomeSaved, AskStatus, Status, ListQueues, QueueRows,

@@ -16,8 +16,9 @@ class Link final : public ParentLink {
 
   void send(const ipc::Ready& ready) override { connection_.send(ready); }
   void send(const ipc::Configured& configured) override { connection_.send(configured); }
-  void send(const ipc::Reload& reload) override { send_as_queued(reload); }
-  void send(const ipc::StopServer& stop) override { send_as_queued(stop); }
+  void send(const ipc::PeerLost& lost) override { route(lost); }
+  void send(const ipc::Reload& reload) override { route(reload); }
+  void send(const ipc::StopServer& stop) override { route(stop); }
 
   void on(const ipc::Boot& boot, ipc::Descriptors d) { listener_.on_boot(boot, std::move(d)); }
   void on(const ipc::Configure& configure, ipc::Descriptors d) {
@@ -33,12 +34,13 @@ class Link final : public ParentLink {
   void closed() noexcept { listener_.on_parent_gone(); }
 
  private:
+  // Messages that only some children send; to send one as another child is a bug.
   template <class M>
-  void send_as_queued(const M& message) {
-    if constexpr (Self == Role::kQueued)
+  void route(const M& message) {
+    if constexpr (M::kRoute.allows(Self, Role::kParent))
       connection_.send(message);
     else
-      CHECK(Self == Role::kQueued);
+      CHECK(M::kRoute.allows(Self, Role::kParent));
   }
   static base::UniqueFd only(ipc::Descriptors d) {
     return d.empty() ? base::UniqueFd() : std::move(d.front());

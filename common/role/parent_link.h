@@ -28,6 +28,8 @@ class ParentLink {
   virtual ~ParentLink() = default;
   virtual void send(const ipc::Ready& ready) = 0;
   virtual void send(const ipc::Configured& configured) = 0;
+  // All but queued.
+  virtual void send(const ipc::PeerLost& lost) = 0;
   // queued only.
   virtual void send(const ipc::Reload& reload) = 0;
   virtual void send(const ipc::StopServer& stop) = 0;

@@ -2,6 +2,7 @@
 
 #include <fmt/format.h>
 #include <fcntl.h>
+#include <sys/prctl.h>
 #include <unistd.h>
 
 #include <csignal>
@@ -29,6 +30,9 @@ using ipc::Role;
 constexpr std::size_t kMaxConfig = 1U << 30;
 constexpr int kUsage = 64, kOsError = 71;  // sysexits(3)
 constexpr std::uint32_t kOrphanSeconds = 5;  // to finish in after the parent's death
+constexpr base::Millis kPeerPatience{1'000};  // a sibling that died is back by then, or the parent knows
+constexpr std::size_t kMaxAsked = 32;         // below the windows of what is asked
+constexpr std::uint8_t kTryAgain = 75;        // sysexits(3)
 
 std::optional<Role> role_named(std::string_view text) {
   for (const auto role : {Role::kSmtpd, Role::kQueued, Role::kRelay, Role::kLocal})
@@ -71,8 +75,9 @@ class Skeleton final : public Host, public ParentLink::Listener {
     plan.kind = sandbox_kind(self_);
     plan.root = sandbox_root.get();
     if (boot_->drop_rights) plan.identity = os::SandboxPlan::Identity{boot_->uid, boot_->gid};
-    plan.open_files = 65536;
+    plan.open_files = kOpenFiles;
     const auto pid = static_cast<std::uint32_t>(::getpid());
+    ::prctl(PR_SET_PDEATHSIG, 0);  // from here on the loop sees the parent's end, and work is finished
     if (auto done = os::enter_sandbox(plan); !done) fatal(done.error().text());
     sandbox_root.reset();
     // ...and only then the first foreign byte may come.
@@ -87,6 +92,10 @@ class Skeleton final : public Host, public ParentLink::Listener {
   // Host
   void set_state(std::string_view state) override {
     os::set_title(fmt::format("postern: {}, {}", ipc::name(self_), state));
+  }
+  void peer_lost(Role role) override {
+    lost_peer_ = role;
+    peer_timer_.start(kPeerPatience);
   }
   void ask_reload(Answer answer) override { ask<ipc::Reload>(std::move(answer)); }
   void ask_stop(Answer answer) override { ask<ipc::StopServer>(std::move(answer)); }
@@ -106,6 +115,7 @@ class Skeleton final : public Host, public ParentLink::Listener {
     boot_ = boot;
   }
   void on_configure(const ipc::Configure& configure, base::UniqueFd config) override {
+    must_serve();
     auto bytes = os::read_sealed_memory(config.get(), kMaxConfig);
     ipc::Configured answer{configure.request, false, {}};
     if (!bytes) {
@@ -118,13 +128,25 @@ class Skeleton final : public Host, public ParentLink::Listener {
     link_->send(answer);
   }
   void on_peer(const ipc::Peer& peer, base::UniqueFd fd) override {
-    if (fd.valid()) daemon_->peer(peer, std::move(fd));
+    must_serve();
+    if (fd.valid() && peer.role == lost_peer_) {
+      lost_peer_.reset();
+      peer_timer_.cancel();
+    }
+    if (fd.valid() || self_ == Role::kQueued) daemon_->peer(peer, std::move(fd));
   }
   void on_listen(const ipc::Listen& listen, base::UniqueFd fd) override {
+    must_serve();
     daemon_->listen(listen.listener, std::move(fd));
   }
-  void on_stop(const ipc::Stop& stop) override { end(stop.seconds); }
-  void on_processes(const ipc::Processes& processes) override { daemon_->processes(processes); }
+  void on_stop(const ipc::Stop& stop) override {
+    if (!daemon_) ::_exit(0);  // it came right behind Boot: nothing has begun
+    end(stop.seconds);
+  }
+  void on_processes(const ipc::Processes& processes) override {
+    must_serve();
+    daemon_->processes(processes);
+  }
   void on_done(const ipc::Done& done) override {
     const auto at = asked_.find(done.request.value);
     if (at == asked_.end()) return;
@@ -140,6 +162,11 @@ class Skeleton final : public Host, public ParentLink::Listener {
   }
 
  private:
+  // The parent says nothing but Boot and Stop before Ready.
+  void must_serve() {
+    if (!daemon_) fatal("the parent spoke out of order");
+  }
+
   void end(std::uint32_t seconds) {
     if (deadline_) return;
     set_state("stopping");
@@ -150,9 +177,21 @@ class Skeleton final : public Host, public ParentLink::Listener {
 
   template <class M>
   void ask(Answer answer) {
+    if (asked_.size() >= kMaxAsked) {
+      loop_.defer([answer = std::move(answer)]() mutable noexcept {
+        answer(ipc::Done{{}, kTryAgain, "too many commands are under way; try again"});
+      });
+      return;
+    }
     last_request_ = last_request_.next();
     asked_.emplace(last_request_.value, std::move(answer));
     link_->send(M{last_request_});
+  }
+
+  void ask_for_peer() noexcept {
+    if (!lost_peer_) return;
+    link_->send(ipc::PeerLost{*lost_peer_});
+    peer_timer_.start(kPeerPatience);
   }
 
   event::Loop loop_;
@@ -162,6 +201,8 @@ class Skeleton final : public Host, public ParentLink::Listener {
   base::UniqueFd config_fd_, log_fd_, root_;
   std::unique_ptr<Daemon> daemon_;
   std::unique_ptr<event::Timer> deadline_;
+  std::optional<Role> lost_peer_;
+  event::Timer peer_timer_{loop_, [this]() noexcept { ask_for_peer(); }};
   base::RequestId last_request_;
   std::unordered_map<std::uint64_t, Answer> asked_;
 };
@@ -186,6 +227,8 @@ int run(int argc, char** argv,
     return kUsage;
   }
   ::fcntl(os::kInheritedChannel, F_SETFD, FD_CLOEXEC);
+  // No orphan, even one that is still preparing and does not look at its channel.
+  ::prctl(PR_SET_PDEATHSIG, SIGKILL);
   prepare_signals();
   os::save_title_area(argc, argv);
   std::unique_ptr<ParentLink> link;
