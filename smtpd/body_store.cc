@@ -8,17 +8,17 @@
 #include "common/log/log.h"
 
 namespace postern::smtpd {
-namespace {
-constexpr std::size_t kCharge = 16 * 1024;  // the budget is taken in steps, not per piece
-}
 
 BodyStore::BodyStore(QueueLink& link, BodyBudget& budget, event::Callback resumed)
-    : link_(link), budget_(budget), resumed_(std::move(resumed)) {}
+    : link_(link), share_(budget), resumed_(std::move(resumed)) {}
 
 BodyStore::~BodyStore() { clear(); }
 
-bool BodyStore::failed() const noexcept {
-  return failed_ || (file_.fd.valid() && !link_.holds(file_));
+std::optional<mail::Reply> BodyStore::failure() const {
+  if (failed_) return mail::Reply{452, {4, 3, 1}, {"Insufficient system storage"}};
+  if (file_.fd.valid() && !link_.holds(file_))
+    return mail::Reply{451, {4, 3, 0}, {"The message was lost on its way; please try again"}};
+  return std::nullopt;
 }
 
 Flow BodyStore::add(std::string_view bytes) {
@@ -30,12 +30,7 @@ Flow BodyStore::add(std::string_view bytes) {
   }
   memory_.append(bytes);
   if (opening_) return Flow::kPause;
-  bool fits = memory_.size() <= ipc::kMaxInlineBody;
-  while (fits && charged_ < memory_.size()) {
-    fits = budget_.take(kCharge);
-    if (fits) charged_ += kCharge;
-  }
-  if (fits) return Flow::kMore;
+  if (memory_.size() <= ipc::kMaxInlineBody && share_.grow_to(memory_.size())) return Flow::kMore;
   move_to_file();
   return Flow::kPause;
 }
@@ -81,6 +76,7 @@ void BodyStore::move_to(Submission& submission) {
     file_.fd.reset();  // no writer may be left when queued looks at it
   } else {
     submission.body = std::move(memory_);
+    submission.share = std::move(share_);
   }
   file_ = {};
   clear();
@@ -99,8 +95,7 @@ void BodyStore::clear() {
 }
 
 void BodyStore::drop_memory() noexcept {
-  budget_.give_back(charged_);
-  charged_ = 0;
+  share_.give_back();
   std::string().swap(memory_);
 }
 

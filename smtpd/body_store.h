@@ -3,6 +3,7 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <string_view>
 
@@ -10,21 +11,6 @@
 #include "smtpd/queue_link.h"
 
 namespace postern::smtpd {
-
-// Memory that the bodies of all sessions of this process may hold together.
-class BodyBudget {
- public:
-  static constexpr std::size_t kBytes = 64U << 20;
-  [[nodiscard]] bool take(std::size_t bytes) noexcept {
-    if (used_ + bytes > kBytes) return false;
-    used_ += bytes;
-    return true;
-  }
-  void give_back(std::size_t bytes) noexcept { used_ -= bytes; }
-
- private:
-  std::size_t used_ = 0;
-};
 
 class BodyStore {
  public:
@@ -34,12 +20,14 @@ class BodyStore {
   BodyStore(const BodyStore&) = delete;
   BodyStore& operator=(const BodyStore&) = delete;
 
-  // kPause: until `resumed`. A body that cannot be kept is swallowed, and failed() says so.
+  // kPause: until `resumed`. A body that cannot be kept is swallowed, and failure() says so.
   [[nodiscard]] Flow add(std::string_view bytes);
-  // The file could not be had or written, or was lost with its queued.
-  [[nodiscard]] bool failed() const noexcept;
-  // Moves the body into the submission; the store is empty afterwards.
+  // Why the body is not here whole: there is no file or no room for it, or the file was lost with its
+  // queued. Nothing of it was ever submitted.
+  [[nodiscard]] std::optional<mail::Reply> failure() const;
+  // Moves the whole body into the submission; the store is empty afterwards.
   void move_to(Submission& submission);
+  // Gives the body up, and its file back.
   void clear();
 
  private:
@@ -49,10 +37,9 @@ class BodyStore {
   void drop_memory() noexcept;
 
   QueueLink& link_;
-  BodyBudget& budget_;
+  BodyShare share_;
   event::Callback resumed_;
   std::string memory_;
-  std::size_t charged_ = 0;  // of the budget
   QueueLink::LargeFile file_;
   std::uint64_t size_ = 0;
   bool opening_ = false;

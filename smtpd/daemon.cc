@@ -1,16 +1,31 @@
 #include "smtpd/daemon.h"
 
 #include <fmt/format.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 
+#include <algorithm>
 #include <utility>
 
 #include "common/log/log.h"
 
 namespace postern::smtpd {
 namespace {
+
 constexpr base::Millis kStateInterval{1'000};
+// Descriptors that are not a session's: channels, log, listeners, and what the parent sends.
+constexpr std::size_t kOtherDescriptors = 64;
+
+// Each session may need two, its socket and a file for its body. Without one left, a descriptor that
+// queued or the parent sends would be lost, and its channel with it.
+std::size_t sessions_with_descriptors() {
+  rlimit limits{};
+  if (::getrlimit(RLIMIT_NOFILE, &limits) != 0) return 0;
+  const auto files = std::min<std::size_t>(limits.rlim_max, role::kOpenFiles);
+  return (std::max(files, 2 * kOtherDescriptors) - kOtherDescriptors) / 2;
 }
+
+}  // namespace
 
 Daemon::Daemon(role::Host& host) : host_(host) {}
 Daemon::~Daemon() = default;
@@ -30,21 +45,29 @@ std::unique_ptr<Daemon::Rules> Daemon::read(const std::string& config) {
     service.default_domain = rules->config.default_domain;
     rules->services.push_back(std::move(service));
   }
-  log::set_level(static_cast<log::Format>(rules->config.log.format),
-                 static_cast<log::Level>(rules->config.log.level));
   return rules;
 }
 
+void Daemon::apply(std::unique_ptr<Rules> rules) {
+  rules_ = std::move(rules);
+  log::set_level(static_cast<log::Format>(rules_->config.log.format),
+                 static_cast<log::Level>(rules_->config.log.level));
+}
+
 os::Result<void> Daemon::prepare(std::string config, base::UniqueFd, const ipc::Boot&) {
-  rules_ = read(config);
-  if (!rules_) return os::failure("read the configuration from the parent", EPROTO);
+  auto rules = read(config);
+  if (!rules) return os::failure("read the configuration from the parent", EPROTO);
+  apply(std::move(rules));
+  most_sessions_ = sessions_with_descriptors();
   return {};
 }
 
 void Daemon::start(event::Loop& loop) {
   loop_ = &loop;
-  link_ = std::make_unique<QueueLink>(loop, base::system_clock());
-  context_ = std::make_unique<SessionContext>(SessionContext{loop, base::system_clock(), *link_, {}});
+  link_ = std::make_unique<QueueLink>(loop, base::system_clock(),
+                                      [this]() noexcept { host_.peer_lost(ipc::Role::kQueued); });
+  context_ = std::make_unique<SessionContext>(
+      SessionContext{loop, base::system_clock(), *link_, budget_});
   state_timer_ = std::make_unique<event::Timer>(loop, [this]() noexcept { show_state(); });
   state_timer_->start(kStateInterval);
 }
@@ -52,11 +75,15 @@ void Daemon::start(event::Loop& loop) {
 std::expected<void, std::string> Daemon::configure(std::string config, base::Generation) {
   auto fresh = read(config);
   if (!fresh) return std::unexpected("smtpd cannot read the configuration from the parent");
-  if (fresh->services.size() < rules_->services.size())
-    return std::unexpected("the configuration lost listeners that sessions still use");
+  // Only sessions and sockets count: a configuration that is taken back may have had more listeners.
+  const auto lost = [&](base::ListenerIndex listener) { return listener.value >= fresh->services.size(); };
+  if (std::any_of(sessions_.begin(), sessions_.end(), [&](auto& s) { return lost(s.first->listener()); }) ||
+      std::any_of(acceptors_.begin(), acceptors_.end(),
+                  [&](auto& a) { return lost(base::ListenerIndex(a.first)); }))
+    return std::unexpected("the configuration lost listeners that are still in use");
   for (auto& [key, session] : sessions_)
     session->reconfigure(fresh->services[session->listener().value]);
-  rules_ = std::move(fresh);
+  apply(std::move(fresh));
   return {};
 }
 
@@ -66,10 +93,11 @@ void Daemon::peer(const ipc::Peer& peer, base::UniqueFd fd) {
 
 // A listener that comes again replaces its former socket; no socket: it is no longer served.
 void Daemon::listen(base::ListenerIndex listener, base::UniqueFd fd) {
-  if (!fd.valid()) {
+  if (!fd.valid() || stopped_) {
     acceptors_.erase(listener.value);
     return;
   }
+  CHECK(listener.value < rules_->services.size());  // the parent configures first
   acceptors_[listener.value] = std::make_unique<Acceptor>(
       *loop_, std::move(fd),
       [this, listener](os::Accepted accepted) noexcept { on_connection(listener, std::move(accepted)); });
@@ -78,7 +106,8 @@ void Daemon::listen(base::ListenerIndex listener, base::UniqueFd fd) {
 void Daemon::on_connection(base::ListenerIndex listener, os::Accepted accepted) {
   const auto& limits = rules_->config.limits;
   const auto client = accepted.client.address;
-  if (limits.connections != 0 && sessions_.size() >= limits.connections)
+  if (sessions_.size() >= most_sessions_ ||
+      (limits.connections != 0 && sessions_.size() >= limits.connections))
     return turn_away(std::move(accepted.fd), "too many connections");
   const auto at = per_client_.find(client);
   if (limits.connections_per_client != 0 && at != per_client_.end() &&

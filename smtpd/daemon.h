@@ -34,6 +34,7 @@ class Daemon final : public role::Daemon {
     std::vector<Service> services;  // by listener
   };
   static std::unique_ptr<Rules> read(const std::string& config);
+  void apply(std::unique_ptr<Rules> rules);
 
   void on_connection(base::ListenerIndex listener, os::Accepted accepted);
   void turn_away(base::UniqueFd fd, std::string_view why);
@@ -43,6 +44,8 @@ class Daemon final : public role::Daemon {
   role::Host& host_;
   event::Loop* loop_ = nullptr;
   std::unique_ptr<Rules> rules_;
+  std::size_t most_sessions_ = 0;  // that the process has descriptors for
+  BodyBudget budget_;
   std::unique_ptr<QueueLink> link_;
   std::unique_ptr<SessionContext> context_;
   std::unordered_map<std::uint32_t, std::unique_ptr<Acceptor>> acceptors_;  // by listener

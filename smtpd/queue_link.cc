@@ -1,6 +1,7 @@
 #include "smtpd/queue_link.h"
 
 #include <algorithm>
+#include <limits>
 #include <utility>
 
 #include "common/log/log.h"
@@ -8,42 +9,70 @@
 namespace postern::smtpd {
 namespace {
 
-constexpr base::Millis kDeadline{60'000};  // from the final dot to queued's word
 constexpr base::Millis kDeadlineCheck{1'000};
+constexpr base::SteadyTime kEndOfTime{std::numeric_limits<std::int64_t>::max()};
 
 mail::Reply try_later() {
   return {451, {4, 3, 2}, {"The queue is not available now; please try again later"}};
 }
 
+// Moves out of `from` what `over` picks, each with `result`, in its order.
+template <class Over>
+void move_out(std::deque<std::unique_ptr<Submission>>& from, Over over, const SubmissionResult& result,
+              std::vector<std::pair<std::unique_ptr<Submission>, SubmissionResult>>& to) {
+  std::erase_if(from, [&](auto& submission) {
+    if (!over(*submission)) return false;
+    to.emplace_back(std::move(submission), result);
+    return true;
+  });
+}
+
 }  // namespace
 
-QueueLink::QueueLink(event::Loop& loop, const base::Clock& clock)
-    : loop_(loop), clock_(clock), deadlines_(loop, [this]() noexcept { check_deadlines(); }) {}
+QueueLink::QueueLink(event::Loop& loop, const base::Clock& clock, event::Callback lost)
+    : loop_(loop),
+      clock_(clock),
+      lost_(std::move(lost)),
+      deadlines_(loop, [this]() noexcept { check_deadlines(); }) {}
 
 void QueueLink::connect(base::UniqueFd fd) {
-  if (connection_) closed();
+  if (connection_) drop_channel();
   ++channel_;
   connection_ = std::make_unique<Connection>(loop_, std::move(fd), *this);
   connection_->channel().on_credit([this]() noexcept { pump(); });
-  for (auto& orphan : std::exchange(orphans_, {})) ask_for(std::move(orphan));
   pump();
 }
 
 void QueueLink::closed() noexcept {
+  drop_channel();
+  lost_();
+}
+
+void QueueLink::drop_channel() noexcept {
   connection_.reset();
   for (auto& [request, submission] : std::exchange(sent_, {})) orphans_.push_back(std::move(submission));
-  fail_large_requests();
+  // Never sent, and its body is gone.
+  Ended ended;
+  move_out(waiting_, [](const auto& s) { return s.large.value != 0; }, Refused{try_later()}, ended);
+  end(std::move(ended));
+  end_large_requests(kEndOfTime);
 }
 
 // --- Submissions ----------------------------------------------------------------------------------
 
-void QueueLink::submit(std::unique_ptr<Submission> submission) {
+void QueueLink::submit(Owned submission) {
   waiting_.push_back(std::move(submission));
-  if (!deadlines_.running()) deadlines_.start(kDeadlineCheck);
+  watch_deadlines();
   pump();
 }
 
+// Sends what the channel has credit for; old questions first.
 void QueueLink::pump() {
+  while (connection_ && !orphans_.empty() && connection_->channel().has_credit<ipc::AskToken>()) {
+    auto orphan = std::move(orphans_.front());
+    orphans_.pop_front();
+    ask_for(std::move(orphan));
+  }
   while (connection_ && !waiting_.empty()) {
     const auto& next = *waiting_.front();
     const auto bytes = next.large.value == 0 ? next.body_size : 0;
@@ -54,7 +83,7 @@ void QueueLink::pump() {
   }
 }
 
-void QueueLink::send(std::unique_ptr<Submission> submission) {
+void QueueLink::send(Owned submission) {
   const auto& s = *submission;
   const auto request = next_request();
   ipc::Submit message;
@@ -91,13 +120,13 @@ void QueueLink::send_parts(const Submission& submission, base::RequestId request
   }
 }
 
-void QueueLink::ask_for(std::unique_ptr<Submission> submission) {
+void QueueLink::ask_for(Owned submission) {
   const auto request = next_request();
   connection_->send(ipc::AskToken{request, submission->token});
   sent_.emplace(request.value, std::move(submission));
 }
 
-std::unique_ptr<Submission> QueueLink::take(base::RequestId request) {
+QueueLink::Owned QueueLink::take(base::RequestId request) {
   const auto at = sent_.find(request.value);
   if (at == sent_.end()) return nullptr;  // its deadline has passed
   auto submission = std::move(at->second);
@@ -106,20 +135,19 @@ std::unique_ptr<Submission> QueueLink::take(base::RequestId request) {
 }
 
 void QueueLink::on(const ipc::Submitted& message) {
-  auto submission = take(message.request);
+  const auto submission = take(message.request);
   if (!submission) return;
   if (message.id.value != 0)
-    finish(std::move(submission), Accepted{message.id});
+    submission->done(Accepted{message.id});
   else
-    finish(std::move(submission), Refused{ipc::from_ipc(message.refusal)});
+    submission->done(Refused{ipc::from_ipc(message.refusal)});
 }
 
 void QueueLink::on(const ipc::TokenResult& message) {
   auto submission = take(message.request);
   if (!submission) return;
-  if (message.id.value != 0) return finish(std::move(submission), Accepted{message.id});
-  // A large file died with the queued that made it.
-  if (submission->large.value != 0) return finish(std::move(submission), Refused{try_later()});
+  if (message.id.value != 0) return submission->done(Accepted{message.id});
+  if (submission->large.value != 0) return submission->done(Refused{try_later()});
   waiting_.push_front(std::move(submission));
   pump();
 }
@@ -129,32 +157,37 @@ void QueueLink::on(const ipc::Intake& message) {
   intake_refusal_ = ipc::from_ipc(message.refusal);
 }
 
-void QueueLink::finish(std::unique_ptr<Submission> submission, SubmissionResult result) {
-  submission->done(std::move(result));
+// --- Deadlines ------------------------------------------------------------------------------------
+
+bool QueueLink::idle() const noexcept {
+  return waiting_.empty() && sent_.empty() && orphans_.empty() && large_requests_.empty();
+}
+
+void QueueLink::watch_deadlines() {
+  if (!deadlines_.running() && !idle()) deadlines_.start(kDeadlineCheck);
 }
 
 void QueueLink::check_deadlines() noexcept {
   const auto limit = clock_.steady() - kDeadline;
-  std::vector<std::pair<std::unique_ptr<Submission>, SubmissionResult>> over;
-  while (!waiting_.empty() && waiting_.front()->began < limit) {
-    over.emplace_back(std::move(waiting_.front()), Refused{try_later()});
-    waiting_.pop_front();
-  }
-  std::erase_if(orphans_, [&](auto& s) {
-    if (s->began >= limit) return false;
-    over.emplace_back(std::move(s), Unknown{});
-    return true;
-  });
+  const auto over = [limit](const Submission& s) { return s.began < limit; };
+  Ended ended;
+  move_out(waiting_, over, Refused{try_later()}, ended);
+  move_out(orphans_, over, Unknown{}, ended);
   for (auto at = sent_.begin(); at != sent_.end();) {
-    if (at->second->began < limit) {
-      over.emplace_back(std::move(at->second), Unknown{});
-      at = sent_.erase(at);
-    } else {
+    if (!over(*at->second)) {
       ++at;
+      continue;
     }
+    ended.emplace_back(std::move(at->second), Unknown{});
+    at = sent_.erase(at);
   }
-  for (auto& [submission, result] : over) finish(std::move(submission), std::move(result));
-  if (!idle() || !orphans_.empty()) deadlines_.start(kDeadlineCheck);
+  end(std::move(ended));
+  end_large_requests(limit);
+  watch_deadlines();
+}
+
+void QueueLink::end(Ended ended) noexcept {
+  for (auto& [submission, result] : ended) submission->done(std::move(result));
 }
 
 // --- Large bodies ---------------------------------------------------------------------------------
@@ -165,26 +198,36 @@ void QueueLink::open_large(LargeOpened opened) {
     return;
   }
   const auto request = next_request();
-  large_requests_.emplace(request.value, std::move(opened));
+  large_requests_.emplace(request.value, LargeRequest{std::move(opened), clock_.steady()});
   connection_->send(ipc::OpenLarge{request});
+  watch_deadlines();
 }
 
 void QueueLink::on(const ipc::LargeOpened& message, ipc::Descriptors descriptors) {
-  const auto at = large_requests_.find(message.request.value);
-  if (at == large_requests_.end()) return;
-  auto opened = std::move(at->second);
-  large_requests_.erase(at);
   LargeFile file;
   if (!descriptors.empty()) file = {std::move(descriptors.front()), message.large, channel_};
+  const auto at = large_requests_.find(message.request.value);
+  if (at == large_requests_.end()) return abandon_large(file);  // its deadline has passed
+  auto opened = std::move(at->second.opened);
+  large_requests_.erase(at);
   opened(std::move(file));
 }
 
-void QueueLink::fail_large_requests() noexcept {
-  for (auto& [request, opened] : std::exchange(large_requests_, {})) opened({});
+void QueueLink::end_large_requests(base::SteadyTime older_than) noexcept {
+  std::vector<LargeOpened> over;
+  for (auto at = large_requests_.begin(); at != large_requests_.end();) {
+    if (at->second.began >= older_than) {
+      ++at;
+      continue;
+    }
+    over.push_back(std::move(at->second.opened));
+    at = large_requests_.erase(at);
+  }
+  for (auto& opened : over) opened({});
 }
 
 void QueueLink::abandon_large(const LargeFile& file) {
-  if (connection_ && file.name.value != 0 && holds(file)) connection_->send(ipc::AbandonLarge{file.name});
+  if (file.name.value != 0 && holds(file)) connection_->send(ipc::AbandonLarge{file.name});
 }
 
 }  // namespace postern::smtpd

@@ -4,7 +4,8 @@
 // A submission that was sent when its channel broke is asked for by its token at the next queued: it is
 // in the journal (accepted), or it is not and never will be (then it is sent once more: its body is
 // still here). What has no answer 60 s after its final dot ends as Unknown if it was ever sent, as a
-// 451 if it was not.
+// 451 if it was not. A large file is lost with the channel that it came from, and with it every
+// submission whose body it is.
 #pragma once
 
 #include <cstdint>
@@ -12,6 +13,7 @@
 #include <memory>
 #include <string>
 #include <unordered_map>
+#include <utility>
 #include <vector>
 
 #include "common/base/clock.h"
@@ -32,22 +34,28 @@ class QueueLink {
   };
   using LargeOpened = std::move_only_function<void(LargeFile) noexcept>;
 
-  QueueLink(event::Loop& loop, const base::Clock& clock);
+  static constexpr base::Millis kDeadline{60'000};  // from the final dot to queued's word
+
+  // `lost` is called when the channel has broken: somebody should see to a new one.
+  QueueLink(event::Loop& loop, const base::Clock& clock, event::Callback lost);
 
   // A fresh channel, in place of the former.
   void connect(base::UniqueFd fd);
   // Takes the submission; its `done` is called exactly once, never from within submit().
   void submit(std::unique_ptr<Submission> submission);
-  // Answers later, or (no channel) with an empty file.
+  // Answers later, at the latest after kDeadline; with an empty file where there is no channel.
   void open_large(LargeOpened opened);
   void abandon_large(const LargeFile& file);
   // Does the channel that gave this file still stand?
-  [[nodiscard]] bool holds(const LargeFile& file) const noexcept { return file.channel == channel_; }
+  [[nodiscard]] bool holds(const LargeFile& file) const noexcept {
+    return connection_ != nullptr && file.channel == channel_;
+  }
   // Null while MAIL may be accepted.
   [[nodiscard]] const mail::Reply* intake_refusal() const noexcept {
     return intake_open_ ? nullptr : &intake_refusal_;
   }
-  [[nodiscard]] bool idle() const noexcept { return waiting_.empty() && sent_.empty(); }
+  // Ends what has waited for kDeadline. Comes once a second by itself.
+  void check_deadlines() noexcept;
 
   // From queued.
   void on(const ipc::Submitted& message);
@@ -57,27 +65,35 @@ class QueueLink {
   void closed() noexcept;
 
  private:
-  using Sent = std::unordered_map<std::uint64_t, std::unique_ptr<Submission>>;  // by request
+  using Owned = std::unique_ptr<Submission>;
+  using Ended = std::vector<std::pair<Owned, SubmissionResult>>;
+  struct LargeRequest {
+    LargeOpened opened;
+    base::SteadyTime began;
+  };
 
+  void drop_channel() noexcept;
   void pump();
-  void send(std::unique_ptr<Submission> submission);
+  void send(Owned submission);
   void send_parts(const Submission& submission, base::RequestId request);
-  void ask_for(std::unique_ptr<Submission> submission);
-  std::unique_ptr<Submission> take(base::RequestId request);
-  void finish(std::unique_ptr<Submission> submission, SubmissionResult result);
-  void fail_large_requests() noexcept;
-  void check_deadlines() noexcept;
+  void ask_for(Owned submission);
+  Owned take(base::RequestId request);
+  void end(Ended ended) noexcept;
+  void end_large_requests(base::SteadyTime older_than) noexcept;
+  void watch_deadlines();
+  [[nodiscard]] bool idle() const noexcept;
   base::RequestId next_request() noexcept { return last_request_ = last_request_.next(); }
 
   event::Loop& loop_;
   const base::Clock& clock_;
+  event::Callback lost_;
   std::unique_ptr<Connection> connection_;
   std::uint64_t channel_ = 0;  // counts channels; names the present one
   base::RequestId last_request_;
-  std::deque<std::unique_ptr<Submission>> waiting_;  // not sent yet, oldest first
-  Sent sent_;                                        // waiting for Submitted or TokenResult
-  std::vector<std::unique_ptr<Submission>> orphans_;  // sent on a channel that broke
-  std::unordered_map<std::uint64_t, LargeOpened> large_requests_;
+  std::deque<Owned> waiting_;  // not in the hands of any queued
+  std::unordered_map<std::uint64_t, Owned> sent_;  // by request: waiting for Submitted or TokenResult
+  std::deque<Owned> orphans_;                      // sent on a channel that broke, not yet asked for
+  std::unordered_map<std::uint64_t, LargeRequest> large_requests_;
   bool intake_open_ = true;
   mail::Reply intake_refusal_;
   event::Timer deadlines_;

@@ -11,6 +11,9 @@ namespace {
 
 // A client that does not read its replies gets no more of them until it does.
 constexpr std::size_t kMaxUnsent = 64 * 1024;
+// Commands are taken in portions, so that this limit is seen between them however many come at once.
+constexpr std::size_t kCommandPortion = 4 * 1024;
+static_assert(kCommandPortion > Protocol::kMaxLine, "a portion without a whole line would be stuck");
 // Closing takes at most this long, whether or not the client reads the last reply.
 constexpr base::Millis kCloseTimeout{10'000};
 
@@ -36,12 +39,11 @@ Session::Session(SessionContext& context, const Service& service, base::UniqueFd
       stream_(context.loop, std::move(fd), *this),
       protocol_(service, client, *this),
       body_(context.link, context.budget, [this]() noexcept { on_body_resumed(); }),
-      timer_(context.loop, [this]() noexcept { on_timer(); }),
+      timer_(context.loop, [this]() noexcept { check_deadline(); }),
       opened_(context.clock.steady()) {
   (void)log::debug("session.open").field("client", client_);
   protocol_.start();
-  after_step();
-  stream_.flush();
+  answer_client();
 }
 
 Session::~Session() { *alive_ = false; }
@@ -53,22 +55,29 @@ void Session::reconfigure(const Service& service) {
 
 void Session::shutdown() {
   protocol_.shutdown();
-  after_step();
-  stream_.flush();
+  answer_client();
 }
 
 // --- Bytes ----------------------------------------------------------------------------------------
 
 std::size_t Session::on_input(std::string_view bytes) noexcept {
+  const auto choked = [this] { return stream_.unsent() + protocol_.output().size() >= kMaxUnsent; };
   std::size_t used = 0;
-  while (used < bytes.size() && protocol_.want() == Want::kInput &&
-         stream_.unsent() + protocol_.output().size() < kMaxUnsent) {
-    const auto step = protocol_.input(bytes.substr(used));
-    if (step == 0) break;
+  while (used < bytes.size() && protocol_.want() == Want::kInput && !choked()) {
+    const auto most = protocol_.timeout() == TimeoutKind::kData ? bytes.size() : kCommandPortion;
+    const auto step = protocol_.input(bytes.substr(used, most));
+    if (step == 0) break;  // an incomplete line
     used += step;
   }
   // Whoever sends on while we owe an answer, or does not read, waits in the kernel's buffer.
-  if (used < bytes.size() && (protocol_.want() != Want::kInput || stream_.unsent() > 0)) stream_.pause();
+  if (used < bytes.size() && protocol_.want() != Want::kInput) stream_.pause();
+  if (used < bytes.size() && choked()) {
+    stream_.pause();
+    // Where the kernel takes it all at once, no on_drained() follows.
+    context_.loop.defer([this, alive = alive_]() noexcept {
+      if (*alive && stream_.unsent() == 0) stream_.resume();
+    });
+  }
   after_step();
   return protocol_.want() == Want::kClose ? bytes.size() : used;
 }
@@ -77,12 +86,20 @@ void Session::on_drained() noexcept { stream_.resume(); }
 
 void Session::after_step() {
   auto& replies = protocol_.output();
-  if (!replies.empty()) {
-    stream_.output() += replies;
-    replies.clear();
-  }
-  if (protocol_.want() == Want::kClose) stream_.close_after_flush();
-  set_deadline();
+  const bool spoke = !replies.empty();
+  stream_.output() += replies;
+  replies.clear();
+  const bool closing = protocol_.want() == Want::kClose;
+  if (closing) stream_.close_after_flush();
+  // A line that comes byte by byte does not win time, a body's next piece does.
+  const auto kind = protocol_.timeout();
+  if (spoke || kind != awaited_ || kind == TimeoutKind::kData) set_deadline(kind);
+}
+
+// Outside on_input(), the stream does not send by itself.
+void Session::answer_client() noexcept {
+  after_step();
+  stream_.flush();
 }
 
 void Session::on_closed(event::CloseReason reason) noexcept {
@@ -112,23 +129,32 @@ void Session::finish(std::string_view reason) noexcept {
 
 // --- Time -----------------------------------------------------------------------------------------
 
-// The timer is only moved when it fires: most deadlines are passed by long before.
-void Session::set_deadline() {
+// The timer is only moved when it fires, or fires too late: most deadlines are passed by long before.
+void Session::set_deadline(TimeoutKind kind) {
   if (finished_) return;
-  auto wait = duration(protocol_.timeout(), service_->limits.timeout);
-  if (protocol_.want() == Want::kClose) wait = kCloseTimeout;
-  deadline_ = wait.count() == 0 ? base::SteadyTime{} : context_.clock.steady() + wait;
-  if (deadline_.ms != 0 && !timer_.running()) timer_.start(wait);
+  awaited_ = kind;
+  const auto wait = protocol_.want() == Want::kClose ? kCloseTimeout
+                                                     : duration(kind, service_->limits.timeout);
+  if (wait.count() == 0) {
+    deadline_ = {};
+    return;
+  }
+  deadline_ = context_.clock.steady() + wait;
+  if (timer_.running() && timer_due_ <= deadline_) return;
+  timer_due_ = deadline_;
+  timer_.start(wait);
 }
 
-void Session::on_timer() noexcept {
-  if (deadline_.ms == 0) return;  // we are waited for, or no limit is set
+void Session::check_deadline() noexcept {
+  if (finished_ || deadline_.ms == 0) return;  // we are waited for, or no limit is set
   const auto left = deadline_ - context_.clock.steady();
-  if (left.count() > 0) return timer_.start(left);
+  if (left.count() > 0) {
+    timer_due_ = deadline_;
+    return timer_.start(left);
+  }
   if (protocol_.want() == Want::kClose) return finish("did not read the last reply");
   protocol_.timed_out();
-  after_step();
-  stream_.flush();
+  answer_client();
 }
 
 // --- Messages -------------------------------------------------------------------------------------
@@ -136,21 +162,25 @@ void Session::on_timer() noexcept {
 void Session::begin(const Envelope&) { body_.clear(); }
 
 void Session::end(Envelope&& envelope, const BodyFacts&) {
+  if (auto reply = body_.failure()) {
+    body_.clear();
+    context_.loop.defer([this, alive = alive_, refusal = Refused{*std::move(reply)}]() mutable noexcept {
+      if (*alive) on_result(std::move(refusal));
+    });
+    return;
+  }
   auto submission = std::make_unique<Submission>();
   submission->token = base::random_token();
   submission->listener = listener_;
   submission->client = client_;
   submission->envelope = std::move(envelope);
   submission->began = context_.clock.steady();
-  submission->done = [this, alive = std::weak_ptr(alive_)](SubmissionResult result) noexcept {
-    if (!alive.expired()) on_result(std::move(result));
+  submission->done = [this, weak = std::weak_ptr(alive_)](SubmissionResult result) noexcept {
+    const auto alive = weak.lock();
+    if (alive && *alive) on_result(std::move(result));
   };
-  const bool failed = body_.failed();
   body_.move_to(*submission);
-  if (!failed) return context_.link.submit(std::move(submission));
-  context_.loop.defer([s = std::move(submission)]() noexcept {
-    s->done(Refused{{452, {4, 3, 1}, {"Insufficient system storage"}}});
-  });
+  context_.link.submit(std::move(submission));
 }
 
 void Session::on_result(SubmissionResult result) noexcept {
@@ -160,16 +190,14 @@ void Session::on_result(SubmissionResult result) noexcept {
     protocol_.accepted(accepted->id);
   else
     protocol_.refused(std::get<Refused>(result).reply);
-  after_step();
-  stream_.flush();
+  answer_client();
   stream_.resume();
 }
 
 void Session::on_body_resumed() noexcept {
   if (finished_) return;
   protocol_.resume();
-  after_step();
-  stream_.flush();
+  answer_client();
   stream_.resume();
 }
 

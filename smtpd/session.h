@@ -19,7 +19,7 @@ struct SessionContext {
   event::Loop& loop;
   const base::Clock& clock;
   QueueLink& link;
-  BodyBudget budget;
+  BodyBudget& budget;  // outlives the link too, whose submissions hold shares of it
 };
 
 class Session final : public event::StreamOwner, public MessageSink {
@@ -37,6 +37,8 @@ class Session final : public event::StreamOwner, public MessageSink {
   void reconfigure(const Service& service);
   // Says 421 as soon as no answer is owed for a message.
   void shutdown();
+  // Ends the session if its client has had its time. Comes by itself in time.
+  void check_deadline() noexcept;
 
  private:
   // event::StreamOwner
@@ -53,9 +55,9 @@ class Session final : public event::StreamOwner, public MessageSink {
 
   void on_result(SubmissionResult result) noexcept;
   void on_body_resumed() noexcept;
-  void on_timer() noexcept;
+  void answer_client() noexcept;
   void after_step();
-  void set_deadline();
+  void set_deadline(TimeoutKind kind);
   void finish(std::string_view reason) noexcept;
 
   SessionContext& context_;
@@ -68,7 +70,9 @@ class Session final : public event::StreamOwner, public MessageSink {
   BodyStore body_;
   event::Timer timer_;
   base::SteadyTime opened_;
-  base::SteadyTime deadline_;
+  TimeoutKind awaited_ = TimeoutKind::kNone;  // what the deadline is for
+  base::SteadyTime deadline_;                 // 0: none
+  base::SteadyTime timer_due_;
   std::shared_ptr<bool> alive_ = std::make_shared<bool>(true);
   bool finished_ = false;
 };

@@ -1,5 +1,5 @@
-// Submission: one transaction past its final dot, on its way to queued. It keeps the body until queued
-// has given its word.
+// Submission: one transaction past its final dot, on its way to queued. It keeps the body, and the body's
+// share of the budget, until queued has given its word.
 #pragma once
 
 #include <functional>
@@ -10,6 +10,7 @@
 #include "common/base/ids.h"
 #include "common/base/ip.h"
 #include "common/mail/reply.h"
+#include "smtpd/body_budget.h"
 #include "smtpd/envelope.h"
 
 namespace postern::smtpd {
@@ -29,7 +30,8 @@ struct Submission {
   base::ListenerIndex listener;
   base::IpAddress client;
   Envelope envelope;
-  std::string body;        // stuffed; empty where it is in a large file
+  std::string body;  // stuffed; empty where it is in a large file
+  BodyShare share;   // for `body`
   std::uint64_t body_size = 0;
   base::MessageId large;   // 0: the body is here
   base::SteadyTime began;  // when the final dot came
