@@ -3,7 +3,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <ctime>
+#include <chrono>
 
 namespace postern::base {
 
@@ -57,29 +57,42 @@ std::string printable(std::string_view text, std::size_t limit) {
 }
 
 namespace {
-std::tm broken_down(WallTime t) {
-  // Floor, so that times before 1970 (a clock gone wrong) stay sane.
-  const std::time_t seconds = (t.ms >= 0 ? t.ms : t.ms - 999) / 1000;
-  std::tm parts{};
-  ::gmtime_r(&seconds, &parts);
-  return parts;
+
+struct Calendar {
+  int year = 0;
+  unsigned month = 0, day = 0, weekday = 0;  // January is 1, Sunday is 0
+  std::int64_t hour = 0, minute = 0, second = 0, ms = 0;
+};
+
+// By arithmetic alone: gmtime_r(3) would load a time zone on its first call, which a sandbox forbids.
+Calendar calendar(WallTime t) {
+  using namespace std::chrono;
+  // Years 1 to 9999, lest a clock gone wrong (or a lie) breaks the format.
+  constexpr std::int64_t kFirst = -62'135'596'800'000, kLast = 253'402'300'799'999;
+  const sys_time<milliseconds> time{milliseconds(std::clamp(t.ms, kFirst, kLast))};
+  const auto days = floor<std::chrono::days>(time);
+  const year_month_day date(days);
+  const hh_mm_ss clock(time - days);
+  return {static_cast<int>(date.year()), static_cast<unsigned>(date.month()),
+          static_cast<unsigned>(date.day()), weekday(days).c_encoding(), clock.hours().count(),
+          clock.minutes().count(), clock.seconds().count(), clock.subseconds().count()};
 }
+
 }  // namespace
 
 std::string iso8601(WallTime t) {
-  const auto p = broken_down(t);
-  const auto ms = (t.ms % 1000 + 1000) % 1000;
-  return fmt::format("{:04}-{:02}-{:02}T{:02}:{:02}:{:02}.{:03}Z", p.tm_year + 1900, p.tm_mon + 1,
-                     p.tm_mday, p.tm_hour, p.tm_min, p.tm_sec, ms);
+  const auto p = calendar(t);
+  return fmt::format("{:04}-{:02}-{:02}T{:02}:{:02}:{:02}.{:03}Z", p.year, p.month, p.day, p.hour,
+                     p.minute, p.second, p.ms);
 }
 
 std::string rfc5322_date(WallTime t) {
   static constexpr const char* kDays[] = {"Sun", "Mon", "Tue", "Wed", "Thu", "Fri", "Sat"};
   static constexpr const char* kMonths[] = {"Jan", "Feb", "Mar", "Apr", "May", "Jun",
                                             "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"};
-  const auto p = broken_down(t);
-  return fmt::format("{}, {:02} {} {:04} {:02}:{:02}:{:02} +0000", kDays[p.tm_wday], p.tm_mday,
-                     kMonths[p.tm_mon], p.tm_year + 1900, p.tm_hour, p.tm_min, p.tm_sec);
+  const auto p = calendar(t);
+  return fmt::format("{}, {:02} {} {:04} {:02}:{:02}:{:02} +0000", kDays[p.weekday], p.day,
+                     kMonths[p.month - 1], p.year, p.hour, p.minute, p.second);
 }
 
 }  // namespace postern::base
