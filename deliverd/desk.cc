@@ -36,7 +36,7 @@ ipc::Channel* Desk::channel() noexcept {
 }
 
 void Desk::connect(ipc::Role self, base::UniqueFd fd) {
-  if (channel() != nullptr) closed();
+  if (channel() != nullptr) drop_channel();
   CHECK(self == ipc::Role::kRelay || self == ipc::Role::kLocal);
   if (self == ipc::Role::kRelay)
     connection_.emplace<1>(loop_, std::move(fd), *this);
@@ -71,6 +71,11 @@ void Desk::send_held_leases() {
 }
 
 void Desk::closed() noexcept {
+  drop_channel();
+  lost_();
+}
+
+void Desk::drop_channel() noexcept {
   connection_.emplace<0>();
   arriving_.clear();
   asking_.clear();
@@ -138,7 +143,6 @@ void Desk::on(const ipc::Lease& lease, ipc::Descriptors descriptors) {
     asking_.erase(at);
     slots_.at(*id).asked.reset();
   }
-  if (lease.recipients.empty()) return break_off("a lease without recipients");
   Delivery delivery{lease, {}, {}};
   if (lease.large) {
     if (descriptors.size() != 1) return break_off("a large message without its file");
@@ -170,6 +174,10 @@ void Desk::hand_over(std::optional<SlotId> id, Delivery delivery) {
   auto lease = held(delivery.lease);
   const auto at = id ? slots_.find(*id) : slots_.end();
   if (at == slots_.end()) return store(lease, {}, returned(lease));
+  if (lease.recipients.empty()) {  // all of them ended meanwhile
+    store(lease, {}, {});
+    return ask(*id);
+  }
   at->second.in_hand = std::move(lease);
   deliverer_.deliver(*id, std::move(delivery));
 }

@@ -46,8 +46,9 @@ class Deliverer {
 
 class Desk {
  public:
-  // `deliverer` outlives the desk.
-  Desk(event::Loop& loop, Deliverer& deliverer) : loop_(loop), deliverer_(deliverer) {}
+  // `deliverer` outlives the desk; `lost` is called when the channel broke and another is needed.
+  Desk(event::Loop& loop, Deliverer& deliverer, event::Callback lost)
+      : loop_(loop), deliverer_(deliverer), lost_(std::move(lost)) {}
   Desk(const Desk&) = delete;
   Desk& operator=(const Desk&) = delete;
 
@@ -95,12 +96,14 @@ class Desk {
   void hand_over(std::optional<SlotId> slot, Delivery delivery);
   void store(const ipc::HeldLease& lease, std::string remote,
              std::vector<ipc::RecipientResult> results);
+  void drop_channel() noexcept;
   void send_waiting();
   void send_held_leases();
   void break_off(const char* why);
 
   event::Loop& loop_;
   Deliverer& deliverer_;
+  event::Callback lost_;
   std::variant<std::monostate, ipc::Connection<Desk, ipc::Role::kRelay, ipc::Role::kQueued>,
                ipc::Connection<Desk, ipc::Role::kLocal, ipc::Role::kQueued>>
       connection_;

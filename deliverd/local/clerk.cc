@@ -8,8 +8,12 @@ namespace postern::local {
 
 using deliverd::SlotId;
 
-Clerk::Clerk(event::Loop& loop, Workers& workers, std::shared_ptr<Mailbox> mailbox)
-    : loop_(loop), workers_(workers), mailbox_(std::move(mailbox)), desk_(loop, *this) {}
+Clerk::Clerk(event::Loop& loop, Workers& workers, std::shared_ptr<Mailbox> mailbox,
+             event::Callback lost)
+    : loop_(loop),
+      workers_(workers),
+      mailbox_(std::move(mailbox)),
+      desk_(loop, *this, std::move(lost)) {}
 
 Clerk::~Clerk() {
   *alive_ = false;

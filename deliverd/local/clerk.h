@@ -13,8 +13,9 @@ namespace postern::local {
 
 class Clerk final : public deliverd::Deliverer {
  public:
-  // `workers` outlives the clerk.
-  Clerk(event::Loop& loop, Workers& workers, std::shared_ptr<Mailbox> mailbox);
+  // `workers` outlives the clerk; `lost`: the channel to queued broke.
+  Clerk(event::Loop& loop, Workers& workers, std::shared_ptr<Mailbox> mailbox,
+        event::Callback lost);
   ~Clerk() override;
   Clerk(const Clerk&) = delete;
   Clerk& operator=(const Clerk&) = delete;

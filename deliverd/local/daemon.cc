@@ -24,7 +24,8 @@ os::Result<void> Daemon::prepare(std::string config, base::UniqueFd root, const 
 void Daemon::start(event::Loop& loop) {
   auto mailbox = apply(config_);
   workers_ = std::make_unique<Workers>(loop, std::clamp(config_.workers, 1U, kMaxWorkers));
-  clerk_ = std::make_unique<Clerk>(loop, *workers_, std::move(mailbox));
+  clerk_ = std::make_unique<Clerk>(loop, *workers_, std::move(mailbox),
+                                   [this]() noexcept { host_.peer_lost(ipc::Role::kQueued); });
 }
 
 std::shared_ptr<Mailbox> Daemon::apply(const config::LocalConfig& config) {

@@ -40,7 +40,8 @@ void Daemon::start(event::Loop& loop) {
   resolver_->attach(loop);
   directory_ =
       std::make_unique<Directory>(loop, *resolver_, base::system_clock(), &base::random_u64);
-  pool_ = std::make_unique<Pool>(loop, *directory_, settings_of(config_));
+  pool_ = std::make_unique<Pool>(loop, *directory_, settings_of(config_),
+                                 [this]() noexcept { host_.peer_lost(ipc::Role::kQueued); });
   state_timer_ = std::make_unique<event::Timer>(loop, [this]() noexcept { show_state(); });
   state_timer_->start(kStateInterval);
 }

@@ -33,8 +33,11 @@ Trouble not_a_domain(const std::string& name) {
 
 }  // namespace
 
-Pool::Pool(event::Loop& loop, Directory& directory, Settings settings)
-    : loop_(loop), directory_(directory), settings_(std::move(settings)), desk_(loop, *this) {}
+Pool::Pool(event::Loop& loop, Directory& directory, Settings settings, event::Callback lost)
+    : loop_(loop),
+      directory_(directory),
+      settings_(std::move(settings)),
+      desk_(loop, *this, std::move(lost)) {}
 
 Pool::~Pool() {
   *alive_ = false;

@@ -28,8 +28,8 @@ class Pool final : public deliverd::Deliverer {
     base::Millis idle = Connection::kIdle;
   };
 
-  // `directory` outlives the pool.
-  Pool(event::Loop& loop, Directory& directory, Settings settings);
+  // `directory` outlives the pool; `lost`: the channel to queued broke.
+  Pool(event::Loop& loop, Directory& directory, Settings settings, event::Callback lost);
   ~Pool() override;
   Pool(const Pool&) = delete;
   Pool& operator=(const Pool&) = delete;

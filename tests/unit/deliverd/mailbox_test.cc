@@ -350,7 +350,8 @@ struct Office {
   using Queued = deliverd::FakeQueued<ipc::Role::kLocal>;
   Office() : disk(dir.disk()), workers(loop, 3) {
     clerk.emplace(loop, workers,
-                  std::make_shared<Maildir>(*disk, "{user}", "h", base::system_clock()));
+                  std::make_shared<Maildir>(*disk, "{user}", "h", base::system_clock()),
+                  []() noexcept {});
     connect(1);
   }
   void connect(std::uint64_t epoch) {

@@ -33,7 +33,8 @@ class Rig {
     connect();
   }
   void restart_pool(base::Millis idle) {
-    pool_.emplace(loop, directory_, Pool::Settings{"us.example", hop.endpoint().port, {}, idle});
+    pool_.emplace(loop, directory_, Pool::Settings{"us.example", hop.endpoint().port, {}, idle},
+                  [this]() noexcept { ++lost; });
   }
   void connect(std::uint64_t epoch = 1) {
     auto pair = ipc::make_channel_pair();
@@ -102,6 +103,7 @@ class Rig {
   FakeHop hop;
   std::unique_ptr<Queued> queued;
   std::atomic<int> mx_queries = 0;
+  int lost = 0;  // channels
 
  private:
   std::optional<Pool> pool_;
@@ -484,12 +486,26 @@ TEST(Pool, NonsenseClosesTheChannelOnly) {
   rig.queued->connection().send(lease);
   rig.queued->connection().send(ipc::LeaseBody{lease.lease, {"longer than announced"}});
   rig.until([&] { return rig.queued->is_closed; });
+  EXPECT_EQ(rig.lost, 1);
   rig.connect(2);
   rig.queued->grant("example.org");
   rig.until_asked();
   rig.queued->lease(kBody);
   rig.until_outcomes(1);
   EXPECT_EQ(text(rig.queued->outcomes.at(0)), one(kDelivered, 250));
+}
+
+TEST(Pool, ALeaseToNobodyAsksAgain) {
+  Rig rig;
+  rig.queued->grant("example.org");
+  rig.until_asked();
+  rig.queued->lease(kBody, {});
+  rig.until_outcomes(1);
+  EXPECT_TRUE(rig.queued->outcomes.at(0).results.empty());
+  rig.until_asked();
+  rig.queued->lease(kBody);
+  rig.until_outcomes(2);
+  EXPECT_EQ(text(rig.queued->outcomes.at(1)), one(kDelivered, 250));
 }
 
 TEST(Pool, StopFinishesWhatWasBegun) {
