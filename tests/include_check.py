@@ -21,7 +21,6 @@ FOREIGN = {
     r"toml\+\+/.*": ["common/config/toml_file.cc"],
     r"CLI/.*": ["ctl/command.cc"],
     r"nlohmann/.*": ["ctl/json.cc", "queued/", "tests/unit/"],
-    r"spdlog/.*": ["common/log/"],
     r"seccomp\.h": ["common/os/"],
     r"linux/.*": ["common/os/"],
     r"idn2\.h": ["common/config/"],
