@@ -158,9 +158,11 @@ def test_smuggling_permutations(postern):
     for end in ends:
         hand = postern.session_by_hand(MX_PORT)
         hand.begin(sender="<x@remote.example>")
-        hand.send(b"a" + end + b"RCPT TO:<carol@example.org>\r\n.\r\n")
+        wire = b"a" + end + b"RCPT TO:<carol@example.org>\r\n.\r\n"
+        hand.send(wire)
         answer = hand.reply()
-        bare = re.search(rb"\r(?!\n)|(?<!\r)\n", b"a" + end + b"R") is not None
+        body = wire[:wire.index(b"\r\n.\r\n")]  # some of them hold the one real end
+        bare = re.search(rb"\r(?!\n)|(?<!\r)\n", body) is not None
         assert answer.startswith("550" if bare else "250"), (end, answer)
         accepted += not bare
         hand.close()

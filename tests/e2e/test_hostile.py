@@ -110,6 +110,15 @@ def test_a_thousand_noops(postern):
     postern.send("bob@example.org")
 
 
+@pytest.mark.parametrize("count", [5_000, 10_000, 20_000, 100_000])
+def test_replies_larger_than_any_buffer(postern, count):
+    """A client may send everything first and read afterwards, as long as it reads at all."""
+    hand = postern.session_by_hand(MX_PORT)
+    threading.Thread(target=hand.send, args=(b"NOOP\r\n" * count + b"QUIT\r\n",), daemon=True).start()
+    codes = [hand.reply()[:3] for _ in range(count + 1)]
+    assert codes == ["250"] * count + ["221"]
+
+
 def test_too_many_errors(postern):
     hand = postern.session_by_hand(MX_PORT)
     codes = []
@@ -126,12 +135,17 @@ def test_too_large(server):
     hand = server.session_by_hand(MX_PORT)
     assert "SIZE 100000" in hand.expect("EHLO c", "250")
     hand.expect("MAIL FROM:<a@b.example> SIZE=100001", "552 5.3.4")
-    for size, code in ((100_000, "250"), (100_001, "552 5.3.4"), (3_000_000, "552 5.3.4")):
+    for size, code in ((100_000, "250"), (100_001, "552 5.3.4"), (300_000, "552 5.3.4")):
         hand = server.session_by_hand(MX_PORT)
         hand.begin()
         hand.send(b"x" * (size - 2) + b"\r\n.\r\n")
         assert hand.reply().startswith(code), size
         hand.expect("NOOP", "250")
+    hand = server.session_by_hand(MX_PORT)
+    hand.begin()
+    with pytest.raises(OSError):  # whoever never ends is cut off
+        for _ in range(2000):
+            hand.send(b"x" * 65_536)
     assert server.status()["total"]["accepted"] == 1
 
 
@@ -262,6 +276,7 @@ def test_foreign_text_cannot_forge_a_log_line(postern):
     hand = postern.session_by_hand(MX_PORT)
     hand.send(b"EHLO x event=message.accepted\" \\\x1b[2J\t\xff\r\n")
     hand.reply()
+    hand.expect("EHLO c", "250")
     hand.expect("MAIL FROM:<\"a event=x\"@b.example>", "250")
     hand.expect('RCPT TO:<"no\\ one level=error"@example.org>', "550")
     hand.expect("QUIT", "221")

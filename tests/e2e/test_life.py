@@ -174,7 +174,7 @@ def test_without_f_it_goes_to_the_background(server):
     wait_for("a new log file", log.exists)
     server.ctl("stop")
     wait_for("it ended", lambda: not Path(f"/proc/{parent[0]}").exists(), 15)
-    assert "event=message.accepted" in (server.directory / "postern.log.1").read_text()
+    assert " message.accepted " in (server.directory / "postern.log.1").read_text()
 
 
 def every_process():

@@ -1,5 +1,4 @@
 """Programs of other mail systems: Postfix's smtp-source and smtp-sink, Dovecot over our Maildir."""
-import email.utils
 import grp
 import imaplib
 import os
@@ -12,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from support.net import Address
-from support.server import MX_PORT, RELAY_PORT, REPOSITORY
+from support.server import RELAY_PORT, REPOSITORY
 from support.sink import SINK_PORT
 from support.waiting import wait_for
 
@@ -157,12 +156,3 @@ def test_internal_date_is_the_arrival_not_the_delivery(server, dovecot):
     _, data = imap.fetch("1", "(INTERNALDATE)")
     assert abs(time.mktime(imaplib.Internaldate2tuple(data[0])) - arrived.timestamp()) < 1.1
     imap.logout()
-
-
-def test_message_is_parsed_alike_by_python(postern):
-    """Date and order of the headers that Postern adds are well formed."""
-    postern.send("bob@example.org", port=MX_PORT)
-    text = postern.wait_mail("bob")[0].read_text()
-    assert text.startswith("Return-Path: ")
-    stamp = text.split(";", 1)[1].split("\n")[0].strip()
-    assert email.utils.parsedate_to_datetime(stamp)

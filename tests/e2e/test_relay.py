@@ -80,14 +80,6 @@ def test_routes_refuse_and_discard(server):
     assert b"x@no.example" in server.wait_mail("alice")[0].read_bytes()
 
 
-def test_second_host_of_a_route(server, sink):
-    nobody = Address()
-    server.route("*", f"smtp://{nobody.ip}:{SINK_PORT}", sink.via).start()
-    server.send("x@remote.example")
-    sink.wait()
-    nobody.close()
-
-
 # --- MX ------------------------------------------------------------------------------------------
 
 def mx_server(server):

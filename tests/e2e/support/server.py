@@ -51,13 +51,13 @@ def toml(tree):
 
 
 def log_fields(line):
-    """The fields of a logfmt line."""
-    fields = {}
+    """The fields of a log line: time, level, event, then key=value."""
     try:
         words = shlex.split(line)
     except ValueError:
-        return fields
-    for word in words:
+        return {}
+    fields = dict(zip(("time", "level", "event"), words))
+    for word in words[3:]:
         key, equals, value = word.partition("=")
         if equals:
             fields[key] = value
@@ -209,7 +209,7 @@ class Postern:
         broken = [line for line in text.splitlines() if BROKEN.search(line)]
         assert not broken, "\n".join(broken[:20])
         if not self.may_die:
-            died = [line for line in text.splitlines() if "event=process.died" in line]
+            died = [line for line in text.splitlines() if " process.died " in line]
             assert not died, "\n".join(died)
 
     # --- processes -----------------------------------------------------------------------------

@@ -29,11 +29,12 @@ class Received:
 
 
 def without_trace(content, line_end=b"\r\n"):
-    """A message as it was before Postern put its headers (Return-Path, Received) on top."""
+    """A message as it was before Postern put its headers on top: Return-Path and Delivered-To (in a
+    mailbox), Received."""
     lines = content.split(line_end)
     at = 0
-    if lines and lines[0].startswith(b"Return-Path: "):
-        at = 1
+    for field in (b"Return-Path: ", b"Delivered-To: "):
+        at += lines[at].startswith(field)
     assert lines[at].startswith(b"Received: "), content[:300]
     at += 1
     while lines[at][:1] in (b" ", b"\t"):
