@@ -1,0 +1,97 @@
+// The text of the blocks: JSON with a checksum, so that a flipped bit is damage and not another block.
+#include <fmt/format.h>
+
+#include <nlohmann/json.hpp>
+
+#include "common/base/crc32c.h"
+#include "queued/blocks.h"
+
+namespace postern::queued {
+namespace {
+
+using Json = nlohmann::json;
+constexpr int kVersion = 1;
+
+std::string checksum(const Json& blocks) {
+  return fmt::format("{:08x}",
+                     base::crc32c(blocks.dump(-1, ' ', true, Json::error_handler_t::replace)));
+}
+
+void to_json(Json& json, const Freeze& f) {
+  json = {{"queue", f.queue},
+          {"reason", f.reason},
+          {"who", f.who},
+          {"since", f.since.ms},
+          {"from", f.from.count()}};
+}
+void to_json(Json& json, const FreezeException& e) {
+  json = {{"queue", e.queue}, {"who", e.who}, {"since", e.since.ms}};
+}
+void to_json(Json& json, const Pause& p) {
+  json = {{"queue", p.queue}, {"all", p.all}, {"from", p.from.count()}, {"to", p.to.count()}};
+}
+
+template <class T>
+Json list(const std::vector<T>& items) {
+  Json json = Json::array();
+  for (const auto& item : items) {
+    Json one;
+    to_json(one, item);
+    json.push_back(std::move(one));
+  }
+  return json;
+}
+
+// Reads with a default for what is not there; the library throws on a wrong type.
+Freeze read_freeze(const Json& j) {
+  return {j.at("queue").get<std::string>(), j.value("reason", ""), j.value("who", ""),
+          {j.value("since", std::int64_t{0})}, QueueTime(j.value("from", std::int64_t{0}))};
+}
+
+}  // namespace
+
+std::string Blocks::to_text() const {
+  Json blocks = {{"freezes", list(freezes_)},
+                 {"exceptions", list(exceptions_)},
+                 {"pauses", list(pauses_)},
+                 {"outbound",
+                  {{"disabled", outbound_.disabled},
+                   {"all", outbound_.all},
+                   {"reason", outbound_.reason},
+                   {"who", outbound_.who},
+                   {"since", outbound_.since.ms},
+                   {"from", outbound_.from.count()}}}};
+  const Json file = {{"v", kVersion}, {"sum", checksum(blocks)}, {"blocks", blocks}};
+  return file.dump(2, ' ', true, Json::error_handler_t::replace) + "\n";
+}
+
+std::expected<Blocks, std::string> Blocks::from_text(std::string_view text) {
+  try {  // the library throws; nothing of it leaves this function
+    const Json file = Json::parse(text);
+    if (file.at("v").get<int>() != kVersion) return std::unexpected("its version is not known");
+    const Json& blocks = file.at("blocks");
+    if (file.at("sum").get<std::string>() != checksum(blocks))
+      return std::unexpected("its checksum is wrong");
+    Blocks read;
+    for (const auto& j : blocks.at("freezes")) read.freezes_.push_back(read_freeze(j));
+    for (const auto& j : blocks.at("exceptions"))
+      read.exceptions_.push_back(
+          {j.at("queue").get<std::string>(), j.value("who", ""), {j.value("since", std::int64_t{0})}});
+    for (const auto& j : blocks.at("pauses"))
+      read.pauses_.push_back({j.at("queue").get<std::string>(), j.value("all", false),
+                              QueueTime(j.value("from", std::int64_t{0})),
+                              QueueTime(j.value("to", std::int64_t{0}))});
+    const Json& out = blocks.at("outbound");
+    read.outbound_ = {out.at("disabled").get<bool>(), out.value("all", false),
+                      out.value("reason", ""),        out.value("who", ""),
+                      {out.value("since", std::int64_t{0})},
+                      QueueTime(out.value("from", std::int64_t{0}))};
+    if (read.freezes_.size() > kMax || read.exceptions_.size() > kMax)
+      return std::unexpected("it has too many entries");
+    return read;
+  } catch (const Json::exception& error) {
+    return std::unexpected(error.what());
+  }
+}
+
+}  // namespace postern::queued

@@ -1,0 +1,71 @@
+// The part of LocalStore that gives segments back: the oldest one goes when nothing lives in it; while
+// the journal is much larger than what lives, the oldest one's survivors are copied forward first.
+#include <fmt/format.h>
+
+#include "queued/local_store.h"
+
+namespace postern::queued {
+namespace {
+constexpr std::size_t kMaxCopies = 64;  // under way at once
+}
+
+void LocalStore::tidy() {
+  while (const auto oldest = segments_.oldest()) {  // ends: each turn releases one
+    if (messages_.in_segment(oldest) > 0) break;
+    // The waits of whole queues are told again, lest the only record of one goes.
+    for (const auto& [name, wait] : messages_.waits())
+      append(RecordType::kQueue, ipc::encode(wait), false, {});
+    // What ended the messages in it may not be flushed yet, so the segment waits for that.
+    segments_.release(oldest, journal_->appended());
+  }
+  segments_.advance(flushed_);
+  if (segments_.wants_compaction(messages_.live_bytes())) move_some();
+}
+
+void LocalStore::move_some() {
+  const auto oldest = segments_.oldest();
+  if (oldest != std::exchange(moving_segment_, oldest)) moving_cursor_ = 0;
+  while (copies_ < kMaxCopies) {
+    Message* message = messages_.next_in_segment(oldest, moving_cursor_);
+    if (message == nullptr) break;
+    if (!message->moving) move(*message);
+  }
+}
+
+void LocalStore::move(Message& message) {
+  message.moving = true;
+  ++copies_;
+  if (message.large || message.damaged) return append_copy(message, nullptr);
+  load(message.id, [this, id = message.id](os::Result<LoadedBody> body) noexcept {
+    Message* found = messages_.find(id);
+    if (found == nullptr) {  // it ended meanwhile
+      --copies_;
+      return;
+    }
+    if (!body) return give_up_body(*found);
+    append_copy(*found, std::move(body->bytes));
+  });
+}
+
+// Says what the message is at this moment, so outcomes before it are in it and those after it follow.
+void LocalStore::append_copy(Message& message, Bytes body) {
+  append(RecordType::kState, ipc::encode(to_record(message)), false,
+         {.body = std::move(body), .moves = message.id});
+}
+
+// The body cannot be read: what is there is set aside for people, and the message stays, held.
+void LocalStore::give_up_body(Message& message) {
+  files_.post([this, id = message.id, place = message.place,
+               file = segments_.file(message.place.segment)]() noexcept -> event::Callback {
+    auto raw = file ? file->read_at(place.offset, place.size) : os::failure("read", ENOENT);
+    (void)disk_.make_directory("damaged");
+    auto kept = disk_.open("damaged/" + base::to_string(id), os::OpenMode::kCreateExclusive);
+    if (raw && kept && (*kept)->write_at(0, *raw)) (void)(*kept)->flush();
+    return {};
+  });
+  message.damaged = true;
+  message.held = "its body is damaged";
+  append_copy(message, nullptr);
+}
+
+}  // namespace postern::queued

@@ -1,0 +1,157 @@
+#include "queued/control.h"
+
+#include <fmt/format.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <utility>
+
+#include "common/log/log.h"
+#include "common/os/socket.h"
+
+namespace postern::queued {
+namespace {
+
+constexpr std::size_t kMaxGroups = 1024;  // of one peer
+constexpr int kMaxAccepts = 16;           // in one turn
+
+// The peer of a Unix socket: its user, and all its groups (SO_PEERCRED, SO_PEERGROUPS).
+std::optional<ControlPeer> peer_of(int fd) {
+  const auto credentials = os::peer_credentials(fd);
+  if (!credentials) return std::nullopt;
+  ControlPeer peer;
+  peer.uid = credentials->uid;
+  std::vector<gid_t> groups(kMaxGroups);
+  auto size = static_cast<socklen_t>(groups.size() * sizeof(gid_t));
+  if (::getsockopt(fd, SOL_SOCKET, SO_PEERGROUPS, groups.data(), &size) == 0)
+    peer.groups.assign(groups.begin(),
+                       groups.begin() + static_cast<std::ptrdiff_t>(size / sizeof(gid_t)));
+  peer.groups.push_back(credentials->gid);
+  return peer;
+}
+
+}  // namespace
+
+ControlLevel level_of(const ControlPeer& peer, const config::ControlGroups& groups,
+                      std::uint32_t own_uid) {
+  if (peer.uid == 0 || peer.uid == own_uid) return ControlLevel::kAdmin;
+  const auto in = [&](std::uint32_t group) {
+    return group != ~0U &&
+           std::find(peer.groups.begin(), peer.groups.end(), group) != peer.groups.end();
+  };
+  if (in(groups.admin)) return ControlLevel::kAdmin;
+  if (in(groups.operate)) return ControlLevel::kOperate;
+  if (in(groups.view)) return ControlLevel::kView;
+  return ControlLevel::kNone;
+}
+
+Control::Control(event::Loop& loop, Engine& engine, role::Host& host,
+                 std::map<std::uint32_t, std::string> user_names, FillStatus fill_status)
+    : loop_(loop),
+      engine_(engine),
+      host_(host),
+      user_names_(std::move(user_names)),
+      fill_status_(std::move(fill_status)) {}
+
+void Control::listen(base::UniqueFd socket) {
+  readable_.reset();
+  socket_ = std::move(socket);
+  if (!socket_.valid()) return;
+  readable_ = std::make_unique<event::FdEvent>(loop_, socket_.get(),
+                                               [this](bool, bool) noexcept { accept(); });
+  readable_->watch(true, false);
+}
+
+void Control::accept() {
+  for (int n = 0; n < kMaxAccepts; ++n) {
+    auto accepted = os::accept(socket_.get());
+    if (!accepted) return;
+    const auto peer = peer_of(accepted->fd.get());
+    const auto level = peer ? level_of(*peer, engine_.config().control, ::getuid())
+                            : ControlLevel::kNone;
+    if (level == ControlLevel::kNone || sessions_.size() >= kMaxSessions) {
+      log::warning("control.refused")
+          .field("uid", peer ? peer->uid : ~0U)
+          .field("reason", level == ControlLevel::kNone ? "no right" : "too many connections");
+      continue;
+    }
+    const auto name = user_names_.find(peer->uid);
+    serve(std::move(accepted->fd), level,
+          name != user_names_.end() ? name->second.substr(0, 64) : fmt::format("uid {}", peer->uid));
+  }
+}
+
+void Control::serve(base::UniqueFd fd, ControlLevel level, std::string who) {
+  const SessionId id(++last_id_);
+  sessions_[id] =
+      std::make_unique<ControlSession>(*this, id, level, std::move(who), loop_, std::move(fd));
+}
+
+void Control::closed(SessionId id) { sessions_.erase(id); }
+
+ControlSession* Control::find(SessionId id) {
+  const auto at = sessions_.find(id);
+  return at == sessions_.end() ? nullptr : at->second.get();
+}
+
+void Control::done(SessionId id, base::RequestId request, std::uint8_t exit, std::string text) {
+  constexpr std::size_t kMost = 16 * 1024;
+  if (text.size() > kMost) text.resize(kMost);
+  if (ControlSession* to = find(id)) to->send(ipc::Done{request, exit, std::move(text)});
+}
+
+void Control::status(SessionId id, base::RequestId request) {
+  ipc::Status status;
+  status.request = request;
+  fill_status_(status);
+  if (ControlSession* to = find(id)) to->send(status);
+}
+
+// --- Sessions ---------------------------------------------------------------------------------------
+
+ControlSession::ControlSession(Control& owner, SessionId id, ControlLevel level, std::string who,
+                               event::Loop& loop, base::UniqueFd fd)
+    : owner_(owner),
+      id_(id),
+      level_(level),
+      who_(std::move(who)),
+      connection_(loop, std::move(fd), *this) {}
+
+bool ControlSession::may(ControlLevel needed, base::RequestId request) {
+  if (level_ >= needed) return true;
+  owner_.done(id_, request, 77, "you are not in the group that may do this ([control])");
+  return false;
+}
+
+void ControlSession::on(const ipc::AskStatus& ask) { owner_.status(id_, ask.request); }
+void ControlSession::on(const ipc::ListQueues& ask) { send(list_queues(owner_.engine(), ask)); }
+void ControlSession::on(const ipc::ListMessages& ask) { send(list_messages(owner_.engine(), ask)); }
+void ControlSession::on(const ipc::Show& ask) { send(show(owner_.engine(), ask)); }
+void ControlSession::on(const ipc::ListBlocks& ask) { send(list_blocks(owner_.engine(), ask)); }
+void ControlSession::on(const ipc::AskBody& ask) {
+  // Mail is private: who may only look at the queue may not read it.
+  if (level_ < ControlLevel::kOperate) return send(ipc::BodyPart{.request = ask.request});
+  owner_.body(id_, ask);
+}
+void ControlSession::on(const ipc::Freeze& command) {
+  if (may(ControlLevel::kOperate, command.request)) owner_.freeze(id_, command, who_);
+}
+void ControlSession::on(const ipc::Unfreeze& command) {
+  if (may(ControlLevel::kOperate, command.request)) owner_.unfreeze(id_, command, who_);
+}
+void ControlSession::on(const ipc::SwitchOutbound& command) {
+  if (may(ControlLevel::kOperate, command.request)) owner_.switch_outbound(id_, command, who_);
+}
+void ControlSession::on(const ipc::Retry& command) {
+  if (may(ControlLevel::kOperate, command.request)) owner_.retry(id_, command, who_);
+}
+void ControlSession::on(const ipc::Reload& command) {
+  if (may(ControlLevel::kAdmin, command.request)) owner_.reload(id_, command.request, who_);
+}
+void ControlSession::on(const ipc::StopServer& command) {
+  if (may(ControlLevel::kAdmin, command.request)) owner_.stop_server(id_, command.request, who_);
+}
+void ControlSession::closed() noexcept { owner_.closed(id_); }
+
+}  // namespace postern::queued

@@ -1,0 +1,110 @@
+// Control: the control socket. Who may do what is decided by the peer's groups; root and our own user
+// may do all. Answers questions (listings.h) and carries out the operator's commands.
+#pragma once
+
+#include <map>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "common/ipc/channel.h"
+#include "common/role/role.h"
+#include "queued/engine.h"
+#include "queued/listings.h"
+
+namespace postern::queued {
+
+enum class ControlLevel : std::uint8_t { kNone, kView, kOperate, kAdmin };
+
+struct ControlPeer {
+  std::uint32_t uid = ~0U;
+  std::vector<std::uint32_t> groups;  // primary and supplementary
+};
+[[nodiscard]] ControlLevel level_of(const ControlPeer& peer, const config::ControlGroups& groups,
+                                    std::uint32_t own_uid);
+
+class Control;
+using SessionId = base::Strong<struct SessionTag, std::uint64_t>;
+
+// One connection of the control tool.
+class ControlSession {
+ public:
+  ControlSession(Control& owner, SessionId id, ControlLevel level, std::string who,
+                 event::Loop& loop, base::UniqueFd fd);
+
+  void on(const ipc::AskStatus& ask);
+  void on(const ipc::ListQueues& ask);
+  void on(const ipc::ListMessages& ask);
+  void on(const ipc::Show& ask);
+  void on(const ipc::AskBody& ask);
+  void on(const ipc::ListBlocks& ask);
+  void on(const ipc::Freeze& command);
+  void on(const ipc::Unfreeze& command);
+  void on(const ipc::SwitchOutbound& command);
+  void on(const ipc::Retry& command);
+  void on(const ipc::Reload& command);
+  void on(const ipc::StopServer& command);
+  void closed() noexcept;
+
+  template <class M>
+  void send(const M& message) {
+    connection_.send(message);
+  }
+  [[nodiscard]] SessionId id() const { return id_; }
+
+ private:
+  // False, and told so, if this session may not.
+  bool may(ControlLevel needed, base::RequestId request);
+
+  Control& owner_;
+  SessionId id_;
+  ControlLevel level_;
+  std::string who_;
+  ipc::Connection<ControlSession, ipc::Role::kQueued, ipc::Role::kControl> connection_;
+};
+
+class Control {
+ public:
+  static constexpr std::size_t kMaxSessions = 64;
+  // The rest of a status, which the daemon knows.
+  using FillStatus = std::move_only_function<void(ipc::Status&) noexcept>;
+
+  Control(event::Loop& loop, Engine& engine, role::Host& host,
+          std::map<std::uint32_t, std::string> user_names, FillStatus fill_status);
+
+  void listen(base::UniqueFd socket);
+  // A connection whose rights are known already.
+  void serve(base::UniqueFd fd, ControlLevel level, std::string who);
+
+  // From the sessions; `text` is told by Done.
+  void done(SessionId id, base::RequestId request, std::uint8_t exit, std::string text);
+  void status(SessionId id, base::RequestId request);
+  void body(SessionId id, const ipc::AskBody& ask);
+  void freeze(SessionId id, const ipc::Freeze& command, const std::string& who);
+  void unfreeze(SessionId id, const ipc::Unfreeze& command, const std::string& who);
+  void switch_outbound(SessionId id, const ipc::SwitchOutbound& command, const std::string& who);
+  void retry(SessionId id, const ipc::Retry& command, const std::string& who);
+  void reload(SessionId id, base::RequestId request, const std::string& who);
+  void stop_server(SessionId id, base::RequestId request, const std::string& who);
+  void closed(SessionId id);
+  [[nodiscard]] Engine& engine() { return engine_; }
+
+ private:
+  void accept();
+  ControlSession* find(SessionId id);
+  void send_body(SessionId id, const ipc::AskBody& ask, const LoadedBody& body);
+  // Waits until nothing of a blocked queue is in flight, at most five seconds, then reports.
+  void when_quiet(SessionId id, base::RequestId request, std::string text);
+
+  event::Loop& loop_;
+  Engine& engine_;
+  role::Host& host_;
+  std::map<std::uint32_t, std::string> user_names_;
+  FillStatus fill_status_;
+  base::UniqueFd socket_;
+  std::unique_ptr<event::FdEvent> readable_;
+  std::map<SessionId, std::unique_ptr<ControlSession>> sessions_;
+  std::uint64_t last_id_ = 0;
+};
+
+}  // namespace postern::queued

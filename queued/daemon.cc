@@ -1,0 +1,260 @@
+#include "queued/daemon.h"
+
+#include <fcntl.h>
+#include <fmt/format.h>
+#include <sys/file.h>
+
+#include <fstream>
+#include <utility>
+
+#include "common/base/text.h"
+#include "common/log/log.h"
+
+namespace postern::queued {
+namespace {
+
+constexpr base::Millis kTick{1'000};
+constexpr base::Millis kFinishCheck{20};
+constexpr int kLockSeconds = 10;
+constexpr std::size_t kMaxUsers = 10'000;
+
+log::Format to_log(config::LogFormat format) {
+  return format == config::LogFormat::kJson ? log::Format::kJson : log::Format::kText;
+}
+
+log::Level to_log(config::LogLevel level) {
+  switch (level) {
+    case config::LogLevel::kDebug:
+      return log::Level::kDebug;
+    case config::LogLevel::kInfo:
+      return log::Level::kInfo;
+    case config::LogLevel::kWarning:
+      return log::Level::kWarning;
+    case config::LogLevel::kError:
+      return log::Level::kError;
+  }
+  return log::Level::kInfo;
+}
+
+// The spool's lock: two queueds on one spool would destroy it.
+os::Result<base::UniqueFd> lock_spool(int root) {
+  auto fd = base::UniqueFd::adopt(
+      ::openat(root, "lock", O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600));
+  if (!fd.valid()) return os::failure("open the spool's lock");
+  for (int tenth = 0;; ++tenth) {
+    if (::flock(fd.get(), LOCK_EX | LOCK_NB) == 0) return fd;
+    if (errno != EWOULDBLOCK && errno != EINTR) return os::failure("lock the spool");
+    if (tenth == kLockSeconds * 10) break;
+    const timespec pause{0, 100'000'000};
+    ::nanosleep(&pause, nullptr);
+  }
+  char path[4096];
+  const auto link = fmt::format("/proc/self/fd/{}", root);
+  const auto size = ::readlink(link.c_str(), path, sizeof path);
+  const std::string spool(path, size > 0 ? static_cast<std::size_t>(size) : 0);
+  return os::failure(fmt::format("use the spool {}: another queued has held it for {} seconds",
+                                 spool, kLockSeconds),
+                     EBUSY);
+}
+
+// There is no NSS in the sandbox, so the names of those who may give commands are read before it.
+std::map<std::uint32_t, std::string> read_user_names() {
+  std::map<std::uint32_t, std::string> names;
+  std::ifstream file("/etc/passwd");
+  for (std::string line; names.size() < kMaxUsers && std::getline(file, line);) {
+    const auto name_end = line.find(':');
+    const auto uid_start = line.find(':', name_end + 1);
+    if (name_end == std::string::npos || uid_start == std::string::npos) continue;
+    const auto uid_end = line.find(':', uid_start + 1);
+    const auto uid = base::parse_number(
+        std::string_view(line).substr(uid_start + 1, uid_end - uid_start - 1));
+    if (uid && *uid < ~0U)
+      names.emplace(static_cast<std::uint32_t>(*uid),
+                    base::printable(line.substr(0, name_end), 60));
+  }
+  return names;
+}
+
+}  // namespace
+
+QueuedDaemon::~QueuedDaemon() = default;
+
+os::Result<void> QueuedDaemon::prepare(std::string config, base::UniqueFd root,
+                                       const ipc::Boot& boot) {
+  auto decoded = ipc::decode<config::QueuedConfig>(config);
+  if (!decoded) return os::failure("read the configuration from the parent", EINVAL);
+  config_ = *std::move(decoded);
+  generation_ = boot.generation;
+  log::set_level(to_log(config_.log.format), to_log(config_.log.level));
+  auto lock = lock_spool(root.get());
+  if (!lock) return std::unexpected(lock.error());
+  lock_ = *std::move(lock);
+  user_names_ = read_user_names();
+  disk_ = os::real_disk(std::move(root));
+  return {};
+}
+
+void QueuedDaemon::start(event::Loop& loop) {
+  loop_ = &loop;
+  started_ = base::system_clock().steady();
+  LocalStoreOptions options;
+  options.segment_size = config_.segment_size;
+  options.max_gap = config_.retry.max_gap;
+  auto opened = LocalStore::open(loop, *disk_, base::system_clock(), options,
+                                 [this](const std::string& why) noexcept { host_.fatal(why); });
+  if (!opened) host_.fatal(opened.error().text());
+  store_ = *std::move(opened);
+  log::info("store.opened")
+      .field("messages", store_->count())
+      .field("bytes", store_->bytes())
+      .field("damage", store_->health().damage.size());
+  engine_ = std::make_unique<Engine>(loop, *store_, config_);
+  intake_ = std::make_unique<Intake>(loop, *engine_);
+  delivery_ = std::make_unique<Delivery>(loop, *engine_);
+  control_ = std::make_unique<Control>(loop, *engine_, host_, std::move(user_names_),
+                                       [this](ipc::Status& status) noexcept { fill(status); });
+  engine_->start();
+  intake_->check_room();
+  ticker_ = std::make_unique<event::Timer>(loop, [this]() noexcept { tick(); });
+  ticker_->start(kTick);
+  show_state();
+}
+
+void QueuedDaemon::tick() {
+  store_->tick();
+  intake_->check_room();
+  show_state();
+  ticker_->start(kTick);
+}
+
+std::expected<void, std::string> QueuedDaemon::configure(std::string config,
+                                                         base::Generation generation) {
+  auto decoded = ipc::decode<config::QueuedConfig>(config);
+  if (!decoded) return std::unexpected("queued cannot read its configuration");
+  config_ = *std::move(decoded);
+  generation_ = generation;
+  log::set_level(to_log(config_.log.format), to_log(config_.log.level));
+  engine_->configure(config_);
+  intake_->check_room();
+  return {};
+}
+
+void QueuedDaemon::peer(const ipc::Peer& peer, base::UniqueFd fd) {
+  switch (peer.role) {
+    case ipc::Role::kSmtpd:
+      intake_->connect(peer.index, peer.listeners, std::move(fd));
+      break;
+    case ipc::Role::kRelay:
+    case ipc::Role::kLocal:
+      if (fd.valid()) delivery_->connect(peer.role, peer.index, std::move(fd));
+      break;
+    case ipc::Role::kParent:
+    case ipc::Role::kQueued:
+    case ipc::Role::kControl:
+      log::warning("peer.unknown").field("role", ipc::name(peer.role));
+      break;
+  }
+}
+
+void QueuedDaemon::listen(base::ListenerIndex, base::UniqueFd fd) { control_->listen(std::move(fd)); }
+
+void QueuedDaemon::processes(const ipc::Processes& processes) {
+  process_rows_ = processes.rows;
+  std::uint32_t deliverers = 0;
+  for (const auto& row : process_rows_)
+    if (row.role == ipc::Role::kRelay || row.role == ipc::Role::kLocal) deliverers += row.wanted;
+  delivery_->expect(deliverers);
+}
+
+// Deliveries under way are finished; everything that was said is flushed; then there is no more to do.
+void QueuedDaemon::stop(event::Callback done) {
+  finished_ = std::move(done);
+  delivery_->stop();
+  finisher_ = std::make_unique<event::Timer>(*loop_, [this]() noexcept { finish_when_idle(); });
+  finisher_->start(base::Millis(0));
+}
+
+void QueuedDaemon::finish_when_idle() {
+  if (!intake_->idle() || !delivery_->idle()) return finisher_->start(kFinishCheck);
+  store_->settle([this]() noexcept {
+    if (auto done = std::exchange(finished_, {})) done();
+  });
+}
+
+// --- What people see --------------------------------------------------------------------------------
+
+void QueuedDaemon::show_state() {
+  auto text = fmt::format("{} {}", store_->count(), store_->count() == 1 ? "message" : "messages");
+  if (engine_->blocks().outbound().disabled) text += ", outbound disabled";
+  if (text == shown_state_) return;
+  shown_state_ = text;
+  host_.set_state(text);
+}
+
+std::vector<std::string> QueuedDaemon::attention(const StoreHealth& health, const Totals& sum) {
+  constexpr std::size_t kMost = 30, kLength = 200;
+  std::vector<std::string> phrases;
+  const auto& outbound = engine_->blocks().outbound();
+  if (outbound.disabled) phrases.push_back("outbound off by " + outbound.who);
+  if (!intake_->open()) phrases.push_back("intake closed: " + intake_->closed_why());
+  for (const auto& sentence : health.damage) phrases.push_back("damage found: " + sentence);
+  if (intake_->open() && health.free < config_.stop_intake / 4 * 5)
+    phrases.push_back(fmt::format("disk low: {} MiB free", health.free >> 20));
+  for (const auto& queue : sum.frozen_queues) phrases.push_back(fmt::format("queue {} held", queue));
+  if (phrases.size() > kMost) phrases.resize(kMost);
+  for (auto& phrase : phrases)
+    if (phrase.size() > kLength) phrase.resize(kLength);
+  return phrases;
+}
+
+void QueuedDaemon::fill(ipc::Status& status) {
+  const auto health = store_->health();
+  const auto sum = totals(*engine_);
+  const auto now = base::system_clock().steady();
+  auto& counters = engine_->counters();
+  const auto& outbound = engine_->blocks().outbound();
+  status.version = POSTERN_VERSION;
+  status.hostname = config_.hostname;
+  status.now = base::system_clock().wall();
+  status.uptime = now - started_;
+  status.generation = generation_;
+  status.attention = attention(health, sum);
+  status.outbound_enabled = !outbound.disabled;
+  status.outbound_all = outbound.all;
+  status.outbound_reason = outbound.reason;
+  status.outbound_who = outbound.who;
+  status.outbound_since = outbound.since;
+  status.intake_open = intake_->open();
+  status.intake_reason = intake_->closed_why();
+  status.messages = store_->count();
+  status.bytes = store_->bytes();
+  if (const Message* oldest = store_->next({})) status.oldest = oldest->arrived;
+  status.ready = sum.ready;
+  status.retry = sum.retry;
+  status.off = sum.off;
+  status.frozen = sum.frozen;
+  status.delivering = sum.delivering;
+  status.in_flight = sum.in_flight;
+  status.accepted = counters.accepted.total();
+  status.refused = counters.refused.total();
+  status.delivered = counters.delivered.total();
+  status.deferred = counters.deferred.total();
+  status.failed = counters.failed.total();
+  status.bounces = counters.bounces.total();
+  status.accepted_minute = counters.accepted.last_minute(now);
+  status.refused_minute = counters.refused.last_minute(now);
+  status.delivered_minute = counters.delivered.last_minute(now);
+  status.deferred_minute = counters.deferred.last_minute(now);
+  status.failed_minute = counters.failed.last_minute(now);
+  status.bounces_minute = counters.bounces.last_minute(now);
+  status.disk_free = health.free;
+  status.journal_bytes = health.journal_bytes;
+  status.large_bytes = health.large_bytes;
+  status.stop_intake = config_.stop_intake;
+  status.flushes = health.flushes;
+  status.records = health.records;
+  status.flush_p99 = health.flush_p99;
+  status.processes = process_rows_;
+}
+
+}  // namespace postern::queued

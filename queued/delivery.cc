@@ -1,0 +1,280 @@
+#include "queued/delivery.h"
+
+#include <algorithm>
+#include <utility>
+
+#include "common/log/log.h"
+#include "queued/messages.h"
+
+namespace postern::queued {
+namespace {
+
+constexpr base::Millis kPatience{2'000};
+constexpr std::uint32_t kMaxDeaths = 2;
+constexpr base::Millis kFirstReturnDelay{1'000};
+constexpr std::uint32_t kMaxReturnDoublings = 6;
+
+}  // namespace
+
+Deliverer::Deliverer(Delivery& owner, DelivererId id, bool local, event::Loop& loop,
+                     base::UniqueFd fd)
+    : owner_(owner), id_(id), local_(local) {
+  if (local)
+    mailbox_ = std::make_unique<decltype(mailbox_)::element_type>(loop, std::move(fd), *this);
+  else
+    relay_ = std::make_unique<decltype(relay_)::element_type>(loop, std::move(fd), *this);
+}
+
+ipc::Channel& Deliverer::channel() { return local_ ? mailbox_->channel() : relay_->channel(); }
+void Deliverer::on(const ipc::HeldLeases& held) { owner_.held(*this, held); }
+void Deliverer::on(const ipc::GrantEnded& ended) { owner_.grant_ended(*this, ended); }
+void Deliverer::on(const ipc::AskWork& ask) { owner_.ask(*this, ask); }
+void Deliverer::on(const ipc::Outcome& outcome) { owner_.outcome(*this, outcome); }
+void Deliverer::closed() noexcept { owner_.closed(*this); }
+
+Delivery::Delivery(event::Loop& loop, Engine& engine)
+    : loop_(loop), engine_(engine), patience_(loop, [this]() noexcept {
+        open_ = true;
+        engine_.schedule().set_open(!stopping_);
+        engine_.poke();
+      }) {
+  engine_.set_perform([this](Action action) noexcept { perform(std::move(action)); });
+  patience_.start(kPatience);
+}
+
+// --- Coming and going -------------------------------------------------------------------------------
+
+void Delivery::connect(ipc::Role role, std::uint32_t index, base::UniqueFd fd) {
+  auto& place = deliverers_[{role, index}];
+  if (place) lost(engine_.schedule().deliverer_down(place->id()));
+  place = std::make_unique<Deliverer>(*this, DelivererId(++last_id_), role == ipc::Role::kLocal,
+                                      loop_, std::move(fd));
+}
+
+void Delivery::expect(std::uint32_t deliverers) {
+  expected_ = deliverers;
+  check_open();
+}
+
+void Delivery::check_open() {
+  if (open_ || !expected_) return;
+  const auto reported = std::count_if(deliverers_.begin(), deliverers_.end(),
+                                      [](const auto& entry) { return entry.second->reported; });
+  if (static_cast<std::uint32_t>(reported) < *expected_) return;
+  patience_.start(base::Millis(0));
+}
+
+Deliverer* Delivery::find(DelivererId id) {
+  for (const auto& [key, deliverer] : deliverers_)
+    if (deliverer->id() == id) return deliverer.get();
+  return nullptr;
+}
+
+void Delivery::closed(Deliverer& which) {
+  if (!which.channel().trouble().empty())
+    log::warning("channel.broken")
+        .field("peer", which.local() ? "local" : "relay")
+        .field("reason", which.channel().trouble());
+  const auto id = which.id();
+  std::erase_if(deliverers_, [&](const auto& entry) { return entry.second->id() == id; });
+  lost(engine_.schedule().deliverer_down(id));
+}
+
+void Delivery::stop() {
+  stopping_ = true;
+  engine_.schedule().set_open(false);
+}
+
+// A dead deliverer's messages may have arrived or not.
+void Delivery::lost(const std::vector<LeaseInfo>& leases) {
+  if (stopping_) return;  // they are open in the journal, and the deliverer tells the next queued
+  for (const auto& lease : leases) {
+    std::vector<RecipientAttempt> attempts;
+    for (const auto number : lease.recipients)
+      attempts.push_back(
+          {number,
+           {ipc::Result::kUnknown, ipc::FailureClass::kLocal,
+            our_reply(4, 3, 0, "the deliverer ended during delivery; it may have arrived")}});
+    engine_.conclude(lease.message, std::move(attempts), "", {});
+    if (++mishaps_[lease.message].deaths >= kMaxDeaths) {
+      mishaps_.erase(lease.message);
+      engine_.hold(lease.message, "crashed the deliverer");
+    }
+  }
+  engine_.poke();
+}
+
+// --- What deliverers say ----------------------------------------------------------------------------
+
+void Delivery::held(Deliverer& from, const ipc::HeldLeases& held) {
+  if (from.reported) return;
+  for (const auto& lease : held.leases) adopt(from, lease);
+  if (!held.last) return;
+  from.reported = true;
+  engine_.schedule().deliverer_up(from.id(), from.local());
+  check_open();
+  engine_.poke();
+}
+
+void Delivery::adopt(Deliverer& from, const ipc::HeldLease& lease) {
+  const Message* message = engine_.store().find(lease.message);
+  const Recipient* first = message == nullptr || lease.recipients.empty()
+                               ? nullptr
+                               : find_recipient(*message, lease.recipients.front());
+  if (first != nullptr &&
+      engine_.schedule().adopt(from.id(), {lease.epoch, lease.lease},
+                               engine_.router().route(first->address).queue, lease.message,
+                               lease.recipients))
+    return;
+  log::warning("lease.unknown").field("id", lease.message);  // its outcome will be dropped
+}
+
+void Delivery::ask(Deliverer& from, const ipc::AskWork& ask) {
+  engine_.schedule().ask(from.id(), ask.request, ask.grant);
+  engine_.poke();
+}
+
+void Delivery::grant_ended(Deliverer& from, const ipc::GrantEnded& ended) {
+  const auto queue = engine_.schedule().grant_ended(from.id(), ended.grant);
+  if (!queue) return;  // of an earlier life
+  switch (ended.end) {
+    case ipc::GrantEnd::kClosed:
+      break;
+    case ipc::GrantEnd::kTemporary:
+      engine_.queue_failed(*queue, ended.failure, ended.reply, ended.remote);
+      break;
+    case ipc::GrantEnd::kPermanent:
+      engine_.queue_failed_for_good(*queue, ended.failure, ended.reply, ended.remote);
+      break;
+  }
+  engine_.poke();
+}
+
+void Delivery::outcome(Deliverer& from, const ipc::Outcome& outcome) {
+  const auto lease =
+      engine_.schedule().settle(from.id(), {outcome.epoch, outcome.lease});
+  auto saved = [this, id = from.id(), request = outcome.request]() noexcept {
+    if (Deliverer* to = find(id)) to->channel().send(ipc::OutcomeSaved{request});
+  };
+  if (!lease || lease->message != outcome.message) {
+    log::warning("outcome.dropped").field("id", outcome.message).field("reason", "no such lease");
+    if (lease) returned(lease->message, lease->recipients);
+    return saved();
+  }
+  settled(*lease, outcome, std::move(saved));
+  engine_.poke();
+}
+
+// Results of recipients that were not leased are ignored; leased ones without result come back.
+void Delivery::settled(const LeaseInfo& lease, const ipc::Outcome& outcome,
+                       event::Callback written) {
+  std::vector<RecipientAttempt> attempts;
+  std::vector<std::uint32_t> untried;
+  bool works = false;
+  for (const auto number : lease.recipients) {
+    const auto at = std::find_if(outcome.results.begin(), outcome.results.end(),
+                                 [&](const auto& result) { return result.number == number; });
+    if (at == outcome.results.end() || at->result == ipc::Result::kReturned) {
+      untried.push_back(number);
+      continue;
+    }
+    works = works || at->result == ipc::Result::kDelivered || at->result == ipc::Result::kFailed;
+    attempts.push_back({number, {at->result, at->failure, at->reply}});
+  }
+  if (works) engine_.queue_works(lease.queue);
+  if (!attempts.empty()) mishaps_.erase(lease.message);
+  if (!untried.empty()) returned(lease.message, untried);
+  engine_.conclude(lease.message, std::move(attempts), outcome.remote, std::move(written));
+}
+
+// The first time they are due at once; a message that nobody tries must not circle.
+void Delivery::returned(base::MessageId id, const std::vector<std::uint32_t>& numbers) {
+  const auto times = mishaps_[id].returns++;
+  base::Millis delay{0};
+  if (times > 0) delay = kFirstReturnDelay * (1U << std::min(times - 1, kMaxReturnDoublings));
+  engine_.put_back(id, numbers, engine_.now() + delay);
+}
+
+// --- What the schedule decided ----------------------------------------------------------------------
+
+void Delivery::perform(Action action) {
+  if (auto* out = std::get_if<HandOut>(&action)) return hand_out(std::move(*out));
+  std::visit(
+      [this]<class A>(const A& a) {
+        Deliverer* to = find(a.deliverer);
+        if (to == nullptr) return;  // its end is on the way
+        if constexpr (std::same_as<A, OpenGrant>)
+          to->channel().send(ipc::Grant{a.grant, a.queue, a.hop});
+        else if constexpr (std::same_as<A, CloseGrant>)
+          to->channel().send(ipc::CancelGrant{a.grant});
+        else if constexpr (std::same_as<A, SendAway>)
+          to->channel().send(ipc::NoWork{a.request});
+      },
+      action);
+}
+
+void Delivery::hand_out(HandOut out) {
+  const auto id = out.message;
+  engine_.store().load(id, [this, out = std::move(out)](os::Result<LoadedBody> body) noexcept {
+    if (body)
+      send(out, *std::move(body));
+    else
+      cannot_send(out, body.error().text());
+  });
+}
+
+void Delivery::send(const HandOut& out, LoadedBody body) {
+  Deliverer* to = find(out.deliverer);
+  if (to == nullptr) return;  // the lease went with it
+  const Message* message = engine_.store().find(out.message);
+  if (message == nullptr) return cannot_send(out, "the message is gone");
+  ipc::Lease lease;
+  lease.request = out.request;
+  lease.lease = out.lease;
+  lease.epoch = engine_.store().epoch();
+  lease.message = message->id;
+  lease.arrived = message->arrived;
+  lease.from = message->from;
+  lease.eight_bit = message->eight_bit;
+  lease.form = message->form;
+  lease.prefix = message->prefix;
+  lease.body_size = message->body_size;
+  lease.large = message->large;
+  for (const auto number : out.recipients) {
+    const Recipient* recipient = find_recipient(*message, number);
+    if (recipient == nullptr || !recipient->open()) continue;
+    ipc::LeaseRecipient entry{number, recipient->address, "", ""};
+    if (to->local())
+      if (auto mailbox = engine_.router().mailbox(recipient->address)) {
+        entry.user = std::move(mailbox->user);
+        entry.mailbox_domain = std::move(mailbox->domain);
+      }
+    lease.recipients.push_back(std::move(entry));
+  }
+  ipc::Descriptors descriptors;
+  if (message->large) descriptors.push_back(std::move(body.file));
+  auto& channel = to->channel();
+  channel.send(lease, std::move(descriptors));
+  if (message->large) return;
+  for (std::string_view rest = *body.bytes; !rest.empty();) {
+    const auto part = rest.substr(0, ipc::kBodySlice);
+    channel.send(ipc::LeaseBody{out.lease, {part}});
+    rest.remove_prefix(part.size());
+  }
+}
+
+// A body that cannot be read is never sent wrong: the message is held, the connection asks again.
+void Delivery::cannot_send(const HandOut& out, const std::string& why) {
+  auto& schedule = engine_.schedule();
+  const LeaseKey key{engine_.store().epoch(), out.lease};
+  const auto at = schedule.leases().find(key);
+  if (at == schedule.leases().end()) return;
+  const auto grant = at->second.grant;
+  (void)schedule.settle(out.deliverer, key);
+  engine_.hold(out.message, "its body cannot be read: " + why);
+  engine_.put_back(out.message, out.recipients, engine_.now());
+  schedule.ask(out.deliverer, out.request, grant);
+  engine_.poke();
+}
+
+}  // namespace postern::queued

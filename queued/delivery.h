@@ -1,0 +1,89 @@
+// Delivery: the channels of the deliverers. It carries out what the schedule decides, hands bodies on,
+// and takes outcomes in. A malformed or unknown message from a deliverer costs that deliverer only.
+#pragma once
+
+#include <map>
+#include <memory>
+#include <string>
+#include <unordered_map>
+
+#include "common/ipc/channel.h"
+#include "queued/engine.h"
+
+namespace postern::queued {
+
+class Delivery;
+
+// One deliverer's channel.
+class Deliverer {
+ public:
+  Deliverer(Delivery& owner, DelivererId id, bool local, event::Loop& loop, base::UniqueFd fd);
+
+  void on(const ipc::HeldLeases& held);
+  void on(const ipc::GrantEnded& ended);
+  void on(const ipc::AskWork& ask);
+  void on(const ipc::Outcome& outcome);
+  void closed() noexcept;
+
+  [[nodiscard]] ipc::Channel& channel();
+  [[nodiscard]] DelivererId id() const { return id_; }
+  [[nodiscard]] bool local() const { return local_; }
+  bool reported = false;  // said what it holds from before
+
+ private:
+  Delivery& owner_;
+  DelivererId id_;
+  bool local_;
+  std::unique_ptr<ipc::Connection<Deliverer, ipc::Role::kQueued, ipc::Role::kRelay>> relay_;
+  std::unique_ptr<ipc::Connection<Deliverer, ipc::Role::kQueued, ipc::Role::kLocal>> mailbox_;
+};
+
+class Delivery {
+ public:
+  Delivery(event::Loop& loop, Engine& engine);
+
+  void connect(ipc::Role role, std::uint32_t index, base::UniqueFd fd);
+  // How many deliverers there should be; nothing is handed out before they all said what they hold
+  // from before, or two seconds have passed.
+  void expect(std::uint32_t deliverers);
+  void perform(Action action);
+  // From now on nothing is handed out, and a channel that closes is no death.
+  void stop();
+  [[nodiscard]] bool idle() const { return engine_.schedule().leases().empty(); }
+
+  // From the channels.
+  void held(Deliverer& from, const ipc::HeldLeases& held);
+  void grant_ended(Deliverer& from, const ipc::GrantEnded& ended);
+  void ask(Deliverer& from, const ipc::AskWork& ask);
+  void outcome(Deliverer& from, const ipc::Outcome& outcome);
+  void closed(Deliverer& which);
+
+ private:
+  struct Mishaps {  // of one message, since its last real outcome
+    std::uint32_t deaths = 0;
+    std::uint32_t returns = 0;
+  };
+  using Key = std::pair<ipc::Role, std::uint32_t>;
+
+  Deliverer* find(DelivererId id);
+  void check_open();
+  void adopt(Deliverer& from, const ipc::HeldLease& lease);
+  void hand_out(HandOut out);
+  void send(const HandOut& out, LoadedBody body);
+  void cannot_send(const HandOut& out, const std::string& why);
+  void settled(const LeaseInfo& lease, const ipc::Outcome& outcome, event::Callback written);
+  void returned(base::MessageId id, const std::vector<std::uint32_t>& numbers);
+  void lost(const std::vector<LeaseInfo>& leases);
+
+  event::Loop& loop_;
+  Engine& engine_;
+  std::map<Key, std::unique_ptr<Deliverer>> deliverers_;
+  std::uint32_t last_id_ = 0;
+  std::optional<std::uint32_t> expected_;
+  bool open_ = false;
+  bool stopping_ = false;
+  event::Timer patience_;
+  std::unordered_map<base::MessageId, Mishaps> mishaps_;
+};
+
+}  // namespace postern::queued

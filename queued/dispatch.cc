@@ -1,0 +1,185 @@
+// The part of Schedule that decides: who gets a connection, who gets a message, who must make room.
+#include <algorithm>
+#include <utility>
+
+#include "common/base/check.h"
+#include "queued/schedule.h"
+
+namespace postern::queued {
+
+std::optional<QueueTime> Schedule::next_wake() const {
+  if (timers_.empty()) return std::nullopt;
+  return timers_.begin()->due;
+}
+
+void Schedule::wake(QueueTime now) {
+  now_ = std::max(now_, now);
+  while (!timers_.empty() && timers_.begin()->due <= now_) {  // ends: each turn removes one
+    const Timer timer = *timers_.begin();
+    timers_.erase(timers_.begin());
+    if (timer.message.value != 0) {
+      refresh(*timer.queue, timer.message);
+    } else {
+      want(*timer.queue);
+      drop_if_empty(*timer.queue);
+    }
+  }
+}
+
+bool Schedule::may_run(const Queue& queue) const {
+  return queue.blocked == Blocked::kNo && queue.until <= now_;
+}
+
+void Schedule::want(Queue& queue) {
+  if (queue.ready.empty() || queue.wanting) return;
+  queue.wanting = true;
+  pool(queue).wanting.push_back(&queue);
+}
+
+// Further connections that the queue could use. Their number at most doubles from what has opened, so
+// that a host is not met by all of them at once.
+std::uint32_t Schedule::wanted_grants(const Queue& queue) const {
+  const auto configured = queue.destination.connections;
+  const auto limit = queue.probing ? 1U : configured == 0 ? ~0U : configured;
+  const auto opened = queue.grants - queue.unopened;
+  const auto waiting = queue.ready.size();
+  const auto coming = queue.unopened + queue.parked.size();
+  if (queue.grants >= limit || waiting <= coming) return 0;
+  const auto pace = std::max(2U, opened);
+  if (queue.unopened >= pace) return 0;
+  return static_cast<std::uint32_t>(
+      std::min<std::size_t>({limit - queue.grants, waiting - coming, pace - queue.unopened}));
+}
+
+std::vector<Action> Schedule::decide(QueueTime now) {
+  wake(now);
+  if (open_)
+    for (auto& pool : pools_) {
+      measure(pool);
+      serve(pool);
+      open_grants(pool);
+      measure(pool);
+      free_idle(pool);
+    }
+  return std::exchange(actions_, {});
+}
+
+// How crowded it is.
+void Schedule::measure(Pool& pool) {
+  pool.starved = 0;
+  if (!pool.full()) return;
+  std::uint32_t active = 0;
+  pool.most = 0;
+  for (const auto& [name, queue] : queues_) {
+    if (&this->pool(queue) != &pool) continue;
+    if (queue.grants > 0) ++active;
+    pool.most = std::max(pool.most, queue.grants);
+  }
+  for (const Queue* queue : pool.wanting) {
+    if (!may_run(*queue) || !queue->parked.empty() || wanted_grants(*queue) == 0) continue;
+    ++pool.starved;
+    if (queue->grants == 0) ++active;
+  }
+  pool.share = std::max(1U, pool.slots / std::max(1U, active));
+}
+
+// Messages go to the connections that wait for them. Who needs more connections stays in the list.
+void Schedule::serve(Pool& pool) {
+  for (auto left = pool.wanting.size(); left > 0; --left) {
+    Queue& queue = *pool.wanting.front();
+    pool.wanting.pop_front();
+    queue.wanting = false;
+    if (!may_run(queue)) continue;  // comes back when it may
+    hand_out(pool, queue);
+    if (wanted_grants(queue) > 0) want(queue);
+  }
+}
+
+void Schedule::hand_out(Pool& pool, Queue& queue) {
+  while (!queue.parked.empty() && !queue.ready.empty()) {
+    const Parked parked = queue.parked.front();
+    const auto& grant = grants_.at(parked.grant);
+    if (must_leave(pool, queue, grant)) {
+      queue.parked.pop_front();
+      send_away(parked);
+    } else if (lease_next(queue, parked)) {
+      queue.parked.pop_front();
+    }
+  }
+}
+
+bool Schedule::must_leave(const Pool& pool, const Queue& queue, const Grant& grant) const {
+  if (pool.starved <= pool.leaving) return false;
+  if (queue.grants > pool.share && queue.grants == pool.most) return true;
+  return grant.served >= limits_.turn;
+}
+
+// False: the queue's first entry was not ready after all.
+bool Schedule::lease_next(Queue& queue, const Parked& to) {
+  const auto message = queue.ready.front();
+  queue.ready.pop_front();
+  const auto at = queue.items.find(message);
+  if (at == queue.items.end()) return false;
+  Item& item = at->second;
+  item.listed = false;
+  HandOut out{to.deliverer, to.request, {}, message, queue.name, {}};
+  if (!item.held)
+    for (auto& slot : item.slots) {
+      if (slot.leased || slot.due > now_ || out.recipients.size() == limits_.lease_recipients)
+        continue;
+      slot.leased = true;
+      out.recipients.push_back(slot.number);
+      leased_.emplace(message, slot.number);
+    }
+  refresh(queue, message);
+  if (out.recipients.empty()) return false;
+  out.lease = base::LeaseId(++last_lease_);
+  leases_[{epoch_, out.lease}] = {to.deliverer, to.grant, message, queue.name, out.recipients};
+  ++queue.leases;
+  auto& grant = grants_.at(to.grant);
+  grant.parked = false;
+  ++grant.served;
+  actions_.push_back(std::move(out));
+  return true;
+}
+
+// One connection for each queue in turn, round after round.
+void Schedule::open_grants(Pool& pool) {
+  if (pool.deliverers.empty()) return;
+  while (!pool.full() && !pool.wanting.empty()) {
+    Queue& queue = *pool.wanting.front();
+    pool.wanting.pop_front();
+    queue.wanting = false;
+    if (!may_run(queue) || wanted_grants(queue) == 0) continue;
+    open_grant(pool, queue);
+    if (wanted_grants(queue) > 0) want(queue);
+  }
+}
+
+void Schedule::open_grant(Pool& pool, Queue& queue) {
+  const auto deliverer = pool.deliverers[pool.next++ % pool.deliverers.size()];
+  const base::GrantId id(++last_grant_);
+  grants_[id] = {.deliverer = deliverer, .queue = &queue};
+  ++queue.grants;
+  ++queue.unopened;
+  ++pool.used;
+  actions_.push_back(OpenGrant{deliverer, id, queue.name, queue.destination.via[queue.hop]});
+}
+
+// Connections that have nothing to do make room at once.
+void Schedule::free_idle(Pool& pool) {
+  if (pool.starved <= pool.leaving) return;
+  for (auto& [id, grant] : grants_) {
+    if (pool.starved <= pool.leaving) break;
+    if (!grant.parked || &this->pool(*grant.queue) != &pool) continue;
+    const auto& parked = grant.queue->parked;
+    const auto at = std::find_if(parked.begin(), parked.end(),
+                                 [&, wanted = id](const Parked& p) { return p.grant == wanted; });
+    CHECK(at != parked.end());
+    const Parked leaves = *at;
+    unpark(*grant.queue, id);
+    send_away(leaves);
+  }
+}
+
+}  // namespace postern::queued

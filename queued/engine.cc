@@ -1,0 +1,240 @@
+#include "queued/engine.h"
+
+#include <algorithm>
+#include <utility>
+
+#include "common/log/log.h"
+#include "queued/messages.h"
+
+namespace postern::queued {
+namespace {
+
+constexpr base::Millis kOldRights{15 * 60 * 1000};
+constexpr base::Millis kLongestSleep{3'600'000};
+
+}  // namespace
+
+Engine::Engine(event::Loop& loop, Store& store, config::QueuedConfig config)
+    : loop_(loop),
+      store_(store),
+      config_(std::move(config)),
+      router_(std::make_unique<Router>(config_)),
+      schedule_({}, store.epoch(),
+                [this](const std::string& queue, const Destination& destination) {
+                  return blocks_.blocked(queue, destination);
+                }),
+      slices_(loop),
+      wake_(loop, [this]() noexcept { poke(); }) {}
+
+Engine::~Engine() { *alive_ = false; }
+
+void Engine::start() {
+  read_blocks();
+  for (const Message* m = store_.next({}); m != nullptr; m = store_.next(m->id)) place(*m);
+  for (const auto& [queue, wait] : store_.waits())
+    schedule_.defer(queue, wait.until, wait.failures, now());
+  poke();
+}
+
+void Engine::read_blocks() {
+  const auto& text = store_.blocks_text();
+  OutboundSwitch off{.disabled = true, .who = "recovery", .since = store_.clock().wall(),
+                     .from = now()};
+  bool save = false;
+  if (text) {
+    auto read = Blocks::from_text(*text);
+    if (read) {
+      blocks_ = *std::move(read);
+    } else {
+      log::error("blocks.damaged").field("reason", read.error());
+      off.reason = "control.json is damaged: its freezes are lost";
+      (void)blocks_.disable_outbound(off);
+      save = true;
+    }
+  } else {
+    save = true;
+    if (store_.used_before()) {
+      log::error("blocks.missing").field("file", "control.json");
+      off.reason = "control.json is missing: its freezes are lost";
+      (void)blocks_.disable_outbound(off);
+    }
+  }
+  if (config_.start_disabled && !blocks_.outbound().disabled) {
+    off.who = "configuration";
+    off.reason = "delivery.start is \"disabled\"";
+    (void)blocks_.disable_outbound(off);
+    save = true;
+  }
+  if (save)
+    store_.save_blocks(blocks_.to_text(), [](os::Result<void> saved) noexcept {
+      if (!saved) log::error("blocks.unsaved").field("reason", saved.error().text());
+    });
+  schedule_.review_blocks(now());
+}
+
+void Engine::configure(config::QueuedConfig config) {
+  config_ = std::move(config);
+  previous_router_ = std::move(router_);
+  previous_until_ = store_.clock().steady() + kOldRights;
+  router_ = std::make_unique<Router>(config_);
+  schedule_.clear();
+  for (const Message* m = store_.next({}); m != nullptr; m = store_.next(m->id)) place(*m);
+  schedule_.review_blocks(now());
+  poke();
+}
+
+config::Decision Engine::decide(base::ListenerIndex listener, const base::IpAddress& client,
+                                const mail::Address& recipient) const {
+  auto decision = router_->decide(listener, client, recipient);
+  const bool good = decision.verdict == config::Verdict::kLocal ||
+                    decision.verdict == config::Verdict::kRelay;
+  if (good || !previous_router_ || store_.clock().steady() > previous_until_) return decision;
+  auto before = previous_router_->decide(listener, client, recipient);
+  return before.verdict == config::Verdict::kLocal || before.verdict == config::Verdict::kRelay
+             ? before
+             : decision;
+}
+
+// --- Into the schedule ------------------------------------------------------------------------------
+
+void Engine::admit(base::MessageId id) {
+  if (const Message* message = store_.find(id)) place(*message);
+  poke();
+}
+
+// Adds every open recipient that is not in delivery; some end here and now.
+void Engine::place(const Message& message) {
+  std::vector<RecipientAttempt> refused;
+  const auto end = [&](const Recipient& recipient, ipc::Result result, ipc::ReplyText reply) {
+    refused.push_back({recipient.number, {result, ipc::FailureClass::kPolicy, std::move(reply)}});
+  };
+  const bool held = !message.held.empty();
+  for (const auto& recipient : message.recipients) {
+    if (!recipient.open() || schedule_.leased(message.id, recipient.number) ||
+        concluding_.contains({message.id, recipient.number}))
+      continue;
+    const auto route = router_->route(recipient.address);
+    const auto kind = route.destination.via.front().kind;
+    if (!held && kind == config::HopKind::kRefuse)
+      end(recipient, ipc::Result::kFailed, our_reply(5, 7, 1, "a route refuses this destination"));
+    else if (!held && kind == config::HopKind::kDiscard)
+      end(recipient, ipc::Result::kDelivered, our_reply(2, 0, 0, "discarded by a route"));
+    else if (!held && route.destination.local && !router_->mailbox(recipient.address))
+      end(recipient, ipc::Result::kFailed, our_reply(5, 1, 1, "no such user here"));
+    else
+      schedule_.add(route.queue, route.destination, message.id, message.size(), recipient.number,
+                    recipient.next_try, held, now());
+  }
+  if (!refused.empty()) conclude(message.id, std::move(refused), "", {});
+}
+
+void Engine::put_back(base::MessageId id, const std::vector<std::uint32_t>& numbers,
+                      QueueTime due) {
+  const Message* message = store_.find(id);
+  if (message == nullptr) return;
+  for (const auto number : numbers) {
+    const Recipient* recipient = find_recipient(*message, number);
+    if (recipient == nullptr || !recipient->open()) continue;
+    const auto route = router_->route(recipient->address);
+    schedule_.add(route.queue, route.destination, id, message->size(), number, due,
+                  !message->held.empty(), now());
+  }
+  poke();
+}
+
+void Engine::hold(base::MessageId id, std::string why) {
+  const Message* message = store_.find(id);
+  if (message == nullptr) return;
+  log::warning("message.held").field("id", id).field("reason", why);
+  store_.note(HoldRecord{id, std::move(why)});
+  for (const auto& recipient : message->recipients)
+    if (recipient.open()) schedule_.hold(router_->route(recipient.address).queue, id, true, now());
+}
+
+void Engine::release(const std::vector<base::MessageId>& messages) {
+  ReleaseRecord record;
+  record.clock = now();
+  record.messages = messages;
+  std::vector<std::string> queues;
+  for (const auto id : messages) {
+    const Message* message = store_.find(id);
+    if (message == nullptr) continue;
+    for (const auto& recipient : message->recipients)
+      if (recipient.open()) queues.push_back(router_->route(recipient.address).queue);
+  }
+  std::sort(queues.begin(), queues.end());
+  queues.erase(std::unique(queues.begin(), queues.end()), queues.end());
+  for (const auto& queue : queues) {
+    schedule_.end_wait(queue, now());
+    if (store_.waits().contains(queue) && record.queues.size() < kMaxReleased)
+      record.queues.push_back(queue);
+  }
+  store_.note(record, {});
+  for (const auto id : messages) {
+    const Message* message = store_.find(id);
+    if (message == nullptr || message->damaged) continue;
+    for (const auto& recipient : message->recipients) {
+      if (!recipient.open()) continue;
+      const auto queue = router_->route(recipient.address).queue;
+      schedule_.hold(queue, id, false, now());
+      schedule_.expedite(queue, id, now());
+    }
+  }
+  poke();
+}
+
+// --- Blocks -----------------------------------------------------------------------------------------
+
+void Engine::change_blocks(Change change, Changed changed) {
+  changes_.push_back({std::move(change), std::move(changed)});
+  if (!changing_) next_change();
+}
+
+// One after the other: durable first, then in force, then reported.
+void Engine::next_change() {
+  if (changes_.empty()) return;
+  auto pending = std::move(changes_.front());
+  changes_.pop_front();
+  auto blocks = blocks_;
+  auto said = pending.change(blocks);
+  if (!said) {
+    pending.changed(std::move(said));
+    return next_change();
+  }
+  changing_ = true;
+  auto text = blocks.to_text();
+  store_.save_blocks(std::move(text), [this, blocks = std::move(blocks), said = std::move(said),
+                                       changed = std::move(pending.changed)](
+                                          os::Result<void> saved) mutable noexcept {
+    changing_ = false;
+    if (saved) {
+      blocks_ = std::move(blocks);
+      schedule_.review_blocks(now());
+      poke();
+      changed(std::move(said));
+    } else {
+      changed(std::unexpected("not saved, nothing is changed: " + saved.error().text()));
+    }
+    if (!changing_) next_change();
+  });
+}
+
+// --- Turning the wheel ------------------------------------------------------------------------------
+
+void Engine::poke() {
+  if (std::exchange(poked_, true)) return;
+  loop_.defer([this, alive = alive_]() noexcept {
+    if (*alive) run();
+  });
+}
+
+void Engine::run() {
+  poked_ = false;
+  for (auto& action : schedule_.decide(now())) perform_(std::move(action));
+  if (const auto wake = schedule_.next_wake())
+    wake_.start(std::clamp(*wake - now(), base::Millis(1), kLongestSleep));
+  else
+    wake_.cancel();
+}
+
+}  // namespace postern::queued

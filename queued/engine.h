@@ -1,0 +1,124 @@
+// Engine: what happens to mail between its acceptance and its end. It joins store, routing, schedule,
+// blocks and retry table; channels are other files' business (intake, delivery, control). Owned by the
+// daemon; all on the loop.
+#pragma once
+
+#include <deque>
+#include <memory>
+#include <set>
+#include <string>
+#include <unordered_map>
+#include <vector>
+
+#include "queued/blocks.h"
+#include "queued/counters.h"
+#include "queued/retry.h"
+#include "queued/routing.h"
+#include "queued/slices.h"
+#include "queued/store.h"
+
+namespace postern::queued {
+
+struct RecipientAttempt {
+  std::uint32_t number = 0;
+  Attempt attempt;
+};
+
+class Engine {
+ public:
+  using Perform = std::move_only_function<void(Action) noexcept>;
+  using Done = event::Callback;
+
+  Engine(event::Loop& loop, Store& store, config::QueuedConfig config);
+  ~Engine();
+  Engine(const Engine&) = delete;
+  Engine& operator=(const Engine&) = delete;
+
+  // Carries out what the schedule decides.
+  void set_perform(Perform perform) { perform_ = std::move(perform); }
+  // Takes up the store's mail; blocks are read, or outbound starts disabled where they are damaged.
+  void start();
+  // New routes, rights and retry times, for mail that is queued already too.
+  void configure(config::QueuedConfig config);
+
+  [[nodiscard]] Store& store() { return store_; }
+  [[nodiscard]] const Store& store() const { return store_; }
+  [[nodiscard]] Schedule& schedule() { return schedule_; }
+  [[nodiscard]] const Schedule& schedule() const { return schedule_; }
+  [[nodiscard]] const Blocks& blocks() const { return blocks_; }
+  [[nodiscard]] const Router& router() const { return *router_; }
+  [[nodiscard]] const config::QueuedConfig& config() const { return config_; }
+  [[nodiscard]] Counters& counters() { return counters_; }
+  [[nodiscard]] Slices& slices() { return slices_; }
+  [[nodiscard]] QueueTime now() const { return store_.clock().now(); }
+
+  // The second decision of rights. For a while after a reload what the rules before it allow stands
+  // too, for a session may have begun by them.
+  [[nodiscard]] config::Decision decide(base::ListenerIndex listener,
+                                        const base::IpAddress& client,
+                                        const mail::Address& recipient) const;
+
+  // A message that has just become durable.
+  void admit(base::MessageId id);
+  // One occasion's results for recipients that are not in the schedule now: one record, with the notice
+  // that follows from it. `written` runs when it is in the journal.
+  void conclude(base::MessageId id, std::vector<RecipientAttempt> attempts, std::string remote,
+                Done written);
+  // Recipients come back as they were, due at `due`.
+  void put_back(base::MessageId id, const std::vector<std::uint32_t>& numbers, QueueTime due);
+  void hold(base::MessageId id, std::string why);
+  // The operator wants these tried now; holds of ours end. At most kMaxReleased.
+  void release(const std::vector<base::MessageId>& messages);
+
+  // A queue's connection worked, or could not be made (now, or ever).
+  void queue_works(const std::string& queue);
+  void queue_failed(const std::string& queue, ipc::FailureClass failure,
+                    const ipc::ReplyText& reply, const std::string& remote);
+  void queue_failed_for_good(const std::string& queue, ipc::FailureClass failure,
+                             const ipc::ReplyText& reply, const std::string& remote);
+
+  // A change of the blocks: made durable, then in force, then reported.
+  using Change = std::move_only_function<Blocks::Said(Blocks&) noexcept>;
+  using Changed = std::move_only_function<void(Blocks::Said) noexcept>;
+  void change_blocks(Change change, Changed changed);
+
+  // Decides at the end of this turn what goes out next.
+  void poke();
+
+ private:
+  struct PendingChange {
+    Change change;
+    Changed changed;
+  };
+  void place(const Message& message);
+  void read_blocks();
+  void next_change();
+  void finish(base::MessageId id, std::vector<RecipientFate> fates, const std::string& remote,
+              std::string_view head, Done written);
+  [[nodiscard]] base::Millis age(const Message& message, const mail::Address& recipient) const;
+  void report(const Message& message, const RecipientFate& fate, const std::string& remote);
+  void expire_old(const std::string& queue, ipc::FailureClass failure, const ipc::ReplyText& reply,
+                  const std::string& remote);
+  void run();
+
+  event::Loop& loop_;
+  Store& store_;
+  config::QueuedConfig config_;
+  std::unique_ptr<Router> router_;
+  std::unique_ptr<Router> previous_router_;  // of the generation before
+  base::SteadyTime previous_until_;
+  Blocks blocks_;
+  Counters counters_;
+  Schedule schedule_;
+  Perform perform_;
+  Slices slices_;
+  event::Timer wake_;
+  // Recipients whose outcome waits for the original's header.
+  std::set<std::pair<base::MessageId, std::uint32_t>> concluding_;
+  std::deque<PendingChange> changes_;
+  bool changing_ = false;
+  bool poked_ = false;
+  std::shared_ptr<bool> alive_ = std::make_shared<bool>(true);
+};
+
+}  // namespace postern::queued

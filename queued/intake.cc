@@ -1,0 +1,264 @@
+#include "queued/intake.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <utility>
+
+#include "common/log/log.h"
+#include "common/mail/trace.h"
+
+namespace postern::queued {
+namespace {
+
+mail::Reply reply(std::uint16_t code, mail::EnhancedCode enhanced, std::string text) {
+  return {code, enhanced, {std::move(text)}};
+}
+
+mail::Reply disk_low() { return reply(452, {4, 3, 1}, "Insufficient system storage, try later"); }
+
+}  // namespace
+
+Intake::Intake(event::Loop& loop, Engine& engine) : loop_(loop), engine_(engine) {}
+
+void Intake::connect(std::uint32_t index, const std::vector<base::ListenerIndex>& listeners,
+                     base::UniqueFd fd) {
+  auto& place = submitters_[index];
+  if (fd.valid()) {
+    // What the former channel still holds unread is never looked at: its smtpd asks by token next.
+    if (place) forget_large(*place);
+    place = std::make_unique<Submitter>(*this, SubmitterId(++last_id_), loop_, std::move(fd));
+    place->send(state());
+  }
+  if (place)
+    place->listeners = {listeners.begin(), listeners.end()};
+  else
+    submitters_.erase(index);
+}
+
+Submitter* Intake::find(SubmitterId id) {
+  for (const auto& [index, submitter] : submitters_)
+    if (submitter->id() == id) return submitter.get();
+  return nullptr;
+}
+
+void Intake::closed(Submitter& which) {
+  if (!which.channel().trouble().empty())
+    log::warning("channel.broken").field("peer", "smtpd").field("reason", which.channel().trouble());
+  forget_large(which);
+  const auto id = which.id();
+  std::erase_if(submitters_, [&](const auto& entry) { return entry.second->id() == id; });
+}
+
+void Intake::forget_large(Submitter& which) {
+  for (const auto id : which.large) engine_.store().drop_large(id);
+  which.large.clear();
+}
+
+void Intake::drop(Submitter& which, std::string_view why) {
+  log::error("channel.malformed").field("peer", "smtpd").field("reason", why);
+  loop_.defer([this, id = which.id()]() noexcept {
+    if (Submitter* gone = find(id)) closed(*gone);
+  });
+}
+
+// --- Room -------------------------------------------------------------------------------------------
+
+ipc::Intake Intake::state() const { return {open(), open() ? ipc::ReplyText{} : ipc::to_ipc(disk_low())}; }
+
+void Intake::check_room() {
+  const auto health = engine_.store().health();
+  std::string why;
+  if (health.free < engine_.config().stop_intake)
+    why = fmt::format("{} MiB free, below space.stop_intake", health.free >> 20);
+  else if (health.starved)
+    why = "no room for the next journal segment";
+  const bool was_open = open();
+  closed_why_ = std::move(why);
+  if (open() == was_open) return;
+  log::warning(open() ? "intake.opened" : "intake.closed").field("reason", closed_why_);
+  for (const auto& [index, submitter] : submitters_) submitter->send(state());
+}
+
+// --- Submissions ------------------------------------------------------------------------------------
+
+// Null: nothing is against it. Rewritten recipients are replaced.
+std::optional<mail::Reply> Intake::check(Submission& submission) const {
+  const auto& head = submission.head;
+  const auto& config = engine_.config();
+  if (!open()) return disk_low();
+  // Dots are stuffed, so the stored size may exceed the message's by a third.
+  if (config.message_size != 0 && head.body_size > config.message_size / 3 * 4 + 1024)
+    return reply(552, {5, 3, 4}, "Message too large");
+  if ((config.recipients != 0 && submission.recipients.size() > config.recipients) ||
+      !engine_.store().fits(submission.recipients.size(), head.large.value == 0 ? head.body_size : 0))
+    return reply(452, {4, 5, 3}, "Too many recipients");
+  for (auto& recipient : submission.recipients) {
+    const auto decision = engine_.decide(head.listener, head.client, recipient);
+    switch (decision.verdict) {
+      case config::Verdict::kLocal:
+      case config::Verdict::kRelay:
+        break;
+      case config::Verdict::kNoSuchUser:
+        return reply(550, {5, 1, 1}, "No such user here");
+      case config::Verdict::kRelayDenied:
+        return reply(550, {5, 7, 1}, "Relay access denied");
+    }
+    if (decision.rewritten) recipient = *decision.rewritten;
+  }
+  return std::nullopt;
+}
+
+void Intake::submit(Submission submission) {
+  Submitter* from = find(submission.from);
+  if (from == nullptr) return;
+  const auto& token = submission.head.token;
+  const auto large = submission.head.large;
+  if (pending_.contains(token)) return drop(*from, "a token was used twice");
+  if (large.value != 0 && from->large.erase(large) == 0)
+    return drop(*from, "a large file that it does not have");
+  // It was lost and asked for, and comes again although it is here.
+  if (const auto known = engine_.store().find_token(token)) {
+    if (large.value != 0 && large != *known) engine_.store().drop_large(large);
+    return from->send(ipc::Submitted{submission.head.request, *known, {}});
+  }
+  if (!from->serves(submission.head.listener)) {
+    if (large.value != 0) engine_.store().drop_large(large);
+    return refuse(submission, reply(550, {5, 7, 1}, "Relay access denied"));
+  }
+  if (const auto no = check(submission)) {
+    if (large.value != 0) engine_.store().drop_large(large);
+    return refuse(submission, *no);
+  }
+  pending_[token];  // from now on whoever asks for it waits
+  if (large.value == 0) return store(std::move(submission), 0);
+  const auto size = submission.head.body_size;
+  engine_.store().seal_large(
+      large, size,
+      [this, submission = std::move(submission)](os::Result<std::uint32_t> crc) mutable noexcept {
+        if (crc) return store(std::move(submission), *crc);
+        log::error("large.refused")
+            .field("id", submission.head.large)
+            .field("reason", crc.error().text());
+        engine_.store().drop_large(submission.head.large);
+        refuse(submission, reply(451, {4, 3, 0}, "The message could not be stored, try again"));
+      });
+}
+
+void Intake::store(Submission submission, std::uint32_t crc) {
+  const auto& head = submission.head;
+  // The same mailbox twice is one recipient.
+  auto& recipients = submission.recipients;
+  std::unordered_set<std::string> seen;
+  if (recipients.size() > 1)
+    std::erase_if(recipients, [&](const mail::Address& a) { return !seen.insert(a.text()).second; });
+
+  MessageRecord record;
+  record.id = head.large.value != 0 ? head.large : engine_.store().new_id();
+  record.token = head.token;
+  record.arrived = engine_.store().clock().wall();
+  record.born = engine_.now();
+  record.client = head.client;
+  record.hello = head.hello;
+  record.from = head.from;
+  record.form = head.form;
+  record.eight_bit = head.eight_bit;
+  record.large = head.large.value != 0;
+  record.body_size = head.body_size;
+  record.body_crc = crc;
+  mail::Received received;
+  received.hello = head.hello;
+  received.client = head.client;
+  received.hostname = engine_.config().hostname;
+  received.with = head.esmtp ? mail::WithProtocol::kEsmtp : mail::WithProtocol::kSmtp;
+  received.id = record.id;
+  received.only_recipient = recipients.size() == 1 ? &recipients.front() : nullptr;
+  received.when = record.arrived;
+  record.prefix = mail::received_field(received);
+  record.recipients.reserve(recipients.size());
+  for (std::uint32_t number = 0; number < recipients.size(); ++number) {
+    auto& entry = record.recipients.emplace_back();
+    entry.number = number;
+    entry.address = recipients[number];
+  }
+  const auto id = record.id;
+  Bytes body = std::move(submission.body);
+  engine_.store().accept(std::move(record), std::move(body),
+                         [this, id, submission = std::move(submission)]() noexcept {
+                           accepted(submission, id);
+                         });
+}
+
+// The record is flushed: only now anybody hears of it.
+void Intake::accepted(const Submission& submission, base::MessageId id) {
+  const auto& head = submission.head;
+  engine_.counters().accepted.add(engine_.store().clock().steady());
+  log::info("message.accepted")
+      .field("id", id)
+      .field("from", head.from.text())
+      .field("nrcpt", submission.recipients.size())
+      .field("size", head.body_size)
+      .field("client", head.client);
+  if (Submitter* to = find(submission.from)) to->send(ipc::Submitted{head.request, id, {}});
+  answer_waiting(head.token, id);
+  engine_.admit(id);
+}
+
+void Intake::refuse(const Submission& submission, const mail::Reply& why) {
+  engine_.counters().refused.add(engine_.store().clock().steady());
+  log::info("message.refused")
+      .field("from", submission.head.from.text())
+      .field("client", submission.head.client)
+      .field("reply", why.text());
+  if (Submitter* to = find(submission.from))
+    to->send(ipc::Submitted{submission.head.request, {}, ipc::to_ipc(why)});
+  answer_waiting(submission.head.token, {});
+}
+
+void Intake::answer_waiting(const base::Token& token, base::MessageId id) {
+  const auto at = pending_.find(token);
+  if (at == pending_.end()) return;
+  const auto waiting = std::move(at->second);
+  pending_.erase(at);
+  for (const auto& [from, request] : waiting)
+    if (Submitter* to = find(from)) to->send(ipc::TokenResult{request, id});
+}
+
+void Intake::ask(Submitter& from, const ipc::AskToken& ask) {
+  if (const auto id = engine_.store().find_token(ask.token))
+    return from.send(ipc::TokenResult{ask.request, *id});
+  if (const auto at = pending_.find(ask.token); at != pending_.end()) {
+    at->second.push_back({from.id(), ask.request});
+    return;
+  }
+  // Whoever still sends it may not finish: the answer is "never".
+  for (const auto& [index, submitter] : submitters_)
+    if (submitter->assembles(ask.token)) drop(*submitter, "a token is asked for while it is sent");
+  from.send(ipc::TokenResult{ask.request, {}});
+}
+
+// --- Large files ------------------------------------------------------------------------------------
+
+void Intake::open_large(Submitter& from, const ipc::OpenLarge& open) {
+  engine_.store().open_large([this, id = from.id(), request = open.request](
+                                 os::Result<LargeFile> file) noexcept {
+    Submitter* to = find(id);
+    if (!file) {
+      log::error("large.unopened").field("reason", file.error().text());
+      if (to != nullptr) to->send(ipc::LargeOpened{request, {}});
+      return;
+    }
+    if (to == nullptr) return engine_.store().drop_large(file->id);
+    to->large.insert(file->id);
+    ipc::Descriptors descriptors;
+    descriptors.push_back(std::move(file->fd));
+    to->send(ipc::LargeOpened{request, file->id}, std::move(descriptors));
+  });
+}
+
+void Intake::abandon_large(Submitter& from, base::MessageId id) {
+  if (from.large.erase(id) == 0) return drop(from, "a large file that it does not have");
+  engine_.store().drop_large(id);
+}
+
+}  // namespace postern::queued

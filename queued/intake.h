@@ -1,0 +1,111 @@
+// Intake: the channels of the smtpds. Puts submissions together, decides about rights a second time,
+// and answers only with what is true for good: accepted means flushed, refused means never.
+#pragma once
+
+#include <map>
+#include <memory>
+#include <string>
+#include <unordered_map>
+#include <unordered_set>
+#include <vector>
+
+#include "common/ipc/channel.h"
+#include "queued/engine.h"
+
+namespace postern::queued {
+
+class Intake;
+using SubmitterId = base::Strong<struct SubmitterTag, std::uint32_t>;
+
+// A transaction that is being put together, or whose record is under way.
+struct Submission {
+  SubmitterId from;
+  ipc::Submit head;
+  std::vector<mail::Address> recipients;
+  std::shared_ptr<std::string> body;  // null for a large one
+};
+
+// One smtpd's channel.
+class Submitter {
+ public:
+  Submitter(Intake& owner, SubmitterId id, event::Loop& loop, base::UniqueFd fd);
+
+  void on(const ipc::Submit& submit);
+  void on(const ipc::SubmitRecipients& part);
+  void on(const ipc::SubmitBody& part);
+  void on(const ipc::AskToken& ask);
+  void on(const ipc::OpenLarge& open);
+  void on(const ipc::AbandonLarge& abandon);
+  void closed() noexcept;
+
+  template <class M>
+  void send(const M& message, ipc::Descriptors descriptors = {}) {
+    connection_.send(message, std::move(descriptors));
+  }
+  [[nodiscard]] SubmitterId id() const { return id_; }
+  [[nodiscard]] const ipc::Channel& channel() { return connection_.channel(); }
+  [[nodiscard]] bool serves(base::ListenerIndex listener) const {
+    return listeners.contains(listener);
+  }
+  [[nodiscard]] bool assembles(const base::Token& token) const {
+    return assembling_ && assembling_->head.token == token;
+  }
+
+  std::unordered_set<base::ListenerIndex> listeners;  // as the parent says
+  std::unordered_set<base::MessageId> large;          // files that it has and has not submitted
+
+ private:
+  void fail(std::string_view why);
+  void check_complete();
+
+  Intake& owner_;
+  SubmitterId id_;
+  std::optional<Submission> assembling_;
+  bool failed_ = false;
+  ipc::Connection<Submitter, ipc::Role::kQueued, ipc::Role::kSmtpd> connection_;
+};
+
+class Intake {
+ public:
+  Intake(event::Loop& loop, Engine& engine);
+
+  void connect(std::uint32_t index, const std::vector<base::ListenerIndex>& listeners,
+               base::UniqueFd fd);
+  // Once a second: closes and reopens by the room on the disk.
+  void check_room();
+  [[nodiscard]] bool open() const { return closed_why_.empty(); }
+  [[nodiscard]] const std::string& closed_why() const { return closed_why_; }
+  [[nodiscard]] bool idle() const { return pending_.empty(); }
+
+  // From the channels.
+  void submit(Submission submission);
+  void ask(Submitter& from, const ipc::AskToken& ask);
+  void open_large(Submitter& from, const ipc::OpenLarge& open);
+  void abandon_large(Submitter& from, base::MessageId id);
+  void closed(Submitter& which);
+  // The channel broke a rule: it ends with this turn.
+  void drop(Submitter& which, std::string_view why);
+
+ private:
+  struct Waiting {  // for a token that is under way
+    SubmitterId from;
+    base::RequestId request;
+  };
+  Submitter* find(SubmitterId id);
+  void forget_large(Submitter& which);
+  [[nodiscard]] std::optional<mail::Reply> check(Submission& submission) const;
+  void store(Submission submission, std::uint32_t crc);
+  void accepted(const Submission& submission, base::MessageId id);
+  void refuse(const Submission& submission, const mail::Reply& reply);
+  void answer_waiting(const base::Token& token, base::MessageId id);
+  [[nodiscard]] ipc::Intake state() const;
+
+  event::Loop& loop_;
+  Engine& engine_;
+  std::map<std::uint32_t, std::unique_ptr<Submitter>> submitters_;  // by index
+  std::unordered_map<base::Token, std::vector<Waiting>> pending_;
+  std::uint32_t last_id_ = 0;
+  std::string closed_why_;
+};
+
+}  // namespace postern::queued

@@ -1,0 +1,247 @@
+#include "queued/journal.h"
+
+#include <cerrno>
+#include <utility>
+
+#include "common/base/check.h"
+
+namespace postern::queued {
+namespace {
+constexpr std::size_t kMaxBuffer = 4ULL << 20;  // bytes in one write
+}
+
+Journal::Journal(const JournalStart& start, bool threaded,
+                 std::move_only_function<void() noexcept> progressed)
+    : start_(start),
+      progressed_(std::move(progressed)),
+      oldest_needed_(start.oldest_needed),
+      end_(start.predecessor),
+      flushed_sequence_(start.first.value - 1),
+      threaded_(threaded) {
+  if (threaded) thread_ = std::thread([this] { run(); });
+}
+
+Journal::~Journal() {
+  kick();
+  {
+    const std::lock_guard lock(mutex_);
+    stopping_ = true;
+  }
+  changed_.notify_one();
+  if (thread_.joinable()) thread_.join();
+}
+
+void Journal::append(JournalEntry entry) {
+  gathered_.push_back(std::move(entry));
+  ++appended_;
+}
+
+void Journal::kick() {
+  if (gathered_.empty()) return;
+  {
+    const std::lock_guard lock(mutex_);
+    if (waiting_.empty()) oldest_waiting_ = std::chrono::steady_clock::now();
+    for (auto& entry : gathered_) {
+      urgent_ |= entry.urgent;
+      waiting_.push_back(std::move(entry));
+    }
+  }
+  gathered_.clear();
+  changed_.notify_one();
+}
+
+void Journal::give(SegmentFile spare) {
+  {
+    const std::lock_guard lock(mutex_);
+    spares_.push_back(std::move(spare));
+  }
+  changed_.notify_one();
+}
+
+std::size_t Journal::spares() {
+  const std::lock_guard lock(mutex_);
+  return spares_.size();
+}
+
+void Journal::set_oldest_needed(std::uint64_t number) {
+  const std::lock_guard lock(mutex_);
+  oldest_needed_ = number;
+}
+
+Progress Journal::collect() {
+  const std::lock_guard lock(mutex_);
+  Progress progress = std::move(progress_);
+  progress_ = {};
+  progress_.written = progress.written;
+  progress_.flushed = progress.flushed;
+  return progress;
+}
+
+bool Journal::pump() {
+  if (failed_ || (waiting_.empty() && !unflushed_)) return false;
+  Batch batch{{}, true};
+  // No more than the spare at hand allows, for nobody can give another meanwhile.
+  const auto left = current_.file ? current_.capacity - buffer_at_ : 0;
+  const auto room = spares_.empty() ? left : std::max(left, spares_.front().capacity / 2);
+  std::size_t size = 0;
+  while (!waiting_.empty()) {
+    const auto& entry = waiting_.front();
+    size += frame_size(entry.fields.size(), entry.body ? entry.body->size() : 0);
+    if (size > room && (spares_.empty() || !batch.entries.empty())) break;
+    batch.entries.push_back(std::move(waiting_.front()));
+    waiting_.pop_front();
+  }
+  if (batch.entries.empty() && !unflushed_) return false;
+  urgent_ = false;
+  commit(std::move(batch));
+  return true;
+}
+
+void Journal::run() {
+  std::unique_lock lock(mutex_);
+  for (;;) {
+    Batch batch;
+    if (!wait_for_work(lock, batch)) return;
+    lock.unlock();
+    commit(std::move(batch));
+    lock.lock();
+  }
+}
+
+// False: stopped, and nothing is left to do.
+bool Journal::wait_for_work(std::unique_lock<std::mutex>& lock, Batch& batch) {
+  for (;;) {
+    const auto now = std::chrono::steady_clock::now();
+    const bool flush_due = unflushed_ && (stopping_ || now >= unflushed_since_ + kUnflushed);
+    const bool write_due =
+        !waiting_.empty() && (stopping_ || urgent_ || now >= oldest_waiting_ + kCoalesce);
+    if (flush_due || write_due) {
+      batch.urgent = std::exchange(urgent_, false) || flush_due;
+      batch.entries.assign(std::make_move_iterator(waiting_.begin()),
+                           std::make_move_iterator(waiting_.end()));
+      waiting_.clear();
+      return true;
+    }
+    if (stopping_) return false;
+    if (waiting_.empty() && !unflushed_) {
+      changed_.wait(lock);
+      continue;
+    }
+    auto until = unflushed_ ? unflushed_since_ + kUnflushed : oldest_waiting_ + kCoalesce;
+    if (!waiting_.empty()) until = std::min(until, oldest_waiting_ + kCoalesce);
+    changed_.wait_until(lock, until);
+  }
+}
+
+// The order of durability: everything is placed and written; an urgent batch is flushed; and only then
+// anybody hears of it. Where a batch crosses into a new segment, the old one is flushed, then the new
+// one's header is written and flushed, then its first record is written (open_next()).
+void Journal::commit(Batch batch) {
+  if (failed_) return;
+  os::Result<void> done;
+  for (auto& entry : batch.entries) {
+    done = place(entry);
+    if (!done) break;
+  }
+  if (done) done = write_out();
+  if (done && batch.urgent) done = flush();
+  if (!done) {
+    failed_ = true;
+    return publish(std::move(done.error()));
+  }
+  publish(std::nullopt);
+}
+
+os::Result<void> Journal::place(const JournalEntry& entry) {
+  const std::string_view body = entry.body ? std::string_view(*entry.body) : std::string_view();
+  const auto size = frame_size(entry.fields.size(), body.size());
+  if (!current_.file || buffer_at_ + buffer_.size() + size > current_.capacity)
+    if (auto opened = open_next(); !opened) return opened;
+  CHECK(buffer_at_ + size <= current_.capacity);  // the store refuses larger ones
+  const Place place{end_.number, buffer_at_ + buffer_.size(), static_cast<std::uint32_t>(size)};
+  end_.last = end_.last.next();
+  append_frame(buffer_, place.segment, place.offset, entry.type,
+               {start_.epoch, end_.last, flushed_sequence_}, entry.fields, body);
+  end_.length = place.offset + size;
+  news_.placed.push_back(place);
+  ++news_.written;
+  return buffer_.size() < kMaxBuffer ? os::Result<void>() : write_out();
+}
+
+os::Result<void> Journal::write_out() {
+  if (buffer_.empty()) return {};
+  // The next batch begins on a fresh block: one that holds an acknowledged record is never rewritten.
+  buffer_.resize(std::min(round_up(buffer_.size()), current_.capacity - buffer_at_), '\0');
+  if (auto written = current_.file->write_at(buffer_at_, buffer_); !written) return written;
+  buffer_at_ += buffer_.size();
+  buffer_.clear();
+  if (!std::exchange(unflushed_, true)) unflushed_since_ = std::chrono::steady_clock::now();
+  return {};
+}
+
+os::Result<void> Journal::flush() {
+  if (!unflushed_) return {};
+  const auto begun = std::chrono::steady_clock::now();
+  if (auto flushed = current_.file->flush_data(); !flushed) return flushed;
+  const auto took = std::chrono::steady_clock::now() - begun;
+  news_.flushes.push_back(static_cast<std::uint32_t>(
+      std::chrono::duration_cast<std::chrono::microseconds>(took).count()));
+  unflushed_ = false;
+  flushed_sequence_ = end_.last;
+  news_.flushed = news_.written;
+  return {};
+}
+
+os::Result<void> Journal::open_next() {
+  // The new header vouches for the old segment's length, so that must be on disk before.
+  if (auto written = write_out(); !written) return written;
+  if (auto flushed = flush(); !flushed) return flushed;
+  publish(std::nullopt);  // what is safe is told before a wait
+  auto spare = take_spare();
+  if (!spare) return os::failure("open a journal segment", ENOSPC);
+  SegmentHeader header;
+  {
+    const std::lock_guard lock(mutex_);
+    header.oldest_needed = oldest_needed_;
+  }
+  header.number = current_.file ? end_.number + 1 : start_.segment;
+  header.epoch = start_.epoch;
+  header.first = end_.last.next();
+  if (!current_.file) header.first = start_.first;
+  header.predecessor = end_;
+  if (auto written = spare->file->write_at(0, encode_header(header)); !written) return written;
+  if (auto flushed = spare->file->flush_data(); !flushed) return flushed;
+  current_ = *std::move(spare);
+  end_ = {header.number, start_.epoch, kBlock, base::SequenceNumber(header.first.value - 1)};
+  buffer_at_ = kBlock;
+  news_.opened.push_back({header.number, current_, header.oldest_needed});
+  return {};
+}
+
+// Waits for a spare: while the disk is full, nothing is acknowledged, and nothing is lost.
+std::optional<SegmentFile> Journal::take_spare() {
+  std::unique_lock lock(mutex_);
+  if (threaded_) changed_.wait(lock, [this] { return stopping_ || !spares_.empty(); });
+  if (spares_.empty()) return std::nullopt;
+  auto spare = std::move(spares_.front());
+  spares_.pop_front();
+  return spare;
+}
+
+void Journal::publish(std::optional<os::Error> error) {
+  {
+    const std::lock_guard lock(mutex_);
+    progress_.placed.insert(progress_.placed.end(), news_.placed.begin(), news_.placed.end());
+    std::move(news_.opened.begin(), news_.opened.end(), std::back_inserter(progress_.opened));
+    progress_.flushes.insert(progress_.flushes.end(), news_.flushes.begin(), news_.flushes.end());
+    progress_.written = news_.written;
+    progress_.flushed = news_.flushed;
+    progress_.error = std::move(error);
+  }
+  news_.placed.clear();
+  news_.opened.clear();
+  news_.flushes.clear();
+  progressed_();
+}
+
+}  // namespace postern::queued

@@ -1,0 +1,140 @@
+// Journal: the writing side. Entries are appended on the loop; a flusher thread takes all that waits,
+// writes it as one batch and flushes once (group commit), then tells how far it came. The order of
+// durability stands in Journal::commit().
+//
+// Urgent entries are flushed at once; others may wait 10 ms for company before they are written, and
+// 100 ms more before they are flushed. Any failed write or flush is final: nothing more is written, and
+// Progress::error says what happened. A missing spare segment is not: the flusher waits for give().
+#pragma once
+
+#include <condition_variable>
+#include <cstdint>
+#include <deque>
+#include <functional>
+#include <memory>
+#include <mutex>
+#include <optional>
+#include <string>
+#include <thread>
+#include <vector>
+
+#include "common/os/disk.h"
+#include "queued/segment.h"
+
+namespace postern::queued {
+
+struct SegmentFile {
+  std::string name;  // in journal/
+  std::shared_ptr<os::File> file;
+  std::uint64_t capacity = 0;  // bytes
+};
+
+struct JournalEntry {
+  RecordType type = RecordType::kClock;
+  std::string fields;
+  std::shared_ptr<const std::string> body;  // null: none
+  bool urgent = false;
+};
+
+// Where a life of the journal begins.
+struct JournalStart {
+  base::Epoch epoch;
+  std::uint64_t segment = 1;  // number of the first new segment
+  base::SequenceNumber first{1};
+  SegmentEnd predecessor;
+  std::uint64_t oldest_needed = 1;
+};
+
+struct OpenedSegment {
+  std::uint64_t number = 0;
+  SegmentFile file;
+  std::uint64_t oldest_needed = 0;  // as its header says, durably
+};
+
+// What happened since the last collect().
+struct Progress {
+  std::vector<Place> placed;           // of further entries, in order
+  std::vector<OpenedSegment> opened;   // in order
+  std::vector<std::uint32_t> flushes;  // microseconds that each took
+  std::uint64_t written = 0;           // how many entries are, in all
+  std::uint64_t flushed = 0;
+  std::optional<os::Error> error;
+};
+
+class Journal {
+ public:
+  // `progressed` runs in the flusher thread. Without a thread, entries wait for pump().
+  Journal(const JournalStart& start, bool threaded,
+          std::move_only_function<void() noexcept> progressed);
+  // Writes and flushes what was appended.
+  ~Journal();
+  Journal(const Journal&) = delete;
+  Journal& operator=(const Journal&) = delete;
+
+  // Gathers an entry; kick() hands over what was gathered.
+  void append(JournalEntry entry);
+  void kick();
+  // A file full of zeros, or one whose segment no header needs any more.
+  void give(SegmentFile spare);
+  [[nodiscard]] std::size_t spares();
+  // Segments below this number hold nothing that lives and is not flushed elsewhere.
+  void set_oldest_needed(std::uint64_t number);
+  [[nodiscard]] Progress collect();
+  [[nodiscard]] std::uint64_t appended() const { return appended_; }
+  // Without a thread: writes and flushes all that was handed over; false if there was nothing.
+  bool pump();
+
+  static constexpr std::chrono::milliseconds kCoalesce{10};
+  static constexpr std::chrono::milliseconds kUnflushed{80};
+
+ private:
+  using Instant = std::chrono::steady_clock::time_point;
+  struct Batch {
+    std::vector<JournalEntry> entries;
+    bool urgent = false;
+  };
+
+  void run();
+  bool wait_for_work(std::unique_lock<std::mutex>& lock, Batch& batch);
+  // The rest runs in the flusher thread (or in pump()), without the lock.
+  void commit(Batch batch);
+  os::Result<void> place(const JournalEntry& entry);
+  os::Result<void> write_out();
+  os::Result<void> flush();
+  os::Result<void> open_next();
+  std::optional<SegmentFile> take_spare();
+  void publish(std::optional<os::Error> error);
+
+  const JournalStart start_;
+  std::move_only_function<void() noexcept> progressed_;
+
+  // Of the loop.
+  std::vector<JournalEntry> gathered_;
+  std::uint64_t appended_ = 0;
+
+  // Shared.
+  std::mutex mutex_;
+  std::condition_variable changed_;
+  std::deque<JournalEntry> waiting_;
+  bool urgent_ = false;
+  Instant oldest_waiting_;
+  std::deque<SegmentFile> spares_;
+  std::uint64_t oldest_needed_;
+  Progress progress_;
+  bool stopping_ = false;
+
+  // Of the flusher.
+  SegmentFile current_;
+  SegmentEnd end_;      // of what is placed, with the current segment's number
+  std::string buffer_;  // frames that are placed and not yet written
+  std::uint64_t buffer_at_ = 0;
+  base::SequenceNumber flushed_sequence_;
+  Progress news_;
+  bool unflushed_ = false;
+  Instant unflushed_since_;
+  bool failed_ = false;
+  bool threaded_;
+  std::thread thread_;
+};
+
+}  // namespace postern::queued

@@ -1,0 +1,327 @@
+#include "queued/listings.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+
+#include "common/base/text.h"
+#include "queued/messages.h"
+
+namespace postern::queued {
+namespace {
+
+constexpr std::size_t kQueueRows = 40, kMessageRows = 30, kRecipientRows = 20, kBlockRows = 60;
+constexpr std::size_t kScannedQueues = 5000;
+constexpr std::size_t kReplyRoom = mail::Reply::kMaxText + 32;
+
+std::string cut(std::string text, std::size_t limit) {
+  if (text.size() > limit) text.resize(limit);
+  return text;
+}
+
+std::string reply_of(const Recipient& recipient) {
+  return recipient.trouble ? cut(text_of(recipient.trouble->reply), kReplyRoom) : std::string();
+}
+
+bool contains_ignoring_case(std::string_view text, std::string_view part) {
+  const auto equal = [](char a, char b) { return base::ascii_lower(a) == base::ascii_lower(b); };
+  return std::search(text.begin(), text.end(), part.begin(), part.end(), equal) != text.end();
+}
+
+std::string block_reason(const Engine& engine, const std::string& queue, Blocked blocked) {
+  if (blocked == Blocked::kOff) return cut("outbound is off: " + engine.blocks().outbound().reason, ipc::kMaxReason);
+  const Freeze* freeze = engine.blocks().frozen(queue);
+  return freeze == nullptr ? "" : freeze->reason;
+}
+
+ipc::State blocked_state(Blocked blocked) {
+  return blocked == Blocked::kOff ? ipc::State::kOff : ipc::State::kFrozen;
+}
+
+ipc::QueueRow queue_row(const Engine& engine, const Schedule::Queue& queue) {
+  ipc::QueueRow row;
+  row.queue = queue.name;
+  row.messages = queue.items.size();
+  row.bytes = queue.bytes;
+  row.connections = queue.grants;
+  if (!queue.items.empty())
+    if (const Message* oldest = engine.store().find(queue.items.begin()->first))
+      row.oldest = oldest->arrived;
+  const auto& clock = engine.store().clock();
+  const auto wait = engine.store().waits().find(queue.name);
+  if (wait != engine.store().waits().end())
+    row.last_reply = cut(text_of(wait->second.reply), kReplyRoom);
+  if (queue.blocked != Blocked::kNo) {
+    row.state = blocked_state(queue.blocked);
+    row.why = block_reason(engine, queue.name, queue.blocked);
+  } else if (queue.until > engine.now()) {
+    row.state = ipc::State::kRetry;
+    row.next_try = clock.wall_at(queue.until);
+    row.why = cut(row.last_reply, ipc::kMaxReason);
+  } else if (queue.leases > 0) {
+    row.state = ipc::State::kDelivering;
+  } else if (queue.counts.ready == 0 && queue.counts.waiting > 0) {
+    row.state = ipc::State::kRetry;
+    auto earliest = QueueTime::max();
+    std::size_t looked_at = 0;
+    for (const auto& [id, item] : queue.items) {
+      earliest = std::min(earliest, item.timer);
+      if (++looked_at == kScanned) break;
+    }
+    if (earliest != QueueTime::max()) row.next_try = clock.wall_at(earliest);
+  } else if (queue.counts.ready == 0 && queue.counts.held > 0) {
+    row.state = ipc::State::kFrozen;
+    row.why = "its messages are held";
+  }
+  return row;
+}
+
+ipc::MessageRow message_row(const Engine& engine, const Message& message) {
+  ipc::MessageRow row;
+  row.id = message.id;
+  row.arrived = message.arrived;
+  row.size = message.size();
+  row.from = message.from;
+  row.recipients = message.open;
+  for (const auto& recipient : message.recipients) {
+    if (!recipient.open()) continue;
+    row.to = recipient.address.text();
+    auto stands = standing(engine, message, recipient);
+    row.state = stands.state;
+    row.next_try = stands.next_try;
+    row.why = cut(stands.why.empty() ? reply_of(recipient) : stands.why, kReplyRoom);
+    break;
+  }
+  return row;
+}
+
+bool any_open(const Message& message, auto test) {
+  return std::any_of(message.recipients.begin(), message.recipients.end(),
+                     [&](const Recipient& r) { return r.open() && test(r); });
+}
+
+// Levenshtein's distance, for names of at most 255 characters.
+std::size_t distance(std::string_view a, std::string_view b) {
+  std::vector<std::size_t> row(b.size() + 1);
+  for (std::size_t j = 0; j <= b.size(); ++j) row[j] = j;
+  for (std::size_t i = 1; i <= a.size(); ++i) {
+    auto diagonal = row[0];
+    row[0] = i;
+    for (std::size_t j = 1; j <= b.size(); ++j) {
+      const auto above = row[j];
+      row[j] = std::min({row[j] + 1, row[j - 1] + 1, diagonal + (a[i - 1] == b[j - 1] ? 0U : 1U)});
+      diagonal = above;
+    }
+  }
+  return row[b.size()];
+}
+
+}  // namespace
+
+Standing standing(const Engine& engine, const Message& message, const Recipient& recipient) {
+  const auto& clock = engine.store().clock();
+  if (engine.schedule().leased(message.id, recipient.number))
+    return {ipc::State::kDelivering, "", {}};
+  if (!message.held.empty()) return {ipc::State::kFrozen, message.held, {}};
+  const auto route = engine.router().route(recipient.address);
+  const auto blocked = engine.blocks().blocked(route.queue, route.destination);
+  if (blocked != Blocked::kNo)
+    return {blocked_state(blocked), block_reason(engine, route.queue, blocked), {}};
+  auto due = recipient.next_try;
+  std::string why;
+  if (const auto* queue = engine.schedule().find(route.queue); queue && queue->until > due) {
+    due = queue->until;
+    if (const auto wait = engine.store().waits().find(route.queue);
+        wait != engine.store().waits().end())
+      why = cut(text_of(wait->second.reply), ipc::kMaxReason);
+  }
+  if (due > engine.now()) return {ipc::State::kRetry, std::move(why), clock.wall_at(due)};
+  return {};
+}
+
+bool selects(const Engine& engine, const ipc::Selector& s, const Message& message) {
+  if (s.empty()) return false;
+  if (!s.ids.empty() && std::find(s.ids.begin(), s.ids.end(), message.id) == s.ids.end())
+    return false;
+  if (s.from == "<>" ? !message.from.is_null() : !contains_ignoring_case(message.from.text(), s.from))
+    return false;
+  const auto age = engine.now() - message.born;
+  if ((s.older && age <= *s.older) || (s.newer && age >= *s.newer)) return false;
+  if ((s.larger && message.size() <= *s.larger) || (s.smaller && message.size() >= *s.smaller))
+    return false;
+  // What is said of recipients must hold for one and the same.
+  if (s.queue.empty() && s.to.empty() && s.error.empty() && !s.state) return true;
+  return any_open(message, [&](const Recipient& recipient) {
+    if (!s.to.empty() && !contains_ignoring_case(recipient.address.text(), s.to)) return false;
+    if (!s.queue.empty() && !matches(s.queue, engine.router().route(recipient.address).queue))
+      return false;
+    if (s.state && standing(engine, message, recipient).state != *s.state) return false;
+    if (s.error.empty()) return true;
+    return contains_ignoring_case(reply_of(recipient), s.error) ||
+           contains_ignoring_case(standing(engine, message, recipient).why, s.error);
+  });
+}
+
+ipc::QueueRows list_queues(const Engine& engine, const ipc::ListQueues& ask) {
+  ipc::QueueRows answer;
+  answer.request = ask.request;
+  const auto& queues = engine.schedule().queues();
+  std::size_t looked_at = 0;
+  const auto pattern = ask.pattern.empty() ? std::string("*") : base::to_lower(ask.pattern);
+  for (auto at = ask.after.empty() ? queues.begin() : queues.upper_bound(ask.after);
+       at != queues.end(); ++at) {
+    // A page ends with a row, for its name is the cursor.
+    if (answer.rows.size() == kQueueRows || (looked_at >= kScannedQueues && !answer.rows.empty())) {
+      answer.more = true;
+      break;
+    }
+    ++looked_at;
+    if (at->second.items.empty() && at->second.grants == 0) continue;
+    if (matches(pattern, at->first)) answer.rows.push_back(queue_row(engine, at->second));
+  }
+  return answer;
+}
+
+ipc::MessageRows list_messages(const Engine& engine, const ipc::ListMessages& ask) {
+  ipc::MessageRows answer;
+  answer.request = ask.request;
+  answer.next_after = ask.after;
+  if (!ask.selector.ids.empty()) {  // named ones are looked up, not searched
+    auto ids = ask.selector.ids;
+    std::sort(ids.begin(), ids.end());
+    for (const auto id : ids) {
+      if (id <= ask.after) continue;
+      if (answer.rows.size() == kMessageRows) {
+        answer.more = true;
+        break;
+      }
+      answer.next_after = id;
+      const Message* message = engine.store().find(id);
+      if (message != nullptr && selects(engine, ask.selector, *message))
+        answer.rows.push_back(message_row(engine, *message));
+    }
+    return answer;
+  }
+  std::size_t looked_at = 0;
+  for (const Message* m = engine.store().next(ask.after); m != nullptr;
+       m = engine.store().next(m->id)) {
+    if (answer.rows.size() == kMessageRows || looked_at == kScanned) {
+      answer.more = true;
+      break;
+    }
+    ++looked_at;
+    answer.next_after = m->id;
+    if (selects(engine, ask.selector, *m)) answer.rows.push_back(message_row(engine, *m));
+  }
+  return answer;
+}
+
+ipc::Shown show(const Engine& engine, const ipc::Show& ask) {
+  ipc::Shown answer;
+  answer.request = ask.request;
+  const Message* message = engine.store().find(ask.id);
+  if (message == nullptr) return answer;
+  answer.found = true;
+  answer.from = message->from;
+  answer.hello = message->hello;
+  answer.client = message->client;
+  answer.arrived = message->arrived;
+  const auto& clock = engine.store().clock();
+  answer.expires = clock.wall_at(message->born + engine.config().retry.expire);
+  answer.size = message->size();
+  answer.bounce = message->notice;
+  for (std::size_t i = ask.after; i < message->recipients.size(); ++i) {
+    if (answer.recipients.size() == kRecipientRows) {
+      answer.more = true;
+      break;
+    }
+    const auto& recipient = message->recipients[i];
+    ipc::RecipientRow row;
+    row.address = recipient.address;
+    row.queue = engine.router().route(recipient.address).queue;
+    row.end = recipient.end;
+    row.tries = recipient.tries;
+    row.last_try = recipient.last_try;
+    row.last_reply = reply_of(recipient);
+    if (recipient.trouble) row.remote = recipient.trouble->remote;
+    if (recipient.open()) {
+      auto stands = standing(engine, *message, recipient);
+      row.state = stands.state;
+      row.why = cut(std::move(stands.why), ipc::kMaxReason);
+      row.next_try = stands.next_try;
+    }
+    answer.recipients.push_back(std::move(row));
+  }
+  return answer;
+}
+
+ipc::BlockRows list_blocks(const Engine& engine, const ipc::ListBlocks& ask) {
+  std::vector<ipc::BlockRow> all;
+  const auto& blocks = engine.blocks();
+  const auto& outbound = blocks.outbound();
+  if (outbound.disabled)
+    all.push_back({ipc::BlockKind::kOutbound, "", outbound.reason, outbound.who, outbound.since,
+                   outbound.all});
+  for (const auto& f : blocks.freezes())
+    all.push_back({ipc::BlockKind::kFreeze, f.queue, f.reason, f.who, f.since, false});
+  ipc::BlockRows answer;
+  answer.request = ask.request;
+  for (std::size_t i = ask.after; i < all.size() && answer.rows.size() < kBlockRows; ++i) {
+    auto& row = all[i];
+    const auto exceptions = std::count_if(
+        blocks.exceptions().begin(), blocks.exceptions().end(), [&](const FreezeException& e) {
+          return row.kind == ipc::BlockKind::kFreeze && is_pattern(row.name) &&
+                 matches(row.name, e.queue);
+        });
+    if (exceptions > 0)
+      row.reason = cut(fmt::format("{} (but for {} of its members)", row.reason, exceptions),
+                       ipc::kMaxReason);
+    answer.rows.push_back(std::move(row));
+  }
+  answer.more = ask.after + answer.rows.size() < all.size();
+  return answer;
+}
+
+Totals totals(const Engine& engine) {
+  constexpr std::size_t kNamed = 3;
+  Totals sum;
+  for (const auto& [name, queue] : engine.schedule().queues()) {
+    const auto& counts = queue.counts;
+    const std::uint64_t idle = std::uint64_t{counts.ready} + counts.waiting;
+    sum.delivering += counts.leased;
+    if (!queue.destination.local) sum.in_flight += queue.leases;
+    sum.frozen += counts.held;
+    switch (queue.blocked) {
+      case Blocked::kFrozen:
+        sum.frozen += idle;
+        if (idle > 0 && sum.frozen_queues.size() < kNamed) sum.frozen_queues.push_back(name);
+        break;
+      case Blocked::kOff:
+        sum.off += idle;
+        break;
+      case Blocked::kNo:
+        if (queue.until > engine.now()) {
+          sum.retry += idle;
+        } else {
+          sum.ready += counts.ready;
+          sum.retry += counts.waiting;
+        }
+        break;
+    }
+  }
+  return sum;
+}
+
+std::vector<std::string> near_names(const Engine& engine, std::string_view name) {
+  constexpr std::size_t kNear = 3, kMost = 5;
+  std::vector<std::string> near;
+  std::size_t looked_at = 0;
+  for (const auto& [queue, state] : engine.schedule().queues()) {
+    if (near.size() == kMost || ++looked_at > kScannedQueues) break;
+    if (queue.find(name) != std::string::npos || distance(queue, name) <= kNear)
+      near.push_back(queue);
+  }
+  return near;
+}
+
+}  // namespace postern::queued

@@ -1,0 +1,225 @@
+// What the journal says: the record types, each with its one list of fields, and the frame around them.
+// A frame is valid only in the place and the life it was written in: its CRC32C covers the segment's
+// number and the offset too, and it carries epoch and sequence number. Pure.
+//
+//   u32 size of the whole frame | u32 type | u32 size of the fields | u64 epoch | u64 sequence number
+//   | u64 last sequence number known to be flushed | fields | body | u32 CRC32C
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "common/ipc/messages.h"
+#include "queued/clock.h"
+
+namespace postern::queued {
+
+enum class RecordType : std::uint8_t {
+  kAccepted,  // MessageRecord and body: a message begins
+  kState,     // MessageRecord and body: all that is left of a message; replaces, never adds
+  kOutcome,   // OutcomeRecord; the notice that it causes, with the notice's body, is part of it
+  kQueue,     // QueueRecord
+  kRelease,   // ReleaseRecord
+  kHold,      // HoldRecord
+  kClock,     // ClockRecord
+};
+inline constexpr RecordType kLastRecordType = RecordType::kClock;
+
+inline constexpr std::size_t kMaxRecipients = 20'000;  // of one message
+inline constexpr std::size_t kMaxReleased = 1'000;     // messages in one ReleaseRecord
+
+// One recipient that is still open, with what was tried.
+struct RecipientRecord {
+  std::uint32_t number = 0;
+  mail::Address address;
+  std::uint32_t tries = 0;
+  base::WallTime last_try;
+  QueueTime next_try{0};
+  ipc::FailureClass failure = ipc::FailureClass::kConnect;
+  ipc::ReplyText reply;
+  std::string remote;
+  static constexpr auto fields() {
+    return std::tuple(ipc::field("number", &RecipientRecord::number),
+                      ipc::field("address", &RecipientRecord::address),
+                      ipc::field("tries", &RecipientRecord::tries),
+                      ipc::field("last_try", &RecipientRecord::last_try),
+                      ipc::field("next_try", &RecipientRecord::next_try),
+                      ipc::field("failure", &RecipientRecord::failure),
+                      ipc::field("reply", &RecipientRecord::reply),
+                      ipc::field("remote", &RecipientRecord::remote, ipc::kMaxRemote));
+  }
+};
+
+struct MessageRecord {
+  base::MessageId id;
+  base::Token token;
+  base::WallTime arrived;
+  QueueTime born{0};
+  base::IpAddress client;
+  std::string hello;
+  mail::ReversePath from;
+  ipc::BodyForm form = ipc::BodyForm::kStuffed;
+  bool eight_bit = false;
+  bool notice = false;   // made here
+  bool damaged = false;  // its body is lost; it stays held
+  bool large = false;    // the body is the file large/<id>
+  std::uint64_t body_size = 0;
+  std::uint32_t body_crc = 0;  // of a large body
+  std::string prefix;
+  std::string held;  // why; empty: not held
+  std::vector<RecipientRecord> recipients;
+  static constexpr auto fields() {
+    return std::tuple(
+        ipc::field("id", &MessageRecord::id), ipc::field("token", &MessageRecord::token),
+        ipc::field("arrived", &MessageRecord::arrived), ipc::field("born", &MessageRecord::born),
+        ipc::field("client", &MessageRecord::client),
+        ipc::field("hello", &MessageRecord::hello, 255), ipc::field("from", &MessageRecord::from),
+        ipc::field("form", &MessageRecord::form),
+        ipc::field("eight_bit", &MessageRecord::eight_bit),
+        ipc::field("notice", &MessageRecord::notice),
+        ipc::field("damaged", &MessageRecord::damaged), ipc::field("large", &MessageRecord::large),
+        ipc::field("body_size", &MessageRecord::body_size),
+        ipc::field("body_crc", &MessageRecord::body_crc),
+        ipc::field("prefix", &MessageRecord::prefix, ipc::kMaxPrefix),
+        ipc::field("held", &MessageRecord::held, ipc::kMaxReason),
+        ipc::field("recipients", &MessageRecord::recipients, kMaxRecipients));
+  }
+};
+
+enum class Fate : std::uint8_t { kDelivered, kDeferred, kFailed };
+
+struct RecipientFate {
+  std::uint32_t number = 0;
+  Fate fate = Fate::kDeferred;
+  QueueTime next_try{0};  // deferred
+  ipc::FailureClass failure = ipc::FailureClass::kConnect;
+  ipc::ReplyText reply;
+  static constexpr auto fields() {
+    return std::tuple(ipc::field("number", &RecipientFate::number),
+                      ipc::field("fate", &RecipientFate::fate),
+                      ipc::field("next_try", &RecipientFate::next_try),
+                      ipc::field("failure", &RecipientFate::failure),
+                      ipc::field("reply", &RecipientFate::reply));
+  }
+};
+
+// What became of some recipients of one message, and the notice to its sender that follows from it.
+struct OutcomeRecord {
+  base::MessageId message;
+  base::WallTime when;
+  QueueTime clock{0};
+  std::string remote;
+  std::vector<RecipientFate> fates;
+  std::optional<MessageRecord> notice;
+  static constexpr auto fields() {
+    return std::tuple(ipc::field("message", &OutcomeRecord::message),
+                      ipc::field("when", &OutcomeRecord::when),
+                      ipc::field("clock", &OutcomeRecord::clock),
+                      ipc::field("remote", &OutcomeRecord::remote, ipc::kMaxRemote),
+                      ipc::field("fates", &OutcomeRecord::fates, kMaxRecipients),
+                      ipc::field("notice", &OutcomeRecord::notice));
+  }
+};
+
+// A queue waits as a whole until `until`, after `failures` failed connections in a row; 0: it works.
+struct QueueRecord {
+  std::string queue;
+  base::WallTime when;
+  QueueTime clock{0};
+  QueueTime until{0};
+  std::uint32_t failures = 0;
+  ipc::FailureClass failure = ipc::FailureClass::kConnect;
+  ipc::ReplyText reply;
+  std::string remote;
+  static constexpr auto fields() {
+    return std::tuple(ipc::field("queue", &QueueRecord::queue, ipc::kMaxQueueName),
+                      ipc::field("when", &QueueRecord::when),
+                      ipc::field("clock", &QueueRecord::clock),
+                      ipc::field("until", &QueueRecord::until),
+                      ipc::field("failures", &QueueRecord::failures),
+                      ipc::field("failure", &QueueRecord::failure),
+                      ipc::field("reply", &QueueRecord::reply),
+                      ipc::field("remote", &QueueRecord::remote, ipc::kMaxRemote));
+  }
+};
+
+// The operator's retry: these messages and queues are due now; a hold by us ends.
+struct ReleaseRecord {
+  QueueTime clock{0};
+  std::vector<base::MessageId> messages;
+  std::vector<std::string> queues;
+  static constexpr auto fields() {
+    return std::tuple(
+        ipc::field("clock", &ReleaseRecord::clock),
+        ipc::field("messages", &ReleaseRecord::messages, kMaxReleased),
+        ipc::field("queues", &ReleaseRecord::queues, kMaxReleased, ipc::kMaxQueueName));
+  }
+};
+
+struct HoldRecord {
+  base::MessageId message;
+  std::string why;
+  static constexpr auto fields() {
+    return std::tuple(ipc::field("message", &HoldRecord::message),
+                      ipc::field("why", &HoldRecord::why, ipc::kMaxReason));
+  }
+};
+
+// Where the queue clock stands, so that a restart knows.
+struct ClockRecord {
+  base::WallTime wall;
+  QueueTime queue{0};
+  static constexpr auto fields() {
+    return std::tuple(ipc::field("wall", &ClockRecord::wall),
+                      ipc::field("queue", &ClockRecord::queue));
+  }
+};
+
+// --- Frames -----------------------------------------------------------------------------------------
+
+inline constexpr std::size_t kFrameHeader = 4 + 4 + 4 + 8 + 8 + 8;
+inline constexpr std::size_t kFrameOverhead = kFrameHeader + 4;
+
+// A place in the journal.
+struct Place {
+  std::uint64_t segment = 0;  // its number
+  std::uint64_t offset = 0;
+  std::uint32_t size = 0;  // of the frame
+};
+
+// What identifies one frame.
+struct FrameName {
+  base::Epoch epoch;
+  base::SequenceNumber sequence;
+  base::SequenceNumber flushed;
+};
+
+[[nodiscard]] constexpr std::size_t frame_size(std::size_t fields, std::size_t body) {
+  return kFrameOverhead + fields + body;
+}
+
+// Appends a frame that will stand at `offset` of segment `segment`.
+void append_frame(std::string& out, std::uint64_t segment, std::uint64_t offset, RecordType type,
+                  const FrameName& name, std::string_view fields, std::string_view body);
+
+struct Frame {  // views into the bytes that were read
+  RecordType type = RecordType::kClock;
+  FrameName name;
+  std::string_view fields;
+  std::string_view body;
+  std::size_t size = 0;
+};
+
+// The frame at the beginning of `bytes`, which stand at `offset` of segment `segment`; nullopt unless
+// whole and undamaged.
+[[nodiscard]] std::optional<Frame> read_frame(std::string_view bytes, std::uint64_t segment,
+                                              std::uint64_t offset);
+
+}  // namespace postern::queued
+
+template <>
+inline constexpr auto postern::ipc::kLastEnumerator<postern::queued::Fate> =
+    postern::queued::Fate::kFailed;

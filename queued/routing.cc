@@ -1,0 +1,97 @@
+#include "queued/routing.h"
+
+#include <algorithm>
+
+namespace postern::queued {
+namespace {
+
+constexpr std::uint32_t kDefaultConnections = 20;
+
+config::Rights with_our_listener(config::Rights rights) {
+  config::ListenerRights ours;
+  ours.service = config::Service::kMx;
+  ours.relay_from = {{base::IpAddress{}, 0},
+                     {base::IpAddress{.family = base::IpFamily::kV6}, 0}};
+  rights.listeners.push_back(std::move(ours));
+  return rights;
+}
+
+Destination to_destination(const config::RouteConfig& route) {
+  return {.local = false,
+          .internal = route.internal,
+          .connections = route.connections,
+          .via = route.via.empty() ? std::vector<config::HopSpec>{{}} : route.via};
+}
+
+}  // namespace
+
+Router::Router(const config::QueuedConfig& config)
+    : index_(with_our_listener(config.rights)),
+      ours_(static_cast<std::uint32_t>(config.rights.listeners.size())),
+      domain_hops_(config.domain_hops),
+      other_{.connections = kDefaultConnections, .via = {config::HopSpec{}}} {
+  for (const auto& route : config.routes)
+    for (const auto& to : route.to) {
+      if (to == "*")
+        other_ = to_destination(route);
+      else if (to.starts_with("*."))
+        below_[to.substr(2)] = to_destination(route);
+      else
+        exact_[to] = to_destination(route);
+    }
+}
+
+config::Decision Router::decide_as_us(const mail::Address& recipient) const {
+  return index_.decide(ours_, base::IpAddress{}, recipient);
+}
+
+const Destination& Router::outbound(const std::string& domain) const {
+  if (const auto at = exact_.find(domain); at != exact_.end()) return at->second;
+  // The longest pattern wins.
+  for (auto dot = domain.find('.'); dot != std::string::npos; dot = domain.find('.', dot + 1))
+    if (const auto at = below_.find(domain.substr(dot + 1)); at != below_.end()) return at->second;
+  return other_;
+}
+
+Route Router::route(const mail::Address& recipient) const {
+  const auto& domain = recipient.domain().text();
+  Route route;
+  if (index_.is_local(recipient.domain()) || domain.empty()) {
+    const auto decision = decide_as_us(recipient);
+    // A user who is gone fails in the local queue, like one whom the mailbox refuses.
+    const auto hop = decision.verdict == config::Verdict::kLocal &&
+                             decision.domain < domain_hops_.size()
+                         ? domain_hops_[decision.domain]
+                         : config::HopSpec{.kind = config::HopKind::kMailbox};
+    if (hop.kind == config::HopKind::kMailbox) {
+      route.queue = kLocalQueue;
+      route.destination = {.local = true, .internal = true, .connections = 0, .via = {hop}};
+      return route;
+    }
+    // Our own domain behind an inner host: no outbound mail.
+    route.destination = {.internal = true, .connections = kDefaultConnections, .via = {hop}};
+  } else {
+    route.destination = outbound(domain);
+  }
+  // A foreign domain may call itself "local"; our own queue keeps that name.
+  route.queue = domain == kLocalQueue ? domain + "." : domain;
+  return route;
+}
+
+std::optional<Mailbox> Router::mailbox(const mail::Address& recipient) const {
+  auto decision = decide_as_us(recipient);
+  if (decision.verdict != config::Verdict::kLocal) return std::nullopt;
+  return Mailbox{std::move(decision.user), std::move(decision.mailbox_domain)};
+}
+
+bool Router::names(std::string_view queue) const {
+  const std::string name(queue);
+  if (queue == kLocalQueue || exact_.contains(name) || below_.contains(name)) return true;
+  const auto& domains = index_.rights().domains;
+  return std::any_of(domains.begin(), domains.end(), [&](const config::DomainRights& domain) {
+    return std::any_of(domain.names.begin(), domain.names.end(),
+                       [&](const mail::Domain& d) { return d.text() == name; });
+  });
+}
+
+}  // namespace postern::queued

@@ -1,0 +1,58 @@
+// Routing: from a recipient to its queue and how that is served, by the configuration of the moment.
+// Pure.
+#pragma once
+
+#include <string>
+#include <string_view>
+#include <unordered_map>
+
+#include "common/config/rights.h"
+#include "common/config/roles.h"
+#include "queued/schedule.h"
+
+namespace postern::queued {
+
+inline constexpr std::string_view kLocalQueue = "local";
+
+struct Route {
+  std::string queue;
+  Destination destination;
+};
+
+// Whose mailbox a recipient of a local queue is.
+struct Mailbox {
+  std::string user;
+  std::string domain;
+};
+
+class Router {
+ public:
+  explicit Router(const config::QueuedConfig& config);
+
+  // The second decision of rights, for what a client submits.
+  [[nodiscard]] config::Decision decide(base::ListenerIndex listener,
+                                        const base::IpAddress& client,
+                                        const mail::Address& recipient) const {
+    return index_.decide(listener, client, recipient);
+  }
+  // Where accepted mail goes: never refused, whoever sent it.
+  [[nodiscard]] Route route(const mail::Address& recipient) const;
+  // nullopt: no such user any more.
+  [[nodiscard]] std::optional<Mailbox> mailbox(const mail::Address& recipient) const;
+  // Could mail go to a queue of this name by a route that names it?
+  [[nodiscard]] bool names(std::string_view queue) const;
+
+ private:
+  [[nodiscard]] config::Decision decide_as_us(const mail::Address& recipient) const;
+  [[nodiscard]] const Destination& outbound(const std::string& domain) const;
+
+  // With one listener more than configured, that may do all: for mail that is accepted already.
+  config::RightsIndex index_;
+  base::ListenerIndex ours_;
+  std::vector<config::HopSpec> domain_hops_;
+  std::unordered_map<std::string, Destination> exact_;
+  std::unordered_map<std::string, Destination> below_;  // by "corp.example" for "*.corp.example"
+  Destination other_;
+};
+
+}  // namespace postern::queued

@@ -1,0 +1,267 @@
+// Schedule: which message goes out next, on which connection. Queues (destination domains, and `local`)
+// hold items: one message's recipients for that queue. Deliverers hold grants (each one connection of
+// one queue) and ask for work on them; a lease hands an item's due recipients to one of them.
+//
+// Pure: it is told facts with the time, and says what to do as a list of actions. It knows no message
+// but by its number, opens nothing, logs nothing. Everything it knows can be rebuilt from the store.
+//
+// Fairness: slots for connections are given to queues in turn. When none is free and another queue
+// waits, the connection of the queue most above its share gets SendAway at its next question, and so
+// does any connection that has had its turn (Limits::turn messages).
+#pragma once
+
+#include <cstdint>
+#include <deque>
+#include <functional>
+#include <map>
+#include <optional>
+#include <set>
+#include <span>
+#include <string>
+#include <unordered_map>
+#include <variant>
+#include <vector>
+
+#include "common/base/ids.h"
+#include "common/config/roles.h"
+#include "queued/clock.h"
+
+namespace postern::queued {
+
+using DelivererId = base::Strong<struct DelivererTag, std::uint32_t>;
+
+// How a queue is served now.
+struct Destination {
+  bool local = false;
+  bool internal = false;  // spared by `outbound disable`
+  std::uint32_t connections = 20;
+  std::vector<config::HopSpec> via;  // in order; never empty
+
+  friend bool operator==(const Destination&, const Destination&) = default;
+};
+
+enum class Blocked : std::uint8_t { kNo, kFrozen, kOff };
+
+// --- What to do -------------------------------------------------------------------------------------
+
+struct OpenGrant {
+  DelivererId deliverer;
+  base::GrantId grant;
+  std::string queue;
+  config::HopSpec hop;
+};
+struct CloseGrant {
+  DelivererId deliverer;
+  base::GrantId grant;
+};
+struct HandOut {
+  DelivererId deliverer;
+  base::RequestId request;
+  base::LeaseId lease;
+  base::MessageId message;
+  std::string queue;
+  std::vector<std::uint32_t> recipients;
+};
+struct SendAway {
+  DelivererId deliverer;
+  base::RequestId request;
+};
+using Action = std::variant<OpenGrant, CloseGrant, HandOut, SendAway>;
+
+// --- What is known ----------------------------------------------------------------------------------
+
+struct LeaseKey {
+  base::Epoch epoch;
+  base::LeaseId lease;
+  friend auto operator<=>(const LeaseKey&, const LeaseKey&) = default;
+};
+
+struct LeaseInfo {
+  DelivererId deliverer;
+  base::GrantId grant;
+  base::MessageId message;
+  std::string queue;
+  std::vector<std::uint32_t> recipients;
+};
+
+struct QueueCounts {  // recipients
+  std::uint32_t ready = 0;
+  std::uint32_t waiting = 0;
+  std::uint32_t leased = 0;
+  std::uint32_t held = 0;
+};
+
+class Schedule {
+ public:
+  struct Limits {
+    std::uint32_t relay_slots = 400;
+    std::uint32_t local_slots = 8;
+    std::uint32_t turn = 20;             // messages of one connection while another queue waits
+    std::size_t lease_recipients = 40;
+  };
+  struct Item {
+    struct Slot {
+      std::uint32_t number = 0;
+      bool leased = false;
+      QueueTime due{0};
+    };
+    std::uint64_t size = 0;
+    std::vector<Slot> slots;
+    QueueTime timer{QueueTime::max()};  // max: none
+    QueueCounts counts;                 // as they stand in the queue's
+    bool held = false;
+    bool listed = false;  // stands in the queue's ready list
+  };
+  struct Parked {  // a connection that waits for a message
+    DelivererId deliverer;
+    base::RequestId request;
+    base::GrantId grant;
+  };
+  struct Queue {
+    std::string name;
+    Destination destination;
+    Blocked blocked = Blocked::kNo;
+    std::map<base::MessageId, Item> items;
+    std::deque<base::MessageId> ready;  // may name items that are not ready any more
+    std::deque<Parked> parked;
+    QueueTime until{0};        // waits as a whole until then
+    std::uint32_t failures = 0;
+    bool probing = false;      // after a failure: one connection until one message went
+    std::size_t hop = 0;       // of destination.via
+    std::uint32_t grants = 0;
+    std::uint32_t unopened = 0;  // of these, not yet asking
+    std::uint32_t leases = 0;
+    bool wanting = false;      // stands in its pool's list
+    std::uint64_t bytes = 0;
+    QueueCounts counts;
+
+    [[nodiscard]] bool empty() const {
+      return items.empty() && grants == 0 && leases == 0;
+    }
+  };
+  // What blocks a queue now.
+  using BlockRule = std::function<Blocked(const std::string& queue, const Destination&)>;
+
+  Schedule(Limits limits, base::Epoch epoch, BlockRule blocked);
+
+  // --- mail
+  // A recipient of `message` that is due at `due`.
+  void add(const std::string& queue, const Destination& destination, base::MessageId message,
+           std::uint64_t size, std::uint32_t number, QueueTime due, bool held, QueueTime now);
+  // Takes a message's recipients that are not in delivery off the queue; their numbers.
+  std::vector<std::uint32_t> take(const std::string& queue, base::MessageId message);
+  void hold(const std::string& queue, base::MessageId message, bool held, QueueTime now);
+  // All its recipients here are due now.
+  void expedite(const std::string& queue, base::MessageId message, QueueTime now);
+  // Forgets all recipients that are not in delivery, to be added again by new routes.
+  void clear();
+
+  // --- deliverers
+  void deliverer_up(DelivererId deliverer, bool local);
+  // Its leases, which are gone with it.
+  std::vector<LeaseInfo> deliverer_down(DelivererId deliverer);
+  // A connection wants work; answered by HandOut or SendAway, perhaps later.
+  void ask(DelivererId deliverer, base::RequestId request, base::GrantId grant);
+  // The queue that it was for; nullopt: no such grant of this deliverer.
+  std::optional<std::string> grant_ended(DelivererId deliverer, base::GrantId grant);
+  // A lease from before our start; false if a recipient of it is not here or leased already.
+  bool adopt(DelivererId deliverer, LeaseKey key, const std::string& queue,
+             base::MessageId message, std::span<const std::uint32_t> recipients);
+  // Ends a lease of this deliverer: its recipients leave the schedule until they are added again.
+  std::optional<LeaseInfo> settle(DelivererId deliverer, LeaseKey key);
+  // A message went through: the queue works.
+  void note_success(const std::string& queue);
+
+  // --- queues
+  // The queue waits as a whole; `failures` in a row.
+  void defer(const std::string& queue, QueueTime until, std::uint32_t failures, QueueTime now);
+  // The next way of the route is to be tried at once; false: that was the last one.
+  bool try_next_hop(const std::string& queue);
+  void end_wait(const std::string& queue, QueueTime now);
+  // Blocks changed: connections of blocked queues are closed.
+  void review_blocks(QueueTime now);
+
+  // --- time and decisions
+  void set_open(bool open) { open_ = open; }
+  [[nodiscard]] std::optional<QueueTime> next_wake() const;
+  // Everything that is to be done now.
+  [[nodiscard]] std::vector<Action> decide(QueueTime now);
+
+  // --- looking
+  [[nodiscard]] const Queue* find(std::string_view queue) const;
+  [[nodiscard]] const std::map<std::string, Queue, std::less<>>& queues() const { return queues_; }
+  [[nodiscard]] bool leased(base::MessageId message, std::uint32_t number) const;
+  [[nodiscard]] const std::map<LeaseKey, LeaseInfo>& leases() const { return leases_; }
+  // Leases on queues that are blocked now.
+  [[nodiscard]] std::uint64_t blocked_leases() const;
+
+ private:
+  struct Pool {
+    std::uint32_t slots = 0;
+    std::uint32_t used = 0;
+    std::uint32_t leaving = 0;  // told to close, not yet closed
+    std::uint32_t starved = 0;  // queues that wait for a slot
+    std::uint32_t share = 1;    // connections, while queues are starved
+    std::uint32_t most = 0;     // connections of the queue that has most
+    std::deque<Queue*> wanting;
+    std::vector<DelivererId> deliverers;
+    std::size_t next = 0;
+    [[nodiscard]] bool full() const { return used >= slots; }
+  };
+  struct Grant {
+    DelivererId deliverer;
+    Queue* queue = nullptr;
+    bool opened = false;  // asked at least once
+    bool parked = false;
+    bool leaving = false;
+    std::uint32_t served = 0;
+  };
+  struct Timer {
+    QueueTime due;
+    Queue* queue;
+    base::MessageId message;  // 0: the queue's own wait
+    friend auto operator<=>(const Timer&, const Timer&) = default;
+  };
+
+  [[nodiscard]] Pool& pool(const Queue& queue) { return pools_[queue.destination.local ? 1 : 0]; }
+  Queue& make(const std::string& name, const Destination& destination);
+  Queue* look(std::string_view name);
+  void drop_if_empty(Queue& queue);
+  // After every change of an item's slots; removes it when none is left.
+  void refresh(Queue& queue, base::MessageId message);
+  void erase_slots(Queue& queue, base::MessageId message,
+                   const std::function<bool(const Item::Slot&)>& which);
+  void wake(QueueTime now);
+  [[nodiscard]] bool may_run(const Queue& queue) const;
+  void want(Queue& queue);
+  [[nodiscard]] std::uint32_t wanted_grants(const Queue& queue) const;
+  void measure(Pool& pool);
+  void serve(Pool& pool);
+  void open_grants(Pool& pool);
+  void open_grant(Pool& pool, Queue& queue);
+  void free_idle(Pool& pool);
+  [[nodiscard]] bool must_leave(const Pool& pool, const Queue& queue, const Grant& grant) const;
+  void hand_out(Pool& pool, Queue& queue);
+  bool lease_next(Queue& queue, const Parked& to);
+  void send_away(const Parked& parked);
+  void close_grants(Queue& queue);
+  void end_grant(base::GrantId id);
+  void unpark(Queue& queue, base::GrantId grant);
+
+  Limits limits_;
+  base::Epoch epoch_;
+  BlockRule blocked_;
+  std::map<std::string, Queue, std::less<>> queues_;
+  std::set<Timer> timers_;
+  Pool pools_[2];  // relay, local
+  std::unordered_map<base::GrantId, Grant> grants_;
+  std::map<LeaseKey, LeaseInfo> leases_;
+  std::set<std::pair<base::MessageId, std::uint32_t>> leased_;
+  std::vector<Action> actions_;
+  std::uint64_t last_grant_;
+  std::uint64_t last_lease_ = 0;
+  QueueTime now_{0};
+  bool open_ = false;
+};
+
+}  // namespace postern::queued

@@ -1,0 +1,119 @@
+#include "queued/segment.h"
+
+#include <algorithm>
+
+#include "common/base/check.h"
+#include "common/base/crc32c.h"
+
+namespace postern::queued {
+namespace {
+
+constexpr std::string_view kMagic = "POSTERN JOURNAL\n";
+
+// Reads frames of one segment in the order of their offsets.
+class Cursor {
+ public:
+  Cursor(std::string_view bytes, const SegmentHeader& header)
+      : bytes_(bytes), header_(header), epoch_(ipc::encode(header.epoch)) {}
+
+  // The frame with exactly this sequence number, here or, behind a batch's padding, at the next block;
+  // else the first frame anywhere behind with a higher one.
+  std::optional<Frame> next(base::SequenceNumber sequence) {
+    for (const auto offset : {offset_, round_up(offset_)}) {
+      const auto frame = at(offset);
+      if (!frame || frame->name.sequence != sequence) continue;
+      offset_ = offset;
+      return frame;
+    }
+    return find(sequence);
+  }
+  void pass(const Frame& frame) { offset_ += frame.size; }
+  [[nodiscard]] std::uint64_t offset() const { return offset_; }
+
+ private:
+  [[nodiscard]] std::optional<Frame> at(std::uint64_t offset) const {
+    if (offset >= bytes_.size()) return std::nullopt;
+    auto frame = read_frame(bytes_.substr(offset), header_.number, offset);
+    if (frame && frame->name.epoch != header_.epoch) frame.reset();
+    return frame;
+  }
+  // Every frame names its epoch, so only places where that number stands are looked at.
+  std::optional<Frame> find(base::SequenceNumber least) {
+    for (auto found = bytes_.find(epoch_, offset_ + kEpochInFrame);
+         found != std::string_view::npos; found = bytes_.find(epoch_, found + 1)) {
+      const auto frame = at(found - kEpochInFrame);
+      if (!frame || frame->name.sequence < least) continue;
+      offset_ = found - kEpochInFrame;
+      return frame;
+    }
+    return std::nullopt;
+  }
+
+  static constexpr std::size_t kEpochInFrame = 12;
+  std::string_view bytes_;
+  const SegmentHeader& header_;
+  std::string epoch_;
+  std::uint64_t offset_ = kBlock;
+};
+
+}  // namespace
+
+std::string encode_header(const SegmentHeader& header) {
+  std::string block(kMagic);
+  block += ipc::encode(header);
+  base::Writer(block).integer(base::crc32c(block));
+  CHECK(block.size() <= kBlock);
+  block.resize(kBlock, '\0');
+  return block;
+}
+
+std::optional<SegmentHeader> decode_header(std::string_view block) {
+  constexpr std::size_t kFields = ipc::Codec<SegmentHeader>::max_size({});
+  const std::size_t covered = kMagic.size() + kFields;
+  if (block.size() < covered + 4 || !block.starts_with(kMagic)) return std::nullopt;
+  base::Reader checksum(block.substr(covered));
+  if (checksum.integer<std::uint32_t>() != base::crc32c(block.substr(0, covered)))
+    return std::nullopt;
+  return ipc::decode<SegmentHeader>(block.substr(kMagic.size(), kFields));
+}
+
+std::uint32_t header_version(std::string_view block) {
+  if (!block.starts_with(kMagic)) return 0;
+  return base::Reader(block.substr(kMagic.size())).integer<std::uint32_t>();
+}
+
+Replayed replay_segment(std::string_view bytes, const SegmentHeader& header,
+                        const std::optional<SegmentEnd>& claim,
+                        const std::function<bool(const Frame&, const Place&)>& visit) {
+  Cursor cursor(bytes.substr(0, claim ? claim->length : bytes.size()), header);
+  Replayed result;
+  result.end = {header.number, header.epoch, kBlock, base::SequenceNumber(header.first.value - 1)};
+  auto expected = header.first;
+  const auto note_hole = [&](std::uint64_t upto) {
+    if (result.first_lost == 0) result.first_lost = expected.value;
+    result.end.missing += upto - expected.value;
+  };
+  while (!claim || expected <= claim->last) {  // ends: each turn passes a frame
+    const auto frame = cursor.next(expected);
+    if (!frame || (claim && frame->name.sequence > claim->last)) break;
+    if (frame->name.sequence > expected) note_hole(frame->name.sequence.value);
+    const Place place{header.number, cursor.offset(), static_cast<std::uint32_t>(frame->size)};
+    if (!visit(*frame, place)) ++result.unreadable;
+    cursor.pass(*frame);
+    ++result.records;
+    result.end.length = cursor.offset();
+    result.end.last = frame->name.sequence;
+    if (result.first_lost != 0 && frame->name.flushed.value >= result.first_lost)
+      result.damaged = true;
+    expected = frame->name.sequence.next();
+  }
+  if (claim) {
+    if (expected <= claim->last) note_hole(claim->last.value + 1);
+    if (result.end.missing > claim->missing) result.damaged = true;
+    result.end.length = claim->length;
+    result.end.last = claim->last;
+  }
+  return result;
+}
+
+}  // namespace postern::queued

@@ -1,0 +1,112 @@
+// Store: the one header through which the rest of queued speaks to what keeps the mail. Nothing above
+// it assumes a local file. Everything is called on the loop, and every callback runs there.
+//
+// What was acknowledged is never lost: accept() and save_blocks() call back only after a finished
+// flush; outcome() calls `written` when a crash of the process no longer loses it, `flushed` when a
+// power cut does not either. A callback that never comes means that the process is about to end: any
+// failed write or flush is told to `fatal` and nothing more is acknowledged.
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <map>
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "common/base/unique_fd.h"
+#include "common/event/loop.h"
+#include "common/os/error.h"
+#include "queued/clock.h"
+#include "queued/message.h"
+
+namespace postern::queued {
+
+using Bytes = std::shared_ptr<const std::string>;
+
+// A body in one of its two places.
+struct LoadedBody {
+  Bytes bytes;          // in memory, or
+  base::UniqueFd file;  // a file, read-only
+};
+
+struct LargeFile {
+  base::MessageId id;
+  base::UniqueFd fd;  // write-only, empty
+};
+
+// How the store is; sampled each second.
+struct StoreHealth {
+  std::uint64_t free = 0;           // bytes left on the disk
+  std::uint64_t journal_bytes = 0;  // of its files
+  std::uint64_t large_bytes = 0;
+  std::uint64_t flushes = 0;
+  std::uint64_t records = 0;
+  base::Millis flush_p99{0};
+  bool starved = false;             // no room for the next segment: nothing can be accepted
+  std::vector<std::string> damage;  // a sentence each
+};
+
+class Store {
+ public:
+  using Done = event::Callback;
+  using Loaded = std::move_only_function<void(os::Result<LoadedBody>) noexcept>;
+  using Head = std::move_only_function<void(std::string) noexcept>;
+  using LargeOpened = std::move_only_function<void(os::Result<LargeFile>) noexcept>;
+  using LargeSealed = std::move_only_function<void(os::Result<std::uint32_t>) noexcept>;
+  using Saved = std::move_only_function<void(os::Result<void>) noexcept>;
+  virtual ~Store() = default;
+
+  [[nodiscard]] virtual const QueueClock& clock() const = 0;
+  [[nodiscard]] virtual base::Epoch epoch() const = 0;  // of this life
+  [[nodiscard]] virtual base::MessageId new_id() = 0;
+  // May fields and body of this size be stored in one record?
+  [[nodiscard]] virtual bool fits(std::size_t recipients, std::size_t body) const = 0;
+
+  // A message begins; it can be found from `flushed` on. `body` is null for a large one.
+  virtual void accept(MessageRecord record, Bytes body, Done flushed) = 0;
+  // Applied in memory at once. The notice in it can be found from `flushed` on.
+  virtual void outcome(OutcomeRecord record, Bytes notice_body, Done written, Done flushed) = 0;
+  virtual void note(QueueRecord record) = 0;
+  virtual void note(HoldRecord record) = 0;
+  virtual void note(ReleaseRecord record, Done written) = 0;
+  // Runs when everything before it is flushed.
+  virtual void settle(Done flushed) = 0;
+
+  [[nodiscard]] virtual const Message* find(base::MessageId id) const = 0;
+  // The message with the lowest id above `after`: a cursor for listings.
+  [[nodiscard]] virtual const Message* next(base::MessageId after) const = 0;
+  [[nodiscard]] virtual std::uint64_t count() const = 0;
+  [[nodiscard]] virtual std::uint64_t bytes() const = 0;
+  [[nodiscard]] virtual const std::map<std::string, QueueRecord, std::less<>>& waits() const = 0;
+  // The message that came by this token, if it is (or was) in the journal.
+  [[nodiscard]] virtual std::optional<base::MessageId> find_token(const base::Token& token) const = 0;
+
+  // The body, checked: an error means that it is gone or damaged. May call back at once.
+  virtual void load(base::MessageId id, Loaded loaded) = 0;
+  // At most `limit` bytes from the beginning of prefix and body; nothing of a damaged one.
+  virtual void load_head(base::MessageId id, std::size_t limit, Head head) = 0;
+  // A piece of a large body; nothing behind its end.
+  virtual void load_part(base::MessageId id, std::uint64_t offset, std::size_t limit,
+                         Head part) = 0;
+
+  // A file for a large body; it is dropped unless a message names it.
+  virtual void open_large(LargeOpened opened) = 0;
+  // Makes sure that nobody can write to it any more and that it is on disk; gives its checksum.
+  virtual void seal_large(base::MessageId id, std::uint64_t size, LargeSealed sealed) = 0;
+  virtual void drop_large(base::MessageId id) = 0;
+
+  // The operator's blocks, as they were found at the start; nullopt: there were none.
+  [[nodiscard]] virtual const std::optional<std::string>& blocks_text() const = 0;
+  // Has this spool held mail before?
+  [[nodiscard]] virtual bool used_before() const = 0;
+  // An error means that the old ones stand.
+  virtual void save_blocks(std::string text, Saved saved) = 0;
+
+  [[nodiscard]] virtual StoreHealth health() const = 0;
+  // Once a second: samples the disk, tidies up.
+  virtual void tick() = 0;
+};
+
+}  // namespace postern::queued

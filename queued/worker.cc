@@ -1,0 +1,63 @@
+#include "queued/worker.h"
+
+#include <utility>
+
+namespace postern::queued {
+
+Worker::Worker(event::Loop& loop, bool threaded)
+    : waker_(loop, [this]() noexcept { deliver(); }) {
+  if (threaded) thread_ = std::thread([this] { run(); });
+}
+
+Worker::~Worker() {
+  {
+    const std::lock_guard lock(mutex_);
+    stopping_ = true;
+  }
+  changed_.notify_one();
+  if (thread_.joinable()) thread_.join();
+}
+
+void Worker::post(Work work) {
+  {
+    const std::lock_guard lock(mutex_);
+    waiting_.push_back(std::move(work));
+  }
+  changed_.notify_one();
+}
+
+bool Worker::pump() {
+  bool any = false;
+  for (auto work = std::exchange(waiting_, {}); !work.empty(); work = std::exchange(waiting_, {})) {
+    any = true;
+    for (auto& one : work)
+      if (auto then = one()) then();
+  }
+  return any;
+}
+
+void Worker::run() {
+  std::unique_lock lock(mutex_);
+  for (;;) {
+    changed_.wait(lock, [this] { return stopping_ || !waiting_.empty(); });
+    if (stopping_) return;
+    auto work = std::move(waiting_.front());
+    waiting_.pop_front();
+    lock.unlock();
+    auto then = work();
+    lock.lock();
+    if (then) finished_.push_back(std::move(then));
+    waker_.notify();
+  }
+}
+
+void Worker::deliver() {
+  std::vector<event::Callback> finished;
+  {
+    const std::lock_guard lock(mutex_);
+    finished.swap(finished_);
+  }
+  for (auto& then : finished) then();
+}
+
+}  // namespace postern::queued
