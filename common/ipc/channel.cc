@@ -152,6 +152,8 @@ void Channel::read_some() noexcept {
   message.msg_controllen = sizeof control;
   const ssize_t got = ::recvmsg(fd_.get(), &message, MSG_CMSG_CLOEXEC);
   if (got < 0) {
+    // A peer that ended without having read all that was sent to it has ended all the same.
+    if (errno == ECONNRESET) return fail("");
     if (errno != EAGAIN && errno != EINTR) fail(std::string("read: ") + ::strerrordesc_np(errno));
     return;
   }
