@@ -1,0 +1,207 @@
+// FakeDisk: a disk in memory. It logs every operation, fails or halts at a chosen one, and can lose its
+// power: then only what was flushed is sure to be there, of the rest any part may be.
+#pragma once
+
+#include <algorithm>
+#include <map>
+#include <memory>
+#include <mutex>
+#include <random>
+#include <set>
+#include <string>
+#include <vector>
+
+#include "common/os/disk.h"
+
+namespace postern::queued {
+
+class FakeDisk final : public os::Disk {
+ public:
+  struct Inode {
+    std::string now;      // as the running system sees it
+    std::string durable;  // as it survives a power cut
+    std::vector<std::pair<std::uint64_t, std::string>> unflushed;
+    bool writer_left = false;
+  };
+  using InodePtr = std::shared_ptr<Inode>;
+
+  // --- faults -----------------------------------------------------------------------------------
+  std::vector<std::string> log;      // "write journal/000001 4096+512"
+  std::uint64_t operations = 0;      // that change something, so far
+  std::uint64_t halt_at = ~0ULL;     // from this one on, everything fails and nothing changes
+  std::uint64_t fail_at = ~0ULL;     // only this one fails
+  int error = EIO;                   // with this
+  std::uint64_t free = 100ULL << 30;
+  bool full = false;                 // new files and growth fail with ENOSPC
+
+  // The power fails: unflushed blocks of 512 bytes, and names, survive by chance.
+  void cut_power(std::uint64_t seed) {
+    std::mt19937_64 random(seed);
+    for (auto& [name, inode] : names_) {
+      if (!durable_names_.contains(name) && random() % 2 == 0) durable_names_[name] = inode;
+    }
+    std::erase_if(durable_names_, [&](const auto& entry) {
+      const auto at = names_.find(entry.first);
+      return (at == names_.end() || at->second != entry.second) && random() % 2 == 0;
+    });
+    names_ = durable_names_;
+    for (auto& [name, inode] : names_) {
+      for (const auto& [offset, bytes] : inode->unflushed)
+        for (std::size_t at = 0; at < bytes.size(); at += 512)
+          if (random() % 2 == 0) put(inode->durable, offset + at, bytes.substr(at, 512));
+      inode->unflushed.clear();
+      inode->now = inode->durable;
+    }
+    restart();
+  }
+  // The process ends; the system lives on.
+  void restart() {
+    halt_at = ~0ULL;
+    fail_at = ~0ULL;
+  }
+  [[nodiscard]] bool has(const std::string& path) const { return names_.contains(path); }
+  std::string& content(const std::string& path) { return names_.at(path)->now; }
+  [[nodiscard]] InodePtr inode(const std::string& path) { return names_.at(path); }
+  void put_file(const std::string& path, std::string bytes) {
+    auto inode = std::make_shared<Inode>();
+    inode->now = inode->durable = std::move(bytes);
+    names_[path] = durable_names_[path] = inode;
+  }
+  std::vector<std::string> files(const std::string& folder) {
+    std::vector<std::string> found;
+    for (const auto& [name, inode] : names_)
+      if (name.starts_with(folder + "/")) found.push_back(name);
+    return found;
+  }
+
+  // --- os::Disk ---------------------------------------------------------------------------------
+  os::Result<std::unique_ptr<os::File>> open(std::string_view path, os::OpenMode mode) override {
+    const std::lock_guard lock(mutex_);
+    const std::string name(path);
+    const bool create =
+        mode == os::OpenMode::kCreateExclusive || mode == os::OpenMode::kCreateWriteOnly;
+    const auto at = names_.find(name);
+    if (!create) {
+      if (at == names_.end()) return os::failure("open " + name, ENOENT);
+      return std::make_unique<Handle>(*this, name, at->second);
+    }
+    if (at != names_.end()) return os::failure("open " + name, EEXIST);
+    if (full) return os::failure("open " + name, ENOSPC);
+    if (auto ok = step("create " + name); !ok) return std::unexpected(ok.error());
+    auto inode = std::make_shared<Inode>();
+    names_[name] = inode;
+    return std::make_unique<Handle>(*this, name, inode);
+  }
+  os::Result<void> rename(std::string_view from, std::string_view to) override {
+    const std::lock_guard lock(mutex_);
+    if (auto ok = step("rename " + std::string(from) + " " + std::string(to)); !ok) return ok;
+    const auto at = names_.find(std::string(from));
+    if (at == names_.end()) return os::failure("rename", ENOENT);
+    auto inode = at->second;
+    names_.erase(at);
+    names_[std::string(to)] = inode;
+    return {};
+  }
+  os::Result<void> unlink(std::string_view path) override {
+    const std::lock_guard lock(mutex_);
+    if (!names_.contains(std::string(path))) return os::failure("unlink", ENOENT);
+    if (auto ok = step("unlink " + std::string(path)); !ok) return ok;
+    names_.erase(std::string(path));
+    return {};
+  }
+  os::Result<void> make_directory(std::string_view path) override {
+    const std::lock_guard lock(mutex_);
+    if (!folders_.insert(std::string(path)).second) return {};
+    return step("mkdir " + std::string(path));
+  }
+  os::Result<void> flush_directory(std::string_view path) override {
+    const std::lock_guard lock(mutex_);
+    if (auto ok = step("flush_directory " + std::string(path)); !ok) return ok;
+    const auto inside = [&](const std::string& name) {
+      const auto slash = name.rfind('/');
+      return path == (slash == std::string::npos ? "." : name.substr(0, slash));
+    };
+    std::erase_if(durable_names_, [&](const auto& e) { return inside(e.first); });
+    for (const auto& [name, inode] : names_)
+      if (inside(name)) durable_names_[name] = inode;
+    return {};
+  }
+  os::Result<std::vector<std::string>> list(std::string_view path) override {
+    const std::lock_guard lock(mutex_);
+    std::vector<std::string> found;
+    const auto prefix = std::string(path) + "/";
+    for (const auto& [name, inode] : names_)
+      if (name.starts_with(prefix)) found.push_back(name.substr(prefix.size()));
+    return found;
+  }
+  os::Result<bool> exists(std::string_view path) override {
+    const std::lock_guard lock(mutex_);
+    return names_.contains(std::string(path));
+  }
+  os::Result<std::uint64_t> free_bytes() override { return free; }
+
+ private:
+  class Handle final : public os::File {
+   public:
+    Handle(FakeDisk& disk, std::string name, InodePtr inode)
+        : disk_(disk), name_(std::move(name)), inode_(std::move(inode)) {}
+    os::Result<void> write_at(std::uint64_t offset, std::string_view bytes) override {
+      const std::lock_guard lock(disk_.mutex_);
+      if (disk_.full && offset + bytes.size() > inode_->now.size())
+        return os::failure("write " + name_, ENOSPC);
+      // A write cut short by a halt may have happened in part.
+      const bool halts = disk_.operations == disk_.halt_at;
+      auto ok = disk_.step("write " + name_ + " " + std::to_string(offset) + "+" +
+                           std::to_string(bytes.size()));
+      if (!ok && !halts) return ok;
+      put(inode_->now, offset, bytes);
+      inode_->unflushed.emplace_back(offset, std::string(bytes));
+      return ok;
+    }
+    os::Result<std::string> read_at(std::uint64_t offset, std::size_t size) override {
+      const std::lock_guard lock(disk_.mutex_);
+      if (offset >= inode_->now.size()) return std::string();
+      return inode_->now.substr(offset, size);
+    }
+    os::Result<void> flush_data() override { return flush(); }
+    os::Result<void> flush() override {
+      const std::lock_guard lock(disk_.mutex_);
+      if (auto ok = disk_.step("flush " + name_); !ok) return ok;
+      for (const auto& [offset, bytes] : inode_->unflushed) put(inode_->durable, offset, bytes);
+      inode_->unflushed.clear();
+      return {};
+    }
+    os::Result<std::uint64_t> size() override { return inode_->now.size(); }
+    os::Result<void> set_modified(base::WallTime) override { return {}; }
+    os::Result<base::UniqueFd> duplicate() override {
+      return base::UniqueFd::adopt(::dup(STDERR_FILENO));
+    }
+    os::Result<void> set_lease_read() override {
+      if (inode_->writer_left) return os::failure("lease", EAGAIN);
+      return {};
+    }
+
+   private:
+    FakeDisk& disk_;
+    std::string name_;
+    InodePtr inode_;
+  };
+
+  static void put(std::string& into, std::uint64_t offset, std::string_view bytes) {
+    if (into.size() < offset + bytes.size()) into.resize(offset + bytes.size(), '\0');
+    std::copy(bytes.begin(), bytes.end(), into.begin() + static_cast<std::ptrdiff_t>(offset));
+  }
+  os::Result<void> step(std::string what) {
+    const auto number = operations++;
+    log.push_back(std::move(what));
+    if (number >= halt_at || number == fail_at) return os::failure(log.back(), error);
+    return {};
+  }
+
+  std::mutex mutex_;
+  std::map<std::string, InodePtr> names_;
+  std::map<std::string, InodePtr> durable_names_;
+  std::set<std::string> folders_;
+};
+
+}  // namespace postern::queued

@@ -1,0 +1,472 @@
+// The schedule on a clock that the test turns: what is decided, and in which order.
+#include "queued/schedule.h"
+
+#include <gtest/gtest.h>
+
+#include <random>
+
+namespace postern::queued {
+namespace {
+
+constexpr DelivererId kRelay1(1), kRelay2(2), kLocal(3);
+
+Destination outbound(std::uint32_t connections = 20) {
+  return {.connections = connections, .via = {config::HopSpec{}}};
+}
+
+class ScheduleTest : public ::testing::Test {
+ protected:
+  explicit ScheduleTest(Schedule::Limits limits = {}) : s(make(limits)) { s->set_open(true); }
+  std::unique_ptr<Schedule> make(Schedule::Limits limits) {
+    return std::make_unique<Schedule>(limits, base::Epoch(5),
+                                      [this](const std::string& queue, const Destination&) {
+                                        const auto at = blocked.find(queue);
+                                        return at == blocked.end() ? Blocked::kNo : at->second;
+                                      });
+  }
+  void limit(Schedule::Limits limits) {
+    s = make(limits);
+    s->set_open(true);
+  }
+  void add(const std::string& queue, std::uint64_t message, std::uint32_t number = 0,
+           std::int64_t due = 0, bool held = false) {
+    s->add(queue, outbound(), base::MessageId(message), 100, number, QueueTime(due), held, now);
+  }
+  void decide() {
+    for (auto& action : s->decide(now)) {
+      if (auto* grant = std::get_if<OpenGrant>(&action)) {
+        opened.push_back(*grant);
+        if (auto_ask) pending.push_back(*grant);
+      } else if (auto* out = std::get_if<HandOut>(&action)) {
+        handed.push_back(*out);
+      } else if (auto* away = std::get_if<SendAway>(&action)) {
+        sent_away.push_back(*away);
+      } else if (auto* close = std::get_if<CloseGrant>(&action)) {
+        closed.push_back(*close);
+      }
+    }
+  }
+  void ask(const OpenGrant& grant) {
+    s->ask(grant.deliverer, base::RequestId(++request), grant.grant);
+    grant_of[request] = grant;
+  }
+  // Everybody who was granted opens and asks until nothing more happens.
+  void settle_down() {
+    decide();
+    while (!pending.empty()) {
+      const auto grant = pending.front();
+      pending.pop_front();
+      ask(grant);
+      decide();
+    }
+  }
+  std::map<std::string, Blocked> blocked;
+  std::unique_ptr<Schedule> s;
+  QueueTime now{0};
+  std::uint64_t request = 0;
+  std::vector<OpenGrant> opened;
+  std::deque<OpenGrant> pending;
+  std::vector<HandOut> handed;
+  std::vector<SendAway> sent_away;
+  std::vector<CloseGrant> closed;
+  std::map<std::uint64_t, OpenGrant> grant_of;
+  bool auto_ask = true;
+};
+
+TEST_F(ScheduleTest, AMessageGoesToTheConnectionThatAsks) {
+  s->deliverer_up(kRelay1, false);
+  add("example.com", 1);
+  decide();
+  ASSERT_EQ(opened.size(), 1U);
+  EXPECT_EQ(opened[0].queue, "example.com");
+  EXPECT_TRUE(handed.empty());
+  ask(opened[0]);
+  decide();
+  ASSERT_EQ(handed.size(), 1U);
+  EXPECT_EQ(handed[0].message, base::MessageId(1));
+  EXPECT_TRUE(s->leased(base::MessageId(1), 0));
+  const auto lease = s->settle(kRelay1, {base::Epoch(5), handed[0].lease});
+  ASSERT_TRUE(lease);
+  EXPECT_EQ(lease->queue, "example.com");
+  EXPECT_FALSE(s->leased(base::MessageId(1), 0));
+  // A second outcome for it is nobody's.
+  EXPECT_FALSE(s->settle(kRelay1, {base::Epoch(5), handed[0].lease}));
+  ask(opened[0]);
+  decide();
+  EXPECT_EQ(handed.size(), 1U);  // parked
+  add("example.com", 2);
+  decide();
+  EXPECT_EQ(opened.size(), 1U);  // a message goes first to a parked connection
+  ASSERT_EQ(handed.size(), 2U);
+  EXPECT_EQ(s->grant_ended(kRelay1, opened[0].grant), "example.com");
+  EXPECT_TRUE(s->settle(kRelay1, {base::Epoch(5), handed[1].lease}));
+  EXPECT_EQ(s->find("example.com"), nullptr);  // nothing is left of it
+}
+
+TEST_F(ScheduleTest, NothingIsHandedOutBeforeItIsOpen) {
+  s->set_open(false);
+  s->deliverer_up(kRelay1, false);
+  add("example.com", 1);
+  settle_down();
+  EXPECT_TRUE(opened.empty());
+  s->set_open(true);
+  settle_down();
+  EXPECT_EQ(handed.size(), 1U);
+}
+
+TEST_F(ScheduleTest, RecipientsOfOneMessageGoTogetherFortyAtMost) {
+  s->deliverer_up(kRelay1, false);
+  for (std::uint32_t n = 0; n < 100; ++n) add("example.com", 1, n);
+  settle_down();
+  std::size_t sum = 0;
+  for (const auto& out : handed) {
+    EXPECT_LE(out.recipients.size(), 40U);
+    sum += out.recipients.size();
+  }
+  while (sum < 100) {
+    ask(opened[0]);
+    const auto before = handed.size();
+    decide();
+    ASSERT_GT(handed.size(), before);
+    sum += handed.back().recipients.size();
+  }
+  EXPECT_EQ(sum, 100U);
+  EXPECT_EQ(handed.size(), 3U);
+}
+
+TEST_F(ScheduleTest, WhatIsNotDueWaitsForItsTime) {
+  s->deliverer_up(kRelay1, false);
+  add("example.com", 1, 0, 1000);
+  settle_down();
+  EXPECT_TRUE(opened.empty());
+  EXPECT_EQ(s->next_wake(), QueueTime(1000));
+  EXPECT_EQ(s->find("example.com")->counts.waiting, 1U);
+  now = QueueTime(1000);
+  settle_down();
+  EXPECT_EQ(handed.size(), 1U);
+  EXPECT_EQ(s->find("example.com")->counts.leased, 1U);
+}
+
+TEST_F(ScheduleTest, AFailedQueueIsOneTimerAndItsMessagesAreUntouched) {
+  s->deliverer_up(kRelay1, false);
+  for (std::uint64_t m = 1; m <= 50; ++m) add("dead.example", m);
+  decide();
+  ASSERT_FALSE(opened.empty());
+  const auto grants = opened;
+  for (const auto& grant : grants) EXPECT_TRUE(s->grant_ended(kRelay1, grant.grant));
+  s->defer("dead.example", QueueTime(5000), 1, now);
+  opened.clear();
+  settle_down();
+  EXPECT_TRUE(opened.empty());
+  EXPECT_EQ(s->next_wake(), QueueTime(5000));
+  EXPECT_EQ(s->find("dead.example")->items.size(), 50U);
+  now = QueueTime(5000);
+  auto_ask = false;
+  decide();
+  EXPECT_EQ(opened.size(), 1U);  // one connection tries, until one message went
+  ask(opened[0]);
+  decide();
+  EXPECT_EQ(opened.size(), 1U);
+  s->note_success("dead.example");
+  decide();
+  EXPECT_GT(opened.size(), 1U);
+}
+
+TEST_F(ScheduleTest, ConnectionsKeepTheRoutesLimit) {
+  s->deliverer_up(kRelay1, false);
+  for (std::uint64_t m = 1; m <= 100; ++m)
+    s->add("a.example", outbound(7), base::MessageId(m), 1, 0, now, false, now);
+  settle_down();
+  EXPECT_EQ(opened.size(), 7U);
+  EXPECT_EQ(handed.size(), 7U);
+}
+
+TEST_F(ScheduleTest, GrantsGoToTheRelaysInTurn) {
+  s->deliverer_up(kRelay1, false);
+  s->deliverer_up(kRelay2, false);
+  for (int q = 0; q < 10; ++q) add("q" + std::to_string(q), static_cast<std::uint64_t>(q) + 1);
+  settle_down();
+  EXPECT_EQ(std::count_if(opened.begin(), opened.end(),
+                          [](const auto& g) { return g.deliverer == kRelay1; }),
+            5);
+}
+
+TEST_F(ScheduleTest, LocalMailHasItsOwnSlots) {
+  limit({.relay_slots = 1, .local_slots = 2});
+  s->deliverer_up(kRelay1, false);
+  s->deliverer_up(kLocal, true);
+  add("a.example", 1);
+  add("b.example", 2);
+  Destination local{.local = true, .connections = 0, .via = {config::HopSpec{}}};
+  for (std::uint64_t m = 10; m < 20; ++m)
+    s->add("local", local, base::MessageId(m), 1, 0, now, false, now);
+  settle_down();
+  EXPECT_EQ(std::count_if(opened.begin(), opened.end(),
+                          [](const auto& g) { return g.deliverer == kLocal; }),
+            2);
+}
+
+// One queue with endless mail against many small ones: everybody gets their share.
+TEST_F(ScheduleTest, ALargeQueueMakesRoomForOthers) {
+  limit({.relay_slots = 10, .turn = 5});
+  s->deliverer_up(kRelay1, false);
+  std::uint64_t id = 0;
+  for (int n = 0; n < 500; ++n)
+    s->add("big.example", outbound(100), base::MessageId(++id), 1, 0, now, false, now);
+  settle_down();
+  EXPECT_EQ(s->find("big.example")->grants, 10U);
+  for (int q = 0; q < 30; ++q)
+    for (int n = 0; n < 10; ++n) add("small" + std::to_string(q), ++id);
+  // Every connection finishes its message and asks again, in turn, for a while.
+  std::map<std::string, int> served;
+  std::size_t at = 0;
+  for (int step = 0; step < 2000 && at < handed.size(); ++step) {
+    const auto out = handed[at++];
+    ++served[out.queue];
+    ASSERT_TRUE(s->settle(kRelay1, {base::Epoch(5), out.lease}));
+    ask(grant_of[out.request.value]);
+    settle_down();
+    for (const auto& away : std::exchange(sent_away, {}))
+      (void)s->grant_ended(kRelay1, grant_of[away.request.value].grant);
+    settle_down();
+  }
+  for (int q = 0; q < 30; ++q) EXPECT_EQ(served["small" + std::to_string(q)], 10) << q;
+  EXPECT_EQ(served["big.example"], 500);
+}
+
+TEST_F(ScheduleTest, ManyBusyQueuesTakeTurns) {
+  limit({.relay_slots = 2, .turn = 3});
+  s->deliverer_up(kRelay1, false);
+  std::uint64_t id = 0;
+  for (int q = 0; q < 6; ++q)
+    for (int n = 0; n < 30; ++n) add("q" + std::to_string(q), ++id);
+  std::map<std::string, int> served;
+  std::map<std::string, int> first;
+  settle_down();
+  std::size_t at = 0;
+  for (int step = 0; at < handed.size(); ++step) {
+    const auto out = handed[at++];
+    if (++served[out.queue] == 1) first[out.queue] = step;
+    (void)s->settle(kRelay1, {base::Epoch(5), out.lease});
+    ask(grant_of[out.request.value]);
+    settle_down();
+    for (const auto& away : std::exchange(sent_away, {}))
+      (void)s->grant_ended(kRelay1, grant_of[away.request.value].grant);
+    settle_down();
+  }
+  for (int q = 0; q < 6; ++q) {
+    EXPECT_EQ(served["q" + std::to_string(q)], 30);
+    EXPECT_LT(first["q" + std::to_string(q)], 40);  // not after the others' last message
+  }
+}
+
+TEST_F(ScheduleTest, IdleConnectionsMakeRoom) {
+  limit({.relay_slots = 1});
+  s->deliverer_up(kRelay1, false);
+  add("a.example", 1);
+  settle_down();
+  (void)s->settle(kRelay1, {base::Epoch(5), handed[0].lease});
+  ask(opened[0]);
+  decide();
+  EXPECT_TRUE(sent_away.empty());  // nobody waits: it stays parked
+  add("b.example", 2);
+  decide();
+  ASSERT_EQ(sent_away.size(), 1U);
+  (void)s->grant_ended(kRelay1, opened[0].grant);
+  settle_down();
+  EXPECT_EQ(handed.back().queue, "b.example");
+}
+
+TEST_F(ScheduleTest, AFreezeStopsGrantsAndLeasesAtOnce) {
+  s->deliverer_up(kRelay1, false);
+  for (std::uint64_t m = 1; m <= 3; ++m)
+    s->add("a.example", outbound(2), base::MessageId(m), 1, 0, now, false, now);
+  settle_down();
+  ASSERT_EQ(handed.size(), 2U);
+  // One asks again and is parked or served; then the freeze comes.
+  blocked["a.example"] = Blocked::kFrozen;
+  s->review_blocks(now);
+  decide();
+  EXPECT_EQ(s->blocked_leases(), 2U);
+  EXPECT_EQ(closed.size(), 2U);
+  (void)s->settle(kRelay1, {base::Epoch(5), handed[0].lease});
+  ask(grant_of[handed[0].request.value]);
+  decide();
+  EXPECT_EQ(handed.size(), 2U);
+  EXPECT_EQ(sent_away.size(), 1U);
+  (void)s->grant_ended(kRelay1, grant_of[handed[0].request.value].grant);
+  add("a.example", 9);
+  settle_down();
+  EXPECT_EQ(handed.size(), 2U);
+  EXPECT_EQ(s->blocked_leases(), 1U);
+  blocked.clear();
+  s->review_blocks(now);
+  settle_down();
+  EXPECT_GE(handed.size(), 3U);
+}
+
+TEST_F(ScheduleTest, AFreezeSendsParkedConnectionsAway) {
+  s->deliverer_up(kRelay1, false);
+  add("a.example", 1);
+  settle_down();
+  (void)s->settle(kRelay1, {base::Epoch(5), handed[0].lease});
+  ask(opened[0]);
+  decide();
+  blocked["a.example"] = Blocked::kOff;
+  s->review_blocks(now);
+  decide();
+  EXPECT_EQ(sent_away.size(), 1U);
+  EXPECT_TRUE(closed.empty());
+}
+
+TEST_F(ScheduleTest, ADeadDeliverersLeasesComeBack) {
+  s->deliverer_up(kRelay1, false);
+  for (std::uint64_t m = 1; m <= 4; ++m) add("a.example", m);
+  settle_down();
+  const auto lost = s->deliverer_down(kRelay1);
+  EXPECT_EQ(lost.size(), handed.size());
+  EXPECT_FALSE(s->leased(base::MessageId(1), 0));
+  EXPECT_TRUE(s->leases().empty());
+  // Its late outcome belongs to nobody; a request by its old grant is sent away.
+  EXPECT_FALSE(s->settle(kRelay1, {base::Epoch(5), handed[0].lease}));
+  s->ask(kRelay1, base::RequestId(77), opened[0].grant);
+  decide();
+  EXPECT_EQ(sent_away.size(), 1U);
+  for (const auto& lease : lost) add("a.example", lease.message.value, 0, 100);
+  s->deliverer_up(kRelay2, false);
+  const auto before = handed.size();
+  now = QueueTime(100);
+  settle_down();
+  EXPECT_EQ(handed.size() - before, 4U);
+}
+
+TEST_F(ScheduleTest, LeasesOfAnEarlierLifeAreAdopted) {
+  s->set_open(false);
+  add("a.example", 1, 0);
+  add("a.example", 1, 1);
+  const LeaseKey key{base::Epoch(4), base::LeaseId(9)};
+  const std::uint32_t numbers[] = {0};
+  EXPECT_TRUE(s->adopt(kRelay1, key, "a.example", base::MessageId(1), numbers));
+  EXPECT_FALSE(s->adopt(kRelay2, {base::Epoch(4), base::LeaseId(10)}, "a.example",
+                        base::MessageId(1), numbers));
+  s->deliverer_up(kRelay1, false);
+  s->set_open(true);
+  settle_down();
+  ASSERT_EQ(handed.size(), 1U);
+  EXPECT_EQ(handed[0].recipients, (std::vector<std::uint32_t>{1}));
+  EXPECT_FALSE(s->settle(kRelay2, key));  // not its lease
+  EXPECT_TRUE(s->settle(kRelay1, key));
+}
+
+TEST_F(ScheduleTest, HeldMailWaitsForItsRelease) {
+  s->deliverer_up(kRelay1, false);
+  add("a.example", 1, 0, 0, true);
+  settle_down();
+  EXPECT_TRUE(opened.empty());
+  EXPECT_EQ(s->find("a.example")->counts.held, 1U);
+  s->hold("a.example", base::MessageId(1), false, now);
+  settle_down();
+  EXPECT_EQ(handed.size(), 1U);
+}
+
+TEST_F(ScheduleTest, RetryMakesDueNow) {
+  s->deliverer_up(kRelay1, false);
+  add("a.example", 1, 0, 100'000);
+  s->defer("a.example", QueueTime(50'000), 2, now);
+  settle_down();
+  EXPECT_TRUE(opened.empty());
+  s->end_wait("a.example", now);
+  s->expedite("a.example", base::MessageId(1), now);
+  settle_down();
+  EXPECT_EQ(handed.size(), 1U);
+}
+
+TEST_F(ScheduleTest, TheNextHopOfARouteIsTriedBeforeTheQueueWaits) {
+  s->deliverer_up(kRelay1, false);
+  Destination two{.via = {{config::HopKind::kHost, "a", 25}, {config::HopKind::kHost, "b", 25}}};
+  s->add("a.example", two, base::MessageId(1), 1, 0, now, false, now);
+  auto_ask = false;
+  decide();
+  ASSERT_EQ(opened.size(), 1U);
+  EXPECT_EQ(opened[0].hop.host, "a");
+  (void)s->grant_ended(kRelay1, opened[0].grant);
+  EXPECT_TRUE(s->try_next_hop("a.example"));
+  decide();
+  ASSERT_EQ(opened.size(), 2U);
+  EXPECT_EQ(opened[1].hop.host, "b");
+  (void)s->grant_ended(kRelay1, opened[1].grant);
+  EXPECT_FALSE(s->try_next_hop("a.example"));
+}
+
+// Whatever happens, in whatever order: no recipient is in two leases, none is forgotten.
+TEST_F(ScheduleTest, RandomLifeLosesAndDoublesNothing) {
+  limit({.relay_slots = 6, .turn = 3});
+  std::mt19937_64 random(8);
+  std::map<std::uint64_t, std::string> open;  // messages not yet delivered
+  s->deliverer_up(kRelay1, false);
+  DelivererId up = kRelay1;
+  std::uint64_t id = 0;
+  std::size_t seen = 0;
+  std::vector<HandOut> busy;
+  const auto take_in = [&] {
+    settle_down();
+    for (; seen < handed.size(); ++seen) {
+      ASSERT_TRUE(open.contains(handed[seen].message.value));
+      for (const auto& other : busy) ASSERT_NE(other.message, handed[seen].message);
+      busy.push_back(handed[seen]);
+    }
+    for (const auto& away : std::exchange(sent_away, {}))
+      (void)s->grant_ended(up, grant_of[away.request.value].grant);
+    for (const auto& close : std::exchange(closed, {})) (void)s->grant_ended(up, close.grant);
+  };
+  for (int step = 0; step < 5000; ++step) {
+    const auto dice = random() % 100;
+    if (dice < 40) {
+      const auto queue = "q" + std::to_string(random() % 12);
+      open[++id] = queue;
+      add(queue, id);
+    } else if (dice < 90 && !busy.empty()) {
+      const auto at = busy.begin() + static_cast<std::ptrdiff_t>(random() % busy.size());
+      const auto out = *at;
+      busy.erase(at);
+      ASSERT_TRUE(s->settle(up, {base::Epoch(5), out.lease}));
+      if (random() % 4 == 0)
+        add(out.queue, out.message.value, 0, now.count() + 50);
+      else
+        open.erase(out.message.value);
+      if (random() % 5 == 0)
+        (void)s->grant_ended(up, grant_of[out.request.value].grant);
+      else
+        ask(grant_of[out.request.value]);
+    } else if (dice < 92) {
+      const auto queue = "q" + std::to_string(random() % 12);
+      if (!blocked.erase(queue)) blocked[queue] = Blocked::kFrozen;
+      s->review_blocks(now);
+    } else if (dice < 93) {
+      for (const auto& lease : s->deliverer_down(up)) add(lease.queue, lease.message.value);
+      busy.clear();
+      seen = handed.size();
+      up = up == kRelay1 ? kRelay2 : kRelay1;
+      s->deliverer_up(up, false);
+    }
+    now += base::Millis(1);
+    take_in();
+    if (HasFatalFailure()) return;
+  }
+  blocked.clear();
+  s->review_blocks(now);
+  for (int n = 0; n < 200'000 && !open.empty(); ++n) {
+    now += base::Millis(10);
+    take_in();
+    if (busy.empty()) continue;
+    const auto out = busy.back();
+    busy.pop_back();
+    ASSERT_TRUE(s->settle(up, {base::Epoch(5), out.lease}));
+    open.erase(out.message.value);
+    ask(grant_of[out.request.value]);
+  }
+  EXPECT_TRUE(open.empty());
+}
+
+}  // namespace
+}  // namespace postern::queued

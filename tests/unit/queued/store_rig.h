@@ -1,0 +1,133 @@
+// StoreRig: a LocalStore without threads on a FakeDisk, with a clock that the test turns.
+#pragma once
+
+#include <gtest/gtest.h>
+
+#include <cstdlib>
+
+#include "queued/local_store.h"
+#include "tests/unit/queued/fake_disk.h"
+
+namespace postern::queued {
+
+class TestClock final : public base::Clock {
+ public:
+  base::WallTime wall() const noexcept override { return {wall_ms}; }
+  base::SteadyTime steady() const noexcept override { return {steady_ms}; }
+  void advance(base::Millis by) {
+    wall_ms += by.count();
+    steady_ms += by.count();
+  }
+  std::int64_t wall_ms = 1'780'000'000'000;
+  std::int64_t steady_ms = 1'000'000;
+};
+
+inline mail::Address address(std::string_view text) { return mail::Address::parse(text).value(); }
+
+inline base::Token token(std::uint8_t n) {
+  base::Token t;
+  t.bytes.fill(n);
+  return t;
+}
+
+struct StoreRig {
+  FakeDisk disk;
+  TestClock clock;
+  std::unique_ptr<event::Loop> loop = std::make_unique<event::Loop>();
+  std::unique_ptr<LocalStore> store;
+  std::string fatal;
+  std::uint64_t segment_size = 64 * 1024;
+  std::uint64_t cache = 64ULL << 20;
+  std::uint64_t life = 0;
+
+  // Begins a life; false if the store refuses.
+  bool open() {
+    fatal.clear();
+    LocalStoreOptions options;
+    options.segment_size = segment_size;
+    options.cache = cache;
+    options.threaded = false;
+    options.epoch = base::Epoch(0x1122334455667700ULL + ++life);
+    auto opened = LocalStore::open(*loop, disk, clock, options,
+                                   [this](const std::string& why) noexcept { fatal = why; });
+    if (!opened) {
+      fatal = opened.error().text();
+      return false;
+    }
+    store = std::move(*opened);
+    store->pump();
+    return true;
+  }
+  // The process ends here and now, without a word.
+  void kill() {
+    if (disk.halt_at == ~0ULL) disk.halt_at = disk.operations;
+    store.reset();
+    loop = std::make_unique<event::Loop>();
+    disk.restart();
+  }
+
+  MessageRecord envelope(std::uint32_t recipients = 1) {
+    MessageRecord record;
+    record.id = store->new_id();
+    record.token.bytes[0] = static_cast<std::uint8_t>(record.id.value);
+    record.token.bytes[1] = static_cast<std::uint8_t>(record.id.value >> 8);
+    record.token.bytes[2] = static_cast<std::uint8_t>(record.id.value >> 16);
+    record.token.bytes[3] = static_cast<std::uint8_t>(record.id.value >> 24);
+    record.arrived = clock.wall();
+    record.born = store->clock().now();
+    record.hello = "client.example";
+    record.from = mail::ReversePath(address("ann@example.org"));
+    record.prefix = "Received: by test\r\n";
+    for (std::uint32_t i = 0; i < recipients; ++i)
+      record.recipients.push_back(
+          {.number = i, .address = address("r" + std::to_string(i) + "@example.com")});
+    return record;
+  }
+  // Appends without waiting; `acknowledged` turns true when it is durable.
+  base::MessageId submit(std::string body, bool* acknowledged = nullptr,
+                         std::uint32_t recipients = 1) {
+    auto record = envelope(recipients);
+    const auto id = record.id;
+    record.body_size = body.size();
+    store->accept(std::move(record), std::make_shared<const std::string>(std::move(body)),
+                  [acknowledged]() noexcept {
+                    if (acknowledged != nullptr) *acknowledged = true;
+                  });
+    return id;
+  }
+  base::MessageId accept(std::string body, std::uint32_t recipients = 1) {
+    bool acknowledged = false;
+    const auto id = submit(std::move(body), &acknowledged, recipients);
+    store->pump();
+    EXPECT_TRUE(acknowledged);
+    return id;
+  }
+  OutcomeRecord outcome(base::MessageId id, Fate fate, std::uint32_t number = 0) {
+    OutcomeRecord record;
+    record.message = id;
+    record.when = clock.wall();
+    record.clock = store->clock().now();
+    RecipientFate one;
+    one.number = number;
+    one.fate = fate;
+    one.next_try = store->clock().now() + base::Millis(1000);
+    one.reply.code = 250;
+    one.reply.text = "as it was";
+    record.fates.push_back(one);
+    return record;
+  }
+  void conclude(base::MessageId id, Fate fate, std::uint32_t number = 0) {
+    store->outcome(outcome(id, fate, number), nullptr, {}, {});
+  }
+  // The body as the store gives it; "(gone)" where it does not.
+  std::string body(base::MessageId id) {
+    std::string text = "(gone)";
+    store->load(id, [&text](os::Result<LoadedBody> loaded) noexcept {
+      if (loaded && loaded->bytes) text = *loaded->bytes;
+    });
+    store->pump();
+    return text;
+  }
+};
+
+}  // namespace postern::queued
