@@ -2,6 +2,7 @@
 
 #include <fmt/format.h>
 #include <sysexits.h>
+#include <unistd.h>
 
 #include "common/base/text.h"
 #include "common/os/socket.h"
@@ -11,15 +12,19 @@ namespace {
 
 constexpr base::Millis kPatience{60'000};
 
+Ending no_right(const std::string& path) {
+  return {EX_NOPERM,
+          fmt::format("posternctl: no permission to use {}: it is for root, the server's "
+                      "user and the groups in [control]\n",
+                      base::printable(path))};
+}
+
 Ending cannot_connect(const std::string& path, const os::Error& error) {
   const auto shown = base::printable(path);
   switch (error.number) {
     case EACCES:
     case EPERM:
-      return {EX_NOPERM,
-              fmt::format("posternctl: no permission to use {}: it is for root, the server's "
-                          "user and the groups in [control]\n",
-                          shown)};
+      return no_right(path);
     case ENOENT:
     case ECONNREFUSED:
       return {
@@ -56,7 +61,10 @@ std::expected<void, Ending> Client::wait() {
   event::Timer patience(loop_, [&]() noexcept { late = true; });
   patience.start(kPatience);
   while (std::holds_alternative<std::monostate>(answer_) && !closed_ && !late) loop_.run_once(true);
-  if (!std::holds_alternative<std::monostate>(answer_)) return {};
+  if (!std::holds_alternative<std::monostate>(answer_)) {
+    answered_ = true;
+    return {};
+  }
   if (closed_) return std::unexpected(why_closed());
   return std::unexpected(
       Ending{EX_TEMPFAIL, fmt::format("posternctl: the server at {} took the question and gave no "
@@ -72,9 +80,13 @@ Ending Client::why_closed() {
                         "(" POSTERN_VERSION "): use the posternctl that came with it, or "
                         "restart it\n",
                         base::printable(path_))};
-  if (!trouble.empty())
+  const bool just_gone =
+      trouble.empty() || trouble.starts_with("read: ") || trouble.starts_with("write: ");
+  if (!just_gone)
     return {EX_PROTOCOL, fmt::format("posternctl: the server at {}: {}\n", base::printable(path_),
                                      base::printable(trouble))};
+  // The server closes without a word on those who have no right at all.
+  if (!answered_ && ::geteuid() != 0) return no_right(path_);
   return {
       EX_UNAVAILABLE,
       fmt::format("posternctl: the server at {} closed the connection without an answer; look into "

@@ -48,6 +48,7 @@ class Client {
   Answers answer_;
   std::string bytes_;  // of a BodyPart
   bool closed_ = false;
+  bool answered_ = false;  // at least once
   ipc::Connection<Client, ipc::Role::kControl, ipc::Role::kQueued> connection_;
 };
 

@@ -220,7 +220,7 @@ def test_retry_never_overrides_a_block(waiting):
 @pytest.mark.parametrize("words, exit_", [
     (["show", "0000000000000"], 65), (["body", "0000000000000"], 65),
     (["retry"], 64), (["nonsense"], 64), (["freeze", "remote.example", "--reason", "x"], 65),
-    (["unfreeze", "remote.example"], 65), (["freeze", "bad..name", "--reason", "x", "--future"], 65),
+    (["unfreeze", "remote.example"], 65), (["freeze", "*bad*", "--reason", "x", "--future"], 64),
 ])
 def test_exit_codes(postern, words, exit_):
     answer = postern.ctl_text(*words)
@@ -233,6 +233,21 @@ def test_no_server(server):
     answer = server.ctl_text("status")
     assert answer.exit == 69
     assert str(server.directory / "run" / "control.sock") in answer.err and "start it" in answer.err
+
+
+def test_a_user_without_the_right(postern):
+    """Only root can play somebody else; an ordinary user's server serves that user."""
+    if os.getuid() != 0:
+        print("did not run: only root may become another user")
+        return
+    for path in (postern.directory, *postern.directory.parents):
+        path.chmod(path.stat().st_mode | 0o111)
+    postern.file.chmod(0o644)
+    done = subprocess.run([BUILD / "ctl" / "posternctl", "-c", postern.file, "status"], user="nobody",
+                          capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode == 77, done
+    assert "no permission" in done.stderr and not done.stdout
+    postern.wait_log("control.refused")
 
 
 def test_local_times(waiting):
