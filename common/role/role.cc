@@ -2,6 +2,7 @@
 
 #include <fmt/format.h>
 #include <fcntl.h>
+#include <malloc.h>
 #include <sys/prctl.h>
 #include <unistd.h>
 
@@ -66,6 +67,8 @@ class Skeleton final : public Host, public ParentLink::Listener {
     config_fd_.reset();
     auto sandbox_root = base::UniqueFd::adopt(::dup(root));
 
+    // An arena of a thread's own would open files of /proc and /sys when it grows or shrinks.
+    ::mallopt(M_ARENA_MAX, 1);
     // Libraries initialise and open what they need...
     daemon_ = make(self_, *this);
     if (auto done = daemon_->prepare(*std::move(config), std::move(root_), *boot_); !done)
