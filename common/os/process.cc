@@ -58,6 +58,8 @@ Result<pid_t> spawn(const std::string& program, const std::vector<std::string>& 
   ::posix_spawn_file_actions_init(&actions);
   ::posix_spawnattr_init(&attributes);
   ::posix_spawn_file_actions_adddup2(&actions, channel.get(), kInheritedChannel);
+  // Also what whoever started us left open.
+  ::posix_spawn_file_actions_addclosefrom_np(&actions, kInheritedChannel + 1);
   sigset_t none;
   ::sigemptyset(&none);
   ::posix_spawnattr_setsigmask(&attributes, &none);

@@ -16,7 +16,7 @@ namespace postern::os {
 inline constexpr int kInheritedChannel = 3;
 
 // Starts `program` with `arguments` (without argv[0]) and `channel` as descriptor 3; 0 to 2 are shared,
-// everything else is close-on-exec. The environment is TZ=UTC, LC_ALL=C, and nothing else (a build with
+// everything else is closed. The environment is TZ=UTC, LC_ALL=C, and nothing else (a build with
 // sanitizers passes their options on).
 [[nodiscard]] Result<pid_t> spawn(const std::string& program, const std::vector<std::string>& arguments,
                                   base::UniqueFd channel);

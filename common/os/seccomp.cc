@@ -60,7 +60,7 @@ class Rules {
 void add_common(Rules& rules) {
   rules.allow({
       SCMP_SYS(read), SCMP_SYS(write), SCMP_SYS(readv), SCMP_SYS(writev), SCMP_SYS(close),
-      SCMP_SYS(fstat), SCMP_SYS(lseek), SCMP_SYS(fcntl),
+      SCMP_SYS(fstat), SCMP_SYS(lseek), SCMP_SYS(fcntl), SCMP_SYS(pread64),  // a new configuration
       SCMP_SYS(recvfrom), SCMP_SYS(sendto), SCMP_SYS(recvmsg), SCMP_SYS(sendmsg),
       SCMP_SYS(shutdown), SCMP_SYS(getsockopt), SCMP_SYS(getsockname), SCMP_SYS(getpeername),
       SCMP_SYS(epoll_wait), SCMP_SYS(epoll_pwait), SCMP_SYS(epoll_ctl), SCMP_SYS(poll),
@@ -100,7 +100,7 @@ void add_threads(Rules& rules) {
 
 // Files; Landlock says below which directory.
 void add_files(Rules& rules) {
-  rules.allow({SCMP_SYS(openat2), SCMP_SYS(pread64), SCMP_SYS(pwrite64), SCMP_SYS(pwritev),
+  rules.allow({SCMP_SYS(openat2), SCMP_SYS(pwrite64), SCMP_SYS(pwritev),
                SCMP_SYS(fsync), SCMP_SYS(fdatasync), SCMP_SYS(renameat), SCMP_SYS(renameat2),
                SCMP_SYS(unlinkat), SCMP_SYS(mkdirat), SCMP_SYS(getdents64), SCMP_SYS(fstatfs),
                SCMP_SYS(newfstatat), SCMP_SYS(utimensat), SCMP_SYS(flock), SCMP_SYS(ftruncate)});
@@ -109,13 +109,13 @@ void add_files(Rules& rules) {
 void add_outgoing(Rules& rules) {
   rules.allow_if(SCMP_SYS(socket), SCMP_A0(SCMP_CMP_EQ, AF_INET));
   rules.allow_if(SCMP_SYS(socket), SCMP_A0(SCMP_CMP_EQ, AF_INET6));
-  rules.allow({SCMP_SYS(connect), SCMP_SYS(setsockopt), SCMP_SYS(pread64)});
+  rules.allow({SCMP_SYS(connect), SCMP_SYS(setsockopt)});
 }
 
 void add_kind(Rules& rules, SandboxKind kind) {
   switch (kind) {
     case SandboxKind::kAccepting:
-      rules.allow({SCMP_SYS(accept4), SCMP_SYS(setsockopt), SCMP_SYS(pwrite64)});
+      rules.allow({SCMP_SYS(accept4), SCMP_SYS(setsockopt)});
       return;
     case SandboxKind::kStoring:
       add_files(rules);
