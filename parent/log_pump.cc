@@ -18,6 +18,8 @@ constexpr std::size_t kReadSize = 64 * 1024;
 constexpr int kDrainReads = 1024;
 constexpr std::size_t kPipePart = 4096;  // PIPE_BUF: as much as a descriptor that polls writable takes
 constexpr base::Millis kAgain{100};
+// Non-blocking, so that a FIFO that nobody reads is an error and not the end of the start.
+constexpr int kLogFlags = O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC | O_NOCTTY | O_NONBLOCK;
 constexpr int kLastWait = 300;  // milliseconds
 }  // namespace
 
@@ -32,7 +34,7 @@ LogPump::~LogPump() { drain(); }
 os::Result<void> LogPump::open() {
   auto fd = base::UniqueFd::adopt(
       file_.empty() ? ::fcntl(STDERR_FILENO, F_DUPFD_CLOEXEC, 3)
-                    : ::open(file_.c_str(), O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC | O_NOCTTY, 0640));
+                    : ::open(file_.c_str(), kLogFlags, 0640));
   if (!fd.valid()) return os::failure("open the log " + (file_.empty() ? "stderr" : file_));
   struct stat info {};
   is_file_ = ::fstat(fd.get(), &info) == 0 && S_ISREG(info.st_mode);

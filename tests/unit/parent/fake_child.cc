@@ -1,0 +1,56 @@
+// A child process that does what its configuration says, in words: "ready", "die", "deaf" (to Stop),
+// "hang-up" (closes its channel and stays), "silent" and "refuse" (to a new configuration).
+#include <unistd.h>
+
+#include <csignal>
+#include <string>
+
+#include "common/os/socket.h"
+#include "common/role/parent_link.h"
+
+namespace {
+
+using namespace postern;
+
+class Fake final : public role::ParentLink::Listener {
+ public:
+  explicit Fake(event::Loop& loop) : loop_(loop), link_(role::make_parent_link(loop, ipc::Role::kRelay, *this)) {}
+
+  void on_boot(const ipc::Boot&, ipc::Descriptors descriptors) override {
+    words_ = os::read_sealed_memory(descriptors[0].get(), 4096).value_or("die");
+    (void)!::write(descriptors[1].get(), "booted\n", 7);
+    if (says("die")) ::_exit(3);
+    link_->send(ipc::Ready{});
+    if (says("hang-up")) loop_.defer([this]() noexcept { link_.reset(); });  // behind the flush
+  }
+  void on_configure(const ipc::Configure& configure, base::UniqueFd config) override {
+    const auto words = os::read_sealed_memory(config.get(), 4096).value_or("refuse");
+    if (words.find("silent") != words.npos) return;
+    const bool good = words.find("refuse") == words.npos;
+    link_->send(ipc::Configured{configure.request, good, good ? "" : "I will not"});
+  }
+  void on_stop(const ipc::Stop&) override {
+    if (!says("deaf")) ::_exit(0);
+  }
+  void on_peer(const ipc::Peer&, base::UniqueFd) override {}
+  void on_listen(const ipc::Listen&, base::UniqueFd) override {}
+  void on_processes(const ipc::Processes&) override {}
+  void on_done(const ipc::Done&) override {}
+  void on_parent_gone() override { ::_exit(4); }
+
+ private:
+  [[nodiscard]] bool says(const char* word) const { return words_.find(word) != std::string::npos; }
+
+  event::Loop& loop_;
+  std::unique_ptr<role::ParentLink> link_;
+  std::string words_;
+};
+
+}  // namespace
+
+int main() {
+  ::signal(SIGPIPE, SIG_IGN);
+  event::Loop loop;
+  Fake fake(loop);
+  loop.run();
+}
