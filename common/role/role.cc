@@ -3,7 +3,6 @@
 #include <fmt/format.h>
 #include <fcntl.h>
 #include <malloc.h>
-#include <malloc.h>
 #include <sys/prctl.h>
 #include <unistd.h>
 
@@ -29,7 +28,6 @@ namespace {
 
 using ipc::Role;
 
-constexpr int kMallocArenas = 4;
 constexpr std::size_t kMaxConfig = 1U << 30;
 constexpr int kUsage = 64, kOsError = 71;  // sysexits(3)
 constexpr std::uint32_t kOrphanSeconds = 5;  // to finish in after the parent's death
@@ -235,9 +233,6 @@ int run(int argc, char** argv,
   // No orphan, even one that is still preparing and does not look at its channel.
   ::prctl(PR_SET_PDEATHSIG, SIGKILL);
   prepare_signals();
-  // Without a limit, malloc would ask /sys for the number of cores when a thread needs an arena, which
-  // no sandbox allows.
-  ::mallopt(M_ARENA_MAX, kMallocArenas);
   os::save_title_area(argc, argv);
   std::unique_ptr<ParentLink> link;
   Skeleton skeleton(*self, link);
