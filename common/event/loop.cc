@@ -34,7 +34,7 @@ void Loop::run_once(bool wait) {
   run_deferred();
   if (stopped_) return;
   // NO_EXIT_ON_EMPTY: a loop without sources waits for the signal that stops it.
-  const int flags = wait ? EVLOOP_ONCE | EVLOOP_NO_EXIT_ON_EMPTY : EVLOOP_NONBLOCK;
+  const int flags = wait ? EVLOOP_ONCE | EVLOOP_NO_EXIT_ON_EMPTY : EVLOOP_ONCE | EVLOOP_NONBLOCK;
   CHECK(::event_base_loop(base_, flags) >= 0);
   run_deferred();
   log::flush();
