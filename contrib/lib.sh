@@ -88,4 +88,5 @@ build() {
     grep -E -A 6 'error|FAILED' "$1/build.log" | head -n 60 >&2
     fail "the build failed; all of it is in $1/build.log"
   }
+  grep -h 'warning:' "$1/build.log" >>"$1/warnings.log" || true
 }
