@@ -15,6 +15,7 @@ namespace {
 
 constexpr base::Millis kTokenAge{600'000};
 constexpr base::Millis kClockEvery{60'000};
+constexpr std::size_t kFewCached = 1024;  // below it, gaps in the list of cached bodies do not matter
 constexpr std::size_t kMaxBlocksFile = 64 << 20;
 constexpr std::string_view kBlocksFile = "control.json";
 constexpr std::string_view kBlocksNew = "control.json.new";
@@ -223,6 +224,12 @@ void LocalStore::keep_body(Message& message, Bytes body) {
     cached_bytes_ -= oldest->body->size();
     oldest->body.reset();
   }
+  // Most messages end long before the budget does; their places are given up when they are the majority.
+  if (cached_.size() > 2 * messages_.count() + kFewCached)
+    std::erase_if(cached_, [this](base::MessageId id) {
+      const Message* found = messages_.find(id);
+      return found == nullptr || !found->body;
+    });
 }
 
 void LocalStore::load(base::MessageId id, Loaded loaded) {
