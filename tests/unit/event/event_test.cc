@@ -120,6 +120,27 @@ TEST(Stream, SendsTheRestWhenThePeerTakesIt) {
   EXPECT_TRUE(owner.drained);
 }
 
+TEST(Stream, KeepsNothingThatAPeerAlwaysBehindHasTaken) {
+  Loop loop;
+  Ends ends;
+  Owner owner;
+  Stream stream(loop, std::move(ends.ours), owner);
+  const std::string piece(16 * 1024, 'x');
+  while (stream.unsent() < 256 * 1024) {
+    stream.output() += piece;
+    stream.flush();
+  }
+  std::string taken(piece.size(), '\0');
+  std::size_t most = 0;
+  for (int i = 0; i < 1'000; ++i) {  // 16 MB pass, and the stream is never quite empty
+    ASSERT_GT(::read(ends.theirs.get(), taken.data(), taken.size()), 0);
+    loop.run_once(false);
+    while (stream.unsent() < 256 * 1024) stream.output() += piece;
+    most = std::max(most, stream.output().size());
+  }
+  EXPECT_LT(most, 1024U * 1024);
+}
+
 TEST(Stream, CloseAfterFlushSaysTheLastWordDespiteUnreadInput) {
   Loop loop;
   Ends ends;

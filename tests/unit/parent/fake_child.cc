@@ -27,7 +27,8 @@ class Fake final : public role::ParentLink::Listener {
     const auto words = os::read_sealed_memory(config.get(), 4096).value_or("refuse");
     if (words.find("silent") != words.npos) return;
     const bool good = words.find("refuse") == words.npos;
-    link_->send(ipc::Configured{configure.request, good, good ? "" : "I will not"});
+    answer_ = {configure.request, good, good ? "" : "I will not"};
+    later_.start(base::Millis(5));  // a second one on its way would break the window meanwhile
   }
   void on_stop(const ipc::Stop&) override {
     if (!says("deaf")) ::_exit(0);
@@ -42,6 +43,8 @@ class Fake final : public role::ParentLink::Listener {
   [[nodiscard]] bool says(const char* word) const { return words_.find(word) != std::string::npos; }
 
   event::Loop& loop_;
+  ipc::Configured answer_;
+  event::Timer later_{loop_, [this]() noexcept { link_->send(answer_); }};
   std::unique_ptr<role::ParentLink> link_;
   std::string words_;
 };

@@ -399,5 +399,17 @@ TEST(Session, ManyCommandsInOnePieceAreAllAnswered) {
   EXPECT_EQ(count(replies, "250 HELP"), 6'000U);
 }
 
+// One packet of commands, whose replies would be 550 KB; the server may hold but a few portions of them.
+TEST(Session, ManyCommandsInOnePieceDoNotPileUpTheirReplies) {
+  SessionRig rig(SOCK_SEQPACKET);
+  rig.heard();
+  std::string all;
+  for (int i = 0; i < 3'750; ++i) all += "EHLO x.example\r\n";
+  rig.writes = 0;
+  rig.send(all);
+  EXPECT_EQ(count(rig.heard(), "250 HELP"), 3'750U);
+  EXPECT_GE(rig.writes, 4);
+}
+
 }  // namespace
 }  // namespace postern::smtpd::test
