@@ -42,7 +42,8 @@ std::uint32_t Schedule::wanted_grants(const Queue& queue) const {
   const auto configured = queue.destination.connections;
   const auto limit = queue.probing ? 1U : configured == 0 ? ~0U : configured;
   const auto opened = queue.grants - queue.unopened;
-  const auto waiting = queue.ready.size();
+  // The list may name what is not ready any more.
+  const auto waiting = std::min<std::size_t>(queue.ready.size(), queue.counts.ready);
   const auto coming = queue.unopened + queue.parked.size();
   if (queue.grants >= limit || waiting <= coming) return 0;
   const auto pace = std::max(2U, opened);

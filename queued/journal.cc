@@ -147,6 +147,7 @@ void Journal::commit(Batch batch) {
   if (done && batch.urgent) done = flush();
   if (!done) {
     failed_ = true;
+    unflushed_ = false;  // whatever is left is never flushed
     return publish(std::move(done.error()));
   }
   publish(std::nullopt);

@@ -24,6 +24,7 @@ std::string reply_of(const Recipient& recipient) {
 }
 
 bool contains_ignoring_case(std::string_view text, std::string_view part) {
+  if (part.empty()) return true;  // also in the empty text: the null sender
   const auto equal = [](char a, char b) { return base::ascii_lower(a) == base::ascii_lower(b); };
   return std::search(text.begin(), text.end(), part.begin(), part.end(), equal) != text.end();
 }
@@ -36,6 +37,15 @@ std::string block_reason(const Engine& engine, const std::string& queue, Blocked
 
 ipc::State blocked_state(Blocked blocked) {
   return blocked == Blocked::kOff ? ipc::State::kOff : ipc::State::kFrozen;
+}
+
+// Of those recipients of a message that belong to the queue, the first that was told something.
+std::string last_reply_in(const Engine& engine, const Message& message, const std::string& queue) {
+  for (const auto& recipient : message.recipients)
+    if (recipient.open() && recipient.trouble &&
+        engine.router().route(recipient.address).queue == queue)
+      return reply_of(recipient);
+  return {};
 }
 
 ipc::QueueRow queue_row(const Engine& engine, const Schedule::Queue& queue) {
@@ -63,12 +73,18 @@ ipc::QueueRow queue_row(const Engine& engine, const Schedule::Queue& queue) {
   } else if (queue.counts.ready == 0 && queue.counts.waiting > 0) {
     row.state = ipc::State::kRetry;
     auto earliest = QueueTime::max();
+    const Message* first = nullptr;
     std::size_t looked_at = 0;
     for (const auto& [id, item] : queue.items) {
-      earliest = std::min(earliest, item.timer);
+      if (item.timer < earliest) {
+        earliest = item.timer;
+        first = engine.store().find(id);
+      }
       if (++looked_at == kScanned) break;
     }
     if (earliest != QueueTime::max()) row.next_try = clock.wall_at(earliest);
+    // The queue as a whole is well: what the first of its messages was told says more.
+    if (first != nullptr) row.last_reply = last_reply_in(engine, *first, queue.name);
   } else if (queue.counts.ready == 0 && queue.counts.held > 0) {
     row.state = ipc::State::kFrozen;
     row.why = "its messages are held";

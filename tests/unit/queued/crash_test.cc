@@ -59,7 +59,7 @@ TEST_P(CrashTest, EveryAcknowledgedMessageSurvivesACrashAfterEveryOperation) {
     live(rig, story);
     ASSERT_EQ(story.acknowledged.size(), 30U);
     steps = rig.disk.operations;
-    EXPECT_GT(steps, 150U);
+    EXPECT_GT(steps, 100U);
   }
   for (std::uint64_t at = 0; at <= steps; ++at) {
     StoreRig rig;

@@ -33,6 +33,7 @@ inline base::Token token(std::uint8_t n) {
 struct StoreRig {
   FakeDisk disk;
   TestClock clock;
+  std::vector<std::unique_ptr<event::Loop>> old_loops;  // far ends of channels may outlive a life
   std::unique_ptr<event::Loop> loop = std::make_unique<event::Loop>();
   std::unique_ptr<LocalStore> store;
   std::string fatal;
@@ -62,7 +63,7 @@ struct StoreRig {
   void kill() {
     if (disk.halt_at == ~0ULL) disk.halt_at = disk.operations;
     store.reset();
-    loop = std::make_unique<event::Loop>();
+    old_loops.push_back(std::exchange(loop, std::make_unique<event::Loop>()));
     disk.restart();
   }
 

@@ -1,0 +1,329 @@
+// Mail from the store to the deliverers and back: outcomes, retries, expiry, notices, blocks.
+#include <gtest/gtest.h>
+
+#include "tests/unit/queued/engine_rig.h"
+
+namespace postern::queued {
+namespace {
+
+class EngineTest : public ::testing::Test, protected EngineRig {
+ protected:
+  // The next lease of the relay: asks on the newest grant until there is one.
+  ipc::Lease next_lease(FakeRelay& relay) {
+    const auto before = relay.leases.size();
+    for (const auto& grant : std::exchange(relay.grants, {})) {
+      used.push_back(grant);
+      (void)relay.ask(grant);
+    }
+    turn();
+    if (relay.leases.size() == before && !used.empty()) {
+      (void)relay.ask(used.back());
+      turn();
+    }
+    EXPECT_GT(relay.leases.size(), before);
+    return relay.leases.empty() ? ipc::Lease{} : relay.leases.back();
+  }
+  std::vector<ipc::Grant> used;
+};
+
+TEST_F(EngineTest, AMessageIsLeasedDeliveredAndGone) {
+  begin();
+  const auto id = mail("a@far.example");
+  FakeRelay relay;
+  connect(relay);
+  const auto lease = next_lease(relay);
+  EXPECT_EQ(lease.message, id);
+  EXPECT_EQ(lease.prefix, "Received: by test\r\n");
+  ASSERT_EQ(lease.recipients.size(), 1U);
+  EXPECT_EQ(relay.bodies[lease.lease.value], "Subject: x\r\n\r\nhello\r\n");
+  relay.answer(lease, ipc::Result::kDelivered, 250, "ok");
+  turn();
+  EXPECT_EQ(relay.saved.size(), 1U);
+  EXPECT_EQ(store->count(), 0U);
+  end();
+  begin();
+  EXPECT_EQ(store->count(), 0U);
+}
+
+TEST_F(EngineTest, ADeferredMessageFollowsTheRetryTable) {
+  begin();
+  const auto id = mail("a@far.example");
+  FakeRelay relay;
+  connect(relay);
+  relay.answer(next_lease(relay), ipc::Result::kDeferred, 451, "later");
+  turn();
+  EXPECT_EQ(store->find(id)->recipients[0].tries, 1U);
+  pass(base::Millis(59'000));
+  EXPECT_EQ(relay.leases.size(), 1U);
+  pass(base::Millis(1'500));
+  relay.answer(next_lease(relay), ipc::Result::kDeferred, 451, "later");
+  turn();
+  pass(base::Millis(100'000));
+  EXPECT_EQ(relay.leases.size(), 2U);
+  pass(base::Millis(20'500));
+  (void)next_lease(relay);
+  EXPECT_EQ(relay.leases.size(), 3U);
+}
+
+TEST_F(EngineTest, APermanentFailureCausesOneNoticeAndThatNone) {
+  begin();
+  (void)mail("a@far.example");
+  FakeRelay relay;
+  connect(relay);
+  relay.answer(next_lease(relay), ipc::Result::kFailed, 550, "no such user");
+  turn();
+  ASSERT_EQ(store->count(), 1U);
+  const Message* notice = store->next({});
+  EXPECT_TRUE(notice->notice);
+  EXPECT_TRUE(notice->from.is_null());
+  EXPECT_EQ(notice->recipients[0].address.text(), "ann@example.org");
+  const auto text = body(notice->id);
+  EXPECT_NE(text.find("a@far.example"), std::string::npos);
+  EXPECT_NE(text.find("no such user"), std::string::npos);
+  EXPECT_NE(text.find("Subject: x"), std::string::npos);
+  EXPECT_EQ(text.find("hello"), std::string::npos);
+  EXPECT_EQ(engine->counters().bounces.total(), 1U);
+  // The notice goes to our own mailbox, by the local queue.
+  EXPECT_NE(engine->schedule().find("local"), nullptr);
+  // One that itself fails ends without another.
+  const auto id = notice->id;
+  (void)engine->schedule().take("local", id);
+  engine->conclude(id, {{0, {ipc::Result::kFailed, ipc::FailureClass::kMailbox, {}}}}, "", {});
+  turn();
+  EXPECT_EQ(store->count(), 0U);
+}
+
+TEST_F(EngineTest, ExpiryComesOnlyAfterAFailedAttempt) {
+  begin();
+  const auto id = mail("a@far.example");
+  pass(base::Millis(2'000'000));
+  EXPECT_NE(store->find(id), nullptr);
+  FakeRelay relay;
+  connect(relay);
+  relay.answer(next_lease(relay), ipc::Result::kDeferred, 451, "mailbox busy");
+  turn();
+  EXPECT_EQ(store->find(id), nullptr);
+  ASSERT_EQ(store->count(), 1U);
+  const auto text = body(store->next({})->id);
+  EXPECT_NE(text.find("5.4.7"), std::string::npos);
+  EXPECT_NE(text.find("mailbox busy"), std::string::npos);
+}
+
+TEST_F(EngineTest, ADeadQueueWaitsAsAWholeAndItsOldMessagesExpire) {
+  begin();
+  const auto old = mail("a@far.example");
+  pass(base::Millis(1'500'000));
+  const auto young = mail("b@far.example");
+  FakeRelay relay;
+  connect(relay);
+  const auto granted = relay.grants;
+  ASSERT_FALSE(granted.empty());
+  for (const auto& grant : granted)
+    relay.connection->send(ipc::GrantEnded{grant.grant,
+                                           ipc::GrantEnd::kTemporary,
+                                           ipc::FailureClass::kConnect,
+                                           {0, 4, 4, 1, "connection refused"},
+                                           "mx.far.example"});
+  turn(20);
+  for (int n = 0; n < 50 && store->find(old) != nullptr; ++n) turn(1);
+  EXPECT_EQ(store->find(old), nullptr);
+  EXPECT_NE(store->find(young), nullptr);
+  EXPECT_EQ(store->find(young)->recipients[0].tries, 0U);  // untouched
+  ASSERT_EQ(store->waits().size(), 1U);
+  EXPECT_EQ(store->waits().at("far.example").failures, 1U);  // connections that fail together count once
+  const auto* queue = engine->schedule().find("far.example");
+  ASSERT_NE(queue, nullptr);
+  EXPECT_EQ(queue->until, engine->now() + base::Millis(60'000));
+  // A restart knows of the wait.
+  end();
+  begin();
+  EXPECT_EQ(engine->schedule().find("far.example")->failures, 1U);
+}
+
+TEST_F(EngineTest, ANextHopThatCanNeverBeFailsTheQueue) {
+  begin();
+  for (int n = 0; n < 120; ++n) (void)mail("a@nowhere.example");
+  FakeRelay relay;
+  connect(relay);
+  ASSERT_FALSE(relay.grants.empty());
+  relay.connection->send(ipc::GrantEnded{relay.grants[0].grant,
+                                         ipc::GrantEnd::kPermanent,
+                                         ipc::FailureClass::kDns,
+                                         {0, 5, 1, 2, "no such domain"},
+                                         ""});
+  for (int n = 0; n < 100 && engine->counters().failed.total() < 120; ++n) turn(2);
+  EXPECT_EQ(engine->counters().failed.total(), 120U);
+  EXPECT_EQ(store->count(), 120U);  // one notice for each occasion
+}
+
+TEST_F(EngineTest, ADeadDeliverersMessageComesBackAndIsHeldTheSecondTime) {
+  begin();
+  const auto id = mail("a@far.example");
+  for (int death = 0; death < 2; ++death) {
+    FakeRelay relay;
+    connect(relay);
+    used.clear();
+    (void)next_lease(relay);
+    ASSERT_EQ(relay.leases.size(), 1U);
+    relay.connection.reset();
+    turn();
+    EXPECT_EQ(store->find(id)->recipients[0].tries, static_cast<std::uint32_t>(death) + 1);
+    pass(base::Millis(300'000));
+  }
+  EXPECT_EQ(store->find(id)->held, "crashed the deliverer");
+  FakeRelay relay;
+  connect(relay);
+  EXPECT_TRUE(relay.grants.empty());
+  engine->release({id});
+  turn();
+  EXPECT_FALSE(relay.grants.empty());
+  EXPECT_TRUE(store->find(id)->held.empty());
+}
+
+TEST_F(EngineTest, ASurvivingDelivererFinishesItsLeaseAfterARestart) {
+  begin();
+  const auto id = mail("a@far.example");
+  FakeRelay relay;
+  connect(relay);
+  const auto lease = next_lease(relay);
+  relay.connection.reset();
+  delivery->stop();
+  end();
+  begin();
+  FakeRelay again;
+  connect(again, 0, {{lease.lease, lease.epoch, id, {0}}});
+  EXPECT_TRUE(again.grants.empty());  // it is in delivery
+  again.answer(lease, ipc::Result::kDelivered, 250, "ok");
+  turn();
+  EXPECT_EQ(store->count(), 0U);
+  EXPECT_EQ(again.saved.size(), 1U);
+  // Said twice: dropped, and confirmed all the same.
+  again.answer(lease, ipc::Result::kDelivered, 250, "ok");
+  turn();
+  EXPECT_EQ(again.saved.size(), 2U);
+}
+
+TEST_F(EngineTest, AFreezeIsDurableBeforeItIsReportedAndStopsTheQueue) {
+  begin();
+  (void)mail("a@far.example");
+  std::string said;
+  const auto from = disk.log.size();
+  engine->change_blocks(
+      [this](Blocks& blocks) noexcept {
+        return blocks.freeze({"far.example", "full", "anna", clock.wall(), engine->now()});
+      },
+      [&](Blocks::Said s) noexcept {
+        said = s ? *s : "error: " + s.error();
+        EXPECT_TRUE(std::find(disk.log.begin() + static_cast<std::ptrdiff_t>(from), disk.log.end(),
+                              "flush_directory .") != disk.log.end());
+      });
+  EXPECT_TRUE(said.empty());
+  turn();
+  EXPECT_NE(said.find("is frozen"), std::string::npos);
+  FakeRelay relay;
+  connect(relay);
+  EXPECT_TRUE(relay.grants.empty());
+  end();
+  begin();
+  EXPECT_NE(engine->blocks().frozen("far.example"), nullptr);
+  connect(relay);
+  EXPECT_TRUE(relay.grants.empty());
+}
+
+TEST_F(EngineTest, ABlockThatCannotBeSavedIsNotInForce) {
+  begin();
+  disk.fail_at = disk.operations;
+  std::string said;
+  engine->change_blocks(
+      [](Blocks& blocks) noexcept { return blocks.disable_outbound({.disabled = true}); },
+      [&](Blocks::Said s) noexcept { said = s ? "saved" : s.error(); });
+  turn();
+  EXPECT_NE(said.find("not saved"), std::string::npos);
+  EXPECT_FALSE(engine->blocks().outbound().disabled);
+}
+
+TEST_F(EngineTest, DamagedOrMissingBlocksStartWithOutboundDisabled) {
+  begin();
+  EXPECT_FALSE(engine->blocks().outbound().disabled);  // a fresh spool
+  end();
+  disk.content("control.json")[20] = '#';
+  begin();
+  EXPECT_TRUE(engine->blocks().outbound().disabled);
+  EXPECT_EQ(engine->blocks().outbound().who, "recovery");
+  end();
+  (void)disk.unlink("control.json");
+  begin();
+  EXPECT_EQ(engine->blocks().outbound().who, "recovery");
+  end();
+  begin();  // it stays so until somebody enables it
+  EXPECT_TRUE(engine->blocks().outbound().disabled);
+}
+
+TEST_F(EngineTest, BlockedTimeDoesNotAge) {
+  begin();
+  const auto id = mail("a@far.example");
+  const auto change = [&](auto what) {
+    engine->change_blocks(std::move(what), [](Blocks::Said) noexcept {});
+    turn();
+  };
+  change([this](Blocks& b) noexcept {
+    return b.disable_outbound({.disabled = true, .from = engine->now()});
+  });
+  pass(base::Millis(5'000'000));
+  change([this](Blocks& b) noexcept { return b.enable_outbound(engine->now()); });
+  FakeRelay relay;
+  connect(relay);
+  relay.answer(next_lease(relay), ipc::Result::kDeferred, 451, "later");
+  turn();
+  EXPECT_NE(store->find(id), nullptr);
+  pass(base::Millis(1'500'000));
+  relay.answer(next_lease(relay), ipc::Result::kDeferred, 451, "later");
+  turn();
+  EXPECT_EQ(store->find(id), nullptr);
+}
+
+TEST_F(EngineTest, ADamagedBodyIsHeldAndNeverSent) {
+  cache = 0;
+  begin();
+  const auto id = mail("a@far.example", "Subject: precious\r\n\r\n");
+  for (const auto& name : disk.files("journal")) {
+    auto& bytes = disk.content(name);
+    if (const auto at = bytes.find("precious"); at != std::string::npos) bytes[at] = 'P';
+  }
+  FakeRelay relay;
+  connect(relay);
+  ASSERT_FALSE(relay.grants.empty());
+  (void)relay.ask(relay.grants[0]);
+  turn();
+  EXPECT_TRUE(relay.leases.empty());
+  EXPECT_FALSE(store->find(id)->held.empty());
+  (void)mail("b@far.example");  // the same connection serves the next one
+  EXPECT_EQ(relay.leases.size(), 1U);
+}
+
+TEST_F(EngineTest, AReloadReroutesWhatIsQueued) {
+  begin();
+  (void)mail("a@far.example");
+  auto changed = config;
+  changed.routes.push_back({.to = {"*"}, .via = {{config::HopKind::kHost, "smart.example", 26}}});
+  engine->configure(changed);
+  FakeRelay relay;
+  connect(relay);
+  ASSERT_FALSE(relay.grants.empty());
+  EXPECT_EQ(relay.grants[0].hop.host, "smart.example");
+}
+
+TEST_F(EngineTest, RoutesThatRefuseOrDiscardEndMailAtOnce) {
+  config.routes.push_back({.to = {"no.example"}, .via = {{.kind = config::HopKind::kRefuse}}});
+  config.routes.push_back({.to = {"void.example"}, .via = {{.kind = config::HopKind::kDiscard}}});
+  begin();
+  (void)mail("a@void.example");
+  EXPECT_EQ(store->count(), 0U);
+  (void)mail("a@no.example");
+  turn();
+  ASSERT_EQ(store->count(), 1U);
+  EXPECT_TRUE(store->next({})->notice);
+}
+
+}  // namespace
+}  // namespace postern::queued

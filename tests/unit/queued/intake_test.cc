@@ -1,0 +1,222 @@
+// Submissions over a real channel: assembled, judged, stored, answered; and smtpds that break rules.
+#include <gtest/gtest.h>
+
+#include "tests/unit/queued/engine_rig.h"
+
+namespace postern::queued {
+namespace {
+
+class IntakeTest : public ::testing::Test, protected EngineRig {
+ protected:
+  void SetUp() override {
+    begin();
+    connect(smtpd);
+  }
+  // Its answer as text: an id's presence, or the refusal.
+  std::string submit(ipc::Submit frame, const std::vector<std::string>& to, const std::string& text) {
+    frame.recipient_count = static_cast<std::uint32_t>(to.size());
+    frame.body_size = text.size();
+    const auto before = smtpd.submitted.size();
+    send(smtpd, frame, to, text);
+    turn();
+    if (smtpd.submitted.size() == before) return smtpd.is_closed ? "closed" : "nothing";
+    const auto& answer = smtpd.submitted.back();
+    if (answer.id.value != 0) return "accepted";
+    return text_of(answer.refusal).substr(0, 9);
+  }
+  FakeSmtpd smtpd;
+};
+
+TEST_F(IntakeTest, ASubmissionIsStoredWithItsTrace) {
+  ASSERT_EQ(smtpd.intake.size(), 1U);
+  EXPECT_TRUE(smtpd.intake[0].open);
+  const std::string text(150'000, 'x');
+  EXPECT_EQ(submit(submit_frame(1, 1, 0), {"a@far.example"}, text), "accepted");
+  const Message* message = store->find(smtpd.submitted[0].id);
+  ASSERT_NE(message, nullptr);
+  EXPECT_EQ(body(message->id), text);
+  EXPECT_NE(message->prefix.find(base::to_string(message->id)), std::string::npos);
+  EXPECT_NE(message->prefix.find("for <a@far.example>"), std::string::npos);
+  EXPECT_EQ(submit(submit_frame(2, 2, 0), {"a@far.example", "b@far.example", "a@far.example"}, ""),
+            "accepted");
+  message = store->find(smtpd.submitted[1].id);
+  EXPECT_EQ(message->recipients.size(), 2U);  // the same one twice is one
+  EXPECT_EQ(message->prefix.find("for <"), std::string::npos);
+}
+
+TEST_F(IntakeTest, NoAnswerComesBeforeTheFlush) {
+  disk.fail_at = disk.operations + 1;
+  EXPECT_EQ(submit(submit_frame(1, 1, 0), {"a@far.example"}, "x\r\n"), "nothing");
+  EXPECT_FALSE(fatal.empty());
+}
+
+TEST_F(IntakeTest, RightsAreDecidedAgain) {
+  auto stranger = submit_frame(1, 1, 0);
+  stranger.client = base::parse_ip("192.0.2.1").value();
+  EXPECT_EQ(submit(stranger, {"a@far.example"}, "x"), "550 5.7.1");
+  stranger = submit_frame(2, 2, 0);
+  stranger.client = base::parse_ip("192.0.2.1").value();
+  EXPECT_EQ(submit(stranger, {"nobody@example.org"}, "x"), "550 5.1.1");
+  stranger.request = base::RequestId(3);
+  EXPECT_EQ(submit(stranger, {"ann@example.org"}, "x"), "accepted");
+  // A listener that the parent did not name for this channel.
+  auto other = submit_frame(4, 4, 0);
+  other.listener = base::ListenerIndex(1);
+  EXPECT_EQ(submit(other, {"a@far.example"}, "x"), "550 5.7.1");
+  EXPECT_EQ(store->count(), 1U);
+  EXPECT_EQ(engine->counters().refused.total(), 3U);
+}
+
+TEST_F(IntakeTest, WhatTheRulesBeforeAReloadAllowedIsStillTaken) {
+  auto changed = config;
+  changed.rights.listeners[0].relay_from.clear();
+  engine->configure(changed);
+  EXPECT_EQ(submit(submit_frame(1, 1, 0), {"a@far.example"}, "x"), "accepted");
+  clock.advance(base::Millis(16 * 60 * 1000));
+  EXPECT_EQ(submit(submit_frame(2, 2, 0), {"a@far.example"}, "x"), "550 5.7.1");
+}
+
+TEST_F(IntakeTest, SizeRecipientsAndRoomAreLimited) {
+  config.message_size = 1000;
+  config.recipients = 2;
+  engine->configure(config);
+  EXPECT_EQ(submit(submit_frame(1, 1, 0), {"a@far.example"}, std::string(5000, 'x')), "552 5.3.4");
+  EXPECT_EQ(submit(submit_frame(2, 2, 0), {"a@f.example", "b@f.example", "c@f.example"}, "x"),
+            "452 4.5.3");
+  disk.free = 1000;
+  store->tick();
+  turn();
+  intake->check_room();
+  turn();
+  ASSERT_EQ(smtpd.intake.size(), 2U);
+  EXPECT_FALSE(smtpd.intake[1].open);
+  EXPECT_EQ(smtpd.intake[1].refusal.code, 452);
+  EXPECT_EQ(submit(submit_frame(3, 3, 0), {"a@far.example"}, "x"), "452 4.3.1");
+  disk.free = 100ULL << 30;
+  store->tick();
+  turn();
+  intake->check_room();
+  turn();
+  EXPECT_TRUE(smtpd.intake.back().open);
+}
+
+TEST_F(IntakeTest, ATokenIsAnsweredForGood) {
+  const auto ask = [&](FakeSmtpd& from, std::uint64_t request, std::uint8_t byte) {
+    from.connection->send(ipc::AskToken{base::RequestId(request), token(byte)});
+    turn();
+    return from.tokens.empty() ? base::MessageId(99) : from.tokens.back().id;
+  };
+  EXPECT_EQ(submit(submit_frame(1, 7, 0), {"a@far.example"}, "x"), "accepted");
+  const auto id = smtpd.submitted[0].id;
+  EXPECT_EQ(ask(smtpd, 10, 7), id);
+  EXPECT_EQ(ask(smtpd, 11, 8), base::MessageId(0));
+  // It comes again by a mistake of smtpd: one message, the same answer.
+  EXPECT_EQ(submit(submit_frame(2, 7, 0), {"a@far.example"}, "x"), "accepted");
+  EXPECT_EQ(smtpd.submitted[1].id, id);
+  EXPECT_EQ(store->count(), 1U);
+  // The next queued knows it too.
+  smtpd.connection.reset();
+  end();
+  begin();
+  FakeSmtpd next;
+  connect(next);
+  EXPECT_EQ(ask(next, 12, 7), id);
+}
+
+TEST_F(IntakeTest, ATokenUnderWayIsWaitedFor) {
+  send(smtpd, submit_frame(1, 7, 1), {"a@far.example"}, "x");
+  smtpd.connection->send(ipc::AskToken{base::RequestId(2), token(7)});
+  for (int n = 0; n < 4 && smtpd.tokens.empty(); ++n) loop->run_once(false);
+  EXPECT_TRUE(smtpd.tokens.empty());  // nothing was flushed yet
+  turn();
+  ASSERT_EQ(smtpd.tokens.size(), 1U);
+  EXPECT_EQ(smtpd.tokens[0].id, smtpd.submitted[0].id);
+}
+
+TEST_F(IntakeTest, AHalfSubmissionIsForgottenWithItsChannel) {
+  smtpd.connection->send(submit_frame(1, 7, 100));
+  turn();
+  FakeSmtpd fresh;
+  connect(fresh);  // takes the place of the former
+  fresh.connection->send(ipc::AskToken{base::RequestId(1), token(7)});
+  turn();
+  ASSERT_EQ(fresh.tokens.size(), 1U);
+  EXPECT_EQ(fresh.tokens[0].id.value, 0U);
+  EXPECT_EQ(store->count(), 0U);
+}
+
+TEST_F(IntakeTest, WhatTheFormerChannelStillHoldsIsNeverTaken) {
+  send(smtpd, submit_frame(1, 7, 1), {"a@far.example"}, "x");
+  smtpd.connection->channel().flush();  // in the socket, unread
+  FakeSmtpd fresh;
+  auto pair = ipc::make_channel_pair();
+  fresh.connection = std::make_unique<FakeSmtpd::Connection>(*loop, std::move(pair.a), fresh);
+  intake->connect(0, {base::ListenerIndex(0)}, std::move(pair.b));
+  fresh.connection->send(ipc::AskToken{base::RequestId(1), token(7)});
+  turn();
+  ASSERT_EQ(fresh.tokens.size(), 1U);
+  EXPECT_EQ(fresh.tokens[0].id.value, 0U);
+  EXPECT_EQ(store->count(), 0U);
+}
+
+TEST_F(IntakeTest, WrongCountsCostTheChannelAndNobodyElse) {
+  FakeSmtpd other;
+  connect(other, 1);
+  using Break = std::function<void(FakeSmtpd&)>;
+  const std::vector<Break> breaks = {
+      [&](FakeSmtpd& s) { s.connection->send(submit_frame(1, 1, 1, 0)); },
+      [&](FakeSmtpd& s) { send(s, submit_frame(1, 1, 1), {"a@f.example", "b@f.example"}, ""); },
+      [&](FakeSmtpd& s) { send(s, submit_frame(1, 1, 3), {"a@f.example"}, "four"); },
+      [&](FakeSmtpd& s) { s.connection->send(submit_frame(1, 1, ipc::kMaxInlineBody + 1)); },
+      [&](FakeSmtpd& s) { s.connection->send(ipc::SubmitBody{base::RequestId(1), {"x"}}); },
+      [&](FakeSmtpd& s) {
+        s.connection->send(submit_frame(1, 1, 5));
+        s.connection->send(submit_frame(2, 2, 5));
+      },
+      [&](FakeSmtpd& s) { s.connection->send(ipc::AbandonLarge{base::MessageId(5)}); },
+  };
+  for (const auto& one : breaks) {
+    FakeSmtpd bad;
+    connect(bad, 0);
+    one(bad);
+    turn();
+    EXPECT_TRUE(bad.is_closed);
+  }
+  send(other, submit_frame(1, 9, 1), {"a@far.example"}, "x");
+  turn();
+  EXPECT_EQ(other.submitted.size(), 1U);
+  EXPECT_EQ(store->count(), 1U);
+}
+
+TEST_F(IntakeTest, ALargeBodyIsSealedBeforeItCounts) {
+  smtpd.connection->send(ipc::OpenLarge{base::RequestId(1)});
+  smtpd.connection->send(ipc::OpenLarge{base::RequestId(2)});
+  turn();
+  ASSERT_EQ(smtpd.large.size(), 2U);
+  const auto id = smtpd.large[0].large;
+  const auto path = "large/" + base::to_string(id);
+  ASSERT_TRUE(disk.has(path));
+  disk.content(path) = "a large body\r\n";
+  auto frame = submit_frame(3, 3, 14);
+  frame.large = id;
+  send(smtpd, frame, {"a@far.example"}, "");
+  turn();
+  ASSERT_EQ(smtpd.submitted.size(), 1U);
+  EXPECT_EQ(smtpd.submitted[0].id, id);
+  EXPECT_TRUE(store->find(id)->large);
+  // The channel ends: the file that was never submitted goes, the other one stays.
+  smtpd.connection.reset();
+  turn();
+  EXPECT_TRUE(disk.has(path));
+  EXPECT_FALSE(disk.has("large/" + base::to_string(smtpd.large[1].large)));
+}
+
+TEST_F(IntakeTest, PostmasterGoesToTheConfiguredOne) {
+  auto stranger = submit_frame(1, 1, 0);
+  stranger.client = base::parse_ip("192.0.2.1").value();
+  EXPECT_EQ(submit(stranger, {"PostMaster"}, "x"), "accepted");
+  EXPECT_EQ(store->next({})->recipients[0].address.text(), "ann@example.org");
+}
+
+}  // namespace
+}  // namespace postern::queued

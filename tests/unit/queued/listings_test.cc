@@ -1,0 +1,249 @@
+// What the control tool sees and does, over a real channel: paging, selectors, commands, rights.
+#include "queued/listings.h"
+
+#include <gtest/gtest.h>
+
+#include "tests/unit/queued/engine_rig.h"
+
+namespace postern::queued {
+namespace {
+
+struct FakeControl {
+  using Connection = ipc::Connection<FakeControl, ipc::Role::kControl, ipc::Role::kQueued>;
+  void on(const ipc::Status& m) { status.push_back(m); }
+  void on(const ipc::QueueRows& m) { queues.push_back(m); }
+  void on(const ipc::MessageRows& m) { messages.push_back(m); }
+  void on(const ipc::Shown& m) { shown.push_back(m); }
+  void on(const ipc::BodyPart& m) {
+    parts.push_back(m);
+    body += m.bytes.bytes;
+  }
+  void on(const ipc::BlockRows& m) { blocks.push_back(m); }
+  void on(const ipc::Done& m) { done.push_back(m); }
+  void closed() noexcept {}
+  std::unique_ptr<Connection> connection;
+  std::vector<ipc::Status> status;
+  std::vector<ipc::QueueRows> queues;
+  std::vector<ipc::MessageRows> messages;
+  std::vector<ipc::Shown> shown;
+  std::vector<ipc::BodyPart> parts;
+  std::string body;
+  std::vector<ipc::BlockRows> blocks;
+  std::vector<ipc::Done> done;
+};
+
+class ListingsTest : public ::testing::Test, protected EngineRig {
+ protected:
+  void SetUp() override {
+    begin();
+    serve(tool, ControlLevel::kAdmin);
+  }
+  void serve(FakeControl& client, ControlLevel level) {
+    auto pair = ipc::make_channel_pair();
+    client.connection = std::make_unique<FakeControl::Connection>(*loop, std::move(pair.a), client);
+    control->serve(std::move(pair.b), level, "anna");
+    turn();
+  }
+  template <class M>
+  void tell(FakeControl& client, M message) {
+    message.request = base::RequestId(++request);
+    client.connection->send(message);
+    for (int n = 0; n < 30; ++n) turn(1);
+  }
+  // A command's exit status and text.
+  template <class M>
+  std::string run(M message) {
+    const auto before = tool.done.size();
+    tell(tool, std::move(message));
+    for (int n = 0; n < 300 && tool.done.size() == before; ++n) turn(1);
+    if (tool.done.size() == before) return "nothing";
+    return std::to_string(tool.done.back().exit) + " " + tool.done.back().text;
+  }
+  FakeControl tool;
+  std::uint64_t request = 0;
+};
+
+TEST_F(ListingsTest, MessagesComeInPagesAndEachOnce) {
+  std::set<base::MessageId> all;
+  for (int n = 0; n < 100; ++n) all.insert(mail("a@q" + std::to_string(n % 5) + ".example"));
+  std::set<base::MessageId> seen;
+  ipc::ListMessages ask;
+  ask.selector.all = true;
+  for (int page = 0; page < 10; ++page) {
+    tell(tool, ask);
+    for (const auto& row : tool.messages.back().rows) EXPECT_TRUE(seen.insert(row.id).second);
+    ask.after = tool.messages.back().next_after;
+    if (!tool.messages.back().more) break;
+  }
+  EXPECT_EQ(seen, all);
+  EXPECT_GT(tool.messages.size(), 3U);
+}
+
+TEST_F(ListingsTest, QueuesComeInPages) {
+  for (int n = 0; n < 90; ++n) (void)mail("a@q" + std::to_string(n) + ".example");
+  std::set<std::string> seen;
+  ipc::ListQueues ask;
+  for (int page = 0; page < 10; ++page) {
+    tell(tool, ask);
+    for (const auto& row : tool.queues.back().rows) EXPECT_TRUE(seen.insert(row.queue).second);
+    if (!tool.queues.back().more) break;
+    ask.after = tool.queues.back().rows.back().queue;
+  }
+  EXPECT_EQ(seen.size(), 90U);
+  ask = {};
+  ask.pattern = "q1.example";
+  tell(tool, ask);
+  ASSERT_EQ(tool.queues.back().rows.size(), 1U);
+  EXPECT_EQ(tool.queues.back().rows[0].messages, 1U);
+}
+
+TEST_F(ListingsTest, SelectorsSelect) {
+  const auto a = mail("Some.One@far.example");
+  clock.advance(base::Millis(10'000));
+  const auto b = mail("two@near.example", std::string(5000, 'x'), true);
+  const auto selected = [&](auto change) {
+    ipc::Selector selector;
+    change(selector);
+    std::vector<base::MessageId> ids;
+    for (const auto id : {a, b})
+      if (selects(*engine, selector, *store->find(id))) ids.push_back(id);
+    return ids;
+  };
+  using Ids = std::vector<base::MessageId>;
+  EXPECT_EQ(selected([](auto&) {}), Ids{});
+  EXPECT_EQ(selected([](auto& s) { s.all = true; }), (Ids{a, b}));
+  EXPECT_EQ(selected([](auto& s) { s.to = "some.ONE"; }), Ids{a});
+  EXPECT_EQ(selected([](auto& s) { s.from = "ann@"; }), Ids{a});
+  EXPECT_EQ(selected([](auto& s) { s.from = "<>"; }), Ids{b});
+  EXPECT_EQ(selected([](auto& s) { s.queue = "*.example"; }), (Ids{a, b}));
+  EXPECT_EQ(selected([](auto& s) { s.queue = "near.example"; }), Ids{b});
+  EXPECT_EQ(selected([](auto& s) { s.larger = 1000; }), Ids{b});
+  EXPECT_EQ(selected([](auto& s) { s.smaller = 1000; }), Ids{a});
+  EXPECT_EQ(selected([](auto& s) { s.older = base::Millis(5000); }), Ids{a});
+  EXPECT_EQ(selected([](auto& s) { s.newer = base::Millis(5000); }), Ids{b});
+  EXPECT_EQ(selected([&](auto& s) { s.ids = {b}; }), Ids{b});
+  EXPECT_EQ(selected([](auto& s) { s.state = ipc::State::kReady; }), (Ids{a, b}));
+  EXPECT_EQ(selected([](auto& s) { s.state = ipc::State::kFrozen; }), Ids{});
+  EXPECT_EQ(selected([](auto& s) { s.error = "refused"; }), Ids{});
+}
+
+TEST_F(ListingsTest, ShowTellsEveryRecipient) {
+  auto record = envelope(45);
+  const auto id = record.id;
+  store->accept(std::move(record), std::make_shared<const std::string>(),
+                [this, id]() noexcept { engine->admit(id); });
+  turn();
+  ipc::Show ask;
+  ask.id = id;
+  std::size_t rows = 0;
+  for (int page = 0; page < 5; ++page) {
+    tell(tool, ask);
+    ASSERT_TRUE(tool.shown.back().found);
+    rows += tool.shown.back().recipients.size();
+    ask.after = static_cast<std::uint32_t>(rows);
+    if (!tool.shown.back().more) break;
+  }
+  EXPECT_EQ(rows, 45U);
+  ask.id = base::MessageId(1);
+  tell(tool, ask);
+  EXPECT_FALSE(tool.shown.back().found);
+}
+
+TEST_F(ListingsTest, ABodyComesInPages) {
+  const std::string text(150'000, 'y');
+  const auto id = mail("a@far.example", text);
+  ipc::AskBody ask;
+  ask.id = id;
+  do {
+    ask.offset = tool.body.size();
+    tell(tool, ask);
+    ASSERT_TRUE(tool.parts.back().found);
+  } while (tool.body.size() < tool.parts.back().total);
+  EXPECT_EQ(tool.body, "Received: by test\r\n" + text);
+}
+
+TEST_F(ListingsTest, FreezeWantsAKnownQueueOrFuture) {
+  (void)mail("a@far.example");
+  EXPECT_EQ(run(ipc::Freeze{{}, "fat.example", "why", false}).substr(0, 2), "65");
+  EXPECT_NE(tool.done.back().text.find("far.example"), std::string::npos);  // near it
+  EXPECT_EQ(run(ipc::Freeze{{}, "fat.example", "why", true}).substr(0, 2), "0 ");
+  EXPECT_EQ(run(ipc::Freeze{{}, "FAR.example", "full", false}).substr(0, 2), "0 ");
+  EXPECT_EQ(run(ipc::Freeze{{}, "a*b", "full", true}).substr(0, 2), "64");
+  EXPECT_EQ(engine->blocks().frozen("far.example")->who, "anna");
+  tell(tool, ipc::ListBlocks{});
+  ASSERT_EQ(tool.blocks.back().rows.size(), 2U);
+  tell(tool, ipc::ListQueues{});
+  ASSERT_EQ(tool.queues.back().rows.size(), 1U);
+  EXPECT_EQ(tool.queues.back().rows[0].state, ipc::State::kFrozen);
+  EXPECT_EQ(tool.queues.back().rows[0].why, "full");
+  EXPECT_EQ(totals(*engine).frozen, 1U);
+  EXPECT_EQ(run(ipc::Unfreeze{{}, "far.example"}).substr(0, 2), "0 ");
+  EXPECT_EQ(run(ipc::Unfreeze{{}, "far.example"}).substr(0, 2), "65");
+  EXPECT_EQ(totals(*engine).ready, 1U);
+}
+
+TEST_F(ListingsTest, OutboundOffStopsAndIsTold) {
+  (void)mail("a@far.example");
+  EXPECT_EQ(run(ipc::SwitchOutbound{{}, false, false, "spam"}).substr(0, 2), "0 ");
+  EXPECT_EQ(totals(*engine).off, 1U);
+  FakeRelay relay;
+  connect(relay);
+  EXPECT_TRUE(relay.grants.empty());
+  EXPECT_EQ(run(ipc::SwitchOutbound{{}, true, false, ""}).substr(0, 2), "0 ");
+  turn();
+  EXPECT_FALSE(relay.grants.empty());
+}
+
+TEST_F(ListingsTest, RetryActsAtOnceAndDryRunOnlyCounts) {
+  const auto id = mail("a@far.example");
+  (void)engine->schedule().take("far.example", id);
+  engine->conclude(id, {{0, {ipc::Result::kDeferred, ipc::FailureClass::kData, {451, 4, 0, 0, "later"}}}},
+                   "", {});
+  turn();
+  EXPECT_EQ(totals(*engine).retry, 1U);
+  ipc::Retry retry;
+  EXPECT_EQ(run(retry).substr(0, 2), "64");
+  retry.selector.error = "LATER";
+  retry.dry_run = true;
+  EXPECT_EQ(run(retry), "0 would retry 1 message");
+  EXPECT_EQ(totals(*engine).retry, 1U);
+  retry.dry_run = false;
+  EXPECT_EQ(run(retry), "0 retrying 1 message");
+  EXPECT_EQ(totals(*engine).ready, 1U);
+}
+
+TEST_F(ListingsTest, WhoMayOnlyLookMayOnlyLook) {
+  const auto id = mail("a@far.example", "private\r\n");
+  FakeControl viewer;
+  serve(viewer, ControlLevel::kView);
+  tell(viewer, ipc::ListQueues{});
+  EXPECT_EQ(viewer.queues.size(), 1U);
+  tell(viewer, ipc::Freeze{{}, "far.example", "x", false});
+  ASSERT_EQ(viewer.done.size(), 1U);
+  EXPECT_EQ(viewer.done[0].exit, 77);
+  tell(viewer, ipc::AskBody{{}, id, 0});
+  ASSERT_EQ(viewer.parts.size(), 1U);
+  EXPECT_FALSE(viewer.parts[0].found);
+  FakeControl operater;
+  serve(operater, ControlLevel::kOperate);
+  tell(operater, ipc::StopServer{});
+  EXPECT_EQ(operater.done.back().exit, 77);
+  EXPECT_EQ(run(ipc::StopServer{}), "0 stopping");
+}
+
+TEST(ControlRights, GroupsDecide) {
+  const config::ControlGroups groups{.view = 4, .operate = 5, .admin = 6};
+  const auto level = [&](std::uint32_t uid, std::vector<std::uint32_t> in) {
+    return level_of({uid, std::move(in)}, groups, 500);
+  };
+  EXPECT_EQ(level(0, {}), ControlLevel::kAdmin);
+  EXPECT_EQ(level(500, {}), ControlLevel::kAdmin);
+  EXPECT_EQ(level(1000, {1}), ControlLevel::kNone);
+  EXPECT_EQ(level(1000, {1, 4}), ControlLevel::kView);
+  EXPECT_EQ(level(1000, {5, 4}), ControlLevel::kOperate);
+  EXPECT_EQ(level(1000, {6}), ControlLevel::kAdmin);
+  EXPECT_EQ(level_of({1000, {~0U}}, {}, 500), ControlLevel::kNone);  // no such group is nobody's
+}
+
+}  // namespace
+}  // namespace postern::queued

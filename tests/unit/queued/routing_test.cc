@@ -1,0 +1,64 @@
+#include "queued/routing.h"
+
+#include <gtest/gtest.h>
+
+#include "tests/unit/queued/engine_rig.h"
+
+namespace postern::queued {
+namespace {
+
+class RoutingTest : public ::testing::Test {
+ protected:
+  RoutingTest() : config(demo_config()) {
+    config.routes.push_back({.to = {"corp.example"},
+                             .via = {{config::HopKind::kHost, "exact", 25}},
+                             .connections = 3,
+                             .internal = true});
+    config.routes.push_back(
+        {.to = {"*.corp.example"}, .via = {{config::HopKind::kHost, "below", 25}}});
+    config.routes.push_back(
+        {.to = {"*.deep.corp.example"}, .via = {{config::HopKind::kHost, "deep", 25}}});
+  }
+  std::string host(const std::string& to) {
+    return Router(config).route(address(to)).destination.via.front().host;
+  }
+  config::QueuedConfig config;
+};
+
+TEST_F(RoutingTest, TheMostSpecificRouteWins) {
+  EXPECT_EQ(host("a@corp.example"), "exact");
+  EXPECT_EQ(host("a@x.corp.example"), "below");
+  EXPECT_EQ(host("a@deep.corp.example"), "below");
+  EXPECT_EQ(host("a@x.y.deep.corp.example"), "deep");
+  EXPECT_EQ(host("a@other.example"), "");
+  config.routes.push_back({.to = {"*"}, .via = {{config::HopKind::kHost, "smart", 25}}});
+  EXPECT_EQ(host("a@other.example"), "smart");
+  const auto route = Router(config).route(address("a@corp.example"));
+  EXPECT_TRUE(route.destination.internal);
+  EXPECT_EQ(route.destination.connections, 3U);
+}
+
+TEST_F(RoutingTest, QueuesAreDomainsAndLocalIsOurs) {
+  const Router router(config);
+  EXPECT_EQ(router.route(address("ann@example.org")).queue, "local");
+  EXPECT_TRUE(router.route(address("ann@example.org")).destination.local);
+  EXPECT_EQ(router.route(address("a@Far.Example")).queue, "far.example");
+  EXPECT_EQ(router.route(address("a@local")).queue, "local.");
+  EXPECT_FALSE(router.route(address("a@local")).destination.local);
+  ASSERT_TRUE(router.mailbox(address("Ann+tag@example.org")));
+  EXPECT_EQ(router.mailbox(address("Ann+tag@example.org"))->user, "ann");
+  EXPECT_FALSE(router.mailbox(address("nobody@example.org")));
+  EXPECT_TRUE(router.names("corp.example"));
+  EXPECT_FALSE(router.names("nowhere.example"));
+}
+
+TEST_F(RoutingTest, AnInnerHostServesItsDomainAsInternal) {
+  config.domain_hops[0] = {config::HopKind::kHost, "inner", 25};
+  const auto route = Router(config).route(address("ann@example.org"));
+  EXPECT_EQ(route.queue, "example.org");
+  EXPECT_TRUE(route.destination.internal);
+  EXPECT_FALSE(route.destination.local);
+}
+
+}  // namespace
+}  // namespace postern::queued
