@@ -98,8 +98,16 @@ class Postern:
 
 def usable(build):
     """Why this build directory cannot be measured; empty: it can."""
+    build = Path(build)
+    try:
+        options = {o["name"]: o["value"]
+                   for o in json.loads((build / "meson-info" / "intro-buildoptions.json").read_text())}
+    except OSError:
+        return f"{build} is no build directory: meson setup {build} --buildtype=release, then ninja"
+    if options["buildtype"] != "release" or options["sanitize"]:
+        return f"{build} is no release build, and the figures are of one"
     for name in ("parent/postern", "ctl/posternctl", "smtpd/postern-smtpd", "queued/postern-queued",
                  "deliverd/postern-deliverd"):
-        if not os.access(Path(build) / name, os.X_OK):
-            return f"{Path(build) / name} is not built"
+        if not os.access(build / name, os.X_OK):
+            return f"{build / name} is not built"
     return ""
