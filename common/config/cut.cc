@@ -112,6 +112,13 @@ RelayConfig cut_relay(const Config& config, const Facts& facts) {
   if (cut.dns.size() > kMaxResolvers) cut.dns.resize(kMaxResolvers);
   cut.port = config.delivery.port;
   cut.own_addresses = facts.own_addresses;
+  // An interface may answer for more than its own address (127.0.0.0/8), so listeners count too.
+  for (const auto& listener : config.listeners) {
+    const auto& address = listener.address.address;
+    if (!address.is_unspecified() && std::find(cut.own_addresses.begin(), cut.own_addresses.end(),
+                                               address) == cut.own_addresses.end())
+      cut.own_addresses.push_back(address);
+  }
   if (cut.own_addresses.size() > kMaxOwnAddresses) cut.own_addresses.resize(kMaxOwnAddresses);
   for (const auto& listener : config.listeners) cut.own_ports.push_back(listener.address.port);
   std::sort(cut.own_ports.begin(), cut.own_ports.end());

@@ -44,8 +44,8 @@ def test_freeze_by_pattern(server, sink):
     server.send("x@b.remote.example")
     server.send("x@remote.example")
     assert sink.wait()[0].recipients == ["x@remote.example"]
-    assert {name: row["state"] for name, row in server.queues().items()} == {
-        "a.remote.example": "frozen", "b.remote.example": "frozen"}
+    assert {name for name, row in server.queues().items() if row["state"] == "frozen"} == {
+        "a.remote.example", "b.remote.example"}
     server.ctl("unfreeze", "*.remote.example")
     sink.wait(3)
 

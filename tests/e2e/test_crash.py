@@ -125,7 +125,8 @@ def test_a_process_that_dies_again_and_again_does_not_spin(server):
         wait_for("relay runs", lambda: server.pids("relay"))
         server.kill("relay")
     wait_for("relay runs", lambda: server.pids("relay"), 20)
-    assert {row["role"]: row["deaths"] for row in server.status()["processes"]}["relay"] == 5
+    wait_for("five deaths are counted", lambda: 5 == {
+        row["role"]: row["deaths"] for row in server.status()["processes"]}["relay"])
 
 
 def test_torn_last_record(server):

@@ -159,9 +159,10 @@ def test_same_program_twice_with_the_same_file(server):
 
 def test_without_f_it_goes_to_the_background(server):
     server.configure(log={"to": "postern.log"}).write()
-    done = subprocess.run([server.program, "-c", server.file], capture_output=True, text=True,
-                          timeout=60, check=False, stdin=subprocess.DEVNULL)
-    assert done.returncode == 0, done.stderr
+    with open(server.directory / "stderr", "w", encoding="utf-8") as stderr:
+        done = subprocess.run([server.program, "-c", server.file], stdout=subprocess.DEVNULL,
+                              stderr=stderr, timeout=60, check=False, stdin=subprocess.DEVNULL)
+    assert done.returncode == 0, (server.directory / "stderr").read_text()
     assert server.status()["processes"]
     server.send("bob@example.org", port=MX_PORT)
     server.wait_mail("bob")

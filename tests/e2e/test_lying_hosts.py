@@ -129,7 +129,7 @@ def test_all_refused_then_nothing_is_sent(server, make_script):
     b"250 " + b"y" * 100_000 + b"\r\n",
     b"\0\0\0\0\r\n",
     b"\n\n\n\n",
-])
+], ids=["one line", "many lines", "long line", "NUL", "bare LF"])
 def test_monstrous_replies(server, make_script, answer):
     assert run(server, make_script(instead("EHLO", answer))) == LATER
 

@@ -47,13 +47,15 @@ def test_a_broken_configuration_is_refused(server):
                       (good + "[route\n", "postern.toml"),
                       (good.replace("file:users", "file:gone"), "gone")):
         server.write(bad)
-        answer = server.ctl("reload", check=False)
+        # A file that is no TOML does not tell where the socket is either.
+        answer = server.ctl("reload", "--socket", server.directory / "run/control.sock", check=False)
         assert answer.exit == 78, answer
         assert what in answer.rows[0]["text"] and "postern.toml:" in answer.rows[0]["text"]
+        server.write(good)
         assert server.status()["generation"] == 1
+    server.write(good.replace("hostname", "hostnaem"))
     server.process.send_signal(signal.SIGHUP)
-    wait_for("the refusal is logged", lambda: any("hostnaem" in line or "gone" in line
-                                                  for line in server.lines))
+    wait_for("the refusal is logged", lambda: any("hostnaem" in line for line in server.lines))
     server.send("bob@example.org", port=MX_PORT)
     server.wait_mail("bob")
     server.write(good)

@@ -55,6 +55,7 @@ def test_a_spool_that_really_fills_up(server, small_disk, size):
     acked = 0
     body = "Subject: x\r\n\r\n" + ("y" * 70 + "\r\n") * (size // 72)
     with server.smtp(MX_PORT) as client:
+        client.ehlo()
         for _ in range(100_000):
             try:
                 code = client.mail("x@remote.example")[0]

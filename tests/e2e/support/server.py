@@ -223,8 +223,7 @@ class Postern:
 
     def kill(self, role, number=signal.SIGKILL):
         self.may_die = True
-        killed = self.pids(role)
-        assert killed, f"no {role} among {self.alive()}"
+        killed = wait_for(f"a {role} among {self.alive()}", lambda: self.pids(role))
         for pid in killed:
             os.kill(pid, number)
         return killed

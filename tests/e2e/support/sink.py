@@ -47,7 +47,8 @@ def sha256(data):
 
 
 class _Server(SMTP):
-    """aiosmtpd with room for large messages, and every command written down."""
+    """aiosmtpd with room for large messages and for lines of any length."""
+    line_length_limit = 1 << 20
 
 
 class _Controller(Controller):

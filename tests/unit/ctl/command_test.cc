@@ -66,6 +66,14 @@ TEST(Command, Selector) {
   EXPECT_EQ(s.error, "greylist");
 }
 
+TEST(Command, SeveralIds) {
+  const auto ids = good({"messages", "0000000000003", "--json", "0000000000001"}).selector.ids;
+  ASSERT_EQ(ids.size(), 2U);
+  EXPECT_EQ(ids[0].value, 3U);
+  EXPECT_EQ(ids[1].value, 1U);
+  EXPECT_EQ(good({"retry", "0000000000003", "0000000000001"}).selector.ids.size(), 2U);
+}
+
 TEST(Command, AnEmptySelectorListsAllButActsOnNothing) {
   EXPECT_TRUE(good({"messages"}).selector.all);
   EXPECT_NE(bad({"retry"}).text.find("needs ids, conditions or --all"), std::string::npos);
