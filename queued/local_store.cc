@@ -13,7 +13,7 @@
 namespace postern::queued {
 namespace {
 
-constexpr base::Millis kTokenAge{600'000};
+constexpr base::Millis kTokenAge{120'000};  // smtpd asks for at most 60 s after the final dot
 constexpr base::Millis kClockEvery{60'000};
 constexpr std::size_t kFewCached = 1024;  // below it, gaps in the list of cached bodies do not matter
 constexpr std::size_t kMaxBlocksFile = 64 << 20;
