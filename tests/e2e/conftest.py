@@ -98,7 +98,7 @@ CLONE_NEWNS, MS_REC, MS_PRIVATE = 0x20000, 0x4000, 1 << 18
 
 @pytest.fixture
 def small_disk(tmp_path):
-    """A file system of 24 MiB in a mount namespace of this process's own, so that nothing is left behind
+    """A file system of 64 MiB in a mount namespace of this process's own, so that nothing is left behind
     whatever happens; None for an ordinary user, who may not mount."""
     if os.getuid() != 0:
         yield None
@@ -112,6 +112,6 @@ def small_disk(tmp_path):
             raise OSError(ctypes.get_errno(), os.strerror(ctypes.get_errno()))
     check(libc.unshare(CLONE_NEWNS))
     check(libc.mount(b"none", b"/", None, MS_REC | MS_PRIVATE, None))
-    check(libc.mount(b"postern-test", str(place).encode(), b"tmpfs", 0, b"size=24m,mode=755"))
+    check(libc.mount(b"postern-test", str(place).encode(), b"tmpfs", 0, b"size=64m,mode=755"))
     yield place
     libc.umount2(str(place).encode(), 2)  # lazily: a server may still hold it

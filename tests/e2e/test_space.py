@@ -43,13 +43,13 @@ def test_intake_stops_and_resumes(server, sink):
     server.wait_mail("bob")
 
 
-@pytest.mark.parametrize("size", [2_000, 400_000])
+@pytest.mark.parametrize("size", [20_000, 400_000])
 def test_a_spool_that_really_fills_up(server, small_disk, size):
     """Nothing acknowledged is lost, nothing refused arrives, and no process dies."""
     if small_disk is None:
         print("did not run: only root may mount a small disk")
         return
-    server.configure(spool=str(small_disk / "spool"), space={"stop_intake": "4MiB", "segment": "1MiB"})
+    server.configure(spool=str(small_disk / "spool"), space={"stop_intake": "32MiB", "segment": "1MiB"})
     server.start()
     server.ctl("freeze", "local", "--reason", "so that it stays", "--future")
     acked = 0
