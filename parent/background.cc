@@ -3,11 +3,16 @@
 #include <fcntl.h>
 #include <unistd.h>
 
+#include <algorithm>
+#include <cstdio>
+
 #include "common/base/check.h"
 
 namespace postern::parent {
 namespace {
 constexpr int kOsError = 71;
+constexpr std::size_t kMaxReport = 4096;  // PIPE_BUF: written at once
+constexpr std::string_view kServes = "+";
 }
 
 Background::Side Background::detach() {
@@ -32,13 +37,23 @@ Background::Side Background::detach() {
 }
 
 int Background::wait_for_start() {
-  char byte = 0;
-  return ::read(read_.get(), &byte, 1) == 1 ? 0 : kOsError;
+  std::string report;
+  char bytes[512];
+  for (ssize_t got; report.size() < kMaxReport && (got = ::read(read_.get(), bytes, sizeof bytes)) > 0;)
+    report.append(bytes, static_cast<std::size_t>(got));
+  if (report == kServes) return 0;
+  std::fprintf(stderr, "postern: %s\n", report.empty() ? "the server ended at its start" : report.c_str());
+  return kOsError;
 }
 
 void Background::report(const std::string& error) noexcept {
-  if (write_.valid() && error.empty()) (void)!::write(write_.get(), "+", 1);
-  write_.reset();
+  if (write_.valid()) {
+    const std::string_view text = error.empty() ? kServes : std::string_view(error);
+    (void)!::write(write_.get(), text.data(), std::min(text.size(), kMaxReport));
+    write_.reset();
+  } else if (!error.empty()) {
+    std::fprintf(stderr, "postern: %s\n", error.c_str());
+  }
 }
 
 }  // namespace postern::parent

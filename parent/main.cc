@@ -2,6 +2,7 @@
 #include <fcntl.h>
 #include <fmt/format.h>
 #include <getopt.h>
+#include <sys/resource.h>
 #include <unistd.h>
 
 #include <csignal>
@@ -60,6 +61,14 @@ void fill_standard_descriptors() {
   if (fd > STDERR_FILENO) ::close(fd);
 }
 
+// Each listener and each child costs some, and to run out of them would end us.
+void raise_descriptor_limit() {
+  rlimit limits{};
+  if (::getrlimit(RLIMIT_NOFILE, &limits) != 0) return;
+  limits.rlim_cur = limits.rlim_max;
+  ::setrlimit(RLIMIT_NOFILE, &limits);
+}
+
 int serve(config::Config config, bool foreground) {
   if (foreground) config.log.file.clear();
   parent::Background background;
@@ -73,7 +82,6 @@ int serve(config::Config config, bool foreground) {
   event::Signal reopen(loop, SIGUSR1, [&]() noexcept { server.reopen_log(); });
   server.on_started([&](std::string error) noexcept { background.report(error); });
   if (auto started = server.start(); !started) {
-    std::fprintf(stderr, "postern: %s\n", started.error().c_str());
     background.report(started.error());
     log::flush();
     return kOsError;
@@ -100,6 +108,7 @@ int run(int argc, char** argv) {
   }
   std::error_code error;
   config->file = std::filesystem::absolute(options.config, error).string();
+  raise_descriptor_limit();
   ::signal(SIGPIPE, SIG_IGN);
   ::setenv("TZ", "UTC", 1);
   os::save_title_area(argc, argv);

@@ -142,7 +142,7 @@ void Daemon::stop(event::Callback done) {
 
 void Daemon::show_state() noexcept {
   if (std::exchange(shown_, sessions_.size()) != sessions_.size())
-    host_.set_state(fmt::format("{} sessions", sessions_.size()));
+    host_.set_state(fmt::format("{}{} sessions", stopped_ ? "stopping, " : "", sessions_.size()));
   state_timer_->start(kStateInterval);
 }
 

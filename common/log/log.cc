@@ -2,6 +2,7 @@
 
 #include <fcntl.h>
 #include <fmt/format.h>
+#include <poll.h>
 #include <unistd.h>
 
 #include <cerrno>
@@ -103,6 +104,16 @@ void flush() noexcept {
   if (s.gathered.empty() && s.dropped > 0) {
     const auto dropped = std::exchange(s.dropped, 0);
     warning("log.dropped").field("lines", dropped);
+  }
+}
+
+void finish() noexcept {
+  constexpr int kWaits = 10, kWaitMs = 20;
+  flush();
+  for (int i = 0; i < kWaits && !state().gathered.empty(); ++i) {
+    pollfd ready{descriptor(), POLLOUT, 0};
+    (void)::poll(&ready, 1, kWaitMs);
+    flush();
   }
 }
 

@@ -26,6 +26,9 @@ void open(base::UniqueFd fd, Format format, Level level);
 void set_level(Format format, Level level);
 // Writes what has gathered; the loop calls it once per turn.
 void flush() noexcept;
+// The same before the end of the process, when nobody writes the rest later: waits a moment for a reader
+// that is behind.
+void finish() noexcept;
 
 // One event under construction; its destructor appends the line.
 class Event {

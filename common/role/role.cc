@@ -104,7 +104,7 @@ class Skeleton final : public Host, public ParentLink::Listener {
   void ask_stop(Answer answer) override { ask<ipc::StopServer>(std::move(answer)); }
   [[noreturn]] void fatal(const std::string& why) override {
     log::error("process.fatal").field("reason", why);
-    log::flush();
+    log::finish();
     ::_exit(kOsError);
   }
 
@@ -240,7 +240,7 @@ int run(int argc, char** argv,
   link = make_parent_link(skeleton.loop(), *self, skeleton);
   skeleton.start(make);
   skeleton.run();
-  log::flush();
+  log::finish();
   // Threads and channels end with the process; what had to be kept is on disk.
   ::_exit(0);
 }
