@@ -102,6 +102,79 @@ TEST_P(CrashTest, EveryAcknowledgedMessageSurvivesACrashAfterEveryOperation) {
 
 INSTANTIATE_TEST_SUITE_P(Ways, CrashTest, ::testing::Bool());
 
+// Bursts: much is appended before anything is written, so that segments change, are released and reused
+// in the middle of it. A message that failed is there, or its notice is.
+struct Bursts {
+  std::map<base::MessageId, std::string> acknowledged;
+  std::map<base::MessageId, base::MessageId> notices;  // of failed messages
+  std::set<base::MessageId> delivered;
+
+  void run(StoreRig& rig) {
+    std::mt19937_64 random(3);
+    std::deque<base::MessageId> open;
+    for (int burst = 0; burst < 12 && rig.fatal.empty(); ++burst) {
+      std::deque<std::pair<base::MessageId, bool>> submitted;
+      for (int n = 0; n < 9; ++n) {
+        if (random() % 3 != 0) {
+          auto& [id, acknowledged_now] = submitted.emplace_back();
+          id = rig.submit(std::string(2500, static_cast<char>('a' + n)), &acknowledged_now);
+        }
+        if (!open.empty() && random() % 2 == 0) fail(rig, open);
+        if (random() % 3 == 0) {
+          rig.loop->run_once(false);
+          rig.store->tick();
+        }
+      }
+      rig.store->tick();
+      rig.store->pump();
+      for (const auto& [id, yes] : submitted) {
+        if (!yes) continue;
+        acknowledged[id] = {};
+        open.push_back(id);
+      }
+    }
+  }
+  void fail(StoreRig& rig, std::deque<base::MessageId>& open) {
+    const auto id = open.front();
+    open.pop_front();
+    if (notices.size() % 3 == 2) {
+      delivered.insert(id);
+      return rig.conclude(id, Fate::kDelivered);
+    }
+    auto record = rig.outcome(id, Fate::kFailed);
+    auto notice = rig.envelope();
+    notice.notice = true;
+    notice.body_size = 1000;
+    notices[id] = notice.id;
+    record.notice = std::move(notice);
+    rig.store->outcome(std::move(record), std::make_shared<const std::string>(1000, 'n'), {}, {});
+  }
+};
+
+TEST(Crash, AFailedMessageOrItsNoticeIsThereAfterEveryOperation) {
+  std::uint64_t steps = 0;
+  for (std::uint64_t at = ~0ULL;; at = at == ~0ULL ? 0 : at + 1) {
+    if (steps != 0 && at > steps) break;
+    StoreRig rig;
+    rig.segment_size = 16 * 1024;
+    rig.disk.halt_at = at;
+    Bursts bursts;
+    if (rig.open()) bursts.run(rig);
+    if (at == ~0ULL) steps = rig.disk.operations;
+    rig.kill();
+    rig.disk.cut_power(at);
+    ASSERT_TRUE(rig.open()) << rig.fatal << " after operation " << at;
+    EXPECT_TRUE(rig.store->health().damage.empty()) << at << ": " << rig.store->health().damage[0];
+    for (const auto& [id, nothing] : bursts.acknowledged) {
+      if (rig.store->find(id) != nullptr || bursts.delivered.contains(id)) continue;
+      const auto notice = bursts.notices.find(id);
+      ASSERT_TRUE(notice != bursts.notices.end()) << "lost after operation " << at;
+      EXPECT_NE(rig.store->find(notice->second), nullptr) << "notice lost after operation " << at;
+    }
+  }
+  EXPECT_GT(steps, 60U);
+}
+
 class DamageTest : public ::testing::Test, protected StoreRig {
  protected:
   // Ten segments' worth of mail that all lives.
