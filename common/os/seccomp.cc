@@ -84,7 +84,8 @@ void add_common(Rules& rules) {
 #ifdef POSTERN_SANITIZE
   // The sanitizers' runtime, when it reports.
   rules.refuse(SCMP_SYS(openat), EACCES).refuse(SCMP_SYS(readlink), EACCES);
-  rules.allow({SCMP_SYS(readlinkat), SCMP_SYS(getppid), SCMP_SYS(prctl), SCMP_SYS(getrlimit),
+  // pipe2: how it asks whether memory may be read, at a check of a virtual call.
+  rules.allow({SCMP_SYS(pipe2), SCMP_SYS(readlinkat), SCMP_SYS(getppid), SCMP_SYS(prctl), SCMP_SYS(getrlimit),
                SCMP_SYS(prlimit64), SCMP_SYS(uname), SCMP_SYS(membarrier)});
 #endif
 }

@@ -158,7 +158,8 @@ class Process : public parent::ChildLink::Listener {
   }
   // Ready, with a listener and a queued.
   void bring_up() {
-    ASSERT_TRUE(until([&] { return ready_pid != 0; })) << log_text();
+    ASSERT_TRUE(until([&] { return ready_pid != 0 || link_closed; }));
+    ASSERT_FALSE(link_closed) << log_text();
     serve();
     connect_queued();
   }
