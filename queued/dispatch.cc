@@ -40,7 +40,8 @@ void Schedule::want(Queue& queue) {
 // that a host is not met by all of them at once.
 std::uint32_t Schedule::wanted_grants(const Queue& queue) const {
   const auto configured = queue.destination.connections;
-  const auto limit = queue.probing ? 1U : configured == 0 ? ~0U : configured;
+  auto limit = queue.probing ? 1U : configured == 0 ? ~0U : configured;
+  if (queue.cap_until > now_) limit = std::min(limit, queue.cap);
   const auto opened = queue.grants - queue.unopened;
   // The list may name what is not ready any more.
   const auto waiting = std::min<std::size_t>(queue.ready.size(), queue.counts.ready);

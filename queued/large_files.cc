@@ -1,5 +1,6 @@
 #include "queued/large_files.h"
 
+#include <algorithm>
 #include <cerrno>
 #include <utility>
 
@@ -48,6 +49,7 @@ struct LargeFiles::Sealing {
 
 LargeFiles::LargeFiles(event::Loop& loop, os::Disk& disk, Worker& worker)
     : loop_(loop), disk_(disk), worker_(worker) {}
+LargeFiles::~LargeFiles() { *alive_ = false; }
 
 os::Result<void> LargeFiles::sweep(bool keep, const std::function<bool(base::MessageId)>& is_named) {
   if (auto made = disk_.make_directory("large"); !made) return made;
@@ -106,12 +108,18 @@ void LargeFiles::try_seal(std::shared_ptr<Sealing> sealing) {
     return [this, busy, crc = std::move(crc), sealing = std::move(sealing)]() mutable noexcept {
       if (!busy || ++sealing->attempts >= kSealAttempts) return sealing->sealed(std::move(crc));
       auto& waiting = *sealing;
-      waiting.again = [this, sealing = std::move(sealing)]() mutable noexcept {
+      waiting.again = [this, key = sealing.get()]() noexcept {
         // The timer's own callback must not end its owner: that happens when the turn is over.
-        loop_.defer([this, sealing = std::move(sealing)]() mutable noexcept {
-          try_seal(std::move(sealing));
+        loop_.defer([this, key, alive = alive_]() noexcept {
+          if (!*alive) return;
+          const auto at = std::find_if(sealings_.begin(), sealings_.end(),
+                                       [&](const auto& s) { return s.get() == key; });
+          auto mine = std::move(*at);
+          sealings_.erase(at);
+          try_seal(std::move(mine));
         });
       };
+      sealings_.push_back(std::move(sealing));
       waiting.timer.start(kSealPause);
     };
   });

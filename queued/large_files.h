@@ -16,6 +16,7 @@ namespace postern::queued {
 class LargeFiles {
  public:
   LargeFiles(event::Loop& loop, os::Disk& disk, Worker& worker);
+  ~LargeFiles();
 
   // At the start: removes files that no message names; with `keep` (damage was found) moves them to
   // orphans/ instead. `is_named` says whether a live message names the file.
@@ -36,6 +37,8 @@ class LargeFiles {
   event::Loop& loop_;
   os::Disk& disk_;
   Worker& worker_;
+  std::vector<std::shared_ptr<Sealing>> sealings_;  // that wait for a writer to go
+  std::shared_ptr<bool> alive_ = std::make_shared<bool>(true);
 };
 
 }  // namespace postern::queued

@@ -12,6 +12,7 @@
 namespace postern::queued {
 namespace {
 
+constexpr base::Millis kCapTime{60'000};  // how long a host's limit of connections is respected
 constexpr std::size_t kSlice = 50;  // messages of a queue that end in one turn
 
 std::string_view event_name(Fate fate) {
@@ -152,7 +153,8 @@ void Engine::queue_failed(const std::string& name, ipc::FailureClass failure,
                           const ipc::ReplyText& reply, const std::string& remote) {
   const auto* queue = schedule_.find(name);
   // Connections that fail together count once; while others work, this one was merely too many.
-  if (queue == nullptr || queue->until > now() || queue->grants > queue->unopened) return;
+  if (queue == nullptr || queue->until > now()) return;
+  if (queue->grants > queue->unopened) return schedule_.cap(name, now() + kCapTime);
   if (schedule_.try_next_hop(name)) return poke();
   QueueRecord record;
   record.queue = name;

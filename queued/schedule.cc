@@ -290,6 +290,13 @@ void Schedule::defer(const std::string& queue_name, QueueTime until, std::uint32
   timers_.insert({until, queue, {}});
 }
 
+void Schedule::cap(const std::string& queue_name, QueueTime until) {
+  Queue* queue = look(queue_name);
+  if (queue == nullptr) return;
+  queue->cap = std::max(1U, queue->grants - queue->unopened);
+  queue->cap_until = until;
+}
+
 bool Schedule::try_next_hop(const std::string& queue_name) {
   Queue* queue = look(queue_name);
   if (queue == nullptr || queue->hop + 1 >= queue->destination.via.size()) return false;

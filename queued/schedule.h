@@ -126,6 +126,8 @@ class Schedule {
     std::deque<Parked> parked;
     QueueTime until{0};        // waits as a whole until then
     std::uint32_t failures = 0;
+    std::uint32_t cap = 0;     // connections that its hosts bear, until `cap_until`
+    QueueTime cap_until{0};
     bool probing = false;      // after a failure: one connection until one message went
     std::size_t hop = 0;       // of destination.via
     std::uint32_t grants = 0;
@@ -175,6 +177,8 @@ class Schedule {
   // --- queues
   // The queue waits as a whole; `failures` in a row.
   void defer(const std::string& queue, QueueTime until, std::uint32_t failures, QueueTime now);
+  // One connection too many failed while others work: no further ones until then.
+  void cap(const std::string& queue, QueueTime until);
   // The next way of the route is to be tried at once; false: that was the last one.
   bool try_next_hop(const std::string& queue);
   void end_wait(const std::string& queue, QueueTime now);

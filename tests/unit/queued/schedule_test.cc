@@ -181,6 +181,26 @@ TEST_F(ScheduleTest, ConnectionsKeepTheRoutesLimit) {
   EXPECT_EQ(handed.size(), 7U);
 }
 
+TEST_F(ScheduleTest, AHostThatBearsNoMoreConnectionsIsNotPressed) {
+  s->deliverer_up(kRelay1, false);
+  for (std::uint64_t m = 1; m <= 50; ++m) add("a.example", m);
+  auto_ask = false;
+  decide();
+  ASSERT_EQ(opened.size(), 2U);
+  ask(opened[0]);
+  decide();
+  (void)s->grant_ended(kRelay1, opened[1].grant);  // refused, while the first one works
+  s->cap("a.example", QueueTime(1000));
+  const auto before = opened.size();
+  decide();
+  EXPECT_EQ(opened.size(), before);
+  now = QueueTime(1000);
+  (void)s->settle(kRelay1, {base::Epoch(5), handed[0].lease});
+  ask(opened[0]);
+  decide();
+  EXPECT_GT(opened.size(), before);
+}
+
 TEST_F(ScheduleTest, GrantsGoToTheRelaysInTurn) {
   s->deliverer_up(kRelay1, false);
   s->deliverer_up(kRelay2, false);
