@@ -13,7 +13,7 @@ namespace {
 constexpr int kOsError = 71;
 constexpr std::size_t kMaxReport = 4096;  // PIPE_BUF: written at once
 constexpr std::string_view kServes = "+";
-}
+}  // namespace
 
 Background::Side Background::detach() {
   int ends[2];
@@ -39,10 +39,12 @@ Background::Side Background::detach() {
 int Background::wait_for_start() {
   std::string report;
   char bytes[512];
-  for (ssize_t got; report.size() < kMaxReport && (got = ::read(read_.get(), bytes, sizeof bytes)) > 0;)
+  for (ssize_t got;
+       report.size() < kMaxReport && (got = ::read(read_.get(), bytes, sizeof bytes)) > 0;)
     report.append(bytes, static_cast<std::size_t>(got));
   if (report == kServes) return 0;
-  std::fprintf(stderr, "postern: %s\n", report.empty() ? "the server ended at its start" : report.c_str());
+  std::fprintf(stderr, "postern: %s\n",
+               report.empty() ? "the server ended at its start" : report.c_str());
   return kOsError;
 }
 

@@ -38,12 +38,16 @@ Child::Child(event::Loop& loop, LogPump& log, const Site& site, Spec spec, Owner
       owner_(owner),
       restart_(loop, [this]() noexcept { start(); }) {}
 
-std::string Child::name() const { return fmt::format("{}[{}]", ipc::name(spec_.role), spec_.index); }
+std::string Child::name() const {
+  return fmt::format("{}[{}]", ipc::name(spec_.role), spec_.index);
+}
 
 void Child::start() {
   started_ = base::system_clock().steady();
   if (auto done = launch(); !done) {
-    (void)log::error("process.failed").field("process", name()).field("reason", done.error().text());
+    (void)log::error("process.failed")
+        .field("process", name())
+        .field("reason", done.error().text());
     schedule_restart();
     // Told later: the owner may be in the middle of starting others.
     loop_.defer([this, alive = alive_]() noexcept {
@@ -103,7 +107,7 @@ void Child::kill() noexcept {
   if (pid_ > 0) ::kill(pid_, SIGKILL);
 }
 
-// --- Configuration --------------------------------------------------------------------------------
+// --- Configuration ------------------------------------------------------------------------------
 
 os::Result<void> Child::configure(const std::string& config, base::Generation generation) {
   return ask(config, generation, false);
@@ -149,7 +153,7 @@ void Child::on_peer_lost(ipc::Role role) {
   owner_.on_peer_lost(*this, role);
 }
 
-// --- End ------------------------------------------------------------------------------------------
+// --- End ----------------------------------------------------------------------------------------
 
 // A child that speaks nonsense or closes its channel without ending is of no use.
 void Child::on_link_closed() {

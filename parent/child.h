@@ -1,5 +1,5 @@
-// Child: one child process over all its lives: started, booted, watched, restarted after a delay that
-// grows with each early death.
+// Child: one child process over all its lives: started, booted, watched, restarted after a delay
+// that grows with each early death.
 #pragma once
 
 #include <sys/types.h>

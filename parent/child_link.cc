@@ -17,14 +17,18 @@ class Link final : public ChildLink {
   Link(event::Loop& loop, base::UniqueFd fd, Listener& listener)
       : listener_(listener), connection_(loop, std::move(fd), *this) {}
 
-  void send(const ipc::Boot& boot, ipc::Descriptors d) override { connection_.send(boot, std::move(d)); }
+  void send(const ipc::Boot& boot, ipc::Descriptors d) override {
+    connection_.send(boot, std::move(d));
+  }
   void send(const ipc::Configure& configure, base::UniqueFd config) override {
     connection_.send(configure, one(std::move(config)));
   }
   void send(const ipc::Peer& peer, base::UniqueFd fd) override {
     connection_.send(peer, one(std::move(fd)));
   }
-  void send(const ipc::Listen& listen, base::UniqueFd fd) override { route(listen, one(std::move(fd))); }
+  void send(const ipc::Listen& listen, base::UniqueFd fd) override {
+    route(listen, one(std::move(fd)));
+  }
   void send(const ipc::Stop& stop) override { connection_.send(stop); }
   void send(const ipc::Processes& processes) override { route(processes, {}); }
   void send(const ipc::Done& done) override { route(done, {}); }
@@ -55,12 +59,17 @@ class Link final : public ChildLink {
 std::unique_ptr<ChildLink> make_child_link(event::Loop& loop, Role role, base::UniqueFd fd,
                                            ChildLink::Listener& listener) {
   switch (role) {
-    case Role::kSmtpd: return std::make_unique<Link<Role::kSmtpd>>(loop, std::move(fd), listener);
-    case Role::kQueued: return std::make_unique<Link<Role::kQueued>>(loop, std::move(fd), listener);
-    case Role::kRelay: return std::make_unique<Link<Role::kRelay>>(loop, std::move(fd), listener);
-    case Role::kLocal: return std::make_unique<Link<Role::kLocal>>(loop, std::move(fd), listener);
+    case Role::kSmtpd:
+      return std::make_unique<Link<Role::kSmtpd>>(loop, std::move(fd), listener);
+    case Role::kQueued:
+      return std::make_unique<Link<Role::kQueued>>(loop, std::move(fd), listener);
+    case Role::kRelay:
+      return std::make_unique<Link<Role::kRelay>>(loop, std::move(fd), listener);
+    case Role::kLocal:
+      return std::make_unique<Link<Role::kLocal>>(loop, std::move(fd), listener);
     case Role::kParent:
-    case Role::kControl: break;
+    case Role::kControl:
+      break;
   }
   CHECK(false);
 }

@@ -13,8 +13,8 @@ class Configurable {
   virtual ~Configurable() = default;
   [[nodiscard]] virtual std::string name() const = 0;  // "smtpd[1]"
   [[nodiscard]] virtual bool is_ready() const = 0;
-  // Asks it to go on with `config`. Its answer comes to the child's owner; an answer to what was asked
-  // before comes to nobody.
+  // Asks it to go on with `config`. Its answer comes to the child's owner; an answer to what was
+  // asked before comes to nobody.
   virtual os::Result<void> configure(const std::string& config, base::Generation generation) = 0;
   // Asks it to go on with what it would be started with now. Where it cannot, it is started anew.
   virtual void restore() noexcept = 0;

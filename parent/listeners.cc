@@ -25,7 +25,8 @@ std::expected<void, std::string> Listeners::prepare_one(const config::Listener& 
   };
   std::size_t at = 0;
   while (at < next_.size() && next_[at].listener.address != listener.address) ++at;
-  if (at == kMaxListeners) return refuse("too many addresses since the start; this needs a restart");
+  if (at == kMaxListeners)
+    return refuse("too many addresses since the start; this needs a restart");
   if (at == next_.size()) {
     next_.push_back({listener, {}});
     wanted_.push_back(false);

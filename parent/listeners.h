@@ -1,5 +1,6 @@
-// Listeners: the listening sockets of SMTP over all generations of the configuration. An address keeps
-// its index for the life of the server, so that a session's index always means the same listener.
+// Listeners: the listening sockets of SMTP over all generations of the configuration. An address
+// keeps its index for the life of the server, so that a session's index always means the same
+// listener.
 #pragma once
 
 #include <expected>
@@ -19,10 +20,11 @@ class Listeners {
     base::UniqueFd fd;  // none: it was taken out of the configuration
   };
 
-  // Binds what is new in `wanted`; nothing changes if one cannot be bound, if an address changes its
-  // service, or if more than kMaxListeners addresses were ever listened on. What is gone keeps its
-  // socket until commit(), and its index for ever.
-  [[nodiscard]] std::expected<void, std::string> prepare(const std::vector<config::Listener>& wanted);
+  // Binds what is new in `wanted`; nothing changes if one cannot be bound, if an address changes
+  // its service, or if more than kMaxListeners addresses were ever listened on. What is gone keeps
+  // its socket until commit(), and its index for ever.
+  [[nodiscard]] std::expected<void, std::string> prepare(
+      const std::vector<config::Listener>& wanted);
   // The listeners in index order for config::cut_*: those taken out stay, without any right.
   [[nodiscard]] std::vector<config::Listener> prepared() const;
   // Makes the prepared state the present one; returns the indexes that were added and removed.

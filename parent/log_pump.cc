@@ -16,7 +16,8 @@ namespace {
 constexpr std::size_t kMaxLine = 16 * 1024;
 constexpr std::size_t kReadSize = 64 * 1024;
 constexpr int kDrainReads = 1024;
-constexpr std::size_t kPipePart = 4096;  // PIPE_BUF: as much as a descriptor that polls writable takes
+constexpr std::size_t kPipePart =
+    4096;  // PIPE_BUF: as much as a descriptor that polls writable takes
 constexpr base::Millis kAgain{100};
 // Non-blocking, so that a FIFO that nobody reads is an error and not the end of the start.
 constexpr int kLogFlags = O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC | O_NOCTTY | O_NONBLOCK;
@@ -29,12 +30,13 @@ LogPump::LogPump(event::Loop& loop, std::string file, config::LogFormat format)
       format_(format),
       again_(loop, [this]() noexcept { write_out(0); }) {}
 
-LogPump::~LogPump() { drain(); }
+LogPump::~LogPump() {
+  drain();
+}
 
 os::Result<void> LogPump::open() {
-  auto fd = base::UniqueFd::adopt(
-      file_.empty() ? ::fcntl(STDERR_FILENO, F_DUPFD_CLOEXEC, 3)
-                    : ::open(file_.c_str(), kLogFlags, 0640));
+  auto fd = base::UniqueFd::adopt(file_.empty() ? ::fcntl(STDERR_FILENO, F_DUPFD_CLOEXEC, 3)
+                                                : ::open(file_.c_str(), kLogFlags, 0640));
   if (!fd.valid()) return os::failure("open the log " + (file_.empty() ? "stderr" : file_));
   struct stat info {};
   is_file_ = ::fstat(fd.get(), &info) == 0 && S_ISREG(info.st_mode);
@@ -49,15 +51,16 @@ os::Result<base::UniqueFd> LogPump::add(std::string role) {
   source->fd = std::move(pipe->first);
   source->role = std::move(role);
   auto* raw = source.get();
-  source->event = std::make_unique<event::FdEvent>(loop_, raw->fd.get(), [this, raw](bool, bool) noexcept {
-    if (read(*raw) == Read::kEnd) {
-      raw->event->watch(false, false);
-      loop_.defer([this, raw]() noexcept {
-        std::erase_if(sources_, [raw](const auto& s) { return s.get() == raw; });
+  source->event =
+      std::make_unique<event::FdEvent>(loop_, raw->fd.get(), [this, raw](bool, bool) noexcept {
+        if (read(*raw) == Read::kEnd) {
+          raw->event->watch(false, false);
+          loop_.defer([this, raw]() noexcept {
+            std::erase_if(sources_, [raw](const auto& s) { return s.get() == raw; });
+          });
+        }
+        write_out(0);
       });
-    }
-    write_out(0);
-  });
   source->event->watch(true, false);
   sources_.push_back(std::move(source));
   return std::move(pipe->second);
@@ -106,14 +109,16 @@ void LogPump::append(std::string_view line, const std::string& role) {
   buffer_ += json ? ",\"role\":\"" + role + "\"}\n" : " role=" + role + "\n";
 }
 
-// stderr may be a pipe or a terminal that nobody reads, and cannot be made non-blocking: others share it.
+// stderr may be a pipe or a terminal that nobody reads, and cannot be made non-blocking: others
+// share it.
 void LogPump::write_out(int wait_ms) noexcept {
   const int fd = out_.valid() ? out_.get() : STDERR_FILENO;
   std::string_view rest(buffer_);
   while (!rest.empty()) {
     pollfd ready{fd, POLLOUT, 0};
     if (!is_file_ && ::poll(&ready, 1, wait_ms) == 0) break;
-    const ssize_t put = ::write(fd, rest.data(), is_file_ ? rest.size() : std::min(rest.size(), kPipePart));
+    const ssize_t put =
+        ::write(fd, rest.data(), is_file_ ? rest.size() : std::min(rest.size(), kPipePart));
     if (put < 0 && errno == EINTR) continue;
     if (put < 0 && errno == EAGAIN) break;
     if (put <= 0) {  // a log that cannot be written must not stop the mail

@@ -1,7 +1,8 @@
-// LogPump: carries the log lines of the children to where the log goes, and signs each with the name of
-// the process that wrote it, so that a stolen role cannot speak for another. Lines are opaque here:
-// cut at a length, control bytes replaced. A log that is not read, or cannot be written, never stops the
-// server: up to kMaxBuffer waits for it, beyond that lines are dropped, and the log says how many.
+// LogPump: carries the log lines of the children to where the log goes, and signs each with the
+// name of the process that wrote it, so that a stolen role cannot speak for another. Lines are
+// opaque here: cut at a length, control bytes replaced. A log that is not read, or cannot be
+// written, never stops the server: up to kMaxBuffer waits for it, beyond that lines are dropped,
+// and the log says how many.
 #pragma once
 
 #include <cstdint>
@@ -27,7 +28,8 @@ class LogPump {
   void set_format(config::LogFormat format) { format_ = format; }
   // A descriptor for a child to log to; its lines are signed `role`.
   [[nodiscard]] os::Result<base::UniqueFd> add(std::string role);
-  // Takes what is left in all pipes, and waits a moment for a reader that is behind; before the end.
+  // Takes what is left in all pipes, and waits a moment for a reader that is behind; before the
+  // end.
   void drain() noexcept;
 
  private:

@@ -24,7 +24,8 @@ constexpr int kUsage = 64, kOsError = 71, kConfig = 78;  // sysexits(3)
 
 constexpr const char* kHelp =
     "usage: postern [-c FILE] [-f] [-n] [--version]\n"
-    "  -c FILE    configuration (default " POSTERN_DEFAULT_CONFIG ")\n"
+    "  -c FILE    configuration (default " POSTERN_DEFAULT_CONFIG
+    ")\n"
     "  -f         stay in the foreground and log to stderr\n"
     "  -n         check the configuration, say who may send where, and exit (0, or 78)\n"
     "SIGHUP reloads, SIGTERM stops in order, SIGUSR1 opens the log file again.\n";
@@ -41,12 +42,24 @@ std::optional<int> parse(int argc, char** argv, Options& options) {
       {"version", no_argument, nullptr, 'V'}, {"help", no_argument, nullptr, 'h'}, {}};
   for (int c; (c = ::getopt_long(argc, argv, "c:fnh", kLong, nullptr)) != -1;) {
     switch (c) {
-      case 'c': options.config = optarg; break;
-      case 'f': options.foreground = true; break;
-      case 'n': options.check = true; break;
-      case 'V': std::puts("postern " POSTERN_VERSION); return 0;
-      case 'h': std::fputs(kHelp, stdout); return 0;
-      default: std::fputs(kHelp, stderr); return kUsage;
+      case 'c':
+        options.config = optarg;
+        break;
+      case 'f':
+        options.foreground = true;
+        break;
+      case 'n':
+        options.check = true;
+        break;
+      case 'V':
+        std::puts("postern " POSTERN_VERSION);
+        return 0;
+      case 'h':
+        std::fputs(kHelp, stdout);
+        return 0;
+      default:
+        std::fputs(kHelp, stderr);
+        return kUsage;
     }
   }
   if (optind == argc) return std::nullopt;
@@ -119,4 +132,6 @@ int run(int argc, char** argv) {
 }  // namespace
 }  // namespace postern
 
-int main(int argc, char** argv) { return postern::run(argc, argv); }
+int main(int argc, char** argv) {
+  return postern::run(argc, argv);
+}

@@ -1,6 +1,6 @@
-// Reload: one attempt to apply a new generation: the children get it in order, and when one refuses,
-// those that took it get the old one back, so all keep the same. A child that is not ready meanwhile, or
-// dies, is left out: it takes what all have agreed on when it is back.
+// Reload: one attempt to apply a new generation: the children get it in order, and when one
+// refuses, those that took it get the old one back, so all keep the same. A child that is not ready
+// meanwhile, or dies, is left out: it takes what all have agreed on when it is back.
 #pragma once
 
 #include <optional>
@@ -28,7 +28,8 @@ class Reload {
   void begin() { next(); }
   void on_configured(const Configurable& child, const ipc::Configured& answer);
   void on_dead(const Configurable& child);
-  // The child that is asked has had its time: it is killed, since it may still take the new one later.
+  // The child that is asked has had its time: it is killed, since it may still take the new one
+  // later.
   void on_timeout() noexcept;
   // Who asked for it died, and no answer may go to its next life.
   void forget_asker() noexcept { asked_.reset(); }
@@ -56,7 +57,8 @@ class Reload {
   std::optional<base::RequestId> asked_;
   Finished finished_;
   event::Timer deadline_;
-  std::size_t at_ = 0;  // the step whose answer is waited for; those before have taken it, or are dead
+  std::size_t at_ =
+      0;  // the step whose answer is waited for; those before have taken it, or are dead
   bool over_ = false;
 };
 

@@ -17,32 +17,37 @@ namespace {
 
 using ipc::Role;
 
-constexpr unsigned kControlMode = 0666;  // queued checks who calls, and answers with a sentence
-constexpr std::uint32_t kStopSeconds = 2;   // a role's own time to finish
-constexpr base::Millis kPhaseTimeout{2'800};  // then it is killed; three phases stay below ten seconds
-constexpr base::Millis kKillTimeout{200};     // for the kernel to end it; then we go on without it
+constexpr unsigned kControlMode = 0666;    // queued checks who calls, and answers with a sentence
+constexpr std::uint32_t kStopSeconds = 2;  // a role's own time to finish
+constexpr base::Millis kPhaseTimeout{
+    2'800};                                // then it is killed; three phases stay below ten seconds
+constexpr base::Millis kKillTimeout{200};  // for the kernel to end it; then we go on without it
 constexpr int kOsError = 71;
 constexpr std::uint8_t kTryAgain = 75, kConfigError = 78;  // sysexits(3)
 constexpr std::size_t kMaxAnswer = 16 * 1024;              // of ipc::Done
 
 // The order in which roles are stopped: first those that take mail in, last the one that keeps it.
-constexpr ipc::RoleSet kStopPhases[] = {ipc::roles(Role::kSmtpd), ipc::roles(Role::kRelay, Role::kLocal),
-                                        ipc::roles(Role::kQueued)};
+constexpr ipc::RoleSet kStopPhases[] = {
+    ipc::roles(Role::kSmtpd), ipc::roles(Role::kRelay, Role::kLocal), ipc::roles(Role::kQueued)};
 // The order in which a new configuration is applied.
 constexpr Role kReloadOrder[] = {Role::kRelay, Role::kLocal, Role::kQueued, Role::kSmtpd};
 
-bool talk(Role a, Role b) { return (a == Role::kQueued) != (b == Role::kQueued); }
+bool talk(Role a, Role b) {
+  return (a == Role::kQueued) != (b == Role::kQueued);
+}
 
 // What a running server cannot change; empty if nothing of it differs.
 std::string needs_restart(const config::Config& now, const config::Config& then) {
   if (now.spool != then.spool) return "spool";
   if (now.runtime != then.runtime) return "runtime";
   if (now.log.file != then.log.file) return "log.to";
-  if (now.mailbox.root != then.mailbox.root || now.mailbox.kind != then.mailbox.kind) return "mailbox.path";
+  if (now.mailbox.root != then.mailbox.root || now.mailbox.kind != then.mailbox.kind)
+    return "mailbox.path";
   if (now.mailbox.owner != then.mailbox.owner) return "mailbox.owner";
   if (now.processes.smtpd != then.processes.smtpd) return "processes.smtpd";
   if (now.processes.relay != then.processes.relay) return "processes.relay";
-  if (config::needs_local(now) != config::needs_local(then)) return "the first or last use of mailboxes";
+  if (config::needs_local(now) != config::needs_local(then))
+    return "the first or last use of mailboxes";
   return {};
 }
 
@@ -62,7 +67,7 @@ Server::Server(event::Loop& loop, config::Config config)
 
 Server::~Server() = default;
 
-// --- Start ----------------------------------------------------------------------------------------
+// --- Start --------------------------------------------------------------------------------------
 
 std::expected<void, std::string> Server::start() {
   if (auto opened = log_.open(); !opened) return std::unexpected(opened.error().text());
@@ -78,8 +83,8 @@ std::expected<void, std::string> Server::start() {
   const auto path = config::control_socket(config_);
   auto control = os::listen_unix(path, kControlMode);
   if (!control && control.error().number == EADDRINUSE)
-    return std::unexpected(fmt::format("another Postern runs already with the runtime directory {}",
-                                       config_.runtime));
+    return std::unexpected(
+        fmt::format("another Postern runs already with the runtime directory {}", config_.runtime));
   if (!control) return std::unexpected("cannot " + control.error().text());
   control_ = *std::move(control);
   if (auto bound = listeners_.prepare(config_.listeners); !bound)
@@ -87,7 +92,8 @@ std::expected<void, std::string> Server::start() {
   config_.listeners = listeners_.prepared();
   listeners_.commit();
   if (::geteuid() != 0)
-    (void)log::warning("rights.shared").field("reason", "not started as root: no chroot, one user for all");
+    (void)log::warning("rights.shared")
+        .field("reason", "not started as root: no chroot, one user for all");
   make_children();
   for (auto& child : children_) child->start();
   return {};
@@ -115,17 +121,22 @@ void Server::add_child(Role role, std::uint32_t index, config::Service service) 
 std::string Server::config_for(const Child::Spec& spec) const {
   const auto& config = reload_ ? reload_->config() : config_;
   switch (spec.role) {
-    case Role::kSmtpd: return ipc::encode(config::cut_smtpd(config, facts_));
-    case Role::kQueued: return ipc::encode(config::cut_queued(config, facts_));
-    case Role::kRelay: return ipc::encode(config::cut_relay(config, facts_));
-    case Role::kLocal: return ipc::encode(config::cut_local(config));
+    case Role::kSmtpd:
+      return ipc::encode(config::cut_smtpd(config, facts_));
+    case Role::kQueued:
+      return ipc::encode(config::cut_queued(config, facts_));
+    case Role::kRelay:
+      return ipc::encode(config::cut_relay(config, facts_));
+    case Role::kLocal:
+      return ipc::encode(config::cut_local(config));
     case Role::kParent:
-    case Role::kControl: break;
+    case Role::kControl:
+      break;
   }
   CHECK(false);
 }
 
-// --- Children -------------------------------------------------------------------------------------
+// --- Children -----------------------------------------------------------------------------------
 
 void Server::on_child_ready(Child& child) {
   wire(child);
@@ -145,7 +156,8 @@ void Server::wire(Child& child) {
     if (other->was_ready() && talk(child.role(), other->role())) connect(child, *other);
   }
   if (child.role() == Role::kQueued)
-    child.link().send(ipc::Listen{}, base::UniqueFd::adopt(::fcntl(control_.get(), F_DUPFD_CLOEXEC, 0)));
+    child.link().send(ipc::Listen{},
+                      base::UniqueFd::adopt(::fcntl(control_.get(), F_DUPFD_CLOEXEC, 0)));
   if (child.role() != Role::kSmtpd) return;
   for (const auto index : listeners_of(child)) {
     const int fd = listeners_.entries()[index.value].fd.get();
@@ -178,7 +190,8 @@ Child* Server::queued() noexcept {
 // Its sibling lives, but the channel between them does not.
 void Server::on_peer_lost(Child& child, Role role) {
   for (auto& other : children_)
-    if (other->role() == role && other->is_ready() && talk(child.role(), role)) connect(child, *other);
+    if (other->role() == role && other->is_ready() && talk(child.role(), role))
+      connect(child, *other);
 }
 
 void Server::tell_processes() {
@@ -223,7 +236,7 @@ void Server::reopen_log() {
     (void)log::error("log.failed").field("reason", opened.error().text());
 }
 
-// --- Reload ---------------------------------------------------------------------------------------
+// --- Reload -------------------------------------------------------------------------------------
 
 void Server::begin_reload(std::optional<base::RequestId> asked) {
   if (reload_ || stop_phase_ > 0 || !all_ready_)
@@ -243,8 +256,9 @@ void Server::begin_reload(std::optional<base::RequestId> asked) {
     return answer(asked, kConfigError, refusal);
   }
   fresh->listeners = listeners_.prepared();
-  reload_ = std::make_unique<Reload>(loop_, *std::move(fresh), generation_.next(), asked,
-                                     [this](std::string error) noexcept { finish_reload(std::move(error)); });
+  reload_ = std::make_unique<Reload>(
+      loop_, *std::move(fresh), generation_.next(), asked,
+      [this](std::string error) noexcept { finish_reload(std::move(error)); });
   facts_ = gather_facts(reload_->config());
   for (const auto role : kReloadOrder)
     for (auto& child : children_)
@@ -257,9 +271,10 @@ std::string Server::refusal_of(const config::Config& fresh) {
   if (const auto what = needs_restart(config_, fresh); !what.empty())
     return what + " cannot change while Postern runs; nothing was changed, restart to apply it";
   for (const auto service : {config::Service::kMx, config::Service::kRelay}) {
-    const bool served = std::any_of(children_.begin(), children_.end(), [service](const auto& child) {
-      return child->role() == Role::kSmtpd && child->spec().service == service;
-    });
+    const bool served =
+        std::any_of(children_.begin(), children_.end(), [service](const auto& child) {
+          return child->role() == Role::kSmtpd && child->spec().service == service;
+        });
     if (serves(fresh.listeners, service) && !served)
       return "the first listener of a service needs a restart; nothing was changed";
   }
@@ -310,7 +325,8 @@ void Server::serve_listeners(const Listeners::Change& change) {
     for (const auto index : change.added) {
       if (std::find(served.begin(), served.end(), index) == served.end()) continue;
       const int fd = listeners_.entries()[index.value].fd.get();
-      child->link().send(ipc::Listen{index}, base::UniqueFd::adopt(::fcntl(fd, F_DUPFD_CLOEXEC, 0)));
+      child->link().send(ipc::Listen{index},
+                         base::UniqueFd::adopt(::fcntl(fd, F_DUPFD_CLOEXEC, 0)));
     }
     for (const auto index : change.removed) child->link().send(ipc::Listen{index}, {});
   }
@@ -323,7 +339,7 @@ void Server::answer(std::optional<base::RequestId> request, std::uint8_t exit, s
   asker->link().send(ipc::Done{*request, exit, std::move(text)});
 }
 
-// --- Stop -----------------------------------------------------------------------------------------
+// --- Stop ---------------------------------------------------------------------------------------
 
 void Server::on_stop_asked(base::RequestId request) {
   answer(request, 0, "stopping");

@@ -1,6 +1,6 @@
 // Server: the parent's work: starts the children in order, wires them, watches them, applies a new
-// configuration or none of it, and stops all within ten seconds. It reads no byte of the network or the
-// queue.
+// configuration or none of it, and stops all within ten seconds. It reads no byte of the network or
+// the queue.
 #pragma once
 
 #include <functional>

@@ -22,10 +22,11 @@ std::expected<std::optional<Identity>, std::string> user(const std::string& name
   if (::geteuid() != 0) return std::nullopt;
   const passwd* entry = ::getpwnam(name.c_str());
   if (entry == nullptr)
-    return std::unexpected(fmt::format(
-        "the user {} does not exist; contrib/postern.sysusers makes Postern's users "
-        "(systemd-sysusers FILE), or: useradd --system --no-create-home --shell /usr/sbin/nologin {}",
-        name, name));
+    return std::unexpected(
+        fmt::format("the user {} does not exist; contrib/postern.sysusers makes Postern's users "
+                    "(systemd-sysusers FILE), or: useradd --system --no-create-home --shell "
+                    "/usr/sbin/nologin {}",
+                    name, name));
   if (entry->pw_uid == 0) return std::unexpected(fmt::format("the user {} is root", name));
   return Identity{entry->pw_uid, entry->pw_gid};
 }
@@ -40,10 +41,12 @@ std::expected<base::UniqueFd, std::string> directory(const std::string& path, un
     if (error) return std::unexpected(fmt::format("cannot make {}: {}", path, error.message()));
   }
   auto fd = base::UniqueFd::adopt(::open(path.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
-  if (!fd.valid()) return std::unexpected(fmt::format("cannot open {}: {}", path, ::strerrordesc_np(errno)));
-  if (fresh && (::fchmod(fd.get(), mode) != 0 ||
-                (owner && ::fchown(fd.get(), owner->uid, owner->gid) != 0)))
-    return std::unexpected(fmt::format("cannot give {} to its user: {}", path, ::strerrordesc_np(errno)));
+  if (!fd.valid())
+    return std::unexpected(fmt::format("cannot open {}: {}", path, ::strerrordesc_np(errno)));
+  if (fresh &&
+      (::fchmod(fd.get(), mode) != 0 || (owner && ::fchown(fd.get(), owner->uid, owner->gid) != 0)))
+    return std::unexpected(
+        fmt::format("cannot give {} to its user: {}", path, ::strerrordesc_np(errno)));
   return fd;
 }
 
@@ -61,7 +64,8 @@ std::vector<base::IpAddress> own_addresses() {
     const int family = i->ifa_addr->sa_family;
     if (family != AF_INET && family != AF_INET6) continue;
     sockaddr_storage address{};
-    std::memcpy(&address, i->ifa_addr, family == AF_INET ? sizeof(sockaddr_in) : sizeof(sockaddr_in6));
+    std::memcpy(&address, i->ifa_addr,
+                family == AF_INET ? sizeof(sockaddr_in) : sizeof(sockaddr_in6));
     if (const auto endpoint = base::from_sockaddr(address)) result.push_back(endpoint->address);
   }
   ::freeifaddrs(list);
@@ -72,12 +76,17 @@ std::vector<base::IpAddress> own_addresses() {
 
 const std::optional<Identity>& Site::identity(ipc::Role role) const {
   switch (role) {
-    case ipc::Role::kSmtpd: return smtpd;
-    case ipc::Role::kQueued: return queued;
-    case ipc::Role::kRelay: return relay;
-    case ipc::Role::kLocal: return local;
+    case ipc::Role::kSmtpd:
+      return smtpd;
+    case ipc::Role::kQueued:
+      return queued;
+    case ipc::Role::kRelay:
+      return relay;
+    case ipc::Role::kLocal:
+      return local;
     case ipc::Role::kParent:
-    case ipc::Role::kControl: break;
+    case ipc::Role::kControl:
+      break;
   }
   CHECK(false);
 }
@@ -120,15 +129,17 @@ std::expected<Site, std::string> prepare_site(const config::Config& config) {
 config::Facts gather_facts(const config::Config& config) {
   config::Facts facts;
   facts.cores = std::max(1U, std::thread::hardware_concurrency());
-  facts.groups = {group(config.control.view), group(config.control.operate), group(config.control.admin)};
+  facts.groups = {group(config.control.view), group(config.control.operate),
+                  group(config.control.admin)};
   facts.resolvers = config::system_resolvers();
   facts.own_addresses = own_addresses();
   return facts;
 }
 
 std::string program_path(ipc::Role role) {
-  const std::string folder = role == ipc::Role::kSmtpd ? "smtpd"
-                             : role == ipc::Role::kQueued ? "queued" : "deliverd";
+  const std::string folder = role == ipc::Role::kSmtpd    ? "smtpd"
+                             : role == ipc::Role::kQueued ? "queued"
+                                                          : "deliverd";
   const auto here = os::program_directory();
   if (here && here->ends_with("/parent")) {
     const auto built = here->substr(0, here->rfind('/')) + '/' + folder + "/postern-" + folder;

@@ -1,4 +1,5 @@
-// Site: the ground that the parent prepares for its children: users, directories, facts of the system.
+// Site: the ground that the parent prepares for its children: users, directories, facts of the
+// system.
 #pragma once
 
 #include <cstdint>

@@ -4,7 +4,7 @@
 
 namespace postern::smtpd {
 namespace {
-constexpr int kPerTurn = 16;             // connections, so that sessions get their turn too
+constexpr int kPerTurn = 16;  // connections, so that sessions get their turn too
 constexpr base::Millis kRest{100};
 }  // namespace
 
@@ -32,8 +32,10 @@ void Acceptor::accept_some() noexcept {
         event_.watch(false, false);
         rest_.start(kRest);
         return;
-      case EAGAIN: return;
-      default: continue;  // this connection went away again
+      case EAGAIN:
+        return;
+      default:
+        continue;  // this connection went away again
     }
   }
 }

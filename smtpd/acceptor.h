@@ -1,5 +1,5 @@
-// Acceptor: takes connections from one listening socket, a few per turn, and rests for a moment when the
-// process has no descriptor left.
+// Acceptor: takes connections from one listening socket, a few per turn, and rests for a moment
+// when the process has no descriptor left.
 #pragma once
 
 #include <functional>

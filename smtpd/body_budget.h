@@ -1,5 +1,5 @@
-// BodyBudget: the memory that the bodies of all sessions of a process may hold together, from their first
-// byte until queued has given its word. BodyShare: what one body holds of it.
+// BodyBudget: the memory that the bodies of all sessions of a process may hold together, from their
+// first byte until queued has given its word. BodyShare: what one body holds of it.
 #pragma once
 
 #include <cstddef>

@@ -12,7 +12,9 @@ namespace postern::smtpd {
 BodyStore::BodyStore(QueueLink& link, BodyBudget& budget, event::Callback resumed)
     : link_(link), share_(budget), resumed_(std::move(resumed)) {}
 
-BodyStore::~BodyStore() { clear(); }
+BodyStore::~BodyStore() {
+  clear();
+}
 
 std::optional<mail::Reply> BodyStore::failure() const {
   if (failed_) return mail::Reply{452, {4, 3, 1}, {"Insufficient system storage"}};
@@ -37,8 +39,8 @@ Flow BodyStore::add(std::string_view bytes) {
 
 void BodyStore::move_to_file() {
   opening_ = true;
-  link_.open_large([this, &link = link_, round = std::weak_ptr(round_), expected = *round_](
-                       QueueLink::LargeFile file) noexcept {
+  link_.open_large([this, &link = link_, round = std::weak_ptr(round_),
+                    expected = *round_](QueueLink::LargeFile file) noexcept {
     const auto alive = round.lock();
     if (!alive || *alive != expected)  // the session or its transaction has ended meanwhile
       link.abandon_large(file);

@@ -1,5 +1,5 @@
-// BodyStore: where the body of a transaction waits for its end: in memory up to 256 KiB and as long as
-// the budget of all sessions lasts, otherwise in a file that queued made.
+// BodyStore: where the body of a transaction waits for its end: in memory up to 256 KiB and as long
+// as the budget of all sessions lasts, otherwise in a file that queued made.
 #pragma once
 
 #include <cstdint>
@@ -22,8 +22,8 @@ class BodyStore {
 
   // kPause: until `resumed`. A body that cannot be kept is swallowed, and failure() says so.
   [[nodiscard]] Flow add(std::string_view bytes);
-  // Why the body is not here whole: there is no file or no room for it, or the file was lost with its
-  // queued. Nothing of it was ever submitted.
+  // Why the body is not here whole: there is no file or no room for it, or the file was lost with
+  // its queued. Nothing of it was ever submitted.
   [[nodiscard]] std::optional<mail::Reply> failure() const;
   // Moves the whole body into the submission; the store is empty afterwards.
   void move_to(Submission& submission);

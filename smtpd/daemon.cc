@@ -16,8 +16,8 @@ constexpr base::Millis kStateInterval{1'000};
 // Descriptors that are not a session's: channels, log, listeners, and what the parent sends.
 constexpr std::size_t kOtherDescriptors = 64;
 
-// Each session may need two, its socket and a file for its body. Without one left, a descriptor that
-// queued or the parent sends would be lost, and its channel with it.
+// Each session may need two, its socket and a file for its body. Without one left, a descriptor
+// that queued or the parent sends would be lost, and its channel with it.
 std::size_t sessions_with_descriptors() {
   rlimit limits{};
   if (::getrlimit(RLIMIT_NOFILE, &limits) != 0) return 0;
@@ -66,8 +66,8 @@ void Daemon::start(event::Loop& loop) {
   loop_ = &loop;
   link_ = std::make_unique<QueueLink>(loop, base::system_clock(),
                                       [this]() noexcept { host_.peer_lost(ipc::Role::kQueued); });
-  context_ = std::make_unique<SessionContext>(
-      SessionContext{loop, base::system_clock(), *link_, budget_});
+  context_ =
+      std::make_unique<SessionContext>(SessionContext{loop, base::system_clock(), *link_, budget_});
   state_timer_ = std::make_unique<event::Timer>(loop, [this]() noexcept { show_state(); });
   state_timer_->start(kStateInterval);
 }
@@ -75,9 +75,13 @@ void Daemon::start(event::Loop& loop) {
 std::expected<void, std::string> Daemon::configure(std::string config, base::Generation) {
   auto fresh = read(config);
   if (!fresh) return std::unexpected("smtpd cannot read the configuration from the parent");
-  // Only sessions and sockets count: a configuration that is taken back may have had more listeners.
-  const auto lost = [&](base::ListenerIndex listener) { return listener.value >= fresh->services.size(); };
-  if (std::any_of(sessions_.begin(), sessions_.end(), [&](auto& s) { return lost(s.first->listener()); }) ||
+  // Only sessions and sockets count: a configuration that is taken back may have had more
+  // listeners.
+  const auto lost = [&](base::ListenerIndex listener) {
+    return listener.value >= fresh->services.size();
+  };
+  if (std::any_of(sessions_.begin(), sessions_.end(),
+                  [&](auto& s) { return lost(s.first->listener()); }) ||
       std::any_of(acceptors_.begin(), acceptors_.end(),
                   [&](auto& a) { return lost(base::ListenerIndex(a.first)); }))
     return std::unexpected("the configuration lost listeners that are still in use");
@@ -99,8 +103,9 @@ void Daemon::listen(base::ListenerIndex listener, base::UniqueFd fd) {
   }
   CHECK(listener.value < rules_->services.size());  // the parent configures first
   acceptors_[listener.value] = std::make_unique<Acceptor>(
-      *loop_, std::move(fd),
-      [this, listener](os::Accepted accepted) noexcept { on_connection(listener, std::move(accepted)); });
+      *loop_, std::move(fd), [this, listener](os::Accepted accepted) noexcept {
+        on_connection(listener, std::move(accepted));
+      });
 }
 
 void Daemon::on_connection(base::ListenerIndex listener, os::Accepted accepted) {
@@ -114,9 +119,9 @@ void Daemon::on_connection(base::ListenerIndex listener, os::Accepted accepted) 
       at->second >= limits.connections_per_client)
     return turn_away(std::move(accepted.fd), "too many connections from your address");
   ++per_client_[client];
-  auto session = std::make_unique<Session>(*context_, rules_->services[listener.value],
-                                           std::move(accepted.fd), client,
-                                           [this](Session* s) noexcept { on_ended(s); });
+  auto session =
+      std::make_unique<Session>(*context_, rules_->services[listener.value], std::move(accepted.fd),
+                                client, [this](Session* s) noexcept { on_ended(s); });
   sessions_.emplace(session.get(), std::move(session));
 }
 
@@ -127,7 +132,8 @@ void Daemon::turn_away(base::UniqueFd fd, std::string_view why) {
 }
 
 void Daemon::on_ended(Session* session) noexcept {
-  if (const auto at = per_client_.find(session->client()); at != per_client_.end() && --at->second == 0)
+  if (const auto at = per_client_.find(session->client());
+      at != per_client_.end() && --at->second == 0)
     per_client_.erase(at);
   sessions_.erase(session);
   if (stopped_ && sessions_.empty()) stopped_();

@@ -20,7 +20,8 @@ class Daemon final : public role::Daemon {
 
   os::Result<void> prepare(std::string config, base::UniqueFd root, const ipc::Boot& boot) override;
   void start(event::Loop& loop) override;
-  std::expected<void, std::string> configure(std::string config, base::Generation generation) override;
+  std::expected<void, std::string> configure(std::string config,
+                                             base::Generation generation) override;
   void peer(const ipc::Peer& peer, base::UniqueFd fd) override;
   void listen(base::ListenerIndex listener, base::UniqueFd fd) override;
   void processes(const ipc::Processes&) override {}

@@ -18,7 +18,8 @@ mail::Reply try_later() {
 
 // Moves out of `from` what `over` picks, each with `result`, in its order.
 template <class Over>
-void move_out(std::deque<std::unique_ptr<Submission>>& from, Over over, const SubmissionResult& result,
+void move_out(std::deque<std::unique_ptr<Submission>>& from, Over over,
+              const SubmissionResult& result,
               std::vector<std::pair<std::unique_ptr<Submission>, SubmissionResult>>& to) {
   std::erase_if(from, [&](auto& submission) {
     if (!over(*submission)) return false;
@@ -50,15 +51,17 @@ void QueueLink::closed() noexcept {
 
 void QueueLink::drop_channel() noexcept {
   connection_.reset();
-  for (auto& [request, submission] : std::exchange(sent_, {})) orphans_.push_back(std::move(submission));
+  for (auto& [request, submission] : std::exchange(sent_, {}))
+    orphans_.push_back(std::move(submission));
   // Never sent, and its body is gone.
   Ended ended;
-  move_out(waiting_, [](const auto& s) { return s.large.value != 0; }, Refused{try_later()}, ended);
+  move_out(
+      waiting_, [](const auto& s) { return s.large.value != 0; }, Refused{try_later()}, ended);
   end(std::move(ended));
   end_large_requests(kEndOfTime);
 }
 
-// --- Submissions ----------------------------------------------------------------------------------
+// --- Submissions --------------------------------------------------------------------------------
 
 void QueueLink::submit(Owned submission) {
   waiting_.push_back(std::move(submission));
@@ -157,7 +160,7 @@ void QueueLink::on(const ipc::Intake& message) {
   intake_refusal_ = ipc::from_ipc(message.refusal);
 }
 
-// --- Deadlines ------------------------------------------------------------------------------------
+// --- Deadlines ----------------------------------------------------------------------------------
 
 bool QueueLink::idle() const noexcept {
   return waiting_.empty() && sent_.empty() && orphans_.empty() && large_requests_.empty();
@@ -190,7 +193,7 @@ void QueueLink::end(Ended ended) noexcept {
   for (auto& [submission, result] : ended) submission->done(std::move(result));
 }
 
-// --- Large bodies ---------------------------------------------------------------------------------
+// --- Large bodies -------------------------------------------------------------------------------
 
 void QueueLink::open_large(LargeOpened opened) {
   if (!connection_ || !connection_->channel().has_credit<ipc::OpenLarge>()) {

@@ -1,11 +1,11 @@
-// QueueLink: smtpd's side of the conversation with queued, over as many channels as it takes: a channel
-// that breaks is replaced by the parent, and the link goes on where it was.
+// QueueLink: smtpd's side of the conversation with queued, over as many channels as it takes: a
+// channel that breaks is replaced by the parent, and the link goes on where it was.
 //
-// A submission that was sent when its channel broke is asked for by its token at the next queued: it is
-// in the journal (accepted), or it is not and never will be (then it is sent once more: its body is
-// still here). What has no answer 60 s after its final dot ends as Unknown if it was ever sent, as a
-// 451 if it was not. A large file is lost with the channel that it came from, and with it every
-// submission whose body it is.
+// A submission that was sent when its channel broke is asked for by its token at the next queued:
+// it is in the journal (accepted), or it is not and never will be (then it is sent once more: its
+// body is still here). What has no answer 60 s after its final dot ends as Unknown if it was ever
+// sent, as a 451 if it was not. A large file is lost with the channel that it came from, and with
+// it every submission whose body it is.
 #pragma once
 
 #include <cstdint>
@@ -91,8 +91,9 @@ class QueueLink {
   std::uint64_t channel_ = 0;  // counts channels; names the present one
   base::RequestId last_request_;
   std::deque<Owned> waiting_;  // not in the hands of any queued
-  std::unordered_map<std::uint64_t, Owned> sent_;  // by request: waiting for Submitted or TokenResult
-  std::deque<Owned> orphans_;                      // sent on a channel that broke, not yet asked for
+  std::unordered_map<std::uint64_t, Owned>
+      sent_;                   // by request: waiting for Submitted or TokenResult
+  std::deque<Owned> orphans_;  // sent on a channel that broke, not yet asked for
   std::unordered_map<std::uint64_t, LargeRequest> large_requests_;
   bool intake_open_ = true;
   mail::Reply intake_refusal_;

@@ -11,18 +11,24 @@ namespace {
 
 // A client that does not read its replies gets no more of them until it does.
 constexpr std::size_t kMaxUnsent = 64 * 1024;
-// Commands are taken in portions, so that this limit is seen between them however many come at once.
+// Commands are taken in portions, so that this limit is seen between them however many come at
+// once.
 constexpr std::size_t kCommandPortion = 4 * 1024;
-static_assert(kCommandPortion > Protocol::kMaxLine, "a portion without a whole line would be stuck");
+static_assert(kCommandPortion > Protocol::kMaxLine,
+              "a portion without a whole line would be stuck");
 // Closing takes at most this long, whether or not the client reads the last reply.
 constexpr base::Millis kCloseTimeout{10'000};
 
 base::Millis duration(TimeoutKind kind, const config::Timeouts& t) {
   switch (kind) {
-    case TimeoutKind::kNone: return base::Millis(0);
-    case TimeoutKind::kIdle: return t.idle;
-    case TimeoutKind::kCommand: return t.command;
-    case TimeoutKind::kData: return t.data;
+    case TimeoutKind::kNone:
+      return base::Millis(0);
+    case TimeoutKind::kIdle:
+      return t.idle;
+    case TimeoutKind::kCommand:
+      return t.command;
+    case TimeoutKind::kData:
+      return t.data;
   }
   std::unreachable();
 }
@@ -46,7 +52,9 @@ Session::Session(SessionContext& context, const Service& service, base::UniqueFd
   answer_client();
 }
 
-Session::~Session() { *alive_ = false; }
+Session::~Session() {
+  *alive_ = false;
+}
 
 void Session::reconfigure(const Service& service) {
   service_ = &service;
@@ -58,7 +66,7 @@ void Session::shutdown() {
   answer_client();
 }
 
-// --- Bytes ----------------------------------------------------------------------------------------
+// --- Bytes --------------------------------------------------------------------------------------
 
 std::size_t Session::on_input(std::string_view bytes) noexcept {
   const auto choked = [this] { return stream_.unsent() + protocol_.output().size() >= kMaxUnsent; };
@@ -82,7 +90,9 @@ std::size_t Session::on_input(std::string_view bytes) noexcept {
   return protocol_.want() == Want::kClose ? bytes.size() : used;
 }
 
-void Session::on_drained() noexcept { stream_.resume(); }
+void Session::on_drained() noexcept {
+  stream_.resume();
+}
 
 void Session::after_step() {
   auto& replies = protocol_.output();
@@ -104,9 +114,12 @@ void Session::answer_client() noexcept {
 
 void Session::on_closed(event::CloseReason reason) noexcept {
   switch (reason) {
-    case event::CloseReason::kEndOfStream: return finish("client closed");
-    case event::CloseReason::kError: return finish("connection lost");
-    case event::CloseReason::kFlushed: return finish("closed");
+    case event::CloseReason::kEndOfStream:
+      return finish("client closed");
+    case event::CloseReason::kError:
+      return finish("connection lost");
+    case event::CloseReason::kFlushed:
+      return finish("closed");
   }
 }
 
@@ -127,14 +140,15 @@ void Session::finish(std::string_view reason) noexcept {
   });
 }
 
-// --- Time -----------------------------------------------------------------------------------------
+// --- Time ---------------------------------------------------------------------------------------
 
-// The timer is only moved when it fires, or fires too late: most deadlines are passed by long before.
+// The timer is only moved when it fires, or fires too late: most deadlines are passed by long
+// before.
 void Session::set_deadline(TimeoutKind kind) {
   if (finished_) return;
   awaited_ = kind;
-  const auto wait = protocol_.want() == Want::kClose ? kCloseTimeout
-                                                     : duration(kind, service_->limits.timeout);
+  const auto wait =
+      protocol_.want() == Want::kClose ? kCloseTimeout : duration(kind, service_->limits.timeout);
   if (wait.count() == 0) {
     deadline_ = {};
     return;
@@ -157,16 +171,19 @@ void Session::check_deadline() noexcept {
   answer_client();
 }
 
-// --- Messages -------------------------------------------------------------------------------------
+// --- Messages -----------------------------------------------------------------------------------
 
-void Session::begin(const Envelope&) { body_.clear(); }
+void Session::begin(const Envelope&) {
+  body_.clear();
+}
 
 void Session::end(Envelope&& envelope, const BodyFacts&) {
   if (auto reply = body_.failure()) {
     body_.clear();
-    context_.loop.defer([this, alive = alive_, refusal = Refused{*std::move(reply)}]() mutable noexcept {
-      if (*alive) on_result(std::move(refusal));
-    });
+    context_.loop.defer(
+        [this, alive = alive_, refusal = Refused{*std::move(reply)}]() mutable noexcept {
+          if (*alive) on_result(std::move(refusal));
+        });
     return;
   }
   auto submission = std::make_unique<Submission>();

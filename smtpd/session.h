@@ -1,5 +1,5 @@
-// Session: one client's connection: moves bytes between its socket and the protocol machine, keeps the
-// body of the message that comes in, hands it to queued and tells the machine the answer.
+// Session: one client's connection: moves bytes between its socket and the protocol machine, keeps
+// the body of the message that comes in, hands it to queued and tells the machine the answer.
 #pragma once
 
 #include <memory>
@@ -27,8 +27,8 @@ class Session final : public event::StreamOwner, public MessageSink {
   // The session is over and may be destroyed; comes at the end of a turn.
   using Ended = std::move_only_function<void(Session*) noexcept>;
 
-  Session(SessionContext& context, const Service& service, base::UniqueFd fd, base::IpAddress client,
-          Ended ended);
+  Session(SessionContext& context, const Service& service, base::UniqueFd fd,
+          base::IpAddress client, Ended ended);
   ~Session() override;
 
   [[nodiscard]] const base::IpAddress& client() const noexcept { return client_; }

@@ -1,5 +1,5 @@
-// Submission: one transaction past its final dot, on its way to queued. It keeps the body, and the body's
-// share of the budget, until queued has given its word.
+// Submission: one transaction past its final dot, on its way to queued. It keeps the body, and the
+// body's share of the budget, until queued has given its word.
 #pragma once
 
 #include <functional>

@@ -24,7 +24,9 @@ class Link final : public ParentLink {
   void on(const ipc::Configure& configure, ipc::Descriptors d) {
     listener_.on_configure(configure, only(std::move(d)));
   }
-  void on(const ipc::Peer& peer, ipc::Descriptors d) { listener_.on_peer(peer, only(std::move(d))); }
+  void on(const ipc::Peer& peer, ipc::Descriptors d) {
+    listener_.on_peer(peer, only(std::move(d)));
+  }
   void on(const ipc::Listen& listen, ipc::Descriptors d) {
     listener_.on_listen(listen, only(std::move(d)));
   }
@@ -55,12 +57,17 @@ class Link final : public ParentLink {
 std::unique_ptr<ParentLink> make_parent_link(event::Loop& loop, Role self,
                                              ParentLink::Listener& listener) {
   switch (self) {
-    case Role::kSmtpd: return std::make_unique<Link<Role::kSmtpd>>(loop, listener);
-    case Role::kQueued: return std::make_unique<Link<Role::kQueued>>(loop, listener);
-    case Role::kRelay: return std::make_unique<Link<Role::kRelay>>(loop, listener);
-    case Role::kLocal: return std::make_unique<Link<Role::kLocal>>(loop, listener);
+    case Role::kSmtpd:
+      return std::make_unique<Link<Role::kSmtpd>>(loop, listener);
+    case Role::kQueued:
+      return std::make_unique<Link<Role::kQueued>>(loop, listener);
+    case Role::kRelay:
+      return std::make_unique<Link<Role::kRelay>>(loop, listener);
+    case Role::kLocal:
+      return std::make_unique<Link<Role::kLocal>>(loop, listener);
     case Role::kParent:
-    case Role::kControl: break;
+    case Role::kControl:
+      break;
   }
   CHECK(false);
 }

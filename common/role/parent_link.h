@@ -1,5 +1,5 @@
-// ParentLink: a child's end of its channel to the parent, for any role. It knows the conversation and
-// nothing of what a role does with it.
+// ParentLink: a child's end of its channel to the parent, for any role. It knows the conversation
+// and nothing of what a role does with it.
 #pragma once
 
 #include <memory>

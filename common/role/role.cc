@@ -1,7 +1,7 @@
 #include "common/role/role.h"
 
-#include <fmt/format.h>
 #include <fcntl.h>
+#include <fmt/format.h>
 #include <malloc.h>
 #include <sys/prctl.h>
 #include <unistd.h>
@@ -20,7 +20,9 @@
 #ifdef POSTERN_SANITIZE
 // The leak check at exit would trace this process, which no sandbox allows.
 extern "C" const char* __asan_default_options();
-extern "C" const char* __asan_default_options() { return "detect_leaks=0:handle_segv=0:handle_abort=0"; }
+extern "C" const char* __asan_default_options() {
+  return "detect_leaks=0:handle_segv=0:handle_abort=0";
+}
 #endif
 
 namespace postern::role {
@@ -29,11 +31,12 @@ namespace {
 using ipc::Role;
 
 constexpr std::size_t kMaxConfig = 1U << 30;
-constexpr int kUsage = 64, kOsError = 71;  // sysexits(3)
+constexpr int kUsage = 64, kOsError = 71;    // sysexits(3)
 constexpr std::uint32_t kOrphanSeconds = 5;  // to finish in after the parent's death
-constexpr base::Millis kPeerPatience{1'000};  // a sibling that died is back by then, or the parent knows
-constexpr std::size_t kMaxAsked = 32;         // below the windows of what is asked
-constexpr std::uint8_t kTryAgain = 75;        // sysexits(3)
+constexpr base::Millis kPeerPatience{
+    1'000};                             // a sibling that died is back by then, or the parent knows
+constexpr std::size_t kMaxAsked = 32;   // below the windows of what is asked
+constexpr std::uint8_t kTryAgain = 75;  // sysexits(3)
 
 std::optional<Role> role_named(std::string_view text) {
   for (const auto role : {Role::kSmtpd, Role::kQueued, Role::kRelay, Role::kLocal})
@@ -43,12 +46,16 @@ std::optional<Role> role_named(std::string_view text) {
 
 os::SandboxKind sandbox_kind(Role role) {
   switch (role) {
-    case Role::kQueued: return os::SandboxKind::kStoring;
-    case Role::kRelay: return os::SandboxKind::kConnecting;
-    case Role::kLocal: return os::SandboxKind::kFiling;
+    case Role::kQueued:
+      return os::SandboxKind::kStoring;
+    case Role::kRelay:
+      return os::SandboxKind::kConnecting;
+    case Role::kLocal:
+      return os::SandboxKind::kFiling;
     case Role::kSmtpd:
     case Role::kParent:
-    case Role::kControl: break;
+    case Role::kControl:
+      break;
   }
   return os::SandboxKind::kAccepting;
 }
@@ -80,7 +87,8 @@ class Skeleton final : public Host, public ParentLink::Listener {
     if (boot_->drop_rights) plan.identity = os::SandboxPlan::Identity{boot_->uid, boot_->gid};
     plan.open_files = kOpenFiles;
     const auto pid = static_cast<std::uint32_t>(::getpid());
-    ::prctl(PR_SET_PDEATHSIG, 0);  // from here on the loop sees the parent's end, and work is finished
+    ::prctl(PR_SET_PDEATHSIG,
+            0);  // from here on the loop sees the parent's end, and work is finished
     if (auto done = os::enter_sandbox(plan); !done) fatal(done.error().text());
     sandbox_root.reset();
     // ...and only then the first foreign byte may come.

@@ -1,5 +1,6 @@
-// The skeleton of every child's main(): receive Boot from the parent on descriptor 3, prepare, enter the
-// sandbox, then run the loop. The order stands in role.cc, on one screen and nowhere else.
+// The skeleton of every child's main(): receive Boot from the parent on descriptor 3, prepare,
+// enter the sandbox, then run the loop. The order stands in role.cc, on one screen and nowhere
+// else.
 #pragma once
 
 #include <expected>
@@ -14,22 +15,26 @@ namespace postern::role {
 
 inline constexpr std::uint64_t kOpenFiles = 65536;  // of a child, where its hard limit allows it
 
-// One child process's own part. All calls come on the loop, none before its sandbox but the first two.
+// One child process's own part. All calls come on the loop, none before its sandbox but the first
+// two.
 class Daemon {
  public:
   virtual ~Daemon() = default;
 
   // Before the sandbox: decode `config` (this role's own struct), open what only now can be opened
   // below `root`, initialise libraries. An error ends the process with this sentence.
-  virtual os::Result<void> prepare(std::string config, base::UniqueFd root, const ipc::Boot& boot) = 0;
+  virtual os::Result<void> prepare(std::string config, base::UniqueFd root,
+                                   const ipc::Boot& boot) = 0;
   // In the sandbox: start serving; threads are made here.
   virtual void start(event::Loop& loop) = 0;
   // A new generation; an error refuses it, and the old one stays.
-  virtual std::expected<void, std::string> configure(std::string config, base::Generation generation) = 0;
-  // A fresh channel to a sibling; one of the same role and index replaces the earlier one. To queued
-  // also without a channel: the listeners of that smtpd have changed, and its channel stays.
+  virtual std::expected<void, std::string> configure(std::string config,
+                                                     base::Generation generation) = 0;
+  // A fresh channel to a sibling; one of the same role and index replaces the earlier one. To
+  // queued also without a channel: the listeners of that smtpd have changed, and its channel stays.
   virtual void peer(const ipc::Peer& peer, base::UniqueFd fd) = 0;
-  // A listening socket (smtpd: a listener's; none: it is no longer served. queued: the control socket).
+  // A listening socket (smtpd: a listener's; none: it is no longer served. queued: the control
+  // socket).
   virtual void listen(base::ListenerIndex listener, base::UniqueFd fd) = 0;
   // What the parent tells of the other processes (queued only).
   virtual void processes(const ipc::Processes& processes) = 0;
@@ -43,8 +48,8 @@ class Host {
   virtual ~Host() = default;
   // The text that ps shows behind "postern: ROLE".
   virtual void set_state(std::string_view state) = 0;
-  // The channel to a sibling of this role broke. If the sibling died, its next life brings a fresh one
-  // through peer(); if it lives, the parent is asked for one until it comes.
+  // The channel to a sibling of this role broke. If the sibling died, its next life brings a fresh
+  // one through peer(); if it lives, the parent is asked for one until it comes.
   virtual void peer_lost(ipc::Role role) = 0;
   // Asks the parent to reload or to stop; `answer` gets its Done. queued only.
   using Answer = std::move_only_function<void(const ipc::Done&) noexcept>;

@@ -11,8 +11,8 @@
 namespace postern::parent {
 namespace {
 
-// One child under a parent that writes down what it hears. Its turns wait for the real process, and end
-// with it: nothing here sleeps.
+// One child under a parent that writes down what it hears. Its turns wait for the real process, and
+// end with it: nothing here sleeps.
 struct ChildRig final : Child::Owner {
   explicit ChildRig(std::string words, std::string program = POSTERN_FAKE_CHILD) {
     log::set_level(log::Format::kText, log::Level::kError);
@@ -146,7 +146,8 @@ TEST(Child, OnlyOneConfigurationIsOnItsWayAndTheLatestIsAnswered) {
   ChildRig rig("ready");
   rig.child->start();
   rig.until([&] { return rig.ready == 1; });
-  for (std::uint64_t i = 2; i <= 5; ++i) ASSERT_TRUE(rig.child->configure("other", base::Generation(i)));
+  for (std::uint64_t i = 2; i <= 5; ++i)
+    ASSERT_TRUE(rig.child->configure("other", base::Generation(i)));
   rig.until([&] { return !rig.answers.empty(); });
   EXPECT_EQ(rig.child->generation(), base::Generation(5));
   EXPECT_EQ(rig.answers.size(), 1U);

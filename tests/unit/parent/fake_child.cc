@@ -1,5 +1,5 @@
-// A child process that does what its configuration says, in words: "ready", "die", "deaf" (to Stop),
-// "hang-up" (closes its channel and stays), "silent" and "refuse" (to a new configuration).
+// A child process that does what its configuration says, in words: "ready", "die", "deaf" (to
+// Stop), "hang-up" (closes its channel and stays), "silent" and "refuse" (to a new configuration).
 #include <unistd.h>
 
 #include <csignal>
@@ -14,7 +14,8 @@ using namespace postern;
 
 class Fake final : public role::ParentLink::Listener {
  public:
-  explicit Fake(event::Loop& loop) : loop_(loop), link_(role::make_parent_link(loop, ipc::Role::kRelay, *this)) {}
+  explicit Fake(event::Loop& loop)
+      : loop_(loop), link_(role::make_parent_link(loop, ipc::Role::kRelay, *this)) {}
 
   void on_boot(const ipc::Boot&, ipc::Descriptors descriptors) override {
     words_ = os::read_sealed_memory(descriptors[0].get(), 4096).value_or("die");

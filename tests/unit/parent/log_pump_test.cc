@@ -56,7 +56,8 @@ TEST(LogPump, SignsEachLineWithItsWriter) {
   rig.turn();
   rig.write(smtpd, "o\n");
   rig.turn();
-  EXPECT_EQ(rig.log(), "one role=smtpd[0]\nthree role=smtpd[0] role=queued[0]\ntwo role=smtpd[0]\n");
+  EXPECT_EQ(rig.log(),
+            "one role=smtpd[0]\nthree role=smtpd[0] role=queued[0]\ntwo role=smtpd[0]\n");
 }
 
 TEST(LogPump, SignsJsonInside) {

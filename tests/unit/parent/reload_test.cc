@@ -46,8 +46,10 @@ struct ReloadRig {
   Diary diary;
   FakeChild relay{"relay", diary}, queued{"queued", diary}, smtpd{"smtpd", diary};
   std::vector<std::string> results;
-  Reload reload{loop, {}, base::Generation(2), base::RequestId(5),
-                [this](std::string why) noexcept { results.push_back(std::move(why)); }};
+  Reload reload{
+      loop, {}, base::Generation(2), base::RequestId(5), [this](std::string why) noexcept {
+        results.push_back(std::move(why));
+      }};
 };
 
 TEST(Reload, AsksOneAfterTheOther) {

@@ -125,7 +125,9 @@ class Process : public parent::ChildLink::Listener {
   }
 
   void on_ready(const ipc::Ready& message) override { ready_pid = message.pid; }
-  void on_configured(const ipc::Configured& answer) override { configured.push_back(answer.accepted); }
+  void on_configured(const ipc::Configured& answer) override {
+    configured.push_back(answer.accepted);
+  }
   void on_peer_lost(ipc::Role role) override { lost.push_back(role); }
   void on_reload(base::RequestId) override {}
   void on_stop_server(base::RequestId) override {}
@@ -136,7 +138,8 @@ class Process : public parent::ChildLink::Listener {
     bool late = false;
     event::Timer guard(loop, [&]() noexcept { late = true; });
     guard.start(base::Millis(seconds * 1000));
-    event::Timer tick(loop, [&]() noexcept { tick.start(base::Millis(2)); });  // the clients are not in the loop
+    event::Timer tick(
+        loop, [&]() noexcept { tick.start(base::Millis(2)); });  // the clients are not in the loop
     tick.start(base::Millis(0));
     while (!late) {
       if (done()) return true;
@@ -188,7 +191,8 @@ class Process : public parent::ChildLink::Listener {
   // Kinds of descriptors above the standard ones, with how many there are.
   [[nodiscard]] std::map<std::string, int> descriptors() const {
     std::map<std::string, int> kinds;
-    for (const auto& entry : std::filesystem::directory_iterator("/proc/" + std::to_string(pid) + "/fd")) {
+    for (const auto& entry :
+         std::filesystem::directory_iterator("/proc/" + std::to_string(pid) + "/fd")) {
       if (std::stoi(entry.path().filename()) <= STDERR_FILENO) continue;
       const auto target = std::filesystem::read_symlink(entry.path()).string();
       ++kinds[target.substr(0, target.find(":["))];
@@ -242,11 +246,12 @@ TEST_P(EachMode, StandsInItsSandboxWithNothingToSpare) {
     EXPECT_EQ(process.status_line("Groups"), "");
   }
   if (::geteuid() == 0) {  // only root may look
-    // The parent's channel, queued's, the listener, the client; the log, and the loop's own pair for
-    // signals; the loop.
+    // The parent's channel, queued's, the listener, the client; the log, and the loop's own pair
+    // for signals; the loop.
     const std::map<std::string, int> expected{{"socket", 4}, {"pipe", 3}, {"anon_inode", 1}};
     auto kinds = process.descriptors();
-    if (const auto loop = kinds.extract("anon_inode:[eventpoll]"); loop) kinds["anon_inode"] += loop.mapped();
+    if (const auto loop = kinds.extract("anon_inode:[eventpoll]"); loop)
+      kinds["anon_inode"] += loop.mapped();
     EXPECT_EQ(kinds, expected);
     if (GetParam() == Mode::kDropped) {
       EXPECT_TRUE(std::filesystem::is_empty("/proc/" + std::to_string(process.pid) + "/root"));
@@ -370,7 +375,8 @@ TEST(SmtpdProcess, StopEndsInTimeWithoutAnAnswerFromQueued) {
   EXPECT_EQ(process.ends(3), 0);
   client.look();
   EXPECT_TRUE(client.closed);
-  EXPECT_TRUE(client.heard.ends_with("<CR><LF>.<CR><LF>\r\n")) << "no reply is better than a wrong one";
+  EXPECT_TRUE(client.heard.ends_with("<CR><LF>.<CR><LF>\r\n"))
+      << "no reply is better than a wrong one";
 }
 
 TEST(SmtpdProcess, StopBehindBootIsAnOrderlyEnd) {

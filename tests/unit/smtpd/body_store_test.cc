@@ -20,7 +20,8 @@ struct StoreRig : LinkRig {
       if (store.add(piece) == Flow::kMore) continue;
       const int before = resumed;
       turn();
-      if (queued && !queued->large_asked.empty()) queued->open_large(queued->large_asked.size() - 1, 500);
+      if (queued && !queued->large_asked.empty())
+        queued->open_large(queued->large_asked.size() - 1, 500);
       turn();
       ASSERT_EQ(resumed, before + 1);
     }

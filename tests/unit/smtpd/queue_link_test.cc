@@ -19,7 +19,9 @@ struct Results {
     s->share = BodyShare(rig.budget);
     CHECK(s->share.grow_to(s->body.size()));
     s->began = rig.clock.steady();
-    s->done = [this, name](SubmissionResult result) noexcept { all.emplace_back(name, std::move(result)); };
+    s->done = [this, name](SubmissionResult result) noexcept {
+      all.emplace_back(name, std::move(result));
+    };
     return s;
   }
   [[nodiscard]] std::string text() const {
@@ -60,7 +62,8 @@ TEST(QueueLink, CutsRecipientsAndBodyIntoFrames) {
   rig.connect();
   auto s = results.make(rig, 1, lines(200'000));
   const auto body = s->body;
-  while (s->envelope.recipients.size() < 250) s->envelope.recipients.push_back(s->envelope.recipients[0]);
+  while (s->envelope.recipients.size() < 250)
+    s->envelope.recipients.push_back(s->envelope.recipients[0]);
   rig.link.submit(std::move(s));
   rig.turn(40);
   ASSERT_EQ(rig.queued->transactions.size(), 1U);
@@ -201,7 +204,8 @@ TEST(QueueLink, ALargeBodyThatWaitedForCreditIsRefusedWhenItsChannelBreaks) {
   LinkRig rig;
   Results results;
   rig.connect();
-  for (std::uint32_t i = 0; i < ipc::Submit::kWindow.requests; ++i) rig.link.submit(results.make(rig, 1));
+  for (std::uint32_t i = 0; i < ipc::Submit::kWindow.requests; ++i)
+    rig.link.submit(results.make(rig, 1));
   auto s = results.make(rig, 2, "");
   s->large = base::MessageId(102);
   rig.link.submit(std::move(s));

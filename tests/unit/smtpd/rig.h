@@ -1,5 +1,6 @@
-// A queued of the test's own at the other end of smtpd's channel, a clock that stands still, and a client
-// on a socket pair: what the I/O side of smtpd needs around it, in one process and without waiting.
+// A queued of the test's own at the other end of smtpd's channel, a clock that stands still, and a
+// client on a socket pair: what the I/O side of smtpd needs around it, in one process and without
+// waiting.
 #pragma once
 
 #include <sys/mman.h>
@@ -46,7 +47,8 @@ class FakeQueued {
   void on(const ipc::Submit& m) { transactions.push_back({m, {}, {}}); }
   void on(const ipc::SubmitRecipients& m) {
     CHECK(!transactions.empty() && transactions.back().submit.request == m.request);
-    for (const auto& address : m.recipients) transactions.back().recipients.emplace_back(address.text());
+    for (const auto& address : m.recipients)
+      transactions.back().recipients.emplace_back(address.text());
   }
   void on(const ipc::SubmitBody& m) {
     CHECK(!transactions.empty() && transactions.back().submit.request == m.request);
@@ -132,9 +134,8 @@ struct LinkRig {
 // A session with its client. `type` SOCK_SEQPACKET keeps the server's writes apart.
 struct SessionRig : LinkRig {
   explicit SessionRig(int type = SOCK_STREAM, bool connected = true) {
-    service.limits.timeout = {.command = base::Millis(5'000),
-                              .data = base::Millis(20'000),
-                              .idle = base::Millis(9'000)};
+    service.limits.timeout = {
+        .command = base::Millis(5'000), .data = base::Millis(20'000), .idle = base::Millis(9'000)};
     if (connected) connect();
     int ends[2];
     CHECK(::socketpair(AF_UNIX, type | SOCK_NONBLOCK | SOCK_CLOEXEC, 0, ends) == 0);
@@ -180,7 +181,8 @@ struct SessionRig : LinkRig {
   // Up to and with the reply to DATA.
   void begin_message() {
     heard();
-    say("EHLO client.example\r\nMAIL FROM:<a@client.example>\r\nRCPT TO:<bob@example.org>\r\nDATA\r\n");
+    say("EHLO client.example\r\nMAIL FROM:<a@client.example>\r\nRCPT "
+        "TO:<bob@example.org>\r\nDATA\r\n");
   }
   void leave() {
     client.reset();

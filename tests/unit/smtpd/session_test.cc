@@ -16,7 +16,9 @@ std::string name(Stage stage) {
                                            "body",    "opening", "file", "result"};
   return kNames[static_cast<int>(stage)];
 }
-bool in_message(Stage stage) { return stage >= Stage::kBody; }
+bool in_message(Stage stage) {
+  return stage >= Stage::kBody;
+}
 
 void bring(SessionRig& rig, Stage stage) {
   rig.heard();
@@ -58,7 +60,8 @@ TEST(Session, CarriesAMessageFromTheClientToQueuedAndTheIdBack) {
   EXPECT_TRUE(t.submit.eight_bit);
   EXPECT_NE(t.submit.token, base::Token{});
   rig.queued->accept(0, 77);
-  EXPECT_EQ(rig.heard(), "250 2.0.0 Ok: queued as " + base::to_string(base::MessageId(77)) + "\r\n");
+  EXPECT_EQ(rig.heard(),
+            "250 2.0.0 Ok: queued as " + base::to_string(base::MessageId(77)) + "\r\n");
   EXPECT_EQ(rig.say("QUIT\r\n").substr(0, 3), "221");
   EXPECT_TRUE(rig.hung_up);
   EXPECT_EQ(rig.ended, 1);
@@ -86,7 +89,8 @@ TEST(Session, TakesAWholeDialogueAtOnce) {
   SessionRig rig;
   std::string all = "EHLO client.example\r\n";
   for (int i = 0; i < 3; ++i)
-    all += "MAIL FROM:<a@client.example>\r\nRCPT TO:<bob@example.org>\r\nDATA\r\n" + lines(40'000) + ".\r\n";
+    all += "MAIL FROM:<a@client.example>\r\nRCPT TO:<bob@example.org>\r\nDATA\r\n" + lines(40'000) +
+           ".\r\n";
   rig.send(all + "QUIT\r\n");
   for (std::size_t i = 0; i < 3; ++i) {
     rig.heard();
@@ -208,7 +212,7 @@ TEST(Session, MailGetsQueuedsRefusalWhileIntakeIsClosed) {
   EXPECT_EQ(rig.say("MAIL FROM:<a@client.example>\r\n"), "250 2.1.0 Ok\r\n");
 }
 
-// --- The client goes away -------------------------------------------------------------------------
+// --- The client goes away -----------------------------------------------------------------------
 
 TEST_P(EachStage, AClientThatGoesAwayLeavesNothing) {
   SessionRig rig;
@@ -249,7 +253,7 @@ TEST(Session, AClientThatWentAwayBehindMoreCommandsIsNoticedWithTheAnswer) {
   EXPECT_EQ(rig.ended, 1);
 }
 
-// --- Shutdown -------------------------------------------------------------------------------------
+// --- Shutdown -----------------------------------------------------------------------------------
 
 TEST_P(EachStage, ShutdownServesWhatHasBegunAndEndsTheRest) {
   SessionRig rig;
@@ -275,7 +279,7 @@ TEST_P(EachStage, ShutdownServesWhatHasBegunAndEndsTheRest) {
   EXPECT_EQ(rig.ended, 1);
 }
 
-// --- Time -----------------------------------------------------------------------------------------
+// --- Time ---------------------------------------------------------------------------------------
 
 TEST_P(EachStage, AClientThatSaysNothingHasItsTimeAndNoMore) {
   SessionRig rig;
@@ -332,7 +336,7 @@ TEST(Session, ALimitOfZeroIsNone) {
   EXPECT_EQ(rig.say("NOOP\r\n"), "250 2.0.0 Ok\r\n");
 }
 
-// --- Clients that do not read ---------------------------------------------------------------------
+// --- Clients that do not read -------------------------------------------------------------------
 
 // Sends `line` until nobody takes it any more, at most `most` times; how often it was sent whole.
 std::size_t send_until_blocked(SessionRig& rig, const std::string& line, std::size_t most) {
@@ -399,7 +403,8 @@ TEST(Session, ManyCommandsInOnePieceAreAllAnswered) {
   EXPECT_EQ(count(replies, "250 HELP"), 6'000U);
 }
 
-// One packet of commands, whose replies would be 550 KB; the server may hold but a few portions of them.
+// One packet of commands, whose replies would be 550 KB; the server may hold but a few portions of
+// them.
 TEST(Session, ManyCommandsInOnePieceDoNotPileUpTheirReplies) {
   SessionRig rig(SOCK_SEQPACKET);
   rig.heard();
