@@ -231,7 +231,7 @@ def test_no_server(server):
     server.write()
     answer = server.ctl_text("status")
     assert answer.exit == 69
-    assert str(server.directory / "run" / "control.sock") in answer.err and "start it" in answer.err
+    assert str(server.runtime / "control.sock") in answer.err and "start it" in answer.err
 
 
 def test_a_user_without_the_right(postern):
@@ -239,7 +239,7 @@ def test_a_user_without_the_right(postern):
     if os.getuid() != 0:
         print("did not run: only root may become another user")
         return
-    for path in (postern.directory, *postern.directory.parents):
+    for path in (postern.runtime, postern.directory, *postern.directory.parents):
         path.chmod(path.stat().st_mode | 0o111)
     postern.file.chmod(0o644)
     done = subprocess.run([BUILD / "ctl" / "posternctl", "-c", postern.file, "status"], user="nobody",
@@ -259,7 +259,7 @@ def test_local_times(waiting):
 def test_hostile_bytes_on_the_control_socket(postern):
     """Garbage ends that connection, and nothing else."""
     import socket
-    path = str(postern.directory / "run" / "control.sock")
+    path = str(postern.runtime / "control.sock")
     for noise in (b"\xff" * 70000, b"GET / HTTP/1.0\r\n\r\n", b"\0" * 8, b"\x10\0\0\0\xff\xff\0\0" + b"x" * 16):
         with socket.socket(socket.AF_UNIX) as sock:
             sock.connect(path)

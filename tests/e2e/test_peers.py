@@ -3,7 +3,9 @@ import grp
 import imaplib
 import os
 import pwd
+import shutil
 import subprocess
+import tempfile
 import time
 from datetime import datetime
 from pathlib import Path
@@ -68,9 +70,8 @@ def dovecot(server, tmp_path, closing):
     owner = "_postern-local" if os.getuid() == 0 else me
     identity = pwd.getpwnam(owner)
     group = grp.getgrgid(identity.pw_gid).gr_name
-    base = tmp_path / "dovecot"
-    base.mkdir()
-    for path in (tmp_path, *tmp_path.parents):  # Dovecot's own user must get through
+    base = Path(tempfile.mkdtemp(prefix="dovecot-"))  # short: its sockets' paths have a limit
+    for path in (base, tmp_path, *tmp_path.parents):  # Dovecot's own user must get through
         if os.getuid() == 0 and path.stat().st_uid == 0 and path != Path("/"):
             path.chmod(path.stat().st_mode | 0o111)
     (base / "users").write_text("bob:{PLAIN}secret::::::\n")
@@ -122,6 +123,7 @@ userdb {{
         wait_for("Dovecot answers", connect).shutdown()
         yield address.ip
         process.terminate()
+    shutil.rmtree(base)
 
 
 def test_dovecot_reads_our_maildir(server, dovecot):

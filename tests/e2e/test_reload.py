@@ -48,7 +48,7 @@ def test_a_broken_configuration_is_refused(server):
                       (good.replace("file:users", "file:gone"), "gone")):
         server.write(bad)
         # A file that is no TOML does not tell where the socket is either.
-        answer = server.ctl("reload", "--socket", server.directory / "run/control.sock", check=False)
+        answer = server.ctl("reload", "--socket", server.runtime / "control.sock", check=False)
         assert answer.exit == 78, answer
         assert what in answer.rows[0]["text"] and "postern.toml:" in answer.rows[0]["text"]
         server.write(good)

@@ -5,10 +5,12 @@ import json
 import os
 import re
 import shlex
+import shutil
 import signal
 import smtplib
 import socket
 import subprocess
+import tempfile
 import threading
 from pathlib import Path
 
@@ -98,6 +100,8 @@ class Postern:
         self.directory = Path(directory)
         self.address = Address()
         self.ip = self.address.ip
+        # Short: the path of a socket has at most 107 bytes.
+        self.runtime = Path(tempfile.mkdtemp(prefix="postern-"))
         self.program = program or BUILD / "parent" / "postern"
         self.file = self.directory / "postern.toml"
         self.lines = []
@@ -111,7 +115,7 @@ class Postern:
             "hostname": "mx.example.org",
             "postmaster": "carol@example.org",
             "spool": "spool",
-            "runtime": "run",
+            "runtime": str(self.runtime),
             "listen": [
                 {"address": f"{self.ip}:{RELAY_PORT}", "service": "relay",
                  "relay_from": ["127.0.0.0/8"]},
@@ -205,6 +209,7 @@ class Postern:
             for pid in self.alive() if self.session else ():
                 os.kill(pid, signal.SIGKILL)
             self.address.close()
+            shutil.rmtree(self.runtime, ignore_errors=True)
         text = (self.directory / "log").read_text() if (self.directory / "log").exists() else ""
         broken = [line for line in text.splitlines() if BROKEN.search(line)]
         assert not broken, "\n".join(broken[:20])
