@@ -80,13 +80,18 @@ void add_common(Rules& rules) {
   rules.allow_if(SCMP_SYS(tgkill), SCMP_A0(SCMP_CMP_EQ, static_cast<scmp_datum_t>(::getpid())));
   // glibc asks how many arenas its malloc should have, and what kind of file a stream is; a "no" is
   // good enough.
-  rules.refuse(SCMP_SYS(sched_getaffinity), EPERM).refuse(SCMP_SYS(ioctl), ENOTTY);
-#ifdef POSTERN_SANITIZE
+  rules.refuse(SCMP_SYS(ioctl), ENOTTY);
+#ifndef POSTERN_SANITIZE
+  rules.refuse(SCMP_SYS(sched_getaffinity), EPERM);
+#else
   // The sanitizers' runtime, when it reports.
-  rules.refuse(SCMP_SYS(openat), EACCES).refuse(SCMP_SYS(readlink), EACCES);
-  // pipe2: how it asks whether memory may be read, at a check of a virtual call.
-  rules.allow({SCMP_SYS(pipe2), SCMP_SYS(readlinkat), SCMP_SYS(getppid), SCMP_SYS(prctl), SCMP_SYS(getrlimit),
-               SCMP_SYS(prlimit64), SCMP_SYS(uname), SCMP_SYS(membarrier)});
+  rules.refuse(SCMP_SYS(open), EACCES).refuse(SCMP_SYS(openat), EACCES);
+  rules.refuse(SCMP_SYS(readlink), EACCES);
+  // pipe2: how it asks whether memory may be read, at a check of a virtual call. sched_getaffinity: how
+  // it learns of a thread's stack.
+  rules.allow({SCMP_SYS(pipe2), SCMP_SYS(sched_getaffinity), SCMP_SYS(readlinkat), SCMP_SYS(getppid),
+               SCMP_SYS(prctl), SCMP_SYS(getrlimit), SCMP_SYS(prlimit64), SCMP_SYS(uname),
+               SCMP_SYS(membarrier)});
 #endif
 }
 
@@ -144,7 +149,7 @@ void report_violation(int, siginfo_t* info, void*) {
 std::uint32_t violation() {
   struct sigaction action {};
   action.sa_sigaction = report_violation;
-  action.sa_flags = SA_SIGINFO;
+  action.sa_flags = SA_SIGINFO | SA_NODEFER;  // so that the signal raised in it ends the process
   ::sigaction(SIGSYS, &action, nullptr);
   return SCMP_ACT_TRAP;
 }
