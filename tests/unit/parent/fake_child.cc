@@ -8,9 +8,8 @@
 #include "common/os/socket.h"
 #include "common/role/parent_link.h"
 
+namespace postern::parent {
 namespace {
-
-using namespace postern;
 
 class Fake final : public role::ParentLink::Listener {
  public:
@@ -51,10 +50,11 @@ class Fake final : public role::ParentLink::Listener {
 };
 
 }  // namespace
+}  // namespace postern::parent
 
 int main() {
   ::signal(SIGPIPE, SIG_IGN);
-  event::Loop loop;
-  Fake fake(loop);
+  postern::event::Loop loop;
+  postern::parent::Fake fake(loop);
   loop.run();
 }

@@ -96,7 +96,7 @@ class Client {
 
 class Process : public parent::ChildLink::Listener {
  public:
-  explicit Process(Mode mode) : mode_(mode) {
+  explicit Process(Mode mode) {
     CHECK(::mkdtemp(folder_.data()) != nullptr);
     CHECK(::chmod(folder_.c_str(), 0755) == 0);
     auto pair = ipc::make_channel_pair();
@@ -217,7 +217,6 @@ class Process : public parent::ChildLink::Listener {
   std::vector<ipc::Role> lost;
 
  private:
-  Mode mode_;
   std::string folder_ = "/tmp/postern-role-XXXXXX";
   base::UniqueFd log_;
 };
