@@ -13,9 +13,9 @@ constexpr std::size_t kScratchSize = 64 * 1024;
 constexpr int kMaxDiscardReads = 16;
 constexpr std::size_t kKeepCapacity = 4 * 1024;  // a larger emptied buffer is given back
 
-// One for the process: a stream uses it only during its own read.
+// One for the thread: a stream uses it only during its own read.
 std::array<char, kScratchSize>& scratch() {
-  static std::array<char, kScratchSize> buffer;
+  static thread_local std::array<char, kScratchSize> buffer;
   return buffer;
 }
 

@@ -19,9 +19,9 @@ constexpr std::size_t kKeepCapacity = 64 * 1024;
 // wrong with the peer, and the channel ends.
 constexpr std::size_t kMaxUnsent = 64U << 20;
 
-// One for the process: a channel uses it only during its own read.
+// One for the thread: a channel uses it only during its own read.
 std::string& scratch() {
-  static std::string buffer(kReadSize, '\0');
+  static thread_local std::string buffer(kReadSize, '\0');
   return buffer;
 }
 
