@@ -7,19 +7,27 @@
 namespace postern::queued {
 namespace {
 constexpr std::size_t kMaxCopies = 64;  // under way at once
+constexpr base::Millis kWaitKept{24LL * 3600 * 1000};
 }
 
 void LocalStore::tidy() {
   while (const auto oldest = segments_.oldest()) {  // ends: each turn releases one
     if (messages_.in_segment(oldest) > 0) break;
-    // The waits of whole queues are told again, lest the only record of one goes.
-    for (const auto& [name, wait] : messages_.waits())
-      append(RecordType::kQueue, ipc::encode(wait), false, {});
+    tell_again(oldest);
     // What ended the messages in it may not be flushed yet, so the segment waits for that.
     segments_.release(oldest, journal_->appended());
   }
   segments_.advance(flushed_);
   if (segments_.wants_compaction(messages_.live_bytes())) move_some();
+}
+
+// What is said nowhere but in a segment that goes: where the clock stands, and which queues wait. A wait
+// that has been over for long belongs to a queue without mail, and goes with it.
+void LocalStore::tell_again(std::uint64_t segment) {
+  const ClockRecord clock{clock_->wall(), clock_->now()};
+  append(RecordType::kClock, ipc::encode(clock), false, {});
+  for (auto& wait : messages_.take_waits(segment))
+    if (wait.until + kWaitKept > clock_->now()) note(std::move(wait));
 }
 
 void LocalStore::move_some() {

@@ -51,7 +51,9 @@ os::Result<void> LocalStore::start() {
   auto recovered = recover(disk_, options_.segment_size, options_.epoch, messages_);
   if (!recovered) return std::unexpected(recovered.error());
   used_before_ = recovered->used;
-  last_id_ = recovered->last_id;
+  // Ids of what is gone from the journal lie below its last reading of the clock.
+  last_id_ = std::max(recovered->last_id,
+                      base::MessageId(static_cast<std::uint64_t>(recovered->clock.wall.ms) * 1000));
   for (auto& sentence : recovered->damage) report_damage(std::move(sentence));
   for (const auto& [token, id] : recovered->tokens) remember(token, id);
   clock_ = std::make_unique<QueueClock>(
@@ -96,8 +98,13 @@ bool LocalStore::fits(std::size_t recipients, std::size_t body) const {
   // As a kState record would need it, with a reply for every recipient.
   constexpr std::size_t kEach = ipc::Codec<RecipientRecord>::max_size({});
   constexpr std::size_t kOnce = ipc::kMaxPrefix + 4096;
+  // And should all fail at once, their outcome with its notice: 2.5 KB for each, by mail/notice.cc.
+  constexpr std::size_t kEachFate = ipc::Codec<RecipientFate>::max_size({}) + 2816;
+  constexpr std::size_t kOnceFate = kOnce + 64 * 1024;
+  const auto room = options_.segment_size - kBlock;
   return recipients <= kMaxRecipients &&
-         kFrameOverhead + kOnce + recipients * kEach + body <= options_.segment_size - kBlock;
+         kFrameOverhead + kOnce + recipients * kEach + body <= room &&
+         kFrameOverhead + kOnceFate + recipients * kEachFate <= room;
 }
 
 // --- Appending --------------------------------------------------------------------------------------
@@ -143,7 +150,8 @@ void LocalStore::outcome(OutcomeRecord record, Bytes notice_body, Done written, 
 
 void LocalStore::note(QueueRecord record) {
   messages_.apply(record);
-  append(RecordType::kQueue, ipc::encode(record), false, {});
+  auto fields = ipc::encode(record);
+  append(RecordType::kQueue, std::move(fields), false, {.waits = std::move(record.queue)});
 }
 
 void LocalStore::note(HoldRecord record) {
@@ -189,6 +197,7 @@ void LocalStore::finish(InFlight entry) {
     if (entry.body) keep_body(message, std::move(entry.body));
     if (!entry.begins->notice) remember(message.token, message.id);
   }
+  if (!entry.waits.empty()) messages_.wait_stands(entry.waits, entry.place.segment);
   if (entry.moves.value != 0) {
     --copies_;
     if (Message* message = messages_.find(entry.moves)) {

@@ -75,6 +75,7 @@ class LocalStore final : public Store {
   struct InFlight {
     std::optional<MessageRecord> begins;
     Bytes body;
+    std::string waits;           // a queue, by the record of its wait
     base::MessageId moves;       // a copy of this message into a newer segment
     base::MessageId ends_large;  // its file may go
     Place place;
@@ -94,6 +95,7 @@ class LocalStore final : public Store {
   void keep_body(Message& message, Bytes body);
   void read_body(const Message& message, Loaded loaded);
   void tidy();
+  void tell_again(std::uint64_t segment);
   void move_some();
   void move(Message& message);
   void append_copy(Message& message, Bytes body);

@@ -117,10 +117,29 @@ bool Messages::apply(const OutcomeRecord& record) {
 }
 
 void Messages::apply(const QueueRecord& record) {
+  wait_segments_.erase(record.queue);
   if (record.failures == 0)
     waits_.erase(record.queue);
   else
     waits_[record.queue] = record;
+}
+
+void Messages::wait_stands(const std::string& queue, std::uint64_t segment) {
+  if (waits_.contains(queue)) wait_segments_[queue] = segment;
+}
+
+std::vector<QueueRecord> Messages::take_waits(std::uint64_t segment) {
+  std::vector<QueueRecord> taken;
+  for (auto at = wait_segments_.begin(); at != wait_segments_.end();) {
+    if (at->second > segment) {
+      ++at;
+      continue;
+    }
+    taken.push_back(std::move(waits_.at(at->first)));
+    waits_.erase(at->first);
+    at = wait_segments_.erase(at);
+  }
+  return taken;
 }
 
 void Messages::apply(const ReleaseRecord& record) {
@@ -131,7 +150,10 @@ void Messages::apply(const ReleaseRecord& record) {
     for (auto& recipient : message->recipients)
       recipient.next_try = std::min(recipient.next_try, record.clock);
   }
-  for (const auto& queue : record.queues) waits_.erase(queue);
+  for (const auto& queue : record.queues) {
+    waits_.erase(queue);
+    wait_segments_.erase(queue);
+  }
 }
 
 void Messages::apply(const HoldRecord& record) {

@@ -43,6 +43,10 @@ class Messages {
   [[nodiscard]] const std::map<std::string, QueueRecord, std::less<>>& waits() const {
     return waits_;
   }
+  // The newest record of this queue's wait stands in this segment.
+  void wait_stands(const std::string& queue, std::uint64_t segment);
+  // Takes out the waits whose newest record stands in this segment or an older one.
+  [[nodiscard]] std::vector<QueueRecord> take_waits(std::uint64_t segment);
 
  private:
   void count_in(const Message& message);
@@ -50,6 +54,7 @@ class Messages {
 
   std::map<base::MessageId, Message> messages_;
   std::map<std::string, QueueRecord, std::less<>> waits_;
+  std::map<std::string, std::uint64_t, std::less<>> wait_segments_;  // those that are known
   struct Segment {
     std::uint64_t live = 0;
     std::vector<base::MessageId> came;  // all that were ever put here

@@ -169,7 +169,10 @@ class Recovery {
           note_clock(record.clock, record.when);
         });
       case RecordType::kQueue:
-        return with<QueueRecord>(frame, [&](const QueueRecord& record) { messages_.apply(record); });
+        return with<QueueRecord>(frame, [&](const QueueRecord& record) {
+          messages_.apply(record);
+          messages_.wait_stands(record.queue, place.segment);
+        });
       case RecordType::kRelease:
         return with<ReleaseRecord>(frame,
                                    [&](const ReleaseRecord& record) { messages_.apply(record); });
