@@ -11,6 +11,8 @@
 namespace postern::queued {
 namespace {
 
+constexpr std::size_t kMaxLargeFiles = 4096;  // of one smtpd, not submitted
+
 mail::Reply reply(std::uint16_t code, mail::EnhancedCode enhanced, std::string text) {
   return {code, enhanced, {std::move(text)}};
 }
@@ -56,6 +58,7 @@ void Intake::forget_large(Submitter& which) {
 }
 
 void Intake::drop(Submitter& which, std::string_view why) {
+  which.stop_hearing();
   log::error("channel.malformed").field("peer", "smtpd").field("reason", why);
   loop_.defer([this, id = which.id()]() noexcept {
     if (Submitter* gone = find(id)) closed(*gone);
@@ -240,6 +243,7 @@ void Intake::ask(Submitter& from, const ipc::AskToken& ask) {
 // --- Large files ------------------------------------------------------------------------------------
 
 void Intake::open_large(Submitter& from, const ipc::OpenLarge& open) {
+  if (from.large.size() >= kMaxLargeFiles) return from.send(ipc::LargeOpened{open.request, {}});
   engine_.store().open_large([this, id = from.id(), request = open.request](
                                  os::Result<LargeFile> file) noexcept {
     Submitter* to = find(id);

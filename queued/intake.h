@@ -44,6 +44,10 @@ class Submitter {
   }
   [[nodiscard]] SubmitterId id() const { return id_; }
   [[nodiscard]] const ipc::Channel& channel() { return connection_.channel(); }
+  void stop_hearing() {  // nothing that follows counts
+    failed_ = true;
+    assembling_.reset();
+  }
   [[nodiscard]] bool serves(base::ListenerIndex listener) const {
     return listeners.contains(listener);
   }

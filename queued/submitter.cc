@@ -8,8 +8,6 @@ Submitter::Submitter(Intake& owner, SubmitterId id, event::Loop& loop, base::Uni
     : owner_(owner), id_(id), connection_(loop, std::move(fd), *this) {}
 
 void Submitter::fail(std::string_view why) {
-  failed_ = true;  // nothing that follows counts
-  assembling_.reset();
   owner_.drop(*this, why);
 }
 
