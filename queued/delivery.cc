@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <utility>
 
+#include "common/base/check.h"
 #include "common/log/log.h"
 #include "queued/messages.h"
 
@@ -10,6 +11,8 @@ namespace postern::queued {
 namespace {
 
 constexpr base::Millis kPatience{2'000};
+constexpr std::size_t kMostUnsent = 8U << 20;  // to one deliverer, before its next lease waits
+constexpr base::Millis kDrainPause{2};
 constexpr std::uint32_t kMaxDeaths = 2;
 constexpr base::Millis kFirstReturnDelay{1'000};
 constexpr std::uint32_t kMaxReturnDoublings = 6;
@@ -37,7 +40,8 @@ Delivery::Delivery(event::Loop& loop, Engine& engine)
         open_ = true;
         engine_.schedule().set_open(!stopping_);
         engine_.poke();
-      }) {
+      }),
+      drain_(loop, [this]() noexcept { send_backlog(); }) {
   engine_.set_perform([this](Action action) noexcept { perform(std::move(action)); });
   patience_.start(kPatience);
 }
@@ -46,7 +50,7 @@ Delivery::Delivery(event::Loop& loop, Engine& engine)
 
 void Delivery::connect(ipc::Role role, std::uint32_t index, base::UniqueFd fd) {
   auto& place = deliverers_[{role, index}];
-  if (place) lost(engine_.schedule().deliverer_down(place->id()));
+  if (place) lost({role, index}, engine_.schedule().deliverer_down(place->id()));
   place = std::make_unique<Deliverer>(*this, DelivererId(++last_id_), role == ipc::Role::kLocal,
                                       loop_, std::move(fd));
 }
@@ -76,8 +80,16 @@ void Delivery::closed(Deliverer& which) {
         .field("peer", which.local() ? "local" : "relay")
         .field("reason", which.channel().trouble());
   const auto id = which.id();
-  std::erase_if(deliverers_, [&](const auto& entry) { return entry.second->id() == id; });
-  lost(engine_.schedule().deliverer_down(id));
+  const auto key = key_of(which);
+  deliverers_.erase(key);
+  lost(key, engine_.schedule().deliverer_down(id));
+}
+
+Delivery::Key Delivery::key_of(const Deliverer& which) const {
+  const auto at = std::find_if(deliverers_.begin(), deliverers_.end(),
+                               [&](const auto& entry) { return entry.second.get() == &which; });
+  CHECK(at != deliverers_.end());
+  return at->first;
 }
 
 void Delivery::stop() {
@@ -86,7 +98,8 @@ void Delivery::stop() {
 }
 
 // A dead deliverer's messages may have arrived or not.
-void Delivery::lost(const std::vector<LeaseInfo>& leases) {
+void Delivery::lost(Key key, const std::vector<LeaseInfo>& leases) {
+  for (const auto& lease : leases) lost_[key].insert(lease.key);
   if (stopping_) return;  // they are open in the journal, and the deliverer tells the next queued
   for (const auto& lease : leases) {
     std::vector<RecipientAttempt> attempts;
@@ -111,9 +124,18 @@ void Delivery::held(Deliverer& from, const ipc::HeldLeases& held) {
   for (const auto& lease : held.leases) adopt(from, lease);
   if (!held.last) return;
   from.reported = true;
+  lost_.erase(key_of(from));
   engine_.schedule().deliverer_up(from.id(), from.local());
   check_open();
   engine_.poke();
+}
+
+// Of what was lost with a channel in this life, only this very deliverer's; of an earlier life, only
+// before anything is handed out. Whoever could claim more could make other mail vanish.
+bool Delivery::may_adopt(const Deliverer& from, const ipc::HeldLease& lease) const {
+  const auto own = lost_.find(key_of(from));
+  if (own != lost_.end() && own->second.contains({lease.epoch, lease.lease})) return true;
+  return !open_ && lease.epoch != engine_.store().epoch();
 }
 
 void Delivery::adopt(Deliverer& from, const ipc::HeldLease& lease) {
@@ -121,11 +143,13 @@ void Delivery::adopt(Deliverer& from, const ipc::HeldLease& lease) {
   const Recipient* first = message == nullptr || lease.recipients.empty()
                                ? nullptr
                                : find_recipient(*message, lease.recipients.front());
-  if (first != nullptr &&
-      engine_.schedule().adopt(from.id(), {lease.epoch, lease.lease},
-                               engine_.router().route(first->address).queue, lease.message,
-                               lease.recipients))
-    return;
+  if (first != nullptr && may_adopt(from, lease)) {
+    const auto route = engine_.router().route(first->address);
+    if (route.destination.local == from.local() &&
+        engine_.schedule().adopt(from.id(), {lease.epoch, lease.lease}, route.queue, lease.message,
+                                 lease.recipients))
+      return;
+  }
   log::warning("lease.unknown").field("id", lease.message);  // its outcome will be dropped
 }
 
@@ -135,16 +159,20 @@ void Delivery::ask(Deliverer& from, const ipc::AskWork& ask) {
 }
 
 void Delivery::grant_ended(Deliverer& from, const ipc::GrantEnded& ended) {
+  // One that was meant for a way which is given up already says nothing of the one tried now.
+  const bool counts = engine_.schedule().is_current(ended.grant);
   const auto queue = engine_.schedule().grant_ended(from.id(), ended.grant);
   if (!queue) return;  // of an earlier life
   switch (ended.end) {
     case ipc::GrantEnd::kClosed:
       break;
     case ipc::GrantEnd::kTemporary:
-      engine_.queue_failed(*queue, ended.failure, ended.reply, ended.remote);
+      if (counts) engine_.queue_failed(*queue, ended.failure, ended.reply, ended.remote);
       break;
     case ipc::GrantEnd::kPermanent:
-      engine_.queue_failed_for_good(*queue, ended.failure, ended.reply, ended.remote);
+      // Only the last way of a route may end mail.
+      if (counts && !engine_.schedule().try_next_hop(*queue))
+        engine_.queue_failed_for_good(*queue, ended.failure, ended.reply, ended.remote);
       break;
   }
   engine_.poke();
@@ -228,6 +256,15 @@ void Delivery::send(const HandOut& out, LoadedBody body) {
   if (to == nullptr) return;  // the lease went with it
   const Message* message = engine_.store().find(out.message);
   if (message == nullptr) return cannot_send(out, "the message is gone");
+  const auto* queue = engine_.schedule().find(out.queue);
+  // Blocked while its body was read: whoever blocked it may have been told that nothing goes any more.
+  if (queue == nullptr || queue->blocked != Blocked::kNo) return take_back(out);
+  // Many large bodies at once must not be taken for a deliverer that does not read.
+  if (to->channel().unsent() > kMostUnsent) {
+    backlog_.push_back({out, std::move(body)});
+    if (!drain_.running()) drain_.start(kDrainPause);
+    return;
+  }
   ipc::Lease lease;
   lease.request = out.request;
   lease.lease = out.lease;
@@ -263,16 +300,28 @@ void Delivery::send(const HandOut& out, LoadedBody body) {
   }
 }
 
+void Delivery::send_backlog() {
+  auto waiting = std::exchange(backlog_, {});
+  for (auto& [out, body] : waiting) send(out, std::move(body));
+}
+
 // A body that cannot be read is never sent wrong: the message is held, the connection asks again.
 void Delivery::cannot_send(const HandOut& out, const std::string& why) {
+  engine_.hold(out.message, "its body cannot be read: " + why);
+  take_back(out);
+}
+
+// What was not sent yet comes back as it was, and its connection asks again.
+void Delivery::take_back(const HandOut& out) {
   auto& schedule = engine_.schedule();
   const LeaseKey key{engine_.store().epoch(), out.lease};
   const auto at = schedule.leases().find(key);
-  if (at == schedule.leases().end()) return;
-  const auto grant = at->second.grant;
-  (void)schedule.settle(out.deliverer, key);
-  engine_.hold(out.message, "its body cannot be read: " + why);
-  engine_.put_back(out.message, out.recipients, engine_.now());
+  base::GrantId grant;
+  if (at != schedule.leases().end()) {
+    grant = at->second.grant;
+    (void)schedule.settle(out.deliverer, key);
+    engine_.put_back(out.message, out.recipients, engine_.now());
+  }
   schedule.ask(out.deliverer, out.request, grant);
   engine_.poke();
 }

@@ -4,6 +4,7 @@
 
 #include <map>
 #include <memory>
+#include <set>
 #include <string>
 #include <unordered_map>
 
@@ -49,7 +50,8 @@ class Delivery {
   void perform(Action action);
   // From now on nothing is handed out, and a channel that closes is no death.
   void stop();
-  [[nodiscard]] bool idle() const { return engine_.schedule().leases().empty(); }
+  // Nothing is in delivery, and every outcome is on its way to the journal.
+  [[nodiscard]] bool idle() const { return engine_.schedule().leases().empty() && engine_.idle(); }
 
   // From the channels.
   void held(Deliverer& from, const ipc::HeldLeases& held);
@@ -67,13 +69,17 @@ class Delivery {
 
   Deliverer* find(DelivererId id);
   void check_open();
+  [[nodiscard]] Key key_of(const Deliverer& which) const;
+  [[nodiscard]] bool may_adopt(const Deliverer& from, const ipc::HeldLease& lease) const;
   void adopt(Deliverer& from, const ipc::HeldLease& lease);
   void hand_out(HandOut out);
   void send(const HandOut& out, LoadedBody body);
+  void send_backlog();
+  void take_back(const HandOut& out);
   void cannot_send(const HandOut& out, const std::string& why);
   void settled(const LeaseInfo& lease, const ipc::Outcome& outcome, event::Callback written);
   void returned(base::MessageId id, const std::vector<std::uint32_t>& numbers);
-  void lost(const std::vector<LeaseInfo>& leases);
+  void lost(Key key, const std::vector<LeaseInfo>& leases);
 
   event::Loop& loop_;
   Engine& engine_;
@@ -83,6 +89,14 @@ class Delivery {
   bool open_ = false;
   bool stopping_ = false;
   event::Timer patience_;
+  // What went with a deliverer's channel, until its next one has told what it still holds.
+  std::map<Key, std::set<LeaseKey>> lost_;
+  struct Unsent {
+    HandOut out;
+    LoadedBody body;
+  };
+  std::vector<Unsent> backlog_;
+  event::Timer drain_;
   std::unordered_map<base::MessageId, Mishaps> mishaps_;
 };
 

@@ -30,10 +30,16 @@ bool Schedule::may_run(const Queue& queue) const {
   return queue.blocked == Blocked::kNo && queue.until <= now_;
 }
 
+// The queue may have something for its parked connections, or need further ones. Called at every change
+// of either, so that nobody has to look at queues of which nothing is to be done.
 void Schedule::want(Queue& queue) {
-  if (queue.ready.empty() || queue.wanting) return;
-  queue.wanting = true;
-  pool(queue).wanting.push_back(&queue);
+  if (queue.ready.empty() || !may_run(queue)) return;
+  if (!queue.parked.empty() && !std::exchange(queue.serving, true))
+    pool(queue).serving.push_back(&queue);
+  if (!queue.wanting && wanted_grants(queue) > 0) {
+    queue.wanting = true;
+    pool(queue).wanting.push_back(&queue);
+  }
 }
 
 // Further connections that the queue could use. Their number at most doubles from what has opened, so
@@ -70,30 +76,40 @@ std::vector<Action> Schedule::decide(QueueTime now) {
 void Schedule::measure(Pool& pool) {
   pool.starved = 0;
   if (!pool.full()) return;
-  std::uint32_t active = 0;
+  // There are far fewer connections than queues.
+  std::vector<const Queue*> served;
+  for (const auto& [id, grant] : grants_)
+    if (&this->pool(*grant.queue) == &pool) served.push_back(grant.queue);
+  std::sort(served.begin(), served.end());
+  served.erase(std::unique(served.begin(), served.end()), served.end());
+  auto active = static_cast<std::uint32_t>(served.size());
   pool.most = 0;
-  for (const auto& [name, queue] : queues_) {
-    if (&this->pool(queue) != &pool) continue;
-    if (queue.grants > 0) ++active;
-    pool.most = std::max(pool.most, queue.grants);
-  }
-  for (const Queue* queue : pool.wanting) {
-    if (!may_run(*queue) || !queue->parked.empty() || wanted_grants(*queue) == 0) continue;
+  for (const Queue* queue : served) pool.most = std::max(pool.most, queue->grants);
+  // More of them than there are slots change nothing. Who needs none any more leaves the list here.
+  std::vector<Queue*> still;
+  while (!pool.wanting.empty() && pool.starved <= pool.slots) {
+    Queue& queue = *pool.wanting.front();
+    pool.wanting.pop_front();
+    queue.wanting = may_run(queue) && wanted_grants(queue) > 0;
+    if (!queue.wanting) continue;
+    still.push_back(&queue);
+    if (!queue.parked.empty()) continue;
     ++pool.starved;
-    if (queue->grants == 0) ++active;
+    if (queue.grants == 0) ++active;
   }
+  pool.wanting.insert(pool.wanting.begin(), still.begin(), still.end());
   pool.share = std::max(1U, pool.slots / std::max(1U, active));
 }
 
-// Messages go to the connections that wait for them. Who needs more connections stays in the list.
+// Messages go to the connections that wait for them.
 void Schedule::serve(Pool& pool) {
-  for (auto left = pool.wanting.size(); left > 0; --left) {
-    Queue& queue = *pool.wanting.front();
-    pool.wanting.pop_front();
-    queue.wanting = false;
+  for (auto left = pool.serving.size(); left > 0; --left) {
+    Queue& queue = *pool.serving.front();
+    pool.serving.pop_front();
+    queue.serving = false;
     if (!may_run(queue)) continue;  // comes back when it may
     hand_out(pool, queue);
-    if (wanted_grants(queue) > 0) want(queue);
+    want(queue);
   }
 }
 
@@ -136,7 +152,8 @@ bool Schedule::lease_next(Queue& queue, const Parked& to) {
   refresh(queue, message);
   if (out.recipients.empty()) return false;
   out.lease = base::LeaseId(++last_lease_);
-  leases_[{epoch_, out.lease}] = {to.deliverer, to.grant, message, queue.name, out.recipients};
+  const LeaseKey key{epoch_, out.lease};
+  leases_[key] = {key, to.deliverer, to.grant, message, queue.name, out.recipients};
   ++queue.leases;
   auto& grant = grants_.at(to.grant);
   grant.parked = false;
@@ -154,14 +171,14 @@ void Schedule::open_grants(Pool& pool) {
     queue.wanting = false;
     if (!may_run(queue) || wanted_grants(queue) == 0) continue;
     open_grant(pool, queue);
-    if (wanted_grants(queue) > 0) want(queue);
+    want(queue);
   }
 }
 
 void Schedule::open_grant(Pool& pool, Queue& queue) {
   const auto deliverer = pool.deliverers[pool.next++ % pool.deliverers.size()];
   const base::GrantId id(++last_grant_);
-  grants_[id] = {.deliverer = deliverer, .queue = &queue};
+  grants_[id] = {.deliverer = deliverer, .queue = &queue, .hop = queue.hop};
   ++queue.grants;
   ++queue.unopened;
   ++pool.used;

@@ -30,7 +30,7 @@ Engine::~Engine() { *alive_ = false; }
 
 void Engine::start() {
   read_blocks();
-  for (const Message* m = store_.next({}); m != nullptr; m = store_.next(m->id)) place(*m);
+  place_all();
   for (const auto& [queue, wait] : store_.waits())
     schedule_.defer(queue, wait.until, wait.failures, now());
   poke();
@@ -78,7 +78,7 @@ void Engine::configure(config::QueuedConfig config) {
   previous_until_ = store_.clock().steady() + kOldRights;
   router_ = std::make_unique<Router>(config_);
   schedule_.clear();
-  for (const Message* m = store_.next({}); m != nullptr; m = store_.next(m->id)) place(*m);
+  place_all();
   schedule_.review_blocks(now());
   poke();
 }
@@ -100,6 +100,14 @@ config::Decision Engine::decide(base::ListenerIndex listener, const base::IpAddr
 void Engine::admit(base::MessageId id) {
   if (const Message* message = store_.find(id)) place(*message);
   poke();
+}
+
+void Engine::place_all() {
+  // place() may end the message, so its number is taken before.
+  for (auto id = base::MessageId(); const Message* m = store_.next(id);) {
+    id = m->id;
+    place(*m);
+  }
 }
 
 // Adds every open recipient that is not in delivery; some end here and now.

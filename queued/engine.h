@@ -82,6 +82,8 @@ class Engine {
   using Changed = std::move_only_function<void(Blocks::Said) noexcept>;
   void change_blocks(Change change, Changed changed);
 
+  // No outcome waits for what its notice needs.
+  [[nodiscard]] bool idle() const { return concluding_.empty(); }
   // Decides at the end of this turn what goes out next.
   void poke();
 
@@ -90,6 +92,7 @@ class Engine {
     Change change;
     Changed changed;
   };
+  void place_all();
   void place(const Message& message);
   void read_blocks();
   void next_change();

@@ -7,6 +7,11 @@
 
 namespace postern::queued {
 
+namespace {
+constexpr std::size_t kNoHop = ~std::size_t{0};
+constexpr std::size_t kFewStale = 64;  // entries of a ready list that may name nothing
+}  // namespace
+
 Schedule::Schedule(Limits limits, base::Epoch epoch, BlockRule blocked)
     : limits_(limits),
       epoch_(epoch),
@@ -23,8 +28,14 @@ Schedule::Queue& Schedule::make(const std::string& name, const Destination& dest
   Queue& queue = at->second;
   if (fresh) queue.name = name;
   if (!fresh && queue.destination == destination) return queue;
+  const bool elsewhere = !fresh && queue.destination.via != destination.via;
   queue.destination = destination;
-  if (queue.hop >= destination.via.size()) queue.hop = 0;
+  if (elsewhere) {  // what is connected goes where mail should not go any more
+    queue.hop = 0;
+    close_grants(queue);
+    for (auto& [id, grant] : grants_)
+      if (grant.queue == &queue) grant.hop = kNoHop;
+  }
   queue.blocked = blocked_(name, destination);
   return queue;
 }
@@ -41,6 +52,7 @@ void Schedule::drop_if_empty(Queue& queue) {
   if (!queue.empty() || queue.until > now_) return;
   timers_.erase({queue.until, &queue, {}});
   if (queue.wanting) std::erase(pool(queue).wanting, &queue);
+  if (queue.serving) std::erase(pool(queue).serving, &queue);
   const auto at = queues_.find(queue.name);
   queues_.erase(at);
 }
@@ -75,11 +87,20 @@ void Schedule::refresh(Queue& queue, base::MessageId message) {
   if (item.slots.empty()) {
     queue.bytes -= item.size;
     queue.items.erase(at);
+    if (queue.ready.size() > 2 * queue.items.size() + kFewStale) prune_ready(queue);
     return;
   }
   if (item.timer != QueueTime::max()) timers_.insert({item.timer, &queue, message});
   if (item.counts.ready > 0 && !std::exchange(item.listed, true)) queue.ready.push_back(message);
   if (item.counts.ready > 0) want(queue);
+}
+
+// A queue that never runs must not remember all that was ever ready in it.
+void Schedule::prune_ready(Queue& queue) {
+  std::erase_if(queue.ready, [&](base::MessageId message) {
+    const auto at = queue.items.find(message);
+    return at == queue.items.end() || !at->second.listed;
+  });
 }
 
 void Schedule::add(const std::string& queue_name, const Destination& destination,
@@ -147,6 +168,7 @@ void Schedule::clear() {
     for (const auto& [message, item] : queue.items) messages.push_back(message);
     for (const auto message : messages)
       erase_slots(queue, message, [](const Item::Slot& slot) { return !slot.leased; });
+    prune_ready(queue);
   }
 }
 
@@ -159,14 +181,20 @@ void Schedule::deliverer_up(DelivererId deliverer, bool local) {
 std::vector<LeaseInfo> Schedule::deliverer_down(DelivererId deliverer) {
   for (auto& pool : pools_) std::erase(pool.deliverers, deliverer);
   std::vector<base::GrantId> grants;
-  for (const auto& [id, grant] : grants_)
-    if (grant.deliverer == deliverer) grants.push_back(id);
+  std::set<std::string> served;
+  for (const auto& [id, grant] : grants_) {
+    if (grant.deliverer != deliverer) continue;
+    grants.push_back(id);
+    served.insert(grant.queue->name);
+  }
   for (const auto id : grants) end_grant(id);
   std::vector<LeaseKey> keys;
   for (const auto& [key, lease] : leases_)
     if (lease.deliverer == deliverer) keys.push_back(key);
   std::vector<LeaseInfo> lost;
   for (const auto& key : keys) lost.push_back(*settle(deliverer, key));
+  for (const auto& name : served)
+    if (Queue* queue = look(name)) drop_if_empty(*queue);
   return lost;
 }
 
@@ -233,6 +261,7 @@ bool Schedule::adopt(DelivererId deliverer, LeaseKey key, const std::string& que
                      base::MessageId message, std::span<const std::uint32_t> recipients) {
   Queue* queue = look(queue_name);
   if (queue == nullptr || leases_.contains(key)) return false;
+  if (key.epoch == epoch_ && key.lease.value > last_lease_) return false;  // not handed out yet
   const auto at = queue->items.find(message);
   if (at == queue->items.end()) return false;
   std::vector<Item::Slot*> slots;
@@ -244,7 +273,7 @@ bool Schedule::adopt(DelivererId deliverer, LeaseKey key, const std::string& que
     slot->leased = true;
     leased_.emplace(message, slot->number);
   }
-  leases_[key] = {deliverer, {}, message, queue_name, {recipients.begin(), recipients.end()}};
+  leases_[key] = {key, deliverer, {}, message, queue_name, {recipients.begin(), recipients.end()}};
   ++queue->leases;
   refresh(*queue, message);
   return true;
@@ -305,6 +334,11 @@ bool Schedule::try_next_hop(const std::string& queue_name) {
   return true;
 }
 
+bool Schedule::is_current(base::GrantId id) const {
+  const auto at = grants_.find(id);
+  return at != grants_.end() && at->second.hop == at->second.queue->hop;
+}
+
 void Schedule::end_wait(const std::string& queue_name, QueueTime now) {
   now_ = std::max(now_, now);
   Queue* queue = look(queue_name);
@@ -316,17 +350,20 @@ void Schedule::end_wait(const std::string& queue_name, QueueTime now) {
 
 void Schedule::review_blocks(QueueTime now) {
   now_ = std::max(now_, now);
-  for (auto& [name, queue] : queues_) {
-    const auto blocked = blocked_(name, queue.destination);
-    if (std::exchange(queue.blocked, blocked) == blocked) continue;
-    if (blocked == Blocked::kNo)
+  for (auto at = queues_.begin(); at != queues_.end();) {
+    Queue& queue = (at++)->second;
+    const auto blocked = blocked_(queue.name, queue.destination);
+    const bool changed = std::exchange(queue.blocked, blocked) != blocked;
+    if (blocked != Blocked::kNo)
+      close_grants(queue);  // also where a new route made it blocked
+    else if (changed)
       want(queue);
-    else
-      close_grants(queue);
+    drop_if_empty(queue);
   }
 }
 
 void Schedule::close_grants(Queue& queue) {
+  if (queue.grants == 0) return;
   for (const auto& parked : std::exchange(queue.parked, {})) send_away(parked);
   for (auto& [id, grant] : grants_) {
     if (grant.queue != &queue || std::exchange(grant.leaving, true)) continue;

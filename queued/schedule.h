@@ -77,6 +77,7 @@ struct LeaseKey {
 };
 
 struct LeaseInfo {
+  LeaseKey key;
   DelivererId deliverer;
   base::GrantId grant;
   base::MessageId message;
@@ -134,6 +135,7 @@ class Schedule {
     std::uint32_t unopened = 0;  // of these, not yet asking
     std::uint32_t leases = 0;
     bool wanting = false;      // stands in its pool's list
+    bool serving = false;      // stands in its pool's list
     std::uint64_t bytes = 0;
     QueueCounts counts;
 
@@ -181,6 +183,8 @@ class Schedule {
   void cap(const std::string& queue, QueueTime until);
   // The next way of the route is to be tried at once; false: that was the last one.
   bool try_next_hop(const std::string& queue);
+  // Was this connection meant for the way that the queue tries now?
+  [[nodiscard]] bool is_current(base::GrantId grant) const;
   void end_wait(const std::string& queue, QueueTime now);
   // Blocks changed: connections of blocked queues are closed.
   void review_blocks(QueueTime now);
@@ -207,7 +211,8 @@ class Schedule {
     std::uint32_t starved = 0;  // queues that wait for a slot
     std::uint32_t share = 1;    // connections, while queues are starved
     std::uint32_t most = 0;     // connections of the queue that has most
-    std::deque<Queue*> wanting;
+    std::deque<Queue*> wanting;  // that need connections
+    std::deque<Queue*> serving;  // with parked connections and mail
     std::vector<DelivererId> deliverers;
     std::size_t next = 0;
     [[nodiscard]] bool full() const { return used >= slots; }
@@ -218,6 +223,7 @@ class Schedule {
     bool opened = false;  // asked at least once
     bool parked = false;
     bool leaving = false;
+    std::size_t hop = 0;  // of the queue's destination; none: of an earlier destination
     std::uint32_t served = 0;
   };
   struct Timer {
@@ -238,6 +244,7 @@ class Schedule {
   void wake(QueueTime now);
   [[nodiscard]] bool may_run(const Queue& queue) const;
   void want(Queue& queue);
+  void prune_ready(Queue& queue);
   [[nodiscard]] std::uint32_t wanted_grants(const Queue& queue) const;
   void measure(Pool& pool);
   void serve(Pool& pool);

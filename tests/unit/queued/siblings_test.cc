@@ -1,0 +1,199 @@
+// What deliverers and smtpds may do to others' mail by what they say, and routes with several ways.
+#include <gtest/gtest.h>
+
+#include "tests/unit/queued/engine_rig.h"
+
+namespace postern::queued {
+namespace {
+
+class SiblingsTest : public ::testing::Test, protected EngineRig {
+ protected:
+  void two_ways() {
+    config.routes.push_back({.to = {"*"},
+                             .via = {{config::HopKind::kHost, "first.example", 25},
+                                     {config::HopKind::kHost, "second.example", 25}}});
+  }
+  void fail(FakeRelay& relay, const ipc::Grant& grant, ipc::GrantEnd end) {
+    relay.connection->send(ipc::GrantEnded{
+        grant.grant, end, ipc::FailureClass::kConnect, {0, 4, 4, 1, "refused"}, "first.example"});
+  }
+};
+
+// Two connections to the first way fail together: that is one failure, and the second way is tried.
+TEST_F(SiblingsTest, ConnectionsOfOneWayThatFailTogetherLeaveTheNextWay) {
+  two_ways();
+  begin();
+  for (int n = 0; n < 10; ++n) (void)mail("a@far.example");
+  FakeRelay relay;
+  connect(relay);
+  const auto first = std::exchange(relay.grants, {});
+  ASSERT_GE(first.size(), 2U);
+  for (const auto& grant : first) fail(relay, grant, ipc::GrantEnd::kTemporary);
+  turn(20);
+  EXPECT_TRUE(store->waits().empty());
+  ASSERT_FALSE(relay.grants.empty());
+  for (const auto& grant : relay.grants) EXPECT_EQ(grant.hop.host, "second.example");
+  for (const auto& grant : std::exchange(relay.grants, {})) fail(relay, grant, ipc::GrantEnd::kTemporary);
+  turn(20);
+  EXPECT_EQ(store->waits().at("far.example").failures, 1U);
+}
+
+TEST_F(SiblingsTest, OnlyTheLastWayOfARouteEndsMail) {
+  two_ways();
+  begin();
+  const auto id = mail("a@far.example");
+  FakeRelay relay;
+  connect(relay);
+  ASSERT_EQ(relay.grants.size(), 1U);
+  fail(relay, relay.grants[0], ipc::GrantEnd::kPermanent);
+  turn(20);
+  EXPECT_NE(store->find(id), nullptr);
+  ASSERT_EQ(relay.grants.size(), 2U);
+  EXPECT_EQ(relay.grants[1].hop.host, "second.example");
+}
+
+// Mail that ends while a new configuration is applied: the next message is still found.
+TEST_F(SiblingsTest, AReloadMayEndAllThatIsQueued) {
+  begin();
+  for (int n = 0; n < 5; ++n) (void)mail("a@void.example");
+  const auto last = mail("a@far.example");
+  config.routes.push_back({.to = {"void.example"}, .via = {{.kind = config::HopKind::kDiscard}}});
+  engine->configure(config);
+  turn();
+  EXPECT_EQ(store->count(), 1U);
+  EXPECT_NE(store->find(last), nullptr);
+  // And so it does at a start.
+  config.routes.push_back({.to = {"far.example"}, .via = {{.kind = config::HopKind::kDiscard}}});
+  end();
+  begin();
+  EXPECT_EQ(store->count(), 0U);
+}
+
+TEST_F(SiblingsTest, AReloadClosesConnectionsToTheFormerNextHop) {
+  begin();
+  (void)mail("a@far.example");
+  FakeRelay relay;
+  connect(relay);
+  ASSERT_EQ(relay.grants.size(), 1U);
+  auto changed = config;
+  changed.routes.push_back({.to = {"*"}, .via = {{config::HopKind::kHost, "smart.example", 26}}});
+  engine->configure(changed);
+  engine->poke();
+  turn();
+  ASSERT_EQ(relay.cancelled.size(), 1U);
+  EXPECT_EQ(relay.cancelled[0].grant, relay.grants[0].grant);
+}
+
+// A deliverer claims leases that it never had.
+TEST_F(SiblingsTest, OnlyWhatADelivererHadIsAdopted) {
+  begin();
+  const auto id = mail("a@far.example");
+  const auto local = mail("bob@example.org");
+  FakeRelay relay;
+  // Of this life, with a number that is handed out later; and a mailbox's, by a relay.
+  connect(relay, 0,
+          {{base::LeaseId(1), store->epoch(), id, {0}}, {base::LeaseId(7), base::Epoch(3), local, {0}}});
+  EXPECT_TRUE(engine->schedule().leases().empty());
+  ASSERT_EQ(relay.grants.size(), 1U);
+  (void)relay.ask(relay.grants[0]);
+  turn();
+  ASSERT_EQ(relay.leases.size(), 1U);
+  // Another one, later: nothing of an earlier life is believed any more, nor what a sibling has lost.
+  const auto lease = relay.leases[0];
+  relay.connection.reset();
+  turn();
+  FakeRelay other;
+  connect(other, 1, {{base::LeaseId(9), base::Epoch(3), id, {0}}, {lease.lease, lease.epoch, id, {0}}});
+  EXPECT_TRUE(engine->schedule().leases().empty());
+  // Who lost it with its channel has it still.
+  FakeRelay again;
+  connect(again, 0, {{lease.lease, lease.epoch, id, {0}}});
+  EXPECT_EQ(engine->schedule().leases().size(), 1U);
+  again.answer(lease, ipc::Result::kDelivered, 250, "ok");
+  turn();
+  EXPECT_EQ(store->find(id), nullptr);
+}
+
+// The body is still being read when the queue is frozen: the message stays.
+TEST_F(SiblingsTest, NothingIsHandedOutOnceAFreezeIsInForce) {
+  cache = 0;
+  begin();
+  (void)mail("a@far.example");
+  FakeRelay relay;
+  connect(relay);
+  ASSERT_EQ(relay.grants.size(), 1U);
+  (void)relay.ask(relay.grants[0]);
+  while (engine->schedule().leases().empty()) loop->run_once(false);  // the reader waits for pump()
+  engine->change_blocks(
+      [this](Blocks& blocks) noexcept {
+        return blocks.freeze({"far.example", "full", "anna", clock.wall(), engine->now()});
+      },
+      [](Blocks::Said) noexcept {});
+  turn();
+  EXPECT_TRUE(relay.leases.empty());
+  EXPECT_EQ(relay.no_work.size(), 1U);
+  EXPECT_TRUE(engine->schedule().leases().empty());
+  EXPECT_EQ(engine->schedule().find("far.example")->counts.ready, 1U);
+}
+
+// More bodies at once than a channel holds: they wait, and the channel stands.
+TEST_F(SiblingsTest, ManyLargeBodiesDoNotCostTheChannel) {
+  const std::string body(255 * 1024, 'x');
+  begin();
+  for (int n = 0; n < 300; ++n) (void)mail("a@far" + std::to_string(n) + ".example", body);
+  FakeRelay relay;
+  connect(relay);
+  turn(50);
+  ASSERT_EQ(relay.grants.size(), 300U);
+  for (const auto& grant : relay.grants) (void)relay.ask(grant);
+  for (int n = 0; n < 20'000 && relay.leases.size() < 300; ++n) turn(1);
+  EXPECT_EQ(relay.leases.size(), 300U);
+  EXPECT_FALSE(relay.is_closed);
+}
+
+// Waits of queues without mail do not pile up for ever.
+TEST_F(SiblingsTest, OldWaitsGoWithTheSegmentThatToldThem) {
+  segment_size = 64 * 1024;
+  ASSERT_TRUE(open()) << fatal;
+  for (int n = 0; n < 200; ++n) {
+    QueueRecord wait;
+    wait.queue = "dead" + std::to_string(n) + ".example";
+    wait.failures = 3;
+    wait.until = store->clock().now() + base::Millis(60'000);
+    store->note(std::move(wait));
+    store->pump();
+  }
+  const auto churn = [&] {
+    for (int n = 0; n < 400; ++n) conclude(accept(std::string(1000, 'x')), Fate::kDelivered);
+    store->pump();
+  };
+  churn();
+  EXPECT_EQ(store->waits().size(), 200U);
+  kill();
+  ASSERT_TRUE(open()) << fatal;
+  EXPECT_EQ(store->waits().size(), 200U);
+  clock.advance(base::Millis(2 * 24 * 3600 * 1000LL));
+  churn();
+  EXPECT_TRUE(store->waits().empty());
+}
+
+// What is gone from the journal keeps its number to itself, whatever the wall clock says.
+TEST_F(SiblingsTest, NumbersRiseThoughTheClockIsSetBack) {
+  ASSERT_TRUE(open()) << fatal;
+  base::MessageId last;
+  for (int n = 0; n < 400; ++n) {
+    last = accept(std::string(1000, 'x'));
+    conclude(last, Fate::kDelivered);
+  }
+  store->pump();
+  clock.wall_ms += 1000;
+  store->settle({});
+  for (int n = 0; n < 4; ++n) store->pump();
+  kill();
+  clock.wall_ms -= 3'600'000;
+  ASSERT_TRUE(open()) << fatal;
+  EXPECT_GT(store->new_id(), last);
+}
+
+}  // namespace
+}  // namespace postern::queued
