@@ -331,8 +331,11 @@ void Connection::after_session() noexcept {
   const auto trouble = client_->trouble();
   if (quitting_) return gone(closed_in_order());
   if (!had_message || !in_transaction) {
-    if (client_->state() == ClientState::kOver && had_session_ && !had_message)
+    if (client_->state() == ClientState::kOver && messages_ > 0 && !had_message)
       return gone(closed_in_order());  // an idle session that the next hop ended
+    // One that greets well and goes before it took anything is as good as none: messages that came back
+    // untried would come back for ever, without a failed attempt after which they may expire.
+    if (messages_ == 0 && !had_message) had_session_ = false;
     // Refused before a session stood, perhaps with a message in hand from an earlier one.
     last_trouble_ = {ipc::GrantEnd::kTemporary, trouble.failure, trouble.reply, remote_};
     log::info("relay.refused").field("remote", remote_).field("reply", trouble.reply.text());

@@ -296,6 +296,18 @@ TEST(Pool, AMessageThatNobodyTakesIsTheTrouble) {
   EXPECT_EQ(text(rig.queued->outcomes.at(0)), one(kDeferred, 421));
 }
 
+TEST(Pool, APeerThatGreetsAndGoesIsATrouble) {
+  Rig rig;
+  rig.hop.answer([](const std::string& line, bool& close) -> std::optional<std::string> {
+    if (!line.starts_with("EHLO")) return std::nullopt;
+    close = true;
+    return "250 hop.example";
+  });
+  rig.queued->grant("example.org", rig.to_hop());
+  EXPECT_EQ(rig.until_ended().end, ipc::GrantEnd::kTemporary);
+  EXPECT_TRUE(rig.queued->outcomes.empty());
+}
+
 TEST(Pool, ThePeersLimitOfMessages) {
   Rig rig;
   rig.hop.answer(
