@@ -6,6 +6,7 @@
 
 #include <algorithm>
 #include <csignal>
+#include <thread>
 #include <utility>
 
 #include "common/config/parse.h"
@@ -22,6 +23,8 @@ constexpr std::uint32_t kStopSeconds = 2;  // a role's own time to finish
 constexpr base::Millis kPhaseTimeout{
     2'800};                                // then it is killed; three phases stay below ten seconds
 constexpr base::Millis kKillTimeout{200};  // for the kernel to end it; then we go on without it
+constexpr base::Millis kOrphanPatience{8'000};  // they end within five seconds
+constexpr base::Millis kOrphanPause{50};
 constexpr int kOsError = 71;
 constexpr std::uint8_t kTryAgain = 75, kConfigError = 78;  // sysexits(3)
 constexpr std::size_t kMaxAnswer = 16 * 1024;              // of ipc::Done
@@ -49,6 +52,18 @@ std::string needs_restart(const config::Config& now, const config::Config& then)
   if (config::needs_local(now) != config::needs_local(then))
     return "the first or last use of mailboxes";
   return {};
+}
+
+// A parent that was killed leaves children which finish what they have begun; a start right behind it
+// waits for them.
+os::Result<base::UniqueFd> listen_for_control(const std::string& path) {
+  const auto& clock = base::system_clock();
+  const auto until = clock.steady() + kOrphanPatience;
+  for (;;) {
+    auto control = os::listen_unix(path, kControlMode);
+    if (control || control.error().number != EADDRINUSE || clock.steady() >= until) return control;
+    std::this_thread::sleep_for(kOrphanPause);
+  }
 }
 
 bool serves(const std::vector<config::Listener>& listeners, config::Service service) {
@@ -81,7 +96,7 @@ std::expected<void, std::string> Server::start() {
   facts_ = gather_facts(config_);
 
   const auto path = config::control_socket(config_);
-  auto control = os::listen_unix(path, kControlMode);
+  auto control = listen_for_control(path);
   if (!control && control.error().number == EADDRINUSE)
     return std::unexpected(
         fmt::format("another Postern runs already with the runtime directory {}", config_.runtime));
