@@ -1,7 +1,6 @@
 #include "common/config/summary.h"
 
 #include <fmt/format.h>
-#include <fmt/ranges.h>
 
 #include <algorithm>
 #include <array>
@@ -29,15 +28,14 @@ bool is_public(const base::Network& network) {
 
 template <class List, class Text>
 std::string listed(const List& list, Text text) {
-  std::vector<std::string> shown;
+  std::string shown;
+  std::size_t count = 0;
   for (const auto& element : list) {
-    if (shown.size() == kShown) {
-      shown.push_back(fmt::format("and {} more", list.size() - kShown));
-      break;
-    }
-    shown.push_back(text(element));
+    if (!shown.empty()) shown += ", ";
+    if (count++ == kShown) return shown + fmt::format("and {} more", list.size() - kShown);
+    shown += text(element);
   }
-  return fmt::format("{}", fmt::join(shown, ", "));
+  return shown;
 }
 
 std::string networks_text(const std::vector<base::Network>& networks) {
