@@ -45,7 +45,7 @@ void Schedule::want(Queue& queue) {
 // Further connections that the queue could use. Their number at most doubles from what has opened, so
 // that a host is not met by all of them at once.
 std::uint32_t Schedule::wanted_grants(const Queue& queue) const {
-  const auto configured = queue.destination.connections;
+  const auto configured = queue.destination_.connections;
   auto limit = queue.probing ? 1U : configured == 0 ? ~0U : configured;
   if (queue.cap_until > now_) limit = std::min(limit, queue.cap);
   const auto opened = queue.grants - queue.unopened;
@@ -138,9 +138,9 @@ bool Schedule::lease_next(Queue& queue, const Parked& to) {
   queue.ready.pop_front();
   const auto at = queue.items.find(message);
   if (at == queue.items.end()) return false;
-  Item& item = at->second;
+  Queue::Item& item = at->second;
   item.listed = false;
-  HandOut out{to.deliverer, to.request, {}, message, queue.name, {}};
+  HandOut out{to.deliverer, to.request, {}, message, queue.name_, {}};
   if (!item.held)
     for (auto& slot : item.slots) {
       if (slot.leased || slot.due > now_ || out.recipients.size() == limits_.lease_recipients)
@@ -153,7 +153,7 @@ bool Schedule::lease_next(Queue& queue, const Parked& to) {
   if (out.recipients.empty()) return false;
   out.lease = base::LeaseId(++last_lease_);
   const LeaseKey key{epoch_, out.lease};
-  leases_[key] = {key, to.deliverer, to.grant, message, queue.name, out.recipients};
+  leases_[key] = {key, to.deliverer, to.grant, message, queue.name_, out.recipients};
   ++queue.leases;
   auto& grant = grants_.at(to.grant);
   grant.parked = false;
@@ -182,7 +182,7 @@ void Schedule::open_grant(Pool& pool, Queue& queue) {
   ++queue.grants;
   ++queue.unopened;
   ++pool.used;
-  actions_.push_back(OpenGrant{deliverer, id, queue.name, queue.destination.via[queue.hop]});
+  actions_.push_back(OpenGrant{deliverer, id, queue.name_, queue.destination_.via[queue.hop]});
 }
 
 // Connections that have nothing to do make room at once.

@@ -50,20 +50,19 @@ std::string last_reply_in(const Engine& engine, const Message& message, const st
 
 ipc::QueueRow queue_row(const Engine& engine, const Schedule::Queue& queue) {
   ipc::QueueRow row;
-  row.queue = queue.name;
-  row.messages = queue.items.size();
+  row.queue = queue.name();
+  row.messages = queue.messages();
   row.bytes = queue.bytes;
   row.connections = queue.grants;
-  if (!queue.items.empty())
-    if (const Message* oldest = engine.store().find(queue.items.begin()->first))
-      row.oldest = oldest->arrived;
+  for (const auto id : engine.schedule().messages(queue.name(), base::MessageId(), 1))
+    if (const Message* oldest = engine.store().find(id)) row.oldest = oldest->arrived;
   const auto& clock = engine.store().clock();
-  const auto wait = engine.store().waits().find(queue.name);
+  const auto wait = engine.store().waits().find(queue.name());
   if (wait != engine.store().waits().end())
     row.last_reply = cut(text_of(wait->second.reply), kReplyRoom);
   if (queue.blocked != Blocked::kNo) {
     row.state = blocked_state(queue.blocked);
-    row.why = block_reason(engine, queue.name, queue.blocked);
+    row.why = block_reason(engine, queue.name(), queue.blocked);
   } else if (queue.until > engine.now()) {
     row.state = ipc::State::kRetry;
     row.next_try = clock.wall_at(queue.until);
@@ -72,19 +71,12 @@ ipc::QueueRow queue_row(const Engine& engine, const Schedule::Queue& queue) {
     row.state = ipc::State::kDelivering;
   } else if (queue.counts.ready == 0 && queue.counts.waiting > 0) {
     row.state = ipc::State::kRetry;
-    auto earliest = QueueTime::max();
-    const Message* first = nullptr;
-    std::size_t looked_at = 0;
-    for (const auto& [id, item] : queue.items) {
-      if (item.timer < earliest) {
-        earliest = item.timer;
-        first = engine.store().find(id);
-      }
-      if (++looked_at == kScanned) break;
+    if (const auto next = engine.schedule().next_due(queue.name())) {
+      row.next_try = clock.wall_at(next->time);
+      // The queue as a whole is well: what the first of its messages was told says more.
+      if (const Message* first = engine.store().find(next->message))
+        row.last_reply = last_reply_in(engine, *first, queue.name());
     }
-    if (earliest != QueueTime::max()) row.next_try = clock.wall_at(earliest);
-    // The queue as a whole is well: what the first of its messages was told says more.
-    if (first != nullptr) row.last_reply = last_reply_in(engine, *first, queue.name);
   } else if (queue.counts.ready == 0 && queue.counts.held > 0) {
     row.state = ipc::State::kFrozen;
     row.why = "its messages are held";
@@ -192,7 +184,7 @@ ipc::QueueRows list_queues(const Engine& engine, const ipc::ListQueues& ask) {
       break;
     }
     ++looked_at;
-    if (at->second.items.empty() && at->second.grants == 0) continue;
+    if (at->second.messages() == 0 && at->second.grants == 0) continue;
     if (matches(pattern, at->first)) answer.rows.push_back(queue_row(engine, at->second));
   }
   return answer;
@@ -305,7 +297,7 @@ Totals totals(const Engine& engine) {
     const auto& counts = queue.counts;
     const std::uint64_t idle = std::uint64_t{counts.ready} + counts.waiting;
     sum.delivering += counts.leased;
-    if (!queue.destination.local) sum.in_flight += queue.leases;
+    if (!queue.destination().local) sum.in_flight += queue.leases;
     sum.frozen += counts.held;
     switch (queue.blocked) {
       case Blocked::kFrozen:

@@ -184,20 +184,20 @@ void Engine::expire_old(const std::string& name, ipc::FailureClass failure,
     const auto* queue = schedule_.find(name);
     if (queue == nullptr) return false;
     std::vector<base::MessageId> old;
-    auto at = queue->items.upper_bound(after);
-    for (std::size_t n = 0; n < kSlice && at != queue->items.end(); ++n, ++at) {
-      const Message* message = store_.find(at->first);
-      after = at->first;
+    const auto slice = schedule_.messages(name, after, kSlice);
+    bool more = !slice.empty();
+    for (const auto id : slice) {
+      const Message* message = store_.find(id);
+      after = id;
       if (message == nullptr || !message->held.empty()) continue;
       if (!is_expired(config_.retry, now() - message->born)) {  // nor is any that came later
-        at = queue->items.end();
+        more = false;
         break;
       }
       const auto paused =
-          blocks_.paused(name, queue->destination, message->born, now());
-      if (is_expired(config_.retry, now() - message->born - paused)) old.push_back(at->first);
+          blocks_.paused(name, queue->destination(), message->born, now());
+      if (is_expired(config_.retry, now() - message->born - paused)) old.push_back(id);
     }
-    const bool more = at != queue->items.end();
     for (const auto id : old) {
       std::vector<RecipientAttempt> attempts;
       for (const auto number : schedule_.take(name, id))
@@ -210,27 +210,24 @@ void Engine::expire_old(const std::string& name, ipc::FailureClass failure,
 
 void Engine::queue_failed_for_good(const std::string& name, ipc::FailureClass failure,
                                    const ipc::ReplyText& reply, const std::string& remote) {
-  const auto* failed = schedule_.find(name);
-  if (failed == nullptr || failed->items.empty()) return;
-  const auto last = failed->items.rbegin()->first;  // what comes later is tried by itself
+  const auto last = schedule_.last_message(name);  // what comes later is tried by itself
+  if (!last) return;
   slices_.add([this, name, failure, reply, remote, last,
                after = base::MessageId()]() mutable noexcept {
     const auto* queue = schedule_.find(name);
     if (queue == nullptr || queue->blocked != Blocked::kNo) return false;
-    std::vector<base::MessageId> messages;
-    auto at = queue->items.upper_bound(after);
-    for (; messages.size() < kSlice && at != queue->items.end() && at->first <= last; ++at) {
-      after = at->first;
-      if (!at->second.held) messages.push_back(at->first);
-    }
-    const bool more = at != queue->items.end() && at->first <= last;
-    for (const auto id : messages) {
+    const auto slice = schedule_.messages(name, after, kSlice);
+    if (slice.empty()) return false;
+    after = slice.back();
+    for (const auto id : slice) {
+      if (id > *last) return false;
+      if (schedule_.held(name, id)) continue;
       std::vector<RecipientAttempt> attempts;
       for (const auto number : schedule_.take(name, id))
         attempts.push_back({number, {ipc::Result::kFailed, failure, reply}});
       conclude(id, std::move(attempts), remote, {});
     }
-    return more;
+    return true;
   });
 }
 

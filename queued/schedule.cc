@@ -26,10 +26,10 @@ Schedule::Schedule(Limits limits, base::Epoch epoch, BlockRule blocked)
 Schedule::Queue& Schedule::make(const std::string& name, const Destination& destination) {
   const auto [at, fresh] = queues_.try_emplace(name);
   Queue& queue = at->second;
-  if (fresh) queue.name = name;
-  if (!fresh && queue.destination == destination) return queue;
-  const bool elsewhere = !fresh && queue.destination.via != destination.via;
-  queue.destination = destination;
+  if (fresh) queue.name_ = name;
+  if (!fresh && queue.destination_ == destination) return queue;
+  const bool elsewhere = !fresh && queue.destination_.via != destination.via;
+  queue.destination_ = destination;
   if (elsewhere) {  // what is connected goes where mail should not go any more
     queue.hop = 0;
     close_grants(queue);
@@ -53,14 +53,14 @@ void Schedule::drop_if_empty(Queue& queue) {
   timers_.erase({queue.until, &queue, {}});
   if (queue.wanting) std::erase(pool(queue).wanting, &queue);
   if (queue.serving) std::erase(pool(queue).serving, &queue);
-  const auto at = queues_.find(queue.name);
+  const auto at = queues_.find(queue.name_);
   queues_.erase(at);
 }
 
 void Schedule::refresh(Queue& queue, base::MessageId message) {
   const auto at = queue.items.find(message);
   if (at == queue.items.end()) return;
-  Item& item = at->second;
+  Queue::Item& item = at->second;
   const auto count = [&](auto apply) {
     apply(queue.counts.ready, item.counts.ready);
     apply(queue.counts.waiting, item.counts.waiting);
@@ -109,20 +109,23 @@ void Schedule::add(const std::string& queue_name, const Destination& destination
   now_ = std::max(now_, now);
   Queue& queue = make(queue_name, destination);
   const auto [at, fresh] = queue.items.try_emplace(message);
-  Item& item = at->second;
+  Queue::Item& item = at->second;
   if (fresh) {
     item.size = size;
     queue.bytes += size;
   }
   item.held = held;
-  const auto same = [&](const Item::Slot& slot) { return slot.number == number; };
-  if (std::none_of(item.slots.begin(), item.slots.end(), same))
+  const auto same = [&](const Queue::Item::Slot& slot) { return slot.number == number; };
+  const auto known = std::find_if(item.slots.begin(), item.slots.end(), same);
+  if (known == item.slots.end())
     item.slots.push_back({number, false, due});
+  else if (!known->leased)
+    known->due = due;
   refresh(queue, message);
 }
 
 void Schedule::erase_slots(Queue& queue, base::MessageId message,
-                           const std::function<bool(const Item::Slot&)>& which) {
+                           const std::function<bool(const Queue::Item::Slot&)>& which) {
   const auto at = queue.items.find(message);
   if (at == queue.items.end()) return;
   std::erase_if(at->second.slots, which);
@@ -133,7 +136,7 @@ std::vector<std::uint32_t> Schedule::take(const std::string& queue_name, base::M
   std::vector<std::uint32_t> taken;
   Queue* queue = look(queue_name);
   if (queue == nullptr) return taken;
-  erase_slots(*queue, message, [&](const Item::Slot& slot) {
+  erase_slots(*queue, message, [&](const Queue::Item::Slot& slot) {
     if (!slot.leased) taken.push_back(slot.number);
     return !slot.leased;
   });
@@ -167,7 +170,7 @@ void Schedule::clear() {
     std::vector<base::MessageId> messages;
     for (const auto& [message, item] : queue.items) messages.push_back(message);
     for (const auto message : messages)
-      erase_slots(queue, message, [](const Item::Slot& slot) { return !slot.leased; });
+      erase_slots(queue, message, [](const Queue::Item::Slot& slot) { return !slot.leased; });
     prune_ready(queue);
   }
 }
@@ -185,7 +188,7 @@ std::vector<LeaseInfo> Schedule::deliverer_down(DelivererId deliverer) {
   for (const auto& [id, grant] : grants_) {
     if (grant.deliverer != deliverer) continue;
     grants.push_back(id);
-    served.insert(grant.queue->name);
+    served.insert(grant.queue->name_);
   }
   for (const auto id : grants) end_grant(id);
   std::vector<LeaseKey> keys;
@@ -252,7 +255,7 @@ std::optional<std::string> Schedule::grant_ended(DelivererId deliverer, base::Gr
   for (const auto& parked : queue.parked)
     if (parked.grant == id) actions_.push_back(SendAway{deliverer, parked.request});
   end_grant(id);
-  std::string name = queue.name;
+  std::string name = queue.name_;
   drop_if_empty(queue);
   return name;
 }
@@ -264,7 +267,7 @@ bool Schedule::adopt(DelivererId deliverer, LeaseKey key, const std::string& que
   if (key.epoch == epoch_ && key.lease.value > last_lease_) return false;  // not handed out yet
   const auto at = queue->items.find(message);
   if (at == queue->items.end()) return false;
-  std::vector<Item::Slot*> slots;
+  std::vector<Queue::Item::Slot*> slots;
   for (const auto number : recipients)
     for (auto& slot : at->second.slots)
       if (slot.number == number && !slot.leased) slots.push_back(&slot);
@@ -287,7 +290,7 @@ std::optional<LeaseInfo> Schedule::settle(DelivererId deliverer, LeaseKey key) {
   for (const auto number : lease.recipients) leased_.erase({lease.message, number});
   if (Queue* queue = look(lease.queue)) {
     --queue->leases;
-    erase_slots(*queue, lease.message, [&](const Item::Slot& slot) {
+    erase_slots(*queue, lease.message, [&](const Queue::Item::Slot& slot) {
       return slot.leased && std::find(lease.recipients.begin(), lease.recipients.end(),
                                       slot.number) != lease.recipients.end();
     });
@@ -328,7 +331,7 @@ void Schedule::cap(const std::string& queue_name, QueueTime until) {
 
 bool Schedule::try_next_hop(const std::string& queue_name) {
   Queue* queue = look(queue_name);
-  if (queue == nullptr || queue->hop + 1 >= queue->destination.via.size()) return false;
+  if (queue == nullptr || queue->hop + 1 >= queue->destination_.via.size()) return false;
   ++queue->hop;
   want(*queue);
   return true;
@@ -352,7 +355,7 @@ void Schedule::review_blocks(QueueTime now) {
   now_ = std::max(now_, now);
   for (auto at = queues_.begin(); at != queues_.end();) {
     Queue& queue = (at++)->second;
-    const auto blocked = blocked_(queue.name, queue.destination);
+    const auto blocked = blocked_(queue.name_, queue.destination_);
     const bool changed = std::exchange(queue.blocked, blocked) != blocked;
     if (blocked != Blocked::kNo)
       close_grants(queue);  // also where a new route made it blocked
@@ -370,6 +373,40 @@ void Schedule::close_grants(Queue& queue) {
     ++pool(queue).leaving;
     actions_.push_back(CloseGrant{grant.deliverer, id});
   }
+}
+
+std::vector<base::MessageId> Schedule::messages(std::string_view queue_name, base::MessageId after,
+                                                std::size_t limit) const {
+  std::vector<base::MessageId> found;
+  const Queue* queue = find(queue_name);
+  if (queue == nullptr) return found;
+  for (auto at = queue->items.upper_bound(after); at != queue->items.end() && found.size() < limit;
+       ++at)
+    found.push_back(at->first);
+  return found;
+}
+
+std::optional<base::MessageId> Schedule::last_message(std::string_view queue_name) const {
+  const Queue* queue = find(queue_name);
+  if (queue == nullptr || queue->items.empty()) return std::nullopt;
+  return queue->items.rbegin()->first;
+}
+
+bool Schedule::held(std::string_view queue_name, base::MessageId message) const {
+  const Queue* queue = find(queue_name);
+  if (queue == nullptr) return false;
+  const auto at = queue->items.find(message);
+  return at != queue->items.end() && at->second.held;
+}
+
+std::optional<Schedule::Due> Schedule::next_due(std::string_view queue_name) const {
+  const Queue* queue = find(queue_name);
+  if (queue == nullptr) return std::nullopt;
+  Due next{QueueTime::max(), {}};
+  for (const auto& [message, item] : queue->items)
+    if (item.timer < next.time) next = {item.timer, message};
+  if (next.time == QueueTime::max()) return std::nullopt;
+  return next;
 }
 
 bool Schedule::leased(base::MessageId message, std::uint32_t number) const {

@@ -100,31 +100,13 @@ class Schedule {
     std::uint32_t turn = 20;             // messages of one connection while another queue waits
     std::size_t lease_recipients = 40;
   };
-  struct Item {
-    struct Slot {
-      std::uint32_t number = 0;
-      bool leased = false;
-      QueueTime due{0};
-    };
-    std::uint64_t size = 0;
-    std::vector<Slot> slots;
-    QueueTime timer{QueueTime::max()};  // max: none
-    QueueCounts counts;                 // as they stand in the queue's
-    bool held = false;
-    bool listed = false;  // stands in the queue's ready list
-  };
   struct Parked {  // a connection that waits for a message
     DelivererId deliverer;
     base::RequestId request;
     base::GrantId grant;
   };
   struct Queue {
-    std::string name;
-    Destination destination;
     Blocked blocked = Blocked::kNo;
-    std::map<base::MessageId, Item> items;
-    std::deque<base::MessageId> ready;  // may name items that are not ready any more
-    std::deque<Parked> parked;
     QueueTime until{0};        // waits as a whole until then
     std::uint32_t failures = 0;
     std::uint32_t cap = 0;     // connections that its hosts bear, until `cap_until`
@@ -139,9 +121,36 @@ class Schedule {
     std::uint64_t bytes = 0;
     QueueCounts counts;
 
-    [[nodiscard]] bool empty() const {
-      return items.empty() && grants == 0 && leases == 0;
-    }
+    [[nodiscard]] const std::string& name() const { return name_; }
+    [[nodiscard]] const Destination& destination() const { return destination_; }
+    // Messages of which a recipient is here, in delivery or not.
+    [[nodiscard]] std::size_t messages() const { return items.size(); }
+    [[nodiscard]] bool empty() const { return items.empty() && grants == 0 && leases == 0; }
+
+   private:
+    friend class Schedule;
+    struct Item {
+      struct Slot {
+        std::uint32_t number = 0;
+        bool leased = false;
+        QueueTime due{0};
+      };
+      std::uint64_t size = 0;
+      std::vector<Slot> slots;
+      QueueTime timer{QueueTime::max()};  // max: none
+      QueueCounts counts;                 // as they stand in the queue's
+      bool held = false;
+      bool listed = false;  // stands in the queue's ready list
+    };
+    std::string name_;
+    Destination destination_;
+    std::map<base::MessageId, Item> items;
+    std::deque<base::MessageId> ready;  // may name items that are not ready any more
+    std::deque<Parked> parked;
+  };
+  struct Due {
+    QueueTime time{0};
+    base::MessageId message;
   };
   // What blocks a queue now.
   using BlockRule = std::function<Blocked(const std::string& queue, const Destination&)>;
@@ -149,7 +158,8 @@ class Schedule {
   Schedule(Limits limits, base::Epoch epoch, BlockRule blocked);
 
   // --- mail
-  // A recipient of `message` that is due at `due`.
+  // A recipient of `message` that is due at `due`. One that is here already gets this time and this hold;
+  // one in delivery is left alone.
   void add(const std::string& queue, const Destination& destination, base::MessageId message,
            std::uint64_t size, std::uint32_t number, QueueTime due, bool held, QueueTime now);
   // Takes a message's recipients that are not in delivery off the queue; their numbers.
@@ -198,6 +208,14 @@ class Schedule {
   // --- looking
   [[nodiscard]] const Queue* find(std::string_view queue) const;
   [[nodiscard]] const std::map<std::string, Queue, std::less<>>& queues() const { return queues_; }
+  // At most `limit` of the queue's messages behind `after`, in order, each once, in delivery or not.
+  [[nodiscard]] std::vector<base::MessageId> messages(std::string_view queue, base::MessageId after,
+                                                      std::size_t limit) const;
+  [[nodiscard]] std::optional<base::MessageId> last_message(std::string_view queue) const;
+  // Is a recipient of it held here?
+  [[nodiscard]] bool held(std::string_view queue, base::MessageId message) const;
+  // What of the queue is due next, of what is not due yet; its own wait is not asked.
+  [[nodiscard]] std::optional<Due> next_due(std::string_view queue) const;
   [[nodiscard]] bool leased(base::MessageId message, std::uint32_t number) const;
   [[nodiscard]] const std::map<LeaseKey, LeaseInfo>& leases() const { return leases_; }
   // Leases on queues that are blocked now.
@@ -233,14 +251,14 @@ class Schedule {
     friend auto operator<=>(const Timer&, const Timer&) = default;
   };
 
-  [[nodiscard]] Pool& pool(const Queue& queue) { return pools_[queue.destination.local ? 1 : 0]; }
+  [[nodiscard]] Pool& pool(const Queue& queue) { return pools_[queue.destination_.local ? 1 : 0]; }
   Queue& make(const std::string& name, const Destination& destination);
   Queue* look(std::string_view name);
   void drop_if_empty(Queue& queue);
   // After every change of an item's slots; removes it when none is left.
   void refresh(Queue& queue, base::MessageId message);
   void erase_slots(Queue& queue, base::MessageId message,
-                   const std::function<bool(const Item::Slot&)>& which);
+                   const std::function<bool(const Queue::Item::Slot&)>& which);
   void wake(QueueTime now);
   [[nodiscard]] bool may_run(const Queue& queue) const;
   void want(Queue& queue);

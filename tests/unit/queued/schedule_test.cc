@@ -159,7 +159,7 @@ TEST_F(ScheduleTest, AFailedQueueIsOneTimerAndItsMessagesAreUntouched) {
   settle_down();
   EXPECT_TRUE(opened.empty());
   EXPECT_EQ(s->next_wake(), QueueTime(5000));
-  EXPECT_EQ(s->find("dead.example")->items.size(), 50U);
+  EXPECT_EQ(s->find("dead.example")->messages(), 50U);
   now = QueueTime(5000);
   auto_ask = false;
   decide();
