@@ -39,6 +39,7 @@ LocalStore::LocalStore(event::Loop& loop, os::Disk& disk, const base::Clock& clo
       system_clock_(clock),
       options_(options),
       fatal_(std::move(fatal)),
+      attempt_(disk),
       files_(loop, options.threaded),
       reader_(loop, options.threaded),
       segments_(disk, files_, options.segment_size),
@@ -48,7 +49,7 @@ LocalStore::LocalStore(event::Loop& loop, os::Disk& disk, const base::Clock& clo
 LocalStore::~LocalStore() { *alive_ = false; }
 
 os::Result<void> LocalStore::start() {
-  auto recovered = recover(disk_, options_.segment_size, options_.epoch, messages_);
+  auto recovered = recover(disk_, options_.segment_size, options_.epoch, messages_, attempt_);
   if (!recovered) return std::unexpected(recovered.error());
   used_before_ = recovered->used;
   // Ids of what is gone from the journal lie below its last reading of the clock.
@@ -59,6 +60,7 @@ os::Result<void> LocalStore::start() {
   clock_ = std::make_unique<QueueClock>(
       system_clock_, resume_clock(recovered->clock, system_clock_.wall(), options_.max_gap));
 
+  attempt_.stage("large");
   const auto swept = large_.sweep(!damage_.empty(), [this](base::MessageId id) {
     const Message* message = messages_.find(id);
     return message != nullptr && message->large;
@@ -74,7 +76,12 @@ os::Result<void> LocalStore::start() {
   const auto free = disk_.free_bytes();
   if (!free) return std::unexpected(free.error());
   free_ = *free;
-  settle({});  // opens the epoch
+  settle([this]() noexcept {  // opens the epoch
+    files_.post([this]() noexcept -> event::Callback {
+      attempt_.complete();
+      return {};
+    });
+  });
   return {};
 }
 

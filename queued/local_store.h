@@ -107,6 +107,7 @@ class LocalStore final : public Store {
   const base::Clock& system_clock_;
   LocalStoreOptions options_;
   Fatal fatal_;
+  RecoveryAttempt attempt_;
   Messages messages_;
   std::unique_ptr<QueueClock> clock_;
   base::MessageId last_id_;

@@ -20,8 +20,9 @@ struct FoundFile {
 
 class Recovery {
  public:
-  Recovery(os::Disk& disk, std::uint64_t segment_size, base::Epoch epoch, Messages& messages)
-      : disk_(disk), segment_size_(segment_size), messages_(messages) {
+  Recovery(os::Disk& disk, std::uint64_t segment_size, base::Epoch epoch, Messages& messages,
+           RecoveryAttempt& attempt)
+      : disk_(disk), segment_size_(segment_size), messages_(messages), attempt_(attempt) {
     result_.start.epoch = epoch;
   }
 
@@ -41,24 +42,59 @@ class Recovery {
     if (names->size() > kMaxFiles) return os::failure("read journal/: too many files", EFBIG);
     std::sort(names->begin(), names->end());
     for (const auto& name : *names) {
-      auto opened = disk_.open(fmt::format("{}/{}", kFolder, name), os::OpenMode::kReadWrite);
-      if (!opened) return std::unexpected(opened.error());
-      FoundFile found;
-      found.file = {name, std::move(*opened), 0};
-      const auto size = found.file.file->size();
-      if (!size) return std::unexpected(size.error());
-      found.file.capacity = *size;
-      const auto block = found.file.file->read_at(0, kBlock);
-      if (!block) return std::unexpected(block.error());
-      found.header = decode_header(*block);
-      found.version = header_version(*block);
-      result_.used = result_.used || found.header || found.version != 0;
-      if (found.header && found.header->version == kFormatVersion)
-        by_number_.emplace(found.header->number, found);
+      const auto path = path_of(name);
+      attempt_.stage(path);
+      if (attempt_.skips(path)) {
+        leave_out(name, "starts of queued failed over it");
+        continue;
+      }
+      auto found = look_into(name);
+      if (!found && !attempt_.tolerant()) return std::unexpected(found.error());
+      if (!found) {
+        leave_out(name, found.error().text());
+        continue;
+      }
+      result_.used = result_.used || found->header || found->version != 0;
+      if (found->header && found->header->version == kFormatVersion)
+        by_number_.emplace(found->header->number, *std::move(found));
       else
-        nameless_.push_back(std::move(found));
+        nameless_.push_back(*std::move(found));
     }
     return {};
+  }
+
+  os::Result<FoundFile> look_into(const std::string& name) {
+    auto opened = disk_.open(path_of(name), os::OpenMode::kReadWrite);
+    if (!opened) return std::unexpected(opened.error());
+    FoundFile found;
+    found.file = {name, std::move(*opened), 0};
+    const auto size = found.file.file->size();
+    if (!size) return std::unexpected(size.error());
+    found.file.capacity = *size;
+    const auto block = read(found.file, std::min<std::uint64_t>(*size, kBlock));
+    if (!block) return std::unexpected(block.error());
+    found.header = decode_header(*block);
+    found.version = header_version(*block);
+    return found;
+  }
+
+  // The file's first bytes. What the disk refuses again and again is taken for zeros, which are damage.
+  os::Result<std::string> read(const SegmentFile& file, std::uint64_t size) {
+    auto bytes = file.file->read_at(0, size);
+    if (bytes || !attempt_.tolerant()) return bytes;
+    std::string found;
+    for (std::uint64_t at = 0; at < size; at += kBlock) {
+      const auto block = file.file->read_at(at, std::min(kBlock, size - at));
+      if (block) found += *block;
+      found.resize(std::min(at + kBlock, size), '\0');
+    }
+    add_damage(fmt::format("file {} of the journal: {}", file.name, bytes.error().text()));
+    return found;
+  }
+
+  void leave_out(const std::string& name, const std::string& why) {
+    add_damage(fmt::format("file {} of the journal is left out: {}", name, why));
+    result_.set_aside.push_back({name, nullptr, 0});
   }
 
   // Which segments are needed, and which are missing.
@@ -121,18 +157,34 @@ class Recovery {
     const auto newest_epoch = by_number_.rbegin()->second.header->epoch;
     for (auto at = by_number_.lower_bound(first_); at != by_number_.end(); ++at) {
       auto& found = at->second;
+      const auto path = path_of(found.file.name);
+      attempt_.stage(path);
       // A page that never reached the disk must not be trusted because the cache still had it.
       if (found.header->epoch == newest_epoch)
-        if (auto flushed = found.file.file->flush_data(); !flushed) return flushed;
+        if (auto flushed = found.file.file->flush_data(); !flushed) {
+          if (!attempt_.tolerant()) return flushed;
+          add_damage(flushed.error().text());
+          leave_behind(at->first);
+        }
       const auto next = std::next(at);
       std::optional<SegmentEnd> claim;
       if (next != by_number_.end() && next->second.header->predecessor.number == at->first)
         claim = next->second.header->predecessor;
-      const auto bytes = found.file.file->read_at(0, found.file.capacity);
+      const auto known = result_.damage.size();
+      const auto bytes = read(found.file, found.file.capacity);
       if (!bytes) return std::unexpected(bytes.error());
-      const auto replayed =
-          replay_segment(*bytes, *found.header, claim,
-                         [&](const Frame& frame, const Place& place) { return apply(frame, place); });
+      if (result_.damage.size() > known) leave_behind(at->first);
+      const auto replayed = replay_segment(
+          *bytes, *found.header, claim, [&](const Frame& frame, const Place& place) {
+            const auto number = frame.name.sequence.value;
+            attempt_.stage(path, number);
+            if (!attempt_.skips(path, number)) return apply(frame, place);
+            add_damage(fmt::format("record {} of the journal (file {}) is left out: starts of queued "
+                                   "failed over it",
+                                   number, found.file.name));
+            leave_behind(place.segment);
+            return true;
+          });
       report(at->first, found.file.name, replayed);
       result_.start.predecessor = replayed.end;
       result_.chain.push_back({at->first, found.file, false});
@@ -221,6 +273,9 @@ class Recovery {
     });
   }
 
+  static std::string path_of(const std::string& name) {
+    return fmt::format("{}/{}", kFolder, name);
+  }
   void add_damage(std::string sentence) { result_.damage.push_back(std::move(sentence)); }
   void leave_behind(std::uint64_t number) {
     damaged_.insert(number);
@@ -230,6 +285,7 @@ class Recovery {
   os::Disk& disk_;
   std::uint64_t segment_size_;
   Messages& messages_;
+  RecoveryAttempt& attempt_;
   Recovered result_;
   std::map<std::uint64_t, FoundFile> by_number_;
   std::vector<FoundFile> nameless_;
@@ -240,8 +296,8 @@ class Recovery {
 }  // namespace
 
 os::Result<Recovered> recover(os::Disk& disk, std::uint64_t segment_size, base::Epoch epoch,
-                              Messages& messages) {
-  return Recovery(disk, segment_size, epoch, messages).run();
+                              Messages& messages, RecoveryAttempt& attempt) {
+  return Recovery(disk, segment_size, epoch, messages, attempt).run();
 }
 
 }  // namespace postern::queued

@@ -9,6 +9,7 @@
 #include "common/os/disk.h"
 #include "queued/journal.h"
 #include "queued/messages.h"
+#include "queued/recovery_attempt.h"
 
 namespace postern::queued {
 
@@ -33,8 +34,9 @@ struct Recovered {
 
 // Reads journal/ below `disk` (made if missing), applies its records to `messages` and makes sure that
 // they are on disk. `epoch`: of the life that begins. An error means that the journal cannot be read at
-// all, or that a newer version wrote it.
+// all, or that a newer version wrote it. `attempt` is told what is being read, and says what to leave out.
 [[nodiscard]] os::Result<Recovered> recover(os::Disk& disk, std::uint64_t segment_size,
-                                            base::Epoch epoch, Messages& messages);
+                                            base::Epoch epoch, Messages& messages,
+                                            RecoveryAttempt& attempt);
 
 }  // namespace postern::queued

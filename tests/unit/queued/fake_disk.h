@@ -31,6 +31,10 @@ class FakeDisk final : public os::Disk {
   std::uint64_t halt_at = ~0ULL;     // from this one on, everything fails and nothing changes
   std::uint64_t fail_at = ~0ULL;     // only this one fails
   int error = EIO;                   // with this
+  std::uint64_t calls = 0;           // of every kind, so far
+  std::uint64_t fail_call = ~0ULL;   // only this one fails
+  std::set<std::pair<std::string, std::uint64_t>> bad_blocks;  // file and 4 KiB block: unreadable
+  bool forget_failed_flush = false;  // what a failed flush should have written never reaches the disk
   std::uint64_t free = 100ULL << 30;
   bool full = false;                 // new files and growth fail with ENOSPC
 
@@ -58,6 +62,7 @@ class FakeDisk final : public os::Disk {
   void restart() {
     halt_at = ~0ULL;
     fail_at = ~0ULL;
+    fail_call = ~0ULL;
   }
   [[nodiscard]] bool has(const std::string& path) const { return names_.contains(path); }
   std::string& content(const std::string& path) { return names_.at(path)->now; }
@@ -82,6 +87,7 @@ class FakeDisk final : public os::Disk {
         mode == os::OpenMode::kCreateExclusive || mode == os::OpenMode::kCreateWriteOnly;
     const auto at = names_.find(name);
     if (!create) {
+      if (auto ok = look("open " + name); !ok) return std::unexpected(ok.error());
       if (at == names_.end()) return os::failure("open " + name, ENOENT);
       return std::make_unique<Handle>(*this, name, at->second);
     }
@@ -128,6 +134,7 @@ class FakeDisk final : public os::Disk {
   }
   os::Result<std::vector<std::string>> list(std::string_view path) override {
     const std::lock_guard lock(mutex_);
+    if (auto ok = look("list " + std::string(path)); !ok) return std::unexpected(ok.error());
     std::vector<std::string> found;
     const auto prefix = std::string(path) + "/";
     for (const auto& [name, inode] : names_)
@@ -136,9 +143,14 @@ class FakeDisk final : public os::Disk {
   }
   os::Result<bool> exists(std::string_view path) override {
     const std::lock_guard lock(mutex_);
+    if (auto ok = look("stat " + std::string(path)); !ok) return std::unexpected(ok.error());
     return names_.contains(std::string(path));
   }
-  os::Result<std::uint64_t> free_bytes() override { return free; }
+  os::Result<std::uint64_t> free_bytes() override {
+    const std::lock_guard lock(mutex_);
+    if (auto ok = look("statfs"); !ok) return std::unexpected(ok.error());
+    return free;
+  }
 
  private:
   class Handle final : public os::File {
@@ -160,18 +172,29 @@ class FakeDisk final : public os::Disk {
     }
     os::Result<std::string> read_at(std::uint64_t offset, std::size_t size) override {
       const std::lock_guard lock(disk_.mutex_);
+      if (auto ok = disk_.look("read " + name_); !ok) return std::unexpected(ok.error());
+      for (const auto& [name, block] : disk_.bad_blocks)
+        if (name == name_ && block * 4096 < offset + size && offset < (block + 1) * 4096)
+          return os::failure("read " + name_, EIO);
       if (offset >= inode_->now.size()) return std::string();
       return inode_->now.substr(offset, size);
     }
     os::Result<void> flush_data() override { return flush(); }
     os::Result<void> flush() override {
       const std::lock_guard lock(disk_.mutex_);
-      if (auto ok = disk_.step("flush " + name_); !ok) return ok;
+      if (auto ok = disk_.step("flush " + name_); !ok) {
+        if (disk_.forget_failed_flush) inode_->unflushed.clear();
+        return ok;
+      }
       for (const auto& [offset, bytes] : inode_->unflushed) put(inode_->durable, offset, bytes);
       inode_->unflushed.clear();
       return {};
     }
-    os::Result<std::uint64_t> size() override { return inode_->now.size(); }
+    os::Result<std::uint64_t> size() override {
+      const std::lock_guard lock(disk_.mutex_);
+      if (auto ok = disk_.look("size " + name_); !ok) return std::unexpected(ok.error());
+      return inode_->now.size();
+    }
     os::Result<void> set_modified(base::WallTime) override { return {}; }
     os::Result<base::UniqueFd> duplicate() override {
       return base::UniqueFd::adopt(::dup(STDERR_FILENO));
@@ -194,8 +217,14 @@ class FakeDisk final : public os::Disk {
   os::Result<void> step(std::string what) {
     const auto number = operations++;
     log.push_back(std::move(what));
-    if (number >= halt_at || number == fail_at) return os::failure(log.back(), error);
+    const bool fails = calls++ == fail_call;
+    if (number >= halt_at || number == fail_at || fails) return os::failure(log.back(), error);
     return {};
+  }
+  // An operation that changes nothing.
+  os::Result<void> look(std::string what) {
+    if (calls++ != fail_call) return {};
+    return os::failure(what, error);
   }
 
   std::mutex mutex_;

@@ -40,8 +40,13 @@ struct StoreRig {
   std::uint64_t segment_size = 64 * 1024;
   std::uint64_t cache = 64ULL << 20;
   std::uint64_t life = 0;
+  std::unique_ptr<os::Disk> other_disk;  // in place of `disk`
 
   // Begins a life; false if the store refuses.
+  bool open(std::unique_ptr<os::Disk> on) {
+    other_disk = std::move(on);
+    return open();
+  }
   bool open() {
     fatal.clear();
     LocalStoreOptions options;
@@ -49,7 +54,7 @@ struct StoreRig {
     options.cache = cache;
     options.threaded = false;
     options.epoch = base::Epoch(0x1122334455667700ULL + ++life);
-    auto opened = LocalStore::open(*loop, disk, clock, options,
+    auto opened = LocalStore::open(*loop, other_disk ? *other_disk : disk, clock, options,
                                    [this](const std::string& why) noexcept { fatal = why; });
     if (!opened) {
       fatal = opened.error().text();
