@@ -3,6 +3,7 @@
 #include <fcntl.h>
 #include <fmt/format.h>
 #include <sys/file.h>
+#include <unistd.h>
 
 #include <fstream>
 #include <utility>
@@ -90,6 +91,8 @@ os::Result<void> QueuedDaemon::prepare(std::string config, base::UniqueFd root,
   if (!lock) return std::unexpected(lock.error());
   lock_ = *std::move(lock);
   user_names_ = read_user_names();
+  // As root the chroot does the same: LMDB opens the index by a name from here.
+  if (::fchdir(root.get()) != 0) return os::failure("go to the spool");
   disk_ = os::real_disk(std::move(root));
   return {};
 }

@@ -38,6 +38,7 @@ struct IndexUse {
   std::uint64_t used = 0;     // bytes of the map that hold something
   std::uint64_t map = 0;      // bytes that it may grow to
   std::uint64_t file = 0;     // bytes on disk
+  std::uint64_t ahead = 0;    // bytes of those that are kept free for growth on a full disk
   std::uint64_t commits = 0;  // in this life
 };
 

@@ -24,7 +24,7 @@ FOREIGN = {
     r"seccomp\.h": ["common/os/"],
     r"linux/.*": ["common/os/"],
     r"idn2\.h": ["common/config/"],
-    r"lmdb\.h": ["queued/"],
+    r"lmdb\.h": ["queued/lmdb_index.cc"],
     r"openssl/.*": ["common/tls/"],
 }
 
@@ -35,7 +35,7 @@ PURE = [
     r"common/config/(rights|units|mistake|schema|value)\.(h|cc)",
     r"smtpd/(protocol|envelope)\.(h|cc)",
     r"deliverd/relay/(protocol|reply_reader|next_hop)\.(h|cc)",
-    r"queued/(record|schedule|policy|retry|routes|selector)\.(h|cc)",
+    r"queued/(index_row|record|schedule|policy|retry|routes|selector)\.(h|cc)",
     r"ctl/(command|human|json|names|screens|table)\.(h|cc)",
 ]
 IMPURE_FOLDERS = ("common/os/", "common/event/", "common/log/")
