@@ -14,13 +14,16 @@ DATA_HEADERS = {"common/config/roles.h", "common/config/rights.h"}
 # Where a daemon's own parts stand; none includes another's.
 DAEMONS = ["smtpd", "queued", "deliverd", "parent", "ctl"]
 
+# What measures and judges the daemons, and so uses nothing of theirs.
+TOOLS = ("bench/ledger/", "bench/load/", "bench/sink/")
+
 # Foreign headers, and the only files or folders that may include them.
 FOREIGN = {
     r"event2/.*": ["common/event/"],
     r"ares.*\.h": ["common/dns/"],
     r"toml\+\+/.*": ["common/config/toml_file.cc"],
-    r"CLI/.*": ["ctl/command.cc"],
-    r"nlohmann/.*": ["ctl/json.cc", "queued/", "tests/unit/"],
+    r"CLI/.*": ["ctl/command.cc", "bench/ledger/command_line.h"],
+    r"nlohmann/.*": ["ctl/json.cc", "queued/", "tests/unit/", "bench/ledger/sources.cc"],
     r"seccomp\.h": ["common/os/"],
     r"linux/.*": ["common/os/"],
     r"idn2\.h": ["common/config/"],
@@ -34,9 +37,12 @@ PURE = [
     r"common/ipc/(codec|message|messages)\.(h|cc)",
     r"common/config/(rights|units|mistake|schema|value)\.(h|cc)",
     r"smtpd/(protocol|envelope)\.(h|cc)",
-    r"deliverd/relay/(protocol|reply_reader|next_hop)\.(h|cc)",
+    r"deliverd/relay/(protocol|next_hop)\.(h|cc)",
     r"queued/(index_row|record|schedule|policy|retry|routes|selector)\.(h|cc)",
     r"ctl/(command|human|json|names|screens|table)\.(h|cc)",
+    r"bench/ledger/(book|content|lines|mix|name|report|template)\.(h|cc)",
+    r"bench/load/(client|latencies|message|plan|sizes)\.(h|cc)",
+    r"bench/sink/(moods|protocol)\.(h|cc)",
 ]
 IMPURE_FOLDERS = ("common/os/", "common/event/", "common/log/")
 IMPURE_HEADERS = re.compile(
@@ -67,8 +73,12 @@ def check_place(root, name, kind, header):
     home, there = name.split("/")[0], header.split("/")[0]
     if home in ("tests", "bench") and ((root / name).parent / header).is_file():
         return  # a test's own helper, beside it
-    if there not in ("common", "tests", *DAEMONS):
+    if there not in ("common", "tests", "bench", *DAEMONS):
         yield f'"{header}" is not written from the top of the tree'
+    if there == "bench" and home not in ("tests", "bench"):
+        yield f'"{header}": bench/ is for measuring only'
+    if name.startswith(TOOLS) and there not in ("common", "bench"):
+        yield f'"{header}": the load generator, the sink and their ledger may know common/ and bench/'
     if there in DAEMONS and home != there and home not in ("tests", "bench"):
         yield f'"{header}": {home} may know common/ and itself'
     if home == "common" and there == "common" and header not in DATA_HEADERS:

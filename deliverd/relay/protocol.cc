@@ -130,13 +130,13 @@ Client::Step Client::on_input(std::string_view bytes, std::string& out) {
   Event event = Event::kNone;
   while (!rest.empty() && event == Event::kNone) {
     switch (reader_.feed(rest)) {
-      case ReplyReader::Status::kMore:
+      case mail::ReplyReader::Status::kMore:
         break;
-      case ReplyReader::Status::kReply:
+      case mail::ReplyReader::Status::kReply:
         ++replies_;
         event = on_reply(reader_.take(), out);
         break;
-      case ReplyReader::Status::kMalformed:
+      case mail::ReplyReader::Status::kMalformed:
         rest = {};
         event = over(broken(
             fmt::format("{} while waiting for {}", reader_.trouble(), awaited(state_)), true));

@@ -30,7 +30,7 @@
 #include "common/base/clock.h"
 #include "common/ipc/messages.h"
 #include "common/mail/reply.h"
-#include "deliverd/relay/reply_reader.h"
+#include "common/mail/reply_reader.h"
 
 namespace postern::relay {
 
@@ -143,7 +143,7 @@ class Client {
   [[nodiscard]] Verdict broken(std::string text, bool dot_left) const;
 
   std::string hostname_;
-  ReplyReader reader_;
+  mail::ReplyReader reader_;
   std::uint64_t replies_ = 0;
   ClientState state_ = ClientState::kGreeting;
   Features features_;

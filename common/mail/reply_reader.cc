@@ -1,11 +1,11 @@
-#include "deliverd/relay/reply_reader.h"
+#include "common/mail/reply_reader.h"
 
 #include <optional>
 #include <utility>
 
 #include "common/base/text.h"
 
-namespace postern::relay {
+namespace postern::mail {
 namespace {
 
 bool is_digit(char c) noexcept {
@@ -30,7 +30,7 @@ bool take_char(std::string_view& text, char c) noexcept {
 }
 
 // "5.1.1 " in front of a reply's text (RFC 2034 4), removed from it; only of the class of `code`.
-mail::EnhancedCode take_enhanced(std::string_view& text, std::uint16_t code) noexcept {
+EnhancedCode take_enhanced(std::string_view& text, std::uint16_t code) noexcept {
   auto rest = text;
   const auto status = take_number(rest);
   if (!status || *status != code / 100 || !take_char(rest, '.')) return {};
@@ -88,7 +88,7 @@ ReplyReader::Status ReplyReader::add_line(std::string_view line) {
   return separator == '-' ? Status::kMore : Status::kReply;
 }
 
-mail::Reply ReplyReader::take() noexcept {
+Reply ReplyReader::take() noexcept {
   size_ = 0;
   return std::exchange(reply_, {});
 }
@@ -98,4 +98,4 @@ ReplyReader::Status ReplyReader::malformed(const char* why) noexcept {
   return Status::kMalformed;
 }
 
-}  // namespace postern::relay
+}  // namespace postern::mail

@@ -1,15 +1,15 @@
-#include "deliverd/relay/reply_reader.h"
+#include "common/mail/reply_reader.h"
 
 #include <gtest/gtest.h>
 
-namespace postern::relay {
+namespace postern::mail {
 namespace {
 
 using Status = ReplyReader::Status;
 
 struct Reading {
   Status status;
-  mail::Reply reply;
+  Reply reply;
   std::string_view rest;
   std::string trouble;
 };
@@ -17,8 +17,7 @@ struct Reading {
 Reading read(std::string_view bytes) {
   ReplyReader reader;
   const auto status = reader.feed(bytes);
-  return {status, status == Status::kReply ? reader.take() : mail::Reply{}, bytes,
-          reader.trouble()};
+  return {status, status == Status::kReply ? reader.take() : Reply{}, bytes, reader.trouble()};
 }
 
 TEST(ReplyReader, ReadsOneReplyAndLeavesTheRest) {
@@ -32,7 +31,7 @@ TEST(ReplyReader, ReadsOneReplyAndLeavesTheRest) {
 TEST(ReplyReader, ReadsEnhancedCodes) {
   struct Case {
     const char* wire;
-    mail::EnhancedCode code;
+    EnhancedCode code;
     const char* text;
   };
   const Case cases[] = {
@@ -59,7 +58,7 @@ TEST(ReplyReader, ReadsEnhancedCodes) {
 TEST(ReplyReader, ReadsSeveralLines) {
   const auto r = read("550-5.1.1 first\n550-second\r\n550\r\n");
   ASSERT_EQ(r.status, Status::kReply);
-  EXPECT_EQ(r.reply.enhanced, (mail::EnhancedCode{5, 1, 1}));
+  EXPECT_EQ(r.reply.enhanced, (EnhancedCode{5, 1, 1}));
   EXPECT_EQ(r.reply.lines, (std::vector<std::string>{"first", "second", ""}));
 }
 
@@ -113,4 +112,4 @@ TEST(ReplyReader, EndlessLineInSmallPieces) {
 }
 
 }  // namespace
-}  // namespace postern::relay
+}  // namespace postern::mail

@@ -9,7 +9,7 @@
 
 #include "common/mail/reply.h"
 
-namespace postern::relay {
+namespace postern::mail {
 
 class ReplyReader {
  public:
@@ -27,7 +27,7 @@ class ReplyReader {
   // Reads at most one reply and removes what it used from `bytes`.
   [[nodiscard]] Status feed(std::string_view& bytes);
   // The reply that feed() announced; its lines without code and enhanced code.
-  [[nodiscard]] mail::Reply take() noexcept;
+  [[nodiscard]] Reply take() noexcept;
   [[nodiscard]] const char* trouble() const noexcept { return trouble_; }
 
  private:
@@ -35,9 +35,9 @@ class ReplyReader {
   Status malformed(const char* why) noexcept;
 
   std::string partial_;  // of a line
-  mail::Reply reply_;
+  Reply reply_;
   std::size_t size_ = 0;  // of the reply so far
   const char* trouble_ = "";
 };
 
-}  // namespace postern::relay
+}  // namespace postern::mail
