@@ -14,6 +14,7 @@
 #include "common/base/check.h"
 #include "common/base/crc32c.h"
 #include "common/log/log.h"
+#include "queued/index_check.h"
 #include "queued/index_row.h"
 
 namespace postern::queued {
@@ -493,7 +494,11 @@ os::Result<void> LmdbIndex::drop_leftovers(os::Disk& disk, const LmdbIndexOption
   return {};
 }
 
-os::Result<std::unique_ptr<LmdbIndex>> LmdbIndex::open_checked(const LmdbIndexOptions& options) {
+os::Result<std::unique_ptr<LmdbIndex>> LmdbIndex::open_checked(os::Disk& disk,
+                                                               const LmdbIndexOptions& options) {
+  if (options.check)
+    if (auto done = check_index(disk, options.name, options.map); !done)
+      return std::unexpected(done.error());
   auto index = open_as(options.name, options);
   if (!index) return index;
   if (auto done = (*index)->check_format(); !done) return std::unexpected(done.error());
@@ -507,7 +512,7 @@ os::Result<std::unique_ptr<Index>> LmdbIndex::open(os::Disk& disk, LmdbIndexOpti
   if (!there) return std::unexpected(there.error());
   if (!*there)
     if (auto done = make(disk, options); !done) return std::unexpected(done.error());
-  auto index = open_checked(options);
+  auto index = open_checked(disk, options);
   if (!index) return std::unexpected(index.error());
   const auto use = (*index)->use();
   if (use.file <= options.compact_above || use.used >= use.file / kWasteShare) return index;
@@ -518,7 +523,7 @@ os::Result<std::unique_ptr<Index>> LmdbIndex::open(os::Disk& disk, LmdbIndexOpti
   }
   index->reset();
   if (auto done = publish(disk, options); !done) return std::unexpected(done.error());
-  index = open_checked(options);
+  index = open_checked(disk, options);
   if (!index) return std::unexpected(index.error());
   log::info("index.compacted").field("from", use.file).field("to", (*index)->use().file);
   return index;

@@ -27,8 +27,9 @@ struct LmdbIndexOptions {
   std::string name = "index";
   std::uint64_t map = sizeof(void*) >= 8 ? 64ULL << 30 : 1ULL << 30;  // address space, not memory
   std::uint64_t ahead = 8ULL << 20;  // bytes to keep allocated ahead of the pages in use
-  std::uint64_t compact_above = 64ULL
-                                << 20;  // a file that is larger and mostly empty is copied at open
+  // A file that is larger and mostly empty is copied at open.
+  std::uint64_t compact_above = 64ULL << 20;
+  bool check = true;  // at open (index_check.h); without it a damaged file may crash LMDB
 };
 
 class LmdbIndex final : public Index {
@@ -64,7 +65,8 @@ class LmdbIndex final : public Index {
 
   static os::Result<std::unique_ptr<LmdbIndex>> open_as(const std::string& name,
                                                         const LmdbIndexOptions& options);
-  static os::Result<std::unique_ptr<LmdbIndex>> open_checked(const LmdbIndexOptions& options);
+  static os::Result<std::unique_ptr<LmdbIndex>> open_checked(os::Disk& disk,
+                                                             const LmdbIndexOptions& options);
   static os::Result<void> make(os::Disk& disk, const LmdbIndexOptions& options);
   static os::Result<void> publish(os::Disk& disk, const LmdbIndexOptions& options);
   static os::Result<void> drop_leftovers(os::Disk& disk, const LmdbIndexOptions& options);

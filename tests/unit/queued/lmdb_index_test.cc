@@ -17,84 +17,14 @@
 
 #include "common/os/sandbox.h"
 #include "queued/index_row.h"
+#include "tests/unit/queued/index_rig.h"
 
 namespace postern::queued {
 namespace {
 
 namespace fs = std::filesystem;
 
-using Rows = std::map<std::string, std::string>;
-
-std::string number_key(std::uint64_t number) {
-  std::string key;
-  for (int shift = 56; shift >= 0; shift -= 8) key += static_cast<char>(number >> shift & 0xFF);
-  return key;
-}
-
-std::string noise(std::size_t size, std::uint64_t seed) {
-  std::mt19937_64 random(seed);
-  std::string bytes(size, '\0');
-  for (auto& c : bytes) c = static_cast<char>(random());
-  return bytes;
-}
-
-IndexChange put(std::string key, std::string value, Table table = Table::kMessages) {
-  return {table, std::move(key), std::move(value)};
-}
-IndexChange drop(std::string key, Table table = Table::kMessages) {
-  return {table, std::move(key), std::nullopt};
-}
-
-class LmdbIndexTest : public ::testing::Test {
- protected:
-  LmdbIndexTest() {
-    directory_ = (fs::temp_directory_path() / "postern-index-XXXXXX").string();
-    EXPECT_NE(::mkdtemp(directory_.data()), nullptr);
-    disk_ = os::real_disk(
-        base::UniqueFd::adopt(::open(directory_.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC)));
-    options_.directory = directory_;
-  }
-  ~LmdbIndexTest() override {
-    index_.reset();
-    fs::remove_all(directory_);
-  }
-
-  void open() {
-    index_.reset();
-    auto opened = LmdbIndex::open(*disk_, options_);
-    ASSERT_TRUE(opened) << opened.error().text();
-    index_ = *std::move(opened);
-  }
-  void commit(const std::vector<IndexChange>& changes, std::string_view mark = "mark") {
-    const auto done = index_->commit(changes, mark);
-    ASSERT_TRUE(done) << done.error().text();
-  }
-  std::optional<std::string> get(const std::string& key, Table table = Table::kMessages) {
-    auto value = index_->get(table, key);
-    EXPECT_TRUE(value) << value.error().text();
-    return value ? *std::move(value) : std::nullopt;
-  }
-  Rows all(Table table = Table::kMessages) {
-    Rows rows;
-    for (std::string after;;) {
-      const auto some = index_->scan(table, after, 100);
-      EXPECT_TRUE(some) << some.error().text();
-      if (!some) return rows;
-      for (const auto& row : *some) {
-        EXPECT_GT(row.key, after);
-        rows[row.key] = row.value;
-        after = row.key;
-      }
-      if (some->size() < 100) return rows;
-    }
-  }
-  std::string file() const { return directory_ + "/index"; }
-
-  std::string directory_;
-  std::unique_ptr<os::Disk> disk_;
-  LmdbIndexOptions options_;
-  std::unique_ptr<Index> index_;
-};
+class LmdbIndexTest : public IndexRig {};
 
 TEST_F(LmdbIndexTest, BeginsEmptyForItsOwnerOnly) {
   open();
