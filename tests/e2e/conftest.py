@@ -17,7 +17,7 @@ USERS = ("_postern-smtpd", "_postern-queued", "_postern-relay", "_postern-local"
 
 
 def pytest_sessionstart(session):
-    for program in ("parent/postern", "ctl/posternctl"):
+    for program in ("parent/postern", "ctl/posternctl", "bench/postern-load"):
         if not (BUILD / program).exists():
             pytest.exit(f"{BUILD / program} is missing: build first, or set POSTERN_BUILD", 3)
     if os.getuid() == 0:

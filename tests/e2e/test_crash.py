@@ -1,102 +1,34 @@
-"""kill -9 of any process under load: what was acknowledged arrives, what was refused does not."""
+"""The server stops, or some of it dies, while mail is on its way. (test_kill.py kills at random.)"""
 import os
 import signal
 
-import pytest
-
-from support.ledger import Ledger
+from support.load import Load, compare
 from support.server import MX_PORT
-from support.sink import without_trace
 from support.waiting import wait_for
 
-ROUNDS = int(os.environ.get("POSTERN_ROUNDS", "4"))
 
-
-def read_all(paths):
-    return [path.read_bytes() for path in paths]
-
-
-@pytest.mark.parametrize("role", ["smtpd", "queued", "local"])
-def test_kill_under_load_with_mailboxes(server, role):
-    server.configure(processes={"smtpd": 2}).start()
-    server.may_die = True
-    with Ledger(server, "bob@example.org") as ledger:
-        for _ in range(ROUNDS):
-            ledger.wait_acked(25)
-            server.kill(role)
-            ledger.wait_acked(10)
-    server.wait_empty()
-    assert len(ledger.acked) >= ROUNDS * 35
-    # A kill repeats at most what was in flight and not yet journaled: 40 recipients a lease, 4 workers.
-    allowed = 160 * ROUNDS if role in ("local", "queued") else 0
-    ledger.compare(read_all(server.mailbox("bob")), duplicates=allowed)
-    status = server.status()
-    died = {row["role"]: row["deaths"] for row in status["processes"]}
-    assert died[role] >= ROUNDS
-
-
-@pytest.mark.parametrize("role", ["queued", "relay"])
-def test_kill_under_load_with_a_next_hop(server, sink, role):
-    server.route("*", sink.via, connections=4).start()
-    server.may_die = True
-    with Ledger(server, "x@remote.example") as ledger:
-        for _ in range(ROUNDS):
-            ledger.wait_acked(25)
-            server.kill(role)
-            ledger.wait_acked(10)
-    server.wait_empty(60)
-    ledger.compare([without_trace(m.content) for m in sink.messages], duplicates=8 * ROUNDS)
-
-
-def test_kill_of_everything_but_the_parent(server):
+def test_orderly_stop_under_load_loses_and_repeats_nothing(server, tmp_path, closing):
     server.start()
-    server.may_die = True
-    with Ledger(server, "bob@example.org") as ledger:
-        for _ in range(2):
-            ledger.wait_acked(25)
-            for pid in list(server.alive()):
-                if pid != server.process.pid:
-                    os.kill(pid, signal.SIGKILL)
-            ledger.wait_acked(10)
+    clients = closing(Load(server, tmp_path / "sent", "bob@example.org", "--rate", 400))
+    for _ in range(3):
+        clients.wait("acknowledged", 25)
+        server.restart()
+        clients.wait("acknowledged", 10)
+    clients.end()
     server.wait_empty()
-    ledger.compare(read_all(server.mailbox("bob")), duplicates=400)
+    assert compare(clients.ledger, mailbox=server.directory / "mail")["duplicate"] == 0
 
 
-def test_whole_server_killed_under_load(server):
+def test_large_messages_survive_a_kill_of_queued(server, tmp_path, closing):
     server.start()
-    with Ledger(server, "bob@example.org") as ledger:
-        for _ in range(3):
-            ledger.wait_acked(25)
-            os.killpg(server.session, signal.SIGKILL)
-            server.process.wait(10)
-            wait_for("all are dead", lambda: not server.alive())
-            server.start_again()
-            ledger.wait_acked(10)
+    clients = closing(Load(server, tmp_path / "sent", "bob@example.org", "--size", "1MB", sessions=3))
+    for _ in range(3):
+        clients.wait("acknowledged", 4)
+        server.kill("queued")
+        clients.wait("acknowledged", 2)
+    clients.end()
     server.wait_empty()
-    ledger.compare(read_all(server.mailbox("bob")), duplicates=600)
-
-
-def test_orderly_stop_under_load_loses_and_repeats_nothing(server):
-    server.start()
-    with Ledger(server, "bob@example.org") as ledger:
-        for _ in range(3):
-            ledger.wait_acked(25)
-            server.restart()
-            ledger.wait_acked(10)
-    server.wait_empty()
-    ledger.compare(read_all(server.mailbox("bob")))
-
-
-def test_large_messages_survive_a_kill_of_queued(server):
-    server.start()
-    server.may_die = True
-    with Ledger(server, "bob@example.org", threads=3, size=1_000_000) as ledger:
-        for _ in range(3):
-            ledger.wait_acked(4)
-            server.kill("queued")
-            ledger.wait_acked(2)
-    server.wait_empty()
-    ledger.compare(read_all(server.mailbox("bob")), duplicates=60)
+    assert compare(clients.ledger, mailbox=server.directory / "mail")["duplicate"] <= 60
     large = server.directory / "spool" / "large"
     wait_for("no large file is left", lambda: not large.is_dir() or not list(large.iterdir()))
 

@@ -1,0 +1,161 @@
+"""kill -9 of each process under the load of 50 sessions, at any moment: the ledgers of postern-load and
+postern-sink decide whether anything is lost, changed, or delivered though it was refused."""
+import os
+import random
+import signal
+import time
+from pathlib import Path
+
+import pytest
+
+from support.client import Closed
+from support.load import Load, Taker, compare
+from support.server import MX_PORT
+from support.waiting import PATIENCE, wait_for
+
+KILLS = int(os.environ.get("POSTERN_KILLS", "5"))  # of each process
+RATE = 400  # messages a second: enough to be in the middle of something at any moment
+CONNECTIONS, DOMAINS, USERS = 4, 5, 20
+RECIPIENT = f"r{{n}}@d{{n%{DOMAINS}}}.test"
+
+
+@pytest.fixture
+def taker(tmp_path, closing):
+    return closing(Taker(tmp_path / "taken"))
+
+
+@pytest.fixture
+def load(server, tmp_path, closing):
+    """Starts the load."""
+    return lambda recipient: closing(Load(server, tmp_path / "sent", recipient, "--rate", RATE, "--size",
+                                          "lognormal:3KiB,3"))
+
+
+def under_load(load, kill, pause=0.2):
+    """Kills again and again, whatever is going on just then, but never before the last kill was got over:
+    three starts in a row that fail would be a reason to set something aside."""
+    luck = random.Random()
+    for _ in range(KILLS):
+        load.wait("acknowledged", 10)
+        time.sleep(luck.uniform(0, pause))
+        kill()
+    load.wait("acknowledged", 10)
+    return load.end()
+
+
+def drain(server):
+    """Until the queue is empty. What two dying deliverers had in their hands is held, and asked for here."""
+    def empty():
+        server.ctl("retry", "--all", "--yes", check=False)
+        return server.status()["queue"]["messages"] == 0
+    wait_for("the queue is empty", empty, 120)
+
+
+def count_deaths(server, role):
+    return {row["role"]: row["deaths"] for row in server.status()["processes"]}[role]
+
+
+# A kill repeats what was on its way, one message on each connection, and what had just arrived.
+REPEATED = 2 * CONNECTIONS * DOMAINS
+
+
+@pytest.mark.parametrize("role, most", [("smtpd", 0), ("queued", REPEATED), ("relay", REPEATED)])
+def test_kill_on_the_way_to_a_next_hop(server, load, taker, role, most):
+    server.configure(processes={"smtpd": 2}).route("*", taker.via, connections=CONNECTIONS).start()
+    clients = load(RECIPIENT)
+    summary = under_load(clients, lambda: server.kill(role))
+    drain(server)
+    taker.end()
+    verdict = compare(clients.ledger, taker.ledger)
+    assert verdict["delivered"] == summary["acknowledged"] >= KILLS * 10
+    assert verdict["duplicate"] <= most * KILLS, verdict
+    assert count_deaths(server, role) >= KILLS
+
+
+@pytest.mark.parametrize("role, most", [("queued", 160), ("local", 160)])
+def test_kill_on_the_way_to_mailboxes(server, load, role, most):
+    """40 recipients in a lease, 4 workers: so many deliveries may be repeated."""
+    (server.directory / "users").write_text("carol\n" + "".join(f"u{i}\n" for i in range(USERS)))
+    server.start()
+    clients = load(f"u{{n%{USERS}}}@example.org")
+    summary = under_load(clients, lambda: server.kill(role))
+    drain(server)
+    verdict = compare(clients.ledger, mailbox=server.directory / "mail")
+    assert verdict["delivered"] == summary["acknowledged"] >= KILLS * 10
+    assert verdict["duplicate"] <= most * KILLS, verdict
+    assert count_deaths(server, role) >= KILLS
+
+
+def test_kill_of_the_whole_server(server, load, taker):
+    server.route("*", taker.via, connections=CONNECTIONS).start()
+    clients = load(RECIPIENT)
+
+    def kill():
+        os.killpg(server.session, signal.SIGKILL)
+        server.process.wait(10)
+        wait_for("all are dead", lambda: not server.alive())
+        server.start_again()
+    summary = under_load(clients, kill)
+    drain(server)
+    taker.end()
+    verdict = compare(clients.ledger, taker.ledger)
+    assert verdict["delivered"] == summary["acknowledged"]
+    assert verdict["duplicate"] <= REPEATED * KILLS, verdict
+
+
+def test_kill_of_everything_but_the_parent(server, load, taker):
+    server.route("*", taker.via, connections=CONNECTIONS).start()
+    clients = load(RECIPIENT)
+
+    def kill():
+        server.may_die = True
+        for pid in list(server.alive()):
+            if pid != server.process.pid:
+                os.kill(pid, signal.SIGKILL)
+    summary = under_load(clients, kill)
+    drain(server)
+    taker.end()
+    verdict = compare(clients.ledger, taker.ledger)
+    assert verdict["delivered"] == summary["acknowledged"]
+    assert verdict["duplicate"] <= REPEATED * KILLS, verdict
+
+
+def settled(pid):
+    """The process has done what there was to do: it sleeps, and did so all the time."""
+    def switches():
+        status = dict(line.split(":", 1) for line in Path(f"/proc/{pid}/status").read_text().splitlines())
+        return status["State"].split()[0], status["voluntary_ctxt_switches"]
+    before = switches()
+    time.sleep(0.1)
+    return before[0] == "S" and switches() == before
+
+
+@pytest.mark.parametrize("killed", [["smtpd"], ["queued"], ["queued", "smtpd"]], ids="+".join)
+def test_kill_between_the_flush_and_the_reply(server, killed):
+    """The message is on disk, and nobody has told the client: it hears 250 or nothing, never a refusal."""
+    server.configure(listen=server.config["listen"][1:]).start()  # one smtpd alone
+    server.ctl("freeze", "local", "--reason", "to look at it", "--future")
+    (smtpd,), (queued,) = server.pids("smtpd"), server.pids("queued")
+    hand = server.session_by_hand(MX_PORT)
+    hand.begin()
+    os.kill(queued, signal.SIGSTOP)
+    hand.send(b"Subject: x\r\n\r\nbody\r\n.\r\n")
+    wait_for("smtpd has handed it over", lambda: settled(smtpd))
+    os.kill(smtpd, signal.SIGSTOP)
+    os.kill(queued, signal.SIGCONT)
+    wait_for("it is in the queue", lambda: len(server.messages()) == 1)
+    for role in killed:
+        server.kill(role)
+    if "smtpd" not in killed:
+        os.kill(smtpd, signal.SIGCONT)
+    hand.sock.settimeout(2 * PATIENCE)
+    try:
+        answer = hand.reply()
+    except Closed:
+        answer = ""
+    # A living smtpd asks the next queued by token; a dead one was stopped before it could hear a word.
+    assert answer == "" if "smtpd" in killed else answer.startswith("250"), answer
+    wait_for("the new ones are there", lambda: server.ctl("status", check=False).exit in (0, 1))
+    server.ctl("unfreeze", "local")
+    server.wait_empty()
+    assert len(server.mailbox("bob")) == 1
