@@ -13,11 +13,11 @@ namespace {
 
 constexpr std::uint64_t kLineKind = 10, kLineLength = 11, kLineBytes = 12, kBodyStart = 13;
 
-// Printable characters with a blank now and then; some of them above 127 if `eight_bit`.
-std::string words(std::uint64_t seed, std::uint64_t line, std::size_t length, bool eight_bit) {
+// Adds printable characters with a blank now and then; some of them above 127 if `eight_bit`.
+void add_words(std::string& text, std::uint64_t seed, std::uint64_t line, std::size_t length,
+               bool eight_bit) {
   constexpr std::string_view kLetters =
       "etaoinshrdlu cmfwypvbgkjqxz ETAOIN SHRDLU 0123456789 .,;:!?()<>=+-_/#*'\"";
-  std::string text;
   for (std::size_t i = 0; i < length; ++i) {
     const auto bits = mix(seed, line, kLineBytes + i);
     if (eight_bit && bits % 16 == 0)
@@ -25,32 +25,40 @@ std::string words(std::uint64_t seed, std::uint64_t line, std::size_t length, bo
     else
       text += kLetters[(bits >> 8) % kLetters.size()];
   }
-  return text;
 }
 
-std::string make_line(std::uint64_t seed, std::uint64_t line, bool eight_bit) {
-  const auto length = mix(seed, line, kLineLength);
-  const bool high = eight_bit && length % 4 == 0;
-  switch (mix(seed, line, kLineKind) % 20) {
+std::string make_line(std::uint64_t seed, std::uint64_t number, bool eight_bit) {
+  const auto random = mix(seed, number, kLineLength);
+  std::string line;
+  std::size_t length = 0;
+  switch (mix(seed, number, kLineKind) % 20) {
     case 0:
       return ".";
     case 1:
-      return "." + words(seed, line, length % 60, high);
+      line = ".";
+      length = random % 60;
+      break;
     case 2:
-      return std::string(2 + length % 3, '.');
+      return std::string(2 + random % 3, '.');
     case 3:
-      return "";
+      return {};
     case 4:
-      return "From " + words(seed, line, length % 40, high);
+      line = "From ";
+      length = random % 40;
+      break;
     case 5:
-      return words(seed, line, length % 60, high) + " \t ";
+      length = 79 + random % (Text::kLongest - 79);
+      break;
     case 6:
-      return words(seed, line, 79 + length % (Text::kLongest - 79), high);
-    case 7:
-      return words(seed, line, length % 2 == 0 ? Text::kLongest : length % 78, high);
+      length = random % 2 == 0 ? Text::kLongest : random % 78;
+      break;
     default:
-      return words(seed, line, 1 + length % 78, high);
+      length = 1 + random % 76;
+      break;
   }
+  add_words(line, seed, number, length, eight_bit && random % 4 == 0);
+  if (random % 32 == 1 && line.size() < 76) line += " \t";
+  return line;
 }
 
 }  // namespace
