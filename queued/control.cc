@@ -1,5 +1,6 @@
 #include "queued/control.h"
 
+#include <fcntl.h>
 #include <fmt/format.h>
 #include <sys/socket.h>
 #include <unistd.h>
@@ -9,12 +10,14 @@
 
 #include "common/log/log.h"
 #include "common/os/socket.h"
+#include "queued/reserve.h"
 
 namespace postern::queued {
 namespace {
 
 constexpr std::size_t kMaxGroups = 1024;  // of one peer
 constexpr int kMaxAccepts = 16;           // in one turn
+constexpr base::Millis kRest{1'000};      // while there are no descriptors
 
 // The peer of a Unix socket: its user, and all its groups (SO_PEERCRED, SO_PEERGROUPS).
 std::optional<ControlPeer> peer_of(int fd) {
@@ -52,7 +55,10 @@ Control::Control(event::Loop& loop, Engine& engine, role::Host& host,
       engine_(engine),
       host_(host),
       user_names_(std::move(user_names)),
-      fill_status_(std::move(fill_status)) {}
+      fill_status_(std::move(fill_status)),
+      rest_(loop, [this]() noexcept {
+        if (readable_) readable_->watch(true, false);
+      }) {}
 
 void Control::listen(base::UniqueFd socket) {
   readable_.reset();
@@ -61,12 +67,26 @@ void Control::listen(base::UniqueFd socket) {
   readable_ = std::make_unique<event::FdEvent>(loop_, socket_.get(),
                                                [this](bool, bool) noexcept { accept(); });
   readable_->watch(true, false);
+  keep_spare();
+}
+
+void Control::keep_spare() {
+  if (!spare_.valid() && socket_.valid())
+    spare_ = base::UniqueFd::adopt(::fcntl(socket_.get(), F_DUPFD_CLOEXEC, 0));
 }
 
 void Control::accept() {
   for (int n = 0; n < kMaxAccepts; ++n) {
     auto accepted = os::accept(socket_.get());
-    if (!accepted) return;
+    if (!accepted && is_exhausted(accepted.error())) {
+      spare_.reset();
+      accepted = os::accept(socket_.get());
+    }
+    if (!accepted) {
+      if (!is_exhausted(accepted.error())) return;
+      readable_->watch(false, false);  // it stays readable all the time
+      return rest_.start(kRest);
+    }
     const auto peer = peer_of(accepted->fd.get());
     const auto level = peer ? level_of(*peer, engine_.config().control, ::getuid())
                             : ControlLevel::kNone;
@@ -88,7 +108,10 @@ void Control::serve(base::UniqueFd fd, ControlLevel level, std::string who) {
       std::make_unique<ControlSession>(*this, id, level, std::move(who), loop_, std::move(fd));
 }
 
-void Control::closed(SessionId id) { sessions_.erase(id); }
+void Control::closed(SessionId id) {
+  sessions_.erase(id);
+  keep_spare();
+}
 
 ControlSession* Control::find(SessionId id) {
   const auto at = sessions_.find(id);

@@ -91,6 +91,7 @@ class Control {
 
  private:
   void accept();
+  void keep_spare();
   ControlSession* find(SessionId id);
   void send_body(SessionId id, const ipc::AskBody& ask, const LoadedBody& body);
   // Waits until nothing of a blocked queue is in flight, at most five seconds, then reports.
@@ -103,6 +104,9 @@ class Control {
   FillStatus fill_status_;
   base::UniqueFd socket_;
   std::unique_ptr<event::FdEvent> readable_;
+  // Given up for a connection when no other descriptor is left: the operator can always get in.
+  base::UniqueFd spare_;
+  event::Timer rest_;
   std::map<SessionId, std::unique_ptr<ControlSession>> sessions_;
   std::uint64_t last_id_ = 0;
 };

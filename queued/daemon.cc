@@ -102,6 +102,7 @@ void QueuedDaemon::start(event::Loop& loop) {
   started_ = base::system_clock().steady();
   LocalStoreOptions options;
   options.segment_size = config_.segment_size;
+  options.reserve = config_.reserve;
   options.max_gap = config_.retry.max_gap;
   auto opened = LocalStore::open(loop, *disk_, base::system_clock(), options,
                                  [this](const std::string& why) noexcept { host_.fatal(why); });

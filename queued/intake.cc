@@ -7,11 +7,14 @@
 
 #include "common/log/log.h"
 #include "common/mail/trace.h"
+#include "queued/reserve.h"
 
 namespace postern::queued {
 namespace {
 
 constexpr std::size_t kMaxLargeFiles = 4096;  // of one smtpd, not submitted
+constexpr std::uint64_t kUnlimitedBody = 64ULL << 20;  // what is reckoned with where there is no limit
+constexpr std::uint64_t kMaxLag = 200'000;  // records that the index does not know yet
 
 mail::Reply reply(std::uint16_t code, mail::EnhancedCode enhanced, std::string text) {
   return {code, enhanced, {std::move(text)}};
@@ -69,15 +72,41 @@ void Intake::drop(Submitter& which, std::string_view why) {
 
 ipc::Intake Intake::state() const { return {open(), open() ? ipc::ReplyText{} : ipc::to_ipc(disk_low())}; }
 
-void Intake::check_room() {
+// Dots are stuffed, so the stored size may exceed the message's by a third.
+std::uint64_t Intake::largest_body() const {
+  const auto limit = engine_.config().message_size;
+  return limit == 0 ? kUnlimitedBody : limit / 3 * 4 + 1024;
+}
+
+std::uint64_t Intake::in_flight() const {
+  std::uint64_t files = opening_;
+  for (const auto& [index, submitter] : submitters_) files += submitter->large.size();
+  return files * largest_body();
+}
+
+// Why nothing can be taken now; empty: it can.
+std::string Intake::find_lack() const {
   const auto health = engine_.store().health();
-  std::string why;
-  if (health.free < engine_.config().stop_intake)
-    why = fmt::format("{} MiB free, below space.stop_intake", health.free >> 20);
-  else if (health.starved)
-    why = "no room for the next journal segment";
+  if (!health.lack.empty()) return health.lack;
+  const auto stop = engine_.config().stop_intake;
+  if (health.free < stop)
+    return fmt::format("{} MiB free, below space.stop_intake", health.free >> 20);
+  // Each large file is checked for by itself; half of what is kept free is enough for the rest. Once
+  // closed, a little more must be free, so that it does not open and close all the time.
+  const auto spare = open() ? 0 : stop / 16;
+  if (health.free < stop + std::min(in_flight(), stop / 2) + spare)
+    return fmt::format("{} MiB free, space.stop_intake would be reached by what is under way",
+                       health.free >> 20);
+  if (health.index_map != 0 && health.index_used / 4 >= health.index_map / 5)
+    return "the index is full to four fifths";
+  if (health.checkpoint_lag > kMaxLag)
+    return fmt::format("the index is {} records behind", health.checkpoint_lag);
+  return {};
+}
+
+void Intake::check_room() {
   const bool was_open = open();
-  closed_why_ = std::move(why);
+  closed_why_ = find_lack();
   if (open() == was_open) return;
   log::warning(open() ? "intake.opened" : "intake.closed").field("reason", closed_why_);
   for (const auto& [index, submitter] : submitters_) submitter->send(state());
@@ -90,8 +119,7 @@ std::optional<mail::Reply> Intake::check(Submission& submission) const {
   const auto& head = submission.head;
   const auto& config = engine_.config();
   if (!open()) return disk_low();
-  // Dots are stuffed, so the stored size may exceed the message's by a third.
-  if (config.message_size != 0 && head.body_size > config.message_size / 3 * 4 + 1024)
+  if (config.message_size != 0 && head.body_size > largest_body())
     return reply(552, {5, 3, 4}, "Message too large");
   if ((config.recipients != 0 && submission.recipients.size() > config.recipients) ||
       !engine_.store().fits(submission.recipients.size(), head.large.value == 0 ? head.body_size : 0))
@@ -144,7 +172,10 @@ void Intake::submit(Submission submission) {
             .field("id", submission.head.large)
             .field("reason", crc.error().text());
         engine_.store().drop_large(submission.head.large);
-        refuse(submission, reply(451, {4, 3, 0}, "The message could not be stored, try again"));
+        refuse(submission,
+               is_exhausted(crc.error())
+                   ? disk_low()
+                   : reply(451, {4, 3, 0}, "The message could not be stored, try again"));
       });
 }
 
@@ -187,8 +218,11 @@ void Intake::store(Submission submission, std::uint32_t crc) {
   const auto id = record.id;
   Bytes body = std::move(submission.body);
   engine_.store().accept(std::move(record), std::move(body),
-                         [this, id, submission = std::move(submission)]() noexcept {
-                           accepted(submission, id);
+                         [this, id, submission = std::move(submission)](bool stored) noexcept {
+                           if (stored) return accepted(submission, id);
+                           if (const auto large = submission.head.large; large.value != 0)
+                             engine_.store().drop_large(large);
+                           refuse(submission, disk_low());
                          });
 }
 
@@ -244,8 +278,11 @@ void Intake::ask(Submitter& from, const ipc::AskToken& ask) {
 
 void Intake::open_large(Submitter& from, const ipc::OpenLarge& open) {
   if (from.large.size() >= kMaxLargeFiles) return from.send(ipc::LargeOpened{open.request, {}});
-  engine_.store().open_large([this, id = from.id(), request = open.request](
-                                 os::Result<LargeFile> file) noexcept {
+  ++opening_;
+  const auto room = engine_.config().stop_intake + in_flight();
+  engine_.store().open_large(room, [this, id = from.id(), request = open.request](
+                                       os::Result<LargeFile> file) noexcept {
+    --opening_;
     Submitter* to = find(id);
     if (!file) {
       log::error("large.unopened").field("reason", file.error().text());

@@ -97,6 +97,10 @@ class Intake {
   };
   Submitter* find(SubmitterId id);
   void forget_large(Submitter& which);
+  [[nodiscard]] std::uint64_t largest_body() const;
+  // Bytes that large bodies under way may still take.
+  [[nodiscard]] std::uint64_t in_flight() const;
+  [[nodiscard]] std::string find_lack() const;
   [[nodiscard]] std::optional<mail::Reply> check(Submission& submission) const;
   void store(Submission submission, std::uint32_t crc);
   void accepted(const Submission& submission, base::MessageId id);
@@ -109,6 +113,7 @@ class Intake {
   std::map<std::uint32_t, std::unique_ptr<Submitter>> submitters_;  // by index
   std::unordered_map<base::Token, std::vector<Waiting>> pending_;
   std::uint32_t last_id_ = 0;
+  std::size_t opening_ = 0;  // large files asked of the store
   std::string closed_why_;
 };
 

@@ -1,5 +1,6 @@
 #include "queued/journal.h"
 
+#include <algorithm>
 #include <cerrno>
 #include <utility>
 
@@ -58,9 +59,31 @@ void Journal::give(SegmentFile spare) {
   changed_.notify_one();
 }
 
-std::size_t Journal::spares() {
+Journal::Spares Journal::spares() {
   const std::lock_guard lock(mutex_);
-  return spares_.size();
+  Spares sum;
+  sum.all = spares_.size();
+  for (const auto& spare : spares_) {
+    sum.bytes += spare.capacity;
+    if (spare.capacity >= room_.whole_size) ++sum.whole;
+  }
+  return sum;
+}
+
+void Journal::set_room(const Room& room) {
+  {
+    const std::lock_guard lock(mutex_);
+    room_ = room;
+  }
+  changed_.notify_one();  // an acceptance may wait for a spare that does not come
+}
+
+void Journal::rotate() {
+  {
+    const std::lock_guard lock(mutex_);
+    rotate_ = true;
+  }
+  changed_.notify_one();
 }
 
 void Journal::set_oldest_needed(std::uint64_t number) {
@@ -78,20 +101,23 @@ Progress Journal::collect() {
 }
 
 bool Journal::pump() {
-  if (failed_ || (waiting_.empty() && !unflushed_)) return false;
-  Batch batch{{}, true};
+  if (failed_ || (waiting_.empty() && !unflushed_ && !rotate_)) return false;
+  Batch batch{{}, true, std::exchange(rotate_, false)};
   // No more than the spare at hand allows, for nobody can give another meanwhile.
-  const auto left = current_.file ? current_.capacity - buffer_at_ : 0;
-  const auto room = spares_.empty() ? left : std::max(left, spares_.front().capacity / 2);
-  std::size_t size = 0;
+  auto left = current_.file && !batch.rotate ? current_.capacity - buffer_at_ : 0;
   while (!waiting_.empty()) {
     const auto& entry = waiting_.front();
-    size += frame_size(entry.fields.size(), entry.body ? entry.body->size() : 0);
-    if (size > room && (spares_.empty() || !batch.entries.empty())) break;
+    const auto size = frame_size(entry.fields.size(), entry.body ? entry.body->size() : 0);
+    const bool opens = size > left;
+    const bool can_go = entry.may_refuse && room_.is_short;
+    if (opens && (!batch.entries.empty() ||
+                  (!can_go && find_spare(size, entry.may_refuse) == spares_.end())))
+      break;
+    left -= opens ? left : size;
     batch.entries.push_back(std::move(waiting_.front()));
     waiting_.pop_front();
   }
-  if (batch.entries.empty() && !unflushed_) return false;
+  if (batch.entries.empty() && !unflushed_ && !batch.rotate) return false;
   urgent_ = false;
   commit(std::move(batch));
   return true;
@@ -115,7 +141,8 @@ bool Journal::wait_for_work(std::unique_lock<std::mutex>& lock, Batch& batch) {
     const bool flush_due = unflushed_ && (stopping_ || now >= unflushed_since_ + kUnflushed);
     const bool write_due =
         !waiting_.empty() && (stopping_ || urgent_ || now >= oldest_waiting_ + kCoalesce);
-    if (flush_due || write_due) {
+    if (flush_due || write_due || (rotate_ && !stopping_)) {
+      batch.rotate = std::exchange(rotate_, false);
       batch.urgent = std::exchange(urgent_, false) || flush_due;
       batch.entries.assign(std::make_move_iterator(waiting_.begin()),
                            std::make_move_iterator(waiting_.end()));
@@ -139,10 +166,8 @@ bool Journal::wait_for_work(std::unique_lock<std::mutex>& lock, Batch& batch) {
 void Journal::commit(Batch batch) {
   if (failed_) return;
   os::Result<void> done;
-  for (auto& entry : batch.entries) {
-    done = place(entry);
-    if (!done) break;
-  }
+  if (batch.rotate) done = rotate_now();
+  for (std::size_t i = 0; i < batch.entries.size() && done; ++i) done = place(batch.entries[i]);
   if (done) done = write_out();
   if (done && batch.urgent) done = flush();
   if (!done) {
@@ -156,8 +181,13 @@ void Journal::commit(Batch batch) {
 os::Result<void> Journal::place(const JournalEntry& entry) {
   const std::string_view body = entry.body ? std::string_view(*entry.body) : std::string_view();
   const auto size = frame_size(entry.fields.size(), body.size());
-  if (!current_.file || buffer_at_ + buffer_.size() + size > current_.capacity)
-    if (auto opened = open_next(); !opened) return opened;
+  const auto has_place = make_place(entry, size);
+  if (!has_place) return std::unexpected(has_place.error());
+  ++news_.written;
+  if (!*has_place) {
+    news_.placed.push_back({});
+    return {};
+  }
   CHECK(buffer_at_ + size <= current_.capacity);  // the store refuses larger ones
   const Place place{end_.number, buffer_at_ + buffer_.size(), static_cast<std::uint32_t>(size)};
   end_.last = end_.last.next();
@@ -165,8 +195,26 @@ os::Result<void> Journal::place(const JournalEntry& entry) {
                {start_.epoch, end_.last, flushed_sequence_}, entry.fields, body);
   end_.length = place.offset + size;
   news_.placed.push_back(place);
-  ++news_.written;
   return buffer_.size() < kMaxBuffer ? os::Result<void>() : write_out();
+}
+
+os::Result<bool> Journal::make_place(const JournalEntry& entry, std::uint64_t size) {
+  if (must_refuse(entry)) return false;
+  if (current_.file && buffer_at_ + buffer_.size() + size <= current_.capacity) return true;
+  auto opened = open_next(size, entry.may_refuse);
+  if (opened && !*opened && !entry.may_refuse)
+    return os::failure("open a journal segment", ENOSPC);
+  return opened;
+}
+
+// While the reserve is not whole, and cannot be, even the rest of the current segment belongs to it; so
+// does a small one, which was made of it.
+bool Journal::must_refuse(const JournalEntry& entry) {
+  if (!entry.may_refuse) return false;
+  const auto whole = spares().whole;
+  const std::lock_guard lock(mutex_);
+  return room_.is_short &&
+         (whole < room_.reserve || (current_.file && current_.capacity < room_.whole_size));
 }
 
 os::Result<void> Journal::write_out() {
@@ -181,25 +229,35 @@ os::Result<void> Journal::write_out() {
 }
 
 os::Result<void> Journal::flush() {
-  if (!unflushed_) return {};
-  const auto begun = std::chrono::steady_clock::now();
-  if (auto flushed = current_.file->flush_data(); !flushed) return flushed;
-  const auto took = std::chrono::steady_clock::now() - begun;
-  news_.flushes.push_back(static_cast<std::uint32_t>(
-      std::chrono::duration_cast<std::chrono::microseconds>(took).count()));
-  unflushed_ = false;
-  flushed_sequence_ = end_.last;
+  if (unflushed_) {
+    const auto begun = std::chrono::steady_clock::now();
+    if (auto flushed = current_.file->flush_data(); !flushed) return flushed;
+    const auto took = std::chrono::steady_clock::now() - begun;
+    news_.flushes.push_back(static_cast<std::uint32_t>(
+        std::chrono::duration_cast<std::chrono::microseconds>(took).count()));
+    unflushed_ = false;
+    flushed_sequence_ = end_.last;
+  }
   news_.flushed = news_.written;
   return {};
 }
 
-os::Result<void> Journal::open_next() {
+os::Result<void> Journal::rotate_now() {
+  {
+    const std::lock_guard lock(mutex_);
+    if (!current_.file || find_spare(0, false) == spares_.end()) return {};
+  }
+  const auto opened = open_next(0, false);
+  return opened ? os::Result<void>() : std::unexpected(opened.error());
+}
+
+os::Result<bool> Journal::open_next(std::uint64_t size, bool may_refuse) {
   // The new header vouches for the old segment's length, so that must be on disk before.
-  if (auto written = write_out(); !written) return written;
-  if (auto flushed = flush(); !flushed) return flushed;
+  if (auto written = write_out(); !written) return std::unexpected(written.error());
+  if (auto flushed = flush(); !flushed) return std::unexpected(flushed.error());
   publish(std::nullopt);  // what is safe is told before a wait
-  auto spare = take_spare();
-  if (!spare) return os::failure("open a journal segment", ENOSPC);
+  auto spare = take_spare(size, may_refuse);
+  if (!spare) return false;
   SegmentHeader header;
   {
     const std::lock_guard lock(mutex_);
@@ -210,23 +268,45 @@ os::Result<void> Journal::open_next() {
   header.first = end_.last.next();
   if (!current_.file) header.first = start_.first;
   header.predecessor = end_;
-  if (auto written = spare->file->write_at(0, encode_header(header)); !written) return written;
-  if (auto flushed = spare->file->flush_data(); !flushed) return flushed;
+  if (auto written = spare->file->write_at(0, encode_header(header)); !written)
+    return std::unexpected(written.error());
+  if (auto flushed = spare->file->flush_data(); !flushed) return std::unexpected(flushed.error());
   current_ = *std::move(spare);
   end_ = {header.number, start_.epoch, kBlock, base::SequenceNumber(header.first.value - 1)};
   buffer_at_ = kBlock;
   news_.opened.push_back({header.number, current_, header.oldest_needed});
-  return {};
+  return true;
 }
 
-// Waits for a spare: while the disk is full, nothing is acknowledged, and nothing is lost.
-std::optional<SegmentFile> Journal::take_spare() {
+// Waits for a spare: while the disk is full, no outcome is acknowledged, and nothing is lost. A message
+// that comes in does not wait for one that cannot be made.
+std::optional<SegmentFile> Journal::take_spare(std::uint64_t size, bool may_refuse) {
   std::unique_lock lock(mutex_);
-  if (threaded_) changed_.wait(lock, [this] { return stopping_ || !spares_.empty(); });
-  if (spares_.empty()) return std::nullopt;
-  auto spare = std::move(spares_.front());
-  spares_.pop_front();
+  if (threaded_)
+    changed_.wait(lock, [&] {
+      return stopping_ || (may_refuse && room_.is_short) ||
+             find_spare(size, may_refuse) != spares_.end();
+    });
+  const auto at = find_spare(size, may_refuse);
+  if (at == spares_.end()) return std::nullopt;
+  auto spare = std::move(*at);
+  spares_.erase(at);
   return spare;
+}
+
+// The smallest that is large enough: small ones are made where there is no room for more.
+std::deque<SegmentFile>::iterator Journal::find_spare(std::uint64_t size, bool may_refuse) {
+  if (may_refuse) {
+    const auto whole = std::count_if(spares_.begin(), spares_.end(), [this](const auto& spare) {
+      return spare.capacity >= room_.whole_size;
+    });
+    if (static_cast<std::size_t>(whole) <= room_.reserve) return spares_.end();
+  }
+  auto best = spares_.end();
+  for (auto at = spares_.begin(); at != spares_.end(); ++at)
+    if (kBlock + size <= at->capacity && (best == spares_.end() || at->capacity < best->capacity))
+      best = at;
+  return best;
 }
 
 void Journal::publish(std::optional<os::Error> error) {

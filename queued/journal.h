@@ -5,6 +5,8 @@
 // Urgent entries are flushed at once; others may wait 10 ms for company before they are written, and
 // 100 ms more before they are flushed. Any failed write or flush is final: nothing more is written, and
 // Progress::error says what happened. A missing spare segment is not: the flusher waits for give().
+// An entry that may be refused never takes a segment of the reserve: while the disk is short of room, it
+// is left out instead, before it has a place and a sequence number, and so never is in the journal.
 #pragma once
 
 #include <condition_variable>
@@ -34,6 +36,7 @@ struct JournalEntry {
   std::string fields;
   std::shared_ptr<const std::string> body;  // null: none
   bool urgent = false;
+  bool may_refuse = false;  // a message that comes in: it can be sent away, what became of one cannot
 };
 
 // Where a life of the journal begins.
@@ -53,10 +56,10 @@ struct OpenedSegment {
 
 // What happened since the last collect().
 struct Progress {
-  std::vector<Place> placed;           // of further entries, in order
+  std::vector<Place> placed;           // of further entries, in order; in segment 0: refused
   std::vector<OpenedSegment> opened;   // in order
   std::vector<std::uint32_t> flushes;  // microseconds that each took
-  std::uint64_t written = 0;           // how many entries are, in all
+  std::uint64_t written = 0;           // how many entries are, in all, refused ones among them
   std::uint64_t flushed = 0;
   std::optional<os::Error> error;
 };
@@ -76,7 +79,21 @@ class Journal {
   void kick();
   // A file full of zeros, or one whose segment no header needs any more.
   void give(SegmentFile spare);
-  [[nodiscard]] std::size_t spares();
+  struct Spares {
+    std::size_t whole = 0;  // of the full size
+    std::size_t all = 0;
+    std::uint64_t bytes = 0;
+  };
+  [[nodiscard]] Spares spares();
+  // What entries that may be refused leave alone.
+  struct Room {
+    std::uint64_t whole_size = 0;  // capacity of a segment of full size
+    std::size_t reserve = 0;       // that many spares of full size
+    bool is_short = false;         // no further one can be made now, so nobody waits for it
+  };
+  void set_room(const Room& room);
+  // Begins a new segment if a spare is there, so that a header names what is needed now.
+  void rotate();
   // Segments below this number hold nothing that lives and is not flushed elsewhere.
   void set_oldest_needed(std::uint64_t number);
   [[nodiscard]] Progress collect();
@@ -92,6 +109,7 @@ class Journal {
   struct Batch {
     std::vector<JournalEntry> entries;
     bool urgent = false;
+    bool rotate = false;
   };
 
   void run();
@@ -101,8 +119,14 @@ class Journal {
   os::Result<void> place(const JournalEntry& entry);
   os::Result<void> write_out();
   os::Result<void> flush();
-  os::Result<void> open_next();
-  std::optional<SegmentFile> take_spare();
+  // False: the entry is refused.
+  os::Result<bool> make_place(const JournalEntry& entry, std::uint64_t size);
+  [[nodiscard]] bool must_refuse(const JournalEntry& entry);
+  os::Result<void> rotate_now();
+  // False: there is no spare for it.
+  os::Result<bool> open_next(std::uint64_t size, bool may_refuse);
+  std::optional<SegmentFile> take_spare(std::uint64_t size, bool may_refuse);
+  [[nodiscard]] std::deque<SegmentFile>::iterator find_spare(std::uint64_t size, bool may_refuse);
   void publish(std::optional<os::Error> error);
 
   const JournalStart start_;
@@ -119,6 +143,8 @@ class Journal {
   bool urgent_ = false;
   Instant oldest_waiting_;
   std::deque<SegmentFile> spares_;
+  Room room_;
+  bool rotate_ = false;
   std::uint64_t oldest_needed_;
   Progress progress_;
   bool stopping_ = false;

@@ -11,7 +11,8 @@ namespace {
 
 constexpr std::size_t kChunk = 1 << 20;
 constexpr int kSealAttempts = 50;
-constexpr base::Millis kSealPause{20};
+constexpr base::Millis kPause{20};
+constexpr int kLoadPauses = 50;  // a second
 
 std::string path(base::MessageId id) { return "large/" + base::to_string(id); }
 
@@ -34,22 +35,38 @@ os::Result<std::uint32_t> checksum(os::File& file, std::uint64_t size, base::Mes
 }  // namespace
 
 struct LargeFiles::Sealing {
-  Sealing(event::Loop& loop, base::MessageId named, std::uint64_t announced,
-          Store::LargeSealed callback)
-      : id(named), size(announced), sealed(std::move(callback)), timer(loop, [this]() noexcept {
-          again();
-        }) {}
   base::MessageId id;
-  std::uint64_t size;
+  std::uint64_t size = 0;
   Store::LargeSealed sealed;
   int attempts = 0;
-  event::Callback again;
-  event::Timer timer;
 };
 
-LargeFiles::LargeFiles(event::Loop& loop, os::Disk& disk, Worker& worker)
-    : loop_(loop), disk_(disk), worker_(worker) {}
-LargeFiles::~LargeFiles() { *alive_ = false; }
+struct LargeFiles::Loading {
+  base::MessageId id;
+  std::uint64_t size = 0;
+  std::uint32_t crc = 0;
+  bool check = false;
+  Store::Loaded loaded;
+};
+
+LargeFiles::LargeFiles(event::Loop& loop, os::Disk& disk, Worker& worker, Reserve& reserve)
+    : disk_(disk), worker_(worker), reserve_(reserve), pause_(loop, [this]() noexcept {
+        pause_over();
+      }) {}
+
+void LargeFiles::later(int pauses, event::Callback what) {
+  waiting_.emplace_back(pauses, std::move(what));
+  if (!pause_.running()) pause_.start(kPause);
+}
+
+void LargeFiles::pause_over() {
+  for (auto& [pauses, what] : std::exchange(waiting_, {}))
+    if (--pauses > 0)
+      waiting_.emplace_back(pauses, std::move(what));
+    else
+      what();
+  if (!waiting_.empty() && !pause_.running()) pause_.start(kPause);
+}
 
 os::Result<void> LargeFiles::sweep(bool keep, const std::function<bool(base::MessageId)>& is_named) {
   if (auto made = disk_.make_directory("large"); !made) return made;
@@ -67,10 +84,13 @@ os::Result<void> LargeFiles::sweep(bool keep, const std::function<bool(base::Mes
   return disk_.flush_directory(".");
 }
 
-void LargeFiles::open(base::MessageId id, Store::LargeOpened opened) {
-  worker_.post([this, id, opened = std::move(opened)]() mutable noexcept -> event::Callback {
-    auto file = disk_.open(path(id), os::OpenMode::kCreateWriteOnly);
+void LargeFiles::open(base::MessageId id, std::uint64_t room, Store::LargeOpened opened) {
+  worker_.post([this, id, room, opened = std::move(opened)]() mutable noexcept -> event::Callback {
+    const auto free = disk_.free_bytes();
+    auto file = free && *free < room ? os::failure("make " + path(id), ENOSPC)
+                                     : disk_.open(path(id), os::OpenMode::kCreateWriteOnly);
     auto fd = file ? (*file)->duplicate() : std::unexpected(file.error());
+    if (file && !fd) (void)disk_.unlink(path(id));
     return [id, opened = std::move(opened), fd = std::move(fd)]() mutable noexcept {
       if (fd)
         opened(LargeFile{id, *std::move(fd)});
@@ -81,86 +101,76 @@ void LargeFiles::open(base::MessageId id, Store::LargeOpened opened) {
 }
 
 void LargeFiles::seal(base::MessageId id, std::uint64_t size, Store::LargeSealed sealed) {
-  auto sealing = std::make_shared<Sealing>(loop_, id, size, std::move(sealed));
-  try_seal(std::move(sealing));
+  try_seal(std::make_shared<Sealing>(Sealing{id, size, std::move(sealed), 0}));
 }
 
 void LargeFiles::try_seal(std::shared_ptr<Sealing> sealing) {
   worker_.post([this, sealing = std::move(sealing)]() mutable noexcept -> event::Callback {
-    const auto id = sealing->id;
-    os::Result<std::uint32_t> crc = os::failure("seal " + path(id), EIO);
-    bool busy = false;
-    auto file = disk_.open(path(id), os::OpenMode::kRead);
-    if (!file) {
-      crc = std::unexpected(file.error());
-    } else if (auto lease = (*file)->set_lease_read(); !lease) {
-      busy = lease.error().number == EAGAIN;
-      crc = std::unexpected(lease.error());
-    } else {
-      // Nobody can write any more: what is measured and flushed now is what the record will name.
-      crc = checksum(**file, sealing->size, id);
-      if (crc)
-        if (auto flushed = (*file)->flush(); !flushed) crc = std::unexpected(flushed.error());
-      if (crc)
-        if (auto flushed = disk_.flush_directory("large"); !flushed)
-          crc = std::unexpected(flushed.error());
-    }
-    return [this, busy, crc = std::move(crc), sealing = std::move(sealing)]() mutable noexcept {
+    auto crc = measure(sealing->id, sealing->size);
+    return [this, crc = std::move(crc), sealing = std::move(sealing)]() mutable noexcept {
+      const bool busy = !crc && crc.error().number == EAGAIN;
       if (!busy || ++sealing->attempts >= kSealAttempts) return sealing->sealed(std::move(crc));
-      auto& waiting = *sealing;
-      waiting.again = [this, key = sealing.get()]() noexcept {
-        // The timer's own callback must not end its owner: that happens when the turn is over.
-        loop_.defer([this, key, alive = alive_]() noexcept {
-          if (!*alive) return;
-          const auto at = std::find_if(sealings_.begin(), sealings_.end(),
-                                       [&](const auto& s) { return s.get() == key; });
-          auto mine = std::move(*at);
-          sealings_.erase(at);
-          try_seal(std::move(mine));
-        });
-      };
-      sealings_.push_back(std::move(sealing));
-      waiting.timer.start(kSealPause);
+      later(1, [this, sealing = std::move(sealing)]() noexcept { try_seal(sealing); });
     };
   });
 }
 
+// EAGAIN: a writer is left.
+os::Result<std::uint32_t> LargeFiles::measure(base::MessageId id, std::uint64_t size) {
+  auto file = disk_.open(path(id), os::OpenMode::kRead);
+  if (!file) return std::unexpected(file.error());
+  if (auto lease = (*file)->set_lease_read(); !lease) return std::unexpected(lease.error());
+  // Nobody can write any more: what is measured and flushed now is what the record will name.
+  auto crc = checksum(**file, size, id);
+  if (!crc) return crc;
+  if (auto flushed = (*file)->flush(); !flushed) return std::unexpected(flushed.error());
+  if (auto flushed = disk_.flush_directory("large"); !flushed)
+    return std::unexpected(flushed.error());
+  return crc;
+}
+
 void LargeFiles::drop(base::MessageId id) {
   worker_.post([this, id]() noexcept -> event::Callback {
-    (void)disk_.unlink(path(id));  // one that stays is swept at the next start
+    // One that stays is swept at the next start.
+    (void)reserve_.persist([&] { return disk_.unlink(path(id)); });
     return {};
   });
 }
 
 void LargeFiles::load(const Message& message, bool check, Store::Loaded loaded) {
-  worker_.post([this, id = message.id, size = message.body_size, crc = message.body_crc, check,
-                loaded = std::move(loaded)]() mutable noexcept -> event::Callback {
-    os::Result<LoadedBody> body = LoadedBody{};
-    auto file = disk_.open(path(id), os::OpenMode::kRead);
-    if (!file) {
-      body = std::unexpected(file.error());
-    } else {
-      const auto found = check ? checksum(**file, size, id) : os::Result<std::uint32_t>(crc);
-      if (!found)
-        body = std::unexpected(found.error());
-      else if (*found != crc)
-        body = os::failure("checksum of " + path(id), EIO);
-      else if (auto fd = (*file)->duplicate(); fd)
-        body->file = *std::move(fd);
-      else
-        body = std::unexpected(fd.error());
-    }
-    return [loaded = std::move(loaded), body = std::move(body)]() mutable noexcept {
-      loaded(std::move(body));
+  try_load(std::make_shared<Loading>(
+      Loading{message.id, message.body_size, message.body_crc, check, std::move(loaded)}));
+}
+
+void LargeFiles::try_load(std::shared_ptr<Loading> loading) {
+  worker_.post([this, loading = std::move(loading)]() mutable noexcept -> event::Callback {
+    auto body = reserve_.persist([&] { return read(*loading); });
+    return [this, loading = std::move(loading), body = std::move(body)]() mutable noexcept {
+      if (body || !is_exhausted(body.error())) return loading->loaded(std::move(body));
+      later(kLoadPauses, [this, loading = std::move(loading)]() noexcept { try_load(loading); });
     };
   });
+}
+
+os::Result<LoadedBody> LargeFiles::read(const Loading& loading) {
+  LoadedBody body;
+  auto file = disk_.open(path(loading.id), os::OpenMode::kRead);
+  if (!file) return std::unexpected(file.error());
+  const auto crc = loading.check ? checksum(**file, loading.size, loading.id)
+                                 : os::Result<std::uint32_t>(loading.crc);
+  if (!crc) return std::unexpected(crc.error());
+  if (*crc != loading.crc) return os::failure("checksum of " + path(loading.id), EIO);
+  auto fd = (*file)->duplicate();
+  if (!fd) return std::unexpected(fd.error());
+  body.file = *std::move(fd);
+  return body;
 }
 
 void LargeFiles::load_part(base::MessageId id, std::uint64_t offset, std::size_t limit,
                            Store::Head part) {
   worker_.post([this, id, offset, limit,
                 part = std::move(part)]() mutable noexcept -> event::Callback {
-    auto file = disk_.open(path(id), os::OpenMode::kRead);
+    auto file = reserve_.persist([&] { return disk_.open(path(id), os::OpenMode::kRead); });
     auto bytes = file ? (*file)->read_at(offset, limit) : std::unexpected(file.error());
     return [part = std::move(part), bytes = std::move(bytes)]() mutable noexcept {
       part(bytes ? *std::move(bytes) : std::string());

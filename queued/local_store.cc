@@ -40,15 +40,17 @@ LocalStore::LocalStore(event::Loop& loop, os::Disk& disk, const base::Clock& clo
       options_(options),
       fatal_(std::move(fatal)),
       attempt_(disk),
+      reserve_(disk, options.reserve),
+      segments_(disk, files_, reserve_, options.segment_size, options.reserve),
+      large_(loop, disk, files_, reserve_),
       files_(loop, options.threaded),
       reader_(loop, options.threaded),
-      segments_(disk, files_, options.segment_size),
-      large_(loop, disk, files_),
       progressed_(loop, [this]() noexcept { collect(); }) {}
 
 LocalStore::~LocalStore() { *alive_ = false; }
 
 os::Result<void> LocalStore::start() {
+  reserve_.begin();
   auto recovered = recover(disk_, options_.segment_size, options_.epoch, messages_, attempt_);
   if (!recovered) return std::unexpected(recovered.error());
   used_before_ = recovered->used;
@@ -76,6 +78,8 @@ os::Result<void> LocalStore::start() {
   const auto free = disk_.free_bytes();
   if (!free) return std::unexpected(free.error());
   free_ = *free;
+  // All was read, even where nothing can be written for now.
+  if (journal_->spares().all == 0) attempt_.complete();
   settle([this]() noexcept {  // opens the epoch
     files_.post([this]() noexcept -> event::Callback {
       attempt_.complete();
@@ -117,7 +121,8 @@ bool LocalStore::fits(std::size_t recipients, std::size_t body) const {
 // --- Appending --------------------------------------------------------------------------------------
 
 void LocalStore::append(RecordType type, std::string fields, bool urgent, InFlight in_flight) {
-  journal_->append({type, std::move(fields), in_flight.body, urgent});
+  journal_->append(
+      {type, std::move(fields), in_flight.body, urgent, type == RecordType::kAccepted});
   in_flight_.push_back(std::move(in_flight));
   schedule_kick();
 }
@@ -132,10 +137,10 @@ void LocalStore::schedule_kick() {
   });
 }
 
-void LocalStore::accept(MessageRecord record, Bytes body, Done flushed) {
+void LocalStore::accept(MessageRecord record, Bytes body, Accepted accepted) {
   auto fields = ipc::encode(record);
   append(RecordType::kAccepted, std::move(fields), true,
-         {.begins = std::move(record), .body = std::move(body), .flushed = std::move(flushed)});
+         {.begins = std::move(record), .body = std::move(body), .accepted = std::move(accepted)});
 }
 
 void LocalStore::outcome(OutcomeRecord record, Bytes notice_body, Done written, Done flushed) {
@@ -199,6 +204,10 @@ void LocalStore::collect() {
 }
 
 void LocalStore::finish(InFlight entry) {
+  if (entry.place.segment == 0) {
+    if (entry.accepted) entry.accepted(false);
+    return;
+  }
   if (entry.begins) {
     Message& message = messages_.put(*entry.begins, entry.place);
     if (entry.body) keep_body(message, std::move(entry.body));
@@ -213,6 +222,7 @@ void LocalStore::finish(InFlight entry) {
     }
   }
   if (entry.ends_large.value != 0) large_.drop(entry.ends_large);
+  if (entry.accepted) entry.accepted(true);
   if (entry.flushed) entry.flushed();
 }
 
@@ -308,7 +318,9 @@ void LocalStore::load_head(base::MessageId id, std::size_t limit, Head head) {
   });
 }
 
-void LocalStore::open_large(LargeOpened opened) { large_.open(new_id(), std::move(opened)); }
+void LocalStore::open_large(std::uint64_t room, LargeOpened opened) {
+  large_.open(new_id(), room, std::move(opened));
+}
 void LocalStore::seal_large(base::MessageId id, std::uint64_t size, LargeSealed sealed) {
   large_.seal(id, size, std::move(sealed));
 }
@@ -316,20 +328,25 @@ void LocalStore::drop_large(base::MessageId id) { large_.drop(id); }
 
 // --- Blocks and health ------------------------------------------------------------------------------
 
-// A crash at any line leaves the old file or the new one, whole.
 void LocalStore::save_blocks(std::string text, Saved saved) {
   files_.post([this, text = std::move(text),
                saved = std::move(saved)]() mutable noexcept -> event::Callback {
-    (void)disk_.unlink(kBlocksNew);  // what an earlier crash left
-    auto file = disk_.open(kBlocksNew, os::OpenMode::kCreateExclusive);
-    auto done = file ? (*file)->write_at(0, text) : std::unexpected(file.error());
-    if (done) done = (*file)->flush();
-    if (done) done = disk_.rename(kBlocksNew, kBlocksFile);
-    if (done) done = disk_.flush_directory(".");
+    auto done = reserve_.persist([&] { return write_blocks(text); });
     return [saved = std::move(saved), done = std::move(done)]() mutable noexcept {
       saved(std::move(done));
     };
   });
+}
+
+// A crash at any line leaves the old file or the new one, whole.
+os::Result<void> LocalStore::write_blocks(const std::string& text) {
+  (void)disk_.unlink(kBlocksNew);  // what an earlier crash left
+  auto file = disk_.open(kBlocksNew, os::OpenMode::kCreateExclusive);
+  auto done = file ? (*file)->write_at(0, text) : std::unexpected(file.error());
+  if (done) done = (*file)->flush();
+  if (done) done = disk_.rename(kBlocksNew, kBlocksFile);
+  if (done) done = disk_.flush_directory(".");
+  return done;
 }
 
 StoreHealth LocalStore::health() const {
@@ -339,7 +356,7 @@ StoreHealth LocalStore::health() const {
   health.large_bytes = messages_.large_bytes();
   health.flushes = flushes_;
   health.records = journal_->appended();
-  health.starved = segments_.starved();
+  health.lack = segments_.starved() ? "no room for the next journal segment" : reserve_.lack();
   health.damage = damage_;
   auto times = flush_times_;
   const auto count = std::min<std::uint64_t>(flushes_, times.size());
@@ -359,12 +376,14 @@ void LocalStore::tick() {
   }
   if (now - clock_noted_ >= kClockEvery) settle({});
   files_.post([this]() noexcept -> event::Callback {
+    reserve_.refill();
     const auto free = disk_.free_bytes();
     return [this, free]() noexcept {
       if (free) free_ = *free;
     };
   });
   segments_.refill();
+  segments_.rotate();
   tidy();
 }
 

@@ -16,6 +16,7 @@ namespace postern::queued {
 
 struct LocalStoreOptions {
   std::uint64_t segment_size = 64ULL << 20;
+  std::uint64_t reserve = 0;  // bytes kept for outcomes and the operator's changes
   base::Millis max_gap{24LL * 3600 * 1000};
   std::uint64_t cache = 64ULL << 20;  // bytes of fresh bodies kept in memory
   bool threaded = true;               // false: work waits for pump()
@@ -38,7 +39,7 @@ class LocalStore final : public Store {
   base::Epoch epoch() const override { return options_.epoch; }
   base::MessageId new_id() override;
   bool fits(std::size_t recipients, std::size_t body) const override;
-  void accept(MessageRecord record, Bytes body, Done flushed) override;
+  void accept(MessageRecord record, Bytes body, Accepted accepted) override;
   void outcome(OutcomeRecord record, Bytes notice_body, Done written, Done flushed) override;
   void note(QueueRecord record) override;
   void note(HoldRecord record) override;
@@ -57,7 +58,7 @@ class LocalStore final : public Store {
   void load_part(base::MessageId id, std::uint64_t offset, std::size_t limit, Head part) override {
     large_.load_part(id, offset, limit, std::move(part));
   }
-  void open_large(LargeOpened opened) override;
+  void open_large(std::uint64_t room, LargeOpened opened) override;
   void seal_large(base::MessageId id, std::uint64_t size, LargeSealed sealed) override;
   void drop_large(base::MessageId id) override;
   const std::optional<std::string>& blocks_text() const override { return blocks_text_; }
@@ -78,7 +79,8 @@ class LocalStore final : public Store {
     std::string waits;           // a queue, by the record of its wait
     base::MessageId moves;       // a copy of this message into a newer segment
     base::MessageId ends_large;  // its file may go
-    Place place;
+    Place place;            // in segment 0: refused
+    Accepted accepted;
     Done written;
     Done flushed;
   };
@@ -87,6 +89,7 @@ class LocalStore final : public Store {
              Fatal fatal);
   os::Result<void> start();
   os::Result<void> read_blocks();
+  os::Result<void> write_blocks(const std::string& text);
   void append(RecordType type, std::string fields, bool urgent, InFlight in_flight);
   void schedule_kick();
   void collect();
@@ -136,10 +139,11 @@ class LocalStore final : public Store {
   base::SteadyTime clock_noted_;
 
   std::shared_ptr<bool> alive_ = std::make_shared<bool>(true);
-  Worker files_;
-  Worker reader_;
+  Reserve reserve_;
   Segments segments_;
   LargeFiles large_;
+  Worker files_;  // what it still does at the end needs those above
+  Worker reader_;
   event::Waker progressed_;
   std::unique_ptr<Journal> journal_;
 };

@@ -12,18 +12,25 @@ namespace postern::queued {
 namespace {
 
 constexpr std::size_t kFewest = 4;       // segments below which nothing is compacted
-constexpr std::size_t kSpares = 1;       // ready ahead of need
-constexpr std::size_t kMostSpares = 2;   // more are removed
+constexpr std::size_t kFewestKept = 2;   // spares that are the reserve
+constexpr std::size_t kAhead = 1;        // spares beside them that are ready ahead of need
+constexpr std::size_t kMostAhead = 2;    // more are removed
+constexpr std::size_t kIdle = 2;         // segments that wait for a header before it is written early
+constexpr std::uint64_t kSmallest = 16 * 1024;
+constexpr std::size_t kLastPieces = 4;   // of the reserve, that no segment is made of
 constexpr std::size_t kZeros = 1 << 20;  // bytes written at once while a file is made
 
 std::string path(const std::string& name) { return "journal/" + name; }
 
-bool is_full(int error) { return error == ENOSPC || error == EDQUOT || error == EFBIG; }
-
 }  // namespace
 
-Segments::Segments(os::Disk& disk, Worker& worker, std::uint64_t segment_size)
-    : disk_(disk), worker_(worker), segment_size_(segment_size) {}
+Segments::Segments(os::Disk& disk, Worker& worker, Reserve& reserve, std::uint64_t segment_size,
+                   std::uint64_t configured)
+    : disk_(disk),
+      worker_(worker),
+      reserve_(reserve),
+      segment_size_(segment_size),
+      kept_(std::max<std::size_t>(configured / segment_size, kFewestKept)) {}
 
 void Segments::begin(Recovered& recovered, Journal& journal,
                      std::move_only_function<void(const std::string&) noexcept> fatal) {
@@ -46,13 +53,17 @@ void Segments::begin(Recovered& recovered, Journal& journal,
     note_name(spare.name);
     journal_->give(std::move(spare));
   }
+  journal_->set_room({segment_size_, kept_, false});
 }
 
 os::Result<void> Segments::make_first() {
-  if (journal_->spares() > 0) return {};
-  auto made = make(new_name());
-  if (!made) return std::unexpected(made.error());
-  journal_->give(*std::move(made));
+  if (journal_->spares().whole > kept_) return {};
+  auto file = make(new_name(), segment_size_);
+  if (!file && !is_exhausted(file.error())) return std::unexpected(file.error());
+  made(std::move(file));
+  // A full disk: each start costs a small one only, lest a few starts use up the reserve.
+  if (short_)
+    if (auto small = make_small(new_name())) journal_->give(*std::move(small));
   return {};
 }
 
@@ -67,12 +78,17 @@ void Segments::opened(const OpenedSegment& segment) {
 }
 
 void Segments::advance(std::uint64_t flushed) {
-  std::uint64_t needed = 0;
   for (const auto& segment : chain_) {
-    needed = segment.is.number;
+    needed_ = segment.is.number;
     if (!segment.released || segment.release_at > flushed) break;
   }
-  if (needed != 0) journal_->set_oldest_needed(needed);
+  if (needed_ != 0) journal_->set_oldest_needed(needed_);
+}
+
+void Segments::rotate() {
+  const auto idle = std::count_if(chain_.begin(), chain_.end(),
+                                  [this](const Segment& s) { return s.is.number < needed_; });
+  if (static_cast<std::size_t>(idle) >= kIdle) journal_->rotate();
 }
 
 std::uint64_t Segments::oldest() const {
@@ -91,11 +107,12 @@ void Segments::release(std::uint64_t number, std::uint64_t appended) {
 
 bool Segments::wants_compaction(std::uint64_t live_bytes) {
   const auto number = oldest();
-  if (number == 0) return false;
+  const auto spares = journal_->spares();
+  if (number == 0 || (short_ && spares.all < 2)) return false;  // the last one is for outcomes
   if (number < damaged_below_) return true;
   const auto held = static_cast<std::uint64_t>(
       std::count_if(chain_.begin(), chain_.end(), [](const Segment& s) { return !s.released; }));
-  const bool large = held > kFewest && held * segment_size_ > 2 * live_bytes;
+  const bool large = held > (short_ ? 1 : kFewest) && held * segment_size_ > 2 * live_bytes;
   if (pass_end_ != 0 && (!large || number > pass_end_)) {
     pass_end_ = 0;
     held_after_pass_ = held;
@@ -103,7 +120,8 @@ bool Segments::wants_compaction(std::uint64_t live_bytes) {
   }
   // What a pass could not make smaller, the next one could not either: it waits until much has changed.
   const bool changed = 2 * held >= 3 * held_after_pass_ || 2 * live_bytes <= live_after_pass_;
-  if (pass_end_ == 0 && large && changed) pass_end_ = chain_.back().is.number;
+  const bool fits = !short_ || 2 * live_bytes <= spares.bytes;
+  if (pass_end_ == 0 && large && changed && fits) pass_end_ = chain_.back().is.number;
   return pass_end_ != 0;
 }
 
@@ -114,15 +132,17 @@ std::shared_ptr<os::File> Segments::file(std::uint64_t number) const {
 }
 
 std::uint64_t Segments::bytes() const {
-  std::uint64_t sum = journal_->spares() * segment_size_;
+  std::uint64_t sum = journal_->spares().bytes;
   for (const auto& segment : chain_) sum += segment.is.file.capacity;
   return sum;
 }
 
+bool Segments::starved() const { return short_ && journal_->spares().whole <= kept_; }
+
 void Segments::recycle(Segment segment) {
   if (segment.is.damaged) return set_aside(segment.is.file, segment.is.number);
   // A reader may still hold the file open; it checks what it reads, and asks anew if it was reused.
-  if (segment.is.file.capacity == segment_size_ && journal_->spares() < kMostSpares)
+  if (segment.is.file.capacity == segment_size_ && journal_->spares().whole < kept_ + kMostAhead)
     return journal_->give(std::move(segment.is.file));
   worker_.post([this, name = segment.is.file.name]() noexcept -> event::Callback {
     (void)disk_.unlink(path(name));  // a file that stays is found as a spare at the next start
@@ -142,42 +162,65 @@ void Segments::set_aside(const SegmentFile& file, std::uint64_t number) {
 }
 
 void Segments::refill() {
-  if (making_ || failed_ || journal_->spares() >= kSpares) return;
+  if (making_ || failed_) return;
+  if (journal_->spares().whole >= kept_ + kAhead) return set_short(false);
   making_ = true;
-  worker_.post([this, name = new_name()]() noexcept -> event::Callback {
-    auto made = make(name);
-    return [this, made = std::move(made)]() mutable noexcept {
+  worker_.post([this, name = new_name(),
+                none = journal_->spares().all == 0]() noexcept -> event::Callback {
+    auto file = make(name, segment_size_);
+    os::Result<SegmentFile> small = os::failure("make a small segment", ENOSPC);
+    if (!file && is_exhausted(file.error()) && none) small = make_small(name);
+    return [this, file = std::move(file), small = std::move(small)]() mutable noexcept {
       making_ = false;
-      if (made) {
-        starved_ = false;
-        journal_->give(*std::move(made));
-        refill();
-      } else if (is_full(made.error().number)) {
-        starved_ = journal_->spares() == 0;  // tried again each second
-      } else {
-        failed_ = true;
-        fatal_(made.error().text());
-      }
+      if (small) journal_->give(*std::move(small));
+      made(std::move(file));
+      if (!short_) refill();
     };
   });
 }
 
+void Segments::made(os::Result<SegmentFile> file) {
+  if (file) {
+    journal_->give(*std::move(file));
+    set_short(false);
+  } else if (is_exhausted(file.error())) {
+    set_short(true);  // tried again each second
+  } else {
+    failed_ = true;
+    fatal_(file.error().text());
+  }
+}
+
+void Segments::set_short(bool is_short) {
+  if (std::exchange(short_, is_short) == is_short) return;
+  journal_->set_room({segment_size_, kept_, is_short});
+}
+
 // In the store thread. All blocks are written once, so that a later overwrite changes no metadata.
-os::Result<SegmentFile> Segments::make(const std::string& name) {
+os::Result<SegmentFile> Segments::make(const std::string& name, std::uint64_t size) {
+  // An attempt that must fail would take the last room from others for a while.
+  const auto free = disk_.free_bytes();
+  if (!free) return std::unexpected(free.error());
+  if (*free < size) return os::failure("make " + path(name), ENOSPC);
   auto file = disk_.open(path(name), os::OpenMode::kCreateExclusive);
   if (!file) return std::unexpected(file.error());
-  const std::string zeros(std::min<std::uint64_t>(kZeros, segment_size_), '\0');
+  const std::string zeros(std::min<std::uint64_t>(kZeros, size), '\0');
   os::Result<void> done;
-  for (std::uint64_t at = 0; at < segment_size_ && done; at += zeros.size())
+  for (std::uint64_t at = 0; at < size && done; at += zeros.size())
     done = (*file)->write_at(
-        at, std::string_view(zeros).substr(0, std::min<std::uint64_t>(zeros.size(), segment_size_ - at)));
+        at, std::string_view(zeros).substr(0, std::min<std::uint64_t>(zeros.size(), size - at)));
   if (done) done = (*file)->flush();
   if (done) done = disk_.flush_directory("journal");
   if (!done) {
     (void)disk_.unlink(path(name));
     return std::unexpected(done.error());
   }
-  return SegmentFile{name, std::move(*file), segment_size_};
+  return SegmentFile{name, std::move(*file), size};
+}
+
+os::Result<SegmentFile> Segments::make_small(const std::string& name) {
+  const auto size = std::min(segment_size_, std::max(kSmallest, reserve_.piece_size()));
+  return reserve_.persist([&] { return make(name, size); }, kLastPieces);
 }
 
 std::string Segments::new_name() { return fmt::format("{:06}", next_name_++); }

@@ -3,7 +3,12 @@
 //
 // Segments are given back strictly oldest first, for an outcome always stands behind its message, so a
 // dropped prefix is always safe. A segment that is given back is reused only after a later header said
-// on disk that it is not needed; so recovery always finds the needed ones without a gap.
+// on disk that it is not needed; so recovery always finds the needed ones without a gap. Where several
+// wait for that, a new segment is begun early.
+//
+// Some spares are a reserve that acceptances may not open. When a disk is so full that none can be made
+// and none is left, a small segment is made of what Reserve gives up, so that a start, outcomes, and with
+// them the release of others, are possible.
 #pragma once
 
 #include <deque>
@@ -11,18 +16,22 @@
 #include <string>
 
 #include "queued/recovery.h"
+#include "queued/reserve.h"
 #include "queued/worker.h"
 
 namespace postern::queued {
 
 class Segments {
  public:
-  Segments(os::Disk& disk, Worker& worker, std::uint64_t segment_size);
+  // `configured`: the whole reserve in bytes; at least two segments are kept.
+  Segments(os::Disk& disk, Worker& worker, Reserve& reserve, std::uint64_t segment_size,
+           std::uint64_t configured);
 
-  // What recovery found. `fatal` hears of a failure that is not a full disk.
+  // What recovery found. `fatal` hears of a failure that is not that something is used up.
   void begin(Recovered& recovered, Journal& journal,
              std::move_only_function<void(const std::string&) noexcept> fatal);
-  // Makes the first spare at once, before anything runs; for the start.
+  // Makes the first spare at once, before anything runs; for the start. On a full disk a small one, or
+  // none where there is no room at all: then the journal waits.
   os::Result<void> make_first();
 
   void opened(const OpenedSegment& segment);
@@ -37,9 +46,12 @@ class Segments {
   [[nodiscard]] bool wants_compaction(std::uint64_t live_bytes);
   [[nodiscard]] std::shared_ptr<os::File> file(std::uint64_t number) const;
   [[nodiscard]] std::uint64_t bytes() const;
-  [[nodiscard]] bool starved() const { return starved_; }
+  // No spare but the reserve is left, and none can be made: nothing can be accepted.
+  [[nodiscard]] bool starved() const;
   // Once a second, and after each opening: makes spares.
   void refill();
+  // Once a second: begins a segment early, so that those that hold nothing can be reused or removed.
+  void rotate();
 
  private:
   struct Segment {
@@ -49,12 +61,17 @@ class Segments {
   };
   void recycle(Segment segment);
   void set_aside(const SegmentFile& file, std::uint64_t number);
-  os::Result<SegmentFile> make(const std::string& name);
+  os::Result<SegmentFile> make(const std::string& name, std::uint64_t size);
+  os::Result<SegmentFile> make_small(const std::string& name);
+  void made(os::Result<SegmentFile> file);
+  void set_short(bool is_short);
   std::string new_name();
 
   os::Disk& disk_;
   Worker& worker_;
-  std::uint64_t segment_size_;
+  Reserve& reserve_;
+  const std::uint64_t segment_size_;
+  const std::size_t kept_;  // spares that are the reserve
   Journal* journal_ = nullptr;
   std::move_only_function<void(const std::string&) noexcept> fatal_;
   std::deque<Segment> chain_;
@@ -64,8 +81,9 @@ class Segments {
   std::uint64_t held_after_pass_ = 0;  // segments
   std::uint64_t live_after_pass_ = 0;  // bytes
   std::uint64_t next_name_ = 1;
+  std::uint64_t needed_ = 0;  // what the next header will name as the oldest needed
   bool making_ = false;
-  bool starved_ = false;
+  bool short_ = false;  // the last attempt to make a spare found no room
   bool failed_ = false;
 };
 

@@ -5,6 +5,8 @@
 // flush; outcome() calls `written` when a crash of the process no longer loses it, `flushed` when a
 // power cut does not either. A callback that never comes means that the process is about to end: any
 // failed write or flush is told to `fatal` and nothing more is acknowledged.
+//
+// A full disk, or too few descriptors, is no failure: messages are refused, all else has a reserve.
 #pragma once
 
 #include <cstdint>
@@ -44,13 +46,18 @@ struct StoreHealth {
   std::uint64_t flushes = 0;
   std::uint64_t records = 0;
   base::Millis flush_p99{0};
-  bool starved = false;             // no room for the next segment: nothing can be accepted
+  std::uint64_t index_used = 0;      // bytes of the index's map that hold something
+  std::uint64_t index_map = 0;       // bytes that it may grow to; 0: there is no index
+  std::uint64_t checkpoint_lag = 0;  // records that the index does not know yet
+  std::string lack;                  // why nothing can be accepted; empty: it can
   std::vector<std::string> damage;  // a sentence each
 };
 
 class Store {
  public:
   using Done = event::Callback;
+  // True: flushed. False: refused for want of room, so it is not and never will be in the journal.
+  using Accepted = std::move_only_function<void(bool) noexcept>;
   using Loaded = std::move_only_function<void(os::Result<LoadedBody>) noexcept>;
   using Head = std::move_only_function<void(std::string) noexcept>;
   using LargeOpened = std::move_only_function<void(os::Result<LargeFile>) noexcept>;
@@ -64,8 +71,8 @@ class Store {
   // May fields and body of this size be stored in one record?
   [[nodiscard]] virtual bool fits(std::size_t recipients, std::size_t body) const = 0;
 
-  // A message begins; it can be found from `flushed` on. `body` is null for a large one.
-  virtual void accept(MessageRecord record, Bytes body, Done flushed) = 0;
+  // A message begins; it can be found from `accepted` on. `body` is null for a large one.
+  virtual void accept(MessageRecord record, Bytes body, Accepted accepted) = 0;
   // Applied in memory at once. The notice in it can be found from `flushed` on.
   virtual void outcome(OutcomeRecord record, Bytes notice_body, Done written, Done flushed) = 0;
   virtual void note(QueueRecord record) = 0;
@@ -91,8 +98,9 @@ class Store {
   virtual void load_part(base::MessageId id, std::uint64_t offset, std::size_t limit,
                          Head part) = 0;
 
-  // A file for a large body; it is dropped unless a message names it.
-  virtual void open_large(LargeOpened opened) = 0;
+  // A file for a large body, if `room` bytes of the disk are free; it is dropped unless a message names
+  // it.
+  virtual void open_large(std::uint64_t room, LargeOpened opened) = 0;
   // Makes sure that nobody can write to it any more and that it is on disk; gives its checksum.
   virtual void seal_large(base::MessageId id, std::uint64_t size, LargeSealed sealed) = 0;
   virtual void drop_large(base::MessageId id) = 0;

@@ -317,6 +317,7 @@ class Builder {
 
     const auto space = top_.section("space");
     space.size("stop_intake", config_.space.stop_intake);
+    space.size("reserve", config_.space.reserve);
     space.size("segment", config_.space.segment);
     const auto segment = config_.space.segment;
     if (const auto* const value = space.get("segment");

@@ -69,6 +69,7 @@ struct Delivery {
 
 struct Space {
   std::uint64_t stop_intake = 1ULL << 30;
+  std::uint64_t reserve = 128ULL << 20;
   std::uint64_t segment = 64ULL << 20;
 };
 

@@ -98,6 +98,7 @@ QueuedConfig cut_queued(const Config& config, const Facts& facts) {
   cut.message_size = config.limits.message_size;
   cut.recipients = config.limits.recipients;
   cut.stop_intake = config.space.stop_intake;
+  cut.reserve = config.space.reserve;
   cut.segment_size = config.space.segment;
   cut.start_disabled = config.delivery.start_disabled;
   return cut;

@@ -150,6 +150,7 @@ struct QueuedConfig {
   std::uint64_t message_size = 25ULL << 20;  // what smtpd may submit, bytes; 0: no limit
   std::uint32_t recipients = 1000;
   std::uint64_t stop_intake = 1ULL << 30;  // free bytes of the spool's file system
+  std::uint64_t reserve = 128ULL << 20;  // kept for outcomes and the operator's changes
   std::uint64_t segment_size = 64ULL << 20;
   bool start_disabled = false;  // [delivery] start = "disabled"
 
@@ -164,6 +165,7 @@ struct QueuedConfig {
         ipc::field("message_size", &QueuedConfig::message_size),
         ipc::field("recipients", &QueuedConfig::recipients),
         ipc::field("stop_intake", &QueuedConfig::stop_intake),
+        ipc::field("reserve", &QueuedConfig::reserve),
         ipc::field("segment_size", &QueuedConfig::segment_size),
         ipc::field("start_disabled", &QueuedConfig::start_disabled));
   }

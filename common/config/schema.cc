@@ -134,8 +134,8 @@ constexpr auto kKeys = std::to_array<Key>({
 
     {"space", kSection},
     {"space.stop_intake", kSize},
+    {"space.reserve", kSize},
     {"space.segment", kSize},
-    {"space.reserve", kSize, "the space reserve comes", R"("0")"},
     {"space.trash", kDuration, "the trash comes", R"("0")"},
     {"history", kSection},
     {"history.keep", kDuration, kHistory, R"("0")"},

@@ -157,7 +157,8 @@ class Pipeline final : public smtpd::MessageSink {
     ipc::Submitted word;
     word.request = submit.request;
     word.id = record.id;
-    store_->accept(std::move(record), std::move(body), [this, word]() noexcept {
+    store_->accept(std::move(record), std::move(body), [this, word](bool stored) noexcept {
+      CHECK(stored);
       accepted_ = carry(word).id;
       protocol_.accepted(accepted_);
     });

@@ -126,7 +126,7 @@ class Postern:
             "mailbox": {"path": "maildir:mail/{domain}/{user}"},
             "delivery": {"dns": [f"{self.ip}:{DNS_PORT}"]},
             "retry": {"after": ["1s"]},
-            "space": {"stop_intake": "1MiB", "segment": "4MiB"},
+            "space": {"stop_intake": "1MiB", "segment": "4MiB", "reserve": "8MiB"},
             "processes": {"smtpd": 1, "relay": 1},
         }
 

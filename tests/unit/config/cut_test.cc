@@ -47,6 +47,7 @@ start = "disabled"
 [space]
 segment = "2MiB"
 stop_intake = "3MiB"
+reserve = "5MiB"
 [bounce]
 from = "Postern"
 [log]
@@ -123,6 +124,7 @@ TEST_F(Cut, Queued) {
   EXPECT_EQ(cut.message_size, 1U << 20);
   EXPECT_EQ(cut.recipients, 9U);
   EXPECT_EQ(cut.stop_intake, 3U << 20);
+  EXPECT_EQ(cut.reserve, 5U << 20);
   EXPECT_EQ(cut.segment_size, 2U << 20);
   EXPECT_TRUE(cut.start_disabled);
   EXPECT_EQ(cut.rights.domains.size(), cut.domain_hops.size());

@@ -62,6 +62,7 @@ TEST_F(Parse, TheSmallestFileHasAllDefaults) {
   EXPECT_EQ(c.limits.timeout.idle, base::Millis(300'000));
   EXPECT_EQ(c.bounce_from, "Mail Delivery System");
   EXPECT_EQ(c.space.stop_intake, 1U << 30);
+  EXPECT_EQ(c.space.reserve, 128U << 20);
   EXPECT_EQ(c.space.segment, 64U << 20);
   EXPECT_EQ(c.log.file, "");
   EXPECT_EQ(c.log.role.format, LogFormat::kText);

@@ -185,7 +185,7 @@ struct EngineRig : StoreRig {
     record.body_size = body.size();
     const auto id = record.id;
     store->accept(std::move(record), std::make_shared<const std::string>(std::move(body)),
-                  [this, id]() noexcept { engine->admit(id); });
+                  [this, id](bool) noexcept { engine->admit(id); });
     turn();
     return id;
   }

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <algorithm>
+#include <atomic>
 #include <map>
 #include <memory>
 #include <mutex>
@@ -37,6 +38,8 @@ class FakeDisk final : public os::Disk {
   bool forget_failed_flush = false;  // what a failed flush should have written never reaches the disk
   std::uint64_t free = 100ULL << 30;
   bool full = false;                 // new files and growth fail with ENOSPC
+  std::uint64_t capacity = ~0ULL;    // bytes of all files together; growth beyond fails with ENOSPC
+  std::size_t most_open = ~0ULL;     // handles; opening more fails with EMFILE
 
   // The power fails: unflushed blocks of 512 bytes, and names, survive by chance.
   void cut_power(std::uint64_t seed) {
@@ -64,6 +67,7 @@ class FakeDisk final : public os::Disk {
     fail_at = ~0ULL;
     fail_call = ~0ULL;
   }
+  [[nodiscard]] std::size_t open_handles() const { return open_; }
   [[nodiscard]] bool has(const std::string& path) const { return names_.contains(path); }
   std::string& content(const std::string& path) { return names_.at(path)->now; }
   [[nodiscard]] InodePtr inode(const std::string& path) { return names_.at(path); }
@@ -89,9 +93,11 @@ class FakeDisk final : public os::Disk {
     if (!create) {
       if (auto ok = look("open " + name); !ok) return std::unexpected(ok.error());
       if (at == names_.end()) return os::failure("open " + name, ENOENT);
+      if (open_ >= most_open) return os::failure("open " + name, EMFILE);
       return std::make_unique<Handle>(*this, name, at->second);
     }
     if (at != names_.end()) return os::failure("open " + name, EEXIST);
+    if (open_ >= most_open) return os::failure("open " + name, EMFILE);
     if (full) return os::failure("open " + name, ENOSPC);
     if (auto ok = step("create " + name); !ok) return std::unexpected(ok.error());
     auto inode = std::make_shared<Inode>();
@@ -149,17 +155,21 @@ class FakeDisk final : public os::Disk {
   os::Result<std::uint64_t> free_bytes() override {
     const std::lock_guard lock(mutex_);
     if (auto ok = look("statfs"); !ok) return std::unexpected(ok.error());
-    return free;
+    return full ? 0 : std::min(free, room());
   }
 
  private:
   class Handle final : public os::File {
    public:
     Handle(FakeDisk& disk, std::string name, InodePtr inode)
-        : disk_(disk), name_(std::move(name)), inode_(std::move(inode)) {}
+        : disk_(disk), name_(std::move(name)), inode_(std::move(inode)) {
+      ++disk_.open_;
+    }
+    ~Handle() override { --disk_.open_; }
     os::Result<void> write_at(std::uint64_t offset, std::string_view bytes) override {
       const std::lock_guard lock(disk_.mutex_);
-      if (disk_.full && offset + bytes.size() > inode_->now.size())
+      const auto end = offset + bytes.size();
+      if (end > inode_->now.size() && (disk_.full || end - inode_->now.size() > disk_.room()))
         return os::failure("write " + name_, ENOSPC);
       // A write cut short by a halt may have happened in part.
       const bool halts = disk_.operations == disk_.halt_at;
@@ -197,6 +207,7 @@ class FakeDisk final : public os::Disk {
     }
     os::Result<void> set_modified(base::WallTime) override { return {}; }
     os::Result<base::UniqueFd> duplicate() override {
+      if (disk_.open_ >= disk_.most_open) return os::failure("duplicate " + name_, EMFILE);
       return base::UniqueFd::adopt(::dup(STDERR_FILENO));
     }
     os::Result<void> set_lease_read() override {
@@ -214,6 +225,12 @@ class FakeDisk final : public os::Disk {
     if (into.size() < offset + bytes.size()) into.resize(offset + bytes.size(), '\0');
     std::copy(bytes.begin(), bytes.end(), into.begin() + static_cast<std::ptrdiff_t>(offset));
   }
+  [[nodiscard]] std::uint64_t room() const {
+    if (capacity == ~0ULL) return capacity;
+    std::uint64_t used = 0;
+    for (const auto& [name, inode] : names_) used += inode->now.size();
+    return capacity - std::min(used, capacity);
+  }
   os::Result<void> step(std::string what) {
     const auto number = operations++;
     log.push_back(std::move(what));
@@ -228,6 +245,7 @@ class FakeDisk final : public os::Disk {
   }
 
   std::mutex mutex_;
+  std::atomic<std::size_t> open_ = 0;
   std::map<std::string, InodePtr> names_;
   std::map<std::string, InodePtr> durable_names_;
   std::set<std::string> folders_;

@@ -131,7 +131,7 @@ TEST_F(ListingsTest, ShowTellsEveryRecipient) {
   auto record = envelope(45);
   const auto id = record.id;
   store->accept(std::move(record), std::make_shared<const std::string>(),
-                [this, id]() noexcept { engine->admit(id); });
+                [this, id](bool) noexcept { engine->admit(id); });
   turn();
   ipc::Show ask;
   ask.id = id;

@@ -38,6 +38,7 @@ struct StoreRig {
   std::unique_ptr<LocalStore> store;
   std::string fatal;
   std::uint64_t segment_size = 64 * 1024;
+  std::uint64_t reserve = 0;
   std::uint64_t cache = 64ULL << 20;
   std::uint64_t life = 0;
   std::unique_ptr<os::Disk> other_disk;  // in place of `disk`
@@ -51,6 +52,7 @@ struct StoreRig {
     fatal.clear();
     LocalStoreOptions options;
     options.segment_size = segment_size;
+    options.reserve = reserve;
     options.cache = cache;
     options.threaded = false;
     options.epoch = base::Epoch(0x1122334455667700ULL + ++life);
@@ -96,8 +98,8 @@ struct StoreRig {
     const auto id = record.id;
     record.body_size = body.size();
     store->accept(std::move(record), std::make_shared<const std::string>(std::move(body)),
-                  [acknowledged]() noexcept {
-                    if (acknowledged != nullptr) *acknowledged = true;
+                  [acknowledged](bool stored) noexcept {
+                    if (acknowledged != nullptr) *acknowledged = stored;
                   });
     return id;
   }

@@ -281,11 +281,11 @@ TEST_F(StoreTest, AFullDiskStarvesButLosesNothing) {
 TEST_F(StoreTest, LargeBodiesLiveInFilesOfTheirOwn) {
   ASSERT_TRUE(open());
   base::MessageId id;
-  store->open_large([&](os::Result<LargeFile> file) noexcept {
+  store->open_large(0, [&](os::Result<LargeFile> file) noexcept {
     if (file) id = file->id;
   });
   base::MessageId orphan;
-  store->open_large([&](os::Result<LargeFile> file) noexcept {
+  store->open_large(0, [&](os::Result<LargeFile> file) noexcept {
     if (file) orphan = file->id;
   });
   store->pump();
