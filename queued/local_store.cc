@@ -78,6 +78,7 @@ os::Result<void> LocalStore::start() {
   const auto free = disk_.free_bytes();
   if (!free) return std::unexpected(free.error());
   free_ = *free;
+  survey();
   // All was read, even where nothing can be written for now.
   if (journal_->spares().all == 0) attempt_.complete();
   settle([this]() noexcept {  // opens the epoch
@@ -375,6 +376,13 @@ void LocalStore::tick() {
     token_ages_.pop_front();
   }
   if (now - clock_noted_ >= kClockEvery) settle({});
+  survey();
+  segments_.refill();
+  segments_.rotate();
+  tidy();
+}
+
+void LocalStore::survey() {
   files_.post([this]() noexcept -> event::Callback {
     reserve_.refill();
     const auto free = disk_.free_bytes();
@@ -382,9 +390,6 @@ void LocalStore::tick() {
       if (free) free_ = *free;
     };
   });
-  segments_.refill();
-  segments_.rotate();
-  tidy();
 }
 
 void LocalStore::report_damage(std::string sentence) {

@@ -103,6 +103,7 @@ class LocalStore final : public Store {
   void move(Message& message);
   void append_copy(Message& message, Bytes body);
   void give_up_body(Message& message);
+  void survey();
   void report_damage(std::string sentence);
 
   event::Loop& loop_;

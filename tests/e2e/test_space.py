@@ -1,6 +1,8 @@
 """A full disk: 452 before it is full, what is queued goes on, and intake resumes."""
 import os
 import smtplib
+import subprocess
+import time
 
 import pytest
 
@@ -49,7 +51,8 @@ def test_a_spool_that_really_fills_up(server, small_disk, size):
     if small_disk is None:
         print("did not run: only root may mount a small disk")
         return
-    server.configure(spool=str(small_disk / "spool"), space={"stop_intake": "32MiB", "segment": "1MiB"})
+    server.configure(spool=str(small_disk / "spool"), limits={"message_size": "1MiB"},
+                     space={"stop_intake": "32MiB", "segment": "1MiB", "reserve": "2MiB"})
     server.start()
     server.ctl("freeze", "local", "--reason", "so that it stays", "--future")
     acked = 0
@@ -84,3 +87,151 @@ def test_a_spool_that_really_fills_up(server, small_disk, size):
             except smtplib.SMTPException:
                 return False
         wait_for("intake resumes", open_again)
+
+
+class Hog:
+    """A file of somebody else that takes all room there is."""
+    def __init__(self, disk):
+        self.path = disk / "hog"
+
+    def fill(self):
+        piece = 1 << 20
+        with open(self.path, "ab", buffering=0) as file:
+            while piece >= 4096:
+                try:
+                    file.write(b"x" * piece)
+                    os.fsync(file.fileno())
+                except OSError:
+                    piece //= 2
+
+    def free(self):
+        self.path.unlink(missing_ok=True)
+
+
+def mail_is_refused(server, port=MX_PORT):
+    hand = server.session_by_hand(port)
+    hand.expect("EHLO c", "250")
+    answer = hand.say("MAIL FROM:<x@remote.example>")
+    hand.close()
+    assert answer.startswith(("250", "452 4.3.1")), answer
+    return answer.startswith("452")
+
+
+def on_small_disk(server, disk, **space):
+    return server.configure(
+        spool=str(disk / "spool"), limits={"message_size": "1MiB"},
+        space={"stop_intake": "0", "segment": "1MiB", "reserve": "4MiB", **space})
+
+
+def commands_work(server):
+    """What the operator does on a full disk."""
+    server.ctl("freeze", "held.example", "--reason", "x", "--future")
+    server.ctl("unfreeze", "held.example")
+    server.ctl("outbound", "disable", "--reason", "x", "--yes")
+    server.ctl("outbound", "enable")
+
+
+def test_a_final_dot_on_a_disk_that_has_just_become_full(server, small_disk):
+    """Every client past its dot hears 250 or 452 at once; what was refused never arrives."""
+    if small_disk is None:
+        print("did not run: only root may mount a small disk")
+        return
+    on_small_disk(server, small_disk).start()
+    server.ctl("freeze", "local", "--reason", "so that it stays", "--future")
+    hog = Hog(small_disk)
+    wait_for("the reserve is whole", lambda: len(list((small_disk / "spool/reserve").glob("*"))) == 16)
+    sessions = [server.session_by_hand(MX_PORT) for _ in range(40)]
+    for number, hand in enumerate(sessions):
+        hand.begin("<x@remote.example>")
+        hand.send(f"Subject: {number}\r\n\r\n".encode() + b"y" * 70 + b"\r\n" + b"z" * 900 + b"\r\n")
+        hand.send((b"z" * 900 + b"\r\n") * 220)  # below what goes into a file of its own
+    hog.fill()
+    began = time.monotonic()
+    for hand in sessions:
+        hand.send(b".\r\n")
+    answers = [hand.reply() for hand in sessions]
+    assert time.monotonic() - began < 10
+    accepted = {number for number, answer in enumerate(answers) if answer.startswith("250")}
+    refused = {number for number, answer in enumerate(answers) if answer.startswith("452 4.3.1")}
+    assert accepted | refused == set(range(40)) and refused, answers
+    wait_for("MAIL is answered 452", lambda: mail_is_refused(server))
+    commands_work(server)
+    server.restart()  # on the full disk
+    assert server.status()["queue"]["messages"] == len(accepted)
+    assert mail_is_refused(server)
+    commands_work(server)
+    hog.free()
+    server.ctl("unfreeze", "local")
+    wait_for("intake resumes", lambda: not mail_is_refused(server))
+    server.wait_mail("bob", len(accepted))
+    server.wait_empty()
+    arrived = [int(file.read_bytes().split(b"Subject: ")[1].split(b"\r\n")[0].split(b"\n")[0])
+               for file in server.mailbox("bob")]
+    assert sorted(arrived) == sorted(accepted)
+
+
+def test_a_disk_that_is_full_for_a_while(server, small_disk, sink):
+    """452 at MAIL; what is queued, large bodies too, goes out; commands work; intake resumes."""
+    if small_disk is None:
+        print("did not run: only root may mount a small disk")
+        return
+    on_small_disk(server, small_disk, stop_intake="1MiB")
+    server.route("*", sink.via).start()
+    server.ctl("outbound", "disable", "--reason", "x", "--yes")
+    hog = Hog(small_disk)
+    for number in range(30):
+        size = 400_000 if number % 10 == 0 else 3_000
+        server.send("x@remote.example", f"Subject: {number}\r\n\r\n" + ("y" * 70 + "\r\n") * (size // 72))
+    hog.fill()
+    wait_for("MAIL is answered 452", lambda: mail_is_refused(server))
+    assert server.status()["attention"]
+    for _ in range(5):  # starts on a full disk, too
+        commands_work(server)
+        server.ctl("outbound", "disable", "--reason", "x", "--yes")
+        hog.fill()
+        server.restart()
+        assert mail_is_refused(server)
+    server.ctl("outbound", "enable")
+    sink.wait(30)
+    server.wait_empty()
+    hog.fill()
+    commands_work(server)
+    assert mail_is_refused(server)
+    hog.free()
+    wait_for("intake resumes", lambda: not mail_is_refused(server))
+    server.send("x@remote.example")
+    sink.wait(31)
+
+
+def limit_descriptors(pid, soft):
+    """Sets the soft limit of a process, as the user that it belongs to; the one before."""
+    status = dict(line.split(":", 1) for line in open(f"/proc/{pid}/status", encoding="ascii"))
+    uid, gid = (int(status[key].split()[0]) for key in ("Uid", "Gid"))
+    other = {"user": uid, "group": gid, "extra_groups": []} if os.getuid() == 0 else {}
+    limits = open(f"/proc/{pid}/limits", encoding="ascii").read()
+    before = limits.split("Max open files")[1].split()[0]
+    subprocess.run(["prlimit", f"--pid={pid}", f"--nofile={soft}:"], check=True, **other)
+    return before
+
+
+def test_descriptors_used_up(server, sink):
+    """452, and everything else goes on; nothing is lost, and no process ends."""
+    server.route("*", sink.via).start()
+    server.ctl("outbound", "disable", "--reason", "x", "--yes")
+    for number in range(6):
+        size = 400_000 if number % 2 == 0 else 3_000
+        server.send("x@remote.example", f"Subject: {number}\r\n\r\n" + ("y" * 70 + "\r\n") * (size // 72))
+    queued, = server.pids("queued")
+    used = {int(fd) for fd in os.listdir(f"/proc/{queued}/fd")}
+    usual = limit_descriptors(queued, min(set(range(len(used) + 1)) - used))  # not one more
+    wait_for("MAIL is answered 452", lambda: mail_is_refused(server))
+    commands_work(server)  # the last one enables outbound
+    sink.wait(6)
+    server.wait_empty()
+    assert mail_is_refused(server)
+    limit_descriptors(queued, usual)
+    wait_for("intake resumes", lambda: not mail_is_refused(server))
+    server.send("x@remote.example", "Subject: 6\r\n\r\n" + ("y" * 70 + "\r\n") * 6000)
+    sink.wait(7)
+    server.wait_empty()
+    assert server.pids("queued") == [queued]
