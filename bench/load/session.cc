@@ -103,6 +103,8 @@ void Session::next() noexcept {
 }
 
 void Session::look() noexcept {
+  const bool useless = owner_.finished() && stream_ && stream_->open() && !quitting_;
+  if (useless && !idle_ && !client_->in_transaction()) return leave("the run ends");
   if (!std::exchange(idle_, false)) return;
   expect_progress();
   next();

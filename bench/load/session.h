@@ -43,11 +43,12 @@ class Session final : public event::StreamOwner {
   Session(event::Loop& loop, const LoadOptions& options, SessionOwner& owner);
 
   void connect() noexcept;
-  // An idle session looks again whether a message is due.
+  // An idle session looks again whether a message is due; one that still waits for a greeting looks
+  // whether it is worth it.
   void look() noexcept;
   // Leaves a server that has kept silent for too long.
   void check_time() noexcept;
-  // The session stands, or is about to.
+  // Between two tries to connect.
   [[nodiscard]] bool waits() const noexcept { return retry_.running(); }
 
  private:

@@ -1,12 +1,16 @@
-"""Load: smtp-source in front, smtp-sink behind."""
+"""Load: postern-load in front, postern-sink behind."""
+import json
 import os
-import re
+import signal
 import socket
 import subprocess
 import threading
 import time
+from pathlib import Path
 
-from rig import peers, processes
+from rig import processes
+
+PROGRAMS = ("bench/postern-load", "bench/postern-sink")
 
 
 def free_port():
@@ -15,50 +19,51 @@ def free_port():
 
 
 class Sink:
-    """smtp-sink, with its running counter read from a pipe."""
-    MESSAGES = re.compile(rb"mesg=(\d+)")
+    """postern-sink, with its running counter read from a pipe."""
 
-    def __init__(self, root):
+    def __init__(self, build, *options):
         self.address = ("127.0.0.1", free_port())
-        user = ["-u", "nobody"] if os.getuid() == 0 else []
-        # It takes 256 connections unless -m says otherwise; -c prints "sess=N quit=N mesg=N" each time.
         self.process = subprocess.Popen(
-            [peers.program(root, "smtp-sink"), *user, "-c", "-m", "1000",
-             "inet:{}:{}".format(*self.address), "1000"],
-            env=peers.environment(root), stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL)
-        self.count = 0
+            [Path(build) / "bench/postern-sink", "--listen", "{}:{}".format(*self.address), "--progress", "4ms",
+             *options],
+            stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
+        self.count = self.wrong = 0
         self._reader = threading.Thread(target=self._read, daemon=True)
         self._reader.start()
-        processes.wait_greeting(self.address, self.process, "/dev/null")
+        processes.wait_greeting(self.address, self.process, os.devnull)
 
     def _read(self):
-        tail = b""
-        while fresh := os.read(self.process.stdout.fileno(), 65536):
-            tail = (tail + fresh)[-256:]
-            if found := self.MESSAGES.findall(tail.rpartition(b"\r")[0]):
-                self.count = int(found[-1])
-            time.sleep(0.004)  # in large pieces, so that counting costs little
+        for line in self.process.stdout:
+            counts = dict(word.split(b"=") for word in line.split() if b"=" in word)
+            if counts:
+                self.count = int(counts[b"messages"])
+                self.wrong = int(counts[b"changed"]) + int(counts[b"strange"]) + int(counts[b"notices"])
 
     def wait(self, count, patience):
-        """When it had `count` messages, by the monotonic clock."""
+        """When it had `count` messages, all as they were sent, by the monotonic clock."""
         deadline = time.monotonic() + patience
         while self.count < count:
             if time.monotonic() > deadline or self.process.poll() is not None:
                 raise RuntimeError(f"the sink has {self.count} of {count} messages after {patience} s")
             time.sleep(0.002)
-        return time.monotonic()
+        ended = time.monotonic()
+        if self.wrong:
+            raise RuntimeError(f"{self.wrong} messages at the sink are not what was sent")
+        return ended
 
     def stop(self):
-        self.process.terminate()
+        self.process.send_signal(signal.SIGTERM)
         self.process.wait()
         self._reader.join()
 
 
-def source(root, address, messages, sessions=50, size=4096, patience=600):
-    """Sends them over persistent sessions; returns when the last one was acknowledged."""
-    subprocess.run(
-        [peers.program(root, "smtp-source"), "-d", "-s", str(sessions), "-m", str(messages), "-l", str(size),
-         "-M", "client.example", "-f", "sender@client.example", "-t", "recipient@remote.example",
-         "inet:{}:{}".format(*address)],
-        env=peers.environment(root), stdin=subprocess.DEVNULL, check=True, timeout=patience)
+def source(build, address, messages, sessions=50, size=4096, options=(), patience=600):
+    """Sends them over persistent sessions; returns when the last one was answered: what it says of it."""
+    done = subprocess.run(
+        [Path(build) / "bench/postern-load", "--to", "{}:{}".format(*address), "--sessions", str(sessions),
+         "--messages", str(messages), "--size", str(size), "--json", *options],
+        stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, check=True, timeout=patience)
+    said = json.loads(done.stdout)
+    if said["acknowledged"] != messages:
+        raise RuntimeError(f"{messages - said['acknowledged']} of {messages} messages were not acknowledged")
+    return said

@@ -1,4 +1,4 @@
-"""Debian's postfix package, unpacked into a private root: smtp-source, smtp-sink and all of Postfix."""
+"""Debian's postfix package, unpacked into a private root: all of Postfix, and smtp-source and smtp-sink."""
 import os
 import subprocess
 from pathlib import Path
@@ -34,14 +34,11 @@ def environment(root):
     return {**os.environ, "LD_LIBRARY_PATH": str(Path(root) / "usr/lib/postfix")}
 
 
-def program(root, name):
-    """The path of one of its commands; PeerError names the libraries that are missing here."""
-    path = Path(root) / "usr/sbin" / name
-    if not path.exists():
-        raise PeerError(f"{path} is not there: bench/peers unpacks it")
+def check(root):
+    """PeerError names the libraries that its programs miss here."""
+    path = Path(root) / "usr/sbin/postconf"
     linked = subprocess.run(["ldd", path], env=environment(root), check=True, capture_output=True, text=True)
     missing = [line.split()[0] for line in linked.stdout.splitlines() if "not found" in line]
     if missing:
-        raise PeerError(f"{name} needs {', '.join(missing)}: apt-get install libdb5.3 libicu72 libnsl2 "
+        raise PeerError(f"Postfix needs {', '.join(missing)}: apt-get install libdb5.3 libicu72 libnsl2 "
                         "libsasl2-2")
-    return str(path)

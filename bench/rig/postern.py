@@ -5,7 +5,7 @@ import signal
 import subprocess
 from pathlib import Path
 
-from rig import processes
+from rig import load, processes
 
 CONFIG = """\
 hostname   = "mx.example.org"
@@ -107,7 +107,7 @@ def usable(build):
     if options["buildtype"] != "release" or options["sanitize"]:
         return f"{build} is no release build, and the figures are of one"
     for name in ("parent/postern", "ctl/posternctl", "smtpd/postern-smtpd", "queued/postern-queued",
-                 "deliverd/postern-deliverd"):
+                 "deliverd/postern-deliverd", *load.PROGRAMS):
         if not os.access(build / name, os.X_OK):
             return f"{build / name} is not built"
     return ""

@@ -88,6 +88,7 @@ class Postfix:
         """`listen` and `next_hop` are (address, port)."""
         if os.getuid() != 0:
             raise peers.PeerError("Postfix starts as root only; --only postern measures Postern alone")
+        peers.check(root)
         self.directory = Path(directory)
         self.root = Path(root)
         self.listen = listen

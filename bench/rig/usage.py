@@ -70,7 +70,7 @@ def host_busy():
 
 
 def children_seconds():
-    """CPU seconds of our children that ended: smtp-source."""
+    """CPU seconds of our children that ended: the load generator."""
     times = os.times()
     return times.children_user + times.children_system
 
