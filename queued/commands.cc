@@ -118,44 +118,61 @@ void Control::switch_outbound(SessionId id, const ipc::SwitchOutbound& command,
       });
 }
 
-// A slice of the store at a time; selected messages are tried at once.
+// Selected messages are tried at once: a batch of the store at a time, once all are in the schedule.
+struct Control::Retrying {
+  SessionId session;
+  ipc::Retry command;
+  std::string who;
+  std::uint64_t count = 0;
+};
+
 void Control::retry(SessionId id, const ipc::Retry& command, const std::string& who) {
   if (command.selector.empty())
     return done(id, command.request, kUsage, "an empty selector selects nothing; --all is all");
-  struct Work {
-    ipc::Retry command;
-    std::string who;
-    base::MessageId after;
-    std::uint64_t count = 0;
-  };
-  engine_.slices().add([this, id, work = Work{command, who, {}, 0}]() mutable noexcept {
-    const auto& selector = work.command.selector;
-    std::vector<base::MessageId> selected;
-    bool more = false;
-    if (!selector.ids.empty()) {  // at most kMaxReleased by its field's limit
-      for (const auto named : selector.ids)
-        if (const Message* message = engine_.store().find(named);
-            message != nullptr && selects(engine_, selector, *message))
-          selected.push_back(named);
-    } else {
-      const Message* message = engine_.store().next(work.after);
-      for (std::size_t n = 0; n < kMaxReleased && message != nullptr; ++n) {
-        work.after = message->id;
-        if (selects(engine_, selector, *message)) selected.push_back(message->id);
-        message = engine_.store().next(message->id);
-      }
-      more = message != nullptr;
-    }
+  auto work = std::make_shared<Retrying>(Retrying{id, command, who});
+  engine_.when_loaded([this, work]() noexcept {
+    const auto& ids = work->command.selector.ids;  // at most kMaxReleased by its field's limit
+    if (ids.empty()) return retry_from(work, {});
+    engine_.store().fetch(ids, [this, work]() noexcept {
+      std::vector<const Message*> named;
+      for (const auto one : work->command.selector.ids)
+        if (const Message* message = engine_.store().find(one)) named.push_back(message);
+      retry_these(*work, named);
+      retried(*work);
+    });
+  });
+}
+
+void Control::retry_from(std::shared_ptr<Retrying> work, base::MessageId after) {
+  engine_.store().scan(after, kScanned, [this, work](const Batch& batch) noexcept {
+    retry_these(*work, batch.messages);
+    if (batch.more)
+      retry_from(work, batch.last);
+    else
+      retried(*work);
+  });
+}
+
+void Control::retry_these(Retrying& work, const std::vector<const Message*>& messages) {
+  std::vector<base::MessageId> selected;
+  const auto release = [&] {
     work.count += selected.size();
     if (!work.command.dry_run && !selected.empty()) engine_.release(selected);
-    if (more) return true;
-    if (!work.command.dry_run)
-      log::info("messages.retried").field("count", work.count).field("who", work.who);
-    done(id, work.command.request, kOk,
-         fmt::format("{} {} {}", work.command.dry_run ? "would retry" : "retrying", work.count,
-                     work.count == 1 ? "message" : "messages"));
-    return false;
-  });
+    selected.clear();
+  };
+  for (const Message* message : messages) {
+    if (selects(engine_, work.command.selector, *message)) selected.push_back(message->id);
+    if (selected.size() == kMaxReleased) release();
+  }
+  release();
+}
+
+void Control::retried(const Retrying& work) {
+  if (!work.command.dry_run)
+    log::info("messages.retried").field("count", work.count).field("who", work.who);
+  done(work.session, work.command.request, kOk,
+       fmt::format("{} {} {}", work.command.dry_run ? "would retry" : "retrying", work.count,
+                   work.count == 1 ? "message" : "messages"));
 }
 
 void Control::reload(SessionId id, base::RequestId request, const std::string& who) {

@@ -2,6 +2,9 @@
 // the journal is much larger than what lives, the oldest one's survivors are copied forward first.
 #include <fmt/format.h>
 
+#include <algorithm>
+#include <utility>
+
 #include "queued/local_store.h"
 
 namespace postern::queued {
@@ -11,13 +14,18 @@ constexpr base::Millis kWaitKept{24LL * 3600 * 1000};
 }
 
 void LocalStore::tidy() {
+  if (!messages_.all_counted()) return;
   while (const auto oldest = segments_.oldest()) {  // ends: each turn releases one
     if (messages_.in_segment(oldest) > 0) break;
     tell_again(oldest);
     // What ended the messages in it may not be flushed yet, so the segment waits for that.
     segments_.release(oldest, journal_->appended());
   }
-  segments_.advance(flushed_);
+  // Nor may it go before the index has what it says.
+  const auto covered = checkpoint_->covered();
+  segments_.advance(covered < first_sequence_
+                        ? 0
+                        : std::min(flushed_, covered.value - first_sequence_.value + 1));
   if (segments_.wants_compaction(messages_.live_bytes())) move_some();
 }
 
@@ -33,25 +41,36 @@ void LocalStore::tell_again(std::uint64_t segment) {
 void LocalStore::move_some() {
   const auto oldest = segments_.oldest();
   if (oldest != std::exchange(moving_segment_, oldest)) moving_cursor_ = 0;
-  while (copies_ < kMaxCopies) {
-    Message* message = messages_.next_in_segment(oldest, moving_cursor_);
-    if (message == nullptr) break;
-    if (!message->moving) move(*message);
+  if (copies_ >= kMaxCopies) return;
+  auto ids = messages_.ids_in_segment(oldest, moving_cursor_, kMaxCopies - copies_);
+  if (ids.empty()) return;
+  copies_ += ids.size();
+  fetch(ids, [this, ids, oldest]() noexcept { move_these(ids, oldest); });
+}
+
+void LocalStore::move_these(const std::vector<base::MessageId>& ids, std::uint64_t segment) {
+  for (const auto id : ids) {
+    Message* message = messages_.find(id);
+    if (message == nullptr || message->moving || message->place.segment != segment)
+      --copies_;  // it ended, or went already
+    else
+      move(*message);
   }
 }
 
 void LocalStore::move(Message& message) {
   message.moving = true;
-  ++copies_;
-  if (message.large || message.damaged) return append_copy(message, nullptr);
-  load(message.id, [this, id = message.id](os::Result<LoadedBody> body) noexcept {
+  if (message.body && message.prefix.size() == message.prefix_size)
+    return append_copy(message, message.body);
+  read_body(message, [this, id = message.id](os::Result<LoadedBody> body) noexcept {
     Message* found = messages_.find(id);
     if (found == nullptr) {  // it ended meanwhile
       --copies_;
       return;
     }
-    if (!body) return give_up_body(*found);
-    append_copy(*found, std::move(body->bytes));
+    if (!body && !found->damaged) return give_up_body(*found);
+    const bool here = body && !found->large && !found->damaged;
+    append_copy(*found, here ? std::move(body->bytes) : nullptr);
   });
 }
 
@@ -71,6 +90,7 @@ void LocalStore::give_up_body(Message& message) {
     if (raw && kept && (*kept)->write_at(0, *raw)) (void)(*kept)->flush();
     return {};
   });
+  message.prefix_size = static_cast<std::uint32_t>(message.prefix.size());
   message.damaged = true;
   message.held = "its body is damaged";
   append_copy(message, nullptr);

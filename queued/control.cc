@@ -147,10 +147,23 @@ bool ControlSession::may(ControlLevel needed, base::RequestId request) {
   return false;
 }
 
+template <class Answer>
+auto ControlSession::answer() {
+  return [&owner = owner_, id = id_](const Answer& found) noexcept {
+    if (ControlSession* to = owner.find(id)) to->send(found);
+  };
+}
+
 void ControlSession::on(const ipc::AskStatus& ask) { owner_.status(id_, ask.request); }
-void ControlSession::on(const ipc::ListQueues& ask) { send(list_queues(owner_.engine(), ask)); }
-void ControlSession::on(const ipc::ListMessages& ask) { send(list_messages(owner_.engine(), ask)); }
-void ControlSession::on(const ipc::Show& ask) { send(show(owner_.engine(), ask)); }
+void ControlSession::on(const ipc::ListQueues& ask) {
+  list_queues(owner_.engine(), ask, answer<ipc::QueueRows>());
+}
+void ControlSession::on(const ipc::ListMessages& ask) {
+  list_messages(owner_.engine(), ask, answer<ipc::MessageRows>());
+}
+void ControlSession::on(const ipc::Show& ask) {
+  show(owner_.engine(), ask, answer<ipc::Shown>());
+}
 void ControlSession::on(const ipc::ListBlocks& ask) { send(list_blocks(owner_.engine(), ask)); }
 void ControlSession::on(const ipc::AskBody& ask) {
   // Mail is private: who may only look at the queue may not read it.

@@ -53,6 +53,9 @@ class ControlSession {
   [[nodiscard]] SessionId id() const { return id_; }
 
  private:
+  // Sends what a listing answers, if the session is still there then.
+  template <class Answer>
+  auto answer();
   // False, and told so, if this session may not.
   bool may(ControlLevel needed, base::RequestId request);
 
@@ -79,6 +82,8 @@ class Control {
   // From the sessions; `text` is told by Done.
   void done(SessionId id, base::RequestId request, std::uint8_t exit, std::string text);
   void status(SessionId id, base::RequestId request);
+  // The session, if it is still there: for answers that come later.
+  [[nodiscard]] ControlSession* find(SessionId id);
   void body(SessionId id, const ipc::AskBody& ask);
   void freeze(SessionId id, const ipc::Freeze& command, const std::string& who);
   void unfreeze(SessionId id, const ipc::Unfreeze& command, const std::string& who);
@@ -90,9 +95,12 @@ class Control {
   [[nodiscard]] Engine& engine() { return engine_; }
 
  private:
+  struct Retrying;
   void accept();
+  void retry_from(std::shared_ptr<Retrying> work, base::MessageId after);
+  void retry_these(Retrying& work, const std::vector<const Message*>& messages);
+  void retried(const Retrying& work);
   void keep_spare();
-  ControlSession* find(SessionId id);
   void send_body(SessionId id, const ipc::AskBody& ask, const LoadedBody& body);
   // Waits until nothing of a blocked queue is in flight, at most five seconds, then reports.
   void when_quiet(SessionId id, base::RequestId request, std::string text);

@@ -10,6 +10,7 @@
 
 #include "common/base/text.h"
 #include "common/log/log.h"
+#include "queued/lmdb_index.h"
 
 namespace postern::queued {
 namespace {
@@ -104,14 +105,12 @@ void QueuedDaemon::start(event::Loop& loop) {
   options.segment_size = config_.segment_size;
   options.reserve = config_.reserve;
   options.max_gap = config_.retry.max_gap;
-  auto opened = LocalStore::open(loop, *disk_, base::system_clock(), options,
+  const auto open_index = [this](bool) { return LmdbIndex::open(*disk_); };
+  auto opened = LocalStore::open(loop, *disk_, open_index, base::system_clock(), options,
                                  [this](const std::string& why) noexcept { host_.fatal(why); });
   if (!opened) host_.fatal(opened.error().text());
   store_ = *std::move(opened);
-  log::info("store.opened")
-      .field("messages", store_->count())
-      .field("bytes", store_->bytes())
-      .field("damage", store_->health().damage.size());
+  log::info("store.opened").field("damage", store_->health().damage.size());
   engine_ = std::make_unique<Engine>(loop, *store_, config_);
   intake_ = std::make_unique<Intake>(loop, *engine_);
   delivery_ = std::make_unique<Delivery>(loop, *engine_);
@@ -232,7 +231,7 @@ void QueuedDaemon::fill(ipc::Status& status) {
   status.intake_reason = intake_->closed_why();
   status.messages = store_->count();
   status.bytes = store_->bytes();
-  if (const Message* oldest = store_->next({})) status.oldest = oldest->arrived;
+  if (sum.oldest.value != 0) status.oldest = arrival_of(sum.oldest);
   status.ready = sum.ready;
   status.retry = sum.retry;
   status.off = sum.off;

@@ -5,7 +5,6 @@
 
 #include "common/base/check.h"
 #include "common/log/log.h"
-#include "queued/messages.h"
 
 namespace postern::queued {
 namespace {
@@ -121,6 +120,15 @@ void Delivery::lost(Key key, const std::vector<LeaseInfo>& leases) {
 
 void Delivery::held(Deliverer& from, const ipc::HeldLeases& held) {
   if (from.reported) return;
+  std::vector<base::MessageId> ids;
+  for (const auto& lease : held.leases) ids.push_back(lease.message);
+  engine_.store().fetch(std::move(ids), [this, id = from.id(), held]() noexcept {
+    if (Deliverer* deliverer = find(id)) adopt_all(*deliverer, held);
+  });
+}
+
+// The messages are in memory, unless they are gone.
+void Delivery::adopt_all(Deliverer& from, const ipc::HeldLeases& held) {
   for (const auto& lease : held.leases) adopt(from, lease);
   if (!held.last) return;
   from.reported = true;
@@ -144,6 +152,7 @@ void Delivery::adopt(Deliverer& from, const ipc::HeldLease& lease) {
                                ? nullptr
                                : find_recipient(*message, lease.recipients.front());
   if (first != nullptr && may_adopt(from, lease)) {
+    engine_.admit(lease.message);  // it may not be in the schedule yet
     const auto route = engine_.router().route(first->address);
     if (route.destination.local == from.local() &&
         engine_.schedule().adopt(from.id(), {lease.epoch, lease.lease}, route.queue, lease.message,
@@ -302,7 +311,10 @@ void Delivery::send(const HandOut& out, LoadedBody body) {
 
 void Delivery::send_backlog() {
   auto waiting = std::exchange(backlog_, {});
-  for (auto& [out, body] : waiting) send(out, std::move(body));
+  for (auto& [out, body] : waiting)
+    engine_.store().fetch({out.message}, [this, out, body = std::move(body)]() mutable noexcept {
+      send(out, std::move(body));
+    });
 }
 
 // A body that cannot be read is never sent wrong: the message is held, the connection asks again.

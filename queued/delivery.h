@@ -71,6 +71,7 @@ class Delivery {
   void check_open();
   [[nodiscard]] Key key_of(const Deliverer& which) const;
   [[nodiscard]] bool may_adopt(const Deliverer& from, const ipc::HeldLease& lease) const;
+  void adopt_all(Deliverer& from, const ipc::HeldLeases& held);
   void adopt(Deliverer& from, const ipc::HeldLease& lease);
   void hand_out(HandOut out);
   void send(const HandOut& out, LoadedBody body);

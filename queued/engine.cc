@@ -4,13 +4,13 @@
 #include <utility>
 
 #include "common/log/log.h"
-#include "queued/messages.h"
 
 namespace postern::queued {
 namespace {
 
 constexpr base::Millis kOldRights{15 * 60 * 1000};
 constexpr base::Millis kLongestSleep{3'600'000};
+constexpr std::size_t kPlaced = 512;  // messages in one turn
 
 }  // namespace
 
@@ -30,9 +30,7 @@ Engine::~Engine() { *alive_ = false; }
 
 void Engine::start() {
   read_blocks();
-  place_all();
-  for (const auto& [queue, wait] : store_.waits())
-    schedule_.defer(queue, wait.until, wait.failures, now());
+  store_.tell_all([this](const Batch& batch) noexcept { place_batch(batch); });
   poke();
 }
 
@@ -78,7 +76,8 @@ void Engine::configure(config::QueuedConfig config) {
   previous_until_ = store_.clock().steady() + kOldRights;
   router_ = std::make_unique<Router>(config_);
   schedule_.clear();
-  place_all();
+  ++placings_;
+  place_again({});
   schedule_.review_blocks(now());
   poke();
 }
@@ -102,12 +101,29 @@ void Engine::admit(base::MessageId id) {
   poke();
 }
 
-void Engine::place_all() {
-  // place() may end the message, so its number is taken before.
-  for (auto id = base::MessageId(); const Message* m = store_.next(id);) {
-    id = m->id;
-    place(*m);
-  }
+// From earlier lives. place() may end a message, but only this one.
+void Engine::place_batch(const Batch& batch) {
+  for (const Message* message : batch.messages) place(*message);
+  poke();
+  if (batch.more) return;
+  loaded_ = true;
+  log::info("queue.loaded").field("messages", store_.count()).field("bytes", store_.bytes());
+  for (auto& loaded : std::exchange(when_loaded_, {})) loaded();
+}
+
+void Engine::when_loaded(Done loaded) {
+  if (loaded_) return loaded();
+  when_loaded_.push_back(std::move(loaded));
+}
+
+// All mail by the rules that hold now, a batch at a time; a newer run makes this one needless.
+void Engine::place_again(base::MessageId after) {
+  store_.scan(after, kPlaced, [this, run = placings_](const Batch& batch) noexcept {
+    if (run != placings_) return;
+    for (const Message* message : batch.messages) place(*message);
+    poke();
+    if (batch.more) place_again(batch.last);
+  });
 }
 
 // Adds every open recipient that is not in delivery; some end here and now.
@@ -130,43 +146,58 @@ void Engine::place(const Message& message) {
     else if (!held && route.destination.local && !router_->mailbox(recipient.address))
       end(recipient, ipc::Result::kFailed, our_reply(5, 1, 1, "no such user here"));
     else
-      schedule_.add(route.queue, route.destination, message.id, message.size(), recipient.number,
-                    recipient.next_try, held, now());
+      add(route, message, recipient.number, recipient.next_try);
   }
   if (!refused.empty()) conclude(message.id, std::move(refused), "", {});
 }
 
 void Engine::put_back(base::MessageId id, const std::vector<std::uint32_t>& numbers,
                       QueueTime due) {
-  const Message* message = store_.find(id);
-  if (message == nullptr) return;
-  for (const auto number : numbers) {
-    const Recipient* recipient = find_recipient(*message, number);
-    if (recipient == nullptr || !recipient->open()) continue;
-    const auto route = router_->route(recipient->address);
-    schedule_.add(route.queue, route.destination, id, message->size(), number, due,
-                  !message->held.empty(), now());
-  }
-  poke();
+  store_.fetch({id}, [this, id, numbers, due]() noexcept {
+    const Message* message = store_.find(id);
+    if (message == nullptr) return;
+    for (const auto number : numbers) {
+      const Recipient* recipient = find_recipient(*message, number);
+      if (recipient == nullptr || !recipient->open()) continue;
+      add(router_->route(recipient->address), *message, number, due);
+    }
+    poke();
+  });
+}
+
+// What an earlier life knew of the queue comes with its first mail.
+void Engine::add(const Route& route, const Message& message, std::uint32_t number, QueueTime due) {
+  schedule_.add(route.queue, route.destination, message.id, message.size(), number, due,
+                !message.held.empty(), now());
+  if (loaded_) return;
+  if (const auto wait = store_.waits().find(route.queue); wait != store_.waits().end())
+    schedule_.defer(route.queue, wait->second.until, wait->second.failures, now());
 }
 
 void Engine::hold(base::MessageId id, std::string why) {
-  const Message* message = store_.find(id);
-  if (message == nullptr) return;
-  log::warning("message.held").field("id", id).field("reason", why);
-  store_.note(HoldRecord{id, std::move(why)});
-  for (const auto& recipient : message->recipients)
-    if (recipient.open()) schedule_.hold(router_->route(recipient.address).queue, id, true, now());
+  store_.fetch({id}, [this, id, why = std::move(why)]() mutable noexcept {
+    if (store_.find(id) == nullptr) return;
+    log::warning("message.held").field("id", id).field("reason", why);
+    store_.note(HoldRecord{id, std::move(why)});
+    const Message* message = store_.find(id);
+    for (const auto& recipient : message->recipients)
+      if (recipient.open())
+        schedule_.hold(router_->route(recipient.address).queue, id, true, now());
+  });
 }
 
 void Engine::release(const std::vector<base::MessageId>& messages) {
+  store_.fetch(messages, [this, messages]() noexcept { release_found(messages); });
+}
+
+void Engine::release_found(const std::vector<base::MessageId>& messages) {
   ReleaseRecord record;
   record.clock = now();
-  record.messages = messages;
   std::vector<std::string> queues;
   for (const auto id : messages) {
     const Message* message = store_.find(id);
     if (message == nullptr) continue;
+    record.messages.push_back(id);
     for (const auto& recipient : message->recipients)
       if (recipient.open()) queues.push_back(router_->route(recipient.address).queue);
   }
@@ -178,9 +209,9 @@ void Engine::release(const std::vector<base::MessageId>& messages) {
       record.queues.push_back(queue);
   }
   store_.note(record, {});
-  for (const auto id : messages) {
+  for (const auto id : record.messages) {
     const Message* message = store_.find(id);
-    if (message == nullptr || message->damaged) continue;
+    if (message->damaged) continue;
     for (const auto& recipient : message->recipients) {
       if (!recipient.open()) continue;
       const auto queue = router_->route(recipient.address).queue;

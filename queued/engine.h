@@ -36,8 +36,12 @@ class Engine {
 
   // Carries out what the schedule decides.
   void set_perform(Perform perform) { perform_ = std::move(perform); }
-  // Takes up the store's mail; blocks are read, or outbound starts disabled where they are damaged.
+  // Takes up the store's mail, a batch at a time; blocks are read, or outbound starts disabled where they
+  // are damaged.
   void start();
+  // Runs once all mail from earlier lives is in the schedule: at once, or seconds after a start.
+  void when_loaded(Done loaded);
+  [[nodiscard]] bool loaded() const { return loaded_; }
   // New routes, rights and retry times, for mail that is queued already too.
   void configure(config::QueuedConfig config);
 
@@ -88,20 +92,31 @@ class Engine {
   void poke();
 
  private:
+  struct OldMail {  // of a queue whose connections failed
+    std::string queue;
+    ipc::FailureClass failure = ipc::FailureClass::kConnect;
+    ipc::ReplyText reply;
+    std::string remote;
+    base::MessageId after;
+  };
   struct PendingChange {
     Change change;
     Changed changed;
   };
-  void place_all();
+  void place_batch(const Batch& batch);
+  void place_again(base::MessageId after);
   void place(const Message& message);
+  void add(const Route& route, const Message& message, std::uint32_t number, QueueTime due);
   void read_blocks();
   void next_change();
+  void judge_all(base::MessageId id, const std::vector<RecipientAttempt>& attempts,
+                 std::string remote, Done written);
   void finish(base::MessageId id, std::vector<RecipientFate> fates, const std::string& remote,
               std::string_view head, Done written);
   [[nodiscard]] base::Millis age(const Message& message, const mail::Address& recipient) const;
   void report(const Message& message, const RecipientFate& fate, const std::string& remote);
-  void expire_old(const std::string& queue, ipc::FailureClass failure, const ipc::ReplyText& reply,
-                  const std::string& remote);
+  void release_found(const std::vector<base::MessageId>& messages);
+  void expire_slice(OldMail work);
   void run();
 
   event::Loop& loop_;
@@ -121,6 +136,9 @@ class Engine {
   std::deque<PendingChange> changes_;
   bool changing_ = false;
   bool poked_ = false;
+  bool loaded_ = false;
+  std::vector<Done> when_loaded_;
+  std::uint64_t placings_ = 0;  // the newest run over all mail
   std::shared_ptr<bool> alive_ = std::make_shared<bool>(true);
 };
 

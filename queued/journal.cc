@@ -17,7 +17,8 @@ Journal::Journal(const JournalStart& start, bool threaded,
       progressed_(std::move(progressed)),
       oldest_needed_(start.oldest_needed),
       end_(start.predecessor),
-      flushed_sequence_(start.first.value - 1),
+      flushed_sequence_(start.predecessor.flushed),
+      next_sequence_(start.first),
       threaded_(threaded) {
   if (threaded) thread_ = std::thread([this] { run(); });
 }
@@ -123,6 +124,17 @@ bool Journal::pump() {
   return true;
 }
 
+os::Result<void> Journal::finish() {
+  kick();
+  while (!threaded_ && pump()) continue;
+  std::unique_lock lock(mutex_);
+  const auto done = [this] { return progress_.error || progress_.flushed == appended_; };
+  if (threaded_) published_.wait(lock, done);
+  if (progress_.error) return std::unexpected(*progress_.error);
+  if (!done()) return os::failure("open a journal segment", ENOSPC);
+  return {};
+}
+
 void Journal::run() {
   std::unique_lock lock(mutex_);
   for (;;) {
@@ -184,15 +196,18 @@ os::Result<void> Journal::place(const JournalEntry& entry) {
   const auto has_place = make_place(entry, size);
   if (!has_place) return std::unexpected(has_place.error());
   ++news_.written;
+  const auto sequence = std::exchange(next_sequence_, next_sequence_.next());
   if (!*has_place) {
+    ++skipped_;
     news_.placed.push_back({});
     return {};
   }
   CHECK(buffer_at_ + size <= current_.capacity);  // the store refuses larger ones
   const Place place{end_.number, buffer_at_ + buffer_.size(), static_cast<std::uint32_t>(size)};
-  end_.last = end_.last.next();
+  end_.last = sequence;
   append_frame(buffer_, place.segment, place.offset, entry.type,
-               {start_.epoch, end_.last, flushed_sequence_}, entry.fields, body);
+               {start_.epoch, sequence, flushed_sequence_, std::exchange(skipped_, 0U)},
+               entry.fields, body);
   end_.length = place.offset + size;
   news_.placed.push_back(place);
   return buffer_.size() < kMaxBuffer ? os::Result<void>() : write_out();
@@ -255,6 +270,7 @@ os::Result<bool> Journal::open_next(std::uint64_t size, bool may_refuse) {
   // The new header vouches for the old segment's length, so that must be on disk before.
   if (auto written = write_out(); !written) return std::unexpected(written.error());
   if (auto flushed = flush(); !flushed) return std::unexpected(flushed.error());
+  if (current_.file) end_.flushed = end_.last;
   publish(std::nullopt);  // what is safe is told before a wait
   auto spare = take_spare(size, may_refuse);
   if (!spare) return false;
@@ -265,14 +281,15 @@ os::Result<bool> Journal::open_next(std::uint64_t size, bool may_refuse) {
   }
   header.number = current_.file ? end_.number + 1 : start_.segment;
   header.epoch = start_.epoch;
-  header.first = end_.last.next();
-  if (!current_.file) header.first = start_.first;
+  header.first = next_sequence_;
+  skipped_ = 0;
   header.predecessor = end_;
   if (auto written = spare->file->write_at(0, encode_header(header)); !written)
     return std::unexpected(written.error());
   if (auto flushed = spare->file->flush_data(); !flushed) return std::unexpected(flushed.error());
   current_ = *std::move(spare);
-  end_ = {header.number, start_.epoch, kBlock, base::SequenceNumber(header.first.value - 1)};
+  const base::SequenceNumber before(header.first.value - 1);
+  end_ = {header.number, start_.epoch, kBlock, before, before};
   buffer_at_ = kBlock;
   news_.opened.push_back({header.number, current_, header.oldest_needed});
   return true;
@@ -322,6 +339,7 @@ void Journal::publish(std::optional<os::Error> error) {
   news_.placed.clear();
   news_.opened.clear();
   news_.flushes.clear();
+  published_.notify_all();
   progressed_();
 }
 

@@ -100,6 +100,8 @@ class Journal {
   [[nodiscard]] std::uint64_t appended() const { return appended_; }
   // Without a thread: writes and flushes all that was handed over; false if there was nothing.
   bool pump();
+  // Waits until all that was appended is flushed; for the start, before anything is answered.
+  [[nodiscard]] os::Result<void> finish();
 
   static constexpr std::chrono::milliseconds kCoalesce{10};
   static constexpr std::chrono::milliseconds kUnflushed{80};
@@ -139,6 +141,7 @@ class Journal {
   // Shared.
   std::mutex mutex_;
   std::condition_variable changed_;
+  std::condition_variable published_;
   std::deque<JournalEntry> waiting_;
   bool urgent_ = false;
   Instant oldest_waiting_;
@@ -155,6 +158,8 @@ class Journal {
   std::string buffer_;  // frames that are placed and not yet written
   std::uint64_t buffer_at_ = 0;
   base::SequenceNumber flushed_sequence_;
+  base::SequenceNumber next_sequence_;  // each entry has one, refused ones too
+  std::uint32_t skipped_ = 0;           // refused since the last record
   Progress news_;
   bool unflushed_ = false;
   Instant unflushed_since_;

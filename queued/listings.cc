@@ -55,7 +55,7 @@ ipc::QueueRow queue_row(const Engine& engine, const Schedule::Queue& queue) {
   row.bytes = queue.bytes;
   row.connections = queue.grants;
   for (const auto id : engine.schedule().messages(queue.name(), base::MessageId(), 1))
-    if (const Message* oldest = engine.store().find(id)) row.oldest = oldest->arrived;
+    row.oldest = arrival_of(id);
   const auto& clock = engine.store().clock();
   const auto wait = engine.store().waits().find(queue.name());
   if (wait != engine.store().waits().end())
@@ -170,61 +170,107 @@ bool selects(const Engine& engine, const ipc::Selector& s, const Message& messag
   });
 }
 
-ipc::QueueRows list_queues(const Engine& engine, const ipc::ListQueues& ask) {
+void list_queues(Engine& engine, const ipc::ListQueues& ask, Reply<ipc::QueueRows> reply) {
   ipc::QueueRows answer;
   answer.request = ask.request;
   const auto& queues = engine.schedule().queues();
   std::size_t looked_at = 0;
   const auto pattern = ask.pattern.empty() ? std::string("*") : base::to_lower(ask.pattern);
+  std::vector<std::string> names;
+  std::vector<base::MessageId> first;  // of each, for what it was told
   for (auto at = ask.after.empty() ? queues.begin() : queues.upper_bound(ask.after);
        at != queues.end(); ++at) {
     // A page ends with a row, for its name is the cursor.
-    if (answer.rows.size() == kQueueRows || (looked_at >= kScannedQueues && !answer.rows.empty())) {
+    if (names.size() == kQueueRows || (looked_at >= kScannedQueues && !names.empty())) {
       answer.more = true;
       break;
     }
     ++looked_at;
     if (at->second.messages() == 0 && at->second.grants == 0) continue;
-    if (matches(pattern, at->first)) answer.rows.push_back(queue_row(engine, at->second));
+    if (!matches(pattern, at->first)) continue;
+    names.push_back(at->first);
+    if (const auto next = engine.schedule().next_due(at->first)) first.push_back(next->message);
   }
-  return answer;
+  engine.store().fetch(std::move(first), [&engine, names = std::move(names),
+                                          answer = std::move(answer),
+                                          reply = std::move(reply)]() mutable noexcept {
+    for (const auto& name : names)
+      if (const auto* queue = engine.schedule().find(name))
+        answer.rows.push_back(queue_row(engine, *queue));
+    reply(answer);
+  });
 }
 
-ipc::MessageRows list_messages(const Engine& engine, const ipc::ListMessages& ask) {
+namespace {
+
+// A page of messages under way.
+struct MessagePage {
+  ipc::ListMessages ask;
   ipc::MessageRows answer;
-  answer.request = ask.request;
-  answer.next_after = ask.after;
-  if (!ask.selector.ids.empty()) {  // named ones are looked up, not searched
-    auto ids = ask.selector.ids;
-    std::sort(ids.begin(), ids.end());
+  std::size_t looked_at = 0;
+  Reply<ipc::MessageRows> reply;
+};
+
+void list_named(Engine& engine, std::unique_ptr<MessagePage> page) {
+  auto ids = page->ask.selector.ids;
+  std::sort(ids.begin(), ids.end());
+  std::erase_if(ids, [&](base::MessageId id) { return id <= page->ask.after; });
+  page->answer.more = ids.size() > kMessageRows;
+  ids.resize(std::min(ids.size(), kMessageRows));
+  engine.store().fetch(ids, [&engine, ids, page = std::move(page)]() noexcept {
     for (const auto id : ids) {
-      if (id <= ask.after) continue;
+      page->answer.next_after = id;
+      const Message* message = engine.store().find(id);
+      if (message != nullptr && selects(engine, page->ask.selector, *message))
+        page->answer.rows.push_back(message_row(engine, *message));
+    }
+    page->reply(page->answer);
+  });
+}
+
+// The first look takes as many as the page has rows; if few of them are wanted, the next ones take more.
+void list_selected(Engine& engine, std::unique_ptr<MessagePage> page) {
+  const auto after = page->answer.next_after;
+  const auto limit = page->looked_at == 0 ? kMessageRows + 1 : kScanned;
+  engine.store().scan(after, limit, [&engine, page = std::move(page)](const Batch& batch) mutable noexcept {
+    auto& answer = page->answer;
+    for (const Message* message : batch.messages) {
       if (answer.rows.size() == kMessageRows) {
         answer.more = true;
         break;
       }
-      answer.next_after = id;
-      const Message* message = engine.store().find(id);
-      if (message != nullptr && selects(engine, ask.selector, *message))
+      ++page->looked_at;
+      answer.next_after = message->id;
+      if (selects(engine, page->ask.selector, *message))
         answer.rows.push_back(message_row(engine, *message));
     }
-    return answer;
-  }
-  std::size_t looked_at = 0;
-  for (const Message* m = engine.store().next(ask.after); m != nullptr;
-       m = engine.store().next(m->id)) {
-    if (answer.rows.size() == kMessageRows || looked_at == kScanned) {
+    if (!answer.more && batch.more) {
+      answer.next_after = batch.last;
+      if (page->looked_at < kScanned) return list_selected(engine, std::move(page));
       answer.more = true;
-      break;
     }
-    ++looked_at;
-    answer.next_after = m->id;
-    if (selects(engine, ask.selector, *m)) answer.rows.push_back(message_row(engine, *m));
-  }
-  return answer;
+    page->reply(answer);
+  });
 }
 
-ipc::Shown show(const Engine& engine, const ipc::Show& ask) {
+}  // namespace
+
+void list_messages(Engine& engine, const ipc::ListMessages& ask, Reply<ipc::MessageRows> reply) {
+  auto page = std::make_unique<MessagePage>();
+  page->ask = ask;
+  page->answer.request = ask.request;
+  page->answer.next_after = ask.after;
+  page->reply = std::move(reply);
+  // Named ones are looked up, not searched.
+  if (ask.selector.ids.empty())
+    list_selected(engine, std::move(page));
+  else
+    list_named(engine, std::move(page));
+}
+
+namespace {
+
+ipc::Shown shown(const Engine& engine, const ipc::Show& ask) {
   ipc::Shown answer;
   answer.request = ask.request;
   const Message* message = engine.store().find(ask.id);
@@ -263,6 +309,14 @@ ipc::Shown show(const Engine& engine, const ipc::Show& ask) {
   return answer;
 }
 
+}  // namespace
+
+void show(Engine& engine, const ipc::Show& ask, Reply<ipc::Shown> reply) {
+  engine.store().fetch({ask.id}, [&engine, ask, reply = std::move(reply)]() mutable noexcept {
+    reply(shown(engine, ask));
+  });
+}
+
 ipc::BlockRows list_blocks(const Engine& engine, const ipc::ListBlocks& ask) {
   std::vector<ipc::BlockRow> all;
   const auto& blocks = engine.blocks();
@@ -295,6 +349,8 @@ Totals totals(const Engine& engine) {
   Totals sum;
   for (const auto& [name, queue] : engine.schedule().queues()) {
     const auto& counts = queue.counts;
+    for (const auto first : engine.schedule().messages(name, base::MessageId(), 1))
+      if (sum.oldest.value == 0 || first < sum.oldest) sum.oldest = first;
     const std::uint64_t idle = std::uint64_t{counts.ready} + counts.waiting;
     sum.delivering += counts.leased;
     if (!queue.destination().local) sum.in_flight += queue.leases;

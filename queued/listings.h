@@ -1,12 +1,13 @@
 // Listings: what queued answers about its mail, a page at a time, and what a selector selects. Keeps
-// nothing between questions: each answer names the cursor of the next. Pure over the engine's state.
+// nothing between questions: each answer names the cursor of the next. What is not in memory is fetched
+// first, so an answer may come at once or in a later turn.
 #pragma once
 
 #include "queued/engine.h"
 
 namespace postern::queued {
 
-inline constexpr std::size_t kScanned = 2000;  // messages looked at for one answer
+inline constexpr std::size_t kScanned = 2000;  // messages looked at in one turn
 
 // Why a recipient does not move now, with the words for it.
 struct Standing {
@@ -20,17 +21,26 @@ struct Standing {
 [[nodiscard]] bool selects(const Engine& engine, const ipc::Selector& selector,
                            const Message& message);
 
-[[nodiscard]] ipc::QueueRows list_queues(const Engine& engine, const ipc::ListQueues& ask);
-[[nodiscard]] ipc::MessageRows list_messages(const Engine& engine, const ipc::ListMessages& ask);
-[[nodiscard]] ipc::Shown show(const Engine& engine, const ipc::Show& ask);
+template <class Answer>
+using Reply = std::move_only_function<void(const Answer&) noexcept>;
+
+void list_queues(Engine& engine, const ipc::ListQueues& ask, Reply<ipc::QueueRows> reply);
+void list_messages(Engine& engine, const ipc::ListMessages& ask, Reply<ipc::MessageRows> reply);
+void show(Engine& engine, const ipc::Show& ask, Reply<ipc::Shown> reply);
 [[nodiscard]] ipc::BlockRows list_blocks(const Engine& engine, const ipc::ListBlocks& ask);
 
 // Recipients by state, and what else the status counts over all queues.
 struct Totals {
   std::uint64_t ready = 0, retry = 0, off = 0, frozen = 0, delivering = 0, in_flight = 0;
+  base::MessageId oldest;                  // 0: there is none
   std::vector<std::string> frozen_queues;  // that hold mail; a few of them
 };
 [[nodiscard]] Totals totals(const Engine& engine);
+
+// An id tells when its message came.
+[[nodiscard]] inline base::WallTime arrival_of(base::MessageId id) {
+  return {static_cast<std::int64_t>(id.value / 1000)};
+}
 
 // Known queues whose names look like this one, for who mistyped.
 [[nodiscard]] std::vector<std::string> near_names(const Engine& engine, std::string_view name);

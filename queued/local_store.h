@@ -1,5 +1,6 @@
-// LocalStore: the store on one host's disk: journal segments, large files, control.json below the
-// spool. The state in memory is rebuilt by replay at the start. No file is touched on the loop after
+// LocalStore: the store on one host's disk: journal segments, the index, large files, control.json below
+// the spool. The journal is the truth; the index is what memory need not hold, brought up to date by
+// checkpoints and rebuilt from the journal where it is damaged. No file is touched on the loop after
 // open(); a flusher, a store thread and a reader do that.
 #pragma once
 
@@ -7,6 +8,7 @@
 #include <deque>
 #include <unordered_map>
 
+#include "queued/checkpoint.h"
 #include "queued/large_files.h"
 #include "queued/messages.h"
 #include "queued/segments.h"
@@ -14,25 +16,30 @@
 
 namespace postern::queued {
 
+// Opens the index below the spool. `fresh`: what was there is set aside, and an empty one is to be made.
+using IndexOpener = std::function<os::Result<std::unique_ptr<Index>>(bool fresh)>;
+
 struct LocalStoreOptions {
   std::uint64_t segment_size = 64ULL << 20;
   std::uint64_t reserve = 0;  // bytes kept for outcomes and the operator's changes
   base::Millis max_gap{24LL * 3600 * 1000};
-  std::uint64_t cache = 64ULL << 20;  // bytes of fresh bodies kept in memory
-  bool threaded = true;               // false: work waits for pump()
-  base::Epoch epoch;                  // 0: a random one
+  std::uint64_t cache = 32ULL << 20;    // bytes of fresh bodies kept in memory
+  std::size_t most_residents = 16'384;  // messages kept in memory that have rows
+  Checkpoint::Pace pace;
+  bool threaded = true;  // false: work waits for pump()
+  base::Epoch epoch;     // 0: a random one
 };
+
+inline constexpr std::string_view kIndexFile = "index";  // in the spool
 
 class LocalStore final : public Store {
  public:
   using Fatal = std::move_only_function<void(const std::string&) noexcept>;
 
   // Recovers the spool on `disk` and opens a new epoch. Reads files here and now.
-  [[nodiscard]] static os::Result<std::unique_ptr<LocalStore>> open(event::Loop& loop,
-                                                                    os::Disk& disk,
-                                                                    const base::Clock& clock,
-                                                                    LocalStoreOptions options,
-                                                                    Fatal fatal);
+  [[nodiscard]] static os::Result<std::unique_ptr<LocalStore>> open(
+      event::Loop& loop, os::Disk& disk, const IndexOpener& index, const base::Clock& clock,
+      LocalStoreOptions options, Fatal fatal);
   ~LocalStore() override;
 
   const QueueClock& clock() const override { return *clock_; }
@@ -46,7 +53,9 @@ class LocalStore final : public Store {
   void note(ReleaseRecord record, Done written) override;
   void settle(Done flushed) override;
   const Message* find(base::MessageId id) const override { return messages_.find(id); }
-  const Message* next(base::MessageId after) const override { return messages_.next(after); }
+  void fetch(std::vector<base::MessageId> ids, Done resident) override;
+  void scan(base::MessageId after, std::size_t limit, Scanned scanned) override;
+  void tell_all(Scanned each) override;
   std::uint64_t count() const override { return messages_.count(); }
   std::uint64_t bytes() const override { return messages_.bytes(); }
   const std::map<std::string, QueueRecord, std::less<>>& waits() const override {
@@ -69,37 +78,64 @@ class LocalStore final : public Store {
 
   // Not threaded: does all work that waits, until there is none.
   void pump();
+  // Not threaded: brings in what is asked for.
+  void pump_reads();
   [[nodiscard]] std::size_t segments_held() const { return segments_.bytes() / options_.segment_size; }
 
  private:
   // What waits for the journal, in its order.
   struct InFlight {
-    std::optional<MessageRecord> begins;
-    Bytes body;
-    std::string waits;           // a queue, by the record of its wait
-    base::MessageId moves;       // a copy of this message into a newer segment
-    base::MessageId ends_large;  // its file may go
-    Place place;            // in segment 0: refused
-    Accepted accepted;
-    Done written;
-    Done flushed;
+    std::optional<MessageRecord> begins = {};
+    Bytes body = {};
+    std::string waits = {};           // a queue, by the record of its wait
+    base::MessageId moves = {};       // a copy of this message into a newer segment
+    base::MessageId ends_large = {};  // its file may go
+    Place place = {};                 // in segment 0: refused
+    Accepted accepted = {};
+    Done written = {};
+    Done flushed = {};
   };
 
   LocalStore(event::Loop& loop, os::Disk& disk, const base::Clock& clock, LocalStoreOptions options,
              Fatal fatal);
-  os::Result<void> start();
+
+  // --- start (store_start.cc)
+  os::Result<void> start(const IndexOpener& open_index);
+  os::Result<void> open_index(const IndexOpener& open_index, bool fresh);
+  os::Result<Recovered> replay(const IndexOpener& open_index);
+  os::Result<Recovered> replay_once();
+  os::Result<void> sweep_large();
   os::Result<void> read_blocks();
   os::Result<void> write_blocks(const std::string& text);
-  void append(RecordType type, std::string fields, bool urgent, InFlight in_flight);
+  os::Result<void> write_again(Recovered::Unsure unsure);
+
+  // --- the journal
+  [[nodiscard]] base::SequenceNumber sequence_of(std::uint64_t entry) const {
+    return base::SequenceNumber(first_sequence_.value + entry);
+  }
+  base::SequenceNumber append(RecordType type, std::string fields, bool urgent, InFlight in_flight);
   void schedule_kick();
   void collect();
-  void finish(InFlight entry);
+  void finish(InFlight entry, base::SequenceNumber sequence);
   void remember(const base::Token& token, base::MessageId id);
-  void keep_body(Message& message, Bytes body);
-  void read_body(const Message& message, Loaded loaded);
+  [[nodiscard]] Checkpoint::Position position() const;
+
+  // --- reading (store_reads.cc)
+  template <class Read>
+  void read(Read read, std::move_only_function<void(std::vector<Message>) noexcept> then);
+  void tell_next(base::MessageId after);
+  [[nodiscard]] Batch merge(base::MessageId after, const std::vector<Message>& rows,
+                            bool more) const;
+  void load_resident(Message& message, Loaded loaded);
+  void load_large(Message& message, Loaded loaded);
+  void read_body(Message& message, Loaded loaded);
+  void body_failed(base::MessageId id, const os::Error& error);
+
+  // --- giving space back (compaction.cc)
   void tidy();
   void tell_again(std::uint64_t segment);
   void move_some();
+  void move_these(const std::vector<base::MessageId>& ids, std::uint64_t segment);
   void move(Message& message);
   void append_copy(Message& message, Bytes body);
   void give_up_body(Message& message);
@@ -118,17 +154,20 @@ class LocalStore final : public Store {
   bool used_before_ = false;
   std::optional<std::string> blocks_text_;
   std::vector<std::string> damage_;
+  Scanned telling_;  // while all messages are told
 
   std::deque<InFlight> in_flight_;  // from entry number flushed_ on
+  base::SequenceNumber first_sequence_;
+  base::SequenceNumber flushed_before_;    // by earlier lives, for sure
+  base::SequenceNumber covered_at_start_;  // by the index
+  std::optional<os::Error> index_error_;   // during the start
+  std::uint64_t newest_segment_ = 0;
   std::uint64_t placed_ = 0, written_ = 0, flushed_ = 0;
   bool kick_scheduled_ = false;
   bool failed_ = false;
 
   std::unordered_map<base::Token, base::MessageId> tokens_;
   std::deque<std::pair<base::SteadyTime, base::Token>> token_ages_;
-
-  std::deque<base::MessageId> cached_;  // in the order they came
-  std::uint64_t cached_bytes_ = 0;
 
   std::uint64_t moving_segment_ = 0;
   std::size_t moving_cursor_ = 0;
@@ -141,12 +180,14 @@ class LocalStore final : public Store {
 
   std::shared_ptr<bool> alive_ = std::make_shared<bool>(true);
   Reserve reserve_;
+  std::unique_ptr<Index> index_;  // used by the workers
   Segments segments_;
   LargeFiles large_;
   Worker files_;  // what it still does at the end needs those above
   Worker reader_;
   event::Waker progressed_;
   std::unique_ptr<Journal> journal_;
+  std::unique_ptr<Checkpoint> checkpoint_;
 };
 
 }  // namespace postern::queued

@@ -29,6 +29,15 @@ struct Recipient {
   [[nodiscard]] bool open() const { return end == ipc::RecipientEnd::kOpen; }
 };
 
+// How a resident message stands to its row in the index; kept by Messages.
+struct Saving {
+  base::SequenceNumber last;     // the last record that changed it
+  base::SequenceNumber unsaved;  // the first one that its row lacks; 0: its row is as it is
+  bool has_row = false;          // in the index, or on the way there
+  bool counted = false;          // in the sums over all messages
+  std::uint64_t read_mark = 0;   // reads that began before its row was saved may bring an older one
+};
+
 struct Message {
   base::MessageId id;
   base::Token token;
@@ -37,7 +46,8 @@ struct Message {
   base::IpAddress client;
   std::string hello;
   mail::ReversePath from;
-  std::string prefix;
+  std::string prefix;             // empty until its record was read, if the message came from its row
+  std::uint32_t prefix_size = 0;
   std::string held;  // why; empty: not held
   std::uint64_t body_size = 0;
   std::uint32_t body_crc = 0;  // of a large body
@@ -47,13 +57,25 @@ struct Message {
   bool damaged = false;
   bool large = false;
   bool moving = false;   // its copy into a newer segment is under way
+  std::uint32_t uses = 0;  // reads of its body under way
   bool checked = false;  // large: size and checksum were found right in this life
   std::vector<Recipient> recipients;  // by number, rising
   std::uint32_t open = 0;             // recipients
   Place place;                        // of its newest whole record
-  std::shared_ptr<const std::string> body;  // fresh ones within the cache's budget
+  std::shared_ptr<const std::string> body;  // fresh ones within the budget
+  Saving saving;
 
-  [[nodiscard]] std::uint64_t size() const { return prefix.size() + body_size; }
+  [[nodiscard]] std::uint64_t size() const { return prefix_size + body_size; }
 };
+
+// The recipient with this number; null: there is none.
+[[nodiscard]] const Recipient* find_recipient(const Message& message, std::uint32_t number);
+
+[[nodiscard]] RecipientRecord to_record(const Recipient& recipient);
+[[nodiscard]] Recipient to_recipient(const RecipientRecord& record);
+// All that is left of a message, as a kState record says it.
+[[nodiscard]] MessageRecord to_record(const Message& message);
+// The message that such a record tells of.
+[[nodiscard]] Message to_message(const MessageRecord& record, const Place& place);
 
 }  // namespace postern::queued

@@ -1,39 +1,14 @@
 #include "queued/messages.h"
 
 #include <algorithm>
+#include <utility>
 
 #include "common/base/check.h"
 
 namespace postern::queued {
 namespace {
 
-Recipient to_recipient(const RecipientRecord& record) {
-  Recipient recipient;
-  recipient.address = record.address;
-  recipient.number = record.number;
-  recipient.tries = record.tries;
-  recipient.last_try = record.last_try;
-  recipient.next_try = record.next_try;
-  if (record.tries > 0)
-    recipient.trouble =
-        std::make_shared<const Trouble>(Trouble{record.failure, record.reply, record.remote});
-  return recipient;
-}
-
-RecipientRecord to_record(const Recipient& recipient) {
-  RecipientRecord record;
-  record.number = recipient.number;
-  record.address = recipient.address;
-  record.tries = recipient.tries;
-  record.last_try = recipient.last_try;
-  record.next_try = recipient.next_try;
-  if (recipient.trouble) {
-    record.failure = recipient.trouble->failure;
-    record.reply = recipient.trouble->reply;
-    record.remote = recipient.trouble->remote;
-  }
-  return record;
-}
+constexpr std::size_t kFewBodies = 1024;  // below it, gaps in the list of bodies do not matter
 
 bool same(const ipc::ReplyText& a, const ipc::ReplyText& b) {
   return a.code == b.code && a.status == b.status && a.subject == b.subject &&
@@ -46,51 +21,32 @@ Recipient* look_up(Message& message, std::uint32_t number) {
 
 }  // namespace
 
-const Recipient* find_recipient(const Message& message, std::uint32_t number) {
-  const auto at = std::lower_bound(message.recipients.begin(), message.recipients.end(), number,
-                                   [](const Recipient& r, std::uint32_t n) { return r.number < n; });
-  return at != message.recipients.end() && at->number == number ? &*at : nullptr;
+// --- Records ----------------------------------------------------------------------------------------
+
+Message* Messages::put(const MessageRecord& record, const Place& place, Sequence sequence) {
+  if (ended_.contains(record.id)) return nullptr;
+  Saving saving;
+  saving.counted = true;
+  if (Message* before = bring_in(record.id)) {
+    if (before->saving.last >= sequence) return nullptr;
+    saving = before->saving;
+    if (saving.counted) count_out(*before);
+    drop_body(*before);
+  }
+  Message& message = residents_[record.id];
+  message = to_message(record, place);
+  message.saving = saving;
+  if (saving.counted) count_in(message);
+  touch(message.id, message.saving, sequence);
+  return &message;
 }
 
-Message& Messages::put(const MessageRecord& record, const Place& place) {
-  const auto at = messages_.try_emplace(messages_.end(), record.id);
-  Message& message = at->second;
-  if (message.id.value != 0) count_out(message);
-  message = {};
-  message.id = record.id;
-  message.token = record.token;
-  message.arrived = record.arrived;
-  message.born = record.born;
-  message.client = record.client;
-  message.hello = record.hello;
-  message.from = record.from;
-  message.prefix = record.prefix;
-  message.held = record.held;
-  message.body_size = record.body_size;
-  message.body_crc = record.body_crc;
-  message.form = record.form;
-  message.eight_bit = record.eight_bit;
-  message.notice = record.notice;
-  message.damaged = record.damaged;
-  message.large = record.large;
-  message.recipients.reserve(record.recipients.size());
-  for (const auto& recipient : record.recipients)
-    message.recipients.push_back(to_recipient(recipient));
-  std::sort(message.recipients.begin(), message.recipients.end(),
-            [](const Recipient& a, const Recipient& b) { return a.number < b.number; });
-  message.open = static_cast<std::uint32_t>(message.recipients.size());
-  message.place = place;
-  count_in(message);
-  return message;
-}
-
-bool Messages::apply(const OutcomeRecord& record) {
-  const auto at = messages_.find(record.message);
-  if (at == messages_.end()) return false;
-  Message& message = at->second;
+bool Messages::apply(const OutcomeRecord& record, Sequence sequence) {
+  Message* message = bring_in(record.message);
+  if (message == nullptr || message->saving.last >= sequence) return false;
   std::shared_ptr<const Trouble> shared;
   for (const auto& fate : record.fates) {
-    Recipient* recipient = look_up(message, fate.number);
+    Recipient* recipient = look_up(*message, fate.number);
     if (recipient == nullptr || !recipient->open()) continue;
     ++recipient->tries;
     recipient->last_try = record.when;
@@ -108,24 +64,215 @@ bool Messages::apply(const OutcomeRecord& record) {
       case Fate::kDeferred:
         break;
     }
-    if (!recipient->open()) --message.open;
+    if (!recipient->open()) --message->open;
   }
-  if (message.open > 0) return false;
-  count_out(message);
-  messages_.erase(at);
+  if (message->open > 0) {
+    touch(message->id, message->saving, sequence);
+    return false;
+  }
+  end(*message, sequence);
   return true;
 }
 
 void Messages::apply(const QueueRecord& record) {
   wait_segments_.erase(record.queue);
+  changed_waits_.insert(record.queue);
   if (record.failures == 0)
     waits_.erase(record.queue);
   else
     waits_[record.queue] = record;
 }
 
+void Messages::apply(const ReleaseRecord& record, Sequence sequence) {
+  for (const auto id : record.messages) {
+    Message* message = bring_in(id);
+    if (message == nullptr || message->saving.last >= sequence) continue;
+    if (!message->damaged) message->held.clear();
+    for (auto& recipient : message->recipients)
+      recipient.next_try = std::min(recipient.next_try, record.clock);
+    touch(id, message->saving, sequence);
+  }
+  for (const auto& queue : record.queues) {
+    waits_.erase(queue);
+    wait_segments_.erase(queue);
+    changed_waits_.insert(queue);
+  }
+}
+
+void Messages::apply(const HoldRecord& record, Sequence sequence) {
+  Message* message = bring_in(record.message);
+  if (message == nullptr || message->saving.last >= sequence) return;
+  message->held = record.why;
+  touch(record.message, message->saving, sequence);
+}
+
+void Messages::move(Message& message, const Place& place, Sequence sequence) {
+  if (message.saving.counted) count_out(message);
+  message.place = place;
+  if (message.saving.counted) count_in(message);
+  touch(message.id, message.saving, sequence);
+}
+
+void Messages::touch(base::MessageId id, Saving& saving, Sequence sequence) {
+  saving.last = std::max(saving.last, sequence);
+  saving.unsaved = saving.unsaved.value == 0 ? sequence : std::min(saving.unsaved, sequence);
+  changed_.insert(id);
+}
+
+// Until the record that ends it is flushed, and its row gone, the message is remembered as ended.
+void Messages::end(Message& message, Sequence sequence) {
+  const auto id = message.id;
+  if (message.saving.counted) count_out(message);
+  drop_body(message);
+  auto saving = message.saving;
+  residents_.erase(id);
+  touch(id, saving, sequence);
+  ended_[id] = saving;
+}
+
+// --- Residents --------------------------------------------------------------------------------------
+
+Message* Messages::find(base::MessageId id) {
+  const auto at = residents_.find(id);
+  return at == residents_.end() ? nullptr : &at->second;
+}
+const Message* Messages::find(base::MessageId id) const {
+  return const_cast<Messages*>(this)->find(id);
+}
+
+Message* Messages::bring_in(base::MessageId id) {
+  if (Message* message = find(id)) return message;
+  if (!source_ || ended_.contains(id)) return nullptr;
+  auto row = source_(id);
+  return row ? adopt(*std::move(row)) : nullptr;
+}
+
+Message* Messages::adopt(Message message) {
+  if (ended_.contains(message.id)) return nullptr;
+  const auto [at, fresh] = residents_.try_emplace(message.id);
+  if (fresh) {
+    at->second = std::move(message);
+    at->second.saving.counted = at->first <= counted_upto_;
+    idle_.push_back(at->first);
+  }
+  return &at->second;
+}
+
+const Message* Messages::next(base::MessageId after) const {
+  const auto at = residents_.upper_bound(after);
+  return at == residents_.end() ? nullptr : &at->second;
+}
+
+void Messages::evict(std::size_t most) {
+  while (!buried_.empty()) {
+    const auto at = ended_.find(buried_.front());
+    if (at != ended_.end() && at->second.read_mark > reads_done_) break;
+    if (at != ended_.end()) ended_.erase(at);
+    buried_.pop_front();
+  }
+  if (!all_counted()) return;
+  while (residents_.size() > most && !idle_.empty()) {
+    const auto at = residents_.find(idle_.front());
+    if (at != residents_.end()) {
+      Message& message = at->second;
+      if (message.saving.read_mark > reads_done_) break;
+      if (!changed_.contains(message.id) && !message.moving && message.uses == 0) {
+        drop_body(message);
+        residents_.erase(at);
+      }
+    }
+    idle_.pop_front();
+  }
+}
+
+void Messages::keep_body(Message& message, std::shared_ptr<const std::string> body,
+                         std::uint64_t budget) {
+  drop_body(message);
+  body_bytes_ += body->size();
+  message.body = std::move(body);
+  bodied_.push_back(message.id);
+  while (body_bytes_ > budget && !bodied_.empty()) {
+    if (Message* oldest = find(bodied_.front())) drop_body(*oldest);
+    bodied_.pop_front();
+  }
+  // Most messages end long before the budget does; their places go when they are the majority.
+  if (bodied_.size() > 2 * residents_.size() + kFewBodies)
+    std::erase_if(bodied_, [this](base::MessageId id) {
+      const Message* found = find(id);
+      return found == nullptr || !found->body;
+    });
+}
+
+void Messages::drop_body(Message& message) {
+  if (!message.body) return;
+  body_bytes_ -= message.body->size();
+  message.body.reset();
+}
+
+// --- Sums -------------------------------------------------------------------------------------------
+
+void Messages::count_row(const Message& row) {
+  if (row.id <= counted_upto_) return;
+  counted_upto_ = row.id;
+  if (Message* resident = find(row.id)) {
+    if (!std::exchange(resident->saving.counted, true)) count_in(*resident);
+  } else if (!ended_.contains(row.id)) {
+    count_in(row);
+  }
+}
+
+void Messages::count_all() {
+  counted_upto_ = base::MessageId(~0ULL);
+  for (auto& [id, message] : residents_)
+    if (!std::exchange(message.saving.counted, true)) count_in(message);
+}
+
+std::uint64_t Messages::in_segment(std::uint64_t number) const {
+  const auto at = segments_.find(number);
+  return at == segments_.end() ? 0 : at->second.live;
+}
+
+std::vector<base::MessageId> Messages::ids_in_segment(std::uint64_t number, std::size_t& cursor,
+                                                      std::size_t limit) {
+  std::vector<base::MessageId> ids;
+  const auto at = segments_.find(number);
+  if (at == segments_.end()) return ids;
+  const auto& came = at->second.came;
+  while (cursor < came.size() && ids.size() < limit) ids.push_back(came[cursor++]);
+  return ids;
+}
+
+void Messages::count_in(const Message& message) {
+  auto& segment = segments_[message.place.segment];
+  ++segment.live;
+  segment.came.push_back(message.id);
+  ++count_;
+  bytes_ += message.size();
+  live_bytes_ += message.place.size;
+  if (message.large) large_bytes_ += message.body_size;
+}
+
+void Messages::count_out(const Message& message) {
+  const auto at = segments_.find(message.place.segment);
+  CHECK(at != segments_.end());
+  if (--at->second.live == 0) segments_.erase(at);
+  --count_;
+  bytes_ -= message.size();
+  live_bytes_ -= message.place.size;
+  if (message.large) large_bytes_ -= message.body_size;
+}
+
+// --- Waits ------------------------------------------------------------------------------------------
+
+void Messages::adopt(const WaitRow& row) {
+  waits_[row.record.queue] = row.record;
+  wait_segments_[row.record.queue] = row.segment;
+}
+
 void Messages::wait_stands(const std::string& queue, std::uint64_t segment) {
-  if (waits_.contains(queue)) wait_segments_[queue] = segment;
+  if (!waits_.contains(queue)) return;
+  wait_segments_[queue] = segment;
+  changed_waits_.insert(queue);
 }
 
 std::vector<QueueRecord> Messages::take_waits(std::uint64_t segment) {
@@ -137,105 +284,69 @@ std::vector<QueueRecord> Messages::take_waits(std::uint64_t segment) {
     }
     taken.push_back(std::move(waits_.at(at->first)));
     waits_.erase(at->first);
+    changed_waits_.insert(at->first);
     at = wait_segments_.erase(at);
   }
   return taken;
 }
 
-void Messages::apply(const ReleaseRecord& record) {
-  for (const auto id : record.messages) {
+// --- Saving -----------------------------------------------------------------------------------------
+
+Saving* Messages::saving_of(base::MessageId id) {
+  if (Message* message = find(id)) return &message->saving;
+  const auto at = ended_.find(id);
+  return at == ended_.end() ? nullptr : &at->second;
+}
+
+Messages::Changes Messages::changes(Sequence flushed, Sequence settled, std::size_t limit) {
+  Changes changes;
+  changes.covered = flushed;
+  for (auto at = changed_.begin(); at != changed_.end();) {
+    const auto id = *at++;
     Message* message = find(id);
-    if (message == nullptr) continue;
-    if (!message->damaged) message->held.clear();
-    for (auto& recipient : message->recipients)
-      recipient.next_try = std::min(recipient.next_try, record.clock);
+    Saving* saving = saving_of(id);
+    CHECK(saving != nullptr);
+    const bool young = message != nullptr && !saving->has_row && saving->unsaved > settled;
+    if (saving->last > flushed || young || changes.messages.size() == limit) {
+      changes.covered = std::min(changes.covered, Sequence(saving->unsaved.value - 1));
+      continue;
+    }
+    if (message == nullptr && !saving->has_row) {  // it never had a row, and needs none
+      ended_.erase(id);
+      changed_.erase(id);
+      continue;
+    }
+    changes.messages.emplace_back(id, std::exchange(saving->unsaved, {}));
+    auto& row = changes.rows.emplace_back(Table::kMessages, message_key(id), std::nullopt);
+    if (message != nullptr) row.value = encode_row(*message);
+    saving->has_row = true;
   }
-  for (const auto& queue : record.queues) {
-    waits_.erase(queue);
-    wait_segments_.erase(queue);
+  for (const auto& queue : std::exchange(changed_waits_, {})) {
+    auto& row = changes.rows.emplace_back(Table::kWaits, queue, std::nullopt);
+    const auto segment = wait_segments_.find(queue);
+    if (const auto wait = waits_.find(queue); wait != waits_.end())
+      row.value = ipc::encode(
+          WaitRow{wait->second, segment == wait_segments_.end() ? 0 : segment->second});
+    changes.waits.push_back(queue);
+  }
+  return changes;
+}
+
+void Messages::saved(const Changes& changes) {
+  for (const auto& [id, unsaved] : changes.messages) {
+    Saving* saving = saving_of(id);
+    CHECK(saving != nullptr);
+    if (saving->unsaved.value != 0) continue;  // it changed again
+    saving->read_mark = reads_begun_;
+    changed_.erase(id);
+    (ended_.contains(id) ? buried_ : idle_).push_back(id);
   }
 }
 
-void Messages::apply(const HoldRecord& record) {
-  if (Message* message = find(record.message)) message->held = record.why;
-}
-
-void Messages::move(Message& message, const Place& place) {
-  count_out(message);
-  message.place = place;
-  count_in(message);
-}
-
-Message* Messages::find(base::MessageId id) {
-  const auto at = messages_.find(id);
-  return at == messages_.end() ? nullptr : &at->second;
-}
-const Message* Messages::find(base::MessageId id) const {
-  return const_cast<Messages*>(this)->find(id);
-}
-
-Message* Messages::next(base::MessageId after) {
-  const auto at = messages_.upper_bound(after);
-  return at == messages_.end() ? nullptr : &at->second;
-}
-const Message* Messages::next(base::MessageId after) const {
-  return const_cast<Messages*>(this)->next(after);
-}
-
-std::uint64_t Messages::in_segment(std::uint64_t number) const {
-  const auto at = segments_.find(number);
-  return at == segments_.end() ? 0 : at->second.live;
-}
-
-Message* Messages::next_in_segment(std::uint64_t number, std::size_t& cursor) {
-  const auto at = segments_.find(number);
-  if (at == segments_.end()) return nullptr;
-  while (cursor < at->second.came.size()) {
-    Message* message = find(at->second.came[cursor++]);
-    if (message != nullptr && message->place.segment == number) return message;
-  }
-  return nullptr;
-}
-
-void Messages::count_in(const Message& message) {
-  auto& segment = segments_[message.place.segment];
-  ++segment.live;
-  segment.came.push_back(message.id);
-  bytes_ += message.size();
-  live_bytes_ += message.place.size;
-  if (message.large) large_bytes_ += message.body_size;
-}
-
-void Messages::count_out(const Message& message) {
-  const auto at = segments_.find(message.place.segment);
-  CHECK(at != segments_.end());
-  if (--at->second.live == 0) segments_.erase(at);
-  bytes_ -= message.size();
-  live_bytes_ -= message.place.size;
-  if (message.large) large_bytes_ -= message.body_size;
-}
-
-MessageRecord to_record(const Message& message) {
-  MessageRecord record;
-  record.id = message.id;
-  record.token = message.token;
-  record.arrived = message.arrived;
-  record.born = message.born;
-  record.client = message.client;
-  record.hello = message.hello;
-  record.from = message.from;
-  record.form = message.form;
-  record.eight_bit = message.eight_bit;
-  record.notice = message.notice;
-  record.damaged = message.damaged;
-  record.large = message.large;
-  record.body_size = message.body_size;
-  record.body_crc = message.body_crc;
-  record.prefix = message.prefix;
-  record.held = message.held;
-  for (const auto& recipient : message.recipients)
-    if (recipient.open()) record.recipients.push_back(to_record(recipient));
-  return record;
+void Messages::unsaved(const Changes& changes) {
+  for (const auto& [id, unsaved] : changes.messages)
+    if (Saving* saving = saving_of(id)) touch(id, *saving, unsaved);
+  changed_waits_.insert(changes.waits.begin(), changes.waits.end());
 }
 
 }  // namespace postern::queued

@@ -6,7 +6,6 @@
 
 #include "common/log/log.h"
 #include "queued/engine.h"
-#include "queued/messages.h"
 #include "queued/notices.h"
 
 namespace postern::queued {
@@ -38,6 +37,19 @@ base::Millis Engine::age(const Message& message, const mail::Address& recipient)
 
 void Engine::conclude(base::MessageId id, std::vector<RecipientAttempt> attempts,
                       std::string remote, Done written) {
+  if (store_.find(id) != nullptr)  // the usual case
+    return judge_all(id, attempts, std::move(remote), std::move(written));
+  for (const auto& attempt : attempts) concluding_.emplace(id, attempt.number);
+  store_.fetch({id}, [this, id, attempts = std::move(attempts), remote = std::move(remote),
+                      written = std::move(written)]() mutable noexcept {
+    for (const auto& attempt : attempts) concluding_.erase({id, attempt.number});
+    judge_all(id, attempts, std::move(remote), std::move(written));
+  });
+}
+
+// The message is in memory, unless it is gone.
+void Engine::judge_all(base::MessageId id, const std::vector<RecipientAttempt>& attempts,
+                       std::string remote, Done written) {
   const Message* message = store_.find(id);
   std::vector<RecipientFate> fates;
   if (message != nullptr)
@@ -57,17 +69,19 @@ void Engine::conclude(base::MessageId id, std::vector<RecipientAttempt> attempts
   if (!fails || !wants_notice(*message))
     return finish(id, std::move(fates), remote, {}, std::move(written));
   for (const auto& fate : fates) concluding_.emplace(id, fate.number);
-  store_.load_head(id, kNoticeHeader,
-                   [this, id, fates = std::move(fates), remote = std::move(remote),
-                    written = std::move(written)](std::string head) mutable noexcept {
-                     finish(id, std::move(fates), remote, head, std::move(written));
-                   });
+  store_.load_head(
+      id, kNoticeHeader,
+      [this, id, fates = std::move(fates), remote = std::move(remote),
+       written = std::move(written)](std::string head) mutable noexcept {
+        for (const auto& fate : fates) concluding_.erase({id, fate.number});
+        finish(id, std::move(fates), remote, head, std::move(written));
+      });
 }
 
-// The outcome and the notice that it causes become one record.
+// The outcome and the notice that it causes become one record. The message is in memory, unless it is
+// gone.
 void Engine::finish(base::MessageId id, std::vector<RecipientFate> fates,
                     const std::string& remote, std::string_view head, Done written) {
-  for (const auto& fate : fates) concluding_.erase({id, fate.number});
   const Message* message = store_.find(id);
   if (message == nullptr) {
     if (written) written();
@@ -174,37 +188,39 @@ void Engine::queue_failed(const std::string& name, ipc::FailureClass failure,
       .field("failures", record.failures)
       .field("seconds", (record.until - record.clock).count() / 1000);
   store_.note(std::move(record));
-  expire_old(name, failure, reply, remote);
+  expire_slice({name, failure, reply, remote, {}});
 }
 
 // After a failed attempt of the whole queue: its messages that are too old end, a slice at a time.
-void Engine::expire_old(const std::string& name, ipc::FailureClass failure,
-                        const ipc::ReplyText& reply, const std::string& remote) {
-  slices_.add([this, name, failure, reply, remote, after = base::MessageId()]() mutable noexcept {
-    const auto* queue = schedule_.find(name);
-    if (queue == nullptr) return false;
+void Engine::expire_slice(OldMail work) {
+  auto slice = schedule_.messages(work.queue, work.after, kSlice);
+  if (slice.empty()) return;
+  store_.fetch(slice, [this, slice, work = std::move(work)]() mutable noexcept {
+    const auto* queue = schedule_.find(work.queue);
+    if (queue == nullptr) return;
     std::vector<base::MessageId> old;
-    const auto slice = schedule_.messages(name, after, kSlice);
-    bool more = !slice.empty();
+    bool more = true;
     for (const auto id : slice) {
       const Message* message = store_.find(id);
-      after = id;
       if (message == nullptr || !message->held.empty()) continue;
-      if (!is_expired(config_.retry, now() - message->born)) {  // nor is any that came later
-        more = false;
-        break;
-      }
+      // Nor is any that came later.
+      if (!(more = is_expired(config_.retry, now() - message->born))) break;
       const auto paused =
-          blocks_.paused(name, queue->destination(), message->born, now());
+          blocks_.paused(work.queue, queue->destination(), message->born, now());
       if (is_expired(config_.retry, now() - message->born - paused)) old.push_back(id);
     }
     for (const auto id : old) {
       std::vector<RecipientAttempt> attempts;
-      for (const auto number : schedule_.take(name, id))
-        attempts.push_back({number, {ipc::Result::kDeferred, failure, reply}});
-      conclude(id, std::move(attempts), remote, {});
+      for (const auto number : schedule_.take(work.queue, id))
+        attempts.push_back({number, {ipc::Result::kDeferred, work.failure, work.reply}});
+      conclude(id, std::move(attempts), work.remote, {});
     }
-    return more;
+    work.after = slice.back();
+    if (!more) return;
+    slices_.add([this, work = std::move(work)]() mutable noexcept {
+      expire_slice(std::move(work));
+      return false;
+    });
   });
 }
 

@@ -29,6 +29,7 @@ void append_frame(std::string& out, std::uint64_t segment, std::uint64_t offset,
   writer.integer(name.epoch.value);
   writer.integer(name.sequence.value);
   writer.integer(name.flushed.value);
+  writer.integer(name.skipped);
   writer.raw(fields);
   writer.raw(body);
   writer.integer(
@@ -45,6 +46,7 @@ std::optional<Frame> read_frame(std::string_view bytes, std::uint64_t segment,
   frame.name.epoch = base::Epoch(reader.integer<std::uint64_t>());
   frame.name.sequence = base::SequenceNumber(reader.integer<std::uint64_t>());
   frame.name.flushed = base::SequenceNumber(reader.integer<std::uint64_t>());
+  frame.name.skipped = reader.integer<std::uint32_t>();
   if (reader.failed() || size < kFrameOverhead || size > bytes.size()) return std::nullopt;
   if (fields > size - kFrameOverhead || type > static_cast<std::uint32_t>(kLastRecordType))
     return std::nullopt;

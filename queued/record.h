@@ -3,7 +3,8 @@
 // number and the offset too, and it carries epoch and sequence number. Pure.
 //
 //   u32 size of the whole frame | u32 type | u32 size of the fields | u64 epoch | u64 sequence number
-//   | u64 last sequence number known to be flushed | fields | body | u32 CRC32C
+//   | u64 last sequence number known to be flushed | u32 numbers before this one that were never used
+//   | fields | body | u32 CRC32C
 #pragma once
 
 #include <cstdint>
@@ -180,7 +181,7 @@ struct ClockRecord {
 
 // --- Frames -----------------------------------------------------------------------------------------
 
-inline constexpr std::size_t kFrameHeader = 4 + 4 + 4 + 8 + 8 + 8;
+inline constexpr std::size_t kFrameHeader = 4 + 4 + 4 + 8 + 8 + 8 + 4;
 inline constexpr std::size_t kFrameOverhead = kFrameHeader + 4;
 
 // A place in the journal.
@@ -195,6 +196,7 @@ struct FrameName {
   base::Epoch epoch;
   base::SequenceNumber sequence;
   base::SequenceNumber flushed;
+  std::uint32_t skipped = 0;  // the numbers before it belong to entries that were refused
 };
 
 [[nodiscard]] constexpr std::size_t frame_size(std::size_t fields, std::size_t body) {

@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <deque>
 #include <map>
 #include <set>
 
@@ -20,16 +21,23 @@ struct FoundFile {
 
 class Recovery {
  public:
-  Recovery(os::Disk& disk, std::uint64_t segment_size, base::Epoch epoch, Messages& messages,
+  Recovery(os::Disk& disk, const RecoveryOptions& options, Messages& messages,
            RecoveryAttempt& attempt)
-      : disk_(disk), segment_size_(segment_size), messages_(messages), attempt_(attempt) {
-    result_.start.epoch = epoch;
+      : disk_(disk), options_(options), messages_(messages), attempt_(attempt) {
+    result_.start.epoch = options.epoch;
+    if (options.mark) {
+      covered_ = options.mark->sequence;
+      result_.last_id = options.mark->last_id;
+      note_clock(options.mark->clock.queue, options.mark->clock.wall);
+    }
   }
 
   os::Result<Recovered> run() {
     if (auto done = find_files(); !done) return std::unexpected(done.error());
     if (auto done = order(); !done) return std::unexpected(done.error());
+    if (result_.index_too_old) return std::move(result_);
     if (auto done = replay(); !done) return std::unexpected(done.error());
+    begin_above_index();
     sort_out_rest();
     return std::move(result_);
   }
@@ -120,6 +128,8 @@ class Recovery {
       }
     }
     first_ = oldest;
+    const auto kept = by_number_.lower_bound(oldest)->second.header->first;
+    result_.index_too_old = options_.mark && kept.value > covered_.value + 1;
     return {};
   }
 
@@ -154,46 +164,93 @@ class Recovery {
 
   os::Result<void> replay() {
     if (by_number_.empty()) return {};
-    const auto newest_epoch = by_number_.rbegin()->second.header->epoch;
+    const auto from = replay_start();
     for (auto at = by_number_.lower_bound(first_); at != by_number_.end(); ++at) {
-      auto& found = at->second;
-      const auto path = path_of(found.file.name);
-      attempt_.stage(path);
-      // A page that never reached the disk must not be trusted because the cache still had it.
-      if (found.header->epoch == newest_epoch)
-        if (auto flushed = found.file.file->flush_data(); !flushed) {
-          if (!attempt_.tolerant()) return flushed;
-          add_damage(flushed.error().text());
-          leave_behind(at->first);
-        }
-      const auto next = std::next(at);
-      std::optional<SegmentEnd> claim;
-      if (next != by_number_.end() && next->second.header->predecessor.number == at->first)
-        claim = next->second.header->predecessor;
-      const auto known = result_.damage.size();
-      const auto bytes = read(found.file, found.file.capacity);
-      if (!bytes) return std::unexpected(bytes.error());
-      if (result_.damage.size() > known) leave_behind(at->first);
-      const auto replayed = replay_segment(
-          *bytes, *found.header, claim, [&](const Frame& frame, const Place& place) {
-            const auto number = frame.name.sequence.value;
-            attempt_.stage(path, number);
-            if (!attempt_.skips(path, number)) return apply(frame, place);
-            add_damage(fmt::format("record {} of the journal (file {}) is left out: starts of queued "
-                                   "failed over it",
-                                   number, found.file.name));
-            leave_behind(place.segment);
-            return true;
-          });
-      report(at->first, found.file.name, replayed);
-      result_.start.predecessor = replayed.end;
-      result_.chain.push_back({at->first, found.file, false});
+      if (at->first >= from)
+        if (auto done = replay(at); !done) return done;
+      result_.chain.push_back({at->first, at->second.file, false});
     }
     result_.start.segment = by_number_.rbegin()->first + 1;
     result_.start.first = result_.start.predecessor.last.next();
     result_.start.oldest_needed = first_;
     for (auto& segment : result_.chain) segment.damaged = damaged_.contains(segment.number);
+    collect_unsure();
     return {};
+  }
+
+  // What the index covers is not read again, but for the last segment before: smtpds may still ask for
+  // the tokens in it.
+  [[nodiscard]] std::uint64_t replay_start() const {
+    auto from = first_;
+    for (auto at = by_number_.lower_bound(first_); at != by_number_.end(); ++at)
+      if (at->second.header->first <= covered_) from = std::max(first_, at->first - 1);
+    return from;
+  }
+
+  os::Result<void> replay(std::map<std::uint64_t, FoundFile>::const_iterator at) {
+    const auto& [number, found] = *at;
+    const auto next = std::next(at);
+    std::optional<SegmentEnd> claim;
+    if (next != by_number_.end() && next->second.header->predecessor.number == number) {
+      claim = next->second.header->predecessor;
+      note_flushed(claim->flushed);
+    }
+    const auto path = path_of(found.file.name);
+    attempt_.stage(path);
+    const auto known = result_.damage.size();
+    const auto bytes = read(found.file, found.file.capacity);
+    if (!bytes) return std::unexpected(bytes.error());
+    if (result_.damage.size() > known) leave_behind(number);
+    os::Result<void> paused;
+    const auto replayed = replay_segment(
+        *bytes, *found.header, claim, [&](const Frame& frame, const Place& place) {
+          const auto record = frame.name.sequence.value;
+          attempt_.stage(path, record);
+          if (attempt_.skips(path, record)) {
+            add_damage(fmt::format("record {} of the journal (file {}) is left out: starts of "
+                                   "queued failed over it",
+                                   record, found.file.name));
+            leave_behind(number);
+            return true;
+          }
+          const bool good = apply(frame, place);
+          if (paused && options_.pause)
+            paused = options_.pause(std::min(flushed_, frame.name.sequence));
+          return good;
+        });
+    report(number, found.file.name, replayed);
+    result_.start.predecessor = replayed.end;
+    return paused;
+  }
+
+  // Numbers are never used twice, even if the journal lost what the index knows.
+  void begin_above_index() {
+    if (!options_.mark) return;
+    result_.start.segment = std::max(result_.start.segment, options_.mark->segment + 1);
+    if (result_.start.first > covered_) return;
+    result_.used = true;
+    if (by_number_.empty()) result_.start.oldest_needed = result_.start.segment;
+    add_damage(fmt::format("the journal ends at record {}, the index knows of {}",
+                           result_.start.first.value - 1, covered_.value));
+    result_.start.first = covered_.next();
+  }
+
+  // --- What may not be on disk ---
+
+  void note_flushed(base::SequenceNumber flushed) {
+    flushed_ = std::max(flushed_, flushed);
+    while (!unsure_.empty() && unsure_.front().first <= flushed_) unsure_.pop_front();
+  }
+
+  void collect_unsure() {
+    result_.start.predecessor.flushed = std::min(flushed_, result_.start.predecessor.last);
+    for (auto& [sequence, record] : unsure_) {
+      // Where a message lives on, its copy says it all; where it ended, its outcomes are repeated.
+      if (record.message.value != 0 && messages_.bring_in(record.message) != nullptr)
+        result_.unsure.messages.insert(record.message);
+      else if (!record.fields.empty())
+        result_.unsure.records.emplace_back(record.type, std::move(record.fields));
+    }
   }
 
   void report(std::uint64_t number, const std::string& name, const Replayed& replayed) {
@@ -210,26 +267,43 @@ class Recovery {
   }
 
   bool apply(const Frame& frame, const Place& place) {
+    note_flushed(frame.name.flushed);
+    const auto sequence = frame.name.sequence;
+    const bool is_new = sequence > covered_;
     switch (frame.type) {
       case RecordType::kAccepted:
       case RecordType::kState:
-        return with<MessageRecord>(frame, [&](const MessageRecord& record) { put(record, place); });
+        return with<MessageRecord>(frame, [&](const MessageRecord& record) {
+          if (is_new) put(record, place, sequence);
+          note_message(record);
+        });
       case RecordType::kOutcome:
-        return with<OutcomeRecord>(frame, [&](const OutcomeRecord& record) {
-          messages_.apply(record);
-          if (record.notice) put(*record.notice, place);
+        return with<OutcomeRecord>(frame, [&](OutcomeRecord& record) {
+          if (is_new) apply(record, place, sequence);
           note_clock(record.clock, record.when);
         });
       case RecordType::kQueue:
         return with<QueueRecord>(frame, [&](const QueueRecord& record) {
+          if (!is_new) return;
           messages_.apply(record);
           messages_.wait_stands(record.queue, place.segment);
+          note_unsure(sequence, {frame.type, {}, std::string(frame.fields)});
         });
       case RecordType::kRelease:
-        return with<ReleaseRecord>(frame,
-                                   [&](const ReleaseRecord& record) { messages_.apply(record); });
+        return with<ReleaseRecord>(frame, [&](const ReleaseRecord& record) {
+          if (!is_new) return;
+          messages_.apply(record, sequence);
+          for (const auto id : record.messages) note_unsure(sequence, {frame.type, id, {}});
+          if (!record.queues.empty())
+            note_unsure(sequence,
+                        {frame.type, {}, ipc::encode(ReleaseRecord{record.clock, {}, record.queues})});
+        });
       case RecordType::kHold:
-        return with<HoldRecord>(frame, [&](const HoldRecord& record) { messages_.apply(record); });
+        return with<HoldRecord>(frame, [&](const HoldRecord& record) {
+          if (!is_new) return;
+          messages_.apply(record, sequence);
+          note_unsure(sequence, {frame.type, record.message, {}});
+        });
       case RecordType::kClock:
         return with<ClockRecord>(
             frame, [&](const ClockRecord& record) { note_clock(record.queue, record.wall); });
@@ -237,15 +311,29 @@ class Recovery {
     return false;
   }
 
+  void apply(OutcomeRecord& record, const Place& place, base::SequenceNumber sequence) {
+    messages_.apply(record, sequence);
+    if (record.notice) {
+      put(*record.notice, place, sequence);
+      note_message(*record.notice);
+      record.notice.reset();  // if it lives, it is copied by itself
+    }
+    note_unsure(sequence, {RecordType::kOutcome, record.message, ipc::encode(record)});
+  }
+
+  void put(const MessageRecord& record, const Place& place, base::SequenceNumber sequence) {
+    messages_.put(record, place, sequence);
+    note_unsure(sequence, {RecordType::kState, record.id, {}});
+  }
+
   template <class Record>
   static bool with(const Frame& frame, auto&& use) {
-    const auto record = ipc::decode<Record>(frame.fields);
+    auto record = ipc::decode<Record>(frame.fields);
     if (record) use(*record);
     return record.has_value();
   }
 
-  void put(const MessageRecord& record, const Place& place) {
-    messages_.put(record, place);
+  void note_message(const MessageRecord& record) {
     if (!record.notice) result_.tokens.emplace_back(record.token, record.id);
     result_.last_id = std::max(result_.last_id, record.id);
     note_clock(record.born, record.arrived);
@@ -266,7 +354,7 @@ class Recovery {
         result_.set_aside.push_back(found.file);
     }
     std::erase_if(result_.spares, [&](const SegmentFile& spare) {
-      if (spare.capacity == segment_size_) return false;
+      if (spare.capacity == options_.segment_size) return false;
       // Cut short while it was made, or of another configured size. One left over does no harm.
       (void)disk_.unlink(fmt::format("{}/{}", kFolder, spare.name));
       return true;
@@ -283,10 +371,21 @@ class Recovery {
   }
 
   os::Disk& disk_;
-  std::uint64_t segment_size_;
+  const RecoveryOptions& options_;
   Messages& messages_;
   RecoveryAttempt& attempt_;
   Recovered result_;
+  base::SequenceNumber covered_;  // by the index
+  base::SequenceNumber flushed_;  // for sure
+  struct UnsureRecord {
+    RecordType type = RecordType::kClock;
+    base::MessageId message;  // 0: none
+    std::string fields;       // to be repeated; empty: nothing
+  };
+  void note_unsure(base::SequenceNumber sequence, UnsureRecord record) {
+    if (sequence > flushed_) unsure_.emplace_back(sequence, std::move(record));
+  }
+  std::deque<std::pair<base::SequenceNumber, UnsureRecord>> unsure_;
   std::map<std::uint64_t, FoundFile> by_number_;
   std::vector<FoundFile> nameless_;
   std::set<std::uint64_t> damaged_;
@@ -295,9 +394,9 @@ class Recovery {
 
 }  // namespace
 
-os::Result<Recovered> recover(os::Disk& disk, std::uint64_t segment_size, base::Epoch epoch,
-                              Messages& messages, RecoveryAttempt& attempt) {
-  return Recovery(disk, segment_size, epoch, messages, attempt).run();
+os::Result<Recovered> recover(os::Disk& disk, const RecoveryOptions& options, Messages& messages,
+                              RecoveryAttempt& attempt) {
+  return Recovery(disk, options, messages, attempt).run();
 }
 
 }  // namespace postern::queued

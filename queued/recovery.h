@@ -2,6 +2,9 @@
 // never repairs it by guessing: what can be read lives on, what cannot is named.
 #pragma once
 
+#include <functional>
+#include <optional>
+#include <set>
 #include <string>
 #include <utility>
 #include <vector>
@@ -25,6 +28,14 @@ struct Recovered {
   std::vector<SegmentFile> spares;
   std::vector<SegmentFile> set_aside;     // damaged beyond reading
   std::vector<std::string> damage;        // a sentence each
+  // What may not be on disk although it can be read: an earlier life ended before it knew that the flush
+  // had worked. It is to be written again before anything is answered.
+  struct Unsure {
+    std::set<base::MessageId> messages;  // those that live are to be copied
+    std::vector<std::pair<RecordType, std::string>> records;  // types and fields, to be repeated
+  } unsure;
+  // Replay needed records that are gone: the index is too old, and nothing was read.
+  bool index_too_old = false;
   std::uint64_t damaged_below = 0;        // segments below this number are to be left behind
   std::vector<std::pair<base::Token, base::MessageId>> tokens;  // of all acceptances that were read
   ClockReading clock;                     // the last one
@@ -32,11 +43,19 @@ struct Recovered {
   bool used = false;  // there was a journal
 };
 
-// Reads journal/ below `disk` (made if missing), applies its records to `messages` and makes sure that
-// they are on disk. `epoch`: of the life that begins. An error means that the journal cannot be read at
-// all, or that a newer version wrote it. `attempt` is told what is being read, and says what to leave out.
-[[nodiscard]] os::Result<Recovered> recover(os::Disk& disk, std::uint64_t segment_size,
-                                            base::Epoch epoch, Messages& messages,
-                                            RecoveryAttempt& attempt);
+struct RecoveryOptions {
+  std::uint64_t segment_size = 0;
+  base::Epoch epoch;                // of the life that begins
+  std::optional<IndexMark> mark;    // of the index; nullopt: everything is replayed
+  // Called now and then with the last record that was applied, so that a long replay can save what it
+  // has; an error ends it.
+  std::function<os::Result<void>(base::SequenceNumber)> pause;
+};
+
+// Reads journal/ below `disk` (made if missing) and applies its records to `messages`. An error means
+// that the journal cannot be read at all, or that a newer version wrote it. `attempt` is told what is
+// being read, and says what to leave out.
+[[nodiscard]] os::Result<Recovered> recover(os::Disk& disk, const RecoveryOptions& options,
+                                            Messages& messages, RecoveryAttempt& attempt);
 
 }  // namespace postern::queued

@@ -87,32 +87,40 @@ Replayed replay_segment(std::string_view bytes, const SegmentHeader& header,
                         const std::function<bool(const Frame&, const Place&)>& visit) {
   Cursor cursor(bytes.substr(0, claim ? claim->length : bytes.size()), header);
   Replayed result;
-  result.end = {header.number, header.epoch, kBlock, base::SequenceNumber(header.first.value - 1)};
+  const base::SequenceNumber before(header.first.value - 1);
+  result.end = {header.number, header.epoch, kBlock, before, before};
   auto expected = header.first;
-  const auto note_hole = [&](std::uint64_t upto) {
+  std::vector<std::pair<std::uint64_t, std::uint64_t>> holes;  // sequence numbers: from, behind
+  const auto note_hole = [&](std::uint64_t behind) {
     if (result.first_lost == 0) result.first_lost = expected.value;
-    result.end.missing += upto - expected.value;
+    holes.emplace_back(expected.value, behind);
   };
   while (!claim || expected <= claim->last) {  // ends: each turn passes a frame
     const auto frame = cursor.next(expected);
     if (!frame || (claim && frame->name.sequence > claim->last)) break;
-    if (frame->name.sequence > expected) note_hole(frame->name.sequence.value);
+    const auto unbroken = frame->name.sequence.value - frame->name.skipped;
+    if (unbroken > expected.value) note_hole(unbroken);
     const Place place{header.number, cursor.offset(), static_cast<std::uint32_t>(frame->size)};
     if (!visit(*frame, place)) ++result.unreadable;
     cursor.pass(*frame);
     ++result.records;
     result.end.length = cursor.offset();
     result.end.last = frame->name.sequence;
+    result.end.flushed = std::max(result.end.flushed, frame->name.flushed);
     if (result.first_lost != 0 && frame->name.flushed.value >= result.first_lost)
       result.damaged = true;
     expected = frame->name.sequence.next();
   }
   if (claim) {
     if (expected <= claim->last) note_hole(claim->last.value + 1);
-    if (result.end.missing > claim->missing) result.damaged = true;
     result.end.length = claim->length;
     result.end.last = claim->last;
+    result.end.flushed = claim->flushed;
   }
+  for (const auto& [from, behind] : holes)
+    if (from <= result.end.flushed.value)
+      result.end.missing += std::min(behind, result.end.flushed.value + 1) - from;
+  if (claim && result.end.missing > claim->missing) result.damaged = true;
   return result;
 }
 

@@ -27,11 +27,13 @@ struct SegmentEnd {
   base::Epoch epoch;
   std::uint64_t length = 0;   // offset behind its last record
   base::SequenceNumber last;  // sequence number of its last record, or of the last one before it
-  std::uint64_t missing = 0;  // sequence numbers below `last` that were not there when it was replayed
+  base::SequenceNumber flushed;  // up to this one its records are known to have been flushed
+  std::uint64_t missing = 0;     // of these, how many were not there when it was replayed
   static constexpr auto fields() {
     return std::tuple(
         ipc::field("number", &SegmentEnd::number), ipc::field("epoch", &SegmentEnd::epoch),
         ipc::field("length", &SegmentEnd::length), ipc::field("last", &SegmentEnd::last),
+        ipc::field("flushed", &SegmentEnd::flushed),
         ipc::field("missing", &SegmentEnd::missing));
   }
 };

@@ -47,15 +47,26 @@ struct StoreHealth {
   std::uint64_t records = 0;
   base::Millis flush_p99{0};
   std::uint64_t index_used = 0;      // bytes of the index's map that hold something
-  std::uint64_t index_map = 0;       // bytes that it may grow to; 0: there is no index
+  std::uint64_t index_map = 0;       // bytes that it may grow to
+  std::uint64_t index_file = 0;      // bytes on disk
+  std::uint64_t checkpoints = 0;     // in this life
   std::uint64_t checkpoint_lag = 0;  // records that the index does not know yet
+  bool index_full = false;           // it takes no more at the moment
   std::string lack;                  // why nothing can be accepted; empty: it can
   std::vector<std::string> damage;  // a sentence each
+};
+
+// Messages in the order of acceptance; the pointers are good while the callback runs.
+struct Batch {
+  std::vector<const Message*> messages;
+  base::MessageId last;  // where the next one goes on
+  bool more = false;
 };
 
 class Store {
  public:
   using Done = event::Callback;
+  using Scanned = std::move_only_function<void(const Batch&) noexcept>;
   // True: flushed. False: refused for want of room, so it is not and never will be in the journal.
   using Accepted = std::move_only_function<void(bool) noexcept>;
   using Loaded = std::move_only_function<void(os::Result<LoadedBody>) noexcept>;
@@ -73,24 +84,34 @@ class Store {
 
   // A message begins; it can be found from `accepted` on. `body` is null for a large one.
   virtual void accept(MessageRecord record, Bytes body, Accepted accepted) = 0;
-  // Applied in memory at once. The notice in it can be found from `flushed` on.
+  // Of a message that can be found now. Applied in memory at once; the notice in it can be found from
+  // `flushed` on.
   virtual void outcome(OutcomeRecord record, Bytes notice_body, Done written, Done flushed) = 0;
   virtual void note(QueueRecord record) = 0;
+  // These, too, change only messages that can be found now.
   virtual void note(HoldRecord record) = 0;
   virtual void note(ReleaseRecord record, Done written) = 0;
   // Runs when everything before it is flushed.
   virtual void settle(Done flushed) = 0;
 
+  // Not every message is in memory. find() knows only those that are; null may also mean that it is not.
+  // What it gives is good for this turn of the loop.
   [[nodiscard]] virtual const Message* find(base::MessageId id) const = 0;
-  // The message with the lowest id above `after`: a cursor for listings.
-  [[nodiscard]] virtual const Message* next(base::MessageId after) const = 0;
+  // Those of `ids` that there are can be found while `resident` runs: at once if they are in memory.
+  virtual void fetch(std::vector<base::MessageId> ids, Done resident) = 0;
+  // The first `limit` messages with ids above `after`, and a few more that are in memory.
+  virtual void scan(base::MessageId after, std::size_t limit, Scanned scanned) = 0;
+  // Tells all messages from earlier lives, a batch at a time; once, at the start. Until then sums are
+  // too low, and no space is given back.
+  virtual void tell_all(Scanned each) = 0;
   [[nodiscard]] virtual std::uint64_t count() const = 0;
   [[nodiscard]] virtual std::uint64_t bytes() const = 0;
   [[nodiscard]] virtual const std::map<std::string, QueueRecord, std::less<>>& waits() const = 0;
   // The message that came by this token, if it is (or was) in the journal.
   [[nodiscard]] virtual std::optional<base::MessageId> find_token(const base::Token& token) const = 0;
 
-  // The body, checked: an error means that it is gone or damaged. May call back at once.
+  // The body, checked: an error means that it is gone or damaged. May call back at once. The message can
+  // be found while `loaded` runs, with its prefix.
   virtual void load(base::MessageId id, Loaded loaded) = 0;
   // At most `limit` bytes from the beginning of prefix and body; nothing of a damaged one.
   virtual void load_head(base::MessageId id, std::size_t limit, Head head) = 0;

@@ -18,6 +18,7 @@
 #include "queued/local_store.h"
 #include "smtpd/protocol.h"
 #include "tests/guard/memory_disk.h"
+#include "tests/unit/queued/memory_index.h"
 
 namespace postern::guard {
 namespace {
@@ -65,7 +66,10 @@ class Pipeline final : public smtpd::MessageSink {
     options.segment_size = 16 << 20;  // none is made while messages are counted
     options.threaded = false;
     options.epoch = base::Epoch(7);
-    auto opened = queued::LocalStore::open(loop_, disk_, clock_, options,
+    const auto open_index = [](bool) -> os::Result<std::unique_ptr<queued::Index>> {
+      return std::make_unique<queued::MemoryIndex>(std::make_shared<queued::MemoryRows>());
+    };
+    auto opened = queued::LocalStore::open(loop_, disk_, open_index, clock_, options,
                                            [](const std::string& why) noexcept {
                                              (void)std::fprintf(stderr, "%s\n", why.c_str());
                                              std::abort();

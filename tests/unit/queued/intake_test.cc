@@ -32,16 +32,16 @@ TEST_F(IntakeTest, ASubmissionIsStoredWithItsTrace) {
   EXPECT_TRUE(smtpd.intake[0].open);
   const std::string text(150'000, 'x');
   EXPECT_EQ(submit(submit_frame(1, 1, 0), {"a@far.example"}, text), "accepted");
-  const Message* message = store->find(smtpd.submitted[0].id);
+  const Message* message = look(smtpd.submitted[0].id);
   ASSERT_NE(message, nullptr);
   EXPECT_EQ(body(message->id), text);
-  EXPECT_NE(message->prefix.find(base::to_string(message->id)), std::string::npos);
-  EXPECT_NE(message->prefix.find("for <a@far.example>"), std::string::npos);
+  EXPECT_NE(prefix(message->id).find(base::to_string(message->id)), std::string::npos);
+  EXPECT_NE(prefix(message->id).find("for <a@far.example>"), std::string::npos);
   EXPECT_EQ(submit(submit_frame(2, 2, 0), {"a@far.example", "b@far.example", "a@far.example"}, ""),
             "accepted");
-  message = store->find(smtpd.submitted[1].id);
+  message = look(smtpd.submitted[1].id);
   EXPECT_EQ(message->recipients.size(), 2U);  // the same one twice is one
-  EXPECT_EQ(message->prefix.find("for <"), std::string::npos);
+  EXPECT_EQ(prefix(message->id).find("for <"), std::string::npos);
 }
 
 TEST_F(IntakeTest, NoAnswerComesBeforeTheFlush) {
@@ -203,7 +203,7 @@ TEST_F(IntakeTest, ALargeBodyIsSealedBeforeItCounts) {
   turn();
   ASSERT_EQ(smtpd.submitted.size(), 1U);
   EXPECT_EQ(smtpd.submitted[0].id, id);
-  EXPECT_TRUE(store->find(id)->large);
+  EXPECT_TRUE(look(id)->large);
   // The channel ends: the file that was never submitted goes, the other one stays.
   smtpd.connection.reset();
   turn();
@@ -215,7 +215,7 @@ TEST_F(IntakeTest, PostmasterGoesToTheConfiguredOne) {
   auto stranger = submit_frame(1, 1, 0);
   stranger.client = base::parse_ip("192.0.2.1").value();
   EXPECT_EQ(submit(stranger, {"PostMaster"}, "x"), "accepted");
-  EXPECT_EQ(store->next({})->recipients[0].address.text(), "ann@example.org");
+  EXPECT_EQ(messages().at(0).recipients[0].address.text(), "ann@example.org");
 }
 
 }  // namespace

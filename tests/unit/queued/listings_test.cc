@@ -106,7 +106,7 @@ TEST_F(ListingsTest, SelectorsSelect) {
     change(selector);
     std::vector<base::MessageId> ids;
     for (const auto id : {a, b})
-      if (selects(*engine, selector, *store->find(id))) ids.push_back(id);
+      if (selects(*engine, selector, *look(id))) ids.push_back(id);
     return ids;
   };
   using Ids = std::vector<base::MessageId>;

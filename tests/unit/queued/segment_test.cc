@@ -43,13 +43,15 @@ class SegmentTest : public ::testing::Test {
 };
 
 TEST_F(SegmentTest, HeaderRoundTrip) {
-  header.predecessor = {6, base::Epoch(9), 8192, base::SequenceNumber(99), 3};
+  header.predecessor = {6, base::Epoch(9), 8192, base::SequenceNumber(99),
+                        base::SequenceNumber(98), 3};
   header.oldest_needed = 4;
   const auto block = encode_header(header);
   EXPECT_EQ(block.size(), kBlock);
   const auto read = decode_header(block);
   ASSERT_TRUE(read);
   EXPECT_EQ(read->predecessor.length, 8192U);
+  EXPECT_EQ(read->predecessor.flushed.value, 98U);
   EXPECT_EQ(read->predecessor.missing, 3U);
   EXPECT_EQ(read->oldest_needed, 4U);
   for (std::size_t at = 0; at < 96; ++at) {
@@ -123,14 +125,19 @@ TEST_F(SegmentTest, ATornTailIsNoDamage) {
   const auto again = replay(replayed.end);
   EXPECT_FALSE(again.damaged);
   EXPECT_EQ(again.records, replayed.records);
-  // One more is damage.
+  EXPECT_EQ(replayed.end.flushed.value, 102U);
+  // That life wrote again what was not surely flushed: losing more of it is no damage either.
   bytes[2 * kBlock + 800] = static_cast<char>(bytes[2 * kBlock + 800] ^ 1);
+  EXPECT_FALSE(replay(replayed.end).damaged);
+  // But what had been flushed is.
+  bytes[kBlock + 60] = static_cast<char>(bytes[kBlock + 60] ^ 1);
   EXPECT_TRUE(replay(replayed.end).damaged);
 }
 
 TEST_F(SegmentTest, TheClaimOfTheNextSegmentProvesDamage) {
   batch(100, 102, 99);
-  const SegmentEnd claim{kSegment, header.epoch, end, base::SequenceNumber(102), 0};
+  const SegmentEnd claim{kSegment, header.epoch, end, base::SequenceNumber(102),
+                         base::SequenceNumber(102), 0};
   EXPECT_FALSE(replay(claim).damaged);
   bytes[end - 1] = static_cast<char>(bytes[end - 1] ^ 1);
   EXPECT_FALSE(replay().damaged);
@@ -141,7 +148,8 @@ TEST_F(SegmentTest, TheClaimOfTheNextSegmentProvesDamage) {
 
 TEST_F(SegmentTest, TheClaimBoundsTheReplay) {
   batch(100, 102, 99);
-  const SegmentEnd claim{kSegment, header.epoch, end, base::SequenceNumber(102), 0};
+  const SegmentEnd claim{kSegment, header.epoch, end, base::SequenceNumber(102),
+                         base::SequenceNumber(102), 0};
   batch(103, 105, 102);
   (void)replay(claim);
   EXPECT_EQ(seen.size(), 3U);

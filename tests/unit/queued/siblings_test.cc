@@ -47,7 +47,7 @@ TEST_F(SiblingsTest, OnlyTheLastWayOfARouteEndsMail) {
   ASSERT_EQ(relay.grants.size(), 1U);
   fail(relay, relay.grants[0], ipc::GrantEnd::kPermanent);
   turn(20);
-  EXPECT_NE(store->find(id), nullptr);
+  EXPECT_NE(look(id), nullptr);
   ASSERT_EQ(relay.grants.size(), 2U);
   EXPECT_EQ(relay.grants[1].hop.host, "second.example");
 }
@@ -61,7 +61,7 @@ TEST_F(SiblingsTest, AReloadMayEndAllThatIsQueued) {
   engine->configure(config);
   turn();
   EXPECT_EQ(store->count(), 1U);
-  EXPECT_NE(store->find(last), nullptr);
+  EXPECT_NE(look(last), nullptr);
   // And so it does at a start.
   config.routes.push_back({.to = {"far.example"}, .via = {{.kind = config::HopKind::kDiscard}}});
   end();
@@ -111,7 +111,7 @@ TEST_F(SiblingsTest, OnlyWhatADelivererHadIsAdopted) {
   EXPECT_EQ(engine->schedule().leases().size(), 1U);
   again.answer(lease, ipc::Result::kDelivered, 250, "ok");
   turn();
-  EXPECT_EQ(store->find(id), nullptr);
+  EXPECT_EQ(look(id), nullptr);
 }
 
 // The body is still being read when the queue is frozen: the message stays.

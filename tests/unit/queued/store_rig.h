@@ -7,6 +7,7 @@
 
 #include "queued/local_store.h"
 #include "tests/unit/queued/fake_disk.h"
+#include "tests/unit/queued/memory_index.h"
 
 namespace postern::queued {
 
@@ -42,7 +43,17 @@ struct StoreRig {
   std::uint64_t cache = 64ULL << 20;
   std::uint64_t life = 0;
   std::unique_ptr<os::Disk> other_disk;  // in place of `disk`
+  std::vector<std::unique_ptr<Message>> looked_at;
+  std::shared_ptr<MemoryRows> index_rows = std::make_shared<MemoryRows>();
+  Checkpoint::Pace pace{base::Millis(0), base::Millis(0)};  // as often as possible
+  std::size_t most_residents = 0;                           // nothing that has a row stays in memory
 
+  [[nodiscard]] IndexOpener open_index() {
+    return [this](bool fresh) -> os::Result<std::unique_ptr<Index>> {
+      if (fresh) index_rows = std::make_shared<MemoryRows>();
+      return std::make_unique<MemoryIndex>(index_rows);
+    };
+  }
   // Begins a life; false if the store refuses.
   bool open(std::unique_ptr<os::Disk> on) {
     other_disk = std::move(on);
@@ -54,15 +65,18 @@ struct StoreRig {
     options.segment_size = segment_size;
     options.reserve = reserve;
     options.cache = cache;
+    options.pace = pace;
+    options.most_residents = most_residents;
     options.threaded = false;
     options.epoch = base::Epoch(0x1122334455667700ULL + ++life);
-    auto opened = LocalStore::open(*loop, other_disk ? *other_disk : disk, clock, options,
+    auto opened = LocalStore::open(*loop, other_disk ? *other_disk : disk, open_index(), clock, options,
                                    [this](const std::string& why) noexcept { fatal = why; });
     if (!opened) {
       fatal = opened.error().text();
       return false;
     }
     store = std::move(*opened);
+    store->tell_all([](const Batch&) noexcept {});
     store->pump();
     return true;
   }
@@ -125,7 +139,34 @@ struct StoreRig {
     return record;
   }
   void conclude(base::MessageId id, Fate fate, std::uint32_t number = 0) {
+    (void)look(id);
     store->outcome(outcome(id, fate, number), nullptr, {}, {});
+  }
+  // A message as it is now, in memory or not; null: there is none. Nothing is written by looking.
+  const Message* look(base::MessageId id) {
+    looked_at.push_back(nullptr);
+    store->fetch({id}, [this, id]() noexcept {
+      if (const Message* found = store->find(id)) looked_at.back() = std::make_unique<Message>(*found);
+    });
+    store->pump_reads();
+    return looked_at.back().get();
+  }
+  // All of them, in their order.
+  std::vector<Message> messages() {
+    std::vector<Message> all;
+    store->scan({}, 100'000, [&all](const Batch& batch) noexcept {
+      for (const Message* one : batch.messages) all.push_back(*one);
+    });
+    store->pump_reads();
+    return all;
+  }
+  std::string prefix(base::MessageId id) {
+    std::string text = "(gone)";
+    store->load(id, [this, id, &text](os::Result<LoadedBody> loaded) noexcept {
+      if (loaded) text = store->find(id)->prefix;
+    });
+    store->pump();
+    return text;
   }
   // The body as the store gives it; "(gone)" where it does not.
   std::string body(base::MessageId id) {

@@ -1,0 +1,93 @@
+#include "queued/message.h"
+
+#include <algorithm>
+
+namespace postern::queued {
+
+Recipient to_recipient(const RecipientRecord& record) {
+  Recipient recipient;
+  recipient.address = record.address;
+  recipient.number = record.number;
+  recipient.tries = record.tries;
+  recipient.last_try = record.last_try;
+  recipient.next_try = record.next_try;
+  if (record.tries > 0)
+    recipient.trouble =
+        std::make_shared<const Trouble>(Trouble{record.failure, record.reply, record.remote});
+  return recipient;
+}
+
+RecipientRecord to_record(const Recipient& recipient) {
+  RecipientRecord record;
+  record.number = recipient.number;
+  record.address = recipient.address;
+  record.tries = recipient.tries;
+  record.last_try = recipient.last_try;
+  record.next_try = recipient.next_try;
+  if (recipient.trouble) {
+    record.failure = recipient.trouble->failure;
+    record.reply = recipient.trouble->reply;
+    record.remote = recipient.trouble->remote;
+  }
+  return record;
+}
+
+const Recipient* find_recipient(const Message& message, std::uint32_t number) {
+  const auto at = std::lower_bound(message.recipients.begin(), message.recipients.end(), number,
+                                   [](const Recipient& r, std::uint32_t n) { return r.number < n; });
+  return at != message.recipients.end() && at->number == number ? &*at : nullptr;
+}
+
+MessageRecord to_record(const Message& message) {
+  MessageRecord record;
+  record.id = message.id;
+  record.token = message.token;
+  record.arrived = message.arrived;
+  record.born = message.born;
+  record.client = message.client;
+  record.hello = message.hello;
+  record.from = message.from;
+  record.form = message.form;
+  record.eight_bit = message.eight_bit;
+  record.notice = message.notice;
+  record.damaged = message.damaged;
+  record.large = message.large;
+  record.body_size = message.body_size;
+  record.body_crc = message.body_crc;
+  record.prefix = message.prefix;
+  record.held = message.held;
+  for (const auto& recipient : message.recipients)
+    if (recipient.open()) record.recipients.push_back(to_record(recipient));
+  return record;
+}
+
+Message to_message(const MessageRecord& record, const Place& place) {
+  Message message;
+  message.id = record.id;
+  message.token = record.token;
+  message.arrived = record.arrived;
+  message.born = record.born;
+  message.client = record.client;
+  message.hello = record.hello;
+  message.from = record.from;
+  message.prefix = record.prefix;
+  message.prefix_size = static_cast<std::uint32_t>(record.prefix.size());
+  message.held = record.held;
+  message.body_size = record.body_size;
+  message.body_crc = record.body_crc;
+  message.form = record.form;
+  message.eight_bit = record.eight_bit;
+  message.notice = record.notice;
+  message.damaged = record.damaged;
+  message.large = record.large;
+  message.recipients.reserve(record.recipients.size());
+  for (const auto& recipient : record.recipients)
+    message.recipients.push_back(to_recipient(recipient));
+  std::sort(message.recipients.begin(), message.recipients.end(),
+            [](const Recipient& a, const Recipient& b) { return a.number < b.number; });
+  message.open = static_cast<std::uint32_t>(message.recipients.size());
+  message.place = place;
+  return message;
+}
+
+}  // namespace postern::queued

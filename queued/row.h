@@ -1,0 +1,50 @@
+// What the index keeps of a message and of a waiting queue. A message's prefix and body stand in the
+// journal at its place; everything else is in its row. Pure.
+#pragma once
+
+#include <optional>
+#include <string>
+#include <string_view>
+
+#include "queued/message.h"
+
+namespace postern::queued {
+
+inline constexpr std::uint32_t kIndexVersion = 1;
+
+// What a checkpoint says of itself.
+struct IndexMark {
+  std::uint32_t version = kIndexVersion;
+  base::Epoch epoch;              // of the life that wrote it
+  base::SequenceNumber sequence;  // all records up to this one are in the rows
+  std::uint64_t segment = 0;      // the newest one
+  base::MessageId last_id;
+  ClockRecord clock;
+  static constexpr auto fields() {
+    return std::tuple(ipc::field("version", &IndexMark::version),
+                      ipc::field("epoch", &IndexMark::epoch),
+                      ipc::field("sequence", &IndexMark::sequence),
+                      ipc::field("segment", &IndexMark::segment),
+                      ipc::field("last_id", &IndexMark::last_id),
+                      ipc::field("clock", &IndexMark::clock));
+  }
+};
+
+struct WaitRow {
+  QueueRecord record;
+  std::uint64_t segment = 0;  // that the record stands in
+  static constexpr auto fields() {
+    return std::tuple(ipc::field("record", &WaitRow::record),
+                      ipc::field("segment", &WaitRow::segment));
+  }
+};
+
+// Big-endian, so that the index keeps messages in the order of acceptance.
+[[nodiscard]] std::string message_key(base::MessageId id);
+[[nodiscard]] std::optional<base::MessageId> parse_message_key(std::string_view key);
+
+[[nodiscard]] std::string encode_row(const Message& message);
+// The message as it was saved, without prefix and body; nullopt: the row makes no sense.
+[[nodiscard]] std::optional<Message> decode_row(base::MessageId id, std::string_view row);
+
+}  // namespace postern::queued
