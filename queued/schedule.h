@@ -11,19 +11,23 @@
 #pragma once
 
 #include <cstdint>
-#include <deque>
 #include <functional>
+#include <list>
 #include <map>
+#include <memory>
 #include <optional>
 #include <set>
 #include <span>
 #include <string>
+#include <string_view>
 #include <unordered_map>
+#include <unordered_set>
 #include <variant>
 #include <vector>
 
 #include "common/base/ids.h"
 #include "common/config/roles.h"
+#include "queued/backlog.h"
 #include "queued/clock.h"
 
 namespace postern::queued {
@@ -93,6 +97,13 @@ struct QueueCounts {  // recipients
 };
 
 class Schedule {
+ private:
+  struct Parked {  // a connection that waits for a message
+    DelivererId deliverer;
+    base::RequestId request;
+    base::GrantId grant;
+  };
+
  public:
   struct Limits {
     std::uint32_t relay_slots = 400;
@@ -100,53 +111,42 @@ class Schedule {
     std::uint32_t turn = 20;             // messages of one connection while another queue waits
     std::size_t lease_recipients = 40;
   };
-  struct Parked {  // a connection that waits for a message
-    DelivererId deliverer;
-    base::RequestId request;
-    base::GrantId grant;
-  };
-  struct Queue {
-    Blocked blocked = Blocked::kNo;
-    QueueTime until{0};        // waits as a whole until then
-    std::uint32_t failures = 0;
-    std::uint32_t cap = 0;     // connections that its hosts bear, until `cap_until`
-    QueueTime cap_until{0};
-    bool probing = false;      // after a failure: one connection until one message went
-    std::size_t hop = 0;       // of destination.via
+  class Queue {
+   public:
+    QueueTime until{0};       // waits as a whole until then
+    std::uint64_t bytes = 0;  // of its messages; one of 4 GiB and more counts as that
+    QueueCounts counts;
     std::uint32_t grants = 0;
     std::uint32_t unopened = 0;  // of these, not yet asking
     std::uint32_t leases = 0;
-    bool wanting = false;      // stands in its pool's list
-    bool serving = false;      // stands in its pool's list
-    std::uint64_t bytes = 0;
-    QueueCounts counts;
+    std::uint32_t failures = 0;
+    Blocked blocked = Blocked::kNo;
 
-    [[nodiscard]] const std::string& name() const { return name_; }
-    [[nodiscard]] const Destination& destination() const { return destination_; }
+    [[nodiscard]] const std::string& name() const { return *name_; }
+    [[nodiscard]] const Destination& destination() const { return *destination_; }
     // Messages of which a recipient is here, in delivery or not.
-    [[nodiscard]] std::size_t messages() const { return items.size(); }
-    [[nodiscard]] bool empty() const { return items.empty() && grants == 0 && leases == 0; }
+    [[nodiscard]] std::size_t messages() const { return messages_; }
+    [[nodiscard]] bool empty() const { return messages_ == 0 && grants == 0 && leases == 0; }
 
    private:
     friend class Schedule;
-    struct Item {
-      struct Slot {
-        std::uint32_t number = 0;
-        bool leased = false;
-        QueueTime due{0};
-      };
-      std::uint64_t size = 0;
-      std::vector<Slot> slots;
-      QueueTime timer{QueueTime::max()};  // max: none
-      QueueCounts counts;                 // as they stand in the queue's
-      bool held = false;
-      bool listed = false;  // stands in the queue's ready list
-    };
-    std::string name_;
-    Destination destination_;
-    std::map<base::MessageId, Item> items;
-    std::deque<base::MessageId> ready;  // may name items that are not ready any more
-    std::deque<Parked> parked;
+    bool waits_ = false;    // its wait stands in the backlog
+    bool probing_ = false;  // after a failure: one connection until one message went
+    bool wanting_ = false;  // stands in its pool's list
+    bool serving_ = false;  // stands in its pool's list
+    bool starved_ = false;  // counted in its pool
+    bool newcomer_ = false;  // counted in its pool
+    std::uint32_t number_ = 0;  // in the backlog
+    std::uint32_t messages_ = 0;
+    std::uint32_t lines_ = 0;  // messages of which a recipient is ready
+    std::uint32_t hop_ = 0;    // of destination().via
+    std::uint32_t cap_ = 0;    // connections that its hosts bear, until `cap_until_`
+    QueueTime cap_until_{0};
+    const std::string* name_ = nullptr;  // where `queues_` has it
+    std::shared_ptr<const Destination> destination_;
+    std::vector<Parked> parked_;  // the longest waiting first
+    std::list<Queue*>::iterator wants_;
+    std::list<Queue*>::iterator serves_;
   };
   struct Due {
     QueueTime time{0};
@@ -225,15 +225,24 @@ class Schedule {
   struct Pool {
     std::uint32_t slots = 0;
     std::uint32_t used = 0;
-    std::uint32_t leaving = 0;  // told to close, not yet closed
-    std::uint32_t starved = 0;  // queues that wait for a slot
-    std::uint32_t share = 1;    // connections, while queues are starved
-    std::uint32_t most = 0;     // connections of the queue that has most
-    std::deque<Queue*> wanting;  // that need connections
-    std::deque<Queue*> serving;  // with parked connections and mail
+    std::uint32_t leaving = 0;    // told to close, not yet closed
+    std::uint32_t idle = 0;       // parked connections
+    std::uint32_t starved = 0;    // queues that want a connection and have none idle
+    std::uint32_t newcomers = 0;  // of these, without any connection
+    std::list<Queue*> wanting;    // that need connections, in turn
+    std::list<Queue*> serving;    // with parked connections and mail
+    std::uint32_t served = 0;     // queues with connections
+    std::vector<std::uint32_t> crowd;  // how many of them have so many
+    std::uint32_t most = 0;            // connections of the queue that has most
     std::vector<DelivererId> deliverers;
     std::size_t next = 0;
     [[nodiscard]] bool full() const { return used >= slots; }
+    // Do more queues wait for a slot than are about to get one?
+    [[nodiscard]] bool crowded() const { return full() && starved > leaving; }
+    // Connections for each queue, while they have to share.
+    [[nodiscard]] std::uint32_t share() const;
+    // A queue had `before` connections and has `after` now.
+    void recount(std::uint32_t before, std::uint32_t after);
   };
   struct Grant {
     DelivererId deliverer;
@@ -241,47 +250,77 @@ class Schedule {
     bool opened = false;  // asked at least once
     bool parked = false;
     bool leaving = false;
-    std::size_t hop = 0;  // of the queue's destination; none: of an earlier destination
+    std::uint32_t hop = 0;  // of the queue's destination; none: of an earlier destination
     std::uint32_t served = 0;
   };
-  struct Timer {
-    QueueTime due;
-    Queue* queue;
-    base::MessageId message;  // 0: the queue's own wait
-    friend auto operator<=>(const Timer&, const Timer&) = default;
-  };
+  using Key = Backlog::Key;
+  using Entry = Backlog::Entry;
 
-  [[nodiscard]] Pool& pool(const Queue& queue) { return pools_[queue.destination_.local ? 1 : 0]; }
+  [[nodiscard]] Pool& pool(const Queue& queue) { return pools_[queue.destination_->local ? 1 : 0]; }
   Queue& make(const std::string& name, const Destination& destination);
+  std::shared_ptr<const Destination> shared(const Destination& destination);
   Queue* look(std::string_view name);
   void drop_if_empty(Queue& queue);
-  // After every change of an item's slots; removes it when none is left.
-  void refresh(Queue& queue, base::MessageId message);
-  void erase_slots(Queue& queue, base::MessageId message,
-                   const std::function<bool(const Queue::Item::Slot&)>& which);
+  void set_wait(Queue& queue, QueueTime until);
+
+  void insert(Queue& queue, Entry entry, QueueTime due);
+  // Both give the place in line that is left to another recipient of the same message; it.
+  std::optional<Entry> move(Queue& queue, Entry entry, Stage stage, QueueTime due);
+  std::optional<Entry> remove(Queue& queue, const Entry& entry);
+  std::optional<Entry> pass_on(Queue& queue, const Entry& left);
+  [[nodiscard]] std::uint64_t rank_for(Queue& queue, const Key& key, Stage stage,
+                                       QueueTime due);
+  [[nodiscard]] static std::uint32_t& count_of(Queue& queue, Stage stage);
+  // All of the message's recipients in the queue.
+  [[nodiscard]] std::vector<Entry> entries(const Queue& queue, base::MessageId message) const;
+
   void wake(QueueTime now);
   [[nodiscard]] bool may_run(const Queue& queue) const;
-  void want(Queue& queue);
-  void prune_ready(Queue& queue);
+  void review(Queue& queue);
+  void enlist(Queue& queue, bool serve, bool want);
   [[nodiscard]] std::uint32_t wanted_grants(const Queue& queue) const;
-  void measure(Pool& pool);
   void serve(Pool& pool);
   void open_grants(Pool& pool);
   void open_grant(Pool& pool, Queue& queue);
   void free_idle(Pool& pool);
   [[nodiscard]] bool must_leave(const Pool& pool, const Queue& queue, const Grant& grant) const;
-  void hand_out(Pool& pool, Queue& queue);
-  bool lease_next(Queue& queue, const Parked& to);
+  void hand_out(Queue& queue);
+  void lease_next(Queue& queue, const Parked& to);
   void send_away(const Parked& parked);
   void close_grants(Queue& queue);
   void end_grant(base::GrantId id);
-  void unpark(Queue& queue, base::GrantId grant);
+  std::optional<Parked> unpark(Queue& queue, base::GrantId grant);
+
+  struct ByName {
+    using is_transparent = void;
+    std::size_t operator()(std::string_view name) const {
+      return std::hash<std::string_view>()(name);
+    }
+    std::size_t operator()(const Queue* queue) const { return (*this)(queue->name()); }
+    bool operator()(const Queue* a, const Queue* b) const { return a == b; }
+    bool operator()(std::string_view a, const Queue* b) const { return a == b->name(); }
+    bool operator()(const Queue* a, std::string_view b) const { return a->name() == b; }
+  };
+  struct ByValue {
+    using is_transparent = void;
+    std::size_t operator()(const Destination& destination) const;
+    std::size_t operator()(const std::shared_ptr<const Destination>& d) const { return (*this)(*d); }
+    bool operator()(const auto& a, const auto& b) const { return value(a) == value(b); }
+    static const Destination& value(const Destination& d) { return d; }
+    static const Destination& value(const std::shared_ptr<const Destination>& d) { return *d; }
+  };
 
   Limits limits_;
   base::Epoch epoch_;
   BlockRule blocked_;
-  std::map<std::string, Queue, std::less<>> queues_;
-  std::set<Timer> timers_;
+  std::map<std::string, Queue, std::less<>> queues_;     // in order, for listings
+  std::unordered_set<Queue*, ByName, ByName> by_name_;  // the same, found at once
+  std::vector<Queue*> by_number_;
+  std::vector<std::uint32_t> free_numbers_;
+  std::unordered_set<std::shared_ptr<const Destination>, ByValue, ByValue> destinations_;
+  // The recipients; and as message 0 the wait of each queue that waits.
+  Backlog backlog_;
+  std::uint64_t last_turn_ = 0;
   Pool pools_[2];  // relay, local
   std::unordered_map<base::GrantId, Grant> grants_;
   std::map<LeaseKey, LeaseInfo> leases_;

@@ -3,6 +3,7 @@
 
 #include <gtest/gtest.h>
 
+#include <deque>
 #include <random>
 
 namespace postern::queued {
@@ -399,6 +400,69 @@ TEST_F(ScheduleTest, RetryMakesDueNow) {
   s->expedite("a.example", base::MessageId(1), now);
   settle_down();
   EXPECT_EQ(handed.size(), 1U);
+}
+
+TEST_F(ScheduleTest, ARecipientThatIsThereGetsTheNewTimeAndHold) {
+  s->deliverer_up(kRelay1, false);
+  add("a.example", 1, 0, 5000);
+  add("a.example", 1, 0, 7000);
+  EXPECT_EQ(s->find("a.example")->counts.waiting, 1U);
+  EXPECT_EQ(s->next_wake(), QueueTime(7000));
+  add("a.example", 1, 0, 7000, true);
+  EXPECT_EQ(s->find("a.example")->counts.held, 1U);
+  EXPECT_TRUE(s->held("a.example", base::MessageId(1)));
+  EXPECT_EQ(s->next_wake(), std::nullopt);
+  add("a.example", 1);
+  settle_down();
+  ASSERT_EQ(handed.size(), 1U);
+  add("a.example", 1, 0, 9000, true);  // in delivery: left alone
+  EXPECT_EQ(s->find("a.example")->counts.leased, 1U);
+  EXPECT_EQ(s->find("a.example")->counts.held, 0U);
+}
+
+TEST_F(ScheduleTest, MessagesAreListedInOrderAPageAtATime) {
+  for (std::uint64_t m = 1; m <= 5; ++m)
+    for (std::uint32_t n = 0; n < 100; ++n) add("a.example", m * 10, n);
+  add("b.example", 7);
+  using Ids = std::vector<base::MessageId>;
+  const base::MessageId one(10), two(20), three(30), four(40), five(50);
+  EXPECT_EQ(s->messages("a.example", base::MessageId(), 2), (Ids{one, two}));
+  EXPECT_EQ(s->messages("a.example", two, 2), (Ids{three, four}));
+  EXPECT_EQ(s->messages("a.example", four, 2), (Ids{five}));
+  EXPECT_EQ(s->messages("a.example", five, 2), Ids{});
+  EXPECT_EQ(s->last_message("a.example"), five);
+  EXPECT_EQ(s->find("a.example")->messages(), 5U);
+  EXPECT_EQ(s->find("a.example")->bytes, 500U);
+  EXPECT_EQ(s->take("a.example", three).size(), 100U);
+  EXPECT_EQ(s->find("a.example")->bytes, 400U);
+  EXPECT_EQ(s->last_message("c.example"), std::nullopt);
+}
+
+// A message with very many recipients takes its turn like any other, however many leases it needs.
+TEST_F(ScheduleTest, ALargeMessageDoesNotKeepOthersWaiting) {
+  s->deliverer_up(kRelay1, false);
+  for (std::uint32_t n = 0; n < 1000; ++n) s->add("a.example", outbound(1), base::MessageId(1), 9, n, now, false, now);
+  for (std::uint64_t m = 2; m <= 3; ++m) s->add("a.example", outbound(1), base::MessageId(m), 9, 0, now, false, now);
+  settle_down();
+  for (int n = 0; n < 4; ++n) {
+    ask(opened[0]);
+    decide();
+  }
+  std::vector<std::uint64_t> order;
+  for (const auto& out : handed) order.push_back(out.message.value);
+  EXPECT_EQ(order, (std::vector<std::uint64_t>{1, 2, 3, 1, 1}));
+  EXPECT_EQ(s->find("a.example")->counts.leased, 122U);
+}
+
+TEST_F(ScheduleTest, AQueueThatIsEmptyGoesWithItsWait) {
+  s->deliverer_up(kRelay1, false);
+  add("a.example", 1);
+  s->defer("a.example", QueueTime(5000), 3, now);
+  EXPECT_EQ(s->take("a.example", base::MessageId(1)).size(), 1U);
+  EXPECT_EQ(s->find("a.example")->failures, 3U);  // what comes before its time must wait too
+  s->end_wait("a.example", now);
+  EXPECT_EQ(s->find("a.example"), nullptr);
+  EXPECT_EQ(s->next_wake(), std::nullopt);
 }
 
 TEST_F(ScheduleTest, TheNextHopOfARouteIsTriedBeforeTheQueueWaits) {

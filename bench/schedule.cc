@@ -1,0 +1,299 @@
+// What the schedule's steps cost at a depth of 1,000 and of 1,000,000 recipients, in one queue and in many.
+// The time is CPU time for one step: one message added, asked for and handed out, settled, put back for
+// later, taken off; a queue deferred and run again.
+#include <benchmark/benchmark.h>
+
+#include <map>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "common/base/check.h"
+#include "queued/schedule.h"
+
+namespace postern::bench {
+namespace {
+
+using namespace queued;
+
+constexpr DelivererId kRelay(1);
+constexpr base::Epoch kEpoch(1);
+constexpr std::size_t kBatch = 200;  // steps between two stops of the clock
+
+struct Connection {
+  base::GrantId grant;
+  std::size_t queue = 0;
+};
+
+// A schedule that is `depth` deep, half of it ready, with as many connections as it may have.
+class Rig {
+ public:
+  Rig(std::size_t depth, std::size_t queues) {
+    for (std::size_t q = 0; q < queues; ++q) {
+      names_.push_back("mail-domain-" + std::to_string(q) + ".example");
+      numbers_[names_.back()] = q;
+    }
+    schedule.deliverer_up(kRelay, false);
+    schedule.set_open(true);
+    for (std::size_t m = 0; m < depth; ++m) add(names_[next_queue()], new_id(), m % 2 == 0 ? now : later());
+    perform(schedule.decide(now));
+    while (!opened_.empty()) {
+      const auto connection = opened_.back();
+      opened_.pop_back();
+      ask(connection);
+      perform(schedule.decide(now));
+      ready_.push_back(connection);  // whatever it was told: see hand_out()
+    }
+    while (!handed_.empty()) settle_back(take_handed());
+  }
+  std::size_t next_queue() { return last_queue_ = (last_queue_ + 7919) % names_.size(); }
+  [[nodiscard]] const std::string& name(std::size_t queue) const { return names_[queue]; }
+  base::MessageId new_id() { return base::MessageId((std::uint64_t{1} << 50) + ++last_message_); }
+  void add(const std::string& queue, base::MessageId id, QueueTime due) {
+    schedule.add(queue, destination_, id, 4096, 0, due, false, now);
+  }
+  QueueTime later() { return now + base::Millis(1'000'000 + last_message_ % 3'600'000); }
+  void ask(const Connection& connection) {
+    schedule.ask(kRelay, base::RequestId(++last_request_), connection.grant);
+    asked_[last_request_] = connection;
+  }
+  void perform(std::vector<Action> actions) {
+    for (auto& action : actions) {
+      if (const auto* grant = std::get_if<OpenGrant>(&action))
+        opened_.push_back({grant->grant, numbers_.at(grant->queue)});
+      if (auto* out = std::get_if<HandOut>(&action)) handed_.push_back(std::move(*out));
+      if (const auto* away = std::get_if<SendAway>(&action)) away_.push_back(away->request.value);
+    }
+  }
+  HandOut take_handed() {
+    auto out = std::move(handed_.back());
+    handed_.pop_back();
+    return out;
+  }
+  // The message is as if it came anew.
+  void settle_back(const HandOut& out) {
+    CHECK(schedule.settle(kRelay, {kEpoch, out.lease}));
+    asked_.erase(out.request.value);
+    add(out.queue, out.message, now);
+  }
+  // Connections that do not ask, of queues with ready mail: at most `count`.
+  std::vector<Connection> connections(std::size_t count) {
+    for (const auto request : away_) {
+      (void)schedule.grant_ended(kRelay, asked_.at(request).grant);
+      asked_.erase(request);
+    }
+    std::erase_if(ready_, [&](const Connection& c) { return !schedule.is_current(c.grant); });
+    away_.clear();
+    perform(schedule.decide(now));
+    ready_.insert(ready_.end(), opened_.begin(), opened_.end());
+    opened_.clear();
+    return {ready_.begin(), ready_.begin() + static_cast<std::ptrdiff_t>(std::min(count, ready_.size()))};
+  }
+
+  Schedule schedule{{}, kEpoch, [](const auto&, const auto&) { return Blocked::kNo; }};
+  QueueTime now{1'000'000};
+  std::vector<HandOut> handed_;
+
+ private:
+  std::vector<std::string> names_;
+  std::map<std::string, std::size_t> numbers_;
+  Destination destination_{.connections = 0, .via = {config::HopSpec{}}};
+  std::vector<Connection> opened_, ready_;
+  std::map<std::uint64_t, Connection> asked_;
+  std::vector<std::uint64_t> away_;
+  std::uint64_t last_message_ = 0, last_request_ = 0;
+  std::size_t last_queue_ = 0;
+};
+
+// Filling takes longer than measuring, so rigs are kept while they fit.
+Rig& rig(const benchmark::State& state) {
+  static std::map<std::pair<std::int64_t, std::int64_t>, std::unique_ptr<Rig>> rigs;
+  const std::pair wanted(state.range(0), state.range(1));
+  auto& known = rigs[wanted];
+  if (!known)
+    known = std::make_unique<Rig>(static_cast<std::size_t>(wanted.first),
+                                  static_cast<std::size_t>(wanted.second));
+  return *known;
+}
+
+// One step is what is reported.
+void report(benchmark::State& state, std::size_t steps) {
+  state.counters["step"] = benchmark::Counter(
+      static_cast<double>(steps), benchmark::Counter::kIsRate | benchmark::Counter::kInvert);
+}
+
+// New mail for queues here and there, as a router would name them; every other recipient is due at once.
+struct Mail {
+  std::string queue;
+  base::MessageId id;
+  QueueTime due;
+};
+std::vector<Mail> make_mail(Rig& r) {
+  std::vector<Mail> mail;
+  for (std::size_t n = 0; n < kBatch; ++n)
+    mail.push_back({r.name(r.next_queue()), r.new_id(), n % 2 == 0 ? r.now : r.later()});
+  return mail;
+}
+void add_all(Rig& r, const std::vector<Mail>& mail) {
+  for (const auto& one : mail) r.add(one.queue, one.id, one.due);
+}
+void take_all(Rig& r, const std::vector<Mail>& mail) {
+  for (const auto& one : mail) benchmark::DoNotOptimize(r.schedule.take(one.queue, one.id));
+}
+
+void add(benchmark::State& state) {
+  Rig& r = rig(state);
+  for (auto _ : state) {
+    state.PauseTiming();
+    const auto mail = make_mail(r);
+    state.ResumeTiming();
+    add_all(r, mail);
+    state.PauseTiming();
+    take_all(r, mail);
+    state.ResumeTiming();
+  }
+  report(state, state.iterations() * kBatch);
+}
+
+void take(benchmark::State& state) {
+  Rig& r = rig(state);
+  for (auto _ : state) {
+    state.PauseTiming();
+    const auto mail = make_mail(r);
+    add_all(r, mail);
+    for (std::size_t n = 0; n < 4 * kBatch; ++n)  // others come in between
+      (void)r.schedule.messages(r.name(r.next_queue()), base::MessageId(), 1);
+    state.ResumeTiming();
+    take_all(r, mail);
+  }
+  report(state, state.iterations() * kBatch);
+}
+
+void hand_out(benchmark::State& state) {
+  Rig& r = rig(state);
+  std::size_t steps = 0;
+  for (auto _ : state) {
+    state.PauseTiming();
+    const auto connections = r.connections(kBatch);
+    steps += connections.size();
+    state.ResumeTiming();
+    for (const auto& connection : connections) {
+      r.ask(connection);
+      r.perform(r.schedule.decide(r.now));
+    }
+    state.PauseTiming();
+    while (!r.handed_.empty()) r.settle_back(r.take_handed());
+    state.ResumeTiming();
+  }
+  report(state, steps);
+}
+
+void settle(benchmark::State& state) {
+  Rig& r = rig(state);
+  std::size_t steps = 0;
+  for (auto _ : state) {
+    state.PauseTiming();
+    for (const auto& connection : r.connections(kBatch)) {
+      r.ask(connection);
+      r.perform(r.schedule.decide(r.now));
+    }
+    steps += r.handed_.size();
+    state.ResumeTiming();
+    for (const auto& out : r.handed_)
+      benchmark::DoNotOptimize(r.schedule.settle(kRelay, {kEpoch, out.lease}));
+    state.PauseTiming();
+    while (!r.handed_.empty()) {
+      const auto out = r.take_handed();
+      r.add(out.queue, out.message, r.now);
+    }
+    state.ResumeTiming();
+  }
+  report(state, steps);
+}
+
+// What was handed out and settled comes back for a later time.
+void put_back(benchmark::State& state) {
+  Rig& r = rig(state);
+  std::size_t steps = 0;
+  for (auto _ : state) {
+    state.PauseTiming();
+    for (const auto& connection : r.connections(kBatch)) {
+      r.ask(connection);
+      r.perform(r.schedule.decide(r.now));
+    }
+    steps += r.handed_.size();
+    std::vector<Mail> mail;
+    while (!r.handed_.empty()) {
+      const auto out = r.take_handed();
+      CHECK(r.schedule.settle(kRelay, {kEpoch, out.lease}));
+      mail.push_back({out.queue, out.message, r.later()});
+    }
+    state.ResumeTiming();
+    add_all(r, mail);
+    state.PauseTiming();
+    for (const auto& one : mail) r.add(one.queue, one.id, r.now);
+    state.ResumeTiming();
+  }
+  report(state, steps);
+}
+
+void defer(benchmark::State& state) {
+  Rig& r = rig(state);
+  for (auto _ : state) {
+    state.PauseTiming();
+    const auto mail = make_mail(r);
+    state.ResumeTiming();
+    for (const auto& one : mail) r.schedule.defer(one.queue, r.later(), 1, r.now);
+    state.PauseTiming();
+    for (const auto& one : mail) {
+      r.schedule.end_wait(one.queue, r.now);
+      r.schedule.note_success(one.queue);
+    }
+    state.ResumeTiming();
+  }
+  report(state, state.iterations() * kBatch);
+}
+
+void depths(benchmark::internal::Benchmark* benchmark) {
+  benchmark->ArgNames({"depth", "queues"});
+  benchmark->Args({1'000, 1})->Args({1'000, 100})->Args({1'000'000, 1})->Args({1'000'000, 100'000});
+}
+BENCHMARK(add)->Apply(depths);
+BENCHMARK(take)->Apply(depths);
+BENCHMARK(hand_out)->Apply(depths);
+BENCHMARK(settle)->Apply(depths);
+BENCHMARK(put_back)->Apply(depths);
+BENCHMARK(defer)->Apply(depths);
+
+// All that a restart adds, in the order of its numbers.
+void fill(benchmark::State& state) {
+  for (auto _ : state) {
+    Rig r(static_cast<std::size_t>(state.range(0)), static_cast<std::size_t>(state.range(1)));
+    benchmark::DoNotOptimize(r.schedule.next_wake());
+  }
+  report(state, state.iterations() * static_cast<std::size_t>(state.range(0)));
+}
+BENCHMARK(fill)->ArgNames({"depth", "queues"})->Args({1'000'000, 1})->Args({1'000'000, 100'000})
+    ->Unit(benchmark::kMillisecond)->Iterations(1);
+
+// Everything becomes due at one moment.
+void wake(benchmark::State& state) {
+  for (auto _ : state) {
+    state.PauseTiming();
+    Rig r(static_cast<std::size_t>(state.range(0)), static_cast<std::size_t>(state.range(1)));
+    state.ResumeTiming();
+    r.now += base::Millis(100'000'000);
+    while (const auto next = r.schedule.next_wake()) {
+      if (*next > r.now) break;
+      benchmark::DoNotOptimize(r.schedule.decide(r.now));
+    }
+  }
+  report(state, state.iterations() * static_cast<std::size_t>(state.range(0)) / 2);
+}
+BENCHMARK(wake)->ArgNames({"depth", "queues"})->Args({1'000'000, 1})->Args({1'000'000, 100'000})
+    ->Unit(benchmark::kMillisecond)->Iterations(1);
+
+}  // namespace
+}  // namespace postern::bench
+
+BENCHMARK_MAIN();

@@ -1,0 +1,343 @@
+// The part of Schedule that keeps recipients: what comes in, goes off, is held, becomes ready.
+//
+// A message stands in its queue's line once, however many of its recipients are ready: one of them carries
+// its turn, the others only say that they are behind it.
+#include <algorithm>
+#include <limits>
+#include <utility>
+
+#include "common/base/check.h"
+#include "queued/schedule.h"
+
+namespace postern::queued {
+namespace {
+
+constexpr auto kLastNumber = std::numeric_limits<std::uint32_t>::max();
+constexpr auto kLastMessage = base::MessageId(std::numeric_limits<std::uint64_t>::max());
+// The rank of a ready recipient behind another of its message.
+constexpr std::uint64_t kBehind = Backlog::kMaxRank;
+constexpr std::size_t kWokenAtOnce = 5'000;
+
+using Key = Backlog::Key;
+
+struct Range {  // the end is not in it, and no recipient has that number
+  Key from, to;
+};
+Range of_message(std::uint32_t queue, base::MessageId message) {
+  return {{queue, message, 0}, {queue, message, kLastNumber}};
+}
+// Without the queue's own wait.
+Range of_queue(std::uint32_t queue) {
+  return {{queue, base::MessageId(1), 0}, {queue, kLastMessage, kLastNumber}};
+}
+
+std::uint64_t rank_of(QueueTime due) {
+  return std::min(static_cast<std::uint64_t>(std::max(due, QueueTime(0)).count()), kBehind - 1);
+}
+
+bool leads(const Backlog::Entry& entry) {
+  return entry.stage == Stage::kReady && entry.rank != kBehind;
+}
+
+}  // namespace
+
+// --- One recipient ----------------------------------------------------------------------------------
+
+std::uint32_t& Schedule::count_of(Queue& queue, Stage stage) {
+  switch (stage) {
+    case Stage::kReady:
+      return queue.counts.ready;
+    case Stage::kWaiting:
+      return queue.counts.waiting;
+    case Stage::kHeld:
+      return queue.counts.held;
+    case Stage::kLeased:
+      break;
+  }
+  return queue.counts.leased;
+}
+
+std::uint64_t Schedule::rank_for(Queue& queue, const Key& key, Stage stage, QueueTime due) {
+  switch (stage) {
+    case Stage::kReady: {
+      const auto [from, to] = of_message(queue.number_, key.message);
+      if (backlog_.first(Stage::kReady, from, to)) return kBehind;
+      ++queue.lines_;
+      return ++last_turn_;
+    }
+    case Stage::kWaiting:
+    case Stage::kHeld:
+      return rank_of(due);
+    case Stage::kLeased:
+      break;
+  }
+  return 0;
+}
+
+void Schedule::insert(Queue& queue, Entry entry, QueueTime due) {
+  const auto [from, to] = of_message(queue.number_, entry.key.message);
+  const auto other = backlog_.at_or_after(from);
+  if (other && other->key < to) {
+    entry.size = other->size;
+  } else {
+    ++queue.messages_;
+    queue.bytes += entry.size;
+  }
+  entry.rank = rank_for(queue, entry.key, entry.stage, due);
+  ++count_of(queue, entry.stage);
+  backlog_.insert(entry);
+}
+
+std::optional<Schedule::Entry> Schedule::move(Queue& queue, Entry entry, Stage stage,
+                                              QueueTime due) {
+  const Entry left = entry;
+  entry.stage = stage;
+  entry.rank = rank_for(queue, entry.key, stage, due);
+  --count_of(queue, left.stage);
+  ++count_of(queue, stage);
+  backlog_.update(entry);
+  return pass_on(queue, left);
+}
+
+std::optional<Schedule::Entry> Schedule::remove(Queue& queue, const Entry& entry) {
+  --count_of(queue, entry.stage);
+  backlog_.erase(entry.key);
+  const auto [from, to] = of_message(queue.number_, entry.key.message);
+  const auto other = backlog_.at_or_after(from);
+  if (!other || other->key >= to) {
+    --queue.messages_;
+    queue.bytes -= entry.size;
+  }
+  return pass_on(queue, entry);
+}
+
+std::optional<Schedule::Entry> Schedule::pass_on(Queue& queue, const Entry& left) {
+  if (!leads(left)) return std::nullopt;
+  const auto [from, to] = of_message(queue.number_, left.key.message);
+  auto next = backlog_.first(Stage::kReady, from, to);
+  if (next) {
+    next->rank = left.rank;
+    backlog_.update(*next);
+  } else {
+    --queue.lines_;
+  }
+  return next;
+}
+
+std::vector<Schedule::Entry> Schedule::entries(const Queue& queue, base::MessageId message) const {
+  std::vector<Entry> found;
+  auto [from, to] = of_message(queue.number_, message);
+  for (auto at = backlog_.at_or_after(from); at && at->key < to; at = backlog_.at_or_after(from)) {
+    found.push_back(*at);
+    from = at->key;
+    ++from.number;
+  }
+  return found;
+}
+
+// --- Mail -------------------------------------------------------------------------------------------
+
+void Schedule::add(const std::string& queue_name, const Destination& destination,
+                   base::MessageId message, std::uint64_t size, std::uint32_t number, QueueTime due,
+                   bool held, QueueTime now) {
+  now_ = std::max(now_, now);
+  Queue& queue = make(queue_name, destination);
+  const Key key{queue.number_, message, number};
+  const auto stage = held ? Stage::kHeld : due <= now_ ? Stage::kReady : Stage::kWaiting;
+  const auto known = backlog_.find(key);
+  if (!known) {
+    const auto bytes = std::min<std::uint64_t>(size, std::numeric_limits<std::uint32_t>::max());
+    insert(queue, {key, stage, 0, static_cast<std::uint32_t>(bytes)}, due);
+  } else if (known->stage == Stage::kLeased ||
+             (known->stage == Stage::kReady && stage == Stage::kReady)) {
+    return;  // in line already
+  } else {
+    (void)move(queue, *known, stage, due);
+  }
+  review(queue);
+}
+
+std::vector<std::uint32_t> Schedule::take(const std::string& queue_name, base::MessageId message) {
+  std::vector<std::uint32_t> taken;
+  Queue* queue = look(queue_name);
+  if (queue == nullptr) return taken;
+  for (const auto& entry : entries(*queue, message)) {
+    if (entry.stage == Stage::kLeased) continue;
+    taken.push_back(entry.key.number);
+    // As it stands now: the turn may have come to it from one before.
+    (void)remove(*queue, *backlog_.find(entry.key));
+  }
+  review(*queue);
+  drop_if_empty(*queue);
+  return taken;
+}
+
+void Schedule::hold(const std::string& queue_name, base::MessageId message, bool held,
+                    QueueTime now) {
+  now_ = std::max(now_, now);
+  Queue* queue = look(queue_name);
+  if (queue == nullptr) return;
+  for (const auto& known : entries(*queue, message)) {
+    const auto entry = *backlog_.find(known.key);
+    const auto due = entry.stage == Stage::kReady ? now_ : QueueTime(entry.rank);
+    const auto stage = due <= now_ ? Stage::kReady : Stage::kWaiting;
+    if (entry.stage != Stage::kLeased && held != (entry.stage == Stage::kHeld))
+      (void)move(*queue, entry, held ? Stage::kHeld : stage, due);
+  }
+  review(*queue);
+}
+
+void Schedule::expedite(const std::string& queue_name, base::MessageId message, QueueTime now) {
+  now_ = std::max(now_, now);
+  Queue* queue = look(queue_name);
+  if (queue == nullptr) return;
+  for (const auto& entry : entries(*queue, message)) {
+    if (entry.stage == Stage::kWaiting) (void)move(*queue, entry, Stage::kReady, now_);
+    if (entry.stage == Stage::kHeld)
+      (void)move(*queue, entry, Stage::kHeld, std::min(QueueTime(entry.rank), now_));
+  }
+  review(*queue);
+}
+
+void Schedule::clear() {
+  std::vector<Entry> kept;
+  for (const auto& [key, lease] : leases_)
+    if (const Queue* queue = look(lease.queue))
+      for (const auto number : lease.recipients)
+        kept.push_back(*backlog_.find({queue->number_, lease.message, number}));
+  backlog_ = {};
+  for (auto& [name, queue] : queues_) {
+    queue.counts = {};
+    queue.bytes = queue.messages_ = queue.lines_ = 0;
+    queue.waits_ = false;
+    set_wait(queue, queue.until);
+    review(queue);
+  }
+  for (const auto& entry : kept) insert(*by_number_[entry.key.queue], entry, {});
+}
+
+// What is due becomes ready. Of very much, the rest comes next time: next_wake() stays in the past.
+void Schedule::wake(QueueTime now) {
+  now_ = std::max(now_, now);
+  for (std::size_t n = 0; n < kWokenAtOnce; ++n) {
+    const auto due = backlog_.least(Stage::kWaiting, {}, {kLastNumber, kLastMessage, kLastNumber});
+    if (!due || due->rank > rank_of(now_)) return;
+    Queue& queue = *by_number_[due->key.queue];
+    if (due->key.message.value == 0)
+      set_wait(queue, queue.until);
+    else
+      (void)move(queue, *due, Stage::kReady, now_);
+    review(queue);
+    drop_if_empty(queue);
+  }
+}
+
+std::optional<QueueTime> Schedule::next_wake() const {
+  const auto next = backlog_.least(Stage::kWaiting, {}, {kLastNumber, kLastMessage, kLastNumber});
+  return next ? std::optional(QueueTime(next->rank)) : std::nullopt;
+}
+
+// --- Leases -----------------------------------------------------------------------------------------
+
+// The message whose turn it is, up to the limit of a lease; what is left of it goes to the line's end.
+void Schedule::lease_next(Queue& queue, const Parked& to) {
+  const auto [from, end] = of_queue(queue.number_);
+  auto next = backlog_.least(Stage::kReady, from, end);
+  CHECK(next);
+  const auto message = next->key.message;
+  HandOut out{to.deliverer, to.request, base::LeaseId(++last_lease_), message, queue.name(), {}};
+  while (next && out.recipients.size() < limits_.lease_recipients) {
+    out.recipients.push_back(next->key.number);
+    leased_.emplace(message, next->key.number);
+    next = move(queue, *next, Stage::kLeased, {});
+  }
+  if (next) {
+    next->rank = ++last_turn_;
+    backlog_.update(*next);
+  }
+  std::sort(out.recipients.begin(), out.recipients.end());
+  const LeaseKey key{epoch_, out.lease};
+  leases_[key] = {key, to.deliverer, to.grant, message, queue.name(), out.recipients};
+  ++queue.leases;
+  auto& grant = grants_.at(to.grant);
+  grant.parked = false;
+  ++grant.served;
+  actions_.push_back(std::move(out));
+}
+
+bool Schedule::adopt(DelivererId deliverer, LeaseKey key, const std::string& queue_name,
+                     base::MessageId message, std::span<const std::uint32_t> recipients) {
+  Queue* queue = look(queue_name);
+  if (queue == nullptr || leases_.contains(key) || recipients.empty()) return false;
+  if (key.epoch == epoch_ && key.lease.value > last_lease_) return false;  // not handed out yet
+  std::set<std::uint32_t> numbers;
+  for (const auto number : recipients) {
+    const auto entry = backlog_.find({queue->number_, message, number});
+    if (!entry || entry->stage == Stage::kLeased || !numbers.insert(number).second) return false;
+  }
+  for (const auto number : recipients) {
+    (void)move(*queue, *backlog_.find({queue->number_, message, number}), Stage::kLeased, {});
+    leased_.emplace(message, number);
+  }
+  leases_[key] = {key, deliverer, {}, message, queue_name, {recipients.begin(), recipients.end()}};
+  ++queue->leases;
+  review(*queue);
+  return true;
+}
+
+std::optional<LeaseInfo> Schedule::settle(DelivererId deliverer, LeaseKey key) {
+  const auto at = leases_.find(key);
+  if (at == leases_.end() || at->second.deliverer != deliverer) return std::nullopt;
+  LeaseInfo lease = std::move(at->second);
+  leases_.erase(at);
+  Queue* queue = look(lease.queue);
+  CHECK(queue != nullptr);
+  for (const auto number : lease.recipients) {
+    leased_.erase({lease.message, number});
+    (void)remove(*queue, *backlog_.find({queue->number_, lease.message, number}));
+  }
+  --queue->leases;
+  drop_if_empty(*queue);
+  return lease;
+}
+
+// --- Looking ----------------------------------------------------------------------------------------
+
+std::vector<base::MessageId> Schedule::messages(std::string_view queue_name, base::MessageId after,
+                                                std::size_t limit) const {
+  std::vector<base::MessageId> found;
+  const Queue* queue = find(queue_name);
+  if (queue == nullptr) return found;
+  const auto end = of_queue(queue->number_).to;
+  while (found.size() < limit) {
+    const auto next = backlog_.at_or_after({queue->number_, after, kLastNumber});
+    if (!next || next->key >= end) break;
+    after = next->key.message;
+    found.push_back(after);
+  }
+  return found;
+}
+
+std::optional<base::MessageId> Schedule::last_message(std::string_view queue_name) const {
+  const Queue* queue = find(queue_name);
+  if (queue == nullptr || queue->messages_ == 0) return std::nullopt;
+  return backlog_.before(of_queue(queue->number_).to)->key.message;
+}
+
+bool Schedule::held(std::string_view queue_name, base::MessageId message) const {
+  const Queue* queue = find(queue_name);
+  if (queue == nullptr || queue->counts.held == 0) return false;
+  const auto all = entries(*queue, message);
+  return std::any_of(all.begin(), all.end(),
+                     [](const Entry& entry) { return entry.stage == Stage::kHeld; });
+}
+
+std::optional<Schedule::Due> Schedule::next_due(std::string_view queue_name) const {
+  const Queue* queue = find(queue_name);
+  if (queue == nullptr) return std::nullopt;
+  const auto [from, to] = of_queue(queue->number_);
+  const auto next = backlog_.least(Stage::kWaiting, from, to);
+  return next ? std::optional(Due{QueueTime(next->rank), next->key.message}) : std::nullopt;
+}
+
+}  // namespace postern::queued
