@@ -52,15 +52,15 @@ void Run::pace() noexcept {
 }
 
 void Run::watch() noexcept {
-  std::size_t waiting = 0;
   for (const auto& session : sessions_) {
     session->check_time();
-    waiting += session->waits();
+    if (session->stands()) last_standing_ = micros();
   }
   const auto patience = static_cast<std::uint64_t>(options_.patience.count()) * 1000;
-  if (patience != 0 && waiting == sessions_.size() - done_ && waiting > 0 &&
-      micros() - last_greeting_ > patience && !plan_.finished(micros()))
+  if (patience != 0 && micros() - last_standing_ > patience && !plan_.finished(micros())) {
     fail(fmt::format("no greeting for {} s: {}", patience / 1'000'000, last_failure_));
+    for (const auto& session : sessions_) session->look();
+  }
   watch_.start(kWatch);
 }
 
@@ -117,7 +117,6 @@ void Run::ended(std::uint64_t number, const Outcome& outcome,
 
 void Run::connected() noexcept {
   ++counts_.connections;
-  last_greeting_ = micros();
 }
 
 void Run::disconnected(std::string_view why) noexcept {

@@ -71,7 +71,7 @@ class Run final : public SessionOwner {
   LoadCounts counts_, shown_;
   Latencies latencies_;
   std::chrono::steady_clock::time_point began_;
-  std::uint64_t last_end_ = 0, last_greeting_ = 0;  // micros
+  std::uint64_t last_end_ = 0, last_standing_ = 0;  // micros
   bool told_to_end_ = false;
   std::string last_failure_;
   std::string trouble_;

@@ -79,6 +79,7 @@ void Session::on_event(Client::Event event) noexcept {
       return;
     case Client::Event::kReady:
       backoff_ = base::Millis(0);
+      standing_ = true;
       owner_.connected();
       return next();
     case Client::Event::kBody:
@@ -177,6 +178,7 @@ void Session::leave(std::string_view why) noexcept {
     record();
   }
   idle_ = false;
+  standing_ = false;
   if (!quitting_) owner_.disconnected(why);
   stream_->close();
   loop_.defer([this]() noexcept {

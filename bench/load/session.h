@@ -48,8 +48,8 @@ class Session final : public event::StreamOwner {
   void look() noexcept;
   // Leaves a server that has kept silent for too long.
   void check_time() noexcept;
-  // Between two tries to connect.
-  [[nodiscard]] bool waits() const noexcept { return retry_.running(); }
+  // The server has greeted it, and it goes on.
+  [[nodiscard]] bool stands() const noexcept { return standing_; }
 
  private:
   std::size_t on_input(std::string_view bytes) noexcept override;
@@ -78,6 +78,7 @@ class Session final : public event::StreamOwner {
   std::uint64_t dot_at_ = 0;     // when the final dot was handed over
   std::uint64_t deadline_ = 0;
   base::Millis backoff_{0};
+  bool standing_ = false;
   bool idle_ = false;
   bool quitting_ = false;
 };

@@ -12,7 +12,7 @@ from support.waiting import wait_for
 TOOLS = BUILD / "bench"
 
 
-class _Tool:
+class Tool:
     """One that prints its counts while they change, and at its end a summary as JSON."""
 
     def __init__(self, program, *options):
@@ -58,7 +58,7 @@ class _Tool:
         self.process.stderr.close()
 
 
-class Load(_Tool):
+class Load(Tool):
     """Many clients of a server, until end()."""
 
     def __init__(self, server, ledger, recipient, *options, sessions=50, port=RELAY_PORT):
@@ -67,7 +67,7 @@ class Load(_Tool):
                          "--seconds", 1e6, "--recipient", recipient, "--ledger", ledger, *options)
 
 
-class Taker(_Tool):
+class Taker(Tool):
     """A next hop that writes down what comes."""
 
     def __init__(self, ledger, *options):
