@@ -1,6 +1,8 @@
-// What the schedule's steps cost at a depth of 1,000 and of 1,000,000 recipients, in one queue and in many.
-// The time is CPU time for one step: one message added, asked for and handed out, settled, put back for
-// later, taken off; a queue deferred and run again.
+// What the schedule's steps cost at a depth of 1,000 and of 1,000,000 recipients, in one queue and
+// in many. The time is CPU time for one step: one message added, asked for and handed out, settled,
+// put back for later, taken off; a queue deferred and run again.
+#include "queued/schedule.h"
+
 #include <benchmark/benchmark.h>
 
 #include <map>
@@ -9,7 +11,6 @@
 #include <vector>
 
 #include "common/base/check.h"
-#include "queued/schedule.h"
 
 namespace postern::bench {
 namespace {
@@ -35,7 +36,8 @@ class Rig {
     }
     schedule.deliverer_up(kRelay, false);
     schedule.set_open(true);
-    for (std::size_t m = 0; m < depth; ++m) add(names_[next_queue()], new_id(), m % 2 == 0 ? now : later());
+    for (std::size_t m = 0; m < depth; ++m)
+      add(names_[next_queue()], new_id(), m % 2 == 0 ? now : later());
     perform(schedule.decide(now));
     while (!opened_.empty()) {
       const auto connection = opened_.back();
@@ -87,7 +89,8 @@ class Rig {
     perform(schedule.decide(now));
     ready_.insert(ready_.end(), opened_.begin(), opened_.end());
     opened_.clear();
-    return {ready_.begin(), ready_.begin() + static_cast<std::ptrdiff_t>(std::min(count, ready_.size()))};
+    return {ready_.begin(),
+            ready_.begin() + static_cast<std::ptrdiff_t>(std::min(count, ready_.size()))};
   }
 
   Schedule schedule{{}, kEpoch, [](const auto&, const auto&) { return Blocked::kNo; }};
@@ -122,7 +125,8 @@ void report(benchmark::State& state, std::size_t steps) {
       static_cast<double>(steps), benchmark::Counter::kIsRate | benchmark::Counter::kInvert);
 }
 
-// New mail for queues here and there, as a router would name them; every other recipient is due at once.
+// New mail for queues here and there, as a router would name them; every other recipient is due at
+// once.
 struct Mail {
   std::string queue;
   base::MessageId id;
@@ -273,8 +277,12 @@ void fill(benchmark::State& state) {
   }
   report(state, state.iterations() * static_cast<std::size_t>(state.range(0)));
 }
-BENCHMARK(fill)->ArgNames({"depth", "queues"})->Args({1'000'000, 1})->Args({1'000'000, 100'000})
-    ->Unit(benchmark::kMillisecond)->Iterations(1);
+BENCHMARK(fill)
+    ->ArgNames({"depth", "queues"})
+    ->Args({1'000'000, 1})
+    ->Args({1'000'000, 100'000})
+    ->Unit(benchmark::kMillisecond)
+    ->Iterations(1);
 
 // Everything becomes due at one moment.
 void wake(benchmark::State& state) {
@@ -290,8 +298,12 @@ void wake(benchmark::State& state) {
   }
   report(state, state.iterations() * static_cast<std::size_t>(state.range(0)) / 2);
 }
-BENCHMARK(wake)->ArgNames({"depth", "queues"})->Args({1'000'000, 1})->Args({1'000'000, 100'000})
-    ->Unit(benchmark::kMillisecond)->Iterations(1);
+BENCHMARK(wake)
+    ->ArgNames({"depth", "queues"})
+    ->Args({1'000'000, 1})
+    ->Args({1'000'000, 100'000})
+    ->Unit(benchmark::kMillisecond)
+    ->Iterations(1);
 
 }  // namespace
 }  // namespace postern::bench

@@ -13,14 +13,22 @@ constexpr unsigned kStageShift = 62;
 
 using Halves = std::array<std::uint32_t, 2>;
 
-Halves halves(std::uint64_t value) { return std::bit_cast<Halves>(value); }
-std::uint64_t whole(Halves value) { return std::bit_cast<std::uint64_t>(value); }
+Halves halves(std::uint64_t value) {
+  return std::bit_cast<Halves>(value);
+}
+std::uint64_t whole(Halves value) {
+  return std::bit_cast<std::uint64_t>(value);
+}
 
 std::uint64_t standing(Stage stage, std::uint64_t rank) {
   return static_cast<std::uint64_t>(stage) << kStageShift | rank;
 }
-Stage stage_of(std::uint64_t standing) { return static_cast<Stage>(standing >> kStageShift); }
-std::uint64_t rank_of(std::uint64_t standing) { return standing & Backlog::kMaxRank; }
+Stage stage_of(std::uint64_t standing) {
+  return static_cast<Stage>(standing >> kStageShift);
+}
+std::uint64_t rank_of(std::uint64_t standing) {
+  return standing & Backlog::kMaxRank;
+}
 
 }  // namespace
 
@@ -42,52 +50,69 @@ Backlog::Packed Backlog::pack(const Entry& entry) {
 
 std::size_t Backlog::Leaf::position(const Key& key) const {
   const auto end = entries.begin() + count;
-  const auto at = std::partition_point(
-      entries.begin(), end, [&](const Packed& entry) { return entry.key() < key; });
+  const auto at = std::partition_point(entries.begin(), end,
+                                       [&](const Packed& entry) { return entry.key() < key; });
   return static_cast<std::size_t>(at - entries.begin());
 }
 
 void Backlog::Summary::count_in(Stage stage, std::uint64_t rank) {
-  if (stage == Stage::kReady) ready = std::min(ready, rank);
-  if (stage == Stage::kWaiting) waiting = std::min(waiting, rank);
+  const auto at = static_cast<std::size_t>(stage);
+  if (at < least.size()) least[at] = std::min(least[at], rank);
 }
 
 void Backlog::Summary::count_in(const Summary& other) {
-  ready = std::min(ready, other.ready);
-  waiting = std::min(waiting, other.waiting);
+  for (std::size_t i = 0; i < least.size(); ++i) least[i] = std::min(least[i], other.least[i]);
 }
 
-std::uint64_t Backlog::Summary::of(Stage stage) const {
-  CHECK(stage == Stage::kReady || stage == Stage::kWaiting);
-  return stage == Stage::kReady ? ready : waiting;
-}
-
-std::size_t Backlog::Child::count() const { return leaf ? leaf->count : inner->children.size(); }
-
-bool Backlog::Child::full() const { return count() == (leaf ? kLeafRoom : kInnerRoom); }
-
-void Backlog::Child::summarize() {
-  summary = {};
-  if (inner) {
-    for (const auto& child : inner->children) summary.count_in(child.summary);
-    return;
-  }
+Backlog::Summary Backlog::Child::summary() const {
+  if (inner) return inner->summary();
+  Summary all;
   for (std::size_t i = 0; i < leaf->count; ++i) {
     const auto value = whole(leaf->entries[i].standing);
-    summary.count_in(stage_of(value), rank_of(value));
+    all.count_in(stage_of(value), rank_of(value));
   }
+  return all;
 }
 
 // The last one that begins at or before the key; the first one takes what is before all.
 std::size_t Backlog::Inner::position(const Key& key) const {
-  const auto after = std::partition_point(
-      children.begin() + 1, children.end(),
-      [&](const Child& child) { return child.from <= key; });
-  return static_cast<std::size_t>(after - children.begin()) - 1;
+  const auto after = std::partition_point(from.begin() + 1, from.begin() + count,
+                                          [&](const Key& first) { return first <= key; });
+  return static_cast<std::size_t>(after - from.begin()) - 1;
+}
+
+Backlog::Summary Backlog::Inner::summary() const {
+  Summary all;
+  for (std::size_t i = 0; i < count; ++i) all.count_in(summaries[i]);
+  return all;
+}
+
+void Backlog::Inner::insert(std::size_t i, const Key& first, Child child) {
+  std::move_backward(from.begin() + i, from.begin() + count, from.begin() + count + 1);
+  std::move_backward(summaries.begin() + i, summaries.begin() + count,
+                     summaries.begin() + count + 1);
+  std::move_backward(children.begin() + i, children.begin() + count, children.begin() + count + 1);
+  ++count;
+  from[i] = first;
+  summaries[i] = child.summary();
+  children[i] = std::move(child);
+}
+
+void Backlog::Inner::erase(std::size_t i) {
+  std::move(from.begin() + i + 1, from.begin() + count, from.begin() + i);
+  std::move(summaries.begin() + i + 1, summaries.begin() + count, summaries.begin() + i);
+  std::move(children.begin() + i + 1, children.begin() + count, children.begin() + i);
+  --count;
+  children[count] = {};
+}
+
+bool Backlog::Inner::summarize(std::size_t i) {
+  const auto before = std::exchange(summaries[i], children[i].summary());
+  return summaries[i] != before;
 }
 
 Backlog::Backlog() : root_(std::make_unique<Inner>()) {
-  root_->children.push_back({.leaf = std::make_unique_for_overwrite<Leaf>()});
+  root_->insert(0, {}, {std::make_unique_for_overwrite<Leaf>(), nullptr});
 }
 Backlog::~Backlog() = default;
 Backlog::Backlog(Backlog&&) noexcept = default;
@@ -96,28 +121,29 @@ Backlog& Backlog::operator=(Backlog&&) noexcept = default;
 // --- Changes ----------------------------------------------------------------------------------------
 
 void Backlog::insert(const Entry& entry) {
-  if (root_->children.size() == kInnerRoom) {
-    Child old{.from = root_->children.front().from, .inner = std::move(root_)};
-    old.summarize();
-    root_ = std::make_unique<Inner>();
-    root_->children.push_back(std::move(old));
+  if (root_->count == kInnerRoom) {
+    auto root = std::make_unique<Inner>();
+    const Key first = root_->from.front();
+    root->insert(0, first, {nullptr, std::move(root_)});
+    root_ = std::move(root);
   }
   insert(*root_, entry);
+  summary_.count_in(entry.stage, entry.rank);
   ++size_;
 }
 
-// Full nodes are split on the way down, so there is room for a further child wherever one is needed.
+// Full nodes are split on the way down, so there is room for a further child wherever one is
+// needed.
 void Backlog::insert(Inner& node, const Entry& entry) {
   auto i = node.position(entry.key);
   if (node.children[i].full()) {
     split(node, i, entry.key);
     i = node.position(entry.key);
   }
-  Child& child = node.children[i];
-  child.from = std::min(child.from, entry.key);
-  child.summary.count_in(entry.stage, entry.rank);
-  if (child.inner) return insert(*child.inner, entry);
-  Leaf& leaf = *child.leaf;
+  node.from[i] = std::min(node.from[i], entry.key);
+  node.summaries[i].count_in(entry.stage, entry.rank);
+  if (node.children[i].inner) return insert(*node.children[i].inner, entry);
+  Leaf& leaf = *node.children[i].leaf;
   const auto at = leaf.position(entry.key);
   const auto end = leaf.entries.begin() + leaf.count;
   CHECK(at == leaf.count || leaf.entries[at].key() != entry.key);
@@ -126,100 +152,139 @@ void Backlog::insert(Inner& node, const Entry& entry) {
   ++leaf.count;
 }
 
-// In the middle; but where mail comes in the order of its numbers, behind all of the node or behind all of a
-// long queue in it, at that point: halves that nobody adds to would stay half empty.
+// In the middle; but where mail comes in the order of its numbers, behind all of the node or behind
+// all of a long queue in it, at that point: halves that nobody adds to would stay half empty.
 void Backlog::split(Inner& node, std::size_t i, const Key& key) {
-  Child& left = node.children[i];
   Child right;
-  if (left.leaf) {
-    auto& entries = left.leaf->entries;
-    right.leaf = std::make_unique_for_overwrite<Leaf>();
+  Key first = key;
+  if (node.children[i].leaf) {
+    Leaf& left = *node.children[i].leaf;
     constexpr auto kHalf = kLeafRoom / 2;
-    const auto at = left.leaf->position(key);
-    const bool at_queue_end = at >= kHalf && entries[at - kHalf].queue == key.queue &&
-                              (at == kLeafRoom || entries[at].queue != key.queue);
+    const auto at = left.position(key);
+    const bool at_queue_end = at >= kHalf && left.entries[at - kHalf].queue == key.queue &&
+                              (at == kLeafRoom || left.entries[at].queue != key.queue);
     const auto keep = at == kLeafRoom || at_queue_end ? at : kHalf;
-    right.from = keep == kLeafRoom ? key : entries[keep].key();
-    std::copy(entries.begin() + keep, entries.end(), right.leaf->entries.begin());
-    left.leaf->count = static_cast<std::uint32_t>(keep);
+    if (keep == kHalf && share(node, i)) return;
+    right.leaf = std::make_unique_for_overwrite<Leaf>();
+    std::copy(left.entries.begin() + keep, left.entries.end(), right.leaf->entries.begin());
     right.leaf->count = static_cast<std::uint32_t>(kLeafRoom - keep);
+    left.count = static_cast<std::uint32_t>(keep);
+    if (keep < kLeafRoom) first = right.leaf->entries.front().key();
   } else {
-    auto& children = left.inner->children;
-    const bool last = left.inner->position(key) == kInnerRoom - 1;
-    const auto keep = children.begin() + (last ? kInnerRoom - 1 : kInnerRoom / 2);
+    Inner& left = *node.children[i].inner;
+    const auto keep = left.position(key) == kInnerRoom - 1 ? kInnerRoom - 1 : kInnerRoom / 2;
     right.inner = std::make_unique<Inner>();
-    right.from = keep->from;
-    right.inner->children.assign(std::make_move_iterator(keep),
-                                 std::make_move_iterator(children.end()));
-    children.erase(keep, children.end());
+    first = left.from[keep];
+    append(*right.inner, left, keep);
   }
-  left.summarize();
-  right.summarize();
-  node.children.insert(node.children.begin() + static_cast<std::ptrdiff_t>(i) + 1, std::move(right));
+  (void)node.summarize(i);
+  node.insert(i + 1, first, std::move(right));
 }
 
-void Backlog::update(const Entry& entry) { (void)update(*root_, entry); }
+// Instead of a split: a neighbour with room takes some of a full leaf. False: there is none.
+bool Backlog::share(Inner& node, std::size_t i) {
+  const auto roomy = [&](std::size_t n) { return node.children[n].count() <= kLeafRoom * 3 / 4; };
+  if (i + 1 < node.count && roomy(i + 1)) {
+    even_out(node, i);
+    return true;
+  }
+  if (i == 0 || !roomy(i - 1)) return false;
+  even_out(node, i - 1);
+  return true;
+}
+
+// The leaf and the one behind it.
+void Backlog::even_out(Inner& node, std::size_t left) {
+  Leaf& a = *node.children[left].leaf;
+  Leaf& b = *node.children[left + 1].leaf;
+  const auto half = (a.count + b.count) / 2;
+  if (a.count > half) {
+    const auto moved = a.count - half;
+    std::move_backward(b.entries.begin(), b.entries.begin() + b.count,
+                       b.entries.begin() + b.count + moved);
+    std::copy_n(a.entries.begin() + half, moved, b.entries.begin());
+    b.count += moved;
+  } else {
+    const auto moved = half - a.count;
+    std::copy_n(b.entries.begin(), moved, a.entries.begin() + a.count);
+    std::move(b.entries.begin() + moved, b.entries.begin() + b.count, b.entries.begin());
+    b.count -= moved;
+  }
+  a.count = half;
+  node.from[left + 1] = b.entries.front().key();
+  (void)node.summarize(left);
+  (void)node.summarize(left + 1);
+}
+
+// The children from `begin` on go to the end of the other.
+void Backlog::append(Inner& to, Inner& from, std::size_t begin) {
+  const auto copy = [&](auto& source, auto& target) {
+    std::move(source.begin() + begin, source.begin() + from.count, target.begin() + to.count);
+  };
+  copy(from.from, to.from);
+  copy(from.summaries, to.summaries);
+  copy(from.children, to.children);
+  to.count += from.count - static_cast<std::uint32_t>(begin);
+  from.count = static_cast<std::uint32_t>(begin);
+}
+
+void Backlog::update(const Entry& entry) {
+  if (update(*root_, entry)) summary_ = root_->summary();
+}
 
 bool Backlog::update(Inner& node, const Entry& entry) {
-  Child& child = node.children[node.position(entry.key)];
-  if (child.inner) {
-    if (!update(*child.inner, entry)) return false;
-  } else {
-    const auto at = child.leaf->position(entry.key);
-    CHECK(at < child.leaf->count && child.leaf->entries[at].key() == entry.key);
-    child.leaf->entries[at] = pack(entry);
-  }
-  const auto before = child.summary;
-  child.summarize();
-  return child.summary != before;
+  const auto i = node.position(entry.key);
+  if (node.children[i].inner) return update(*node.children[i].inner, entry) && node.summarize(i);
+  Leaf& leaf = *node.children[i].leaf;
+  const auto at = leaf.position(entry.key);
+  CHECK(at < leaf.count && leaf.entries[at].key() == entry.key);
+  leaf.entries[at] = pack(entry);
+  return node.summarize(i);
 }
 
 void Backlog::erase(const Key& key) {
-  (void)erase(*root_, key);
+  if (erase(*root_, key)) summary_ = root_->summary();
   --size_;
-  while (root_->children.size() == 1 && root_->children.front().inner)
+  while (root_->count == 1 && root_->children.front().inner)
     root_ = std::move(root_->children.front().inner);
 }
 
 bool Backlog::erase(Inner& node, const Key& key) {
   const auto i = node.position(key);
-  Child& child = node.children[i];
-  const auto room = child.leaf ? kLeafRoom : kInnerRoom;
-  if (child.inner) {
-    if (!erase(*child.inner, key)) return false;
+  if (node.children[i].inner) {
+    if (!erase(*node.children[i].inner, key)) return false;
   } else {
-    Leaf& leaf = *child.leaf;
+    Leaf& leaf = *node.children[i].leaf;
     const auto at = leaf.position(key);
     CHECK(at < leaf.count && leaf.entries[at].key() == key);
     std::move(leaf.entries.begin() + at + 1, leaf.entries.begin() + leaf.count,
               leaf.entries.begin() + at);
     --leaf.count;
   }
-  const auto before = child.summary;
-  child.summarize();
-  const bool changed = child.summary != before;
-  if (child.count() > room / 2 || node.children.size() == 1) return changed;
-  const auto left = i + 1 < node.children.size() ? i : i - 1;
-  const auto both = node.children[left].count() + node.children[left + 1].count();
-  if (both > (child.count() == 0 ? room : room * 3 / 4)) return changed;
-  merge(node, left);
-  return true;  // there may be so few children now that the parent merges too
+  const bool changed = node.summarize(i);
+  // A parent hears of a merge too, for it may have to merge itself.
+  return merge(node, i) || changed;
 }
 
-// The child behind goes into this one.
-void Backlog::merge(Inner& node, std::size_t i) {
-  Child& left = node.children[i];
-  Child& right = node.children[i + 1];
-  if (left.leaf) {
-    std::copy_n(right.leaf->entries.begin(), right.leaf->count,
-                left.leaf->entries.begin() + left.leaf->count);
-    left.leaf->count += right.leaf->count;
+// A child that is half empty goes together with its neighbour, if they fit with some room to spare.
+bool Backlog::merge(Inner& node, std::size_t i) {
+  const auto count = node.children[i].count();
+  const auto room = node.children[i].leaf ? kLeafRoom : kInnerRoom;
+  if (count > room / 2 || node.count == 1) return false;
+  const auto left = i + 1 < node.count ? i : i - 1;
+  Child& into = node.children[left];
+  Child& gone = node.children[left + 1];
+  if (into.count() + gone.count() > (count == 0 ? room : room * 3 / 4)) return false;
+  if (into.leaf) {
+    std::copy_n(gone.leaf->entries.begin(), gone.leaf->count,
+                into.leaf->entries.begin() + into.leaf->count);
+    into.leaf->count += gone.leaf->count;
   } else {
-    std::move(right.inner->children.begin(), right.inner->children.end(),
-              std::back_inserter(left.inner->children));
+    append(*into.inner, *gone.inner, 0);
   }
-  left.summary.count_in(right.summary);
-  node.children.erase(node.children.begin() + static_cast<std::ptrdiff_t>(i) + 1);
+  node.summaries[left].count_in(node.summaries[left + 1]);
+  node.erase(left + 1);
+  return true;
 }
 
 // --- Looking ----------------------------------------------------------------------------------------
@@ -236,7 +301,7 @@ std::optional<Backlog::Entry> Backlog::at_or_after(const Key& key) const {
 }
 
 const Backlog::Packed* Backlog::at_or_after(const Inner& node, const Key& key) {
-  for (auto i = node.position(key); i < node.children.size(); ++i) {
+  for (auto i = node.position(key); i < node.count; ++i) {
     const Child& child = node.children[i];
     if (child.inner) {
       if (const Packed* found = at_or_after(*child.inner, key)) return found;
@@ -272,10 +337,10 @@ std::optional<Backlog::Entry> Backlog::first(Stage stage, const Key& from, const
 
 const Backlog::Packed* Backlog::first(const Inner& node, Stage stage, const Key& from,
                                       const Key& to, std::uint64_t rank) {
-  for (auto i = node.position(from); i < node.children.size(); ++i) {
+  for (auto i = node.position(from); i < node.count; ++i) {
+    if (node.from[i] >= to) return nullptr;
+    if (node.summaries[i].of(stage) > rank) continue;
     const Child& child = node.children[i];
-    if (child.from >= to) return nullptr;
-    if (child.summary.of(stage) > rank) continue;
     if (child.inner) {
       if (const Packed* found = first(*child.inner, stage, from, to, rank)) return found;
       continue;
@@ -291,24 +356,30 @@ const Backlog::Packed* Backlog::first(const Inner& node, Stage stage, const Key&
   return nullptr;
 }
 
+std::optional<std::uint64_t> Backlog::least_rank(Stage stage) const {
+  const auto rank = summary_.of(stage);
+  return rank == kNone ? std::nullopt : std::optional(rank);
+}
+
 std::optional<Backlog::Entry> Backlog::least(Stage stage, const Key& from, const Key& to) const {
   constexpr Key kEnd{std::numeric_limits<std::uint32_t>::max(), base::MessageId(kNone),
-                       std::numeric_limits<std::uint32_t>::max()};
+                     std::numeric_limits<std::uint32_t>::max()};
   const auto rank = least_rank(*root_, stage, from, to, kEnd);
   return rank == kNone ? std::nullopt : first(stage, from, to, rank);
 }
 
-// `end`: where what follows the node begins. Only the children at the two borders of the range are looked
-// into; those between answer by their summaries.
-std::uint64_t Backlog::least_rank(const Inner& node, Stage stage, const Key& from,
-                                  const Key& to, const Key& end) {
+// `end`: where what follows the node begins. Only the children at the two borders of the range are
+// looked into; those between answer by their summaries.
+std::uint64_t Backlog::least_rank(const Inner& node, Stage stage, const Key& from, const Key& to,
+                                  const Key& end) {
   auto least = kNone;
-  for (auto i = node.position(from); i < node.children.size() && node.children[i].from < to; ++i) {
+  for (auto i = node.position(from); i < node.count && node.from[i] < to; ++i) {
+    const auto inside = node.summaries[i].of(stage);
+    if (inside >= least) continue;
+    const Key& child_end = i + 1 < node.count ? node.from[i + 1] : end;
     const Child& child = node.children[i];
-    if (child.summary.of(stage) >= least) continue;
-    const Key& child_end = i + 1 < node.children.size() ? node.children[i + 1].from : end;
-    if (child.from >= from && child_end <= to) {
-      least = child.summary.of(stage);
+    if (node.from[i] >= from && child_end <= to) {
+      least = inside;
     } else if (child.inner) {
       least = std::min(least, least_rank(*child.inner, stage, from, to, child_end));
     } else {

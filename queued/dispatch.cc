@@ -11,9 +11,9 @@ bool Schedule::may_run(const Queue& queue) const {
   return queue.blocked == Blocked::kNo && queue.until <= now_;
 }
 
-// Puts the queue on the lists of those that have something for their parked connections, or need further
-// ones, or takes it off. Called at every change that may matter to that, so that nobody has to look at
-// queues of which nothing is to be done.
+// Puts the queue on the lists of those that have something for their parked connections, or need
+// further ones, or takes it off. Called at every change that may matter to that, so that nobody has
+// to look at queues of which nothing is to be done.
 void Schedule::review(Queue& queue) {
   const bool runs = queue.lines_ > 0 && may_run(queue);
   enlist(queue, runs && !queue.parked_.empty(), runs && wanted_grants(queue) > 0);
@@ -41,8 +41,8 @@ void Schedule::enlist(Queue& queue, bool serve, bool want) {
   count(pool.newcomers, queue.newcomer_, want && queue.grants == 0);
 }
 
-// Further connections that the queue could use. Their number at most doubles from what has opened, so
-// that a host is not met by all of them at once.
+// Further connections that the queue could use. Their number at most doubles from what has opened,
+// so that a host is not met by all of them at once.
 std::uint32_t Schedule::wanted_grants(const Queue& queue) const {
   const auto configured = queue.destination().connections;
   auto limit = queue.probing_ ? 1U : configured == 0 ? ~0U : configured;

@@ -183,7 +183,8 @@ std::optional<std::string> Schedule::grant_ended(DelivererId deliverer, base::Gr
   const auto at = grants_.find(id);
   if (at == grants_.end() || at->second.deliverer != deliverer) return std::nullopt;
   Queue& queue = *at->second.queue;
-  // Its request for work may still be parked: unanswered, it would cost the channel's credit for ever.
+  // Its request for work may still be parked: unanswered, it would cost the channel's credit for
+  // ever.
   if (const auto parked = unpark(queue, id))
     actions_.push_back(SendAway{deliverer, parked->request});
   end_grant(id);

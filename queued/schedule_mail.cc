@@ -1,7 +1,7 @@
 // The part of Schedule that keeps recipients: what comes in, goes off, is held, becomes ready.
 //
-// A message stands in its queue's line once, however many of its recipients are ready: one of them carries
-// its turn, the others only say that they are behind it.
+// A message stands in its queue's line once, however many of its recipients are ready: one of them
+// carries its turn, the others only say that they are behind it.
 #include <algorithm>
 #include <limits>
 #include <utility>
@@ -172,17 +172,23 @@ std::vector<std::uint32_t> Schedule::take(const std::string& queue_name, base::M
   return taken;
 }
 
+// Looks at those only that change, for callers come here once for each recipient of a message.
 void Schedule::hold(const std::string& queue_name, base::MessageId message, bool held,
                     QueueTime now) {
   now_ = std::max(now_, now);
   Queue* queue = look(queue_name);
   if (queue == nullptr) return;
-  for (const auto& known : entries(*queue, message)) {
-    const auto entry = *backlog_.find(known.key);
-    const auto due = entry.stage == Stage::kReady ? now_ : QueueTime(entry.rank);
-    const auto stage = due <= now_ ? Stage::kReady : Stage::kWaiting;
-    if (entry.stage != Stage::kLeased && held != (entry.stage == Stage::kHeld))
-      (void)move(*queue, entry, held ? Stage::kHeld : stage, due);
+  const auto [from, to] = of_message(queue->number_, message);
+  if (held) {
+    while (const auto entry = backlog_.first(Stage::kReady, from, to))
+      (void)move(*queue, *entry, Stage::kHeld, now_);
+    while (const auto entry = backlog_.first(Stage::kWaiting, from, to))
+      (void)move(*queue, *entry, Stage::kHeld, QueueTime(entry->rank));
+  } else {
+    while (const auto entry = backlog_.first(Stage::kHeld, from, to)) {
+      const QueueTime due(entry->rank);
+      (void)move(*queue, *entry, due <= now_ ? Stage::kReady : Stage::kWaiting, due);
+    }
   }
   review(*queue);
 }
@@ -191,10 +197,13 @@ void Schedule::expedite(const std::string& queue_name, base::MessageId message, 
   now_ = std::max(now_, now);
   Queue* queue = look(queue_name);
   if (queue == nullptr) return;
-  for (const auto& entry : entries(*queue, message)) {
-    if (entry.stage == Stage::kWaiting) (void)move(*queue, entry, Stage::kReady, now_);
-    if (entry.stage == Stage::kHeld)
-      (void)move(*queue, entry, Stage::kHeld, std::min(QueueTime(entry.rank), now_));
+  auto [from, to] = of_message(queue->number_, message);
+  while (const auto entry = backlog_.first(Stage::kWaiting, from, to))
+    (void)move(*queue, *entry, Stage::kReady, now_);
+  while (const auto entry = backlog_.first(Stage::kHeld, from, to)) {  // due when it is let go
+    (void)move(*queue, *entry, Stage::kHeld, std::min(QueueTime(entry->rank), now_));
+    from = entry->key;
+    ++from.number;
   }
   review(*queue);
 }
@@ -220,8 +229,10 @@ void Schedule::clear() {
 void Schedule::wake(QueueTime now) {
   now_ = std::max(now_, now);
   for (std::size_t n = 0; n < kWokenAtOnce; ++n) {
-    const auto due = backlog_.least(Stage::kWaiting, {}, {kLastNumber, kLastMessage, kLastNumber});
-    if (!due || due->rank > rank_of(now_)) return;
+    const auto rank = backlog_.least_rank(Stage::kWaiting);
+    if (!rank || *rank > rank_of(now_)) return;
+    const auto due =
+        backlog_.first(Stage::kWaiting, {}, {kLastNumber, kLastMessage, kLastNumber}, *rank);
     Queue& queue = *by_number_[due->key.queue];
     if (due->key.message.value == 0)
       set_wait(queue, queue.until);
@@ -233,13 +244,14 @@ void Schedule::wake(QueueTime now) {
 }
 
 std::optional<QueueTime> Schedule::next_wake() const {
-  const auto next = backlog_.least(Stage::kWaiting, {}, {kLastNumber, kLastMessage, kLastNumber});
-  return next ? std::optional(QueueTime(next->rank)) : std::nullopt;
+  const auto next = backlog_.least_rank(Stage::kWaiting);
+  return next ? std::optional(QueueTime(*next)) : std::nullopt;
 }
 
 // --- Leases -----------------------------------------------------------------------------------------
 
-// The message whose turn it is, up to the limit of a lease; what is left of it goes to the line's end.
+// The message whose turn it is, up to the limit of a lease; what is left of it goes to the line's
+// end.
 void Schedule::lease_next(Queue& queue, const Parked& to) {
   const auto [from, end] = of_queue(queue.number_);
   auto next = backlog_.least(Stage::kReady, from, end);
@@ -326,10 +338,9 @@ std::optional<base::MessageId> Schedule::last_message(std::string_view queue_nam
 
 bool Schedule::held(std::string_view queue_name, base::MessageId message) const {
   const Queue* queue = find(queue_name);
-  if (queue == nullptr || queue->counts.held == 0) return false;
-  const auto all = entries(*queue, message);
-  return std::any_of(all.begin(), all.end(),
-                     [](const Entry& entry) { return entry.stage == Stage::kHeld; });
+  if (queue == nullptr) return false;
+  const auto [from, to] = of_message(queue->number_, message);
+  return backlog_.first(Stage::kHeld, from, to).has_value();
 }
 
 std::optional<Schedule::Due> Schedule::next_due(std::string_view queue_name) const {

@@ -47,7 +47,7 @@ class BacklogTest : public ::testing::Test {
     same(backlog.before(from), at == model.begin() ? nullptr : &std::prev(at)->second);
     const auto known = model.find(from);
     same(backlog.find(from), known == model.end() ? nullptr : &known->second);
-    for (const auto stage : {Stage::kReady, Stage::kWaiting}) {
+    for (const auto stage : {Stage::kReady, Stage::kWaiting, Stage::kHeld}) {
       const Entry* first = nullptr;
       const Entry* least = nullptr;
       for (auto it = at; it != model.end() && it->first < to; ++it) {
@@ -60,6 +60,8 @@ class BacklogTest : public ::testing::Test {
       same(backlog.least(stage, from, to), least);
     }
     EXPECT_EQ(backlog.size(), model.size());
+    const auto least = backlog.least(Stage::kHeld, {}, kEnd);
+    EXPECT_EQ(backlog.least_rank(Stage::kHeld), least ? std::optional(least->rank) : std::nullopt);
   }
   std::mt19937_64 random{4};
   Backlog backlog;

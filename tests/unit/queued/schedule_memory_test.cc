@@ -1,5 +1,5 @@
-// What a queued recipient and a queue cost: every allocation of the program is counted, with what the
-// allocator adds to it. POSTERN_MESSAGES sets how many there are.
+// What a queued recipient and a queue cost: every allocation of the program is counted, with what
+// the allocator adds to it. POSTERN_MESSAGES sets how many there are.
 #include <gtest/gtest.h>
 #include <malloc.h>
 
@@ -32,9 +32,15 @@ void uncounted(void* p) {
 
 }  // namespace
 
-void* operator new(std::size_t size) { return counted(size); }
-void operator delete(void* p) noexcept { uncounted(p); }
-void operator delete(void* p, std::size_t) noexcept { uncounted(p); }
+void* operator new(std::size_t size) {
+  return counted(size);
+}
+void operator delete(void* p) noexcept {
+  uncounted(p);
+}
+void operator delete(void* p, std::size_t) noexcept {
+  uncounted(p);
+}
 
 namespace postern::queued {
 namespace {
@@ -59,13 +65,14 @@ Load load(std::uint32_t recipients, std::uint64_t messages_per_queue) {
 class ScheduleMemory : public ::testing::TestWithParam<Load> {
  protected:
   void add(const Load& load, QueueTime due) {
-    const Destination destination{.via = {config::HopSpec{config::HopKind::kHost, "relay.example.com", 25}}};
+    const Destination destination{
+        .via = {config::HopSpec{config::HopKind::kHost, "relay.example.com", 25}}};
     for (std::uint64_t m = 1; m <= load.messages; ++m) {
       // Longer than what std::string keeps in itself; scattered, like mail that arrives.
       const auto queue = "mail-domain-" + std::to_string(m * 7919 % load.queues) + ".example";
       for (std::uint32_t n = 0; n < load.recipients; ++n)
-        schedule.add(queue, destination, base::MessageId((std::uint64_t{1} << 50) + m), 4096, n, due,
-                     false, QueueTime(1));
+        schedule.add(queue, destination, base::MessageId((std::uint64_t{1} << 50) + m), 4096, n,
+                     due, false, QueueTime(1));
     }
   }
   void expect_within(const Load& load, std::size_t bytes) {

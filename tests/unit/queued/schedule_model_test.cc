@@ -1,5 +1,5 @@
-// The schedule beside a model that keeps everything in plain maps and does it the slow way: whatever
-// happens, in whatever order, both say the same. POSTERN_STEPS sets how long.
+// The schedule beside a model that keeps everything in plain maps and does it the slow way:
+// whatever happens, in whatever order, both say the same. POSTERN_STEPS sets how long.
 #include <gtest/gtest.h>
 
 #include <algorithm>
@@ -65,7 +65,9 @@ struct ModelGrant {
   bool leaving = false;
 };
 
-std::uint64_t size_of(std::uint64_t message) { return 100 + message % 1000; }
+std::uint64_t size_of(std::uint64_t message) {
+  return 100 + message % 1000;
+}
 
 class ScheduleModel : public ::testing::Test {
  protected:
@@ -137,7 +139,8 @@ class ScheduleModel : public ::testing::Test {
   }
   void come_back(const ModelLease& lease) {
     for (const auto number : lease.recipients)
-      if (dice(2) == 0) add(lease.queue, lease.message, number, now + base::Millis(dice(500)), false);
+      if (dice(2) == 0)
+        add(lease.queue, lease.message, number, now + base::Millis(dice(500)), false);
   }
   void settle() {
     if (leases.empty()) return;
@@ -149,7 +152,8 @@ class ScheduleModel : public ::testing::Test {
     ASSERT_TRUE(settled);
     EXPECT_EQ(settled->recipients, lease.recipients);
     end_lease(lease);
-    if (const auto grant = grants.find(lease.grant); grant != grants.end()) grant->second.busy = false;
+    if (const auto grant = grants.find(lease.grant); grant != grants.end())
+      grant->second.busy = false;
     come_back(lease);
   }
   void adopt(const std::string& name, std::uint64_t message) {
@@ -219,7 +223,8 @@ class ScheduleModel : public ::testing::Test {
     auto before = model;
     for (auto& [name, queue] : model)
       for (auto& [message, recipients] : before[name].messages) {
-        std::erase_if(queue.messages[message], [](const auto& entry) { return !entry.second.leased; });
+        std::erase_if(queue.messages[message],
+                      [](const auto& entry) { return !entry.second.leased; });
         queue.review(message);
       }
     for (const auto& [name, queue] : before)
@@ -237,7 +242,8 @@ class ScheduleModel : public ::testing::Test {
       if (const auto* out = std::get_if<HandOut>(&action)) handed(*out);
       if (const auto* away = std::get_if<SendAway>(&action)) sent_away(*away);
       if (const auto* close = std::get_if<CloseGrant>(&action)) {
-        if (const auto at = grants.find(close->grant); at != grants.end()) at->second.leaving = true;
+        if (const auto at = grants.find(close->grant); at != grants.end())
+          at->second.leaving = true;
       }
     }
     EXPECT_LE(grants.size(), kSlots);
@@ -282,7 +288,11 @@ class ScheduleModel : public ::testing::Test {
                                      [](const auto& entry) { return entry.second.ready; });
     EXPECT_EQ(out.recipients.size(), std::min(kLease, static_cast<std::size_t>(ready)));
     for (const auto number : out.recipients) ASSERT_TRUE(recipients.at(number).ready);
-    lease({{base::Epoch(5), out.lease}, out.deliverer, request->second, out.queue, out.message.value,
+    lease({{base::Epoch(5), out.lease},
+           out.deliverer,
+           request->second,
+           out.queue,
+           out.message.value,
            out.recipients});
     requests.erase(request);
   }
@@ -314,7 +324,10 @@ class ScheduleModel : public ::testing::Test {
       EXPECT_EQ(s.held(name, base::MessageId(message)),
                 ModelQueue::any(recipients, &Recipient::held));
       for (const auto& [number, r] : recipients) {
-        ++(r.leased ? counts.leased : r.held ? counts.held : r.ready ? counts.ready : counts.waiting);
+        ++(r.leased  ? counts.leased
+           : r.held  ? counts.held
+           : r.ready ? counts.ready
+                     : counts.waiting);
         EXPECT_EQ(s.leased(base::MessageId(message), number), r.leased);
         if (!r.leased && !r.held && !r.ready) next = std::min(next, r.due);
       }
@@ -389,7 +402,8 @@ class ScheduleModel : public ::testing::Test {
       adopt(name, message);
     } else {
       const auto& known = model[name].messages[message];
-      const auto number = std::next(known.begin(), static_cast<std::ptrdiff_t>(dice(known.size())))->first;
+      const auto number =
+          std::next(known.begin(), static_cast<std::ptrdiff_t>(dice(known.size())))->first;
       add(name, message, number, now + base::Millis(dice(1000)), dice(10) == 0);
     }
   }
@@ -420,7 +434,8 @@ TEST_F(ScheduleModel, DoesWhatThePlainModelDoes) {
     step();
     now += base::Millis(dice(4));
     decide();
-    handed_out = std::max(handed_out, s.leases().empty() ? 0 : s.leases().rbegin()->first.lease.value);
+    handed_out =
+        std::max(handed_out, s.leases().empty() ? 0 : s.leases().rbegin()->first.lease.value);
     if (n % 10 == 0) compare(any_queue());
     if (n % 200 == 0) {
       compare_all();

@@ -441,8 +441,10 @@ TEST_F(ScheduleTest, MessagesAreListedInOrderAPageAtATime) {
 // A message with very many recipients takes its turn like any other, however many leases it needs.
 TEST_F(ScheduleTest, ALargeMessageDoesNotKeepOthersWaiting) {
   s->deliverer_up(kRelay1, false);
-  for (std::uint32_t n = 0; n < 1000; ++n) s->add("a.example", outbound(1), base::MessageId(1), 9, n, now, false, now);
-  for (std::uint64_t m = 2; m <= 3; ++m) s->add("a.example", outbound(1), base::MessageId(m), 9, 0, now, false, now);
+  for (std::uint32_t n = 0; n < 1000; ++n)
+    s->add("a.example", outbound(1), base::MessageId(1), 9, n, now, false, now);
+  for (std::uint64_t m = 2; m <= 3; ++m)
+    s->add("a.example", outbound(1), base::MessageId(m), 9, 0, now, false, now);
   settle_down();
   for (int n = 0; n < 4; ++n) {
     ask(opened[0]);
