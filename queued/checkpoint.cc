@@ -64,9 +64,9 @@ void Checkpoint::begin(base::SteadyTime now) {
   last_ = now;
   running_ = true;
   auto mark = mark_of(position, epoch_, changes.covered);
-  worker_.post([this, changes = std::move(changes),
+  worker_.post([this, &index = index_, changes = std::move(changes),
                 mark = std::move(mark)]() mutable noexcept -> event::Callback {
-    auto done = index_.commit(changes.rows, mark);
+    auto done = index.commit(changes.rows, mark);  // at the end, this may be gone already
     return [this, alive = alive_, changes = std::move(changes), done]() mutable noexcept {
       if (*alive) end(std::move(changes), done);
     };

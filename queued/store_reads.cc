@@ -1,6 +1,7 @@
 // The part of LocalStore that brings into memory what is not there: rows of the index, and bodies.
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <utility>
 
@@ -34,10 +35,11 @@ void LocalStore::read(Read read,
 }
 
 void LocalStore::fetch(std::vector<base::MessageId> ids, Done resident) {
-  std::erase_if(ids, [this](base::MessageId id) {
+  const bool here = std::all_of(ids.begin(), ids.end(), [this](base::MessageId id) {
     return messages_.find(id) != nullptr || messages_.ended(id);
   });
-  if (ids.empty()) return resident();
+  if (here) return resident();
+  // Also those that are here: they may have gone until the others come.
   read([ids = std::move(ids)](Index& index) { return read_rows(index, ids); },
        [this, resident = std::move(resident)](std::vector<Message> rows) mutable noexcept {
          for (auto& row : rows) messages_.adopt(std::move(row));
