@@ -12,7 +12,7 @@
 namespace postern::queued {
 namespace {
 
-constexpr std::size_t kMaxBlocksFile = 64 << 20;
+constexpr std::uint64_t kMaxBlocksFile = 64 << 20;
 constexpr std::size_t kManyReplayed = 20'000;  // messages that a replay keeps in memory, at most
 constexpr std::string_view kBlocksFile = "control.json";
 constexpr int kMostKept = 1000;  // damaged indexes
@@ -152,7 +152,9 @@ os::Result<void> LocalStore::read_blocks() {
   auto file = disk_.open(kBlocksFile, os::OpenMode::kRead);
   if (!file && file.error().number == ENOENT) return {};
   if (!file) return std::unexpected(file.error());
-  auto text = (*file)->read_at(0, kMaxBlocksFile);
+  const auto size = (*file)->size();
+  if (!size) return std::unexpected(size.error());
+  auto text = (*file)->read_at(0, std::min(*size, kMaxBlocksFile));
   if (!text) return std::unexpected(text.error());
   blocks_text_ = *std::move(text);
   return {};
