@@ -156,7 +156,7 @@ def test_kill_between_the_flush_and_the_reply(server, killed):
         answer = hand.reply()
     except Closed:
         answer = ""
-    # A living smtpd asks the next queued by token; a dead one was stopped before it could hear a word.
+    # A living smtpd has the answer in its channel, or asks the next queued; a dead one heard not a word.
     assert answer == "" if "smtpd" in killed else answer.startswith("250"), answer
     wait_for("the new ones are there", lambda: server.ctl("status", check=False).exit in (0, 1))
     server.ctl("unfreeze", "local")
