@@ -1,10 +1,11 @@
-// Index: the queue's long memory, a table of rows on disk that the checkpoint alone writes. It holds what
-// memory need not, and it can always be rebuilt from the journal; so damage to it is an error to report,
-// never something to repair.
+// Index: the queue's long memory, a table of rows on disk that the checkpoint alone writes. It
+// holds what memory need not, and it can always be rebuilt from the journal; so damage to it is an
+// error to report, never something to repair.
 //
-// get() and scan() may be called from any thread, commit() from one thread at a time; they do not wait
-// for each other. Errors: ENOSPC when the disk or the map is full (nothing has changed, it may be tried
-// again); EBADMSG when what is there is damaged; anything else means that the file cannot be relied on.
+// get() and scan() may be called from any thread, commit() from one thread at a time; they do not
+// wait for each other. Errors: ENOSPC when the disk or the map is full (nothing has changed, it may
+// be tried again); EBADMSG when what is there is damaged; anything else means that the file cannot
+// be relied on.
 #pragma once
 
 #include <cstdint>

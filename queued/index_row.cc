@@ -11,15 +11,15 @@
 namespace postern::queued {
 namespace {
 
-constexpr std::size_t kCrcSize = 4, kSizeSize = 4, kNumberSize = 2;
+constexpr std::size_t kCrcSize = 4, kSizeSize = 4, kNumberSize = 4;
 constexpr std::size_t kFirstHeader = kCrcSize + kSizeSize;
 
 // Bytes of a value that go into its first piece, if that is the only one; otherwise kCrcSize less.
 std::size_t first_room(std::string_view stored_key) {
-  return kMaxIndexPair - stored_key.size() - kFirstHeader;
+  return kFirstPair - stored_key.size() - kFirstHeader;
 }
 std::size_t further_room(std::string_view stored_key) {
-  return kMaxIndexPair - (1 + stored_key.size() + kNumberSize) - kCrcSize;
+  return kFurtherPair - (1 + stored_key.size() + kNumberSize) - kCrcSize;
 }
 
 // The key's length is in it too, so that no byte can move from the key to the value.
@@ -66,8 +66,8 @@ std::string piece_key(std::string_view stored_key, std::size_t number) {
   key.reserve(1 + stored_key.size() + kNumberSize);
   key += static_cast<char>(KeySpace::kPieces);
   key += stored_key;
-  key += static_cast<char>(number >> 8);  // big-endian: in order
-  key += static_cast<char>(number & 0xFF);
+  for (int shift = 24; shift >= 0; shift -= 8)  // big-endian: in order
+    key += static_cast<char>(number >> shift & 0xFF);
   return key;
 }
 

@@ -21,7 +21,9 @@ namespace postern::queued {
 inline constexpr std::size_t kMaxIndexKey = 255;
 inline constexpr std::size_t kMaxIndexValue = 64U << 20;
 inline constexpr std::size_t kMaxIndexMark = 1024;
-inline constexpr std::size_t kMaxIndexPair = 2'000;  // key and value of one piece as stored
+// Key and value of one piece as stored. Six of the further ones fill a page: of a page that grows
+// at its end, LMDB leaves all but one behind when it splits it.
+inline constexpr std::size_t kFirstPair = 2'000, kFurtherPair = 670;
 
 // The first bytes of stored keys.
 enum class KeySpace : std::uint8_t {

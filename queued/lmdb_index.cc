@@ -24,6 +24,7 @@ constexpr std::string_view kMagic = "PosternX";
 constexpr std::uint32_t kVersion = 1;
 constexpr MDB_dbi kFreePages = 0, kRows = 1;  // LMDB's two trees, both named by its head
 constexpr std::uint64_t kMetaPages = 2;
+constexpr std::uint64_t kBlock = 512;     // the unit of st_blocks
 constexpr std::uint64_t kWasteShare = 4;  // a quarter in use is enough
 const std::string kFresh = ".new";        // a file that does not count yet
 const std::string kLock = "-lock";        // LMDB's name for its lock file
@@ -267,9 +268,13 @@ class LmdbIndex::Change {
     const auto pieces = value ? cut_value(key, *value) : std::vector<std::string>{};
     if (!pieces.empty() && pieces[0] != old_first)
       if (auto done = put(key, pieces[0]); !done) return done;
-    for (std::size_t number = 1; number < pieces.size(); ++number)
-      if (auto done = put_piece(piece_key(key, number), pieces[number], number < old_pieces); !done)
-        return done;
+    // Every second one first, then those between: LMDB halves a page that it splits, and they fill
+    // it again.
+    for (const std::size_t begin : {2U, 1U})
+      for (auto number = begin; number < pieces.size(); number += 2)
+        if (auto done = put_piece(piece_key(key, number), pieces[number], number < old_pieces);
+            !done)
+          return done;
     for (auto number = std::max<std::size_t>(pieces.size(), 1); number < old_pieces; ++number)
       if (auto done = remove(piece_key(key, number)); !done) return done;
     if (pieces.empty() && old_pieces > 0) return remove(key);
@@ -325,8 +330,7 @@ os::Result<void> LmdbIndex::commit(const std::vector<IndexChange>& changes, std:
   ordered.reserve(changes.size());
   for (const auto& change : changes)
     ordered.emplace_back(stored_key(space_of(change.table), change.key), &change);
-  std::ranges::stable_sort(ordered, {},
-                           [](const auto& entry) -> const std::string& { return entry.first; });
+  std::ranges::sort(ordered);
   Change change;
   if (auto begun = change.begin(env_); !begun) return begun;
   for (const auto& [key, wanted] : ordered)
@@ -349,42 +353,40 @@ os::Result<void> LmdbIndex::finish(Change& change, std::string_view mark) {
     ::mdb_txn_abort(probe);
     return failed("commit to the index", error);
   }
-  return measure(1);
+  measure(1);
+  return {};
 }
 
-// Updates what use() tells, and keeps blocks allocated ahead.
-os::Result<void> LmdbIndex::measure(std::uint64_t commits) {
+// Updates what use() tells, and keeps blocks allocated ahead. A failure changes nothing of what was
+// committed: the next commit that needs room says so.
+void LmdbIndex::measure(std::uint64_t commits) {
   Snapshot snapshot(*this);
   const auto txn = snapshot.begin();
-  if (!txn) return std::unexpected(txn.error());
+  int fd = -1;
+  if (!txn || ::mdb_env_get_fd(env_, &fd) != 0) return;
   MDB_envinfo info{};
   ::mdb_env_info(env_, &info);
   std::uint64_t pages = kMetaPages, page_size = 0;
   for (const auto tree : {kFreePages, kRows}) {
     MDB_stat stat{};
-    if (const int error = ::mdb_stat(*txn, tree, &stat); error != 0)
-      return failed("measure the index", error);
+    if (::mdb_stat(*txn, tree, &stat) != 0) return;
     pages += stat.ms_branch_pages + stat.ms_leaf_pages + stat.ms_overflow_pages;
     page_size = stat.ms_psize;
   }
-  int fd = -1;
-  ::mdb_env_get_fd(env_, &fd);
   const auto end = (info.me_last_pgno + 1) * page_size;
   struct stat file {};
-  if (::fstat(fd, &file) != 0) return os::failure("measure the index");
+  if (::fstat(fd, &file) != 0) return;
   if (static_cast<std::uint64_t>(file.st_size) < end + options_.ahead / 2) {
-    // No error: without it a commit may find the disk full, and says so.
     (void)!::fallocate(fd, 0, static_cast<off_t>(end), static_cast<off_t>(options_.ahead));
-    if (::fstat(fd, &file) != 0) return os::failure("measure the index");
+    if (::fstat(fd, &file) != 0) return;
   }
   const auto size = static_cast<std::uint64_t>(file.st_size);
   const std::lock_guard lock(mutex_);
   use_.used = pages * page_size;
   use_.map = info.me_mapsize;
-  use_.file = static_cast<std::uint64_t>(file.st_blocks) * 512;
+  use_.file = static_cast<std::uint64_t>(file.st_blocks) * kBlock;
   use_.ahead = size - std::min(size, end);
   use_.commits += commits;
-  return {};
 }
 
 // --- Opening
@@ -502,7 +504,7 @@ os::Result<std::unique_ptr<LmdbIndex>> LmdbIndex::open_checked(os::Disk& disk,
   auto index = open_as(options.name, options);
   if (!index) return index;
   if (auto done = (*index)->check_format(); !done) return std::unexpected(done.error());
-  if (auto done = (*index)->measure(0); !done) return std::unexpected(done.error());
+  (*index)->measure(0);
   return index;
 }
 

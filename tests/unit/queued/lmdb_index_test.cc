@@ -4,11 +4,13 @@
 
 #include <fcntl.h>
 #include <gtest/gtest.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 #include <atomic>
+#include <csignal>
 #include <filesystem>
 #include <fstream>
 #include <map>
@@ -16,6 +18,7 @@
 #include <thread>
 
 #include "common/os/sandbox.h"
+#include "queued/index_check.h"
 #include "queued/index_row.h"
 #include "tests/unit/queued/index_rig.h"
 
@@ -168,6 +171,88 @@ TEST_F(LmdbIndexTest, FullMapChangesNothingAndCanBeTriedAgain) {
   commit({drop(number_key(2))}, "after");
   commit({put(number_key(3), noise(100'000, 3))}, "after");
   EXPECT_EQ(all().size(), 2U);
+}
+
+// A disk that is full from some byte of the file on.
+class FullFrom {
+ public:
+  explicit FullFrom(std::uint64_t size) : handler_(::signal(SIGXFSZ, SIG_IGN)) {
+    EXPECT_EQ(::getrlimit(RLIMIT_FSIZE, &before_), 0);
+    rlimit limit = before_;
+    limit.rlim_cur = size;
+    EXPECT_EQ(::setrlimit(RLIMIT_FSIZE, &limit), 0);
+  }
+  ~FullFrom() {
+    EXPECT_EQ(::setrlimit(RLIMIT_FSIZE, &before_), 0);
+    ::signal(SIGXFSZ, handler_);
+  }
+  FullFrom(const FullFrom&) = delete;
+  FullFrom& operator=(const FullFrom&) = delete;
+
+ private:
+  sighandler_t handler_;
+  rlimit before_{};
+};
+
+// Also when it gets full in the middle of a write, which LMDB does not tell from a broken disk.
+TEST_F(LmdbIndexTest, FullDiskChangesNothingAndCanBeTriedAgain) {
+  options_.ahead = 64U << 10;
+  open();
+  commit({put(number_key(1), "kept"), put(number_key(2), noise(100'000, 2))}, "before");
+  const auto large = put(number_key(3), noise(1'000'000, 3));
+  for (const std::uint64_t more : {0U, 4'096U, 10'000U, 100'001U, 262'144U, 300'300U}) {
+    const FullFrom full(fs::file_size(file()) + more);
+    const auto done = index_->commit({large, drop(number_key(1))}, "no");
+    ASSERT_FALSE(done) << more;
+    EXPECT_EQ(done.error().number, ENOSPC) << done.error().text();
+    EXPECT_EQ(*index_->mark(), "before");
+    EXPECT_EQ(get(number_key(1)), "kept");
+    EXPECT_EQ(all().size(), 2U);
+    EXPECT_TRUE(check_index(*disk_, "index", options_.map));
+  }
+  commit({large}, "after");
+  EXPECT_EQ(all().size(), 3U);
+  EXPECT_TRUE(check_index(*disk_, "index", options_.map));
+}
+
+TEST_F(LmdbIndexTest, WritesIntoItsReserveWhenTheDiskIsFull) {
+  options_.ahead = 2U << 20;
+  open();
+  const FullFrom full(fs::file_size(file()));
+  std::uint64_t next = 0;
+  while (index_->commit({put(number_key(next), noise(20'000, next))}, std::to_string(next))) ++next;
+  // Some of it goes into copies of the pages on the way to the rows.
+  EXPECT_GT(next, 70U);
+  EXPECT_LT(index_->use().ahead, 256U << 10);
+  EXPECT_EQ(*index_->mark(), std::to_string(next - 1));
+  EXPECT_EQ(all().size(), next);
+  // What goes, goes piece by piece into pages that the commits before have left.
+  for (std::uint64_t i = 0; i < next; ++i) commit({drop(number_key(i))}, "drained");
+  EXPECT_TRUE(all().empty());
+  EXPECT_TRUE(check_index(*disk_, "index", options_.map));
+}
+
+TEST_F(LmdbIndexTest, GoesOnWithTheOldFileIfItCannotBeCopied) {
+  options_.compact_above = 0;
+  options_.ahead = 64U << 10;
+  open();
+  std::vector<IndexChange> changes;
+  for (std::uint64_t i = 0; i < 10'000; ++i) changes.push_back(put(number_key(i), noise(250, i)));
+  commit(changes);
+  for (auto& change : changes) change.value = std::nullopt;
+  changes.resize(9'000);
+  commit(changes, "drained");
+  const auto size = fs::file_size(file());
+  {
+    const FullFrom full(100'000);
+    open();
+    EXPECT_EQ(all().size(), 1'000U);
+  }
+  EXPECT_EQ(fs::file_size(file()), size);
+  EXPECT_FALSE(fs::exists(file() + ".new"));
+  open();
+  EXPECT_LT(fs::file_size(file()), size / 2);
+  EXPECT_EQ(all().size(), 1'000U);
 }
 
 TEST_F(LmdbIndexTest, ManyCommitsStayRightAndReuseTheirSpace) {
