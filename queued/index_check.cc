@@ -1,7 +1,5 @@
 #include "queued/index_check.h"
 
-#include <fcntl.h>
-
 #include <algorithm>
 #include <array>
 #include <optional>
@@ -15,8 +13,7 @@
 namespace postern::queued {
 namespace {
 
-constexpr std::uint64_t kMaxDepth = 32;           // LMDB's own
-constexpr std::uint64_t kMaxPrefetch = 1U << 30;  // bytes
+constexpr std::uint64_t kMaxDepth = 32;  // LMDB's own
 constexpr std::size_t kWord = sizeof(std::uint64_t);
 
 using Done = os::Result<void>;
@@ -49,7 +46,6 @@ class Checker {
 
   os::Result<IndexFacts> run() {
     if (auto done = read_heads(); !done) return std::unexpected(done.error());
-    prefetch();
     if (auto done = check_tree(newest_.rows, Tree::kRows); !done)
       return std::unexpected(done.error());
     if (stamp_ != newest_.transaction) return damaged("the newest tree bears another number");
@@ -92,13 +88,6 @@ class Checker {
     if (newest_.last_page >= map_ / page_size) return damaged("its last page is beyond the map");
     claims_.resize(newest_.last_page + 1);
     return {};
-  }
-
-  // What is not in memory is read in one go instead of page by page. Only a help.
-  void prefetch() {
-    const auto bytes = std::min(size_, (newest_.last_page + 1) * page_size_);
-    if (const auto fd = file_.duplicate(); fd && bytes <= kMaxPrefetch)
-      (void)::posix_fadvise(fd->get(), 0, static_cast<off_t>(bytes), POSIX_FADV_WILLNEED);
   }
 
   Done claim(std::uint64_t first, std::uint64_t count) {

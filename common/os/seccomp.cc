@@ -115,10 +115,9 @@ void add_files(Rules& rules) {
 // What LMDB calls beyond that, in queued: it opens its three descriptors by path (openat: from the working
 // directory, which is the spool; openat2 can name no more), writes neighbouring pages with lseek and writev,
 // asks for the kernel's version because fdatasync was broken in an old one, and locks with the fcntl and
-// futex that all have. Of our own: fallocate, so that the checkpoint has room on a full disk, and fadvise64,
-// so that the check of a cold file reads it in one go.
+// futex that all have. fallocate: our own, so that the checkpoint has room on a full disk.
 void add_index(Rules& rules) {
-  rules.allow({SCMP_SYS(openat), SCMP_SYS(uname), SCMP_SYS(fallocate), SCMP_SYS(fadvise64)});
+  rules.allow({SCMP_SYS(openat), SCMP_SYS(uname), SCMP_SYS(fallocate)});
 }
 
 void add_outgoing(Rules& rules) {
