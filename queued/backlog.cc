@@ -368,27 +368,36 @@ std::optional<Backlog::Entry> Backlog::least(Stage stage, const Key& from, const
   return rank == kNone ? std::nullopt : first(stage, from, to, rank);
 }
 
-// `end`: where what follows the node begins. Only the children at the two borders of the range are
-// looked into; those between answer by their summaries.
+// `end`: where what follows the node begins. Children between the two borders of the range answer
+// by what is known of them; those at the borders are looked into, if they can know better.
 std::uint64_t Backlog::least_rank(const Inner& node, Stage stage, const Key& from, const Key& to,
                                   const Key& end) {
   auto least = kNone;
-  for (auto i = node.position(from); i < node.count && node.from[i] < to; ++i) {
-    const auto inside = node.summaries[i].of(stage);
-    if (inside >= least) continue;
+  const auto look_into = [&](std::size_t i) {
+    const auto known = node.summaries[i].of(stage);
+    if (known >= least) return;
     const Key& child_end = i + 1 < node.count ? node.from[i + 1] : end;
-    const Child& child = node.children[i];
-    if (node.from[i] >= from && child_end <= to) {
-      least = inside;
-    } else if (child.inner) {
+    if (node.from[i] >= from && child_end <= to)
+      least = known;
+    else if (const Child& child = node.children[i]; child.inner)
       least = std::min(least, least_rank(*child.inner, stage, from, to, child_end));
-    } else {
-      for (auto at = child.leaf->position(from);
-           at < child.leaf->count && child.leaf->entries[at].key() < to; ++at) {
-        const auto value = whole(child.leaf->entries[at].standing);
-        if (stage_of(value) == stage) least = std::min(least, rank_of(value));
-      }
-    }
+    else
+      least = std::min(least, least_rank(*child.leaf, stage, from, to));
+  };
+  const auto first = node.position(from);
+  auto last = first;
+  for (; last + 1 < node.count && node.from[last + 1] < to; ++last)
+    if (last > first) least = std::min(least, node.summaries[last].of(stage));
+  look_into(first);
+  if (last > first) look_into(last);
+  return least;
+}
+
+std::uint64_t Backlog::least_rank(const Leaf& leaf, Stage stage, const Key& from, const Key& to) {
+  auto least = kNone;
+  for (auto at = leaf.position(from); at < leaf.count && leaf.entries[at].key() < to; ++at) {
+    const auto value = whole(leaf.entries[at].standing);
+    if (stage_of(value) == stage) least = std::min(least, rank_of(value));
   }
   return least;
 }

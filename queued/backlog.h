@@ -127,6 +127,7 @@ class Backlog {
                              std::uint64_t rank);
   static std::uint64_t least_rank(const Inner& node, Stage stage, const Key& from, const Key& to,
                                   const Key& end);
+  static std::uint64_t least_rank(const Leaf& leaf, Stage stage, const Key& from, const Key& to);
 
   std::unique_ptr<Inner> root_;
   Summary summary_;
