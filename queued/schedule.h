@@ -1,14 +1,16 @@
 // Schedule: which message goes out next, on which connection. Queues (destination domains, and
-// `local`) hold recipients of messages. Deliverers hold grants (each one connection of one queue) and
-// ask for work on them; a lease hands a message's due recipients in a queue to one of them.
+// `local`) hold recipients of messages. Deliverers hold grants (each one connection of one queue)
+// and ask for work on them; a lease hands a message's due recipients in a queue to one of them.
 //
-// Pure: it is told facts with the time, and says what to do as a list of actions. It knows no message
-// but by its number, opens nothing, logs nothing. Everything it knows can be rebuilt from the store.
+// Pure: it is told facts with the time, and says what to do as a list of actions. It knows no
+// message but by its number, opens nothing, logs nothing. Everything it knows can be rebuilt from
+// the store.
 //
 // Fairness: slots for connections are given to queues in turn. When none is free and another queue
-// waits, the connection of the queue most above its share gets SendAway at its next question, and so
-// does any connection that has had its turn (Limits::turn messages). Within a queue messages go in the
-// order in which they became ready; after each lease the rest of a large one goes to the line's end.
+// waits, the connection of the queue most above its share gets SendAway at its next question, and
+// so does any connection that has had its turn (Limits::turn messages). Within a queue messages go
+// in the order in which they became ready; after each lease the rest of a large one goes to the
+// line's end.
 //
 // A recipient takes 29 to 37 bytes (see backlog.h), a queue some 370. Every step takes O(log n) for
 // each recipient that it changes.
@@ -268,12 +270,15 @@ class Schedule {
   void drop_if_empty(Queue& queue);
   void set_wait(Queue& queue, QueueTime until);
 
-  void insert(Queue& queue, Entry entry, QueueTime due);
+  // `other`: one of the same message that is there.
+  void insert(Queue& queue, Entry entry, const std::optional<Entry>& other, QueueTime due);
+  [[nodiscard]] std::optional<Entry> any_of(const Queue& queue, base::MessageId message) const;
   // Both give the place in line that is left to another recipient of the same message; it.
   std::optional<Entry> move(Queue& queue, Entry entry, Stage stage, QueueTime due);
   std::optional<Entry> remove(Queue& queue, const Entry& entry);
   std::optional<Entry> pass_on(Queue& queue, const Entry& left);
-  [[nodiscard]] std::uint64_t rank_for(Queue& queue, const Key& key, Stage stage, QueueTime due);
+  [[nodiscard]] std::uint64_t rank_for(Queue& queue, const Key& key, Stage stage, QueueTime due,
+                                       bool alone);
   [[nodiscard]] static std::uint32_t& count_of(Queue& queue, Stage stage);
   // All of the message's recipients in the queue.
   [[nodiscard]] std::vector<Entry> entries(const Queue& queue, base::MessageId message) const;

@@ -57,11 +57,19 @@ std::uint32_t& Schedule::count_of(Queue& queue, Stage stage) {
   return queue.counts.leased;
 }
 
-std::uint64_t Schedule::rank_for(Queue& queue, const Key& key, Stage stage, QueueTime due) {
+std::optional<Schedule::Entry> Schedule::any_of(const Queue& queue, base::MessageId message) const {
+  const auto [from, to] = of_message(queue.number_, message);
+  auto found = backlog_.at_or_after(from);
+  if (found && found->key >= to) found.reset();
+  return found;
+}
+
+std::uint64_t Schedule::rank_for(Queue& queue, const Key& key, Stage stage, QueueTime due,
+                                 bool alone) {
   switch (stage) {
     case Stage::kReady: {
       const auto [from, to] = of_message(queue.number_, key.message);
-      if (backlog_.first(Stage::kReady, from, to)) return kBehind;
+      if (!alone && backlog_.first(Stage::kReady, from, to)) return kBehind;
       ++queue.lines_;
       return ++last_turn_;
     }
@@ -74,16 +82,14 @@ std::uint64_t Schedule::rank_for(Queue& queue, const Key& key, Stage stage, Queu
   return 0;
 }
 
-void Schedule::insert(Queue& queue, Entry entry, QueueTime due) {
-  const auto [from, to] = of_message(queue.number_, entry.key.message);
-  const auto other = backlog_.at_or_after(from);
-  if (other && other->key < to) {
+void Schedule::insert(Queue& queue, Entry entry, const std::optional<Entry>& other, QueueTime due) {
+  if (other) {
     entry.size = other->size;
   } else {
     ++queue.messages_;
     queue.bytes += entry.size;
   }
-  entry.rank = rank_for(queue, entry.key, entry.stage, due);
+  entry.rank = rank_for(queue, entry.key, entry.stage, due, !other);
   ++count_of(queue, entry.stage);
   backlog_.insert(entry);
 }
@@ -92,7 +98,7 @@ std::optional<Schedule::Entry> Schedule::move(Queue& queue, Entry entry, Stage s
                                               QueueTime due) {
   const Entry left = entry;
   entry.stage = stage;
-  entry.rank = rank_for(queue, entry.key, stage, due);
+  entry.rank = rank_for(queue, entry.key, stage, due, false);
   --count_of(queue, left.stage);
   ++count_of(queue, stage);
   backlog_.update(entry);
@@ -102,9 +108,7 @@ std::optional<Schedule::Entry> Schedule::move(Queue& queue, Entry entry, Stage s
 std::optional<Schedule::Entry> Schedule::remove(Queue& queue, const Entry& entry) {
   --count_of(queue, entry.stage);
   backlog_.erase(entry.key);
-  const auto [from, to] = of_message(queue.number_, entry.key.message);
-  const auto other = backlog_.at_or_after(from);
-  if (!other || other->key >= to) {
+  if (!any_of(queue, entry.key.message)) {
     --queue.messages_;
     queue.bytes -= entry.size;
   }
@@ -144,10 +148,11 @@ void Schedule::add(const std::string& queue_name, const Destination& destination
   Queue& queue = make(queue_name, destination);
   const Key key{queue.number_, message, number};
   const auto stage = held ? Stage::kHeld : due <= now_ ? Stage::kReady : Stage::kWaiting;
-  const auto known = backlog_.find(key);
+  const auto other = any_of(queue, message);
+  const auto known = other ? backlog_.find(key) : std::nullopt;
   if (!known) {
     const auto bytes = std::min<std::uint64_t>(size, std::numeric_limits<std::uint32_t>::max());
-    insert(queue, {key, stage, 0, static_cast<std::uint32_t>(bytes)}, due);
+    insert(queue, {key, stage, 0, static_cast<std::uint32_t>(bytes)}, other, due);
   } else if (known->stage == Stage::kLeased ||
              (known->stage == Stage::kReady && stage == Stage::kReady)) {
     return;  // in line already
@@ -222,7 +227,10 @@ void Schedule::clear() {
     set_wait(queue, queue.until);
     review(queue);
   }
-  for (const auto& entry : kept) insert(*by_number_[entry.key.queue], entry, {});
+  for (const auto& entry : kept) {
+    Queue& queue = *by_number_[entry.key.queue];
+    insert(queue, entry, any_of(queue, entry.key.message), {});
+  }
 }
 
 // What is due becomes ready. Of very much, the rest comes next time: next_wake() stays in the past.
