@@ -1,6 +1,8 @@
 #include "queued/segment.h"
 
 #include <algorithm>
+#include <utility>
+#include <vector>
 
 #include "common/base/check.h"
 #include "common/base/crc32c.h"
@@ -95,15 +97,15 @@ Replayed replay_segment(std::string_view bytes, const SegmentHeader& header,
     if (result.first_lost == 0) result.first_lost = expected.value;
     holes.emplace_back(expected.value, behind);
   };
+  std::vector<std::pair<Frame, Place>> found;
   while (!claim || expected <= claim->last) {  // ends: each turn passes a frame
     const auto frame = cursor.next(expected);
     if (!frame || (claim && frame->name.sequence > claim->last)) break;
     const auto unbroken = frame->name.sequence.value - frame->name.skipped;
     if (unbroken > expected.value) note_hole(unbroken);
-    const Place place{header.number, cursor.offset(), static_cast<std::uint32_t>(frame->size)};
-    if (!visit(*frame, place)) ++result.unreadable;
+    found.emplace_back(*frame, Place{header.number, cursor.offset(),
+                                     static_cast<std::uint32_t>(frame->size)});
     cursor.pass(*frame);
-    ++result.records;
     result.end.length = cursor.offset();
     result.end.last = frame->name.sequence;
     result.end.flushed = std::max(result.end.flushed, frame->name.flushed);
@@ -117,10 +119,20 @@ Replayed replay_segment(std::string_view bytes, const SegmentHeader& header,
     result.end.last = claim->last;
     result.end.flushed = claim->flushed;
   }
-  for (const auto& [from, behind] : holes)
-    if (from <= result.end.flushed.value)
-      result.end.missing += std::min(behind, result.end.flushed.value + 1) - from;
+  const auto flushed = result.end.flushed.value;
+  auto torn = ~std::uint64_t{0};  // the first that is missing and was not flushed
+  for (const auto& [from, behind] : holes) {
+    if (from <= flushed) result.end.missing += std::min(behind, flushed + 1) - from;
+    if (behind > flushed + 1) torn = std::min(torn, std::max(from, flushed + 1));
+  }
   if (claim && result.end.missing > claim->missing) result.damaged = true;
+  result.records = found.size();
+  for (const auto& [frame, place] : found) {
+    // A copy holds what earlier outcomes did, without the notices that came with them. If one of those
+    // was torn off, the copy must not stand; what it was made of does.
+    if (frame.type == RecordType::kState && frame.name.sequence.value > torn) continue;
+    if (!visit(frame, place)) ++result.unreadable;
+  }
   return result;
 }
 
