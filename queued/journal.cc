@@ -101,9 +101,10 @@ Progress Journal::collect() {
   return progress;
 }
 
-bool Journal::pump() {
-  if (failed_ || (waiting_.empty() && !unflushed_ && !rotate_)) return false;
-  Batch batch{{}, true, std::exchange(rotate_, false)};
+bool Journal::pump(bool flush) {
+  const bool unflushed = unflushed_ && flush;
+  if (failed_ || (waiting_.empty() && !unflushed && !rotate_)) return false;
+  Batch batch{{}, flush || urgent_, std::exchange(rotate_, false)};
   // No more than the spare at hand allows, for nobody can give another meanwhile.
   auto left = current_.file && !batch.rotate ? current_.capacity - buffer_at_ : 0;
   while (!waiting_.empty()) {
@@ -118,8 +119,8 @@ bool Journal::pump() {
     batch.entries.push_back(std::move(waiting_.front()));
     waiting_.pop_front();
   }
-  if (batch.entries.empty() && !unflushed_ && !batch.rotate) return false;
-  urgent_ = false;
+  if (batch.entries.empty() && !unflushed && !batch.rotate) return false;
+  if (waiting_.empty()) urgent_ = false;
   commit(std::move(batch));
   return true;
 }

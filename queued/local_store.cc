@@ -278,12 +278,12 @@ void LocalStore::pump_reads() {
   while (reader_.pump()) continue;
 }
 
-void LocalStore::pump() {
+void LocalStore::pump(bool flush) {
   for (bool any = true; any;) {
     loop_.run_once(false);
     if (!segments_.starved()) segments_.refill();
     any = files_.pump();
-    any |= journal_->pump();
+    any |= journal_->pump(flush);
     collect();
     any |= files_.pump();
     any |= reader_.pump();
