@@ -5,6 +5,7 @@
 #include <utility>
 
 #include "common/base/check.h"
+#include "common/base/fault.h"
 
 namespace postern::queued {
 namespace {
@@ -101,9 +102,10 @@ Progress Journal::collect() {
   return progress;
 }
 
-bool Journal::pump() {
-  if (failed_ || (waiting_.empty() && !unflushed_ && !rotate_)) return false;
-  Batch batch{{}, true, std::exchange(rotate_, false)};
+bool Journal::pump(bool flush) {
+  const bool unflushed = unflushed_ && flush;
+  if (failed_ || (waiting_.empty() && !unflushed && !rotate_)) return false;
+  Batch batch{{}, flush || urgent_, std::exchange(rotate_, false)};
   // No more than the spare at hand allows, for nobody can give another meanwhile.
   auto left = current_.file && !batch.rotate ? current_.capacity - buffer_at_ : 0;
   while (!waiting_.empty()) {
@@ -118,8 +120,8 @@ bool Journal::pump() {
     batch.entries.push_back(std::move(waiting_.front()));
     waiting_.pop_front();
   }
-  if (batch.entries.empty() && !unflushed_ && !batch.rotate) return false;
-  urgent_ = false;
+  if (batch.entries.empty() && !unflushed && !batch.rotate) return false;
+  if (waiting_.empty()) urgent_ = false;
   commit(std::move(batch));
   return true;
 }
@@ -244,6 +246,13 @@ os::Result<void> Journal::write_out() {
 }
 
 os::Result<void> Journal::flush() {
+  if (fault::planted(fault::Fault::kAckBeforeFlush) && unflushed_) {
+    static bool told = false;
+    if ((told = !told)) {  // it is told now, and done at the next opportunity
+      news_.flushed = news_.written;
+      return {};
+    }
+  }
   if (unflushed_) {
     const auto begun = std::chrono::steady_clock::now();
     if (auto flushed = current_.file->flush_data(); !flushed) return flushed;

@@ -98,8 +98,9 @@ class Journal {
   void set_oldest_needed(std::uint64_t number);
   [[nodiscard]] Progress collect();
   [[nodiscard]] std::uint64_t appended() const { return appended_; }
-  // Without a thread: writes and flushes all that was handed over; false if there was nothing.
-  bool pump();
+  // Without a thread: writes all that was handed over, and flushes it, or only what is urgent; false if
+  // there was nothing.
+  bool pump(bool flush = true);
   // Waits until all that was appended is flushed; for the start, before anything is answered.
   [[nodiscard]] os::Result<void> finish();
 

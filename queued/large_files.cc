@@ -5,6 +5,7 @@
 #include <utility>
 
 #include "common/base/crc32c.h"
+#include "common/base/fault.h"
 
 namespace postern::queued {
 namespace {
@@ -124,6 +125,7 @@ os::Result<std::uint32_t> LargeFiles::measure(base::MessageId id, std::uint64_t 
   auto crc = checksum(**file, size, id);
   if (!crc) return crc;
   if (auto flushed = (*file)->flush(); !flushed) return std::unexpected(flushed.error());
+  if (fault::planted(fault::Fault::kNoDirectoryFlush)) return crc;
   if (auto flushed = disk_.flush_directory("large"); !flushed)
     return std::unexpected(flushed.error());
   return crc;

@@ -12,6 +12,7 @@
 
 #include "common/base/bytes.h"
 #include "common/base/check.h"
+#include "common/base/fault.h"
 #include "common/base/crc32c.h"
 #include "common/log/log.h"
 #include "queued/index_check.h"
@@ -408,7 +409,8 @@ os::Result<std::unique_ptr<LmdbIndex>> LmdbIndex::open_as(const std::string& nam
     return failed("open the index", error);
   const auto path = options.directory + "/" + name;
   // NOTLS: a read transaction belongs to no thread.
-  error = ::mdb_env_open(env, path.c_str(), MDB_NOSUBDIR | MDB_NOTLS, 0600);
+  const unsigned unsafe = fault::planted(fault::Fault::kIndexNoSync) ? MDB_NOSYNC : 0;
+  error = ::mdb_env_open(env, path.c_str(), MDB_NOSUBDIR | MDB_NOTLS | unsafe, 0600);
   if (error != 0) return failed("open the index", error);
   if (error = ::mdb_reader_check(env, nullptr); error != 0) return failed("open the index", error);
   MDB_txn* txn = nullptr;

@@ -6,6 +6,7 @@
 #include <utility>
 
 #include "common/base/check.h"
+#include "common/base/fault.h"
 #include "common/base/random.h"
 #include "common/log/log.h"
 
@@ -102,6 +103,10 @@ void LocalStore::outcome(OutcomeRecord record, Bytes notice_body, Done written, 
   CHECK(message != nullptr);
   const auto large = message->large ? message->id : base::MessageId();
   if (messages_.apply(record, sequence_of(journal_->appended()))) entry.ends_large = large;
+  if (fault::planted(fault::Fault::kOutcomeAckedEarly) && entry.written)
+    std::exchange(entry.written, {})();
+  if (fault::planted(fault::Fault::kLargeUnlinkedEarly) && entry.ends_large.value != 0)
+    large_.drop(std::exchange(entry.ends_large, {}));
   auto fields = ipc::encode(record);
   entry.begins = std::move(record.notice);
   append(RecordType::kOutcome, std::move(fields), false, std::move(entry));
@@ -179,6 +184,9 @@ void LocalStore::finish(InFlight entry, base::SequenceNumber sequence) {
 }
 
 Checkpoint::Position LocalStore::position() const {
+  if (fault::planted(fault::Fault::kCheckpointAhead) && journal_->appended() > 0)
+    return {sequence_of(journal_->appended() - 1), newest_segment_, last_id_,
+            {clock_->wall(), clock_->now()}};
   return {flushed_ == 0 ? flushed_before_ : sequence_of(flushed_ - 1), newest_segment_, last_id_,
           {clock_->wall(), clock_->now()}};
 }
@@ -278,12 +286,12 @@ void LocalStore::pump_reads() {
   while (reader_.pump()) continue;
 }
 
-void LocalStore::pump() {
+void LocalStore::pump(bool flush) {
   for (bool any = true; any;) {
     loop_.run_once(false);
     if (!segments_.starved()) segments_.refill();
     any = files_.pump();
-    any |= journal_->pump();
+    any |= journal_->pump(flush);
     collect();
     any |= files_.pump();
     any |= reader_.pump();

@@ -76,8 +76,8 @@ class LocalStore final : public Store {
   StoreHealth health() const override;
   void tick() override;
 
-  // Not threaded: does all work that waits, until there is none.
-  void pump();
+  // Not threaded: does all work that waits, until there is none; what is not urgent may stay unflushed.
+  void pump(bool flush = true);
   // Not threaded: brings in what is asked for.
   void pump_reads();
   [[nodiscard]] std::size_t segments_held() const { return segments_.bytes() / options_.segment_size; }

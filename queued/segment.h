@@ -75,8 +75,8 @@ struct Replayed {
 // Visits the good records of a whole segment in order, also those behind a hole. `claim`: what the next
 // segment's header says of this one, and the replay's bound; absent for the newest. A hole is damage if
 // the claim did not know of it, or a later record was written after the hole's flush; otherwise it is
-// the torn tail of a power cut, of which nobody was told. `visit` returns false for fields that it
-// cannot decode.
+// the torn tail of a power cut, of which nobody was told; then a kState behind it is passed over, for it
+// may speak of an outcome that is lost. `visit` returns false for fields that it cannot decode.
 [[nodiscard]] Replayed replay_segment(
     std::string_view bytes, const SegmentHeader& header, const std::optional<SegmentEnd>& claim,
     const std::function<bool(const Frame&, const Place&)>& visit);

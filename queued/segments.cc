@@ -6,6 +6,7 @@
 #include <cerrno>
 #include <utility>
 
+#include "common/base/fault.h"
 #include "common/base/text.h"
 
 namespace postern::queued {
@@ -102,6 +103,10 @@ void Segments::release(std::uint64_t number, std::uint64_t appended) {
     if (segment.is.number != number) continue;
     segment.released = true;
     segment.release_at = appended;
+  }
+  if (fault::planted(fault::Fault::kSegmentReusedEarly) && chain_.front().released) {
+    recycle(std::move(chain_.front()));
+    chain_.pop_front();
   }
 }
 

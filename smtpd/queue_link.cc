@@ -4,6 +4,7 @@
 #include <limits>
 #include <utility>
 
+#include "common/base/fault.h"
 #include "common/log/log.h"
 
 namespace postern::smtpd {
@@ -53,8 +54,11 @@ void QueueLink::drop_channel() noexcept {
   connection_.reset();
   for (auto& [request, submission] : std::exchange(sent_, {}))
     orphans_.push_back(std::move(submission));
-  // Never sent, and its body is gone.
   Ended ended;
+  if (fault::planted(fault::Fault::kRefusedUnasked))
+    move_out(
+        orphans_, [](const auto&) { return true; }, Refused{try_later()}, ended);
+  // Never sent, and its body is gone.
   move_out(
       waiting_, [](const auto& s) { return s.large.value != 0; }, Refused{try_later()}, ended);
   end(std::move(ended));

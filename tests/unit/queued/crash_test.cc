@@ -176,6 +176,33 @@ TEST(Crash, AFailedMessageOrItsNoticeIsThereAfterEveryOperation) {
   EXPECT_GT(steps, 60U);
 }
 
+// The process dies with a failure that is written and not flushed; then the power fails during the start.
+TEST(Crash, AFailureAndItsNoticeStayTogetherThroughACrashAndAPowerCutDuringTheStart) {
+  for (std::uint64_t at = 0; at < 40; ++at) {
+    StoreRig rig;
+    ASSERT_TRUE(rig.open());
+    const auto id = rig.accept(std::string(2500, 'a'), 2);
+    auto record = rig.outcome(id, Fate::kFailed);
+    auto notice = rig.envelope();
+    const auto notice_id = notice.id;
+    notice.notice = true;
+    notice.body_size = 1000;
+    record.notice = std::move(notice);
+    (void)rig.look(id);
+    rig.store->outcome(std::move(record), std::make_shared<const std::string>(1000, 'n'), {}, {});
+    rig.store->pump(false);
+    rig.kill();
+    rig.disk.halt_at = rig.disk.operations + at / 2;
+    (void)rig.open();
+    rig.kill();
+    rig.disk.cut_power(at);
+    ASSERT_TRUE(rig.open()) << rig.fatal;
+    const Message* message = rig.look(id);
+    ASSERT_NE(message, nullptr);
+    EXPECT_EQ(message->open == 1, rig.look(notice_id) != nullptr) << at;
+  }
+}
+
 class DamageTest : public ::testing::Test, protected StoreRig {
  protected:
   // Ten segments' worth of mail that all lives.

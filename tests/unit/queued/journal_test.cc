@@ -67,6 +67,24 @@ TEST_F(JournalTest, UrgentEntriesAreFlushedAtOnce) {
   EXPECT_TRUE(disk.log[3].starts_with("flush"));
 }
 
+TEST_F(JournalTest, WithoutAThreadWhatIsNotUrgentMayStayUnflushed) {
+  journal = std::make_unique<Journal>(JournalStart{.epoch = base::Epoch(3)}, false, []() noexcept {});
+  journal->give(spare("1"));
+  append(false);
+  journal->kick();
+  EXPECT_TRUE(journal->pump(false));
+  EXPECT_FALSE(journal->pump(false));
+  auto news = journal->collect();
+  EXPECT_EQ(news.written, 1U);
+  EXPECT_EQ(news.flushed, 0U);
+  EXPECT_TRUE(journal->pump());
+  EXPECT_EQ(journal->collect().flushed, 1U);
+  append(true);
+  journal->kick();
+  EXPECT_TRUE(journal->pump(false));
+  EXPECT_EQ(journal->collect().flushed, 2U);
+}
+
 TEST_F(JournalTest, OthersAreWrittenSoonAndFlushedWithinATenthOfASecond) {
   journal->give(spare("1"));
   const auto begun = std::chrono::steady_clock::now();

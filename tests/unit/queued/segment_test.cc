@@ -134,6 +134,32 @@ TEST_F(SegmentTest, ATornTailIsNoDamage) {
   EXPECT_TRUE(replay(replayed.end).damaged);
 }
 
+TEST_F(SegmentTest, ACopyBehindATornHoleDoesNotStand) {
+  batch(100, 102, 99);
+  const auto add_copy = [&](std::uint64_t flushed) {
+    append_frame(bytes, kSegment, bytes.size(), RecordType::kState,
+                 {header.epoch, base::SequenceNumber(104), base::SequenceNumber(flushed)},
+                 fields_of(104), {});
+    bytes.resize(round_up(bytes.size()));
+  };
+  const auto whole = bytes;
+  add_copy(102);  // 103 is missing, and was never flushed
+  const auto torn = replay();
+  EXPECT_EQ(seen, (std::vector<std::uint64_t>{100, 101, 102}));
+  EXPECT_FALSE(torn.damaged);
+  EXPECT_EQ(torn.end.last.value, 104U);
+  (void)replay(torn.end);  // nor later
+  EXPECT_EQ(seen, (std::vector<std::uint64_t>{100, 101, 102}));
+  // Where 103 had been flushed, the copy may be all that is left.
+  bytes = whole;
+  add_copy(103);
+  const auto damaged = replay();
+  EXPECT_EQ(seen, (std::vector<std::uint64_t>{100, 101, 102, 104}));
+  EXPECT_TRUE(damaged.damaged);
+  (void)replay(damaged.end);
+  EXPECT_EQ(seen, (std::vector<std::uint64_t>{100, 101, 102, 104}));
+}
+
 TEST_F(SegmentTest, TheClaimOfTheNextSegmentProvesDamage) {
   batch(100, 102, 99);
   const SegmentEnd claim{kSegment, header.epoch, end, base::SequenceNumber(102),

@@ -1,0 +1,120 @@
+#include "tests/crash/courier.h"
+
+#include <utility>
+
+namespace postern::crash {
+
+void Courier::connect(base::UniqueFd fd) {
+  relay_.reset();
+  local_.reset();
+  asked_.clear();
+  arriving_.clear();
+  grants_.clear();
+  if (role_ == ipc::Role::kRelay)
+    relay_ = std::make_unique<Relay>(loop_, std::move(fd), *this);
+  else
+    local_ = std::make_unique<Local>(loop_, std::move(fd), *this);
+  ipc::HeldLeases held;
+  for (const auto& delivery : in_hand_) {
+    auto& lease = held.leases.emplace_back();
+    lease = {delivery.lease.lease, delivery.lease.epoch, delivery.lease.message, {}};
+    for (const auto& recipient : delivery.lease.recipients)
+      lease.recipients.push_back(recipient.number);
+  }
+  for (const auto& [request, report] : reports_) {
+    auto& lease = held.leases.emplace_back();
+    lease = {report.outcome.lease, report.outcome.epoch, report.outcome.message, {}};
+    for (const auto& result : report.outcome.results) lease.recipients.push_back(result.number);
+  }
+  send(held);
+}
+
+void Courier::die() {
+  relay_.reset();
+  local_.reset();
+  asked_.clear();
+  arriving_.clear();
+  grants_.clear();
+  in_hand_.clear();
+  reports_.clear();
+}
+
+void Courier::ask(base::GrantId grant) {
+  const base::RequestId request(++last_request_);
+  asked_[request] = grant;
+  send(ipc::AskWork{request, grant});
+}
+
+void Courier::end(base::GrantId grant) {
+  ipc::GrantEnded ended;
+  ended.grant = grant;
+  send(ended);
+}
+
+void Courier::on(const ipc::Grant& grant) {
+  ask(grant.grant);
+}
+
+void Courier::on(const ipc::CancelGrant&) {}  // a parked one is sent away as well
+
+void Courier::on(const ipc::NoWork& none) {
+  const auto at = asked_.find(none.request);
+  if (at == asked_.end()) return;
+  end(at->second);
+  asked_.erase(at);
+}
+
+void Courier::on(const ipc::Lease& lease, ipc::Descriptors descriptors) {
+  deliverd::Delivery delivery;
+  delivery.lease = lease;
+  if (!descriptors.empty()) delivery.file = std::move(descriptors.front());
+  // It may have been on its way while its grant ended.
+  if (const auto asked = asked_.extract(lease.request)) grants_[lease.lease] = asked.mapped();
+  if (lease.large || lease.body_size == 0)
+    in_hand_.push_back(std::move(delivery));
+  else
+    arriving_[lease.lease] = std::move(delivery);
+}
+
+void Courier::on(const ipc::LeaseBody& part) {
+  const auto at = arriving_.find(part.lease);
+  if (at == arriving_.end()) return;
+  at->second.body += part.bytes.bytes;
+  if (at->second.body.size() < at->second.lease.body_size) return;
+  in_hand_.push_back(std::move(at->second));
+  arriving_.erase(at);
+}
+
+void Courier::report(ipc::Outcome outcome, std::vector<std::uint32_t> entries) {
+  outcome.request = base::RequestId(++last_request_);
+  send(outcome);
+  const auto grant = grants_.find(outcome.lease);
+  if (grant != grants_.end()) {
+    ask(grant->second);
+    grants_.erase(grant);
+  }
+  const auto request = outcome.request;
+  reports_[request] = {std::move(outcome), std::move(entries)};
+}
+
+bool Courier::fail_a_grant(ipc::FailureClass failure) {
+  if (asked_.empty()) return false;
+  ipc::GrantEnded ended;
+  ended.grant = asked_.begin()->second;
+  ended.end = ipc::GrantEnd::kTemporary;
+  ended.failure = failure;
+  ended.reply.text = "nobody there";
+  asked_.erase(asked_.begin());
+  send(ended);
+  return true;
+}
+
+void Courier::on(const ipc::OutcomeSaved& saved) {
+  const auto at = reports_.find(saved.request);
+  if (at == reports_.end()) return;
+  const auto report = std::move(at->second);
+  reports_.erase(at);
+  saved_(report);
+}
+
+}  // namespace postern::crash

@@ -1,0 +1,56 @@
+// StoreStory: a life of the store by itself: messages of all kinds begin, are tried, fail with
+// notices, are held, released and end, queues wait, blocks change; the process dies and comes back.
+// What was asked and promised goes into the ledger.
+#pragma once
+
+#include <random>
+
+#include "tests/crash/ledger.h"
+#include "tests/crash/machine.h"
+#include "tests/crash/recorder.h"
+
+namespace postern::crash {
+
+class StoreStory {
+ public:
+  // The machine's store is open, and the ledger knows what it holds.
+  StoreStory(Machine& machine, Ledger& ledger, Recorder& recorder, std::uint64_t seed);
+
+  // Does this many things.
+  void run(std::size_t steps);
+  // The process dies and starts again; an error is why it did not.
+  [[nodiscard]] std::optional<std::string> restart();
+  // After a start: takes up what the store holds.
+  void take_up();
+
+ private:
+  struct Open {
+    std::uint32_t letter, recipient;
+  };
+  using Record = queued::MessageRecord;
+  std::uint64_t draw(std::uint64_t below) { return random_() % below; }
+  Record envelope(std::uint32_t recipients);
+  void accept();
+  void accept_large();
+  void told(std::uint32_t letter, bool yes) noexcept;
+  std::string body_text(std::uint64_t number, std::size_t size);
+  void conclude();
+  void conclude(std::uint32_t letter);
+  void attach_notice(queued::OutcomeRecord& record, const std::vector<std::uint32_t>& failed,
+                     queued::Bytes& body);
+  void hold_or_release();
+  void hold_or_release(std::uint32_t letter);
+  void wait();
+  void save_blocks();
+  void step();
+
+  Machine& machine_;
+  Ledger& ledger_;
+  Recorder& recorder_;
+  std::mt19937_64 random_;
+  std::vector<Open> open_;
+  std::uint64_t counter_ = 0;
+  std::uint64_t seed_;
+};
+
+}  // namespace postern::crash
