@@ -129,6 +129,29 @@ TEST_F(Screens, BlockRows) {
             "outbound  but internal routes  14:13:20  anna  spam\n");
 }
 
+TEST_F(Screens, HistoryRows) {
+  auto table = history_table(0);
+  ipc::HistoryRow row;
+  row.id = base::MessageId(1);
+  row.ended = kNow;
+  row.arrived = kNow - Millis(61'000);
+  row.size = 100;
+  row.to = "ann@example.net";
+  row.end = ipc::HistoryEnd::kBounced;
+  row.tries = 3;
+  row.remote = "mx\x1b[31m";
+  row.reply = "550 5.1.1 no";
+  add_row(table, row, kNow);
+  EXPECT_EQ(table.take(),
+            "ENDED     ID             END      AFTER  TRIES  SIZE  FROM  TO               "
+            "REMOTE       REPLY\n"
+            "14:13:20  0000000000001  bounced     1m      3   100  <>    ann@example.net  "
+            "mx\\x1b[31m  550 5.1.1 no\n");
+  const auto json = to_json(row);
+  EXPECT_NE(json.find("\"end\":\"bounced\""), std::string::npos);
+  EXPECT_EQ(json.find('\x1b'), std::string::npos);
+}
+
 ipc::Shown shown() {
   ipc::Shown s;
   s.found = true;
