@@ -32,12 +32,14 @@ class Client {
   void on(const ipc::Shown& m) { answer_ = m; }
   void on(const ipc::BodyPart& m);
   void on(const ipc::BlockRows& m) { answer_ = m; }
+  void on(const ipc::HistoryRows& m) { answer_ = m; }
   void on(const ipc::Done& m) { answer_ = m; }
   void closed() noexcept { closed_ = true; }
 
  private:
   using Answers = std::variant<std::monostate, ipc::Status, ipc::QueueRows, ipc::MessageRows,
-                               ipc::Shown, ipc::BodyPart, ipc::BlockRows, ipc::Done>;
+                               ipc::Shown, ipc::BodyPart, ipc::BlockRows, ipc::HistoryRows,
+                               ipc::Done>;
 
   [[nodiscard]] std::expected<void, Ending> wait();
   [[nodiscard]] Ending why_closed();

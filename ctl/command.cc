@@ -33,6 +33,7 @@ constexpr auto kVerbs = std::to_array<VerbName>({
     {"unfreeze", Verb::kUnfreeze, true},
     {"outbound", Verb::kOutbound, false},
     {"blocks", Verb::kBlocks, true},
+    {"history", Verb::kHistory, true},
     {"retry", Verb::kRetry, true},
     {"reload", Verb::kReload, true},
     {"stop", Verb::kStop, false},
@@ -81,7 +82,8 @@ struct Typed {
   std::string id, older, newer, larger, smaller, state, outbound;
 };
 
-void add_selector(CLI::App& verb, Command& command, Typed& typed) {
+// What both the queue and the history can be asked for.
+void add_conditions(CLI::App& verb, Command& command, Typed& typed) {
   verb.add_option("ID", typed.ids, "messages by their ids");
   verb.add_flag("--all", command.selector.all, "every message");
   verb.add_option("--queue", command.selector.queue, "of this queue, or of those of a pattern");
@@ -92,8 +94,12 @@ void add_selector(CLI::App& verb, Command& command, Typed& typed) {
   verb.add_option("--newer", typed.newer, "newer than this");
   verb.add_option("--larger", typed.larger, "larger than this: 100KiB, 5MiB");
   verb.add_option("--smaller", typed.smaller, "smaller than this");
-  verb.add_option("--state", typed.state, "ready, retry, frozen, off or delivering");
   verb.add_option("--error", command.selector.error, "with a last reply that contains this");
+}
+
+void add_selector(CLI::App& verb, Command& command, Typed& typed) {
+  add_conditions(verb, command, typed);
+  verb.add_option("--state", typed.state, "ready, retry, frozen, off or delivering");
 }
 
 void describe(CLI::App& app, Command& command, Typed& typed) {
@@ -129,6 +135,8 @@ void describe(CLI::App& app, Command& command, Typed& typed) {
   outbound->add_option("--reason", command.reason, "why; disable needs one");
   outbound->add_flag("--all", command.all, "disable: internal routes too");
   app.add_subcommand("blocks", "everything that was stopped by hand: what, who, why, since when");
+  add_conditions(*app.add_subcommand("history", "a row for each recipient that ended, oldest first"),
+                 command, typed);
   auto* const retry = app.add_subcommand("retry", "try messages now; a block stays a block");
   add_selector(*retry, command, typed);
   retry->add_flag("--dry-run", command.dry_run, "only count them");
@@ -216,6 +224,7 @@ Checked finish(const Typed& typed, Command& command) {
     if (!checked) return checked;
   switch (command.verb) {
     case Verb::kMessages:
+    case Verb::kHistory:
     case Verb::kRetry:
       return read_selector(typed, command);
     case Verb::kShow:
@@ -303,6 +312,7 @@ std::string question(const Command& command) {
     case Verb::kFreeze:
     case Verb::kUnfreeze:
     case Verb::kBlocks:
+    case Verb::kHistory:
     case Verb::kReload:
       return {};
   }

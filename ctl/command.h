@@ -22,6 +22,7 @@ enum class Verb : std::uint8_t {
   kUnfreeze,
   kOutbound,
   kBlocks,
+  kHistory,
   kRetry,
   kReload,
   kStop,
@@ -40,7 +41,7 @@ struct Command {
   bool all = false;        // outbound disable: internal routes too
   bool dry_run = false;    // retry
   base::MessageId id;      // show, body
-  ipc::Selector selector;  // messages, retry; never empty there
+  ipc::Selector selector;  // messages, history, retry; never empty there
 };
 
 // Nothing is to be done but to print `text` (stdout if `exit` is 0, else stderr) and to end.

@@ -125,6 +125,23 @@ std::string to_json(const ipc::BlockRow& row) {
   return line(json);
 }
 
+std::string to_json(const ipc::HistoryRow& row) {
+  auto json = object();
+  json["id"] = base::to_string(row.id);
+  json["ended"] = time(row.ended);
+  json["end"] = name(row.end);
+  json["arrived"] = time(row.arrived);
+  json["size"] = row.size;
+  json["client"] = base::to_string(row.client);
+  json["from"] = row.from.text();
+  json["to"] = row.to;
+  json["queue"] = row.queue;
+  json["tries"] = row.tries;
+  json["remote"] = row.remote;
+  json["reply"] = row.reply;
+  return line(json);
+}
+
 std::string to_json(base::MessageId id, const ipc::Shown& shown) {
   auto json = object();
   json["id"] = base::to_string(id);

@@ -14,6 +14,7 @@ namespace postern::ctl {
 [[nodiscard]] std::string to_json(const ipc::QueueRow& row);
 [[nodiscard]] std::string to_json(const ipc::MessageRow& row);
 [[nodiscard]] std::string to_json(const ipc::BlockRow& row);
+[[nodiscard]] std::string to_json(const ipc::HistoryRow& row);
 // `shown` with the recipients of all its pages.
 [[nodiscard]] std::string to_json(base::MessageId id, const ipc::Shown& shown);
 [[nodiscard]] std::string to_json(const ipc::Done& done);

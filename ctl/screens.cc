@@ -173,6 +173,26 @@ void add_row(Table& table, const ipc::BlockRow& row, base::WallTime now) {
              printable(row.who), printable(row.reason)});
 }
 
+Table history_table(std::size_t line_width) {
+  return {{{"ENDED"},
+           {"ID"},
+           {"END"},
+           {"AFTER", Align::kRight},
+           {"TRIES", Align::kRight},
+           {"SIZE", Align::kRight},
+           {"FROM"},
+           {"TO"},
+           {"REMOTE"},
+           {"REPLY"}},
+          line_width};
+}
+
+void add_row(Table& table, const ipc::HistoryRow& row, base::WallTime now) {
+  table.add({local_time(row.ended, now), base::to_string(row.id), std::string(name(row.end)),
+             age(row.arrived, row.ended), std::to_string(row.tries), size_text(row.size),
+             path_text(row.from), printable(row.to), printable(row.remote), printable(row.reply)});
+}
+
 std::string message_page(base::MessageId id, const ipc::Shown& shown, base::WallTime now) {
   auto out =
       fmt::format("{} from {}, {}, {} ({} ago)\n", base::to_string(id), path_text(shown.from),

@@ -22,6 +22,9 @@ void add_row(Table& table, const ipc::MessageRow& row, base::WallTime now);
 [[nodiscard]] Table block_table(std::size_t line_width);
 void add_row(Table& table, const ipc::BlockRow& row, base::WallTime now);
 
+[[nodiscard]] Table history_table(std::size_t line_width);
+void add_row(Table& table, const ipc::HistoryRow& row, base::WallTime now);
+
 // `shown` with the recipients of all its pages.
 [[nodiscard]] std::string message_page(base::MessageId id, const ipc::Shown& shown,
                                        base::WallTime now);

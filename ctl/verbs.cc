@@ -41,6 +41,9 @@ Exit list(Question question, Table table, std::string_view none, const Command& 
   for (bool more = true; more;) {
     const auto page = client.ask<Rows>(question);
     if (!page) return std::unexpected(page.error());
+    if constexpr (requires { page->error; })
+      if (!page->error.empty())
+        return std::unexpected(Ending{EX_IOERR, "posternctl: " + plain(page->error)});
     for (const auto& row : page->rows) {
       if (command.json)
         output.write(to_json(row));
@@ -79,6 +82,14 @@ Exit blocks(const Command& command, Client& client, Output& output) {
   return list<ipc::BlockRows>(
       ipc::ListBlocks{}, block_table(output.width), "nothing is blocked\n", command, client, output,
       [](auto& q, const auto& page) { q.after += static_cast<std::uint32_t>(page.rows.size()); });
+}
+
+Exit history(const Command& command, Client& client, Output& output) {
+  ipc::ListHistory question;
+  question.selector = command.selector;
+  return list<ipc::HistoryRows>(question, history_table(output.width),
+                                "nothing of it is in the history\n", command, client, output,
+                                [](auto& q, const auto& page) { q.after = page.next_after; });
 }
 
 Exit show(const Command& command, Client& client, Output& output) {
@@ -173,6 +184,8 @@ std::expected<int, Ending> perform(const Command& command, Client& client, Outpu
       return body(command, client, output);
     case Verb::kBlocks:
       return blocks(command, client, output);
+    case Verb::kHistory:
+      return history(command, client, output);
     case Verb::kFreeze: {
       ipc::Freeze freeze;
       freeze.queue = command.queue;

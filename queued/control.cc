@@ -10,6 +10,7 @@
 
 #include "common/log/log.h"
 #include "common/os/socket.h"
+#include "queued/history_listing.h"
 #include "queued/reserve.h"
 
 namespace postern::queued {
@@ -131,6 +132,13 @@ void Control::status(SessionId id, base::RequestId request) {
   if (ControlSession* to = find(id)) to->send(status);
 }
 
+void Control::history(SessionId id, const ipc::ListHistory& ask) {
+  list_history(engine_.history(), ask, engine_.store().clock().wall(),
+               [this, id](const ipc::HistoryRows& rows) noexcept {
+                 if (ControlSession* to = find(id)) to->send(rows);
+               });
+}
+
 // --- Sessions ---------------------------------------------------------------------------------------
 
 ControlSession::ControlSession(Control& owner, SessionId id, ControlLevel level, std::string who,
@@ -165,6 +173,7 @@ void ControlSession::on(const ipc::Show& ask) {
   show(owner_.engine(), ask, answer<ipc::Shown>());
 }
 void ControlSession::on(const ipc::ListBlocks& ask) { send(list_blocks(owner_.engine(), ask)); }
+void ControlSession::on(const ipc::ListHistory& ask) { owner_.history(id_, ask); }
 void ControlSession::on(const ipc::AskBody& ask) {
   // Mail is private: who may only look at the queue may not read it.
   if (level_ < ControlLevel::kOperate) return send(ipc::BodyPart{.request = ask.request});

@@ -38,6 +38,7 @@ class ControlSession {
   void on(const ipc::Show& ask);
   void on(const ipc::AskBody& ask);
   void on(const ipc::ListBlocks& ask);
+  void on(const ipc::ListHistory& ask);
   void on(const ipc::Freeze& command);
   void on(const ipc::Unfreeze& command);
   void on(const ipc::SwitchOutbound& command);
@@ -85,6 +86,7 @@ class Control {
   // The session, if it is still there: for answers that come later.
   [[nodiscard]] ControlSession* find(SessionId id);
   void body(SessionId id, const ipc::AskBody& ask);
+  void history(SessionId id, const ipc::ListHistory& ask);
   void freeze(SessionId id, const ipc::Freeze& command, const std::string& who);
   void unfreeze(SessionId id, const ipc::Unfreeze& command, const std::string& who);
   void switch_outbound(SessionId id, const ipc::SwitchOutbound& command, const std::string& who);

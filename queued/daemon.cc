@@ -112,6 +112,9 @@ void QueuedDaemon::start(event::Loop& loop) {
   store_ = *std::move(opened);
   log::info("store.opened").field("damage", store_->health().damage.size());
   engine_ = std::make_unique<Engine>(loop, *store_, config_);
+  history_ = std::make_unique<History>(loop, store_->worker(), *disk_, base::system_clock(),
+                                       history_limits());
+  engine_->set_history(history_.get());
   intake_ = std::make_unique<Intake>(loop, *engine_);
   delivery_ = std::make_unique<Delivery>(loop, *engine_);
   control_ = std::make_unique<Control>(loop, *engine_, host_, std::move(user_names_),
@@ -123,8 +126,13 @@ void QueuedDaemon::start(event::Loop& loop) {
   show_state();
 }
 
+HistoryLimits QueuedDaemon::history_limits() const {
+  return {config_.history_keep, config_.history_size};
+}
+
 void QueuedDaemon::tick() {
   store_->tick();
+  history_->tick();
   intake_->check_room();
   show_state();
   ticker_->start(kTick);
@@ -138,6 +146,7 @@ std::expected<void, std::string> QueuedDaemon::configure(std::string config,
   generation_ = generation;
   log::set_level(to_log(config_.log.format), to_log(config_.log.level));
   engine_->configure(config_);
+  history_->configure(history_limits());
   intake_->check_room();
   return {};
 }
@@ -180,7 +189,9 @@ void QueuedDaemon::stop(event::Callback done) {
 void QueuedDaemon::finish_when_idle() {
   if (!intake_->idle() || !delivery_->idle()) return finisher_->start(kFinishCheck);
   store_->settle([this]() noexcept {
-    if (auto done = std::exchange(finished_, {})) done();
+    history_->settle([this]() noexcept {
+      if (auto done = std::exchange(finished_, {})) done();
+    });
   });
 }
 
@@ -203,6 +214,8 @@ std::vector<std::string> QueuedDaemon::attention(const StoreHealth& health, cons
   for (const auto& sentence : health.damage) phrases.push_back("damage found: " + sentence);
   if (intake_->open() && health.free < config_.stop_intake / 4 * 5)
     phrases.push_back(fmt::format("disk low: {} MiB free", health.free >> 20));
+  if (history_->dropped() > 0)
+    phrases.push_back(fmt::format("{} lines of history lost", history_->dropped()));
   for (const auto& queue : sum.frozen_queues) phrases.push_back(fmt::format("queue {} held", queue));
   if (phrases.size() > kMost) phrases.resize(kMost);
   for (auto& phrase : phrases)

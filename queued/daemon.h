@@ -10,6 +10,7 @@
 #include "common/role/role.h"
 #include "queued/control.h"
 #include "queued/delivery.h"
+#include "queued/history.h"
 #include "queued/intake.h"
 #include "queued/local_store.h"
 
@@ -31,6 +32,7 @@ class QueuedDaemon final : public role::Daemon {
 
  private:
   void tick();
+  [[nodiscard]] HistoryLimits history_limits() const;
   void fill(ipc::Status& status);
   [[nodiscard]] std::vector<std::string> attention(const StoreHealth& health, const Totals& sum);
   void show_state();
@@ -43,6 +45,7 @@ class QueuedDaemon final : public role::Daemon {
   std::map<std::uint32_t, std::string> user_names_;
   std::unique_ptr<os::Disk> disk_;
   event::Loop* loop_ = nullptr;
+  std::unique_ptr<History> history_;  // what the store's thread still does at the end needs it
   std::unique_ptr<LocalStore> store_;
   std::unique_ptr<Engine> engine_;
   std::unique_ptr<Intake> intake_;

@@ -24,6 +24,8 @@ struct RecipientAttempt {
   Attempt attempt;
 };
 
+class History;
+
 class Engine {
  public:
   using Perform = std::move_only_function<void(Action) noexcept>;
@@ -36,6 +38,9 @@ class Engine {
 
   // Carries out what the schedule decides.
   void set_perform(Perform perform) { perform_ = std::move(perform); }
+  // Where it is noted what became of mail; null: nowhere.
+  void set_history(History* history) { history_ = history; }
+  [[nodiscard]] History* history() { return history_; }
   // Takes up the store's mail, a batch at a time; blocks are read, or outbound starts disabled where they
   // are damaged.
   void start();
@@ -129,6 +134,7 @@ class Engine {
   Counters counters_;
   Schedule schedule_;
   Perform perform_;
+  History* history_ = nullptr;
   Slices slices_;
   event::Timer wake_;
   // Recipients whose outcome waits for the original's header.

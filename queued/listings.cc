@@ -23,12 +23,6 @@ std::string reply_of(const Recipient& recipient) {
   return recipient.trouble ? cut(text_of(recipient.trouble->reply), kReplyRoom) : std::string();
 }
 
-bool contains_ignoring_case(std::string_view text, std::string_view part) {
-  if (part.empty()) return true;  // also in the empty text: the null sender
-  const auto equal = [](char a, char b) { return base::ascii_lower(a) == base::ascii_lower(b); };
-  return std::search(text.begin(), text.end(), part.begin(), part.end(), equal) != text.end();
-}
-
 std::string block_reason(const Engine& engine, const std::string& queue, Blocked blocked) {
   if (blocked == Blocked::kOff) return cut("outbound is off: " + engine.blocks().outbound().reason, ipc::kMaxReason);
   const Freeze* freeze = engine.blocks().frozen(queue);
@@ -151,7 +145,7 @@ bool selects(const Engine& engine, const ipc::Selector& s, const Message& messag
   if (s.empty()) return false;
   if (!s.ids.empty() && std::find(s.ids.begin(), s.ids.end(), message.id) == s.ids.end())
     return false;
-  if (s.from == "<>" ? !message.from.is_null() : !contains_ignoring_case(message.from.text(), s.from))
+  if (s.from == "<>" ? !message.from.is_null() : !base::contains_ignoring_case(message.from.text(), s.from))
     return false;
   const auto age = engine.now() - message.born;
   if ((s.older && age <= *s.older) || (s.newer && age >= *s.newer)) return false;
@@ -160,13 +154,13 @@ bool selects(const Engine& engine, const ipc::Selector& s, const Message& messag
   // What is said of recipients must hold for one and the same.
   if (s.queue.empty() && s.to.empty() && s.error.empty() && !s.state) return true;
   return any_open(message, [&](const Recipient& recipient) {
-    if (!s.to.empty() && !contains_ignoring_case(recipient.address.text(), s.to)) return false;
+    if (!s.to.empty() && !base::contains_ignoring_case(recipient.address.text(), s.to)) return false;
     if (!s.queue.empty() && !matches(s.queue, engine.router().route(recipient.address).queue))
       return false;
     if (s.state && standing(engine, message, recipient).state != *s.state) return false;
     if (s.error.empty()) return true;
-    return contains_ignoring_case(reply_of(recipient), s.error) ||
-           contains_ignoring_case(standing(engine, message, recipient).why, s.error);
+    return base::contains_ignoring_case(reply_of(recipient), s.error) ||
+           base::contains_ignoring_case(standing(engine, message, recipient).why, s.error);
   });
 }
 

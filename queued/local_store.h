@@ -76,6 +76,8 @@ class LocalStore final : public Store {
   StoreHealth health() const override;
   void tick() override;
 
+  // The store's thread.
+  [[nodiscard]] Worker& worker() { return files_; }
   // Not threaded: does all work that waits, until there is none.
   void pump();
   // Not threaded: brings in what is asked for.

@@ -6,6 +6,7 @@
 
 #include "common/log/log.h"
 #include "queued/engine.h"
+#include "queued/history.h"
 #include "queued/notices.h"
 
 namespace postern::queued {
@@ -116,6 +117,7 @@ void Engine::finish(base::MessageId id, std::vector<RecipientFate> fates,
   } else if (!failed.empty()) {
     log::warning("bounce.none").field("id", id).field("reason", "the reverse-path is null");
   }
+  if (history_ != nullptr) history_->add(history_lines(*message, fates, remote, record.when, *router_));
   record.fates = fates;
   store_.outcome(std::move(record), std::move(notice_body), std::move(written), std::move(flushed));
   for (const auto& fate : fates)

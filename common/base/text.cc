@@ -23,6 +23,12 @@ bool starts_with_ignoring_case(std::string_view text, std::string_view prefix) n
   return text.size() >= prefix.size() && equals_ignoring_case(text.substr(0, prefix.size()), prefix);
 }
 
+bool contains_ignoring_case(std::string_view text, std::string_view part) noexcept {
+  const auto equal = [](char x, char y) { return ascii_lower(x) == ascii_lower(y); };
+  return part.empty() ||
+         std::search(text.begin(), text.end(), part.begin(), part.end(), equal) != text.end();
+}
+
 std::string_view trim(std::string_view text) noexcept {
   const auto first = text.find_first_not_of(" \t");
   if (first == std::string_view::npos) return {};

@@ -17,6 +17,9 @@ namespace postern::base {
 [[nodiscard]] bool equals_ignoring_case(std::string_view a, std::string_view b) noexcept;
 [[nodiscard]] bool starts_with_ignoring_case(std::string_view text, std::string_view prefix) noexcept;
 
+// The empty part is in every text.
+[[nodiscard]] bool contains_ignoring_case(std::string_view text, std::string_view part) noexcept;
+
 // Without spaces and tabs at both ends.
 [[nodiscard]] std::string_view trim(std::string_view text) noexcept;
 

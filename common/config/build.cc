@@ -48,6 +48,7 @@ class Builder {
     routes();
     delivery();
     limits();
+    history();
     output();
     return std::move(config_);
   }
@@ -323,6 +324,12 @@ class Builder {
     if (const auto* const value = space.get("segment");
         segment < kLeastSegment || segment > kMostSegment || segment % kBlock != 0)
       space.refuse(*value, "segment", "expected a multiple of 4KiB from 1MiB to 1GiB");
+  }
+
+  void history() {
+    const auto history = top_.section("history");
+    history.duration("keep", config_.history.keep, true);
+    history.size("size", config_.history.size);
   }
 
   void output() {

@@ -73,6 +73,11 @@ struct Space {
   std::uint64_t segment = 64ULL << 20;
 };
 
+struct History {  // 0 for either: none is kept
+  base::Millis keep{30LL * 24 * 3600 * 1000};
+  std::uint64_t size = 1ULL << 30;
+};
+
 struct Log {
   std::string file;  // empty: stderr
   LogConfig role;
@@ -102,6 +107,7 @@ struct Config {
   SmtpLimits limits;  // connections: of all smtpd together
   std::string bounce_from = "Mail Delivery System";
   Space space;
+  History history;
   Log log;
   Processes processes;
 };

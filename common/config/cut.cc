@@ -100,6 +100,8 @@ QueuedConfig cut_queued(const Config& config, const Facts& facts) {
   cut.stop_intake = config.space.stop_intake;
   cut.reserve = config.space.reserve;
   cut.segment_size = config.space.segment;
+  cut.history_keep = config.history.keep;
+  cut.history_size = config.history.size;
   cut.start_disabled = config.delivery.start_disabled;
   return cut;
 }

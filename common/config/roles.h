@@ -152,6 +152,8 @@ struct QueuedConfig {
   std::uint64_t stop_intake = 1ULL << 30;  // free bytes of the spool's file system
   std::uint64_t reserve = 128ULL << 20;  // kept for outcomes and the operator's changes
   std::uint64_t segment_size = 64ULL << 20;
+  base::Millis history_keep{30LL * 24 * 3600 * 1000};
+  std::uint64_t history_size = 1ULL << 30;  // bytes; 0 for either: there is no history
   bool start_disabled = false;  // [delivery] start = "disabled"
 
   static constexpr auto fields() {
@@ -167,6 +169,8 @@ struct QueuedConfig {
         ipc::field("stop_intake", &QueuedConfig::stop_intake),
         ipc::field("reserve", &QueuedConfig::reserve),
         ipc::field("segment_size", &QueuedConfig::segment_size),
+        ipc::field("history_keep", &QueuedConfig::history_keep),
+        ipc::field("history_size", &QueuedConfig::history_size),
         ipc::field("start_disabled", &QueuedConfig::start_disabled));
   }
 };

@@ -16,7 +16,6 @@ constexpr std::string_view kPolicy = "access policy comes";
 constexpr std::string_view kSource = "the choice of source addresses comes";
 constexpr std::string_view kUserMailboxes = "mailboxes that belong to their users come";
 constexpr std::string_view kRules = "retry rules come";
-constexpr std::string_view kHistory = "the history of finished messages comes";
 
 constexpr auto kKeys = std::to_array<Key>({
     {"hostname", kString},
@@ -138,8 +137,8 @@ constexpr auto kKeys = std::to_array<Key>({
     {"space.segment", kSize},
     {"space.trash", kDuration, "the trash comes", R"("0")"},
     {"history", kSection},
-    {"history.keep", kDuration, kHistory, R"("0")"},
-    {"history.size", kSize, kHistory, R"("0")"},
+    {"history.keep", kDuration},
+    {"history.size", kSize},
 
     {"log", kSection},
     {"log.to", kString},

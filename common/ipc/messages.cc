@@ -14,8 +14,8 @@ constexpr std::array<std::string_view, kTypeCount> kTypeNames{
     "open_large", "large_opened", "abandon_large", "intake", "held_leases", "grant", "cancel_grant",
     "grant_ended", "ask_work", "lease", "lease_body", "no_work", "outcome", "outcome_saved",
     "ask_status", "status", "list_queues", "queue_rows", "list_messages", "message_rows", "show",
-    "shown", "ask_body", "body_part", "list_blocks", "block_rows", "freeze", "unfreeze",
-    "switch_outbound", "retry", "reload", "stop_server", "done"};
+    "shown", "ask_body", "body_part", "list_blocks", "block_rows", "list_history",
+    "history_rows", "freeze", "unfreeze", "switch_outbound", "retry", "reload", "stop_server", "done"};
 static_assert(!kTypeNames.back().empty());
 
 template <std::size_t... I>
@@ -45,6 +45,12 @@ std::string_view name(FailureClass c) {
 std::string_view name(State s) {
   static constexpr std::string_view kNames[] = {"ready", "retry", "frozen", "off", "delivering"};
   return kNames[static_cast<std::size_t>(s)];
+}
+
+std::string_view name(HistoryEnd end) {
+  static constexpr std::string_view kNames[] = {"delivered", "bounced", "failed", "discarded",
+                                                "removed"};
+  return kNames[static_cast<std::size_t>(end)];
 }
 
 std::uint64_t shapes_hash() {

@@ -20,7 +20,7 @@ enum class Type : std::uint16_t {
   kOutcomeSaved,
   // control tool and queued
   kAskStatus, kStatus, kListQueues, kQueueRows, kListMessages, kMessageRows, kShow, kShown,
-  kAskBody, kBodyPart, kListBlocks, kBlockRows, kFreeze, kUnfreeze, kSwitchOutbound, kRetry,
+  kAskBody, kBodyPart, kListBlocks, kBlockRows, kListHistory, kHistoryRows, kFreeze, kUnfreeze, kSwitchOutbound, kRetry,
   kReload, kStopServer, kDone,
 };
 inline constexpr std::size_t kTypeCount = static_cast<std::size_t>(Type::kDone) + 1;
@@ -33,6 +33,7 @@ inline constexpr std::size_t kMaxText = 2048;      // a sentence for people
 inline constexpr std::size_t kMaxReason = 500;     // an operator's reason
 inline constexpr std::size_t kMaxQueueName = 255;  // a domain, a literal, or "local"
 inline constexpr std::size_t kMaxRemote = 320;     // "mx.example.org[192.0.2.1]:25"
+inline constexpr std::size_t kHistoryReply = 200;  // of a final reply, in the history
 inline constexpr std::size_t kRecipientsInFrame = 100;
 inline constexpr std::size_t kLeaseRecipients = 40;
 inline constexpr std::size_t kMaxPrefix = 8 * 1024;
@@ -855,6 +856,86 @@ struct BlockRows {
   }
 };
 
+// How a recipient ended, as the history says it.
+enum class HistoryEnd : std::uint8_t {
+  kDelivered,
+  kBounced,    // it failed, and the sender was told
+  kFailed,     // it failed, and there was nobody to tell
+  kDiscarded,  // by a route
+  kRemoved,    // by the operator
+};
+[[nodiscard]] std::string_view name(HistoryEnd end);  // "delivered", "bounced", ...
+
+// Where a reader of the history stands; empty: at its beginning.
+struct HistoryPlace {
+  std::string file;
+  std::uint64_t offset = 0;
+  std::uint32_t recipients = 0;
+  static constexpr auto fields() {
+    return std::tuple(field("file", &HistoryPlace::file, 64),
+                      field("offset", &HistoryPlace::offset),
+                      field("recipients", &HistoryPlace::recipients));
+  }
+};
+
+// What the selector says of age means arrival; a state selects nothing.
+struct ListHistory {
+  static constexpr Type kType = Type::kListHistory;
+  static constexpr Route kRoute = kAsk;
+  static constexpr Window kWindow{};
+  base::RequestId request;
+  Selector selector;
+  HistoryPlace after;  // cursor
+  static constexpr auto fields() {
+    return std::tuple(field("request", &ListHistory::request),
+                      field("selector", &ListHistory::selector),
+                      field("after", &ListHistory::after));
+  }
+};
+
+// One recipient that ended.
+struct HistoryRow {
+  base::MessageId id;
+  base::WallTime ended;
+  base::WallTime arrived;
+  std::uint64_t size = 0;
+  base::IpAddress client;
+  mail::ReversePath from;
+  std::string to;
+  std::string queue;
+  HistoryEnd end = HistoryEnd::kDelivered;
+  std::uint32_t tries = 0;
+  std::string remote;
+  std::string reply;  // the last one, cut
+  static constexpr auto fields() {
+    return std::tuple(field("id", &HistoryRow::id), field("ended", &HistoryRow::ended),
+                      field("arrived", &HistoryRow::arrived), field("size", &HistoryRow::size),
+                      field("client", &HistoryRow::client), field("from", &HistoryRow::from),
+                      field("to", &HistoryRow::to, 512),
+                      field("queue", &HistoryRow::queue, kMaxQueueName),
+                      field("end", &HistoryRow::end), field("tries", &HistoryRow::tries),
+                      field("remote", &HistoryRow::remote, kMaxRemote),
+                      field("reply", &HistoryRow::reply, kHistoryReply));
+  }
+};
+
+struct HistoryRows {
+  static constexpr Type kType = Type::kHistoryRows;
+  static constexpr Route kRoute = kAnswer;
+  using ReplyTo = Replies<ListHistory>;
+  base::RequestId request;
+  std::string error;  // why nothing could be read
+  std::vector<HistoryRow> rows;
+  bool more = false;      // there may be more: ask again
+  HistoryPlace next_after;  // with this cursor
+  static constexpr auto fields() {
+    return std::tuple(field("request", &HistoryRows::request),
+                      field("error", &HistoryRows::error, kMaxText),
+                      field("rows", &HistoryRows::rows, 30), field("more", &HistoryRows::more),
+                      field("next_after", &HistoryRows::next_after));
+  }
+};
+
 struct Freeze {
   static constexpr Type kType = Type::kFreeze;
   static constexpr Route kRoute = kAsk;
@@ -950,8 +1031,9 @@ using AllMessages =
                SubmitRecipients, SubmitBody, Submitted, AskToken, TokenResult, OpenLarge, LargeOpened,
                AbandonLarge, Intake, HeldLeases, Grant, CancelGrant, GrantEnded, AskWork, Lease,
                LeaseBody, NoWork, Outcome, OutcomeSaved, AskStatus, Status, ListQueues, QueueRows,
-               ListMessages, MessageRows, Show, Shown, AskBody, BodyPart, ListBlocks, BlockRows, Freeze,
-               Unfreeze, SwitchOutbound, Retry, Reload, StopServer, Done>;
+               ListMessages, MessageRows, Show, Shown, AskBody, BodyPart, ListBlocks, BlockRows,
+               ListHistory, HistoryRows, Freeze, Unfreeze, SwitchOutbound, Retry, Reload, StopServer,
+               Done>;
 
 // The log name of a message type: "submit", "lease_body".
 [[nodiscard]] std::string_view name(Type type);
@@ -973,6 +1055,8 @@ template <>
 inline constexpr State kLastEnumerator<State> = State::kDelivering;
 template <>
 inline constexpr RecipientEnd kLastEnumerator<RecipientEnd> = RecipientEnd::kRemoved;
+template <>
+inline constexpr HistoryEnd kLastEnumerator<HistoryEnd> = HistoryEnd::kRemoved;
 template <>
 inline constexpr BlockKind kLastEnumerator<BlockKind> = BlockKind::kOutbound;
 }  // namespace postern::ipc

@@ -48,6 +48,9 @@ start = "disabled"
 segment = "2MiB"
 stop_intake = "3MiB"
 reserve = "5MiB"
+[history]
+keep = "2d"
+size = "7MiB"
 [bounce]
 from = "Postern"
 [log]
@@ -125,6 +128,8 @@ TEST_F(Cut, Queued) {
   EXPECT_EQ(cut.recipients, 9U);
   EXPECT_EQ(cut.stop_intake, 3U << 20);
   EXPECT_EQ(cut.reserve, 5U << 20);
+  EXPECT_EQ(cut.history_keep, base::Millis(2LL * 24 * 3600 * 1000));
+  EXPECT_EQ(cut.history_size, 7U << 20);
   EXPECT_EQ(cut.segment_size, 2U << 20);
   EXPECT_TRUE(cut.start_disabled);
   EXPECT_EQ(cut.rights.domains.size(), cut.domain_hops.size());

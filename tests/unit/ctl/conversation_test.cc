@@ -72,6 +72,16 @@ class FakeQueued {
     answer.request = m.request;
     connection_.send(answer);
   }
+  // Five pages of one row each.
+  void on(const ipc::ListHistory& m) {
+    ipc::HistoryRows answer;
+    answer.request = m.request;
+    if (m.selector.from == "broken") answer.error = "read history/x: Input/output error";
+    answer.next_after.offset = m.after.offset + 1;
+    answer.more = answer.next_after.offset < 5;
+    answer.rows.emplace_back().to = "u" + std::to_string(m.after.offset) + "@example.net";
+    connection_.send(answer);
+  }
   void on(const ipc::Freeze& m) { done(m.request, 65, "no queue " + m.queue + ", " + m.reason); }
   void on(const ipc::Unfreeze& m) { done(m.request, 0, "unfrozen " + m.queue); }
   void on(const ipc::SwitchOutbound& m) {
@@ -148,6 +158,17 @@ TEST_F(Conversation, ListingsGoThroughAllPages) {
   EXPECT_NE(messages.find("0000000000007"), std::string::npos);
   EXPECT_EQ(say({"blocks"}).out, "nothing is blocked\n");
   EXPECT_EQ(say({"blocks", "--json"}).out, "");
+}
+
+TEST_F(Conversation, HistoryGoesThroughAllPagesAndTellsWhatWentWrong) {
+  const auto rows = say({"history", "--json"}).out;
+  EXPECT_EQ(std::count(rows.begin(), rows.end(), '\n'), 5);
+  EXPECT_NE(rows.find("\"to\":\"u4@example.net\""), std::string::npos);
+  EXPECT_NE(say({"history"}).out.find("u0@example.net"), std::string::npos);
+  const auto broken = say({"history", "--from", "broken"});
+  EXPECT_EQ(broken.exit, 74);
+  EXPECT_NE(broken.error.find("history/x"), std::string::npos);
+  EXPECT_EQ(say({"history", "--state", "ready"}).exit, 64);
 }
 
 TEST_F(Conversation, ShowGathersTheRecipientsOfAllPages) {

@@ -100,6 +100,60 @@ TEST_F(IntakeTest, SizeRecipientsAndRoomAreLimited) {
   EXPECT_TRUE(smtpd.intake.back().open);
 }
 
+TEST_F(IntakeTest, ASubmissionThatFindsNoRoomIsRefusedForGood) {
+  disk.full = true;
+  std::uint64_t n = 0;
+  std::string said;
+  while (n < 100 && said != "452 4.3.1") {
+    ++n;
+    said = submit(submit_frame(n, static_cast<std::uint8_t>(n), 0), {"a@far.example"},
+                  std::string(100'000, 'x'));
+    ASSERT_TRUE(said == "accepted" || said == "452 4.3.1") << said;
+  }
+  ASSERT_EQ(said, "452 4.3.1");
+  EXPECT_EQ(store->count(), n - 1);
+  EXPECT_TRUE(intake->idle());
+  smtpd.connection->send(ipc::AskToken{base::RequestId(500), token(static_cast<std::uint8_t>(n))});
+  turn();
+  EXPECT_EQ(smtpd.tokens.back().id.value, 0U);
+  intake->check_room();
+  turn();
+  EXPECT_FALSE(smtpd.intake.back().open);
+  disk.full = false;
+  store->tick();
+  turn();
+  intake->check_room();
+  turn();
+  EXPECT_TRUE(smtpd.intake.back().open);
+  EXPECT_EQ(submit(submit_frame(200, 200, 0), {"a@far.example"}, "x"), "accepted");
+}
+
+TEST_F(IntakeTest, LargeBodiesUnderWayCountAsIfTheyWereWritten) {
+  config.message_size = 3 << 20;
+  config.stop_intake = 40 << 20;
+  engine->configure(config);
+  disk.free = (40 << 20) + 2 * ((4 << 20) + 1024);
+  for (std::uint64_t n = 1; n <= 3; ++n) smtpd.connection->send(ipc::OpenLarge{base::RequestId(n)});
+  turn();
+  ASSERT_EQ(smtpd.large.size(), 3U);
+  EXPECT_NE(smtpd.large[0].large.value, 0U);
+  EXPECT_NE(smtpd.large[1].large.value, 0U);
+  EXPECT_EQ(smtpd.large[2].large.value, 0U);
+  disk.free -= 1;
+  store->tick();
+  turn();
+  intake->check_room();
+  EXPECT_FALSE(intake->open());
+  smtpd.connection->send(ipc::AbandonLarge{smtpd.large[0].large});
+  smtpd.connection->send(ipc::OpenLarge{base::RequestId(4)});
+  smtpd.connection->send(ipc::AbandonLarge{smtpd.large[1].large});
+  turn();
+  ASSERT_EQ(smtpd.large.size(), 4U);
+  EXPECT_NE(smtpd.large[3].large.value, 0U);
+  intake->check_room();
+  EXPECT_TRUE(intake->open());
+}
+
 TEST_F(IntakeTest, ATokenIsAnsweredForGood) {
   const auto ask = [&](FakeSmtpd& from, std::uint64_t request, std::uint8_t byte) {
     from.connection->send(ipc::AskToken{base::RequestId(request), token(byte)});

@@ -19,6 +19,7 @@ struct FakeControl {
     body += m.bytes.bytes;
   }
   void on(const ipc::BlockRows& m) { blocks.push_back(m); }
+  void on(const ipc::HistoryRows& m) { history.push_back(m); }
   void on(const ipc::Done& m) { done.push_back(m); }
   void closed() noexcept {}
   std::unique_ptr<Connection> connection;
@@ -29,6 +30,7 @@ struct FakeControl {
   std::vector<ipc::BodyPart> parts;
   std::string body;
   std::vector<ipc::BlockRows> blocks;
+  std::vector<ipc::HistoryRows> history;
   std::vector<ipc::Done> done;
 };
 
