@@ -62,12 +62,16 @@ os::Result<Recovered> LocalStore::replay(const IndexOpener& open_index) {
     std::string why;
     if (!fresh && attempt_.skips(kIndexFile)) {
       why = "starts of queued failed over it";
-    } else if (auto opened = this->open_index(open_index, fresh); !opened) {
-      if (fresh || opened.error().number == EPROTO) return std::unexpected(opened.error());
+    } else if (auto opened = reserve_.persist([&] { return this->open_index(open_index, fresh); });
+               !opened) {
+      // A full disk does not make it a bad one.
+      if (fresh || opened.error().number == EPROTO || is_exhausted(opened.error()))
+        return std::unexpected(opened.error());
       why = opened.error().text();
     } else {
       auto recovered = replay_once();
       if (!index_error_ && !(recovered && recovered->index_too_old)) return recovered;
+      if (index_error_ && is_exhausted(*index_error_)) return std::unexpected(*index_error_);
       if (fresh) return std::unexpected(index_error_.value_or(os::Error{EIO, "rebuild the index"}));
       why = index_error_ ? index_error_->text() : "it is older than the journal";
     }
@@ -132,7 +136,9 @@ os::Result<Recovered> LocalStore::replay_once() {
     Checkpoint::Position position;
     position.flushed = flushed;
     position.last_id = base::MessageId(0);
-    auto saved = Checkpoint::save_now(*index_, messages_, options_.epoch, position);
+    auto saved = reserve_.persist([&] {
+      return Checkpoint::save_now(*index_, messages_, options_.epoch, position);
+    });
     if (!saved) return failed(saved.error());
     messages_.evict(options_.most_residents);
     return {};
