@@ -1,7 +1,5 @@
 #include "queued/history_line.h"
 
-#include <fmt/format.h>
-
 #include <algorithm>
 
 #include "common/base/check.h"
@@ -10,16 +8,20 @@
 namespace postern::queued {
 namespace {
 
-constexpr std::string_view kNothing = "-", kNull = "<>", kEnd = ".";
+constexpr std::string_view kNothing = "-", kNull = "<>", kEnd = ".", kDigits = "0123456789ABCDEF";
 
 void add(std::string& out, std::string_view text) {
   if (text.empty()) out += kNothing;
   const bool plain = text != kNothing;
   for (const char c : text) {
-    if (c > ' ' && c < 0x7f && c != '%' && plain)
+    if (c > ' ' && c < 0x7f && c != '%' && plain) {
       out += c;
-    else
-      out += fmt::format("%{:02X}", static_cast<unsigned char>(c));
+      continue;
+    }
+    const auto byte = static_cast<unsigned char>(c);
+    out += '%';
+    out += kDigits[byte / 16];
+    out += kDigits[byte % 16];
   }
   out += ' ';
 }

@@ -103,7 +103,7 @@ Progress Journal::collect() {
 
 bool Journal::pump() {
   if (failed_ || (waiting_.empty() && !unflushed_ && !rotate_)) return false;
-  Batch batch{{}, true, std::exchange(rotate_, false)};
+  Batch batch{{}, true, std::exchange(rotate_, false), room_.is_short};
   // No more than the spare at hand allows, for nobody can give another meanwhile.
   auto left = current_.file && !batch.rotate ? current_.capacity - buffer_at_ : 0;
   while (!waiting_.empty()) {
@@ -155,6 +155,7 @@ bool Journal::wait_for_work(std::unique_lock<std::mutex>& lock, Batch& batch) {
         !waiting_.empty() && (stopping_ || urgent_ || now >= oldest_waiting_ + kCoalesce);
     if (flush_due || write_due || (rotate_ && !stopping_)) {
       batch.rotate = std::exchange(rotate_, false);
+      batch.is_short = room_.is_short;
       batch.urgent = std::exchange(urgent_, false) || flush_due;
       batch.entries.assign(std::make_move_iterator(waiting_.begin()),
                            std::make_move_iterator(waiting_.end()));
@@ -177,6 +178,7 @@ bool Journal::wait_for_work(std::unique_lock<std::mutex>& lock, Batch& batch) {
 // one's header is written and flushed, then its first record is written (open_next()).
 void Journal::commit(Batch batch) {
   if (failed_) return;
+  is_short_ = batch.is_short;
   os::Result<void> done;
   if (batch.rotate) done = rotate_now();
   for (std::size_t i = 0; i < batch.entries.size() && done; ++i) done = place(batch.entries[i]);
@@ -225,11 +227,10 @@ os::Result<bool> Journal::make_place(const JournalEntry& entry, std::uint64_t si
 // While the reserve is not whole, and cannot be, even the rest of the current segment belongs to it; so
 // does a small one, which was made of it.
 bool Journal::must_refuse(const JournalEntry& entry) {
-  if (!entry.may_refuse) return false;
+  if (!entry.may_refuse || !is_short_) return false;
   const auto whole = spares().whole;
   const std::lock_guard lock(mutex_);
-  return room_.is_short &&
-         (whole < room_.reserve || (current_.file && current_.capacity < room_.whole_size));
+  return whole < room_.reserve || (current_.file && current_.capacity < room_.whole_size);
 }
 
 os::Result<void> Journal::write_out() {

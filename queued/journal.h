@@ -112,6 +112,7 @@ class Journal {
     std::vector<JournalEntry> entries;
     bool urgent = false;
     bool rotate = false;
+    bool is_short = false;  // of room
   };
 
   void run();
@@ -161,6 +162,7 @@ class Journal {
   base::SequenceNumber next_sequence_;  // each entry has one, refused ones too
   std::uint32_t skipped_ = 0;           // refused since the last record
   Progress news_;
+  bool is_short_ = false;  // of room, when the batch began
   bool unflushed_ = false;
   Instant unflushed_since_;
   bool failed_ = false;

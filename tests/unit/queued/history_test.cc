@@ -67,7 +67,8 @@ TEST(HistoryLineTest, WhatWasCutIsNoLine) {
   for (std::size_t at = 0; at < whole.size(); ++at) {  // never more than another line, or none
     auto changed = whole;
     changed[at] = ' ';
-    if (const auto read = decode_history(changed)) EXPECT_LE(read->recipients.size(), 2U);
+    const auto read = decode_history(changed);
+    EXPECT_TRUE(!read || read->recipients.size() <= 2U) << at;
     changed[at] = '\0';
     EXPECT_FALSE(decode_history(changed)) << at;
   }
@@ -155,7 +156,7 @@ TEST_F(HistoryFilesTest, SizeAndAgeAreBounded) {
     for (int n = 0; n < 10'000; ++n) {
       const auto now = kNoon + day * kDay.count();
       ASSERT_TRUE(append(line_of(++last), now));
-      if (n % 1000 == 0) ASSERT_TRUE(files->trim({now}, limits));
+      ASSERT_TRUE(n % 1000 != 0 || files->trim({now}, limits));
     }
   ASSERT_TRUE(files->trim({kNoon + 3 * kDay.count()}, limits));
   std::uint64_t sum = 0;
@@ -275,9 +276,12 @@ TEST_F(HistoryTest, EveryEndIsNotedOnce) {
   EXPECT_EQ(rows[1].queue, "far.example");
   EXPECT_EQ(rows[1].to, "a@far.example");
   EXPECT_EQ(rows[1].from.text(), "ann@example.org");
-  EXPECT_EQ(rows[2].end, ipc::HistoryEnd::kBounced);
-  EXPECT_EQ(rows[3].end, ipc::HistoryEnd::kFailed);
-  EXPECT_TRUE(rows[3].from.is_null());
+  // The notice needs the original's header, which is read first.
+  EXPECT_EQ(rows[2].id, lost);
+  EXPECT_EQ(rows[2].end, ipc::HistoryEnd::kFailed);
+  EXPECT_TRUE(rows[2].from.is_null());
+  EXPECT_EQ(rows[3].id, bad);
+  EXPECT_EQ(rows[3].end, ipc::HistoryEnd::kBounced);
 }
 
 TEST_F(HistoryTest, SelectorsSelect) {

@@ -145,8 +145,8 @@ TEST_F(IntakeTest, LargeBodiesUnderWayCountAsIfTheyWereWritten) {
   intake->check_room();
   EXPECT_FALSE(intake->open());
   smtpd.connection->send(ipc::AbandonLarge{smtpd.large[0].large});
-  smtpd.connection->send(ipc::OpenLarge{base::RequestId(4)});
   smtpd.connection->send(ipc::AbandonLarge{smtpd.large[1].large});
+  smtpd.connection->send(ipc::OpenLarge{base::RequestId(4)});
   turn();
   ASSERT_EQ(smtpd.large.size(), 4U);
   EXPECT_NE(smtpd.large[3].large.value, 0U);
