@@ -1,6 +1,6 @@
 // Backlog: every queued recipient and how it stands, in one B+-tree sorted by queue, message and
 // number. One tree for all queues, so that ten recipients in each of 100,000 queues cost what a
-// million in one do: 29 to 37 bytes each, all overheads included. Each subtree knows the least of
+// million in one do: 29 to 42 bytes each, all overheads included. Each subtree knows the least of
 // what is ready and of what waits in it; thus the next recipient of a queue is found without a
 // second order beside this one. Everything takes O(log n). Owned by the schedule. Pure.
 #pragma once

@@ -12,7 +12,7 @@
 // in the order in which they became ready; after each lease the rest of a large one goes to the
 // line's end.
 //
-// A recipient takes 29 to 37 bytes (see backlog.h), a queue some 370. Every step takes O(log n) for
+// A recipient takes 29 to 42 bytes (see backlog.h), a queue some 350. Every step takes O(log n) for
 // each recipient that it changes.
 #pragma once
 
