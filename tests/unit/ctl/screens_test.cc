@@ -147,9 +147,9 @@ TEST_F(Screens, HistoryRows) {
             "REMOTE       REPLY\n"
             "14:13:20  0000000000001  bounced     1m      3   100  <>    ann@example.net  "
             "mx\\x1b[31m  550 5.1.1 no\n");
-  const auto json = to_json(row);
-  EXPECT_NE(json.find("\"end\":\"bounced\""), std::string::npos);
-  EXPECT_EQ(json.find('\x1b'), std::string::npos);
+  const auto object = to_json(row);
+  EXPECT_NE(object.find("\"end\":\"bounced\""), std::string::npos);
+  EXPECT_EQ(object.find('\x1b'), std::string::npos);
 }
 
 ipc::Shown shown() {
