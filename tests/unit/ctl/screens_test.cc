@@ -144,7 +144,7 @@ TEST_F(Screens, HistoryRows) {
   add_row(table, row, kNow);
   EXPECT_EQ(table.take(),
             "ENDED     ID             END      AFTER  TRIES  SIZE  FROM  TO               "
-            "REMOTE       REPLY\n"
+            "REMOTE      REPLY\n"
             "14:13:20  0000000000001  bounced     1m      3   100  <>    ann@example.net  "
             "mx\\x1b[31m  550 5.1.1 no\n");
   const auto object = to_json(row);
