@@ -269,7 +269,7 @@ void Delivery::hand_out(HandOut out) {
   });
 }
 
-void Delivery::send(const HandOut& out, LoadedBody body) {
+void Delivery::send(const HandOut& out, LoadedBody&& body) {
   Deliverer* to = find(out.deliverer);
   if (to == nullptr) return;  // the lease went with it
   const Message* message = engine_.store().find(out.message);

@@ -79,7 +79,7 @@ class Delivery {
   void adopted(Deliverer& from);
   void adopt(Deliverer& from, const ipc::HeldLease& lease);
   void hand_out(HandOut out);
-  void send(const HandOut& out, LoadedBody body);
+  void send(const HandOut& out, LoadedBody&& body);
   void send_backlog();
   void take_back(const HandOut& out);
   void cannot_send(const HandOut& out, const std::string& why);
