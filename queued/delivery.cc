@@ -320,9 +320,9 @@ void Delivery::send(const HandOut& out, LoadedBody&& body) {
 
 void Delivery::send_backlog() {
   auto waiting = std::exchange(backlog_, {});
-  for (auto& [out, body] : waiting)
-    engine_.store().fetch({out.message}, [this, out, body = std::move(body)]() mutable noexcept {
-      send(out, std::move(body));
+  for (auto& one : waiting)
+    engine_.store().fetch({one.out.message}, [this, unsent = std::move(one)]() mutable noexcept {
+      send(unsent.out, std::move(unsent.body));
     });
 }
 
