@@ -15,15 +15,14 @@ namespace {
 
 // Ledgers of load generators first: what arrived is looked up in them.
 os::Result<void> sort(std::vector<std::string>& ledgers) {
-  std::vector<std::pair<bool, std::string>> keyed;
+  std::vector<std::string> first, others;
   for (auto& path : ledgers) {
     const auto load = is_load_ledger(path);
     if (!load) return std::unexpected(load.error());
-    keyed.emplace_back(*load, std::move(path));
+    (*load ? first : others).push_back(std::move(path));
   }
-  std::ranges::stable_partition(keyed, [](const auto& entry) { return entry.first; });
-  ledgers.clear();
-  for (auto& entry : keyed) ledgers.push_back(std::move(entry.second));
+  ledgers = std::move(first);
+  for (auto& path : others) ledgers.push_back(std::move(path));
   return {};
 }
 
