@@ -4,10 +4,10 @@
 
 #include <cerrno>
 
-
 namespace postern::queued {
 namespace {
 
+constexpr int kReads = 3;                // attempts to read a record
 constexpr std::size_t kWaitRows = 1000;  // read at once
 
 os::Result<Message> read_row(base::MessageId id, std::string_view row) {
@@ -71,7 +71,10 @@ os::Result<std::vector<WaitRow>> read_waits(Index& index) {
 
 os::Result<ReadRecord> read_record(os::File* segment, const Place& place, base::MessageId id) {
   if (segment == nullptr) return os::failure("find a journal segment", ENOENT);
-  const auto bytes = segment->read_at(place.offset, place.size);
+  auto bytes = segment->read_at(place.offset, place.size);
+  // What the disk refuses may be a matter of a moment, and giving a body up is none.
+  for (int more = kReads - 1; !bytes && more > 0; --more)
+    bytes = segment->read_at(place.offset, place.size);
   if (!bytes) return std::unexpected(bytes.error());
   const auto frame = read_frame(*bytes, place.segment, place.offset);
   if (!frame) return os::failure("checksum of a journal record", EIO);

@@ -90,6 +90,7 @@ void LocalStore::give_up_body(Message& message) {
     if (raw && kept && (*kept)->write_at(0, *raw)) (void)(*kept)->flush();
     return {};
   });
+  segments_.keep(message.place.segment);  // that may not be all there is to see
   message.prefix_size = static_cast<std::uint32_t>(message.prefix.size());
   message.damaged = true;
   message.held = "its body is damaged";

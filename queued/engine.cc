@@ -45,7 +45,8 @@ void Engine::read_blocks() {
       blocks_ = *std::move(read);
     } else {
       log::error("blocks.damaged").field("reason", read.error());
-      off.reason = "control.json is damaged: its freezes are lost";
+      off.reason = "control.json was damaged and is kept in damaged/: its freezes are lost";
+      store_.set_blocks_aside();
       (void)blocks_.disable_outbound(off);
       save = true;
     }

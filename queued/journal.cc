@@ -294,6 +294,7 @@ os::Result<bool> Journal::open_next(std::uint64_t size, bool may_refuse) {
   header.first = next_sequence_;
   skipped_ = 0;
   header.predecessor = end_;
+  header.capacity = spare->capacity;
   if (auto written = spare->file->write_at(0, encode_header(header)); !written)
     return std::unexpected(written.error());
   if (auto flushed = spare->file->flush_data(); !flushed) return std::unexpected(flushed.error());

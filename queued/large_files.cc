@@ -6,6 +6,7 @@
 
 #include "common/base/crc32c.h"
 #include "common/base/fault.h"
+#include "common/log/log.h"
 
 namespace postern::queued {
 namespace {
@@ -80,8 +81,12 @@ os::Result<void> LargeFiles::sweep(bool keep, const std::function<bool(base::Mes
     if (id && is_named(*id)) continue;
     const auto done = keep ? disk_.rename("large/" + name, "orphans/" + name)
                            : disk_.unlink("large/" + name);
-    if (!done) return done;
+    // It does no harm where it is, and the next start tries again.
+    if (!done) log::warning("large.unswept").field("reason", done.error().text());
   }
+  // Lest a power cut brings an orphan back, for a later start that knows of no damage to delete it.
+  if (keep)
+    if (auto flushed = disk_.flush_directory("orphans"); !flushed) return flushed;
   return disk_.flush_directory(".");
 }
 

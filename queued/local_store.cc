@@ -17,6 +17,7 @@ constexpr base::Millis kTokenAge{120'000};  // smtpd asks for at most 60 s after
 constexpr base::Millis kClockEvery{60'000};
 constexpr std::string_view kBlocksFile = "control.json";
 constexpr std::string_view kBlocksNew = "control.json.new";
+constexpr int kMostKept = 1000;  // damaged ones
 
 }  // namespace
 
@@ -49,7 +50,8 @@ LocalStore::LocalStore(event::Loop& loop, os::Disk& disk, const base::Clock& clo
 LocalStore::~LocalStore() { *alive_ = false; }
 
 base::MessageId LocalStore::new_id() {
-  const base::MessageId now(static_cast<std::uint64_t>(clock_->wall().ms) * 1000);
+  const auto wall = std::max<std::int64_t>(clock_->wall().ms, 0);
+  const base::MessageId now(static_cast<std::uint64_t>(wall) * 1000);
   last_id_ = std::max(now, last_id_.next());
   return last_id_;
 }
@@ -138,7 +140,7 @@ void LocalStore::settle(Done flushed) {
 
 void LocalStore::collect() {
   auto progress = journal_->collect();
-  if (progress.error && !std::exchange(failed_, true)) return fatal_(progress.error->text());
+  if (progress.error) return fail(progress.error->text());
   if (failed_) return;
   for (const auto& place : progress.placed) in_flight_[placed_++ - flushed_].place = place;
   // Callbacks may append, so nothing is held across them.
@@ -164,6 +166,7 @@ void LocalStore::finish(InFlight entry, base::SequenceNumber sequence) {
     if (entry.accepted) entry.accepted(false);
     return;
   }
+  last_flushed_ = sequence;
   if (entry.begins) {
     Message* message = messages_.put(*entry.begins, entry.place, sequence);
     if (message != nullptr && entry.body)
@@ -187,7 +190,7 @@ Checkpoint::Position LocalStore::position() const {
   if (fault::planted(fault::Fault::kCheckpointAhead) && journal_->appended() > 0)
     return {sequence_of(journal_->appended() - 1), newest_segment_, last_id_,
             {clock_->wall(), clock_->now()}};
-  return {flushed_ == 0 ? flushed_before_ : sequence_of(flushed_ - 1), newest_segment_, last_id_,
+  return {last_flushed_.value == 0 ? flushed_before_ : last_flushed_, newest_segment_, last_id_,
           {clock_->wall(), clock_->now()}};
 }
 
@@ -204,12 +207,14 @@ std::optional<base::MessageId> LocalStore::find_token(const base::Token& token) 
 
 // --- Blocks and health ------------------------------------------------------------------------------
 
+// After a failed flush nobody knows whether the old ones stand, so only the next start can tell.
 void LocalStore::save_blocks(std::string text, Saved saved) {
   files_.post([this, text = std::move(text),
                saved = std::move(saved)]() mutable noexcept -> event::Callback {
     auto done = reserve_.persist([&] { return write_blocks(text); });
-    return [saved = std::move(saved), done = std::move(done)]() mutable noexcept {
-      saved(std::move(done));
+    return [this, saved = std::move(saved), done = std::move(done)]() mutable noexcept {
+      if (!done && !is_exhausted(done.error())) return fail(done.error().text());
+      if (!failed_) saved(std::move(done));
     };
   });
 }
@@ -221,8 +226,25 @@ os::Result<void> LocalStore::write_blocks(const std::string& text) {
   auto done = file ? (*file)->write_at(0, text) : std::unexpected(file.error());
   if (done) done = (*file)->flush();
   if (done) done = disk_.rename(kBlocksNew, kBlocksFile);
-  if (done) done = disk_.flush_directory(".");
+  if (!done) return done;
+  done = disk_.flush_directory(".");
+  if (!done) done.error().number = EIO;  // whatever it was: the new ones may stand
   return done;
+}
+
+void LocalStore::set_blocks_aside() {
+  files_.post([this]() noexcept -> event::Callback {
+    (void)disk_.make_directory("damaged");
+    for (int n = 1; n < kMostKept; ++n) {
+      const auto kept = fmt::format("damaged/{}.{}", kBlocksFile, n);
+      if (const auto taken = disk_.exists(kept); !taken || *taken) continue;
+      (void)disk_.rename(kBlocksFile, kept);  // where it stays, the next save replaces it
+      break;
+    }
+    (void)disk_.flush_directory("damaged");
+    (void)disk_.flush_directory(".");
+    return {};
+  });
 }
 
 StoreHealth LocalStore::health() const {
@@ -274,6 +296,11 @@ void LocalStore::survey() {
       if (free) free_ = *free;
     };
   });
+}
+
+// Nothing is acknowledged any more.
+void LocalStore::fail(const std::string& why) {
+  if (!std::exchange(failed_, true)) fatal_(why);
 }
 
 void LocalStore::report_damage(std::string sentence) {

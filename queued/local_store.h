@@ -8,6 +8,7 @@
 #include <deque>
 #include <unordered_map>
 
+#include "common/base/random.h"
 #include "queued/checkpoint.h"
 #include "queued/large_files.h"
 #include "queued/messages.h"
@@ -43,7 +44,7 @@ class LocalStore final : public Store {
   ~LocalStore() override;
 
   const QueueClock& clock() const override { return *clock_; }
-  base::Epoch epoch() const override { return options_.epoch; }
+  base::Epoch epoch() const override { return lease_epoch_; }
   base::MessageId new_id() override;
   bool fits(std::size_t recipients, std::size_t body) const override;
   void accept(MessageRecord record, Bytes body, Accepted accepted) override;
@@ -73,6 +74,7 @@ class LocalStore final : public Store {
   const std::optional<std::string>& blocks_text() const override { return blocks_text_; }
   bool used_before() const override { return used_before_; }
   void save_blocks(std::string text, Saved saved) override;
+  void set_blocks_aside() override;
   StoreHealth health() const override;
   void tick() override;
 
@@ -143,12 +145,15 @@ class LocalStore final : public Store {
   void give_up_body(Message& message);
   void survey();
   void report_damage(std::string sentence);
+  void fail(const std::string& why);
 
   event::Loop& loop_;
   os::Disk& disk_;
   const base::Clock& system_clock_;
   LocalStoreOptions options_;
   Fatal fatal_;
+  // Deliverers see it in their leases. Not the journal's, or who wrote to them could forge its records.
+  base::Epoch lease_epoch_{base::random_u64()};
   RecoveryAttempt attempt_;
   Messages messages_;
   std::unique_ptr<QueueClock> clock_;
@@ -165,6 +170,7 @@ class LocalStore final : public Store {
   std::optional<os::Error> index_error_;   // during the start
   std::uint64_t newest_segment_ = 0;
   std::uint64_t placed_ = 0, written_ = 0, flushed_ = 0;
+  base::SequenceNumber last_flushed_;  // the number of the last record that is; a refused one has none
   bool kick_scheduled_ = false;
   bool failed_ = false;
 

@@ -182,6 +182,8 @@ struct ClockRecord {
 // --- Frames -----------------------------------------------------------------------------------------
 
 inline constexpr std::size_t kFrameHeader = 4 + 4 + 4 + 8 + 8 + 8 + 4;
+inline constexpr std::size_t kEpochInFrame = 12;
+inline constexpr std::size_t kSequenceInFrame = 20;
 inline constexpr std::size_t kFrameOverhead = kFrameHeader + 4;
 
 // A place in the journal.

@@ -12,23 +12,29 @@ namespace postern::queued {
 namespace {
 
 constexpr std::string_view kMagic = "POSTERN JOURNAL\n";
+constexpr std::string_view kSpareMagic = "POSTERN SPARE\n";
+
+// Bytes of false candidates that are summed up in one segment, as a multiple of its size: whoever knows an
+// epoch could else fill a body with beginnings of frames, each as long as the segment.
+constexpr std::uint64_t kMostSearched = 16;
 
 // Reads frames of one segment in the order of their offsets.
+//
+// A body may hold whatever its sender likes, even frames for the very place where they stand. So nothing
+// inside a whole frame is looked at, a record is only believed at the places where the writer puts the one
+// with its number, and where a frame is damaged, its end is looked for before its inside.
 class Cursor {
  public:
   Cursor(std::string_view bytes, const SegmentHeader& header)
       : bytes_(bytes), header_(header), epoch_(ipc::encode(header.epoch)) {}
 
-  // The frame with exactly this sequence number, here or, behind a batch's padding, at the next block;
-  // else the first frame anywhere behind with a higher one.
+  // The frame that follows with this sequence number (or behind such as were never used), here or, behind
+  // a batch's padding, at the next block; else the first frame anywhere behind that follows a higher one.
   std::optional<Frame> next(base::SequenceNumber sequence) {
-    for (const auto offset : {offset_, round_up(offset_)}) {
-      const auto frame = at(offset);
-      const bool any = fault::planted(fault::Fault::kOldEpochAccepted);
-      if (!frame || (frame->name.sequence != sequence && !any)) continue;
-      offset_ = offset;
-      return frame;
-    }
+    if (auto frame = exactly(sequence, offset_)) return frame;
+    for (const auto offset : {offset_, round_up(offset_)})
+      if (const auto claims = claims_at(sequence, offset))
+        if (auto frame = exactly(claims->sequence.next(), offset + claims->size)) return frame;
     return find(sequence);
   }
   void pass(const Frame& frame) { offset_ += frame.size; }
@@ -43,26 +49,71 @@ class Cursor {
       frame.reset();
     return frame;
   }
+  // The frame that follows with this number at `from`, or at the next block.
+  std::optional<Frame> exactly(base::SequenceNumber sequence, std::uint64_t from) {
+    for (const auto offset : {from, round_up(from)}) {
+      const auto frame = at(offset);
+      const bool any = fault::planted(fault::Fault::kOldEpochAccepted);
+      if (!frame || (unbroken(*frame) != sequence.value && !any)) continue;
+      offset_ = offset;
+      return frame;
+    }
+    return std::nullopt;
+  }
+  // What the damaged frame at `offset` says of itself, if that may be true.
+  struct Claims {
+    base::SequenceNumber sequence;
+    std::uint64_t size = 0;
+  };
+  [[nodiscard]] std::optional<Claims> claims_at(base::SequenceNumber sequence,
+                                                std::uint64_t offset) const {
+    if (offset + kFrameHeader > bytes_.size()) return std::nullopt;
+    base::Reader reader(bytes_.substr(offset));
+    const std::uint64_t size = reader.integer<std::uint32_t>();
+    reader.raw(kEpochInFrame - sizeof(std::uint32_t));
+    const auto epoch = reader.integer<std::uint64_t>();
+    const base::SequenceNumber number(reader.integer<std::uint64_t>());
+    if (epoch != header_.epoch.value || number < sequence) return std::nullopt;
+    return Claims{number, size};
+  }
+  // The number that would be its own if none before it had been left unused.
+  static std::uint64_t unbroken(const Frame& frame) {
+    return frame.name.sequence.value - frame.name.skipped;
+  }
   // Every frame names its epoch, so only places where that number stands are looked at.
-  std::optional<Frame> find(base::SequenceNumber least) {
+  std::optional<Frame> find(base::SequenceNumber above) {
     for (auto found = bytes_.find(epoch_, offset_ + kEpochInFrame);
          found != std::string_view::npos; found = bytes_.find(epoch_, found + 1)) {
-      const auto frame = at(found - kEpochInFrame);
-      if (!frame || frame->name.sequence < least) continue;
-      offset_ = found - kEpochInFrame;
+      const auto start = found - kEpochInFrame;
+      const auto frame = at(start);
+      if (!frame) {
+        const auto size = base::Reader(bytes_.substr(start)).integer<std::uint32_t>();
+        if (size <= bytes_.size() - start) searched_ += size;
+        if (searched_ > kMostSearched * bytes_.size()) return std::nullopt;
+      }
+      if (!frame || frame->name.sequence <= above || unbroken(*frame) <= above.value) continue;
+      offset_ = start;
       return frame;
     }
     return std::nullopt;
   }
 
-  static constexpr std::size_t kEpochInFrame = 12;
   std::string_view bytes_;
   const SegmentHeader& header_;
   std::string epoch_;
   std::uint64_t offset_ = kBlock;
+  std::uint64_t searched_ = 0;
 };
 
 }  // namespace
+
+std::string spare_block() {
+  std::string block(kSpareMagic);
+  block.resize(kBlock, '\0');
+  return block;
+}
+
+bool is_spare(std::string_view block) { return block.starts_with(kSpareMagic); }
 
 std::string encode_header(const SegmentHeader& header) {
   std::string block(kMagic);

@@ -1,4 +1,4 @@
-// A segment: one journal file, written once in full with zeros, then reused in place. Its first 4 KiB
+// A segment: one journal file, written once in full, then reused in place. Its first 4 KiB
 // hold a header that is flushed before the first record; batches of records begin on 4 KiB boundaries.
 // A file's name means nothing, its header everything. Pure.
 #pragma once
@@ -45,13 +45,15 @@ struct SegmentHeader {
   base::SequenceNumber first;
   SegmentEnd predecessor;
   std::uint64_t oldest_needed = 0;  // segments with lower numbers held nothing that lives
+  std::uint64_t capacity = 0;       // bytes of the file; a shorter one was cut
   static constexpr auto fields() {
     return std::tuple(ipc::field("version", &SegmentHeader::version),
                       ipc::field("number", &SegmentHeader::number),
                       ipc::field("epoch", &SegmentHeader::epoch),
                       ipc::field("first", &SegmentHeader::first),
                       ipc::field("predecessor", &SegmentHeader::predecessor),
-                      ipc::field("oldest_needed", &SegmentHeader::oldest_needed));
+                      ipc::field("oldest_needed", &SegmentHeader::oldest_needed),
+                      ipc::field("capacity", &SegmentHeader::capacity));
   }
 };
 
@@ -59,6 +61,11 @@ struct SegmentHeader {
 [[nodiscard]] std::string encode_header(const SegmentHeader& header);
 // nullopt: damaged, never written, or no segment at all. A newer version is returned as it is.
 [[nodiscard]] std::optional<SegmentHeader> decode_header(std::string_view block);
+
+// The first block of a file that was made and never used: without it, a segment whose header is gone
+// would look like one.
+[[nodiscard]] std::string spare_block();
+[[nodiscard]] bool is_spare(std::string_view block);
 
 // Whose version the block's header is; 0: no segment.
 [[nodiscard]] std::uint32_t header_version(std::string_view block);

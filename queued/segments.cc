@@ -136,6 +136,11 @@ std::shared_ptr<os::File> Segments::file(std::uint64_t number) const {
   return nullptr;
 }
 
+void Segments::keep(std::uint64_t number) {
+  for (auto& segment : chain_)
+    if (segment.is.number == number) segment.is.damaged = true;
+}
+
 std::uint64_t Segments::bytes() const {
   std::uint64_t sum = journal_->spares().bytes;
   for (const auto& segment : chain_) sum += segment.is.file.capacity;
@@ -209,11 +214,14 @@ os::Result<SegmentFile> Segments::make(const std::string& name, std::uint64_t si
   if (*free < size) return os::failure("make " + path(name), ENOSPC);
   auto file = disk_.open(path(name), os::OpenMode::kCreateExclusive);
   if (!file) return std::unexpected(file.error());
-  const std::string zeros(std::min<std::uint64_t>(kZeros, size), '\0');
+  std::string bytes = spare_block();
+  bytes.resize(std::min<std::uint64_t>(kZeros, size), '\0');
   os::Result<void> done;
-  for (std::uint64_t at = 0; at < size && done; at += zeros.size())
+  for (std::uint64_t at = 0; at < size && done; at += bytes.size()) {
+    if (at > 0) bytes.assign(bytes.size(), '\0');
     done = (*file)->write_at(
-        at, std::string_view(zeros).substr(0, std::min<std::uint64_t>(zeros.size(), size - at)));
+        at, std::string_view(bytes).substr(0, std::min<std::uint64_t>(bytes.size(), size - at)));
+  }
   if (done) done = (*file)->flush();
   if (done) done = disk_.flush_directory("journal");
   if (!done) {

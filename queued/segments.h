@@ -45,6 +45,8 @@ class Segments {
   // More segments than what lives justifies, or damage to leave behind?
   [[nodiscard]] bool wants_compaction(std::uint64_t live_bytes);
   [[nodiscard]] std::shared_ptr<os::File> file(std::uint64_t number) const;
+  // Something in it cannot be read: it is set aside in its time, and not used again.
+  void keep(std::uint64_t number);
   [[nodiscard]] std::uint64_t bytes() const;
   // No spare but the reserve is left, and none can be made: nothing can be accepted.
   [[nodiscard]] bool starved() const;

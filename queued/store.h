@@ -77,7 +77,7 @@ class Store {
   virtual ~Store() = default;
 
   [[nodiscard]] virtual const QueueClock& clock() const = 0;
-  [[nodiscard]] virtual base::Epoch epoch() const = 0;  // of this life
+  [[nodiscard]] virtual base::Epoch epoch() const = 0;  // of this life, for leases
   [[nodiscard]] virtual base::MessageId new_id() = 0;
   // May fields and body of this size be stored in one record?
   [[nodiscard]] virtual bool fits(std::size_t recipients, std::size_t body) const = 0;
@@ -130,8 +130,10 @@ class Store {
   [[nodiscard]] virtual const std::optional<std::string>& blocks_text() const = 0;
   // Has this spool held mail before?
   [[nodiscard]] virtual bool used_before() const = 0;
-  // An error means that the old ones stand.
+  // An error means that the old ones stand: there was no room. Any other failure is fatal.
   virtual void save_blocks(std::string text, Saved saved) = 0;
+  // Those that were found make no sense: they are kept for people, before anything is saved over them.
+  virtual void set_blocks_aside() = 0;
 
   [[nodiscard]] virtual StoreHealth health() const = 0;
   // Once a second: samples the disk, tidies up.

@@ -28,7 +28,7 @@ void LocalStore::read(Read read,
     auto rows = read(*index_);
     return [this, rows = std::move(rows), then = std::move(then)]() mutable noexcept {
       messages_.read_ends();
-      if (!rows) return fatal_(rows.error().text());
+      if (!rows) return fail(rows.error().text());
       then(*std::move(rows));
     };
   });

@@ -31,6 +31,10 @@ os::Result<void> LocalStore::start(const IndexOpener& open_index) {
   for (const auto& [token, id] : recovered->tokens) remember(token, id);
   clock_ = std::make_unique<QueueClock>(
       system_clock_, resume_clock(recovered->clock, system_clock_.wall(), options_.max_gap));
+  if (recovered->clock.wall.ms != 0)
+    log::info("clock.resumed")
+        .field("seconds", (system_clock_.wall() - recovered->clock.wall).count() / 1000)
+        .field("counted", (clock_->now() - recovered->clock.queue).count() / 1000);
   if (auto swept = sweep_large(); !swept) return swept;
   if (auto read = read_blocks(); !read) return read;
   attempt_.stage(kIndexFile);  // until all of it was read
@@ -42,10 +46,10 @@ os::Result<void> LocalStore::start(const IndexOpener& open_index) {
                                        [this]() noexcept { progressed_.notify(); });
   checkpoint_ = std::make_unique<Checkpoint>(
       files_, *index_, messages_, options_.pace, options_.epoch, [this] { return position(); },
-      [this]() noexcept { tidy(); }, [this](const std::string& why) noexcept { fatal_(why); });
+      [this]() noexcept { tidy(); }, [this](const std::string& why) noexcept { fail(why); });
   checkpoint_->begin_at(covered_at_start_);
   segments_.begin(*recovered, *journal_,
-                  [this](const std::string& why) noexcept { fatal_(why); });
+                  [this](const std::string& why) noexcept { fail(why); });
   if (auto made = segments_.make_first(); !made) return made;
   const auto free = disk_.free_bytes();
   if (!free) return std::unexpected(free.error());

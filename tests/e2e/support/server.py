@@ -104,6 +104,7 @@ class Postern:
         self.runtime = Path(tempfile.mkdtemp(prefix="postern-"))
         self.program = program or BUILD / "parent" / "postern"
         self.file = self.directory / "postern.toml"
+        self.environment = {}  # more of it
         self.lines = []
         self.process = None
         self.may_die = False  # a test kills processes itself
@@ -156,7 +157,8 @@ class Postern:
 
     def launch(self):
         """Starts the program without waiting for readiness."""
-        environment = {**os.environ, "ASAN_OPTIONS": "abort_on_error=0:detect_leaks=1"}
+        environment = {**os.environ, "ASAN_OPTIONS": "abort_on_error=0:detect_leaks=1",
+                       **self.environment}
         self.process = subprocess.Popen(
             [self.program, "-f", "-c", self.file], stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
             stderr=subprocess.PIPE, text=True, errors="replace", start_new_session=True,

@@ -234,6 +234,7 @@ TEST_F(EngineTest, AFreezeIsDurableBeforeItIsReportedAndStopsTheQueue) {
 TEST_F(EngineTest, ABlockThatCannotBeSavedIsNotInForce) {
   begin();
   disk.fail_at = disk.operations;
+  disk.error = ENOSPC;
   std::string said;
   engine->change_blocks(
       [](Blocks& blocks) noexcept { return blocks.disable_outbound({.disabled = true}); },

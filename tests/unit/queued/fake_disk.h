@@ -34,6 +34,9 @@ class FakeDisk final : public os::Disk {
   int error = EIO;                   // with this
   std::uint64_t calls = 0;           // of every kind, so far
   std::uint64_t fail_call = ~0ULL;   // only this one fails
+  std::string failed;                // what it was
+  std::uint64_t full_call = ~0ULL;   // from this one on, `full`
+  std::uint64_t full_until = ~0ULL;  // and not from this one on
   std::set<std::pair<std::string, std::uint64_t>> bad_blocks;  // file and 4 KiB block: unreadable
   bool forget_failed_flush = false;  // what a failed flush should have written never reaches the disk
   std::uint64_t free = 100ULL << 30;
@@ -65,7 +68,6 @@ class FakeDisk final : public os::Disk {
   void restart() {
     halt_at = ~0ULL;
     fail_at = ~0ULL;
-    fail_call = ~0ULL;
   }
   [[nodiscard]] std::size_t open_handles() const { return open_; }
   [[nodiscard]] bool has(const std::string& path) const { return names_.contains(path); }
@@ -98,7 +100,7 @@ class FakeDisk final : public os::Disk {
     }
     if (at != names_.end()) return os::failure("open " + name, EEXIST);
     if (open_ >= most_open) return os::failure("open " + name, EMFILE);
-    if (full) return os::failure("open " + name, ENOSPC);
+    if (is_full()) return os::failure("open " + name, ENOSPC);
     if (auto ok = step("create " + name); !ok) return std::unexpected(ok.error());
     auto inode = std::make_shared<Inode>();
     names_[name] = inode;
@@ -155,7 +157,7 @@ class FakeDisk final : public os::Disk {
   os::Result<std::uint64_t> free_bytes() override {
     const std::lock_guard lock(mutex_);
     if (auto ok = look("statfs"); !ok) return std::unexpected(ok.error());
-    return full ? 0 : std::min(free, room());
+    return is_full() ? 0 : std::min(free, room());
   }
 
  private:
@@ -169,7 +171,7 @@ class FakeDisk final : public os::Disk {
     os::Result<void> write_at(std::uint64_t offset, std::string_view bytes) override {
       const std::lock_guard lock(disk_.mutex_);
       const auto end = offset + bytes.size();
-      if (end > inode_->now.size() && (disk_.full || end - inode_->now.size() > disk_.room()))
+      if (end > inode_->now.size() && (disk_.is_full() || end - inode_->now.size() > disk_.room()))
         return os::failure("write " + name_, ENOSPC);
       // A write cut short by a halt may have happened in part.
       const bool halts = disk_.operations == disk_.halt_at;
@@ -235,12 +237,17 @@ class FakeDisk final : public os::Disk {
     const auto number = operations++;
     log.push_back(std::move(what));
     const bool fails = calls++ == fail_call;
+    if (fails) failed = log.back();
     if (number >= halt_at || number == fail_at || fails) return os::failure(log.back(), error);
     return {};
+  }
+  [[nodiscard]] bool is_full() const {
+    return full || (calls >= full_call && calls < full_until);
   }
   // An operation that changes nothing.
   os::Result<void> look(std::string what) {
     if (calls++ != fail_call) return {};
+    failed = what;
     return os::failure(what, error);
   }
 

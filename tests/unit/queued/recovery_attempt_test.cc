@@ -77,7 +77,8 @@ class RecoveryAttemptTest : public ::testing::Test {
     root_ = ::mkdtemp(name.data());
     life_.segment_size = 16 * 1024;
     life_.cache = 0;
-    life_.pace.every = base::Millis(1LL << 40);  // no checkpoint: every start reads all of the journal
+    life_.pace.every =
+        base::Millis(1LL << 40);  // no checkpoint: every start reads all of the journal
     if (life_.open(real())) {
       for (int i = 0; i < 40; ++i) {
         const std::string text = "body " + std::to_string(i) + std::string(3600, 'x') + "\r\n";
@@ -111,7 +112,7 @@ class RecoveryAttemptTest : public ::testing::Test {
     const auto& [name, record] = std::next(found.begin(), static_cast<std::ptrdiff_t>(n))->second;
     const auto number = std::to_string(record);
     return {"journal/" + name, "journal/" + name + " record " + number,
-            "file " + name + " of the journal is left out",
+            "file " + name + " of the journal is set aside",
             "record " + number + " of the journal (file " + name + ") is left out"};
   }
   bool noted() const { return std::filesystem::exists(root_ / "recovering"); }

@@ -82,7 +82,7 @@ struct StoreRig {
   }
   // The process ends here and now, without a word.
   void kill() {
-    if (disk.halt_at == ~0ULL) disk.halt_at = disk.operations;
+    if (store && disk.halt_at == ~0ULL) disk.halt_at = disk.operations;
     store.reset();
     old_loops.push_back(std::exchange(loop, std::make_unique<event::Loop>()));
     disk.restart();
@@ -120,6 +120,30 @@ struct StoreRig {
   base::MessageId accept(std::string body, std::uint32_t recipients = 1) {
     bool acknowledged = false;
     const auto id = submit(std::move(body), &acknowledged, recipients);
+    store->pump();
+    EXPECT_TRUE(acknowledged);
+    return id;
+  }
+  // One whose body is a file.
+  base::MessageId accept_large_body(const std::string& text) {
+    auto record = envelope();
+    record.large = true;
+    record.body_size = text.size();
+    store->open_large(0, [&](os::Result<LargeFile> file) noexcept {
+      if (file) record.id = file->id;
+    });
+    store->pump();
+    auto inode = disk.inode("large/" + base::to_string(record.id));
+    inode->now = text;
+    inode->unflushed.emplace_back(0, text);
+    store->seal_large(record.id, text.size(), [&](os::Result<std::uint32_t> crc) noexcept {
+      EXPECT_TRUE(crc.has_value());
+      record.body_crc = crc.value_or(0);
+    });
+    store->pump();
+    const auto id = record.id;
+    bool acknowledged = false;
+    store->accept(std::move(record), nullptr, [&](bool yes) noexcept { acknowledged = yes; });
     store->pump();
     EXPECT_TRUE(acknowledged);
     return id;
@@ -168,11 +192,18 @@ struct StoreRig {
     store->pump();
     return text;
   }
+  // Every message, with its body.
+  std::map<base::MessageId, std::string> survey() {
+    std::map<base::MessageId, std::string> there;
+    for (const auto& message : messages()) there[message.id] = body(message.id);
+    return there;
+  }
   // The body as the store gives it; "(gone)" where it does not.
   std::string body(base::MessageId id) {
     std::string text = "(gone)";
-    store->load(id, [&text](os::Result<LoadedBody> loaded) noexcept {
+    store->load(id, [&](os::Result<LoadedBody> loaded) noexcept {
       if (loaded && loaded->bytes) text = *loaded->bytes;
+      if (loaded && loaded->file.valid()) text = disk.content("large/" + base::to_string(id));
     });
     store->pump();
     return text;
