@@ -142,12 +142,8 @@ void EngineStory::observe() {
     if (known.values.empty() || known.values.back().text != text) known.give(text, turn_began_);
     queues.insert(queue);
   }
-  for (int n = 0; n < 8; ++n) {
-    const auto queue = fmt::format("far{}.example", n);
-    auto& known = ledger_.wait(queue);
-    if (!queues.contains(queue) && !known.values.empty() && !known.values.back().text.empty())
-      known.give("", turn_began_);
-  }
+  for (auto& [queue, known] : ledger_.waits())
+    if (!queues.contains(queue) && !known.values.back().text.empty()) known.give("", turn_began_);
 }
 
 void EngineStory::see_notice(base::MessageId id, const std::string& to) {
