@@ -93,6 +93,11 @@ void EngineStory::begin() {
 }
 
 std::optional<std::string> EngineStory::restart() {
+  // Some are on their way in: queued has them, or has not; smtpd hears no answer from this one.
+  submit();
+  outside_.run_once(false);
+  machine_.loop().run_once(false);
+  if (draw(2) == 0) machine_.store().pump();
   intake_.reset();
   delivery_.reset();
   engine_.reset();
