@@ -91,6 +91,7 @@ class Ledger {
   // Everything that was written so far is flushed.
   void all_flushed(Position at);
   Register& wait(const std::string& queue) { return waits_[queue]; }
+  std::map<std::string, Register>& waits() { return waits_; }
   Register& blocks() { return blocks_; }
   std::vector<Copy>& copies() { return copies_; }
 

@@ -63,6 +63,7 @@ class Folder {
     const bool shm = !error && room.available > (256ULL << 20);
     path_ = fmt::format("{}/postern-crash-{}", shm ? "/dev/shm" : "/var/tmp", ::getpid());
     std::filesystem::create_directories(path_);
+    path_ = std::filesystem::canonical(path_).string();
   }
   ~Folder() {
     std::error_code error;
