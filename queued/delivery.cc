@@ -119,21 +119,29 @@ void Delivery::lost(Key key, const std::vector<LeaseInfo>& leases) {
 // --- What deliverers say ----------------------------------------------------------------------------
 
 void Delivery::held(Deliverer& from, const ipc::HeldLeases& held) {
-  if (from.reported) return;
+  if (from.told_all) return;
+  from.told_all = held.last;
+  ++from.adopting;
   std::vector<base::MessageId> ids;
   for (const auto& lease : held.leases) ids.push_back(lease.message);
   engine_.store().fetch(std::move(ids), [this, id = from.id(), held]() noexcept {
-    if (Deliverer* deliverer = find(id)) adopt_all(*deliverer, held);
+    Deliverer* const deliverer = find(id);
+    if (deliverer == nullptr) return;
+    // The messages are in memory, unless they are gone.
+    for (const auto& lease : held.leases) adopt(*deliverer, lease);
+    if (--deliverer->adopting == 0) adopted(*deliverer);
   });
 }
 
-// The messages are in memory, unless they are gone.
-void Delivery::adopt_all(Deliverer& from, const ipc::HeldLeases& held) {
-  for (const auto& lease : held.leases) adopt(from, lease);
-  if (!held.last) return;
-  from.reported = true;
-  lost_.erase(key_of(from));
-  engine_.schedule().deliverer_up(from.id(), from.local());
+// An outcome may come before the message that it is of was read: without its lease it would be
+// dropped, and the lease, adopted afterwards, would never end.
+void Delivery::adopted(Deliverer& from) {
+  if (from.told_all) {
+    from.reported = true;
+    lost_.erase(key_of(from));
+    engine_.schedule().deliverer_up(from.id(), from.local());
+  }
+  for (const auto& one : std::exchange(from.early, {})) outcome(from, one);
   check_open();
   engine_.poke();
 }
@@ -188,6 +196,7 @@ void Delivery::grant_ended(Deliverer& from, const ipc::GrantEnded& ended) {
 }
 
 void Delivery::outcome(Deliverer& from, const ipc::Outcome& outcome) {
+  if (from.adopting > 0) return from.early.push_back(outcome);
   const auto lease =
       engine_.schedule().settle(from.id(), {outcome.epoch, outcome.lease});
   auto saved = [this, id = from.id(), request = outcome.request]() noexcept {

@@ -7,6 +7,7 @@
 #include <set>
 #include <string>
 #include <unordered_map>
+#include <vector>
 
 #include "common/ipc/channel.h"
 #include "queued/engine.h"
@@ -29,7 +30,11 @@ class Deliverer {
   [[nodiscard]] ipc::Channel& channel();
   [[nodiscard]] DelivererId id() const { return id_; }
   [[nodiscard]] bool local() const { return local_; }
-  bool reported = false;  // said what it holds from before
+  bool told_all = false;  // what it holds from before
+  bool reported = false;  // and those leases are adopted
+  // While messages that it holds are read: their number of frames, and what it says of them meanwhile.
+  std::size_t adopting = 0;
+  std::vector<ipc::Outcome> early;
 
  private:
   Delivery& owner_;
@@ -71,7 +76,7 @@ class Delivery {
   void check_open();
   [[nodiscard]] Key key_of(const Deliverer& which) const;
   [[nodiscard]] bool may_adopt(const Deliverer& from, const ipc::HeldLease& lease) const;
-  void adopt_all(Deliverer& from, const ipc::HeldLeases& held);
+  void adopted(Deliverer& from);
   void adopt(Deliverer& from, const ipc::HeldLease& lease);
   void hand_out(HandOut out);
   void send(const HandOut& out, LoadedBody body);
