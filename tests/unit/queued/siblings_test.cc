@@ -114,6 +114,35 @@ TEST_F(SiblingsTest, OnlyWhatADelivererHadIsAdopted) {
   EXPECT_EQ(look(id), nullptr);
 }
 
+// A deliverer that outlives queued tells what it holds and how it went in one breath, while the
+// message has to be read from the index first.
+TEST_F(SiblingsTest, AnOutcomeWaitsUntilItsMessageIsRead) {
+  begin();
+  const auto id = mail("a@far.example");
+  FakeRelay relay;
+  connect(relay);
+  ASSERT_EQ(relay.grants.size(), 1U);
+  (void)relay.ask(relay.grants[0]);
+  turn();
+  ASSERT_EQ(relay.leases.size(), 1U);
+  const auto lease = relay.leases[0];
+  pass(base::Millis(1000));  // it has its row
+  end();
+  begin();
+  pass(base::Millis(1000));
+  FakeRelay again;
+  auto pair = ipc::make_channel_pair();
+  again.connection = std::make_unique<FakeRelay::Connection>(*loop, std::move(pair.a), again);
+  delivery->connect(ipc::Role::kRelay, 0, std::move(pair.b));
+  again.connection->send(ipc::HeldLeases{{{lease.lease, lease.epoch, id, {0}}}, true});
+  again.answer(lease, ipc::Result::kDelivered, 250, "ok");
+  delivery->expect(1);
+  turn();
+  EXPECT_TRUE(engine->schedule().leases().empty());
+  EXPECT_EQ(again.saved.size(), 1U);
+  EXPECT_EQ(store->count(), 0U);
+}
+
 // The body is still being read when the queue is frozen: the message stays.
 TEST_F(SiblingsTest, NothingIsHandedOutOnceAFreezeIsInForce) {
   cache = 0;
