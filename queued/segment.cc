@@ -32,9 +32,9 @@ class Cursor {
   // a batch's padding, at the next block; else the first frame anywhere behind that follows a higher one.
   std::optional<Frame> next(base::SequenceNumber sequence) {
     if (auto frame = exactly(sequence, offset_)) return frame;
-    for (const auto offset : {offset_, round_up(offset_)})
-      if (const auto claims = claims_at(sequence, offset))
-        if (auto frame = exactly(claims->sequence.next(), offset + claims->size)) return frame;
+    const auto begin = behind_padding();
+    if (const auto claims = claims_at(sequence, begin))
+      if (auto frame = exactly(claims->sequence.next(), begin + claims->size)) return frame;
     return find(sequence);
   }
   void pass(const Frame& frame) { offset_ += frame.size; }
@@ -60,6 +60,13 @@ class Cursor {
     }
     return std::nullopt;
   }
+  // Where the next frame begins, damaged or not: here, or at the next block if only zeros come before it.
+  [[nodiscard]] std::uint64_t behind_padding() const {
+    const auto next = round_up(offset_);
+    if (offset_ >= bytes_.size()) return next;
+    const auto rest = bytes_.substr(offset_, next - offset_);
+    return rest.find_first_not_of('\0') == std::string_view::npos ? next : offset_;
+  }
   // What the damaged frame at `offset` says of itself, if that may be true.
   struct Claims {
     base::SequenceNumber sequence;
@@ -67,7 +74,7 @@ class Cursor {
   };
   [[nodiscard]] std::optional<Claims> claims_at(base::SequenceNumber sequence,
                                                 std::uint64_t offset) const {
-    if (offset + kFrameHeader > bytes_.size()) return std::nullopt;
+    if (offset + kFrameHeader > bytes_.size() || at(offset)) return std::nullopt;
     base::Reader reader(bytes_.substr(offset));
     const std::uint64_t size = reader.integer<std::uint32_t>();
     reader.raw(kEpochInFrame - sizeof(std::uint32_t));
