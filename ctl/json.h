@@ -5,7 +5,7 @@
 #include <string>
 #include <vector>
 
-#include "common/ipc/messages.h"
+#include "common/ipc/control.h"
 
 namespace postern::ctl {
 

@@ -4,7 +4,7 @@
 #include <string_view>
 
 #include "common/base/check.h"
-#include "common/ipc/messages.h"
+#include "common/ipc/control.h"
 
 namespace postern::ctl {
 

@@ -5,7 +5,7 @@
 
 #include <string>
 
-#include "common/ipc/messages.h"
+#include "common/ipc/control.h"
 #include "ctl/table.h"
 
 namespace postern::ctl {

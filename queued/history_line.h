@@ -12,7 +12,7 @@
 #include <string_view>
 #include <vector>
 
-#include "common/ipc/messages.h"
+#include "common/ipc/control.h"
 
 namespace postern::queued {
 

@@ -7,6 +7,7 @@
 #include <string>
 #include <vector>
 
+#include "common/ipc/control.h"
 #include "queued/record.h"
 
 namespace postern::queued {

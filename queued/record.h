@@ -13,7 +13,7 @@
 #include <string_view>
 #include <vector>
 
-#include "common/ipc/messages.h"
+#include "common/ipc/delivery.h"
 #include "queued/clock.h"
 
 namespace postern::queued {

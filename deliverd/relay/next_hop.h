@@ -12,7 +12,7 @@
 
 #include "common/base/ip.h"
 #include "common/dns/answer.h"
-#include "common/ipc/messages.h"
+#include "common/ipc/delivery.h"
 #include "common/mail/reply.h"
 
 namespace postern::relay {

@@ -28,7 +28,7 @@
 #include <vector>
 
 #include "common/base/clock.h"
-#include "common/ipc/messages.h"
+#include "common/ipc/delivery.h"
 #include "common/mail/reply.h"
 #include "common/mail/reply_reader.h"
 

@@ -58,7 +58,7 @@ std::map<std::string, std::set<std::string>> tables() {
 TEST(States, TheDocumentNamesWhatTheCodeNames) {
   const std::map<std::string, std::string> headers{
       {"RecordType", "queued/record.h"},          {"Fate", "queued/record.h"},
-      {"RecipientEnd", "common/ipc/messages.h"},  {"State", "common/ipc/messages.h"},
+      {"RecipientEnd", "common/ipc/control.h"},   {"State", "common/ipc/control.h"},
       {"Blocked", "queued/schedule.h"},
   };
   const auto listed = tables();

@@ -1,0 +1,525 @@
+// Between the control tool and queued: what it shows and what it does.
+#pragma once
+
+#include "common/ipc/family.h"
+#include "common/ipc/types.h"
+
+namespace postern::ipc {
+
+// Listings are paged: each answer names the cursor to ask the next page with, so queued keeps nothing
+// for a reader between its questions.
+
+inline constexpr Route kAsk{roles(Role::kControl), roles(Role::kQueued)};
+inline constexpr Route kAnswer{roles(Role::kQueued), roles(Role::kControl)};
+
+struct AskStatus {
+  static constexpr Type kType = Type::kAskStatus;
+  static constexpr Route kRoute = kAsk;
+  static constexpr Window kWindow{};
+  base::RequestId request;
+  static constexpr auto fields() { return std::tuple(field("request", &AskStatus::request)); }
+};
+
+struct Status {
+  static constexpr Type kType = Type::kStatus;
+  static constexpr Route kRoute = kAnswer;
+  using ReplyTo = Replies<AskStatus>;
+  base::RequestId request;
+  std::string version;
+  std::string hostname;
+  base::WallTime now;
+  base::Millis uptime{0};
+  base::Generation generation;
+  std::vector<std::string> attention;  // a phrase each; empty: all is well
+  bool outbound_enabled = true;
+  bool outbound_all = false;       // internal routes are stopped too
+  std::string outbound_reason;     // while disabled: why,
+  std::string outbound_who;        // by whom,
+  base::WallTime outbound_since;   // since when
+  bool intake_open = true;
+  std::string intake_reason;
+  std::uint64_t messages = 0, bytes = 0;
+  base::WallTime oldest;           // arrival of the oldest message; 0: none
+  std::uint64_t ready = 0, retry = 0, off = 0, frozen = 0, delivering = 0;  // recipients
+  std::uint64_t in_flight = 0;     // outbound leases
+  // Since the start of queued:
+  std::uint64_t accepted = 0, refused = 0, delivered = 0, deferred = 0, failed = 0, bounces = 0;
+  // In the last whole minute:
+  std::uint64_t accepted_minute = 0, refused_minute = 0, delivered_minute = 0, deferred_minute = 0,
+                failed_minute = 0, bounces_minute = 0;
+  std::uint64_t disk_free = 0, journal_bytes = 0, large_bytes = 0, stop_intake = 0;
+  std::uint64_t flushes = 0, records = 0;  // of the journal, since the start of queued
+  base::Millis flush_p99{0};
+  std::vector<ProcessRow> processes;
+  static constexpr auto fields() {
+    return std::tuple(
+        field("request", &Status::request), field("version", &Status::version, 64),
+        field("hostname", &Status::hostname, 255), field("now", &Status::now),
+        field("uptime", &Status::uptime), field("generation", &Status::generation),
+        field("attention", &Status::attention, 32, 200),
+        field("outbound_enabled", &Status::outbound_enabled),
+        field("outbound_all", &Status::outbound_all),
+        field("outbound_reason", &Status::outbound_reason, kMaxReason),
+        field("outbound_who", &Status::outbound_who, 64),
+        field("outbound_since", &Status::outbound_since),
+        field("intake_open", &Status::intake_open),
+        field("intake_reason", &Status::intake_reason, kMaxReason),
+        field("messages", &Status::messages), field("bytes", &Status::bytes),
+        field("oldest", &Status::oldest), field("ready", &Status::ready),
+        field("retry", &Status::retry), field("off", &Status::off), field("frozen", &Status::frozen),
+        field("delivering", &Status::delivering), field("in_flight", &Status::in_flight),
+        field("accepted", &Status::accepted), field("refused", &Status::refused),
+        field("delivered", &Status::delivered), field("deferred", &Status::deferred),
+        field("failed", &Status::failed), field("bounces", &Status::bounces),
+        field("accepted_minute", &Status::accepted_minute),
+        field("refused_minute", &Status::refused_minute),
+        field("delivered_minute", &Status::delivered_minute),
+        field("deferred_minute", &Status::deferred_minute),
+        field("failed_minute", &Status::failed_minute),
+        field("bounces_minute", &Status::bounces_minute), field("disk_free", &Status::disk_free),
+        field("journal_bytes", &Status::journal_bytes), field("large_bytes", &Status::large_bytes),
+        field("stop_intake", &Status::stop_intake), field("flushes", &Status::flushes),
+        field("records", &Status::records), field("flush_p99", &Status::flush_p99),
+        field("processes", &Status::processes, 16));
+  }
+};
+
+// Why something does not move now.
+enum class State : std::uint8_t { kReady, kRetry, kFrozen, kOff, kDelivering };
+[[nodiscard]] std::string_view name(State s);  // "ready", "retry", "frozen", "off", "delivering"
+
+struct ListQueues {
+  static constexpr Type kType = Type::kListQueues;
+  static constexpr Route kRoute = kAsk;
+  static constexpr Window kWindow{};
+  base::RequestId request;
+  std::string pattern;  // "" and "*": all; "*.example.org"; an exact name
+  std::string after;    // cursor: names behind this one; "" at first
+  static constexpr auto fields() {
+    return std::tuple(field("request", &ListQueues::request),
+                      field("pattern", &ListQueues::pattern, kMaxQueueName),
+                      field("after", &ListQueues::after, kMaxQueueName));
+  }
+};
+
+struct QueueRow {
+  std::string queue;
+  State state = State::kReady;
+  std::string why;  // reason of a freeze, or the failure that the queue waits for
+  std::uint64_t messages = 0, bytes = 0;
+  base::WallTime oldest;
+  base::WallTime next_try;  // 0: now, or not by itself
+  std::uint32_t connections = 0;
+  std::string last_reply;
+  static constexpr auto fields() {
+    return std::tuple(field("queue", &QueueRow::queue, kMaxQueueName),
+                      field("state", &QueueRow::state), field("why", &QueueRow::why, kMaxReason),
+                      field("messages", &QueueRow::messages), field("bytes", &QueueRow::bytes),
+                      field("oldest", &QueueRow::oldest), field("next_try", &QueueRow::next_try),
+                      field("connections", &QueueRow::connections),
+                      field("last_reply", &QueueRow::last_reply, mail::Reply::kMaxText + 32));
+  }
+};
+
+struct QueueRows {
+  static constexpr Type kType = Type::kQueueRows;
+  static constexpr Route kRoute = kAnswer;
+  using ReplyTo = Replies<ListQueues>;
+  base::RequestId request;
+  std::vector<QueueRow> rows;
+  bool more = false;  // ask again behind the last row's name
+  static constexpr auto fields() {
+    return std::tuple(field("request", &QueueRows::request), field("rows", &QueueRows::rows, 40),
+                      field("more", &QueueRows::more));
+  }
+};
+
+// Conditions that must all hold; `all` or at least one of them is set.
+struct Selector {
+  std::vector<base::MessageId> ids;
+  bool all = false;
+  std::string queue;  // pattern
+  std::string from;   // part of the reverse-path, any case; "<>": the null path
+  std::string to;     // part of a recipient's address, any case
+  std::string error;  // part of a recipient's last reply, any case
+  std::optional<base::Millis> older;  // than this age
+  std::optional<base::Millis> newer;
+  std::optional<std::uint64_t> larger;  // than this many bytes
+  std::optional<std::uint64_t> smaller;
+  std::optional<State> state;
+  [[nodiscard]] bool empty() const {
+    return ids.empty() && !all && queue.empty() && from.empty() && to.empty() && error.empty() &&
+           !older && !newer && !larger && !smaller && !state;
+  }
+  static constexpr auto fields() {
+    return std::tuple(field("ids", &Selector::ids, 1000), field("all", &Selector::all),
+                      field("queue", &Selector::queue, kMaxQueueName),
+                      field("from", &Selector::from, 512), field("to", &Selector::to, 512),
+                      field("error", &Selector::error, 512), field("older", &Selector::older),
+                      field("newer", &Selector::newer), field("larger", &Selector::larger),
+                      field("smaller", &Selector::smaller), field("state", &Selector::state));
+  }
+};
+
+struct ListMessages {
+  static constexpr Type kType = Type::kListMessages;
+  static constexpr Route kRoute = kAsk;
+  static constexpr Window kWindow{};
+  base::RequestId request;
+  Selector selector;
+  base::MessageId after;  // cursor: ids above this one
+  static constexpr auto fields() {
+    return std::tuple(field("request", &ListMessages::request),
+                      field("selector", &ListMessages::selector),
+                      field("after", &ListMessages::after));
+  }
+};
+
+struct MessageRow {
+  base::MessageId id;
+  State state = State::kReady;
+  base::WallTime arrived;
+  base::WallTime next_try;  // 0: now, or not by itself
+  std::uint64_t size = 0;
+  mail::ReversePath from;
+  std::string to;  // the first recipient that is left
+  std::uint32_t recipients = 0;  // that are left
+  std::string why;               // last reply or reason
+  static constexpr auto fields() {
+    return std::tuple(field("id", &MessageRow::id), field("state", &MessageRow::state),
+                      field("arrived", &MessageRow::arrived), field("next_try", &MessageRow::next_try),
+                      field("size", &MessageRow::size), field("from", &MessageRow::from),
+                      field("to", &MessageRow::to, 512), field("recipients", &MessageRow::recipients),
+                      field("why", &MessageRow::why, mail::Reply::kMaxText + 32));
+  }
+};
+
+struct MessageRows {
+  static constexpr Type kType = Type::kMessageRows;
+  static constexpr Route kRoute = kAnswer;
+  using ReplyTo = Replies<ListMessages>;
+  base::RequestId request;
+  std::vector<MessageRow> rows;
+  bool more = false;           // there may be more: ask again
+  base::MessageId next_after;  // with this cursor
+  static constexpr auto fields() {
+    return std::tuple(field("request", &MessageRows::request), field("rows", &MessageRows::rows, 30),
+                      field("more", &MessageRows::more),
+                      field("next_after", &MessageRows::next_after));
+  }
+};
+
+struct Show {
+  static constexpr Type kType = Type::kShow;
+  static constexpr Route kRoute = kAsk;
+  static constexpr Window kWindow{};
+  base::RequestId request;
+  base::MessageId id;
+  std::uint32_t after = 0;  // cursor: how many recipients to leave out
+  static constexpr auto fields() {
+    return std::tuple(field("request", &Show::request), field("id", &Show::id),
+                      field("after", &Show::after));
+  }
+};
+
+enum class RecipientEnd : std::uint8_t { kOpen, kDelivered, kBounced, kRemoved };
+
+struct RecipientRow {
+  mail::Address address;
+  std::string queue;
+  RecipientEnd end = RecipientEnd::kOpen;
+  State state = State::kReady;  // while open
+  std::string why;
+  std::uint32_t tries = 0;
+  base::WallTime last_try;  // 0: none yet
+  base::WallTime next_try;
+  std::string last_reply;
+  std::string remote;
+  static constexpr auto fields() {
+    return std::tuple(field("address", &RecipientRow::address),
+                      field("queue", &RecipientRow::queue, kMaxQueueName),
+                      field("end", &RecipientRow::end), field("state", &RecipientRow::state),
+                      field("why", &RecipientRow::why, kMaxReason),
+                      field("tries", &RecipientRow::tries), field("last_try", &RecipientRow::last_try),
+                      field("next_try", &RecipientRow::next_try),
+                      field("last_reply", &RecipientRow::last_reply, mail::Reply::kMaxText + 32),
+                      field("remote", &RecipientRow::remote, kMaxRemote));
+  }
+};
+
+struct Shown {
+  static constexpr Type kType = Type::kShown;
+  static constexpr Route kRoute = kAnswer;
+  using ReplyTo = Replies<Show>;
+  base::RequestId request;
+  bool found = false;
+  mail::ReversePath from;
+  std::string hello;
+  base::IpAddress client;
+  base::WallTime arrived;
+  base::WallTime expires;
+  std::uint64_t size = 0;
+  bool bounce = false;
+  std::vector<RecipientRow> recipients;
+  bool more = false;
+  static constexpr auto fields() {
+    return std::tuple(field("request", &Shown::request), field("found", &Shown::found),
+                      field("from", &Shown::from), field("hello", &Shown::hello, 255),
+                      field("client", &Shown::client), field("arrived", &Shown::arrived),
+                      field("expires", &Shown::expires), field("size", &Shown::size),
+                      field("bounce", &Shown::bounce),
+                      field("recipients", &Shown::recipients, 20), field("more", &Shown::more));
+  }
+};
+
+// The message as it would be sent, dots unstuffed, CRLF lines; one page from `offset`.
+struct AskBody {
+  static constexpr Type kType = Type::kAskBody;
+  static constexpr Route kRoute = kAsk;
+  static constexpr Window kWindow{};
+  base::RequestId request;
+  base::MessageId id;
+  std::uint64_t offset = 0;
+  static constexpr auto fields() {
+    return std::tuple(field("request", &AskBody::request), field("id", &AskBody::id),
+                      field("offset", &AskBody::offset));
+  }
+};
+
+// Offsets are those of the stored form: prefix, then the stuffed body. The reader unstuffs.
+struct BodyPart {
+  static constexpr Type kType = Type::kBodyPart;
+  static constexpr Route kRoute = kAnswer;
+  using ReplyTo = Replies<AskBody>;
+  base::RequestId request;
+  bool found = false;
+  std::uint64_t total = 0;
+  std::uint64_t prefix_size = 0;
+  Slice bytes;
+  static constexpr auto fields() {
+    return std::tuple(field("request", &BodyPart::request), field("found", &BodyPart::found),
+                      field("total", &BodyPart::total),
+                      field("prefix_size", &BodyPart::prefix_size),
+                      field("bytes", &BodyPart::bytes, kBodySlice));
+  }
+};
+
+struct ListBlocks {
+  static constexpr Type kType = Type::kListBlocks;
+  static constexpr Route kRoute = kAsk;
+  static constexpr Window kWindow{};
+  base::RequestId request;
+  std::uint32_t after = 0;  // cursor: how many to leave out
+  static constexpr auto fields() {
+    return std::tuple(field("request", &ListBlocks::request), field("after", &ListBlocks::after));
+  }
+};
+
+enum class BlockKind : std::uint8_t { kFreeze, kOutbound };
+
+struct BlockRow {
+  BlockKind kind = BlockKind::kFreeze;
+  std::string name;  // queue or pattern; "" for outbound
+  std::string reason;
+  std::string who;
+  base::WallTime since;
+  bool all = false;  // outbound: internal routes too
+  static constexpr auto fields() {
+    return std::tuple(field("kind", &BlockRow::kind), field("name", &BlockRow::name, kMaxQueueName),
+                      field("reason", &BlockRow::reason, kMaxReason), field("who", &BlockRow::who, 64),
+                      field("since", &BlockRow::since), field("all", &BlockRow::all));
+  }
+};
+
+struct BlockRows {
+  static constexpr Type kType = Type::kBlockRows;
+  static constexpr Route kRoute = kAnswer;
+  using ReplyTo = Replies<ListBlocks>;
+  base::RequestId request;
+  std::vector<BlockRow> rows;
+  bool more = false;
+  static constexpr auto fields() {
+    return std::tuple(field("request", &BlockRows::request), field("rows", &BlockRows::rows, 60),
+                      field("more", &BlockRows::more));
+  }
+};
+
+// How a recipient ended, as the history says it.
+enum class HistoryEnd : std::uint8_t {
+  kDelivered,
+  kBounced,    // it failed, and the sender was told
+  kFailed,     // it failed, and there was nobody to tell
+  kDiscarded,  // by a route
+  kRemoved,    // by the operator
+};
+[[nodiscard]] std::string_view name(HistoryEnd end);  // "delivered", "bounced", ...
+
+// Where a reader of the history stands; empty: at its beginning.
+struct HistoryPlace {
+  std::string file;
+  std::uint64_t offset = 0;
+  std::uint32_t recipients = 0;
+  static constexpr auto fields() {
+    return std::tuple(field("file", &HistoryPlace::file, 64),
+                      field("offset", &HistoryPlace::offset),
+                      field("recipients", &HistoryPlace::recipients));
+  }
+};
+
+// What the selector says of age means arrival; a state selects nothing.
+struct ListHistory {
+  static constexpr Type kType = Type::kListHistory;
+  static constexpr Route kRoute = kAsk;
+  static constexpr Window kWindow{};
+  base::RequestId request;
+  Selector selector;
+  HistoryPlace after;  // cursor
+  static constexpr auto fields() {
+    return std::tuple(field("request", &ListHistory::request),
+                      field("selector", &ListHistory::selector),
+                      field("after", &ListHistory::after));
+  }
+};
+
+// One recipient that ended.
+struct HistoryRow {
+  base::MessageId id;
+  base::WallTime ended;
+  base::WallTime arrived;
+  std::uint64_t size = 0;
+  base::IpAddress client;
+  mail::ReversePath from;
+  std::string to;
+  std::string queue;
+  HistoryEnd end = HistoryEnd::kDelivered;
+  std::uint32_t tries = 0;
+  std::string remote;
+  std::string reply;  // the last one, cut
+  static constexpr auto fields() {
+    return std::tuple(field("id", &HistoryRow::id), field("ended", &HistoryRow::ended),
+                      field("arrived", &HistoryRow::arrived), field("size", &HistoryRow::size),
+                      field("client", &HistoryRow::client), field("from", &HistoryRow::from),
+                      field("to", &HistoryRow::to, 512),
+                      field("queue", &HistoryRow::queue, kMaxQueueName),
+                      field("end", &HistoryRow::end), field("tries", &HistoryRow::tries),
+                      field("remote", &HistoryRow::remote, kMaxRemote),
+                      field("reply", &HistoryRow::reply, kHistoryReply));
+  }
+};
+
+struct HistoryRows {
+  static constexpr Type kType = Type::kHistoryRows;
+  static constexpr Route kRoute = kAnswer;
+  using ReplyTo = Replies<ListHistory>;
+  base::RequestId request;
+  std::string error;  // why nothing could be read
+  std::vector<HistoryRow> rows;
+  bool more = false;      // there may be more: ask again
+  HistoryPlace next_after;  // with this cursor
+  static constexpr auto fields() {
+    return std::tuple(field("request", &HistoryRows::request),
+                      field("error", &HistoryRows::error, kMaxText),
+                      field("rows", &HistoryRows::rows, 30), field("more", &HistoryRows::more),
+                      field("next_after", &HistoryRows::next_after));
+  }
+};
+
+struct Freeze {
+  static constexpr Type kType = Type::kFreeze;
+  static constexpr Route kRoute = kAsk;
+  static constexpr Window kWindow{};
+  base::RequestId request;
+  std::string queue;
+  std::string reason;
+  bool future = false;  // also a queue that does not exist yet
+  static constexpr auto fields() {
+    return std::tuple(field("request", &Freeze::request),
+                      field("queue", &Freeze::queue, kMaxQueueName),
+                      field("reason", &Freeze::reason, kMaxReason), field("future", &Freeze::future));
+  }
+};
+
+struct Unfreeze {
+  static constexpr Type kType = Type::kUnfreeze;
+  static constexpr Route kRoute = kAsk;
+  static constexpr Window kWindow{};
+  base::RequestId request;
+  std::string queue;
+  static constexpr auto fields() {
+    return std::tuple(field("request", &Unfreeze::request),
+                      field("queue", &Unfreeze::queue, kMaxQueueName));
+  }
+};
+
+struct SwitchOutbound {
+  static constexpr Type kType = Type::kSwitchOutbound;
+  static constexpr Route kRoute = kAsk;
+  static constexpr Window kWindow{};
+  base::RequestId request;
+  bool enable = false;
+  bool all = false;  // disable: internal routes too
+  std::string reason;
+  static constexpr auto fields() {
+    return std::tuple(field("request", &SwitchOutbound::request),
+                      field("enable", &SwitchOutbound::enable), field("all", &SwitchOutbound::all),
+                      field("reason", &SwitchOutbound::reason, kMaxReason));
+  }
+};
+
+struct Retry {
+  static constexpr Type kType = Type::kRetry;
+  static constexpr Route kRoute = kAsk;
+  static constexpr Window kWindow{};
+  base::RequestId request;
+  Selector selector;
+  bool dry_run = false;
+  static constexpr auto fields() {
+    return std::tuple(field("request", &Retry::request), field("selector", &Retry::selector),
+                      field("dry_run", &Retry::dry_run));
+  }
+};
+
+// queued hands these two on to the parent and its answer back.
+struct Reload {
+  static constexpr Type kType = Type::kReload;
+  static constexpr Route kRoute{roles(Role::kControl, Role::kQueued),
+                                roles(Role::kQueued, Role::kParent)};
+  static constexpr Window kWindow{.requests = 64};
+  base::RequestId request;
+  static constexpr auto fields() { return std::tuple(field("request", &Reload::request)); }
+};
+
+struct StopServer {
+  static constexpr Type kType = Type::kStopServer;
+  static constexpr Route kRoute{roles(Role::kControl, Role::kQueued),
+                                roles(Role::kQueued, Role::kParent)};
+  static constexpr Window kWindow{.requests = 64};
+  base::RequestId request;
+  static constexpr auto fields() { return std::tuple(field("request", &StopServer::request)); }
+};
+
+// The answer to a command: an exit status of sysexits(3) and what to print.
+struct Done {
+  static constexpr Type kType = Type::kDone;
+  static constexpr Route kRoute{roles(Role::kQueued, Role::kParent),
+                                roles(Role::kControl, Role::kQueued)};
+  using ReplyTo = Replies<Freeze, Unfreeze, SwitchOutbound, Retry, Reload, StopServer>;
+  base::RequestId request;
+  std::uint8_t exit = 0;
+  std::string text;
+  static constexpr auto fields() {
+    return std::tuple(field("request", &Done::request), field("exit", &Done::exit),
+                      field("text", &Done::text, 16 * 1024));
+  }
+};
+
+template <>
+inline constexpr State kLastEnumerator<State> = State::kDelivering;
+template <>
+inline constexpr RecipientEnd kLastEnumerator<RecipientEnd> = RecipientEnd::kRemoved;
+template <>
+inline constexpr HistoryEnd kLastEnumerator<HistoryEnd> = HistoryEnd::kRemoved;
+template <>
+inline constexpr BlockKind kLastEnumerator<BlockKind> = BlockKind::kOutbound;
+
+}  // namespace postern::ipc

@@ -1,0 +1,213 @@
+// Between the deliverers and queued: grants of connections, leases of messages, and what became of
+// them.
+#pragma once
+
+#include "common/ipc/types.h"
+
+namespace postern::ipc {
+
+struct HeldLease {
+  base::LeaseId lease;
+  base::Epoch epoch;
+  base::MessageId message;
+  std::vector<std::uint32_t> recipients;  // their numbers in the message
+  static constexpr auto fields() {
+    return std::tuple(field("lease", &HeldLease::lease), field("epoch", &HeldLease::epoch),
+                      field("message", &HeldLease::message),
+                      field("recipients", &HeldLease::recipients, kLeaseRecipients));
+  }
+};
+
+// First on a fresh channel: what this deliverer still holds from an earlier queued. Nothing is handed
+// out before every deliverer said `last`, or two seconds have passed.
+struct HeldLeases {
+  static constexpr Type kType = Type::kHeldLeases;
+  static constexpr Route kRoute{kDeliverers, roles(Role::kQueued)};
+  std::vector<HeldLease> leases;
+  bool last = true;
+  static constexpr auto fields() {
+    return std::tuple(field("leases", &HeldLeases::leases, 100), field("last", &HeldLeases::last));
+  }
+};
+
+// Permission to open one connection for a queue (a worker's slot in local delivery).
+struct Grant {
+  static constexpr Type kType = Type::kGrant;
+  static constexpr Route kRoute{roles(Role::kQueued), kDeliverers};
+  base::GrantId grant;
+  std::string queue;
+  config::HopSpec hop;
+  static constexpr auto fields() {
+    return std::tuple(field("grant", &Grant::grant), field("queue", &Grant::queue, kMaxQueueName),
+                      field("hop", &Grant::hop));
+  }
+};
+
+// Close the connection as soon as nothing is in flight on it; answered by GrantEnded.
+struct CancelGrant {
+  static constexpr Type kType = Type::kCancelGrant;
+  static constexpr Route kRoute{roles(Role::kQueued), kDeliverers};
+  base::GrantId grant;
+  static constexpr auto fields() { return std::tuple(field("grant", &CancelGrant::grant)); }
+};
+
+// The classes of failure that retry tables speak of.
+enum class FailureClass : std::uint8_t {
+  kDns, kConnect, kGreeting, kTls, kPolicy, kMailbox, kData, kLocal,
+};
+[[nodiscard]] std::string_view name(FailureClass c);  // "dns", "connect", ...
+
+enum class GrantEnd : std::uint8_t {
+  kClosed,     // idle, cancelled, or the peer's own limit: nothing is wrong
+  kTemporary,  // the next hop cannot be reached now: the queue waits as a whole
+  kPermanent,  // it never can (no such domain, null MX): the queue's messages fail
+};
+
+// The connection is gone, and with it the grant. Leases on it were answered by Outcome before.
+struct GrantEnded {
+  static constexpr Type kType = Type::kGrantEnded;
+  static constexpr Route kRoute{kDeliverers, roles(Role::kQueued)};
+  base::GrantId grant;
+  GrantEnd end = GrantEnd::kClosed;
+  FailureClass failure = FailureClass::kConnect;
+  ReplyText reply;     // what was said, or what we say of it (code 0: none, text only)
+  std::string remote;  // whom we talked to, if anybody
+  static constexpr auto fields() {
+    return std::tuple(field("grant", &GrantEnded::grant), field("end", &GrantEnded::end),
+                      field("failure", &GrantEnded::failure), field("reply", &GrantEnded::reply),
+                      field("remote", &GrantEnded::remote, kMaxRemote));
+  }
+};
+
+// The connection is open and wants a message. Parked until there is one; answered by Lease or NoWork.
+struct AskWork {
+  static constexpr Type kType = Type::kAskWork;
+  static constexpr Route kRoute{kDeliverers, roles(Role::kQueued)};
+  static constexpr Window kWindow{.requests = 4096};
+  base::RequestId request;
+  base::GrantId grant;
+  static constexpr auto fields() {
+    return std::tuple(field("request", &AskWork::request), field("grant", &AskWork::grant));
+  }
+};
+
+struct LeaseRecipient {
+  std::uint32_t number = 0;  // its place in the message
+  mail::Address address;
+  // Local delivery: whose mailbox (config::Decision); empty otherwise.
+  std::string user;
+  std::string mailbox_domain;
+  static constexpr auto fields() {
+    return std::tuple(field("number", &LeaseRecipient::number),
+                      field("address", &LeaseRecipient::address),
+                      field("user", &LeaseRecipient::user, 255),
+                      field("mailbox_domain", &LeaseRecipient::mailbox_domain, 255));
+  }
+};
+
+// One message to deliver. The body follows in LeaseBody until `body_size`, contiguously; or it is the
+// file that comes with this frame (descriptor: read-only).
+struct Lease {
+  static constexpr Type kType = Type::kLease;
+  static constexpr Route kRoute{roles(Role::kQueued), kDeliverers};
+  using ReplyTo = Replies<AskWork>;
+  static constexpr std::size_t kDescriptors = 1;
+  base::RequestId request;
+  base::LeaseId lease;
+  base::Epoch epoch;
+  base::MessageId message;
+  base::WallTime arrived;
+  mail::ReversePath from;
+  std::vector<LeaseRecipient> recipients;
+  bool eight_bit = false;
+  BodyForm form = BodyForm::kStuffed;
+  std::string prefix;  // headers to put in front, CRLF lines, nothing stuffed in them
+  std::uint64_t body_size = 0;
+  bool large = false;
+  static constexpr auto fields() {
+    return std::tuple(field("request", &Lease::request), field("lease", &Lease::lease),
+                      field("epoch", &Lease::epoch), field("message", &Lease::message),
+                      field("arrived", &Lease::arrived), field("from", &Lease::from),
+                      field("recipients", &Lease::recipients, kLeaseRecipients),
+                      field("eight_bit", &Lease::eight_bit), field("form", &Lease::form),
+                      field("prefix", &Lease::prefix, kMaxPrefix),
+                      field("body_size", &Lease::body_size), field("large", &Lease::large));
+  }
+};
+
+struct LeaseBody {
+  static constexpr Type kType = Type::kLeaseBody;
+  static constexpr Route kRoute{roles(Role::kQueued), kDeliverers};
+  base::LeaseId lease;
+  Slice bytes;
+  static constexpr auto fields() {
+    return std::tuple(field("lease", &LeaseBody::lease),
+                      field("bytes", &LeaseBody::bytes, kBodySlice));
+  }
+};
+
+// Close the connection, and answer GrantEnded.
+struct NoWork {
+  static constexpr Type kType = Type::kNoWork;
+  static constexpr Route kRoute{roles(Role::kQueued), kDeliverers};
+  using ReplyTo = Replies<AskWork>;
+  base::RequestId request;
+  static constexpr auto fields() { return std::tuple(field("request", &NoWork::request)); }
+};
+
+enum class Result : std::uint8_t {
+  kDelivered,
+  kDeferred,
+  kFailed,
+  kUnknown,   // the final dot was sent and no answer came: it may have arrived
+  kReturned,  // nothing was tried: the lease goes back as it was
+};
+
+struct RecipientResult {
+  std::uint32_t number = 0;
+  Result result = Result::kDeferred;
+  FailureClass failure = FailureClass::kConnect;  // deferred, failed
+  ReplyText reply;
+  static constexpr auto fields() {
+    return std::tuple(field("number", &RecipientResult::number),
+                      field("result", &RecipientResult::result),
+                      field("failure", &RecipientResult::failure),
+                      field("reply", &RecipientResult::reply));
+  }
+};
+
+struct Outcome {
+  static constexpr Type kType = Type::kOutcome;
+  static constexpr Route kRoute{kDeliverers, roles(Role::kQueued)};
+  static constexpr Window kWindow{.requests = 4096};
+  base::RequestId request;
+  base::LeaseId lease;
+  base::Epoch epoch;
+  base::MessageId message;
+  std::string remote;
+  std::vector<RecipientResult> results;
+  static constexpr auto fields() {
+    return std::tuple(field("request", &Outcome::request), field("lease", &Outcome::lease),
+                      field("epoch", &Outcome::epoch), field("message", &Outcome::message),
+                      field("remote", &Outcome::remote, kMaxRemote),
+                      field("results", &Outcome::results, kLeaseRecipients));
+  }
+};
+
+// The outcome is in the journal; the deliverer forgets it.
+struct OutcomeSaved {
+  static constexpr Type kType = Type::kOutcomeSaved;
+  static constexpr Route kRoute{roles(Role::kQueued), kDeliverers};
+  using ReplyTo = Replies<Outcome>;
+  base::RequestId request;
+  static constexpr auto fields() { return std::tuple(field("request", &OutcomeSaved::request)); }
+};
+
+template <>
+inline constexpr FailureClass kLastEnumerator<FailureClass> = FailureClass::kLocal;
+template <>
+inline constexpr GrantEnd kLastEnumerator<GrantEnd> = GrantEnd::kPermanent;
+template <>
+inline constexpr Result kLastEnumerator<Result> = Result::kReturned;
+
+}  // namespace postern::ipc

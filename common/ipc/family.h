@@ -1,0 +1,122 @@
+// Between the parent and its children: how they are set up, wired, and stopped.
+#pragma once
+
+#include "common/ipc/types.h"
+
+namespace postern::ipc {
+
+// All that a child needs before its sandbox. Descriptors: configuration (memfd), log, root directory.
+struct Boot {
+  static constexpr Type kType = Type::kBoot;
+  static constexpr Route kRoute{roles(Role::kParent), kChildren};
+  static constexpr std::size_t kDescriptors = 3;
+  Role role = Role::kParent;
+  std::uint32_t index = 0;   // among the processes of this role
+  bool drop_rights = false;  // root: chroot into the root directory and become uid, gid
+  std::uint32_t uid = 0;
+  std::uint32_t gid = 0;
+  base::Generation generation;
+  static constexpr auto fields() {
+    return std::tuple(field("role", &Boot::role), field("index", &Boot::index),
+                      field("drop_rights", &Boot::drop_rights), field("uid", &Boot::uid),
+                      field("gid", &Boot::gid), field("generation", &Boot::generation));
+  }
+};
+
+// A new generation of the configuration. Descriptor: memfd.
+struct Configure {
+  static constexpr Type kType = Type::kConfigure;
+  static constexpr Route kRoute{roles(Role::kParent), kChildren};
+  static constexpr Window kWindow{1};
+  static constexpr std::size_t kDescriptors = 1;
+  base::RequestId request;
+  base::Generation generation;
+  static constexpr auto fields() {
+    return std::tuple(field("request", &Configure::request),
+                      field("generation", &Configure::generation));
+  }
+};
+
+struct Configured {
+  static constexpr Type kType = Type::kConfigured;
+  static constexpr Route kRoute{kChildren, roles(Role::kParent)};
+  using ReplyTo = Replies<Configure>;
+  base::RequestId request;
+  bool accepted = false;
+  std::string error;  // why not
+  static constexpr auto fields() {
+    return std::tuple(field("request", &Configured::request), field("accepted", &Configured::accepted),
+                      field("error", &Configured::error, kMaxText));
+  }
+};
+
+// A fresh channel to a sibling. Descriptor: its end; none (to queued, of an smtpd): the channel stays, its
+// listeners have changed.
+struct Peer {
+  static constexpr Type kType = Type::kPeer;
+  static constexpr Route kRoute{roles(Role::kParent), kChildren};
+  static constexpr std::size_t kDescriptors = 1;
+  Role role = Role::kParent;
+  std::uint32_t index = 0;
+  std::vector<base::ListenerIndex> listeners;  // to queued, of an smtpd: those that it serves
+  static constexpr auto fields() {
+    return std::tuple(field("role", &Peer::role), field("index", &Peer::index),
+                      field("listeners", &Peer::listeners, 1000));
+  }
+};
+
+// The channel to a sibling broke, and no other has come for a second: the sibling lives, and both need a
+// fresh one.
+struct PeerLost {
+  static constexpr Type kType = Type::kPeerLost;
+  static constexpr Route kRoute{roles(Role::kSmtpd, Role::kRelay, Role::kLocal), roles(Role::kParent)};
+  Role role = Role::kParent;
+  static constexpr auto fields() { return std::tuple(field("role", &PeerLost::role)); }
+};
+
+// A listening socket: of SMTP for smtpd, the control socket for queued. Descriptor: the socket; none:
+// smtpd no longer serves this listener.
+struct Listen {
+  static constexpr Type kType = Type::kListen;
+  static constexpr Route kRoute{roles(Role::kParent), roles(Role::kSmtpd, Role::kQueued)};
+  static constexpr std::size_t kDescriptors = 1;
+  base::ListenerIndex listener;
+  static constexpr auto fields() { return std::tuple(field("listener", &Listen::listener)); }
+};
+
+// The child stands in its sandbox and serves.
+struct Ready {
+  static constexpr Type kType = Type::kReady;
+  static constexpr Route kRoute{kChildren, roles(Role::kParent)};
+  std::uint32_t pid = 0;
+  static constexpr auto fields() { return std::tuple(field("pid", &Ready::pid)); }
+};
+
+// Finish what has begun, then exit.
+struct Stop {
+  static constexpr Type kType = Type::kStop;
+  static constexpr Route kRoute{roles(Role::kParent), kChildren};
+  std::uint32_t seconds = 5;  // at most
+  static constexpr auto fields() { return std::tuple(field("seconds", &Stop::seconds)); }
+};
+
+struct ProcessRow {
+  Role role = Role::kParent;
+  std::uint32_t running = 0;
+  std::uint32_t wanted = 0;
+  std::uint32_t deaths = 0;  // since the parent's start
+  static constexpr auto fields() {
+    return std::tuple(field("role", &ProcessRow::role), field("running", &ProcessRow::running),
+                      field("wanted", &ProcessRow::wanted), field("deaths", &ProcessRow::deaths));
+  }
+};
+
+// What the parent knows of its children, whenever it changes.
+struct Processes {
+  static constexpr Type kType = Type::kProcesses;
+  static constexpr Route kRoute{roles(Role::kParent), roles(Role::kQueued)};
+  std::vector<ProcessRow> rows;
+  static constexpr auto fields() { return std::tuple(field("rows", &Processes::rows, 16)); }
+};
+
+}  // namespace postern::ipc

@@ -1,0 +1,141 @@
+// Between smtpd and queued: a message on its way into the queue.
+#pragma once
+
+#include "common/ipc/types.h"
+
+namespace postern::ipc {
+
+// A whole transaction after its final dot. Its recipients follow in SubmitRecipients until
+// `recipient_count`, then its body in SubmitBody until `body_size`, contiguously; or the body is the
+// large file `large`. Rights are decided again by queued.
+struct Submit {
+  static constexpr Type kType = Type::kSubmit;
+  static constexpr Route kRoute{roles(Role::kSmtpd), roles(Role::kQueued)};
+  static constexpr Window kWindow{.requests = 512, .bytes = 16ULL << 20};
+  base::RequestId request;
+  base::Token token;
+  base::ListenerIndex listener;
+  base::IpAddress client;
+  std::string hello;  // what the client called itself; printable ASCII
+  bool esmtp = false;
+  mail::ReversePath from;
+  std::uint32_t recipient_count = 0;
+  BodyForm form = BodyForm::kStuffed;
+  bool eight_bit = false;      // BODY=8BITMIME was said
+  std::uint64_t body_size = 0;  // bytes as stored
+  base::MessageId large;        // the file's name from LargeOpened; 0: the body follows
+  [[nodiscard]] std::uint64_t announced() const { return large.value == 0 ? body_size : 0; }
+  static constexpr auto fields() {
+    return std::tuple(field("request", &Submit::request), field("token", &Submit::token),
+                      field("listener", &Submit::listener), field("client", &Submit::client),
+                      field("hello", &Submit::hello, 255), field("esmtp", &Submit::esmtp),
+                      field("from", &Submit::from),
+                      field("recipient_count", &Submit::recipient_count),
+                      field("form", &Submit::form), field("eight_bit", &Submit::eight_bit),
+                      field("body_size", &Submit::body_size), field("large", &Submit::large));
+  }
+};
+inline constexpr std::size_t kMaxInlineBody = 256 * 1024;  // larger bodies go into a file
+
+struct SubmitRecipients {
+  static constexpr Type kType = Type::kSubmitRecipients;
+  static constexpr Route kRoute{roles(Role::kSmtpd), roles(Role::kQueued)};
+  base::RequestId request;
+  std::vector<mail::Address> recipients;
+  static constexpr auto fields() {
+    return std::tuple(field("request", &SubmitRecipients::request),
+                      field("recipients", &SubmitRecipients::recipients, kRecipientsInFrame));
+  }
+};
+
+struct SubmitBody {
+  static constexpr Type kType = Type::kSubmitBody;
+  static constexpr Route kRoute{roles(Role::kSmtpd), roles(Role::kQueued)};
+  base::RequestId request;
+  Slice bytes;
+  static constexpr auto fields() {
+    return std::tuple(field("request", &SubmitBody::request),
+                      field("bytes", &SubmitBody::bytes, kBodySlice));
+  }
+};
+
+// queued's word on a transaction. Accepted: the record is flushed. Refused: the message is not, and
+// never will be, in the journal.
+struct Submitted {
+  static constexpr Type kType = Type::kSubmitted;
+  static constexpr Route kRoute{roles(Role::kQueued), roles(Role::kSmtpd)};
+  using ReplyTo = Replies<Submit>;
+  base::RequestId request;
+  base::MessageId id;  // 0: refused, with `refusal`
+  ReplyText refusal;
+  static constexpr auto fields() {
+    return std::tuple(field("request", &Submitted::request), field("id", &Submitted::id),
+                      field("refusal", &Submitted::refusal));
+  }
+};
+
+// What became of a transaction whose answer was lost with an earlier channel?
+struct AskToken {
+  static constexpr Type kType = Type::kAskToken;
+  static constexpr Route kRoute{roles(Role::kSmtpd), roles(Role::kQueued)};
+  static constexpr Window kWindow{.requests = 4096};
+  base::RequestId request;
+  base::Token token;
+  static constexpr auto fields() {
+    return std::tuple(field("request", &AskToken::request), field("token", &AskToken::token));
+  }
+};
+
+struct TokenResult {
+  static constexpr Type kType = Type::kTokenResult;
+  static constexpr Route kRoute{roles(Role::kQueued), roles(Role::kSmtpd)};
+  using ReplyTo = Replies<AskToken>;
+  base::RequestId request;
+  base::MessageId id;  // 0: it is not, and never will be, in the journal
+  static constexpr auto fields() {
+    return std::tuple(field("request", &TokenResult::request), field("id", &TokenResult::id));
+  }
+};
+
+// A body outgrows memory: smtpd asks for a file to write it to.
+struct OpenLarge {
+  static constexpr Type kType = Type::kOpenLarge;
+  static constexpr Route kRoute{roles(Role::kSmtpd), roles(Role::kQueued)};
+  static constexpr Window kWindow{.requests = 512};
+  base::RequestId request;
+  static constexpr auto fields() { return std::tuple(field("request", &OpenLarge::request)); }
+};
+
+// Descriptor: the file, write-only, empty; none where it could not be made.
+struct LargeOpened {
+  static constexpr Type kType = Type::kLargeOpened;
+  static constexpr Route kRoute{roles(Role::kQueued), roles(Role::kSmtpd)};
+  using ReplyTo = Replies<OpenLarge>;
+  static constexpr std::size_t kDescriptors = 1;
+  base::RequestId request;
+  base::MessageId large;  // the file's name and the later message's id
+  static constexpr auto fields() {
+    return std::tuple(field("request", &LargeOpened::request), field("large", &LargeOpened::large));
+  }
+};
+
+// The transaction ended without being submitted: the file may go.
+struct AbandonLarge {
+  static constexpr Type kType = Type::kAbandonLarge;
+  static constexpr Route kRoute{roles(Role::kSmtpd), roles(Role::kQueued)};
+  base::MessageId large;
+  static constexpr auto fields() { return std::tuple(field("large", &AbandonLarge::large)); }
+};
+
+// Whether MAIL may be accepted, on connecting and whenever it changes.
+struct Intake {
+  static constexpr Type kType = Type::kIntake;
+  static constexpr Route kRoute{roles(Role::kQueued), roles(Role::kSmtpd)};
+  bool open = false;
+  ReplyText refusal;  // what MAIL gets while closed
+  static constexpr auto fields() {
+    return std::tuple(field("open", &Intake::open), field("refusal", &Intake::refusal));
+  }
+};
+
+}  // namespace postern::ipc

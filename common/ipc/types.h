@@ -1,0 +1,71 @@
+// The types of message between Postern's processes, who may speak, and limits that several share.
+#pragma once
+
+#include "common/config/roles.h"
+#include "common/ipc/message.h"
+#include "common/mail/reply.h"
+
+namespace postern::ipc {
+
+enum class Type : std::uint16_t {
+  kHello,
+  // parent and its children
+  kBoot, kConfigure, kConfigured, kPeer, kPeerLost, kListen, kReady, kStop, kProcesses,
+  // smtpd and queued
+  kSubmit, kSubmitRecipients, kSubmitBody, kSubmitted, kAskToken, kTokenResult, kOpenLarge,
+  kLargeOpened, kAbandonLarge, kIntake,
+  // deliverers and queued
+  kHeldLeases, kGrant, kCancelGrant, kGrantEnded, kAskWork, kLease, kLeaseBody, kNoWork, kOutcome,
+  kOutcomeSaved,
+  // control tool and queued
+  kAskStatus, kStatus, kListQueues, kQueueRows, kListMessages, kMessageRows, kShow, kShown,
+  kAskBody, kBodyPart, kListBlocks, kBlockRows, kListHistory, kHistoryRows, kFreeze, kUnfreeze, kSwitchOutbound, kRetry,
+  kReload, kStopServer, kDone,
+};
+inline constexpr std::size_t kTypeCount = static_cast<std::size_t>(Type::kDone) + 1;
+
+inline constexpr RoleSet kChildren = roles(Role::kSmtpd, Role::kQueued, Role::kRelay, Role::kLocal);
+inline constexpr RoleSet kDeliverers = roles(Role::kRelay, Role::kLocal);
+inline constexpr RoleSet kEverybody = kChildren | roles(Role::kParent, Role::kControl);
+
+inline constexpr std::size_t kMaxText = 2048;      // a sentence for people
+inline constexpr std::size_t kMaxReason = 500;     // an operator's reason
+inline constexpr std::size_t kMaxQueueName = 255;  // a domain, a literal, or "local"
+inline constexpr std::size_t kMaxRemote = 320;     // "mx.example.org[192.0.2.1]:25"
+inline constexpr std::size_t kHistoryReply = 200;  // of a final reply, in the history
+inline constexpr std::size_t kRecipientsInFrame = 100;
+inline constexpr std::size_t kLeaseRecipients = 40;
+inline constexpr std::size_t kMaxPrefix = 8 * 1024;
+
+// First frame in each direction; another hash means another build, and the channel is closed.
+struct Hello {
+  static constexpr Type kType = Type::kHello;
+  static constexpr Route kRoute{kEverybody, kEverybody};
+  Role role = Role::kParent;
+  std::uint64_t shapes = 0;
+  static constexpr auto fields() {
+    return std::tuple(field("role", &Hello::role), field("shapes", &Hello::shapes));
+  }
+};
+
+// How a body is stored: as it came on the wire with its dots stuffed, the end mark left out.
+enum class BodyForm : std::uint8_t { kStuffed };
+template <>
+inline constexpr BodyForm kLastEnumerator<BodyForm> = BodyForm::kStuffed;
+
+struct ReplyText {  // a mail::Reply of one line
+  std::uint16_t code = 0;
+  std::uint8_t status = 0;
+  std::uint16_t subject = 0;
+  std::uint16_t detail = 0;
+  std::string text;
+  static constexpr auto fields() {
+    return std::tuple(field("code", &ReplyText::code), field("status", &ReplyText::status),
+                      field("subject", &ReplyText::subject), field("detail", &ReplyText::detail),
+                      field("text", &ReplyText::text, mail::Reply::kMaxText));
+  }
+};
+[[nodiscard]] ReplyText to_ipc(const mail::Reply& reply);   // lines joined, cleaned, cut
+[[nodiscard]] mail::Reply from_ipc(const ReplyText& reply);
+
+}  // namespace postern::ipc
