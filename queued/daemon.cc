@@ -112,7 +112,7 @@ void QueuedDaemon::start(event::Loop& loop) {
   store_ = *std::move(opened);
   log::info("store.opened").field("damage", store_->health().damage.size());
   engine_ = std::make_unique<Engine>(loop, *store_, config_);
-  history_ = std::make_unique<History>(loop, store_->worker(), *disk_, base::system_clock(),
+  history_ = std::make_unique<History>(store_->worker(), *disk_, base::system_clock(),
                                        history_limits());
   engine_->set_history(history_.get());
   intake_ = std::make_unique<Intake>(loop, *engine_);

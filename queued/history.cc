@@ -11,6 +11,7 @@ namespace postern::queued {
 namespace {
 
 constexpr base::Millis kTrimEvery{60'000};
+constexpr std::size_t kHandOver = 64 * 1024;  // bytes; fewer wait for the next second
 
 ipc::HistoryEnd end_of(const Message& message, const RecipientFate& fate, const Route& route) {
   if (fate.fate == Fate::kFailed)
@@ -42,10 +43,8 @@ std::vector<HistoryLine> history_lines(const Message& message,
   return lines;
 }
 
-History::History(event::Loop& loop, Worker& worker, os::Disk& disk, const base::Clock& clock,
-                 HistoryLimits limits)
-    : loop_(loop),
-      worker_(worker),
+History::History(Worker& worker, os::Disk& disk, const base::Clock& clock, HistoryLimits limits)
+    : worker_(worker),
       clock_(clock),
       limits_(limits),
       files_(std::make_shared<HistoryFiles>(disk)) {}
@@ -60,13 +59,10 @@ void History::add(const std::vector<HistoryLine>& lines) {
       ++dropped_;
       continue;
     }
-    if (gathered_.empty())
-      loop_.defer([this, alive = alive_]() noexcept {
-        if (*alive) hand_over();
-      });
     gathered_ += text;
     ++gathered_lines_;
   }
+  if (gathered_.size() >= kHandOver) hand_over();
 }
 
 void History::hand_over() {
@@ -95,6 +91,7 @@ void History::written(const os::Result<void>& result, std::size_t bytes, std::ui
 }
 
 void History::tick() {
+  hand_over();
   const auto now = clock_.steady();
   if (now - trimmed_ < kTrimEvery) return;
   trimmed_ = now;

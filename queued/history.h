@@ -1,7 +1,8 @@
 // History: what became of mail, one line for each message and occasion (an outcome that ended some of its
-// recipients), so that nobody has to remember recipients that ended before the last one. Lines of a turn
-// are handed to the store's thread together; nobody waits for them, and nothing is flushed. What cannot
-// be written, or comes faster than the disk takes it, is dropped and counted.
+// recipients), so that nobody has to remember recipients that ended before the last one. Lines of a second
+// are handed to the store's thread together; nobody waits for them, and nothing is flushed, so that a
+// process that dies takes its last second along. What cannot be written, or comes faster than the disk
+// takes it, is dropped and counted.
 //
 // Owned by the daemon; all on the loop.
 #pragma once
@@ -28,15 +29,14 @@ class History {
   static constexpr std::size_t kMaxUnwritten = 8U << 20;  // bytes; what comes on top is dropped
 
   // `worker` outlives the history's last call.
-  History(event::Loop& loop, Worker& worker, os::Disk& disk, const base::Clock& clock,
-          HistoryLimits limits);
+  History(Worker& worker, os::Disk& disk, const base::Clock& clock, HistoryLimits limits);
   ~History();
   History(const History&) = delete;
   History& operator=(const History&) = delete;
 
   void configure(HistoryLimits limits) { limits_ = limits; }
   void add(const std::vector<HistoryLine>& lines);
-  // Once a second: removes what is too old.
+  // Once a second: writes what was added, removes what is too old.
   void tick();
   // Runs when all that was added is written.
   void settle(event::Callback done);
@@ -61,7 +61,6 @@ class History {
   void hand_over();
   void written(const os::Result<void>& result, std::size_t bytes, std::uint64_t lines);
 
-  event::Loop& loop_;
   Worker& worker_;
   const base::Clock& clock_;
   HistoryLimits limits_;
