@@ -34,10 +34,18 @@ constexpr auto kVerbs = std::to_array<VerbName>({
     {"outbound", Verb::kOutbound, false},
     {"blocks", Verb::kBlocks, true},
     {"history", Verb::kHistory, true},
+    {"hold", Verb::kHold, true},
+    {"release", Verb::kRelease, true},
     {"retry", Verb::kRetry, true},
     {"reload", Verb::kReload, true},
     {"stop", Verb::kStop, false},
 });
+
+std::string_view verb_name(Verb verb) {
+  return std::find_if(kVerbs.begin(), kVerbs.end(),
+                      [&](const VerbName& known) { return known.verb == verb; })
+      ->name;
+}
 
 std::unexpected<Ending> usage(std::string text) {
   return std::unexpected(
@@ -79,7 +87,7 @@ std::expected<std::string, Ending> whole_verb(const std::string& typed, bool ter
 // The words as they were typed for what needs a reading of its own.
 struct Typed {
   std::vector<std::string> ids;
-  std::string id, older, newer, larger, smaller, state, outbound;
+  std::string id, client, older, newer, larger, smaller, state, outbound;
 };
 
 // What both the queue and the history can be asked for.
@@ -90,6 +98,7 @@ void add_conditions(CLI::App& verb, Command& command, Typed& typed) {
   verb.add_option("--from", command.selector.from,
                   "whose sender contains this; <> is the null sender");
   verb.add_option("--to", command.selector.to, "with a recipient that contains this");
+  verb.add_option("--client", typed.client, "that came from this address or network: 10.0.0.0/8");
   verb.add_option("--older", typed.older, "older than this: 30m, 4h, 2d");
   verb.add_option("--newer", typed.newer, "newer than this");
   verb.add_option("--larger", typed.larger, "larger than this: 100KiB, 5MiB");
@@ -99,7 +108,7 @@ void add_conditions(CLI::App& verb, Command& command, Typed& typed) {
 
 void add_selector(CLI::App& verb, Command& command, Typed& typed) {
   add_conditions(verb, command, typed);
-  verb.add_option("--state", typed.state, "ready, retry, frozen, off or delivering");
+  verb.add_option("--state", typed.state, "ready, retry, frozen, off, delivering or held");
 }
 
 void describe(CLI::App& app, Command& command, Typed& typed) {
@@ -137,6 +146,15 @@ void describe(CLI::App& app, Command& command, Typed& typed) {
   app.add_subcommand("blocks", "everything that was stopped by hand: what, who, why, since when");
   add_conditions(*app.add_subcommand("history", "a row for each recipient that ended, oldest first"),
                  command, typed);
+  auto* const hold = app.add_subcommand("hold", "keep messages back, durably");
+  add_selector(*hold, command, typed);
+  hold->add_option("--reason", command.reason, "why; others will read it")->required();
+  hold->add_flag("--also-new", command.also_new, "also what comes from now on");
+  hold->add_flag("--dry-run", command.dry_run, "only count them");
+  auto* const release =
+      app.add_subcommand("release", "let held messages go; ends the standing hold of this selector");
+  add_selector(*release, command, typed);
+  release->add_flag("--dry-run", command.dry_run, "only count them");
   auto* const retry = app.add_subcommand("retry", "try messages now; a block stays a block");
   add_selector(*retry, command, typed);
   retry->add_flag("--dry-run", command.dry_run, "only count them");
@@ -175,7 +193,15 @@ Checked read_state(const std::string& typed, std::optional<ipc::State>& to) {
   for (std::uint8_t i = 0; i <= static_cast<std::uint8_t>(ipc::kLastEnumerator<ipc::State>); ++i)
     if (ipc::name(static_cast<ipc::State>(i)) == typed) to = static_cast<ipc::State>(i);
   if (to) return {};
-  return usage(fmt::format("--state {}: expected ready, retry, frozen, off or delivering",
+  return usage(fmt::format("--state {}: expected ready, retry, frozen, off, delivering or held",
+                           base::printable(typed)));
+}
+
+Checked read_network(const std::string& typed, std::optional<base::Network>& to) {
+  if (typed.empty()) return {};
+  to = base::parse_network(typed);
+  if (to) return {};
+  return usage(fmt::format("--client {}: expected an address or a network, like 10.0.0.0/8",
                            base::printable(typed)));
 }
 
@@ -187,6 +213,8 @@ std::expected<base::MessageId, Ending> read_id(const std::string& typed) {
 
 Checked read_selector(const Typed& typed, Command& command) {
   auto& selector = command.selector;
+  const bool acts = command.verb == Verb::kRetry || command.verb == Verb::kHold ||
+                    command.verb == Verb::kRelease;
   if (typed.ids.size() > kMaxIds) return usage(fmt::format("more than {} ids", kMaxIds));
   for (const auto& text : typed.ids) {
     auto id = read_id(text);
@@ -201,12 +229,21 @@ Checked read_selector(const Typed& typed, Command& command) {
                               read_span("--newer", typed.newer, selector.newer),
                               read_size("--larger", typed.larger, selector.larger),
                               read_size("--smaller", typed.smaller, selector.smaller),
-                              read_state(typed.state, selector.state)})
+                              read_state(typed.state, selector.state),
+                              read_network(typed.client, selector.client)})
     if (!checked) return checked;
-  if (selector.empty() && command.verb == Verb::kRetry)
-    return usage("retry needs ids, conditions or --all");
+  if (selector.empty() && acts)
+    return usage(fmt::format("{} needs ids, conditions or --all", verb_name(command.verb)));
   if (selector.empty()) selector.all = true;  // a listing without conditions lists all
   return {};
+}
+
+// Only what is known of a message when it comes.
+Checked check_also_new(const Command& command) {
+  const auto& s = command.selector;
+  const bool other = !s.ids.empty() || s.all || !s.error.empty() || s.older || s.newer || s.state;
+  if (!command.also_new || !other) return {};
+  return usage("hold --also-new takes --from, --to, --client, --queue, --larger and --smaller only");
 }
 
 Checked read_outbound(const Typed& typed, Command& command) {
@@ -226,7 +263,12 @@ Checked finish(const Typed& typed, Command& command) {
     case Verb::kMessages:
     case Verb::kHistory:
     case Verb::kRetry:
+    case Verb::kRelease:
       return read_selector(typed, command);
+    case Verb::kHold:
+      if (command.reason.empty()) return usage("hold needs a reason: others will ask why");
+      if (auto read = read_selector(typed, command); !read) return read;
+      return check_also_new(command);
     case Verb::kShow:
     case Verb::kBody: {
       auto id = read_id(typed.id);
@@ -301,6 +343,14 @@ std::string question(const Command& command) {
     case Verb::kRetry:
       if (command.selector.all && !command.dry_run)
         return "Every message in the queue is tried now.";
+      return {};
+    case Verb::kHold:
+      if (command.selector.all && !command.dry_run)
+        return "Every message in the queue is held until it is released.";
+      return {};
+    case Verb::kRelease:
+      if (command.selector.all && !command.dry_run)
+        return "Every held message goes out, whoever held it and why.";
       return {};
     case Verb::kStop:
       return "The server ends; no mail is accepted until it is started again.";

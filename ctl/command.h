@@ -22,6 +22,8 @@ enum class Verb : std::uint8_t {
   kUnfreeze,
   kOutbound,
   kBlocks,
+  kHold,
+  kRelease,
   kHistory,
   kRetry,
   kReload,
@@ -35,13 +37,14 @@ struct Command {
   std::string config;      // -c; empty: the default
   std::string socket;      // --socket; empty: the one of the configuration
   std::string queue;       // queues: a pattern; freeze, unfreeze: a queue
-  std::string reason;      // freeze, outbound disable
+  std::string reason;      // freeze, outbound disable, hold
   bool future = false;     // freeze
   bool enable = false;     // outbound
   bool all = false;        // outbound disable: internal routes too
-  bool dry_run = false;    // retry
+  bool also_new = false;   // hold: mail that comes from now on, too
+  bool dry_run = false;    // hold, release, retry
   base::MessageId id;      // show, body
-  ipc::Selector selector;  // messages, history, retry; never empty there
+  ipc::Selector selector;  // messages, history, hold, release, retry; never empty there
 };
 
 // Nothing is to be done but to print `text` (stdout if `exit` is 0, else stderr) and to end.

@@ -69,7 +69,8 @@ std::string to_json(const ipc::Status& s) {
   json["queue"] = {{"messages", s.messages},   {"bytes", s.bytes},
                    {"oldest", time(s.oldest)}, {"ready", s.ready},
                    {"retry", s.retry},         {"off", s.off},
-                   {"frozen", s.frozen},       {"delivering", s.delivering}};
+                   {"frozen", s.frozen},       {"held", s.held},
+                   {"delivering", s.delivering}};
   json["total"] = {{"accepted", s.accepted}, {"refused", s.refused}, {"delivered", s.delivered},
                    {"deferred", s.deferred}, {"failed", s.failed},   {"bounces", s.bounces}};
   json["minute"] = {{"accepted", s.accepted_minute},   {"refused", s.refused_minute},

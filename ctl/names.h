@@ -28,6 +28,8 @@ namespace postern::ctl {
       return "freeze";
     case ipc::BlockKind::kOutbound:
       return "outbound";
+    case ipc::BlockKind::kHold:
+      return "hold";
   }
   CHECK(false);
 }

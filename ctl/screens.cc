@@ -40,6 +40,7 @@ std::string next_try(ipc::State state, base::WallTime at, base::WallTime now) {
       return "now";
     case ipc::State::kFrozen:
     case ipc::State::kOff:
+    case ipc::State::kHeld:
       return "-";
   }
   CHECK(false);
@@ -77,8 +78,8 @@ std::string queue(const ipc::Status& s) {
   auto out = fmt::format("QUEUE     {} message{}", s.messages, s.messages == 1 ? "" : "s");
   if (s.messages > 0)
     out += fmt::format(" {}; oldest {}", size_text(s.bytes), age(s.oldest, s.now));
-  return out + fmt::format("\n          ready {}  retry {}  off {}  frozen {}  delivering {}\n",
-                           s.ready, s.retry, s.off, s.frozen, s.delivering);
+  return out + fmt::format("\n          ready {}  retry {}  off {}  frozen {}  held {}  delivering {}\n",
+                           s.ready, s.retry, s.off, s.frozen, s.held, s.delivering);
 }
 
 std::string processes(const ipc::Status& s) {

@@ -205,6 +205,16 @@ std::expected<int, Ending> perform(const Command& command, Client& client, Outpu
       outbound.reason = command.reason;
       return tell(outbound, command, client, output);
     }
+    case Verb::kHold:
+    case Verb::kRelease: {
+      ipc::Hold hold;
+      hold.selector = command.selector;
+      hold.release = command.verb == Verb::kRelease;
+      hold.also_new = command.also_new;
+      hold.dry_run = command.dry_run;
+      hold.reason = command.reason;
+      return tell(hold, command, client, output);
+    }
     case Verb::kRetry: {
       ipc::Retry retry;
       retry.selector = command.selector;

@@ -135,4 +135,23 @@ Blocks::Said Blocks::enable_outbound(QueueTime now) {
   return "outbound is enabled";
 }
 
+Blocks::Said Blocks::hold(StandingHold hold) {
+  const auto text = conditions_text(hold.what);
+  const auto at = std::find_if(holds_.begin(), holds_.end(),
+                               [&](const StandingHold& h) { return h.what == hold.what; });
+  if (at != holds_.end()) {
+    *at = std::move(hold);
+    return fmt::format("new mail with {} was held already; the reason is replaced", text);
+  }
+  if (holds_.size() >= kMaxHolds) return std::unexpected("there are too many standing holds");
+  holds_.push_back(std::move(hold));
+  return fmt::format("new mail with {} is held", text);
+}
+
+Blocks::Said Blocks::end_hold(const ipc::Selector& what) {
+  if (std::erase_if(holds_, [&](const StandingHold& h) { return h.what == what; }) == 0)
+    return std::unexpected("there is no such standing hold");
+  return fmt::format("new mail with {} is not held any more", conditions_text(what));
+}
+
 }  // namespace postern::queued

@@ -1,5 +1,5 @@
-// Blocks: what the operator stopped: freezes of queues, and the outbound switch. Kept as one small text
-// (control.json) that is replaced whole before a change is reported. Pure.
+// Blocks: what the operator stopped: freezes of queues, standing holds, and the outbound switch. Kept as
+// one small text (control.json) that is replaced whole before a change is reported. Pure.
 #pragma once
 
 #include <expected>
@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "queued/schedule.h"
+#include "queued/standing_hold.h"
 
 namespace postern::queued {
 
@@ -51,6 +52,7 @@ struct Pause {
 class Blocks {
  public:
   static constexpr std::size_t kMax = 10'000;  // freezes, and as many exceptions
+  static constexpr std::size_t kMaxHolds = 200;  // each is asked about each message that comes
 
   // Everything as text, and back; the error says what is wrong with it.
   [[nodiscard]] std::string to_text() const;
@@ -67,6 +69,7 @@ class Blocks {
   [[nodiscard]] const std::vector<Freeze>& freezes() const { return freezes_; }
   [[nodiscard]] const std::vector<FreezeException>& exceptions() const { return exceptions_; }
   [[nodiscard]] const OutboundSwitch& outbound() const { return outbound_; }
+  [[nodiscard]] const std::vector<StandingHold>& holds() const { return holds_; }
 
   // Each answers with a sentence for the operator; an error changes nothing.
   using Said = std::expected<std::string, std::string>;
@@ -75,6 +78,8 @@ class Blocks {
                 QueueTime now);
   Said disable_outbound(OutboundSwitch outbound);
   Said enable_outbound(QueueTime now);
+  Said hold(StandingHold hold);
+  Said end_hold(const ipc::Selector& what);
 
  private:
   void add_pause(Pause pause);
@@ -82,6 +87,7 @@ class Blocks {
   std::vector<Freeze> freezes_;
   std::vector<FreezeException> exceptions_;
   std::vector<Pause> pauses_;
+  std::vector<StandingHold> holds_;
   OutboundSwitch outbound_;
 };
 

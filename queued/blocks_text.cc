@@ -10,7 +10,7 @@ namespace postern::queued {
 namespace {
 
 using Json = nlohmann::json;
-constexpr int kVersion = 1;
+constexpr int kVersion = 2;  // 1: without standing holds
 constexpr int kDeepest = 8;  // nesting; ours is 4 deep
 
 std::string checksum(const Json& blocks) {
@@ -31,6 +31,15 @@ void to_json(Json& json, const FreezeException& e) {
 void to_json(Json& json, const Pause& p) {
   json = {{"queue", p.queue}, {"all", p.all}, {"from", p.from.count()}, {"to", p.to.count()}};
 }
+void to_json(Json& json, const StandingHold& h) {
+  json = {{"reason", h.reason}, {"who", h.who}, {"since", h.since.ms}};
+  if (!h.what.queue.empty()) json["queue"] = h.what.queue;
+  if (!h.what.from.empty()) json["from"] = h.what.from;
+  if (!h.what.to.empty()) json["to"] = h.what.to;
+  if (h.what.client) json["client"] = base::to_string(*h.what.client);
+  if (h.what.larger) json["larger"] = *h.what.larger;
+  if (h.what.smaller) json["smaller"] = *h.what.smaller;
+}
 
 template <class T>
 Json list(const std::vector<T>& items) {
@@ -49,12 +58,33 @@ Freeze read_freeze(const Json& j) {
           {j.value("since", std::int64_t{0})}, QueueTime(j.value("from", std::int64_t{0}))};
 }
 
+// nullopt: it would hold all mail, or none.
+std::optional<StandingHold> read_hold(const Json& j) {
+  StandingHold hold;
+  auto& what = hold.what;
+  what.queue = j.value("queue", "");
+  what.from = j.value("from", "");
+  what.to = j.value("to", "");
+  if (j.contains("client")) {
+    what.client = base::parse_network(j.at("client").get<std::string>());
+    if (!what.client) return std::nullopt;
+  }
+  if (j.contains("larger")) what.larger = j.at("larger").get<std::uint64_t>();
+  if (j.contains("smaller")) what.smaller = j.at("smaller").get<std::uint64_t>();
+  hold.reason = j.value("reason", "");
+  hold.who = j.value("who", "");
+  hold.since = {j.value("since", std::int64_t{0})};
+  if (!can_stand(what)) return std::nullopt;
+  return hold;
+}
+
 }  // namespace
 
 std::string Blocks::to_text() const {
   Json blocks = {{"freezes", list(freezes_)},
                  {"exceptions", list(exceptions_)},
                  {"pauses", list(pauses_)},
+                 {"holds", list(holds_)},
                  {"outbound",
                   {{"disabled", outbound_.disabled},
                    {"all", outbound_.all},
@@ -71,7 +101,8 @@ std::expected<Blocks, std::string> Blocks::from_text(std::string_view text) {
     const Json file = Json::parse(text, [](int depth, Json::parse_event_t, const Json&) {
       return depth <= kDeepest;  // what is deeper is left out, and the checksum says so
     });
-    if (file.at("v").get<int>() != kVersion) return std::unexpected("its version is not known");
+    const auto version = file.at("v").get<int>();
+    if (version < 1 || version > kVersion) return std::unexpected("its version is not known");
     const Json& blocks = file.at("blocks");
     if (file.at("sum").get<std::string>() != checksum(blocks))
       return std::unexpected("its checksum is wrong");
@@ -84,12 +115,18 @@ std::expected<Blocks, std::string> Blocks::from_text(std::string_view text) {
       read.pauses_.push_back({j.at("queue").get<std::string>(), j.value("all", false),
                               QueueTime(j.value("from", std::int64_t{0})),
                               QueueTime(j.value("to", std::int64_t{0}))});
+    for (const auto& j : version == 1 ? Json::array() : blocks.at("holds")) {
+      auto hold = read_hold(j);
+      if (!hold) return std::unexpected("a standing hold in it makes no sense");
+      read.holds_.push_back(*std::move(hold));
+    }
     const Json& out = blocks.at("outbound");
     read.outbound_ = {out.at("disabled").get<bool>(), out.value("all", false),
                       out.value("reason", ""),        out.value("who", ""),
                       {out.value("since", std::int64_t{0})},
                       QueueTime(out.value("from", std::int64_t{0}))};
-    if (read.freezes_.size() > kMax || read.exceptions_.size() > kMax)
+    if (read.freezes_.size() > kMax || read.exceptions_.size() > kMax ||
+        read.holds_.size() > kMaxHolds)
       return std::unexpected("it has too many entries");
     return read;
   } catch (const Json::exception& error) {

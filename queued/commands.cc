@@ -33,10 +33,12 @@ std::string joined(const std::vector<std::string>& names) {
 
 }  // namespace
 
-void Control::when_quiet(SessionId id, base::RequestId request, std::string text) {
+void Control::when_quiet(SessionId id, base::RequestId request, std::string text,
+                         InFlight in_flight_now) {
   auto quiet = std::make_shared<Quiet>(loop_);
-  quiet->check = [this, id, request, text = std::move(text), quiet]() mutable noexcept {
-    const auto in_flight = engine_.schedule().blocked_leases();
+  quiet->check = [this, id, request, text = std::move(text), quiet,
+                  in_flight_now = std::move(in_flight_now)]() mutable noexcept {
+    const auto in_flight = in_flight_now();
     if (in_flight > 0 && ++quiet->checks < kQuietChecks && find(id) != nullptr)
       return quiet->timer.start(kQuietPause);
     if (in_flight > 0) text += fmt::format("; still in delivery: {}", in_flight);
@@ -75,7 +77,8 @@ void Control::freeze(SessionId id, const ipc::Freeze& command, const std::string
             .field("queue", freeze.queue)
             .field("who", freeze.who)
             .field("reason", freeze.reason);
-        when_quiet(id, request, *std::move(said));
+        when_quiet(id, request, *std::move(said),
+                   [this]() noexcept { return engine_.schedule().blocked_leases(); });
       });
 }
 
@@ -114,65 +117,9 @@ void Control::switch_outbound(SessionId id, const ipc::SwitchOutbound& command,
             .field("who", off.who)
             .field("reason", off.reason)
             .field("all", off.all);
-        when_quiet(id, request, *std::move(said));
+        when_quiet(id, request, *std::move(said),
+                   [this]() noexcept { return engine_.schedule().blocked_leases(); });
       });
-}
-
-// Selected messages are tried at once: a batch of the store at a time, once all are in the schedule.
-struct Control::Retrying {
-  SessionId session;
-  ipc::Retry command;
-  std::string who;
-  std::uint64_t count = 0;
-};
-
-void Control::retry(SessionId id, const ipc::Retry& command, const std::string& who) {
-  if (command.selector.empty())
-    return done(id, command.request, kUsage, "an empty selector selects nothing; --all is all");
-  auto work = std::make_shared<Retrying>(Retrying{id, command, who});
-  engine_.when_loaded([this, work]() noexcept {
-    const auto& ids = work->command.selector.ids;  // at most kMaxReleased by its field's limit
-    if (ids.empty()) return retry_from(work, {});
-    engine_.store().fetch(ids, [this, work]() noexcept {
-      std::vector<const Message*> named;
-      for (const auto one : work->command.selector.ids)
-        if (const Message* message = engine_.store().find(one)) named.push_back(message);
-      retry_these(*work, named);
-      retried(*work);
-    });
-  });
-}
-
-void Control::retry_from(std::shared_ptr<Retrying> work, base::MessageId after) {
-  engine_.store().scan(after, kScanned, [this, work](const Batch& batch) noexcept {
-    retry_these(*work, batch.messages);
-    if (batch.more)
-      retry_from(work, batch.last);
-    else
-      retried(*work);
-  });
-}
-
-void Control::retry_these(Retrying& work, const std::vector<const Message*>& messages) {
-  std::vector<base::MessageId> selected;
-  const auto release = [&] {
-    work.count += selected.size();
-    if (!work.command.dry_run && !selected.empty()) engine_.release(selected);
-    selected.clear();
-  };
-  for (const Message* message : messages) {
-    if (selects(engine_, work.command.selector, *message)) selected.push_back(message->id);
-    if (selected.size() == kMaxReleased) release();
-  }
-  release();
-}
-
-void Control::retried(const Retrying& work) {
-  if (!work.command.dry_run)
-    log::info("messages.retried").field("count", work.count).field("who", work.who);
-  done(work.session, work.command.request, kOk,
-       fmt::format("{} {} {}", work.command.dry_run ? "would retry" : "retrying", work.count,
-                   work.count == 1 ? "message" : "messages"));
 }
 
 void Control::reload(SessionId id, base::RequestId request, const std::string& who) {

@@ -188,6 +188,9 @@ void ControlSession::on(const ipc::Unfreeze& command) {
 void ControlSession::on(const ipc::SwitchOutbound& command) {
   if (may(ControlLevel::kOperate, command.request)) owner_.switch_outbound(id_, command, who_);
 }
+void ControlSession::on(const ipc::Hold& command) {
+  if (may(ControlLevel::kOperate, command.request)) owner_.hold(id_, command, who_);
+}
 void ControlSession::on(const ipc::Retry& command) {
   if (may(ControlLevel::kOperate, command.request)) owner_.retry(id_, command, who_);
 }

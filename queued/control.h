@@ -42,6 +42,7 @@ class ControlSession {
   void on(const ipc::Freeze& command);
   void on(const ipc::Unfreeze& command);
   void on(const ipc::SwitchOutbound& command);
+  void on(const ipc::Hold& command);
   void on(const ipc::Retry& command);
   void on(const ipc::Reload& command);
   void on(const ipc::StopServer& command);
@@ -90,6 +91,7 @@ class Control {
   void freeze(SessionId id, const ipc::Freeze& command, const std::string& who);
   void unfreeze(SessionId id, const ipc::Unfreeze& command, const std::string& who);
   void switch_outbound(SessionId id, const ipc::SwitchOutbound& command, const std::string& who);
+  void hold(SessionId id, const ipc::Hold& command, const std::string& who);
   void retry(SessionId id, const ipc::Retry& command, const std::string& who);
   void reload(SessionId id, base::RequestId request, const std::string& who);
   void stop_server(SessionId id, base::RequestId request, const std::string& who);
@@ -97,15 +99,22 @@ class Control {
   [[nodiscard]] Engine& engine() { return engine_; }
 
  private:
-  struct Retrying;
+  struct Selecting;
+  struct Holding;
   void accept();
-  void retry_from(std::shared_ptr<Retrying> work, base::MessageId after);
-  void retry_these(Retrying& work, const std::vector<const Message*>& messages);
-  void retried(const Retrying& work);
+  void select(std::shared_ptr<Selecting> work);
+  void select_from(std::shared_ptr<Selecting> work, base::MessageId after);
+  void select_among(Selecting& work, const std::vector<const Message*>& messages);
+  void begin_standing_hold(const std::shared_ptr<Holding>& work);
+  void end_standing_hold(const std::shared_ptr<Holding>& work);
+  void hold_selected(const std::shared_ptr<Holding>& work);
+  void hold_these(Holding& work, const std::vector<const Message*>& messages);
+  void held(const std::shared_ptr<Holding>& work);
   void keep_spare();
   void send_body(SessionId id, const ipc::AskBody& ask, const LoadedBody& body);
-  // Waits until nothing of a blocked queue is in flight, at most five seconds, then reports.
-  void when_quiet(SessionId id, base::RequestId request, std::string text);
+  // Waits until nothing of it is in flight, at most five seconds, then reports.
+  using InFlight = std::move_only_function<std::uint64_t() noexcept>;
+  void when_quiet(SessionId id, base::RequestId request, std::string text, InFlight in_flight);
 
   event::Loop& loop_;
   Engine& engine_;

@@ -216,7 +216,7 @@ std::vector<std::string> QueuedDaemon::attention(const StoreHealth& health, cons
     phrases.push_back(fmt::format("disk low: {} MiB free", health.free >> 20));
   if (history_->dropped() > 0)
     phrases.push_back(fmt::format("{} lines of history lost", history_->dropped()));
-  for (const auto& queue : sum.frozen_queues) phrases.push_back(fmt::format("queue {} held", queue));
+  for (const auto& queue : sum.frozen_queues) phrases.push_back(fmt::format("queue {} frozen", queue));
   if (phrases.size() > kMost) phrases.resize(kMost);
   for (auto& phrase : phrases)
     if (phrase.size() > kLength) phrase.resize(kLength);
@@ -249,6 +249,7 @@ void QueuedDaemon::fill(ipc::Status& status) {
   status.retry = sum.retry;
   status.off = sum.off;
   status.frozen = sum.frozen;
+  status.held = sum.held;
   status.delivering = sum.delivering;
   status.in_flight = sum.in_flight;
   status.accepted = counters.accepted.total();

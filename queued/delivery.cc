@@ -275,8 +275,10 @@ void Delivery::send(const HandOut& out, LoadedBody&& body) {
   const Message* message = engine_.store().find(out.message);
   if (message == nullptr) return cannot_send(out, "the message is gone");
   const auto* queue = engine_.schedule().find(out.queue);
-  // Blocked while its body was read: whoever blocked it may have been told that nothing goes any more.
-  if (queue == nullptr || queue->blocked != Blocked::kNo) return take_back(out);
+  // Blocked or held while its body was read: whoever did it may have been told that nothing goes any
+  // more.
+  if (queue == nullptr || queue->blocked != Blocked::kNo || !message->held.empty())
+    return take_back(out);
   // Many large bodies at once must not be taken for a deliverer that does not read.
   if (to->channel().unsent() > kMostUnsent) {
     backlog_.push_back({out, std::move(body)});

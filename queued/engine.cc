@@ -179,20 +179,43 @@ void Engine::hold(base::MessageId id, std::string why) {
   store_.fetch({id}, [this, id, why = std::move(why)]() mutable noexcept {
     if (store_.find(id) == nullptr) return;
     log::warning("message.held").field("id", id).field("reason", why);
-    store_.note(HoldRecord{id, std::move(why)});
-    const Message* message = store_.find(id);
-    for (const auto& recipient : message->recipients)
-      if (recipient.open())
-        schedule_.hold(router_->route(recipient.address).queue, id, true, now());
+    apply_hold(id, std::move(why));
   });
 }
 
-void Engine::release(const std::vector<base::MessageId>& messages) {
-  store_.fetch(messages, [this, messages]() noexcept { release_found(messages); });
+void Engine::end_hold(base::MessageId id) {
+  store_.fetch({id}, [this, id]() noexcept {
+    const Message* message = store_.find(id);
+    if (message == nullptr || message->damaged || message->held.empty()) return;
+    log::info("message.released").field("id", id);
+    apply_hold(id, {});
+    poke();
+  });
 }
 
-void Engine::release_found(const std::vector<base::MessageId>& messages) {
-  ReleaseRecord record;
+void Engine::apply_hold(base::MessageId id, std::string why) {
+  const bool held = !why.empty();
+  store_.note(HoldRecord{id, std::move(why), now()});
+  const Message* message = store_.find(id);
+  for (const auto& recipient : message->recipients)
+    if (recipient.open())
+      schedule_.hold(router_->route(recipient.address).queue, id, held, now());
+}
+
+bool Engine::in_delivery(const Message& message) const {
+  return std::any_of(message.recipients.begin(), message.recipients.end(),
+                     [&](const Recipient& recipient) {
+                       return schedule_.leased(message.id, recipient.number) ||
+                              concluding_.contains({message.id, recipient.number});
+                     });
+}
+
+void Engine::retry(const std::vector<base::MessageId>& messages) {
+  store_.fetch(messages, [this, messages]() noexcept { retry_found(messages); });
+}
+
+void Engine::retry_found(const std::vector<base::MessageId>& messages) {
+  RetryRecord record;
   record.clock = now();
   std::vector<std::string> queues;
   for (const auto id : messages) {
@@ -206,19 +229,14 @@ void Engine::release_found(const std::vector<base::MessageId>& messages) {
   queues.erase(std::unique(queues.begin(), queues.end()), queues.end());
   for (const auto& queue : queues) {
     schedule_.end_wait(queue, now());
-    if (store_.waits().contains(queue) && record.queues.size() < kMaxReleased)
+    if (store_.waits().contains(queue) && record.queues.size() < kMaxRetried)
       record.queues.push_back(queue);
   }
   store_.note(record, {});
   for (const auto id : record.messages) {
-    const Message* message = store_.find(id);
-    if (message->damaged) continue;
-    for (const auto& recipient : message->recipients) {
-      if (!recipient.open()) continue;
-      const auto queue = router_->route(recipient.address).queue;
-      schedule_.hold(queue, id, false, now());
-      schedule_.expedite(queue, id, now());
-    }
+    for (const auto& recipient : store_.find(id)->recipients)
+      if (recipient.open())
+        schedule_.expedite(router_->route(recipient.address).queue, id, now());
   }
   poke();
 }

@@ -75,9 +75,14 @@ class Engine {
                 Done written);
   // Recipients come back as they were, due at `due`.
   void put_back(base::MessageId id, const std::vector<std::uint32_t>& numbers, QueueTime due);
+  // Nothing of it is handed out from now on; what is in delivery stays so. Its clock stands still.
   void hold(base::MessageId id, std::string why);
-  // The operator wants these tried now; holds of ours end. At most kMaxReleased.
-  void release(const std::vector<base::MessageId>& messages);
+  // Nothing holds it any more; when it is due does not change. Not for one whose body is lost.
+  void end_hold(base::MessageId id);
+  // A message that can be found now: a recipient of it is in delivery, or its outcome is under way.
+  [[nodiscard]] bool in_delivery(const Message& message) const;
+  // The operator wants these tried now; what is held stays held. At most kMaxRetried.
+  void retry(const std::vector<base::MessageId>& messages);
 
   // A queue's connection worked, or could not be made (now, or ever).
   void queue_works(const std::string& queue);
@@ -120,7 +125,8 @@ class Engine {
               std::string_view head, Done written);
   [[nodiscard]] base::Millis age(const Message& message, const mail::Address& recipient) const;
   void report(const Message& message, const RecipientFate& fate, const std::string& remote);
-  void release_found(const std::vector<base::MessageId>& messages);
+  void retry_found(const std::vector<base::MessageId>& messages);
+  void apply_hold(base::MessageId id, std::string why);
   void expire_slice(OldMail work);
   void run();
 

@@ -49,6 +49,7 @@ bool selects(const ipc::Selector& s, const HistoryLine& line, const HistoryRecip
   if (s.from == "<>" ? !line.from.is_null()
                      : !base::contains_ignoring_case(line.from.text(), s.from))
     return false;
+  if (s.client && !s.client->contains(line.client)) return false;
   const auto age = now - line.arrived;
   if ((s.older && age <= *s.older) || (s.newer && age >= *s.newer)) return false;
   if ((s.larger && line.size <= *s.larger) || (s.smaller && line.size >= *s.smaller)) return false;

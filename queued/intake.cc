@@ -7,6 +7,7 @@
 
 #include "common/log/log.h"
 #include "common/mail/trace.h"
+#include "queued/listings.h"
 #include "queued/reserve.h"
 
 namespace postern::queued {
@@ -215,6 +216,8 @@ void Intake::store(Submission submission, std::uint32_t crc) {
     entry.number = number;
     entry.address = recipients[number];
   }
+  record.held = standing_hold(record);
+  record.held_since = record.born;
   const auto id = record.id;
   Bytes body = std::move(submission.body);
   engine_.store().accept(std::move(record), std::move(body),
@@ -224,6 +227,16 @@ void Intake::store(Submission submission, std::uint32_t crc) {
                              engine_.store().drop_large(large);
                            refuse(submission, disk_low());
                          });
+}
+
+// Why new mail like this is held; empty: it is not.
+std::string Intake::standing_hold(const MessageRecord& record) const {
+  const auto& holds = engine_.blocks().holds();
+  if (holds.empty()) return {};
+  const auto message = to_message(record, {});
+  for (const auto& hold : holds)
+    if (selects(engine_, hold.what, message)) return held_by(hold.who, hold.reason);
+  return {};
 }
 
 // The record is flushed: only now anybody hears of it.
@@ -236,6 +249,8 @@ void Intake::accepted(const Submission& submission, base::MessageId id) {
       .field("nrcpt", submission.recipients.size())
       .field("size", head.body_size)
       .field("client", head.client);
+  if (const Message* message = engine_.store().find(id); message && !message->held.empty())
+    log::info("message.held").field("id", id).field("reason", message->held);
   if (Submitter* to = find(submission.from)) to->send(ipc::Submitted{head.request, id, {}});
   answer_waiting(head.token, id);
   engine_.admit(id);

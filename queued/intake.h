@@ -103,6 +103,7 @@ class Intake {
   [[nodiscard]] std::string find_lack() const;
   [[nodiscard]] std::optional<mail::Reply> check(Submission& submission) const;
   void store(Submission submission, std::uint32_t crc);
+  [[nodiscard]] std::string standing_hold(const MessageRecord& record) const;
   void accepted(const Submission& submission, base::MessageId id);
   void refuse(const Submission& submission, const mail::Reply& reply);
   void answer_waiting(const base::Token& token, base::MessageId id);

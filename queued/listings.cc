@@ -10,7 +10,7 @@
 namespace postern::queued {
 namespace {
 
-constexpr std::size_t kQueueRows = 40, kMessageRows = 30, kRecipientRows = 20, kBlockRows = 60;
+constexpr std::size_t kQueueRows = 40, kMessageRows = 30, kRecipientRows = 20, kBlockRows = 24;
 constexpr std::size_t kScannedQueues = 5000;
 constexpr std::size_t kReplyRoom = mail::Reply::kMaxText + 32;
 
@@ -72,7 +72,7 @@ ipc::QueueRow queue_row(const Engine& engine, const Schedule::Queue& queue) {
         row.last_reply = last_reply_in(engine, *first, queue.name());
     }
   } else if (queue.counts.ready == 0 && queue.counts.held > 0) {
-    row.state = ipc::State::kFrozen;
+    row.state = ipc::State::kHeld;
     row.why = "its messages are held";
   }
   return row;
@@ -124,7 +124,7 @@ Standing standing(const Engine& engine, const Message& message, const Recipient&
   const auto& clock = engine.store().clock();
   if (engine.schedule().leased(message.id, recipient.number))
     return {ipc::State::kDelivering, "", {}};
-  if (!message.held.empty()) return {ipc::State::kFrozen, message.held, {}};
+  if (!message.held.empty()) return {ipc::State::kHeld, message.held, {}};
   const auto route = engine.router().route(recipient.address);
   const auto blocked = engine.blocks().blocked(route.queue, route.destination);
   if (blocked != Blocked::kNo)
@@ -147,6 +147,7 @@ bool selects(const Engine& engine, const ipc::Selector& s, const Message& messag
     return false;
   if (s.from == "<>" ? !message.from.is_null() : !base::contains_ignoring_case(message.from.text(), s.from))
     return false;
+  if (s.client && !s.client->contains(message.client)) return false;
   const auto age = engine.now() - message.born;
   if ((s.older && age <= *s.older) || (s.newer && age >= *s.newer)) return false;
   if ((s.larger && message.size() <= *s.larger) || (s.smaller && message.size() >= *s.smaller))
@@ -320,6 +321,9 @@ ipc::BlockRows list_blocks(const Engine& engine, const ipc::ListBlocks& ask) {
                    outbound.all});
   for (const auto& f : blocks.freezes())
     all.push_back({ipc::BlockKind::kFreeze, f.queue, f.reason, f.who, f.since, false});
+  for (const auto& hold : blocks.holds())
+    all.push_back({ipc::BlockKind::kHold, conditions_text(hold.what), hold.reason, hold.who,
+                   hold.since, false});
   ipc::BlockRows answer;
   answer.request = ask.request;
   for (std::size_t i = ask.after; i < all.size() && answer.rows.size() < kBlockRows; ++i) {
@@ -348,7 +352,7 @@ Totals totals(const Engine& engine) {
     const std::uint64_t idle = std::uint64_t{counts.ready} + counts.waiting;
     sum.delivering += counts.leased;
     if (!queue.destination().local) sum.in_flight += queue.leases;
-    sum.frozen += counts.held;
+    sum.held += counts.held;
     switch (queue.blocked) {
       case Blocked::kFrozen:
         sum.frozen += idle;

@@ -125,9 +125,9 @@ void LocalStore::note(HoldRecord record) {
   append(RecordType::kHold, ipc::encode(record), false, {});
 }
 
-void LocalStore::note(ReleaseRecord record, Done written) {
+void LocalStore::note(RetryRecord record, Done written) {
   messages_.apply(record, sequence_of(journal_->appended()));
-  append(RecordType::kRelease, ipc::encode(record), false, {.written = std::move(written)});
+  append(RecordType::kRetry, ipc::encode(record), false, {.written = std::move(written)});
 }
 
 void LocalStore::settle(Done flushed) {

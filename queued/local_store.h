@@ -51,7 +51,7 @@ class LocalStore final : public Store {
   void outcome(OutcomeRecord record, Bytes notice_body, Done written, Done flushed) override;
   void note(QueueRecord record) override;
   void note(HoldRecord record) override;
-  void note(ReleaseRecord record, Done written) override;
+  void note(RetryRecord record, Done written) override;
   void settle(Done flushed) override;
   const Message* find(base::MessageId id) const override { return messages_.find(id); }
   void fetch(std::vector<base::MessageId> ids, Done resident) override;

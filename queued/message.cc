@@ -56,6 +56,8 @@ MessageRecord to_record(const Message& message) {
   record.body_crc = message.body_crc;
   record.prefix = message.prefix;
   record.held = message.held;
+  record.held_since = message.held_since;
+  record.stood_still = message.stood_still;
   for (const auto& recipient : message.recipients)
     if (recipient.open()) record.recipients.push_back(to_record(recipient));
   return record;
@@ -73,6 +75,8 @@ Message to_message(const MessageRecord& record, const Place& place) {
   message.prefix = record.prefix;
   message.prefix_size = static_cast<std::uint32_t>(record.prefix.size());
   message.held = record.held;
+  message.held_since = record.held_since;
+  message.stood_still = record.stood_still;
   message.body_size = record.body_size;
   message.body_crc = record.body_crc;
   message.form = record.form;

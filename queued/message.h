@@ -50,6 +50,8 @@ struct Message {
   std::string prefix;             // empty until its record was read, if the message came from its row
   std::uint32_t prefix_size = 0;
   std::string held;  // why; empty: not held
+  QueueTime held_since{0};
+  base::Millis stood_still{0};  // the time of its former holds, in which it did not age
   std::uint64_t body_size = 0;
   std::uint32_t body_crc = 0;  // of a large body
   ipc::BodyForm form = ipc::BodyForm::kStuffed;
@@ -67,6 +69,10 @@ struct Message {
   Saving saving;
 
   [[nodiscard]] std::uint64_t size() const { return prefix_size + body_size; }
+  // How long its clock stood still by holds.
+  [[nodiscard]] base::Millis held_for(QueueTime now) const {
+    return stood_still + (held.empty() ? base::Millis(0) : now - held_since);
+  }
 };
 
 // The recipient with this number; null: there is none.

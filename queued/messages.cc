@@ -83,11 +83,10 @@ void Messages::apply(const QueueRecord& record) {
     waits_[record.queue] = record;
 }
 
-void Messages::apply(const ReleaseRecord& record, Sequence sequence) {
+void Messages::apply(const RetryRecord& record, Sequence sequence) {
   for (const auto id : record.messages) {
     Message* message = bring_in(id);
     if (message == nullptr || message->saving.last >= sequence) continue;
-    if (!message->damaged) message->held.clear();
     for (auto& recipient : message->recipients)
       recipient.next_try = std::min(recipient.next_try, record.clock);
     touch(id, message->saving, sequence);
@@ -102,6 +101,11 @@ void Messages::apply(const ReleaseRecord& record, Sequence sequence) {
 void Messages::apply(const HoldRecord& record, Sequence sequence) {
   Message* message = bring_in(record.message);
   if (message == nullptr || message->saving.last >= sequence) return;
+  if (record.why.empty() && message->damaged) return;  // nothing of it can be sent
+  if (message->held.empty())
+    message->held_since = record.clock;
+  else if (record.why.empty())
+    message->stood_still += std::max(record.clock - message->held_since, base::Millis(0));
   message->held = record.why;
   touch(record.message, message->saving, sequence);
 }

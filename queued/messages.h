@@ -37,7 +37,7 @@ class Messages {
   // it; it is gone then. The notice of the record is for the caller to put().
   bool apply(const OutcomeRecord& record, Sequence sequence);
   void apply(const QueueRecord& record);
-  void apply(const ReleaseRecord& record, Sequence sequence);
+  void apply(const RetryRecord& record, Sequence sequence);
   void apply(const HoldRecord& record, Sequence sequence);
   // The message's newest whole record stands here now.
   void move(Message& message, const Place& place, Sequence sequence);

@@ -30,7 +30,7 @@ std::string_view event_name(Fate fate) {
 }  // namespace
 
 base::Millis Engine::age(const Message& message, const mail::Address& recipient) const {
-  const auto age = now() - message.born;
+  const auto age = now() - message.born - message.held_for(now());
   if (!is_expired(config_.retry, age)) return age;  // the usual case needs no more
   const auto route = router_->route(recipient);
   return age - blocks_.paused(route.queue, route.destination, message.born, now());
@@ -208,6 +208,7 @@ void Engine::expire_slice(OldMail work) {
       // Nor is any that came later.
       if (!(more = is_expired(config_.retry, now() - message->born))) break;
       const auto paused =
+          message->held_for(now()) +
           blocks_.paused(work.queue, queue->destination(), message->born, now());
       if (is_expired(config_.retry, now() - message->born - paused)) old.push_back(id);
     }

@@ -23,14 +23,14 @@ enum class RecordType : std::uint8_t {
   kState,     // MessageRecord and body: all that is left of a message; replaces, never adds
   kOutcome,   // OutcomeRecord; the notice that it causes, with the notice's body, is part of it
   kQueue,     // QueueRecord
-  kRelease,   // ReleaseRecord
+  kRetry,   // RetryRecord
   kHold,      // HoldRecord
   kClock,     // ClockRecord
 };
 inline constexpr RecordType kLastRecordType = RecordType::kClock;
 
 inline constexpr std::size_t kMaxRecipients = 20'000;  // of one message
-inline constexpr std::size_t kMaxReleased = 1'000;     // messages in one ReleaseRecord
+inline constexpr std::size_t kMaxRetried = 1'000;     // messages in one RetryRecord
 
 // One recipient that is still open, with what was tried.
 struct RecipientRecord {
@@ -71,6 +71,8 @@ struct MessageRecord {
   std::uint32_t body_crc = 0;  // of a large body
   std::string prefix;
   std::string held;  // why; empty: not held
+  QueueTime held_since{0};
+  base::Millis stood_still{0};  // the time of its former holds, in which it did not age
   std::vector<RecipientRecord> recipients;
   static constexpr auto fields() {
     return std::tuple(
@@ -86,6 +88,8 @@ struct MessageRecord {
         ipc::field("body_crc", &MessageRecord::body_crc),
         ipc::field("prefix", &MessageRecord::prefix, ipc::kMaxPrefix),
         ipc::field("held", &MessageRecord::held, ipc::kMaxReason),
+        ipc::field("held_since", &MessageRecord::held_since),
+        ipc::field("stood_still", &MessageRecord::stood_still),
         ipc::field("recipients", &MessageRecord::recipients, kMaxRecipients));
   }
 };
@@ -147,25 +151,28 @@ struct QueueRecord {
   }
 };
 
-// The operator's retry: these messages and queues are due now; a hold by us ends.
-struct ReleaseRecord {
+// The operator's retry: these messages and queues are due now; what is held stays held.
+struct RetryRecord {
   QueueTime clock{0};
   std::vector<base::MessageId> messages;
   std::vector<std::string> queues;
   static constexpr auto fields() {
     return std::tuple(
-        ipc::field("clock", &ReleaseRecord::clock),
-        ipc::field("messages", &ReleaseRecord::messages, kMaxReleased),
-        ipc::field("queues", &ReleaseRecord::queues, kMaxReleased, ipc::kMaxQueueName));
+        ipc::field("clock", &RetryRecord::clock),
+        ipc::field("messages", &RetryRecord::messages, kMaxRetried),
+        ipc::field("queues", &RetryRecord::queues, kMaxRetried, ipc::kMaxQueueName));
   }
 };
 
+// A message is held; with an empty `why` nothing holds it any more, and it is due when it was due.
 struct HoldRecord {
   base::MessageId message;
   std::string why;
+  QueueTime clock{0};
   static constexpr auto fields() {
     return std::tuple(ipc::field("message", &HoldRecord::message),
-                      ipc::field("why", &HoldRecord::why, ipc::kMaxReason));
+                      ipc::field("why", &HoldRecord::why, ipc::kMaxReason),
+                      ipc::field("clock", &HoldRecord::clock));
   }
 };
 

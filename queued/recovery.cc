@@ -173,14 +173,14 @@ class Recovery {
           messages_.wait_stands(record.queue, place.segment);
           note_unsure(sequence, {frame.type, {}, std::string(frame.fields)});
         });
-      case RecordType::kRelease:
-        return with<ReleaseRecord>(frame, [&](const ReleaseRecord& record) {
+      case RecordType::kRetry:
+        return with<RetryRecord>(frame, [&](const RetryRecord& record) {
           if (!is_new) return;
           messages_.apply(record, sequence);
           for (const auto id : record.messages) note_unsure(sequence, {frame.type, id, {}});
           if (!record.queues.empty())
             note_unsure(sequence,
-                        {frame.type, {}, ipc::encode(ReleaseRecord{record.clock, {}, record.queues})});
+                        {frame.type, {}, ipc::encode(RetryRecord{record.clock, {}, record.queues})});
         });
       case RecordType::kHold:
         return with<HoldRecord>(frame, [&](const HoldRecord& record) {

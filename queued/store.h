@@ -90,7 +90,7 @@ class Store {
   virtual void note(QueueRecord record) = 0;
   // These, too, change only messages that can be found now.
   virtual void note(HoldRecord record) = 0;
-  virtual void note(ReleaseRecord record, Done written) = 0;
+  virtual void note(RetryRecord record, Done written) = 0;
   // Runs when everything before it is flushed.
   virtual void settle(Done flushed) = 0;
 

@@ -10,6 +10,8 @@ namespace postern::ipc {
 // for a reader between its questions.
 
 inline constexpr Route kAsk{roles(Role::kControl), roles(Role::kQueued)};
+inline constexpr std::size_t kMaxConditions = 1600;  // a selector's, as they are typed
+
 inline constexpr Route kAnswer{roles(Role::kQueued), roles(Role::kControl)};
 
 struct AskStatus {
@@ -40,7 +42,7 @@ struct Status {
   std::string intake_reason;
   std::uint64_t messages = 0, bytes = 0;
   base::WallTime oldest;           // arrival of the oldest message; 0: none
-  std::uint64_t ready = 0, retry = 0, off = 0, frozen = 0, delivering = 0;  // recipients
+  std::uint64_t ready = 0, retry = 0, off = 0, frozen = 0, held = 0, delivering = 0;  // recipients
   std::uint64_t in_flight = 0;     // outbound leases
   // Since the start of queued:
   std::uint64_t accepted = 0, refused = 0, delivered = 0, deferred = 0, failed = 0, bounces = 0;
@@ -67,6 +69,7 @@ struct Status {
         field("messages", &Status::messages), field("bytes", &Status::bytes),
         field("oldest", &Status::oldest), field("ready", &Status::ready),
         field("retry", &Status::retry), field("off", &Status::off), field("frozen", &Status::frozen),
+        field("held", &Status::held),
         field("delivering", &Status::delivering), field("in_flight", &Status::in_flight),
         field("accepted", &Status::accepted), field("refused", &Status::refused),
         field("delivered", &Status::delivered), field("deferred", &Status::deferred),
@@ -85,8 +88,8 @@ struct Status {
 };
 
 // Why something does not move now.
-enum class State : std::uint8_t { kReady, kRetry, kFrozen, kOff, kDelivering };
-[[nodiscard]] std::string_view name(State s);  // "ready", "retry", "frozen", "off", "delivering"
+enum class State : std::uint8_t { kReady, kRetry, kFrozen, kOff, kDelivering, kHeld };
+[[nodiscard]] std::string_view name(State s);  // "ready", "retry", "frozen", "off", "delivering", "held"
 
 struct ListQueues {
   static constexpr Type kType = Type::kListQueues;
@@ -142,6 +145,7 @@ struct Selector {
   std::string from;   // part of the reverse-path, any case; "<>": the null path
   std::string to;     // part of a recipient's address, any case
   std::string error;  // part of a recipient's last reply, any case
+  std::optional<base::Network> client;  // that it came from
   std::optional<base::Millis> older;  // than this age
   std::optional<base::Millis> newer;
   std::optional<std::uint64_t> larger;  // than this many bytes
@@ -149,13 +153,15 @@ struct Selector {
   std::optional<State> state;
   [[nodiscard]] bool empty() const {
     return ids.empty() && !all && queue.empty() && from.empty() && to.empty() && error.empty() &&
-           !older && !newer && !larger && !smaller && !state;
+           !client && !older && !newer && !larger && !smaller && !state;
   }
+  friend bool operator==(const Selector&, const Selector&) = default;
   static constexpr auto fields() {
     return std::tuple(field("ids", &Selector::ids, 1000), field("all", &Selector::all),
                       field("queue", &Selector::queue, kMaxQueueName),
                       field("from", &Selector::from, 512), field("to", &Selector::to, 512),
-                      field("error", &Selector::error, 512), field("older", &Selector::older),
+                      field("error", &Selector::error, 512), field("client", &Selector::client),
+                      field("older", &Selector::older),
                       field("newer", &Selector::newer), field("larger", &Selector::larger),
                       field("smaller", &Selector::smaller), field("state", &Selector::state));
   }
@@ -315,17 +321,17 @@ struct ListBlocks {
   }
 };
 
-enum class BlockKind : std::uint8_t { kFreeze, kOutbound };
+enum class BlockKind : std::uint8_t { kFreeze, kOutbound, kHold };
 
 struct BlockRow {
   BlockKind kind = BlockKind::kFreeze;
-  std::string name;  // queue or pattern; "" for outbound
+  std::string name;  // queue or pattern; conditions of a standing hold; "" for outbound
   std::string reason;
   std::string who;
   base::WallTime since;
   bool all = false;  // outbound: internal routes too
   static constexpr auto fields() {
-    return std::tuple(field("kind", &BlockRow::kind), field("name", &BlockRow::name, kMaxQueueName),
+    return std::tuple(field("kind", &BlockRow::kind), field("name", &BlockRow::name, kMaxConditions),
                       field("reason", &BlockRow::reason, kMaxReason), field("who", &BlockRow::who, 64),
                       field("since", &BlockRow::since), field("all", &BlockRow::all));
   }
@@ -339,7 +345,7 @@ struct BlockRows {
   std::vector<BlockRow> rows;
   bool more = false;
   static constexpr auto fields() {
-    return std::tuple(field("request", &BlockRows::request), field("rows", &BlockRows::rows, 60),
+    return std::tuple(field("request", &BlockRows::request), field("rows", &BlockRows::rows, 24),
                       field("more", &BlockRows::more));
   }
 };
@@ -466,6 +472,25 @@ struct SwitchOutbound {
   }
 };
 
+// Holds messages, or releases them. A standing hold is for mail that comes from now on: with `also_new`
+// one begins; a release with the same selector ends it.
+struct Hold {
+  static constexpr Type kType = Type::kHold;
+  static constexpr Route kRoute = kAsk;
+  static constexpr Window kWindow{};
+  base::RequestId request;
+  Selector selector;
+  bool release = false;
+  bool also_new = false;  // hold
+  bool dry_run = false;
+  std::string reason;  // hold
+  static constexpr auto fields() {
+    return std::tuple(field("request", &Hold::request), field("selector", &Hold::selector),
+                      field("release", &Hold::release), field("also_new", &Hold::also_new),
+                      field("dry_run", &Hold::dry_run), field("reason", &Hold::reason, kMaxReason));
+  }
+};
+
 struct Retry {
   static constexpr Type kType = Type::kRetry;
   static constexpr Route kRoute = kAsk;
@@ -503,7 +528,7 @@ struct Done {
   static constexpr Type kType = Type::kDone;
   static constexpr Route kRoute{roles(Role::kQueued, Role::kParent),
                                 roles(Role::kControl, Role::kQueued)};
-  using ReplyTo = Replies<Freeze, Unfreeze, SwitchOutbound, Retry, Reload, StopServer>;
+  using ReplyTo = Replies<Freeze, Unfreeze, SwitchOutbound, Hold, Retry, Reload, StopServer>;
   base::RequestId request;
   std::uint8_t exit = 0;
   std::string text;
@@ -514,12 +539,12 @@ struct Done {
 };
 
 template <>
-inline constexpr State kLastEnumerator<State> = State::kDelivering;
+inline constexpr State kLastEnumerator<State> = State::kHeld;
 template <>
 inline constexpr RecipientEnd kLastEnumerator<RecipientEnd> = RecipientEnd::kRemoved;
 template <>
 inline constexpr HistoryEnd kLastEnumerator<HistoryEnd> = HistoryEnd::kRemoved;
 template <>
-inline constexpr BlockKind kLastEnumerator<BlockKind> = BlockKind::kOutbound;
+inline constexpr BlockKind kLastEnumerator<BlockKind> = BlockKind::kHold;
 
 }  // namespace postern::ipc

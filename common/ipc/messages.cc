@@ -15,7 +15,7 @@ constexpr std::array<std::string_view, kTypeCount> kTypeNames{
     "grant_ended", "ask_work", "lease", "lease_body", "no_work", "outcome", "outcome_saved",
     "ask_status", "status", "list_queues", "queue_rows", "list_messages", "message_rows", "show",
     "shown", "ask_body", "body_part", "list_blocks", "block_rows", "list_history",
-    "history_rows", "freeze", "unfreeze", "switch_outbound", "retry", "reload", "stop_server", "done"};
+    "history_rows", "freeze", "unfreeze", "switch_outbound", "hold", "retry", "reload", "stop_server", "done"};
 static_assert(!kTypeNames.back().empty());
 
 template <std::size_t... I>
@@ -43,7 +43,8 @@ std::string_view name(FailureClass c) {
 }
 
 std::string_view name(State s) {
-  static constexpr std::string_view kNames[] = {"ready", "retry", "frozen", "off", "delivering"};
+  static constexpr std::string_view kNames[] = {"ready", "retry",      "frozen",
+                                                "off",   "delivering", "held"};
   return kNames[static_cast<std::size_t>(s)];
 }
 

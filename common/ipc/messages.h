@@ -16,7 +16,7 @@ using AllMessages =
                AbandonLarge, Intake, HeldLeases, Grant, CancelGrant, GrantEnded, AskWork, Lease,
                LeaseBody, NoWork, Outcome, OutcomeSaved, AskStatus, Status, ListQueues, QueueRows,
                ListMessages, MessageRows, Show, Shown, AskBody, BodyPart, ListBlocks, BlockRows,
-               ListHistory, HistoryRows, Freeze, Unfreeze, SwitchOutbound, Retry, Reload, StopServer,
+               ListHistory, HistoryRows, Freeze, Unfreeze, SwitchOutbound, Hold, Retry, Reload, StopServer,
                Done>;
 
 // The log name of a message type: "submit", "lease_body".

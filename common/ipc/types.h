@@ -19,7 +19,7 @@ enum class Type : std::uint16_t {
   kOutcomeSaved,
   // control tool and queued
   kAskStatus, kStatus, kListQueues, kQueueRows, kListMessages, kMessageRows, kShow, kShown,
-  kAskBody, kBodyPart, kListBlocks, kBlockRows, kListHistory, kHistoryRows, kFreeze, kUnfreeze, kSwitchOutbound, kRetry,
+  kAskBody, kBodyPart, kListBlocks, kBlockRows, kListHistory, kHistoryRows, kFreeze, kUnfreeze, kSwitchOutbound, kHold, kRetry,
   kReload, kStopServer, kDone,
 };
 inline constexpr std::size_t kTypeCount = static_cast<std::size_t>(Type::kDone) + 1;

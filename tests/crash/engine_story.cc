@@ -299,7 +299,8 @@ void EngineStory::release() {
     if (const auto letter = ledger_.find(id))
       ledger_.letter(*letter).held.give("", recorder_.position());
   turn_began_ = recorder_.position();
-  engine_->release(some);
+  for (const auto id : some) engine_->end_hold(id);
+  engine_->retry(some);
 }
 
 }  // namespace postern::crash

@@ -271,10 +271,7 @@ void StoreStory::hold_or_release(std::uint32_t number) {
     return machine_.store().note(queued::HoldRecord{letter.id, std::move(why)});
   }
   const auto value = letter.held.give("", at);
-  queued::ReleaseRecord record;
-  record.clock = machine_.store().clock().now();
-  record.messages = {letter.id};
-  machine_.store().note(std::move(record), {});
+  machine_.store().note(queued::HoldRecord{letter.id, {}, machine_.store().clock().now()});
   // Everything before it is on disk when this runs.
   machine_.store().settle([this, number, value]() noexcept {
     ledger_.letter(number).held.values.at(value).promised = recorder_.position();

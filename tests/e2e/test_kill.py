@@ -57,6 +57,7 @@ def drain(server):
     def empty():
         if server.status()["queue"]["messages"] == 0:
             return True
+        server.ctl("release", "--all", "--yes", check=False)
         server.ctl("retry", "--all", "--yes", check=False)
         time.sleep(0.5)
         return False

@@ -80,6 +80,28 @@ TEST(Command, AnEmptySelectorListsAllButActsOnNothing) {
   EXPECT_TRUE(good({"retry", "--all", "--dry-run"}).dry_run);
 }
 
+TEST(Command, HoldAndRelease) {
+  const auto hold = good({"hold", "--from", "spam@", "--client", "10.0.0.0/8", "--also-new",
+                          "--reason", "phish"});
+  EXPECT_EQ(hold.verb, Verb::kHold);
+  EXPECT_TRUE(hold.also_new);
+  EXPECT_EQ(hold.selector.client, base::parse_network("10.0.0.0/8"));
+  EXPECT_EQ(good({"release", "0000000000001"}).verb, Verb::kRelease);
+  EXPECT_NE(bad({"hold", "--reason", "x"}).text.find("hold needs ids"), std::string::npos);
+  EXPECT_NE(bad({"release"}).text.find("release needs ids"), std::string::npos);
+  for (const auto& words :
+       {Words{"hold", "--all"}, Words{"hold", "--all", "--reason", ""},
+        Words{"hold", "--all", "--also-new", "--reason", "x"},
+        Words{"hold", "--older", "1d", "--also-new", "--reason", "x"},
+        Words{"hold", "0000000000001", "--also-new", "--reason", "x"},
+        Words{"hold", "--error", "x", "--to", "y", "--also-new", "--reason", "x"},
+        Words{"release", "--client", "10.0.0.1/8"}, Words{"release", "--all", "--also-new"}})
+    EXPECT_EQ(bad(words).exit, 64) << words[1];
+  EXPECT_FALSE(question(good({"hold", "--all", "--reason", "x"})).empty());
+  EXPECT_FALSE(question(good({"release", "--all"})).empty());
+  EXPECT_TRUE(question(good({"release", "--to", "x"})).empty());
+}
+
 TEST(Command, BadValuesAreUsageErrorsThatSayWhatWasExpected) {
   for (const auto& words :
        {Words{"show", "xyz"}, Words{"show"}, Words{"messages", "--older", "soon"},

@@ -87,6 +87,9 @@ class FakeQueued {
   void on(const ipc::SwitchOutbound& m) {
     done(m.request, 0, m.enable ? "on" : "off: " + m.reason);
   }
+  void on(const ipc::Hold& m) {
+    done(m.request, 0, (m.release ? "released" : m.also_new ? "standing: " : "held: ") + m.reason);
+  }
   void on(const ipc::Retry& m) { done(m.request, 0, m.dry_run ? "dry" : "wet"); }
   void on(const ipc::Reload&) { connection_.channel().close(); }
   void on(const ipc::StopServer& m) { done(m.request, 0, "stopping"); }
@@ -207,6 +210,9 @@ TEST_F(Conversation, CommandsPassOnExitAndText) {
   EXPECT_EQ(say({"unfreeze", "example.net"}).out, "unfrozen example.net\n");
   EXPECT_EQ(say({"outbound", "disable", "--reason", "spam"}).out, "off: spam\n");
   EXPECT_EQ(say({"outbound", "enable"}).out, "on\n");
+  EXPECT_EQ(say({"hold", "--all", "--reason", "why"}).out, "held: why\n");
+  EXPECT_EQ(say({"hold", "--to", "x", "--also-new", "--reason", "why"}).out, "standing: why\n");
+  EXPECT_EQ(say({"release", "--all"}).out, "released\n");
   EXPECT_EQ(say({"retry", "--all", "--dry-run"}).out, "dry\n");
   EXPECT_EQ(say({"stop"}).out, "stopping\n");
 }

@@ -54,7 +54,7 @@ TEST_F(Screens, StatusWhenAllIsWell) {
             "OUTBOUND  on, 0 in flight\n"
             "INTAKE    on, 118/min; refused 0/min\n"
             "QUEUE     12408 messages 412M; oldest 2d04h\n"
-            "          ready 0  retry 96  off 11898  frozen 402  delivering 0\n"
+            "          ready 0  retry 96  off 11898  frozen 402  held 0  delivering 0\n"
             "OUT       delivered 0/min  deferred 0/min  failed 0/min  bounces 0/min\n"
             "DISK      3.0G free; intake stops at 1.0G; journal 512M  large 0\n"
             "          flush p99 4ms; 0 records in 0 flushes\n"

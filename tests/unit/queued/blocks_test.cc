@@ -101,9 +101,79 @@ TEST(Blocks, TheTextComesBackTheSame) {
   EXPECT_NE(read->frozen("other.example.org"), nullptr);
 }
 
+// Every condition that a standing hold may have.
+StandingHold standing_hold() {
+  StandingHold hold{.reason = "phish", .who = "bob", .since = {9}};
+  hold.what.queue = "*.example.org";
+  hold.what.from = "<>";
+  hold.what.to = "ann@";
+  hold.what.client = base::parse_network("10.0.0.0/8");
+  hold.what.larger = 1000;
+  hold.what.smaller = 2000;
+  return hold;
+}
+
+TEST(Blocks, StandingHoldsComeBackTheSame) {
+  Blocks blocks;
+  ASSERT_TRUE(blocks.hold(standing_hold()));
+  const auto read = Blocks::from_text(blocks.to_text());
+  ASSERT_TRUE(read) << read.error();
+  ASSERT_EQ(read->holds().size(), 1U);
+  EXPECT_EQ(read->holds()[0].what, standing_hold().what);
+  EXPECT_EQ(read->holds()[0].who, "bob");
+  EXPECT_EQ(conditions_text(read->holds()[0].what),
+            "--queue *.example.org --from <> --to ann@ --client 10.0.0.0/8 --larger 1000 "
+            "--smaller 2000");
+}
+
+TEST(Blocks, AStandingHoldEndsByItsOwnSelectorOnly) {
+  Blocks blocks;
+  ASSERT_TRUE(blocks.hold(standing_hold()));
+  auto again = standing_hold();
+  again.reason = "worse";
+  ASSERT_TRUE(blocks.hold(again));
+  ASSERT_EQ(blocks.holds().size(), 1U);
+  EXPECT_EQ(blocks.holds()[0].reason, "worse");
+  auto other = standing_hold().what;
+  other.smaller.reset();
+  EXPECT_FALSE(blocks.end_hold(other));
+  EXPECT_TRUE(blocks.end_hold(standing_hold().what));
+  EXPECT_TRUE(blocks.holds().empty());
+}
+
+TEST(Blocks, OnlyWhatIsKnownOfNewMailCanStand) {
+  EXPECT_TRUE(can_stand(standing_hold().what));
+  EXPECT_FALSE(can_stand({}));
+  const auto with = [](auto change) {
+    auto what = standing_hold().what;
+    change(what);
+    return can_stand(what);
+  };
+  EXPECT_FALSE(with([](auto& s) { s.all = true; }));
+  EXPECT_FALSE(with([](auto& s) { s.ids = {base::MessageId(1)}; }));
+  EXPECT_FALSE(with([](auto& s) { s.error = "x"; }));
+  EXPECT_FALSE(with([](auto& s) { s.older = base::Millis(1); }));
+  EXPECT_FALSE(with([](auto& s) { s.newer = base::Millis(1); }));
+  EXPECT_FALSE(with([](auto& s) { s.state = ipc::State::kReady; }));
+}
+
+// As Postern wrote it before there were standing holds.
+TEST(Blocks, TheFirstVersionIsRead) {
+  const auto read = Blocks::from_text(R"({
+  "blocks": {"exceptions": [], "freezes": [{"from": 3, "queue": "far.example", "reason": "why",
+    "since": 5, "who": "anna"}], "outbound": {"all": false, "disabled": true, "from": 4,
+    "reason": "spam", "since": 6, "who": "bob"}, "pauses": []},
+  "sum": "0c5fb204", "v": 1})");
+  ASSERT_TRUE(read) << read.error();
+  EXPECT_EQ(read->frozen("far.example")->who, "anna");
+  EXPECT_EQ(read->outbound().reason, "spam");
+  EXPECT_TRUE(read->holds().empty());
+}
+
 TEST(Blocks, AnyDamageIsFound) {
   Blocks blocks;
   ASSERT_TRUE(blocks.freeze(freeze("far.example")));
+  ASSERT_TRUE(blocks.hold(standing_hold()));
   const auto text = blocks.to_text();
   for (std::size_t cut = 0; cut + 2 < text.size(); ++cut)
     EXPECT_FALSE(Blocks::from_text(text.substr(0, cut))) << cut;

@@ -175,7 +175,7 @@ TEST_F(EngineTest, ADeadDeliverersMessageComesBackAndIsHeldTheSecondTime) {
   FakeRelay relay;
   connect(relay);
   EXPECT_TRUE(relay.grants.empty());
-  engine->release({id});
+  engine->end_hold(id);
   turn();
   EXPECT_FALSE(relay.grants.empty());
   EXPECT_TRUE(look(id)->held.empty());
@@ -282,6 +282,44 @@ TEST_F(EngineTest, BlockedTimeDoesNotAge) {
   relay.answer(next_lease(relay), ipc::Result::kDeferred, 451, "later");
   turn();
   EXPECT_EQ(look(id), nullptr);
+}
+
+TEST_F(EngineTest, HeldTimeDoesNotAge) {
+  begin();
+  const auto id = mail("a@far.example");
+  engine->hold(id, "by anna: suspect");
+  turn();
+  pass(base::Millis(5'000'000));
+  end();
+  begin();  // when it began is durable
+  engine->end_hold(id);
+  turn();
+  FakeRelay relay;
+  connect(relay);
+  relay.answer(next_lease(relay), ipc::Result::kDeferred, 451, "later");
+  turn();
+  ASSERT_NE(look(id), nullptr);
+  EXPECT_EQ(look(id)->stood_still, base::Millis(5'000'000));
+  pass(base::Millis(1'500'000));
+  relay.answer(next_lease(relay), ipc::Result::kDeferred, 451, "later");
+  turn();
+  EXPECT_EQ(look(id), nullptr);
+}
+
+TEST_F(EngineTest, AHoldInDeliveryAppliesToWhatIsLeft) {
+  begin();
+  const auto id = mail("a@far.example");
+  FakeRelay relay;
+  connect(relay);
+  const auto lease = next_lease(relay);
+  engine->hold(id, "by anna: suspect");
+  turn();
+  relay.answer(lease, ipc::Result::kDeferred, 451, "later");
+  turn();
+  pass(base::Millis(300'000));
+  EXPECT_EQ(relay.leases.size(), 1U);
+  EXPECT_EQ(look(id)->recipients[0].tries, 1U);
+  EXPECT_EQ(engine->schedule().find("far.example")->counts.held, 1U);
 }
 
 TEST_F(EngineTest, ADamagedBodyIsHeldAndNeverSent) {

@@ -210,10 +210,11 @@ class Story {
   void hold_and_release() {
     (void)rig_.look(open_.front());
     rig_.store->note(HoldRecord{open_.front(), "by a test"});
-    ReleaseRecord release;
-    release.clock = rig_.store->clock().now();
-    release.messages = {open_.front()};
-    rig_.store->note(std::move(release), {});
+    rig_.store->note(HoldRecord{open_.front(), {}, rig_.store->clock().now()});
+    RetryRecord retry;
+    retry.clock = rig_.store->clock().now();
+    retry.messages = {open_.front()};
+    rig_.store->note(std::move(retry), {});
   }
 
   void save_blocks(int step) {
@@ -296,7 +297,9 @@ TEST_P(FaultTest, OneFailedCommitLosesNothing) {
   Story(whole).live();
   const auto commits = whole.index_rows->commits;
   EXPECT_GT(commits, 20U);
-  for (std::uint64_t at = 0; at < commits; at += std::getenv("POSTERN_LONG") != nullptr ? 1 : 19) {
+  // When the last one fails the story is over, and nobody hears of it.
+  for (std::uint64_t at = 0; at + 1 < commits;
+       at += std::getenv("POSTERN_LONG") != nullptr ? 1 : 19) {
     StoreRig rig;
     rig.index_rows->error = error;
     rig.index_rows->fail_at = at;

@@ -129,6 +129,80 @@ TEST_F(ListingsTest, SelectorsSelect) {
   EXPECT_EQ(selected([](auto& s) { s.error = "refused"; }), Ids{});
 }
 
+TEST_F(ListingsTest, HeldMailIsListedHeldAndReleased) {
+  const auto a = mail("one@far.example");
+  const auto b = mail("two@far.example");
+  ipc::Hold hold;
+  hold.reason = "suspect";
+  EXPECT_TRUE(run(hold).starts_with("64 "));
+  hold.selector.to = "one@";
+  hold.dry_run = true;
+  EXPECT_EQ(run(hold), "0 would have held 1 message");
+  EXPECT_TRUE(look(a)->held.empty());
+  hold.dry_run = false;
+  EXPECT_EQ(run(hold), "0 held 1 message");
+  EXPECT_EQ(look(a)->held, "by anna: suspect");
+  EXPECT_TRUE(look(b)->held.empty());
+  ipc::Selector held;
+  held.state = ipc::State::kHeld;
+  EXPECT_TRUE(selects(*engine, held, *look(a)));
+  EXPECT_FALSE(selects(*engine, held, *look(b)));
+  // A retry overrides no block.
+  ipc::Retry retry;
+  retry.selector.all = true;
+  (void)run(retry);
+  EXPECT_FALSE(look(a)->held.empty());
+  // It is durable when it is told.
+  end();
+  begin();
+  serve(tool, ControlLevel::kAdmin);
+  EXPECT_EQ(look(a)->held, "by anna: suspect");
+  hold = {};
+  hold.release = true;
+  hold.selector.ids = {b};
+  EXPECT_EQ(run(hold), "65 no such message is held");
+  hold.selector.ids = {a, a};
+  EXPECT_EQ(run(hold), "0 released 1 message");
+  EXPECT_TRUE(look(a)->held.empty());
+}
+
+TEST_F(ListingsTest, AStandingHoldTakesWhatComesAndEndsWithItsSelector) {
+  const auto here = mail("one@far.example");
+  ipc::Hold hold;
+  hold.reason = "phish";
+  hold.also_new = true;
+  hold.selector.all = true;
+  EXPECT_TRUE(run(hold).starts_with("64 "));
+  hold.selector = {};
+  hold.selector.queue = "Far.Example";
+  EXPECT_EQ(run(hold), "0 new mail with --queue far.example is held; held 1 message");
+  EXPECT_FALSE(look(here)->held.empty());
+  FakeSmtpd smtpd;
+  connect(smtpd);
+  send(smtpd, submit_frame(1, 1, 5, 2), {"bob@example.org", "two@far.example"}, "x\r\n\r\n");
+  send(smtpd, submit_frame(2, 2, 5), {"bob@example.org"}, "x\r\n\r\n");
+  for (int n = 0; n < 30; ++n) turn(1);
+  ASSERT_EQ(smtpd.submitted.size(), 2U);
+  const auto held = smtpd.submitted[0].id, free = smtpd.submitted[1].id;
+  EXPECT_EQ(look(held)->held, "by anna: phish");
+  EXPECT_TRUE(look(free)->held.empty());
+  tell(tool, ipc::ListBlocks{});
+  ASSERT_EQ(tool.blocks.back().rows.size(), 1U);
+  EXPECT_EQ(tool.blocks.back().rows[0].kind, ipc::BlockKind::kHold);
+  EXPECT_EQ(tool.blocks.back().rows[0].name, "--queue far.example");
+  // It outlives the process.
+  end();
+  begin();
+  serve(tool, ControlLevel::kAdmin);
+  EXPECT_EQ(look(held)->held, "by anna: phish");
+  ASSERT_EQ(engine->blocks().holds().size(), 1U);
+  hold.release = true;
+  EXPECT_EQ(run(hold),
+            "0 new mail with --queue far.example is not held any more; released 2 messages");
+  EXPECT_TRUE(engine->blocks().holds().empty());
+  EXPECT_TRUE(look(held)->held.empty());
+}
+
 TEST_F(ListingsTest, ShowTellsEveryRecipient) {
   auto record = envelope(45);
   const auto id = record.id;

@@ -141,12 +141,12 @@ TEST_F(StoreTest, QueueWaitsHoldsAndReleasesAreReplayed) {
   EXPECT_EQ(store->waits().at("example.com").failures, 3U);
   EXPECT_EQ(look(id)->held, "crashed the deliverer");
   (void)look(id);
-  store->note(ReleaseRecord{QueueTime(0), {id}, {"example.com"}}, {});
+  store->note(RetryRecord{QueueTime(0), {id}, {"example.com"}}, {});
   store->pump();
   kill();
   ASSERT_TRUE(open());
   EXPECT_TRUE(store->waits().empty());
-  EXPECT_TRUE(look(id)->held.empty());
+  EXPECT_EQ(look(id)->held, "crashed the deliverer");  // which no retry ends
   EXPECT_EQ(look(id)->recipients[0].next_try, QueueTime(0));
 }
 

@@ -1,0 +1,234 @@
+// The part of Control that carries out commands on messages: hold, release, retry. A selector is
+// resolved to messages a batch of the store at a time, once all are in the schedule.
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <set>
+#include <unordered_set>
+#include <utility>
+
+#include "common/base/text.h"
+#include "common/log/log.h"
+#include "queued/control.h"
+
+namespace postern::queued {
+namespace {
+
+constexpr std::uint8_t kOk = 0, kUsage = 64, kDataError = 65, kTemporary = 75;  // sysexits(3)
+
+std::string messages_text(std::uint64_t count) {
+  return fmt::format("{} {}", count, count == 1 ? "message" : "messages");
+}
+
+bool is_printable(std::string_view text) {
+  return std::all_of(text.begin(), text.end(), [](char c) { return c >= ' ' && c <= '~'; });
+}
+
+}  // namespace
+
+// --- Selected messages ------------------------------------------------------------------------------
+
+struct Control::Selecting {
+  using Each = std::move_only_function<void(const std::vector<const Message*>&) noexcept>;
+  ipc::Selector selector;  // not empty
+  Each each;               // some that are selected, at most kMaxRetried; they can be found now
+  event::Callback finished;
+};
+
+void Control::select(std::shared_ptr<Selecting> work) {
+  engine_.when_loaded([this, work]() noexcept {
+    const auto& ids = work->selector.ids;  // at most kMaxRetried by its field's limit
+    if (ids.empty()) return select_from(work, {});
+    engine_.store().fetch(ids, [this, work]() noexcept {
+      std::vector<const Message*> named;
+      const std::set<base::MessageId> once(work->selector.ids.begin(), work->selector.ids.end());
+      for (const auto one : once)
+        if (const Message* message = engine_.store().find(one)) named.push_back(message);
+      select_among(*work, named);
+      work->finished();
+    });
+  });
+}
+
+void Control::select_from(std::shared_ptr<Selecting> work, base::MessageId after) {
+  engine_.store().scan(after, kScanned, [this, work](const Batch& batch) noexcept {
+    select_among(*work, batch.messages);
+    if (batch.more)
+      select_from(work, batch.last);
+    else
+      work->finished();
+  });
+}
+
+void Control::select_among(Selecting& work, const std::vector<const Message*>& messages) {
+  std::vector<const Message*> selected;
+  for (const Message* message : messages) {
+    if (selects(engine_, work.selector, *message)) selected.push_back(message);
+    if (selected.size() < kMaxRetried) continue;
+    work.each(selected);
+    selected.clear();
+  }
+  if (!selected.empty()) work.each(selected);
+}
+
+// --- Retry ------------------------------------------------------------------------------------------
+
+void Control::retry(SessionId id, const ipc::Retry& command, const std::string& who) {
+  if (command.selector.empty())
+    return done(id, command.request, kUsage, "an empty selector selects nothing; --all is all");
+  auto count = std::make_shared<std::uint64_t>(0);
+  auto work = std::make_shared<Selecting>();
+  work->selector = command.selector;
+  work->each = [this, count, dry_run = command.dry_run](
+                   const std::vector<const Message*>& messages) noexcept {
+    *count += messages.size();
+    std::vector<base::MessageId> ids;
+    for (const Message* message : messages) ids.push_back(message->id);
+    if (!dry_run) engine_.retry(ids);
+  };
+  work->finished = [this, id, count, who, request = command.request,
+                    dry_run = command.dry_run]() noexcept {
+    if (!dry_run) log::info("messages.retried").field("count", *count).field("who", who);
+    done(id, request, kOk,
+         fmt::format("{} {}", dry_run ? "would retry" : "retrying", messages_text(*count)));
+  };
+  select(std::move(work));
+}
+
+// --- Hold and release -------------------------------------------------------------------------------
+
+struct Control::Holding {
+  SessionId session;
+  ipc::Hold command;
+  std::string who;
+  std::string standing;  // what became of the standing hold
+  std::uint64_t count = 0;
+  std::uint64_t already = 0;  // held before
+  std::uint64_t damaged = 0;  // stay held
+  std::unordered_set<base::MessageId> in_delivery;
+};
+
+void Control::hold(SessionId id, const ipc::Hold& command, const std::string& who) {
+  auto work = std::make_shared<Holding>();
+  work->session = id;
+  work->command = command;
+  work->who = who;
+  auto& selector = work->command.selector;
+  selector.queue = base::to_lower(base::trim(selector.queue));
+  if (selector.empty())
+    return done(id, command.request, kUsage, "an empty selector selects nothing; --all is all");
+  if (command.release) return end_standing_hold(work);
+  if (command.reason.empty())
+    return done(id, command.request, kUsage, "a hold needs a reason: others will ask why");
+  if (command.also_new) return begin_standing_hold(work);
+  hold_selected(work);
+}
+
+// It is in force before the messages that are here already are looked for: none comes between.
+void Control::begin_standing_hold(const std::shared_ptr<Holding>& work) {
+  const auto& selector = work->command.selector;
+  const auto request = work->command.request;
+  if (!can_stand(selector))
+    return done(work->session, request, kUsage,
+                "of new mail only --from, --to, --client, --queue, --larger and --smaller can be told");
+  if (!is_printable(selector.from + selector.to + selector.queue))
+    return done(work->session, request, kUsage, "a standing hold's conditions are printable ASCII");
+  if (work->command.dry_run) return hold_selected(work);
+  StandingHold hold{selector, work->command.reason, work->who, engine_.store().clock().wall()};
+  engine_.change_blocks(
+      [hold](Blocks& blocks) noexcept { return blocks.hold(hold); },
+      [this, work, hold](Blocks::Said said) noexcept {
+        if (!said) return done(work->session, work->command.request, kTemporary, said.error());
+        log::warning("hold.begun")
+            .field("what", conditions_text(hold.what))
+            .field("who", hold.who)
+            .field("reason", hold.reason);
+        work->standing = *std::move(said);
+        // What was accepted before it is flushed now, and can be found.
+        engine_.store().settle([this, work]() noexcept { hold_selected(work); });
+      });
+}
+
+// Where there is none with this selector, only messages are released.
+void Control::end_standing_hold(const std::shared_ptr<Holding>& work) {
+  const auto& selector = work->command.selector;
+  const auto& holds = engine_.blocks().holds();
+  const bool stands = std::any_of(holds.begin(), holds.end(),
+                                  [&](const StandingHold& hold) { return hold.what == selector; });
+  if (!stands || work->command.dry_run) return hold_selected(work);
+  engine_.change_blocks(
+      [selector](Blocks& blocks) noexcept { return blocks.end_hold(selector); },
+      [this, work](Blocks::Said said) noexcept {
+        if (!said) return done(work->session, work->command.request, kTemporary, said.error());
+        log::warning("hold.ended")
+            .field("what", conditions_text(work->command.selector))
+            .field("who", work->who);
+        work->standing = *std::move(said);
+        engine_.store().settle([this, work]() noexcept { hold_selected(work); });
+      });
+}
+
+void Control::hold_selected(const std::shared_ptr<Holding>& work) {
+  auto selecting = std::make_shared<Selecting>();
+  selecting->selector = work->command.selector;
+  selecting->each = [this, work](const std::vector<const Message*>& messages) noexcept {
+    hold_these(*work, messages);
+  };
+  selecting->finished = [this, work]() noexcept {
+    // Durable before it is reported.
+    engine_.store().settle([this, work]() noexcept { held(work); });
+  };
+  select(std::move(selecting));
+}
+
+void Control::hold_these(Holding& work, const std::vector<const Message*>& messages) {
+  const auto& command = work.command;
+  for (const Message* message : messages) {
+    const auto id = message->id;
+    if (command.release ? message->held.empty() : message->damaged) continue;
+    if (command.release && message->damaged) {
+      ++work.damaged;
+      continue;
+    }
+    if (!command.release && !message->held.empty()) ++work.already;
+    if (!command.release && engine_.in_delivery(*message))
+      work.in_delivery.insert(id);
+    else
+      ++work.count;
+    if (command.dry_run) continue;
+    if (command.release)
+      engine_.end_hold(id);
+    else
+      engine_.hold(id, held_by(work.who, command.reason));
+  }
+}
+
+// A message in delivery is held as soon as its outcome is known, if anything is left of it.
+void Control::held(const std::shared_ptr<Holding>& work) {
+  const auto& command = work->command;
+  const auto all = work->count + work->in_delivery.size() + work->damaged;
+  if (!command.selector.ids.empty() && all == 0)
+    return done(work->session, command.request, kDataError,
+                command.release ? "no such message is held" : "there is no such message");
+  auto text = work->standing;
+  text += fmt::format("{}{}{} {}", text.empty() ? "" : "; ", command.dry_run ? "would have " : "",
+                      command.release ? "released" : "held", messages_text(work->count));
+  if (work->already > 0) text += fmt::format(", {} of them held already", work->already);
+  if (!work->in_delivery.empty())
+    text += fmt::format(", in delivery {}", work->in_delivery.size());
+  if (work->damaged > 0)
+    text += fmt::format("; {} stay held, for their bodies are lost", work->damaged);
+  if (command.dry_run) return done(work->session, command.request, kOk, std::move(text));
+  log::info(command.release ? "messages.released" : "messages.held")
+      .field("count", work->count)
+      .field("who", work->who)
+      .field("reason", command.reason);
+  when_quiet(work->session, command.request, std::move(text), [this, work]() noexcept {
+    std::uint64_t in_flight = 0;
+    for (const auto& [key, lease] : engine_.schedule().leases())
+      in_flight += work->in_delivery.contains(lease.message) ? 1 : 0;
+    return in_flight;
+  });
+}
+
+}  // namespace postern::queued
