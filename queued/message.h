@@ -35,6 +35,7 @@ struct Saving {
   base::SequenceNumber last;     // the last record that changed it
   base::SequenceNumber unsaved;  // the first one that its row lacks; 0: its row is as it is
   bool has_row = false;          // in the index, or on the way there
+  bool on_its_way = false;       // what it was is being written
   bool counted = false;          // in the sums over all messages
   std::uint64_t read_mark = 0;   // reads that began before its row was saved may bring an older one
 };

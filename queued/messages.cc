@@ -119,8 +119,11 @@ void Messages::move(Message& message, const Place& place, Sequence sequence) {
 
 void Messages::touch(base::MessageId id, Saving& saving, Sequence sequence) {
   saving.last = std::max(saving.last, sequence);
-  saving.unsaved = saving.unsaved.value == 0 ? sequence : std::min(saving.unsaved, sequence);
-  changed_.insert(id);
+  const bool changed = saving.unsaved.value != 0;
+  if (changed && saving.unsaved <= sequence) return;
+  if (changed) changed_.erase({saving.unsaved, id});
+  saving.unsaved = sequence;
+  changed_.emplace_hint(changed_.end(), sequence, id);
 }
 
 // Until the record that ends it is flushed, and its row gone, the message is remembered as ended.
@@ -132,6 +135,7 @@ void Messages::end(Message& message, Sequence sequence) {
   residents_.erase(id);
   touch(id, saving, sequence);
   ended_[id] = saving;
+  if (!saving.has_row) rowless_.emplace_back(sequence, id);
 }
 
 // --- Residents --------------------------------------------------------------------------------------
@@ -180,7 +184,8 @@ void Messages::evict(std::size_t most) {
     if (at != residents_.end()) {
       Message& message = at->second;
       if (message.saving.read_mark > reads_done_) break;
-      if (!changed_.contains(message.id) && !message.moving && message.uses == 0) {
+      const auto& saving = message.saving;
+      if (saving.unsaved.value == 0 && !saving.on_its_way && !message.moving && message.uses == 0) {
         drop_body(message);
         residents_.erase(at);
       }
@@ -302,28 +307,38 @@ Saving* Messages::saving_of(base::MessageId id) {
   return at == ended_.end() ? nullptr : &at->second;
 }
 
+// What ended without a row needs none.
+void Messages::forget_rowless(Sequence flushed) {
+  for (; !rowless_.empty() && rowless_.front().first <= flushed; rowless_.pop_front()) {
+    const auto at = ended_.find(rowless_.front().second);
+    CHECK(at != ended_.end());
+    changed_.erase({at->second.unsaved, at->first});
+    ended_.erase(at);
+  }
+}
+
 Messages::Changes Messages::changes(Sequence flushed, Sequence settled, std::size_t limit) {
+  forget_rowless(flushed);
   Changes changes;
   changes.covered = flushed;
   for (auto at = changed_.begin(); at != changed_.end();) {
-    const auto id = *at++;
+    const auto [unsaved, id] = *at;
     Message* message = find(id);
-    Saving* saving = saving_of(id);
-    CHECK(saving != nullptr);
-    const bool young = message != nullptr && !saving->has_row && saving->unsaved > settled;
-    if (saving->last > flushed || young || changes.messages.size() == limit) {
-      changes.covered = std::min(changes.covered, Sequence(saving->unsaved.value - 1));
+    Saving& saving = message != nullptr ? message->saving : ended_.at(id);
+    const bool young = message != nullptr && !saving.has_row && unsaved > settled;
+    const bool stays = young || saving.last > flushed || changes.messages.size() == limit;
+    // They come in the order of their first unsaved records, so the first that stays decides.
+    if (stays) changes.covered = std::min(changes.covered, Sequence(unsaved.value - 1));
+    if (stays && saving.last <= flushed) break;  // so would the others
+    if (stays) {
+      ++at;
       continue;
     }
-    if (message == nullptr && !saving->has_row) {  // it never had a row, and needs none
-      ended_.erase(id);
-      changed_.erase(id);
-      continue;
-    }
-    changes.messages.emplace_back(id, std::exchange(saving->unsaved, {}));
+    changes.messages.emplace_back(id, std::exchange(saving.unsaved, {}));
     auto& row = changes.rows.emplace_back(Table::kMessages, message_key(id), std::nullopt);
     if (message != nullptr) row.value = encode_row(*message);
-    saving->has_row = true;
+    saving.has_row = saving.on_its_way = true;
+    at = changed_.erase(at);
   }
   for (const auto& queue : std::exchange(changed_waits_, {})) {
     auto& row = changes.rows.emplace_back(Table::kWaits, queue, std::nullopt);
@@ -340,16 +355,20 @@ void Messages::saved(const Changes& changes) {
   for (const auto& [id, unsaved] : changes.messages) {
     Saving* saving = saving_of(id);
     CHECK(saving != nullptr);
+    saving->on_its_way = false;
     if (saving->unsaved.value != 0) continue;  // it changed again
     saving->read_mark = reads_begun_;
-    changed_.erase(id);
     (ended_.contains(id) ? buried_ : idle_).push_back(id);
   }
 }
 
 void Messages::unsaved(const Changes& changes) {
-  for (const auto& [id, unsaved] : changes.messages)
-    if (Saving* saving = saving_of(id)) touch(id, *saving, unsaved);
+  for (const auto& [id, unsaved] : changes.messages) {
+    Saving* saving = saving_of(id);
+    CHECK(saving != nullptr);
+    saving->on_its_way = false;
+    touch(id, *saving, unsaved);
+  }
   changed_waits_.insert(changes.waits.begin(), changes.waits.end());
 }
 

@@ -111,11 +111,13 @@ class Messages {
   void count_out(const Message& message);
   void drop_body(Message& message);
   Saving* saving_of(base::MessageId id);
+  void forget_rowless(Sequence flushed);
 
   Source source_;
   std::map<base::MessageId, Message> residents_;
   std::unordered_map<base::MessageId, Saving> ended_;
-  std::set<base::MessageId> changed_;
+  std::set<std::pair<Sequence, base::MessageId>> changed_;  // by their first unsaved record
+  std::deque<std::pair<Sequence, base::MessageId>> rowless_;  // ended without a row, by their last record
   std::deque<base::MessageId> idle_;    // saved residents, oldest first; may name others too
   std::deque<base::MessageId> buried_;  // ended, their rows gone, oldest first
   std::deque<base::MessageId> bodied_;  // with bodies, oldest first; may name others too
