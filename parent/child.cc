@@ -63,6 +63,11 @@ os::Result<void> Child::launch() {
   if (!log) return std::unexpected(log.error());
   auto root = base::UniqueFd::adopt(::fcntl(site_.root(spec_.role), F_DUPFD_CLOEXEC, 0));
   if (!root.valid()) return os::failure("duplicate a directory");
+  base::UniqueFd badmail;
+  if (spec_.role == ipc::Role::kQueued && site_.badmail.valid()) {
+    badmail = base::UniqueFd::adopt(::fcntl(site_.badmail.get(), F_DUPFD_CLOEXEC, 0));
+    if (!badmail.valid()) return os::failure("duplicate a directory");
+  }
   auto pair = ipc::make_channel_pair();
   auto pid = os::spawn(spec_.program, {std::string(ipc::name(spec_.role))}, std::move(pair.b));
   if (!pid) return std::unexpected(pid.error());
@@ -82,6 +87,7 @@ os::Result<void> Child::launch() {
   descriptors.push_back(*std::move(config));
   descriptors.push_back(*std::move(log));
   descriptors.push_back(std::move(root));
+  if (badmail.valid()) descriptors.push_back(std::move(badmail));
   link_->send(boot, std::move(descriptors));
   (void)log::info("process.started").field("process", name()).field("pid", pid_);
   return {};

@@ -44,6 +44,7 @@ std::string needs_restart(const config::Config& now, const config::Config& then)
   if (now.spool != then.spool) return "spool";
   if (now.runtime != then.runtime) return "runtime";
   if (now.log.file != then.log.file) return "log.to";
+  if (now.bounce.badmail != then.bounce.badmail) return "bounce.badmail";
   if (now.mailbox.root != then.mailbox.root || now.mailbox.kind != then.mailbox.kind)
     return "mailbox.path";
   if (now.mailbox.owner != then.mailbox.owner) return "mailbox.owner";

@@ -118,6 +118,11 @@ std::expected<Site, std::string> prepare_site(const config::Config& config) {
   if (!empty) return std::unexpected(std::move(empty.error()));
   site.spool = *std::move(spool);
   site.empty = *std::move(empty);
+  if (!config.bounce.badmail.empty()) {
+    auto badmail = directory(config.bounce.badmail, 0700, site.queued);
+    if (!badmail) return std::unexpected(std::move(badmail.error()));
+    site.badmail = *std::move(badmail);
+  }
   if (config::needs_local(config)) {
     auto mailboxes = directory(config.mailbox.root, 0755, site.local);
     if (!mailboxes) return std::unexpected(std::move(mailboxes.error()));

@@ -21,6 +21,7 @@ struct Site {
   std::optional<Identity> smtpd, queued, relay, local;
   // Each role's directory: the spool, the mailbox root, an empty one for the others.
   base::UniqueFd spool, mailboxes, empty;
+  base::UniqueFd badmail;  // queued's second one, if it is not in the spool
 
   [[nodiscard]] const std::optional<Identity>& identity(ipc::Role role) const;
   [[nodiscard]] int root(ipc::Role role) const;

@@ -77,24 +77,33 @@ std::map<std::uint32_t, std::string> read_user_names() {
   return names;
 }
 
+// What deliverd says of an MX that is ourselves (RFC 3463: 4.4.6, a routing loop).
+bool points_to_us(const QueueRecord& wait) {
+  return wait.failure == ipc::FailureClass::kDns && wait.reply.code == 0 &&
+         wait.reply.subject == 4 && wait.reply.detail == 6;
+}
+
 }  // namespace
 
 QueuedDaemon::~QueuedDaemon() = default;
 
-os::Result<void> QueuedDaemon::prepare(std::string config, base::UniqueFd root,
+os::Result<void> QueuedDaemon::prepare(std::string config, role::Directories directories,
                                        const ipc::Boot& boot) {
   auto decoded = ipc::decode<config::QueuedConfig>(config);
   if (!decoded) return os::failure("read the configuration from the parent", EINVAL);
   config_ = *std::move(decoded);
   generation_ = boot.generation;
   log::set_level(to_log(config_.log.format), to_log(config_.log.level));
-  auto lock = lock_spool(root.get());
+  auto lock = lock_spool(directories.root.get());
   if (!lock) return std::unexpected(lock.error());
   lock_ = *std::move(lock);
   user_names_ = read_user_names();
   // As root the chroot does the same: LMDB opens the index by a name from here.
-  if (::fchdir(root.get()) != 0) return os::failure("go to the spool");
-  disk_ = os::real_disk(std::move(root));
+  if (::fchdir(directories.root.get()) != 0) return os::failure("go to the spool");
+  disk_ = os::real_disk(std::move(directories.root));
+  if (config_.badmail_elsewhere != directories.badmail.valid())
+    return os::failure("find the directory of badmail", EINVAL);
+  if (config_.badmail_elsewhere) badmail_disk_ = os::real_disk(std::move(directories.badmail));
   return {};
 }
 
@@ -105,6 +114,7 @@ void QueuedDaemon::start(event::Loop& loop) {
   options.segment_size = config_.segment_size;
   options.reserve = config_.reserve;
   options.max_gap = config_.retry.max_gap;
+  options.badmail = badmail_disk_.get();
   const auto open_index = [this](bool) { return LmdbIndex::open(*disk_); };
   auto opened = LocalStore::open(loop, *disk_, open_index, base::system_clock(), options,
                                  [this](const std::string& why) noexcept { host_.fatal(why); });
@@ -216,6 +226,10 @@ std::vector<std::string> QueuedDaemon::attention(const StoreHealth& health, cons
     phrases.push_back(fmt::format("disk low: {} MiB free", health.free >> 20));
   if (history_->dropped() > 0)
     phrases.push_back(fmt::format("{} lines of history lost", history_->dropped()));
+  // Mail that would come back to us: an entry in the DNS, or our own configuration, is wrong.
+  for (const auto& [queue, wait] : store_->waits())
+    if (phrases.size() < kMost && points_to_us(wait))
+      phrases.push_back(fmt::format("MX of {} names only this host", queue));
   for (const auto& queue : sum.frozen_queues) phrases.push_back(fmt::format("queue {} frozen", queue));
   if (phrases.size() > kMost) phrases.resize(kMost);
   for (auto& phrase : phrases)

@@ -21,7 +21,8 @@ class QueuedDaemon final : public role::Daemon {
   explicit QueuedDaemon(role::Host& host) : host_(host) {}
   ~QueuedDaemon() override;
 
-  os::Result<void> prepare(std::string config, base::UniqueFd root, const ipc::Boot& boot) override;
+  os::Result<void> prepare(std::string config, role::Directories directories,
+                           const ipc::Boot& boot) override;
   void start(event::Loop& loop) override;
   std::expected<void, std::string> configure(std::string config,
                                              base::Generation generation) override;
@@ -44,6 +45,7 @@ class QueuedDaemon final : public role::Daemon {
   base::UniqueFd lock_;  // on the spool, for life
   std::map<std::uint32_t, std::string> user_names_;
   std::unique_ptr<os::Disk> disk_;
+  std::unique_ptr<os::Disk> badmail_disk_;  // null: in the spool
   event::Loop* loop_ = nullptr;
   std::unique_ptr<History> history_;  // what the store's thread still does at the end needs it
   std::unique_ptr<LocalStore> store_;

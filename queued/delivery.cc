@@ -225,7 +225,7 @@ void Delivery::settled(const LeaseInfo& lease, const ipc::Outcome& outcome,
       continue;
     }
     works = works || at->result == ipc::Result::kDelivered || at->result == ipc::Result::kFailed;
-    attempts.push_back({number, {at->result, at->failure, at->reply}});
+    attempts.push_back({number, {at->result, at->failure, at->reply, at->arrival}});
   }
   if (works) engine_.queue_works(lease.queue);
   if (!attempts.empty()) mishaps_.erase(lease.message);
@@ -293,6 +293,8 @@ void Delivery::send(const HandOut& out, LoadedBody&& body) {
   lease.arrived = message->arrived;
   lease.from = message->from;
   lease.eight_bit = message->eight_bit;
+  lease.ret = message->ret;
+  lease.envid = message->envid;
   lease.form = message->form;
   lease.prefix = message->prefix;
   lease.body_size = message->body_size;
@@ -300,12 +302,18 @@ void Delivery::send(const HandOut& out, LoadedBody&& body) {
   for (const auto number : out.recipients) {
     const Recipient* recipient = find_recipient(*message, number);
     if (recipient == nullptr || !recipient->open()) continue;
-    ipc::LeaseRecipient entry{number, recipient->address, "", ""};
+    ipc::LeaseRecipient entry;
+    entry.number = number;
+    entry.address = recipient->address;
     if (to->local())
       if (auto mailbox = engine_.router().mailbox(recipient->address)) {
         entry.user = std::move(mailbox->user);
         entry.mailbox_domain = std::move(mailbox->domain);
       }
+    if (!to->local()) {
+      entry.notify = recipient->notify;
+      entry.orcpt = recipient->orcpt;
+    }
     lease.recipients.push_back(std::move(entry));
   }
   ipc::Descriptors descriptors;

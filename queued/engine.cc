@@ -19,7 +19,7 @@ Engine::Engine(event::Loop& loop, Store& store, config::QueuedConfig config)
       store_(store),
       config_(std::move(config)),
       router_(std::make_unique<Router>(config_)),
-      schedule_({}, store.epoch(),
+      schedule_({.lease_recipients = ipc::kLeaseRecipients}, store.epoch(),
                 [this](const std::string& queue, const Destination& destination) {
                   return blocks_.blocked(queue, destination);
                 }),
@@ -77,6 +77,7 @@ void Engine::configure(config::QueuedConfig config) {
   previous_until_ = store_.clock().steady() + kOldRights;
   router_ = std::make_unique<Router>(config_);
   schedule_.clear();
+  told_upto_.clear();
   ++placings_;
   place_again({});
   schedule_.review_blocks(now());
@@ -131,7 +132,9 @@ void Engine::place_again(base::MessageId after) {
 void Engine::place(const Message& message) {
   std::vector<RecipientAttempt> refused;
   const auto end = [&](const Recipient& recipient, ipc::Result result, ipc::ReplyText reply) {
-    refused.push_back({recipient.number, {result, ipc::FailureClass::kPolicy, std::move(reply)}});
+    // Where nothing arrived nobody is told that it did.
+    refused.push_back({recipient.number, {result, ipc::FailureClass::kPolicy, std::move(reply),
+                                          ipc::Arrival::kAnswerable}});
   };
   const bool held = !message.held.empty();
   for (const auto& recipient : message.recipients) {

@@ -4,6 +4,7 @@
 #pragma once
 
 #include <deque>
+#include <map>
 #include <memory>
 #include <set>
 #include <string>
@@ -12,6 +13,7 @@
 
 #include "queued/blocks.h"
 #include "queued/counters.h"
+#include "queued/notices.h"
 #include "queued/retry.h"
 #include "queued/routing.h"
 #include "queued/slices.h"
@@ -70,7 +72,8 @@ class Engine {
   // A message that has just become durable.
   void admit(base::MessageId id);
   // One occasion's results for recipients that are not in the schedule now: one record, with the notice
-  // that follows from it. `written` runs when it is in the journal.
+  // that follows from it. What nobody can be told of goes into badmail first. `written` runs when the
+  // record is in the journal.
   void conclude(base::MessageId id, std::vector<RecipientAttempt> attempts, std::string remote,
                 Done written);
   // Recipients come back as they were, due at `due`.
@@ -96,7 +99,7 @@ class Engine {
   using Changed = std::move_only_function<void(Blocks::Said) noexcept>;
   void change_blocks(Change change, Changed changed);
 
-  // No outcome waits for what its notice needs.
+  // No outcome waits for what its notice needs, or for badmail.
   [[nodiscard]] bool idle() const { return concluding_.empty(); }
   // Decides at the end of this turn what goes out next.
   void poke();
@@ -108,6 +111,14 @@ class Engine {
     ipc::ReplyText reply;
     std::string remote;
     base::MessageId after;
+    bool gap = false;  // a message up to there was held, so its age is not by its order
+  };
+  struct Occasion {  // what became of recipients of one message, on its way into a record
+    base::MessageId id;
+    std::vector<RecipientFate> fates;
+    std::vector<Report> reports;
+    std::string remote;
+    Done written;
   };
   struct PendingChange {
     Change change;
@@ -121,8 +132,18 @@ class Engine {
   void next_change();
   void judge_all(base::MessageId id, const std::vector<RecipientAttempt>& attempts,
                  std::string remote, Done written);
-  void finish(base::MessageId id, std::vector<RecipientFate> fates, const std::string& remote,
-              std::string_view head, Done written);
+  void tell(Occasion occasion);
+  void put_into_badmail(Occasion occasion);
+  void go_on(Occasion occasion, std::string head);
+  void finish(Occasion occasion, std::string_view head);
+  void forget_known(std::vector<Report>& reports, const Message& message) const;
+  Done add_notice(OutcomeRecord& record, Bytes& body, const Message& message,
+                  const std::vector<Report>& reports, std::string_view head);
+  [[nodiscard]] std::optional<Report> report_of(const Message& message, const Recipient& recipient,
+                                                const RecipientFate& fate, ipc::Arrival arrival,
+                                                base::Millis age) const;
+  void tell_delay(const Message& message, const OldMail& work, base::Millis age);
+  void skip_told(OldMail& work, base::MessageId last);
   [[nodiscard]] base::Millis age(const Message& message, const mail::Address& recipient) const;
   void report(const Message& message, const RecipientFate& fate, const std::string& remote);
   void retry_found(const std::vector<base::MessageId>& messages);
@@ -143,8 +164,10 @@ class Engine {
   History* history_ = nullptr;
   Slices slices_;
   event::Timer wake_;
-  // Recipients whose outcome waits for the original's header.
+  // Recipients whose outcome waits for the original, or for badmail.
   std::set<std::pair<base::MessageId, std::uint32_t>> concluding_;
+  // By queue: no message up to this one needs a notice of its delay; an aid to expire_slice() alone.
+  std::map<std::string, base::MessageId, std::less<>> told_upto_;
   std::deque<PendingChange> changes_;
   bool changing_ = false;
   bool poked_ = false;

@@ -14,8 +14,11 @@ constexpr base::Millis kTrimEvery{60'000};
 constexpr std::size_t kHandOver = 64 * 1024;  // bytes; fewer wait for the next second
 
 ipc::HistoryEnd end_of(const Message& message, const RecipientFate& fate, const Route& route) {
-  if (fate.fate == Fate::kFailed)
-    return wants_notice(message) ? ipc::HistoryEnd::kBounced : ipc::HistoryEnd::kFailed;
+  if (fate.fate == Fate::kFailed) {
+    if (!has_sender(message)) return ipc::HistoryEnd::kBadmail;
+    const Recipient* recipient = find_recipient(message, fate.number);
+    return recipient->notify.failure() ? ipc::HistoryEnd::kBounced : ipc::HistoryEnd::kFailed;
+  }
   return route.destination.via.front().kind == config::HopKind::kDiscard
              ? ipc::HistoryEnd::kDiscarded
              : ipc::HistoryEnd::kDelivered;

@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <unordered_map>
 #include <utility>
 
 #include "common/log/log.h"
@@ -126,7 +127,7 @@ std::optional<mail::Reply> Intake::check(Submission& submission) const {
       !engine_.store().fits(submission.recipients.size(), head.large.value == 0 ? head.body_size : 0))
     return reply(452, {4, 5, 3}, "Too many recipients");
   for (auto& recipient : submission.recipients) {
-    const auto decision = engine_.decide(head.listener, head.client, recipient);
+    const auto decision = engine_.decide(head.listener, head.client, recipient.address);
     switch (decision.verdict) {
       case config::Verdict::kLocal:
       case config::Verdict::kRelay:
@@ -136,7 +137,7 @@ std::optional<mail::Reply> Intake::check(Submission& submission) const {
       case config::Verdict::kRelayDenied:
         return reply(550, {5, 7, 1}, "Relay access denied");
     }
-    if (decision.rewritten) recipient = *decision.rewritten;
+    if (decision.rewritten) recipient.address = *decision.rewritten;
   }
   return std::nullopt;
 }
@@ -184,9 +185,13 @@ void Intake::store(Submission submission, std::uint32_t crc) {
   const auto& head = submission.head;
   // The same mailbox twice is one recipient.
   auto& recipients = submission.recipients;
-  std::unordered_set<std::string> seen;
+  std::unordered_map<std::string, mail::Notify> wishes;
   if (recipients.size() > 1)
-    std::erase_if(recipients, [&](const mail::Address& a) { return !seen.insert(a.text()).second; });
+    std::erase_if(recipients, [&](const ipc::SubmitRecipient& r) {
+      const auto [known, is_new] = wishes.try_emplace(r.address.text(), r.notify);
+      if (!is_new) known->second = mail::Notify::both(known->second, r.notify);
+      return !is_new;
+    });
 
   MessageRecord record;
   record.id = head.large.value != 0 ? head.large : engine_.store().new_id();
@@ -198,6 +203,8 @@ void Intake::store(Submission submission, std::uint32_t crc) {
   record.from = head.from;
   record.form = head.form;
   record.eight_bit = head.eight_bit;
+  record.ret = head.ret;
+  record.envid = head.envid;
   record.large = head.large.value != 0;
   record.body_size = head.body_size;
   record.body_crc = crc;
@@ -207,14 +214,17 @@ void Intake::store(Submission submission, std::uint32_t crc) {
   received.hostname = engine_.config().hostname;
   received.with = head.esmtp ? mail::WithProtocol::kEsmtp : mail::WithProtocol::kSmtp;
   received.id = record.id;
-  received.only_recipient = recipients.size() == 1 ? &recipients.front() : nullptr;
+  received.only_recipient = recipients.size() == 1 ? &recipients.front().address : nullptr;
   received.when = record.arrived;
   record.prefix = mail::received_field(received);
   record.recipients.reserve(recipients.size());
   for (std::uint32_t number = 0; number < recipients.size(); ++number) {
     auto& entry = record.recipients.emplace_back();
     entry.number = number;
-    entry.address = recipients[number];
+    entry.address = recipients[number].address;
+    const auto wish = wishes.find(entry.address.text());
+    entry.notify = wish != wishes.end() ? wish->second : recipients[number].notify;
+    entry.orcpt = recipients[number].orcpt;
   }
   record.held = standing_hold(record);
   record.held_since = record.born;

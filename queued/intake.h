@@ -21,7 +21,7 @@ using SubmitterId = base::Strong<struct SubmitterTag, std::uint32_t>;
 struct Submission {
   SubmitterId from;
   ipc::Submit head;
-  std::vector<mail::Address> recipients;
+  std::vector<ipc::SubmitRecipient> recipients;
   std::shared_ptr<std::string> body;  // null for a large one
 };
 

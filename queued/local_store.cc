@@ -43,6 +43,8 @@ LocalStore::LocalStore(event::Loop& loop, os::Disk& disk, const base::Clock& clo
       reserve_(disk, options.reserve),
       segments_(disk, files_, reserve_, options.segment_size, options.reserve),
       large_(loop, disk, files_, reserve_),
+      badmail_(options.badmail != nullptr ? *options.badmail : disk,
+               options.badmail != nullptr ? "." : "badmail", disk, files_),
       files_(loop, options.threaded),
       reader_(loop, options.threaded),
       progressed_(loop, [this]() noexcept { collect(); }) {}
@@ -60,9 +62,10 @@ bool LocalStore::fits(std::size_t recipients, std::size_t body) const {
   // As a kState record would need it, with a reply for every recipient.
   constexpr std::size_t kEach = ipc::Codec<RecipientRecord>::max_size({});
   constexpr std::size_t kOnce = ipc::kMaxPrefix + 4096;
-  // And should all fail at once, their outcome with its notice: 2.5 KB for each, by mail/notice.cc.
-  constexpr std::size_t kEachFate = ipc::Codec<RecipientFate>::max_size({}) + 2816;
-  constexpr std::size_t kOnceFate = kOnce + 64 * 1024;
+  // And should all fail at once, their outcome with its notice: 3.5 KB for each, by mail/notice.cc, and
+  // the original as notices.h limits it; a header may be three times as long as it was.
+  constexpr std::size_t kEachFate = ipc::Codec<RecipientFate>::max_size({}) + 3584;
+  constexpr std::size_t kOnceFate = kOnce + 96 * 1024;
   const auto room = options_.segment_size - kBlock;
   return recipients <= kMaxRecipients &&
          kFrameOverhead + kOnce + recipients * kEach + body <= room &&

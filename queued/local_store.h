@@ -9,6 +9,7 @@
 #include <unordered_map>
 
 #include "common/base/random.h"
+#include "queued/badmail.h"
 #include "queued/checkpoint.h"
 #include "queued/large_files.h"
 #include "queued/messages.h"
@@ -24,6 +25,7 @@ struct LocalStoreOptions {
   std::uint64_t segment_size = 64ULL << 20;
   std::uint64_t reserve = 0;  // bytes kept for outcomes and the operator's changes
   base::Millis max_gap{24LL * 3600 * 1000};
+  os::Disk* badmail = nullptr;  // where badmail lies; null: in badmail/ of the spool
   std::uint64_t cache = 32ULL << 20;    // bytes of fresh bodies kept in memory
   std::size_t most_residents = 16'384;  // messages kept in memory that have rows
   Checkpoint::Pace pace;
@@ -71,6 +73,7 @@ class LocalStore final : public Store {
   void open_large(std::uint64_t room, LargeOpened opened) override;
   void seal_large(base::MessageId id, std::uint64_t size, LargeSealed sealed) override;
   void drop_large(base::MessageId id) override;
+  void put_into_badmail(base::MessageId id, BadmailReason reason, Saved saved) override;
   const std::optional<std::string>& blocks_text() const override { return blocks_text_; }
   bool used_before() const override { return used_before_; }
   void save_blocks(std::string text, Saved saved) override;
@@ -191,6 +194,7 @@ class LocalStore final : public Store {
   std::unique_ptr<Index> index_;  // used by the workers
   Segments segments_;
   LargeFiles large_;
+  Badmail badmail_;
   Worker files_;  // what it still does at the end needs those above
   Worker reader_;
   event::Waker progressed_;

@@ -11,6 +11,9 @@ Recipient to_recipient(const RecipientRecord& record) {
   recipient.tries = record.tries;
   recipient.last_try = record.last_try;
   recipient.next_try = record.next_try;
+  recipient.notify = record.notify;
+  recipient.delay_told = record.delay_told;
+  recipient.orcpt = record.orcpt;
   if (record.tries > 0)
     recipient.trouble =
         std::make_shared<const Trouble>(Trouble{record.failure, record.reply, record.remote});
@@ -24,6 +27,9 @@ RecipientRecord to_record(const Recipient& recipient) {
   record.tries = recipient.tries;
   record.last_try = recipient.last_try;
   record.next_try = recipient.next_try;
+  record.notify = recipient.notify;
+  record.delay_told = recipient.delay_told;
+  record.orcpt = recipient.orcpt;
   if (recipient.trouble) {
     record.failure = recipient.trouble->failure;
     record.reply = recipient.trouble->reply;
@@ -49,6 +55,8 @@ MessageRecord to_record(const Message& message) {
   record.from = message.from;
   record.form = message.form;
   record.eight_bit = message.eight_bit;
+  record.ret = message.ret;
+  record.envid = message.envid;
   record.notice = message.notice;
   record.damaged = message.damaged;
   record.large = message.large;
@@ -81,6 +89,8 @@ Message to_message(const MessageRecord& record, const Place& place) {
   message.body_crc = record.body_crc;
   message.form = record.form;
   message.eight_bit = record.eight_bit;
+  message.ret = record.ret;
+  message.envid = record.envid;
   message.notice = record.notice;
   message.damaged = record.damaged;
   message.large = record.large;

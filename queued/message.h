@@ -26,6 +26,9 @@ struct Recipient {
   QueueTime next_try{0};
   std::uint32_t number = 0;
   std::uint32_t tries = 0;
+  mail::Notify notify;
+  bool delay_told = false;
+  mail::OriginalRecipient orcpt;
   ipc::RecipientEnd end = ipc::RecipientEnd::kOpen;
   [[nodiscard]] bool open() const { return end == ipc::RecipientEnd::kOpen; }
 };
@@ -57,6 +60,8 @@ struct Message {
   std::uint32_t body_crc = 0;  // of a large body
   ipc::BodyForm form = ipc::BodyForm::kStuffed;
   bool eight_bit = false;
+  mail::Return ret = mail::Return::kUnsaid;
+  mail::EnvelopeId envid;
   bool notice = false;
   bool damaged = false;
   bool large = false;
@@ -74,6 +79,13 @@ struct Message {
   [[nodiscard]] base::Millis held_for(QueueTime now) const {
     return stood_still + (held.empty() ? base::Millis(0) : now - held_since);
   }
+};
+
+// What stands beside a message in badmail: the envelope, and why these recipients failed. The first part
+// is the same for each occasion of a message, the second is added to it.
+struct BadmailReason {
+  std::string envelope;
+  std::string failures;
 };
 
 // The recipient with this number; null: there is none.

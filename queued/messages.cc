@@ -66,6 +66,8 @@ bool Messages::apply(const OutcomeRecord& record, Sequence sequence) {
     }
     if (!recipient->open()) --message->open;
   }
+  for (const auto number : record.delayed)
+    if (Recipient* recipient = look_up(*message, number)) recipient->delay_told = true;
   if (message->open > 0) {
     touch(message->id, message->saving, sequence);
     return false;

@@ -1,10 +1,22 @@
 #include "queued/notices.h"
 
-#include "common/mail/notice.h"
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <iterator>
+
+#include "common/base/text.h"
+#include "common/mail/unstuffer.h"
 #include "queued/messages.h"
+#include "queued/retry.h"
 
 namespace postern::queued {
 namespace {
+
+using mail::ReportAction;
+
+// The deliverer of mailboxes is no other host.
+constexpr std::string_view kLocalRemote = "local";
 
 // MAILER-DAEMON at our name; at nobody's where that is no mail domain (a bare host name is one).
 mail::Address daemon_address(const std::string& hostname) {
@@ -12,45 +24,118 @@ mail::Address daemon_address(const std::string& hostname) {
   return mail::Address::parse("MAILER-DAEMON@localhost").value();
 }
 
+bool any_failed(const std::vector<Report>& reports) {
+  return std::any_of(reports.begin(), reports.end(), [](const Report& report) {
+    return report.action == ReportAction::kFailed;
+  });
+}
+
+// RFC 3461 4.3: only failures bring the message back.
+bool goes_back_whole(const Message& message, const std::vector<Report>& reports) {
+  return message.ret == mail::Return::kFull && message.size() <= kNoticeWhole && any_failed(reports);
+}
+
+mail::ReportedRecipient reported(const Recipient& recipient, const Report& report,
+                                 const std::string& remote, base::WallTime now) {
+  mail::ReportedRecipient entry;
+  entry.address = recipient.address;
+  entry.original = recipient.orcpt;
+  entry.action = report.action;
+  entry.reason = ipc::from_ipc(report.reply);
+  if (remote != kLocalRemote) entry.remote = remote;
+  entry.last_try = now;
+  if (report.action == ReportAction::kFailed && report.reply.status == 5)
+    entry.status = {report.reply.status, report.reply.subject, report.reply.detail};
+  entry.until = report.until;
+  return entry;
+}
+
 }  // namespace
 
-BuiltNotice make_notice(const Message& message, const std::vector<RecipientFate>& failed,
+std::optional<ReportAction> report_on(mail::Notify notify, Fate fate, ipc::Arrival arrival,
+                                      bool late) {
+  switch (fate) {
+    case Fate::kFailed:
+      return notify.failure() ? std::optional(ReportAction::kFailed) : std::nullopt;
+    case Fate::kDeferred:
+      return late && notify.delay() ? std::optional(ReportAction::kDelayed) : std::nullopt;
+    case Fate::kDelivered:
+      break;
+  }
+  if (!notify.success()) return std::nullopt;
+  switch (arrival) {
+    case ipc::Arrival::kFinal:
+      return ReportAction::kDelivered;
+    case ipc::Arrival::kRelayed:
+      return ReportAction::kRelayed;
+    case ipc::Arrival::kAnswerable:
+      break;
+  }
+  return std::nullopt;
+}
+
+std::size_t wanted_of_original(const Message& message, const std::vector<Report>& reports) {
+  return goes_back_whole(message, reports) ? kNoticeWhole : kNoticeHeader;
+}
+
+BuiltNotice make_notice(const Message& message, const std::vector<Report>& reports,
                         const std::string& remote, std::string_view head, base::MessageId id,
                         const config::QueuedConfig& config, base::WallTime now, QueueTime clock) {
+  std::string original;
+  mail::Unstuffer unstuffer(mail::LineEnd::kCrLf);
+  unstuffer.feed(head, original);
+  unstuffer.finish(original);
   mail::Notice notice;
   notice.hostname = config.hostname;
   notice.from_display = config.bounce_from;
   notice.from = daemon_address(config.hostname);
   notice.to = message.from.address();
   notice.id = message.id;
+  notice.envid = message.envid;
   notice.arrived = message.arrived;
   notice.now = now;
-  notice.original = head;
-  for (const auto& fate : failed) {
-    const Recipient* recipient = find_recipient(message, fate.number);
-    if (recipient == nullptr) continue;
-    mail::FailedRecipient entry;
-    entry.address = recipient->address;
-    entry.reason = ipc::from_ipc(fate.reply);
-    entry.remote = remote;
-    entry.last_try = now;
-    if (fate.reply.status == 5)
-      entry.status = {fate.reply.status, fate.reply.subject, fate.reply.detail};
-    notice.failed.push_back(std::move(entry));
-  }
+  notice.original = original;
+  notice.whole = goes_back_whole(message, reports) && head.size() == message.size();
+  for (const auto& report : reports)
+    if (const Recipient* recipient = find_recipient(message, report.number))
+      notice.recipients.push_back(reported(*recipient, report, remote, now));
 
   BuiltNotice built;
-  built.body = mail::build_notice(notice);
+  auto text = mail::build_notice(notice);
+  built.body = std::move(text.text);
   auto& record = built.record;
   record.id = id;
   record.arrived = now;
   record.born = clock;
   record.client = {};
   record.hello = "";
+  record.eight_bit = text.eight_bit;
   record.notice = true;
   record.body_size = built.body.size();
   record.recipients.push_back({.number = 0, .address = message.from.address()});
+  if (const auto& copy = config.bounce_copy_to;
+      copy && any_failed(reports) && *copy != message.from.address())
+    record.recipients.push_back({.number = 1, .address = *copy});
   return built;
+}
+
+BadmailReason badmail_reason(const Message& message, const std::vector<RecipientFate>& fates,
+                             const std::string& remote) {
+  BadmailReason reason;
+  reason.envelope = fmt::format(
+      "Message: {}\nArrived: {}\nFrom: <>\nClient: {}\nWhy: its recipients failed, and a message "
+      "with a null sender cannot be returned\n",
+      base::to_string(message.id), base::rfc5322_date(message.arrived),
+      message.notice ? "none, it is a notice of our own" : base::to_string(message.client));
+  auto out = std::back_inserter(reason.failures);
+  for (const auto& fate : fates) {
+    const Recipient* recipient = find_recipient(message, fate.number);
+    if (fate.fate != Fate::kFailed || recipient == nullptr) continue;
+    fmt::format_to(out, "\nTo: <{}>\n", recipient->address.text());
+    if (!remote.empty()) fmt::format_to(out, "Remote: {}\n", base::printable(remote, 320));
+    fmt::format_to(out, "Reply: {}\n", base::printable(text_of(fate.reply)));
+  }
+  return reason;
 }
 
 }  // namespace postern::queued

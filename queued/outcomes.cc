@@ -1,4 +1,4 @@
-// The part of Engine that ends things: outcomes with their notices, failures of whole queues, expiry.
+// The part of Engine that ends things: outcomes, failures of whole queues, expiry.
 #include <fmt/format.h>
 
 #include <algorithm>
@@ -7,7 +7,6 @@
 #include "common/log/log.h"
 #include "queued/engine.h"
 #include "queued/history.h"
-#include "queued/notices.h"
 
 namespace postern::queued {
 namespace {
@@ -31,7 +30,8 @@ std::string_view event_name(Fate fate) {
 
 base::Millis Engine::age(const Message& message, const mail::Address& recipient) const {
   const auto age = now() - message.born - message.held_for(now());
-  if (!is_expired(config_.retry, age)) return age;  // the usual case needs no more
+  // The usual case needs no more.
+  if (!is_expired(config_.retry, age) && !is_late(config_.retry, age)) return age;
   const auto route = router_->route(recipient);
   return age - blocks_.paused(route.queue, route.destination, message.born, now());
 }
@@ -52,76 +52,54 @@ void Engine::conclude(base::MessageId id, std::vector<RecipientAttempt> attempts
 void Engine::judge_all(base::MessageId id, const std::vector<RecipientAttempt>& attempts,
                        std::string remote, Done written) {
   const Message* message = store_.find(id);
-  std::vector<RecipientFate> fates;
-  if (message != nullptr)
-    for (const auto& [number, attempt] : attempts) {
-      const Recipient* recipient = find_recipient(*message, number);
-      if (recipient == nullptr || !recipient->open()) continue;
-      fates.push_back(judge(config_.retry, *recipient, attempt, age(*message, recipient->address),
-                            now()));
-    }
-  if (fates.empty()) {
-    if (written) written();
+  Occasion occasion{id, {}, {}, std::move(remote), std::move(written)};
+  bool bad = false;
+  for (const auto& [number, attempt] : attempts) {
+    const Recipient* recipient = message != nullptr ? find_recipient(*message, number) : nullptr;
+    if (recipient == nullptr || !recipient->open()) continue;
+    const auto old = age(*message, recipient->address);
+    auto fate = judge(config_.retry, *recipient, attempt, old, now());
+    if (auto report = report_of(*message, *recipient, fate, attempt.arrival, old))
+      occasion.reports.push_back(*std::move(report));
+    bad = bad || (fate.fate == Fate::kFailed && !has_sender(*message));
+    occasion.fates.push_back(std::move(fate));
+  }
+  if (occasion.fates.empty()) {
+    if (occasion.written) occasion.written();
     return;
   }
-  const bool fails = std::any_of(fates.begin(), fates.end(), [](const RecipientFate& fate) {
-    return fate.fate == Fate::kFailed;
-  });
-  if (!fails || !wants_notice(*message))
-    return finish(id, std::move(fates), remote, {}, std::move(written));
-  for (const auto& fate : fates) concluding_.emplace(id, fate.number);
-  store_.load_head(
-      id, kNoticeHeader,
-      [this, id, fates = std::move(fates), remote = std::move(remote),
-       written = std::move(written)](std::string head) mutable noexcept {
-        for (const auto& fate : fates) concluding_.erase({id, fate.number});
-        finish(id, std::move(fates), remote, head, std::move(written));
-      });
+  if (bad) return put_into_badmail(std::move(occasion));
+  if (!occasion.reports.empty()) return tell(std::move(occasion));
+  finish(std::move(occasion), {});
 }
 
 // The outcome and the notice that it causes become one record. The message is in memory, unless it is
 // gone.
-void Engine::finish(base::MessageId id, std::vector<RecipientFate> fates,
-                    const std::string& remote, std::string_view head, Done written) {
-  const Message* message = store_.find(id);
+void Engine::finish(Occasion occasion, std::string_view head) {
+  const Message* message = store_.find(occasion.id);
   if (message == nullptr) {
-    if (written) written();
+    if (occasion.written) occasion.written();
     return;
   }
-  std::vector<RecipientFate> failed;
-  for (const auto& fate : fates) {
-    report(*message, fate, remote);
-    if (fate.fate == Fate::kFailed) failed.push_back(fate);
-  }
+  forget_known(occasion.reports, *message);
+  if (occasion.fates.empty() && occasion.reports.empty()) return;
+  for (const auto& fate : occasion.fates) report(*message, fate, occasion.remote);
   OutcomeRecord record;
-  record.message = id;
+  record.message = occasion.id;
   record.when = store_.clock().wall();
   record.clock = now();
-  record.remote = remote.substr(0, ipc::kMaxRemote);
+  record.remote = occasion.remote.substr(0, ipc::kMaxRemote);
   Bytes notice_body;
   Done flushed;
-  if (!failed.empty() && wants_notice(*message)) {
-    auto notice = make_notice(*message, failed, remote, head, store_.new_id(), config_, record.when,
-                              record.clock);
-    counters_.bounces.add(store_.clock().steady());
-    log::info("bounce.sent")
-        .field("id", id)
-        .field("notice", notice.record.id)
-        .field("to", message->from.text())
-        .field("recipients", failed.size());
-    notice_body = std::make_shared<const std::string>(std::move(notice.body));
-    flushed = [this, alive = alive_, notice_id = notice.record.id]() noexcept {
-      if (*alive) admit(notice_id);
-    };
-    record.notice = std::move(notice.record);
-  } else if (!failed.empty()) {
-    log::warning("bounce.none").field("id", id).field("reason", "the reverse-path is null");
-  }
-  if (history_ != nullptr) history_->add(history_lines(*message, fates, remote, record.when, *router_));
-  record.fates = fates;
-  store_.outcome(std::move(record), std::move(notice_body), std::move(written), std::move(flushed));
-  for (const auto& fate : fates)
-    if (fate.fate == Fate::kDeferred) put_back(id, {fate.number}, fate.next_try);
+  if (!occasion.reports.empty())
+    flushed = add_notice(record, notice_body, *message, occasion.reports, head);
+  if (history_ != nullptr)
+    history_->add(history_lines(*message, occasion.fates, occasion.remote, record.when, *router_));
+  record.fates = occasion.fates;
+  store_.outcome(std::move(record), std::move(notice_body), std::move(occasion.written),
+                 std::move(flushed));
+  for (const auto& fate : occasion.fates)
+    if (fate.fate == Fate::kDeferred) put_back(occasion.id, {fate.number}, fate.next_try);
   poke();
 }
 
@@ -193,7 +171,8 @@ void Engine::queue_failed(const std::string& name, ipc::FailureClass failure,
   expire_slice({name, failure, reply, remote, {}});
 }
 
-// After a failed attempt of the whole queue: its messages that are too old end, a slice at a time.
+// After a failed attempt of the whole queue: its messages that are too old end, and of late ones the
+// sender is told, a slice at a time.
 void Engine::expire_slice(OldMail work) {
   auto slice = schedule_.messages(work.queue, work.after, kSlice);
   if (slice.empty()) return;
@@ -201,25 +180,33 @@ void Engine::expire_slice(OldMail work) {
     const auto* queue = schedule_.find(work.queue);
     if (queue == nullptr) return;
     std::vector<base::MessageId> old;
+    std::vector<std::pair<base::MessageId, base::Millis>> late;
     bool more = true;
     for (const auto id : slice) {
       const Message* message = store_.find(id);
+      work.gap = work.gap || (message != nullptr && message->held_for(now()).count() != 0);
       if (message == nullptr || !message->held.empty()) continue;
       // Nor is any that came later.
-      if (!(more = is_expired(config_.retry, now() - message->born))) break;
-      const auto paused =
-          message->held_for(now()) +
-          blocks_.paused(work.queue, queue->destination(), message->born, now());
-      if (is_expired(config_.retry, now() - message->born - paused)) old.push_back(id);
+      const auto raw = now() - message->born;
+      if (!(more = is_expired(config_.retry, raw) || is_late(config_.retry, raw))) break;
+      const auto age = raw - message->held_for(now()) -
+                       blocks_.paused(work.queue, queue->destination(), message->born, now());
+      if (is_expired(config_.retry, age))
+        old.push_back(id);
+      else if (is_late(config_.retry, age))
+        late.emplace_back(id, age);
     }
     for (const auto id : old) {
       std::vector<RecipientAttempt> attempts;
       for (const auto number : schedule_.take(work.queue, id))
-        attempts.push_back({number, {ipc::Result::kDeferred, work.failure, work.reply}});
+        attempts.push_back({number, {ipc::Result::kDeferred, work.failure, work.reply, {}}});
       conclude(id, std::move(attempts), work.remote, {});
     }
+    for (const auto& [id, age] : late)
+      if (const Message* message = store_.find(id)) tell_delay(*message, work, age);
     work.after = slice.back();
     if (!more) return;
+    skip_told(work, late.empty() ? base::MessageId() : late.back().first);
     slices_.add([this, work = std::move(work)]() mutable noexcept {
       expire_slice(std::move(work));
       return false;
@@ -243,7 +230,7 @@ void Engine::queue_failed_for_good(const std::string& name, ipc::FailureClass fa
       if (schedule_.held(name, id)) continue;
       std::vector<RecipientAttempt> attempts;
       for (const auto number : schedule_.take(name, id))
-        attempts.push_back({number, {ipc::Result::kFailed, failure, reply}});
+        attempts.push_back({number, {ipc::Result::kFailed, failure, reply, {}}});
       conclude(id, std::move(attempts), remote, {});
     }
     return true;

@@ -42,6 +42,9 @@ struct RecipientRecord {
   ipc::FailureClass failure = ipc::FailureClass::kConnect;
   ipc::ReplyText reply;
   std::string remote;
+  mail::Notify notify;
+  bool delay_told = false;  // the sender knows that it is late
+  mail::OriginalRecipient orcpt;
   static constexpr auto fields() {
     return std::tuple(ipc::field("number", &RecipientRecord::number),
                       ipc::field("address", &RecipientRecord::address),
@@ -50,7 +53,10 @@ struct RecipientRecord {
                       ipc::field("next_try", &RecipientRecord::next_try),
                       ipc::field("failure", &RecipientRecord::failure),
                       ipc::field("reply", &RecipientRecord::reply),
-                      ipc::field("remote", &RecipientRecord::remote, ipc::kMaxRemote));
+                      ipc::field("remote", &RecipientRecord::remote, ipc::kMaxRemote),
+                      ipc::field("notify", &RecipientRecord::notify),
+                      ipc::field("delay_told", &RecipientRecord::delay_told),
+                      ipc::field("orcpt", &RecipientRecord::orcpt));
   }
 };
 
@@ -64,6 +70,8 @@ struct MessageRecord {
   mail::ReversePath from;
   ipc::BodyForm form = ipc::BodyForm::kStuffed;
   bool eight_bit = false;
+  mail::Return ret = mail::Return::kUnsaid;
+  mail::EnvelopeId envid;
   bool notice = false;   // made here
   bool damaged = false;  // its body is lost; it stays held
   bool large = false;    // the body is the file large/<id>
@@ -82,6 +90,7 @@ struct MessageRecord {
         ipc::field("hello", &MessageRecord::hello, 255), ipc::field("from", &MessageRecord::from),
         ipc::field("form", &MessageRecord::form),
         ipc::field("eight_bit", &MessageRecord::eight_bit),
+        ipc::field("ret", &MessageRecord::ret), ipc::field("envid", &MessageRecord::envid),
         ipc::field("notice", &MessageRecord::notice),
         ipc::field("damaged", &MessageRecord::damaged), ipc::field("large", &MessageRecord::large),
         ipc::field("body_size", &MessageRecord::body_size),
@@ -112,12 +121,14 @@ struct RecipientFate {
 };
 
 // What became of some recipients of one message, and the notice to its sender that follows from it.
+// Without fates: only that notice, for recipients whose queue waits as a whole.
 struct OutcomeRecord {
   base::MessageId message;
   base::WallTime when;
   QueueTime clock{0};
   std::string remote;
   std::vector<RecipientFate> fates;
+  std::vector<std::uint32_t> delayed;  // recipients that the notice calls late
   std::optional<MessageRecord> notice;
   static constexpr auto fields() {
     return std::tuple(ipc::field("message", &OutcomeRecord::message),
@@ -125,6 +136,7 @@ struct OutcomeRecord {
                       ipc::field("clock", &OutcomeRecord::clock),
                       ipc::field("remote", &OutcomeRecord::remote, ipc::kMaxRemote),
                       ipc::field("fates", &OutcomeRecord::fates, kMaxRecipients),
+                      ipc::field("delayed", &OutcomeRecord::delayed, kMaxRecipients),
                       ipc::field("notice", &OutcomeRecord::notice));
   }
 };

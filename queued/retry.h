@@ -11,6 +11,7 @@ struct Attempt {
   ipc::Result result = ipc::Result::kDeferred;
   ipc::FailureClass failure = ipc::FailureClass::kConnect;
   ipc::ReplyText reply;
+  ipc::Arrival arrival = ipc::Arrival::kFinal;  // delivered
 };
 
 // How long to wait after this many failures in a row (from 1 on).
@@ -19,6 +20,11 @@ struct Attempt {
 // Is a message of this age, its blocked time taken off, to be given up after a failed attempt?
 [[nodiscard]] inline bool is_expired(const config::RetryConfig& retry, base::Millis age) {
   return retry.expire.count() != 0 && age > retry.expire;
+}
+
+// Is it so old that its sender should hear of the delay?
+[[nodiscard]] inline bool is_late(const config::RetryConfig& retry, base::Millis age) {
+  return retry.notify.count() != 0 && age >= retry.notify;
 }
 
 // `age`: of the message on the queue clock, without the time that it was blocked.

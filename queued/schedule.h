@@ -115,7 +115,7 @@ class Schedule {
     std::uint32_t relay_slots = 400;
     std::uint32_t local_slots = 8;
     std::uint32_t turn = 20;  // messages of one connection while another queue waits
-    std::size_t lease_recipients = 40;
+    std::size_t lease_recipients = 36;
   };
   class Queue {
    public:

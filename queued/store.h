@@ -126,6 +126,10 @@ class Store {
   virtual void seal_large(base::MessageId id, std::uint64_t size, LargeSealed sealed) = 0;
   virtual void drop_large(base::MessageId id) = 0;
 
+  // Puts a copy of the message into badmail, or adds the failures to the one that lies there; `saved` when
+  // it is flushed. An error means that there was no room for it. Of a message that can be found now.
+  virtual void put_into_badmail(base::MessageId id, BadmailReason reason, Saved saved) = 0;
+
   // The operator's blocks, as they were found at the start; nullopt: there were none.
   [[nodiscard]] virtual const std::optional<std::string>& blocks_text() const = 0;
   // Has this spool held mail before?

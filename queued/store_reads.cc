@@ -181,6 +181,20 @@ void LocalStore::load_head(base::MessageId id, std::size_t limit, Head head) {
   });
 }
 
+void LocalStore::put_into_badmail(base::MessageId id, BadmailReason reason, Saved saved) {
+  load(id, [this, id, reason = std::move(reason),
+            saved = std::move(saved)](os::Result<LoadedBody> body) mutable noexcept {
+    const Message* message = messages_.find(id);
+    if (message == nullptr) return saved(os::failure("find message", ENOENT));
+    Badmail::Letter letter{id, {}, {}, message->body_size, !body, std::move(reason)};
+    if (body) {
+      letter.prefix = message->prefix;
+      letter.body = std::move(body->bytes);
+    }
+    badmail_.put(std::move(letter), std::move(saved));
+  });
+}
+
 void LocalStore::open_large(std::uint64_t room, LargeOpened opened) {
   large_.open(new_id(), room, std::move(opened));
 }

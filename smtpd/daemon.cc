@@ -54,7 +54,7 @@ void Daemon::apply(std::unique_ptr<Rules> rules) {
                  static_cast<log::Level>(rules_->config.log.level));
 }
 
-os::Result<void> Daemon::prepare(std::string config, base::UniqueFd, const ipc::Boot&) {
+os::Result<void> Daemon::prepare(std::string config, role::Directories, const ipc::Boot&) {
   auto rules = read(config);
   if (!rules) return os::failure("read the configuration from the parent", EPROTO);
   apply(std::move(rules));

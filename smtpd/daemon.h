@@ -18,7 +18,8 @@ class Daemon final : public role::Daemon {
   explicit Daemon(role::Host& host);
   ~Daemon() override;
 
-  os::Result<void> prepare(std::string config, base::UniqueFd root, const ipc::Boot& boot) override;
+  os::Result<void> prepare(std::string config, role::Directories directories,
+                           const ipc::Boot& boot) override;
   void start(event::Loop& loop) override;
   std::expected<void, std::string> configure(std::string config,
                                              base::Generation generation) override;

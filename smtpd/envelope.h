@@ -7,6 +7,7 @@
 
 #include "common/config/rights.h"
 #include "common/mail/address.h"
+#include "common/mail/dsn.h"
 #include "common/mail/trace.h"
 
 namespace postern::smtpd {
@@ -16,6 +17,8 @@ struct Recipient {
   // decides on this address again.
   mail::Address address;
   config::Decision decision;  // kLocal or kRelay
+  mail::Notify notify;
+  mail::OriginalRecipient orcpt;
 };
 
 struct Envelope {
@@ -25,6 +28,8 @@ struct Envelope {
   mail::WithProtocol with = mail::WithProtocol::kSmtp;
   std::uint64_t declared_size = 0;  // SIZE=; 0: not said
   bool eight_bit = false;           // BODY=8BITMIME
+  mail::Return ret = mail::Return::kUnsaid;
+  mail::EnvelopeId envid;
 };
 
 // What the scanner found out about a body.

@@ -242,7 +242,7 @@ void Protocol::on_hello(mail::Command& command) {
   }
   fmt::format_to(std::back_inserter(output_),
                  "250-{}\r\n250-PIPELINING\r\n250-SIZE {}\r\n250-8BITMIME\r\n"
-                 "250-ENHANCEDSTATUSCODES\r\n250 HELP\r\n",
+                 "250-DSN\r\n250-ENHANCEDSTATUSCODES\r\n250 HELP\r\n",
                  service_->hostname, size_limit());
 }
 
@@ -298,6 +298,8 @@ void Protocol::on_mail(mail::Command& command) {
     return;
   }
   if (session_is_full(command)) return;
+  if (!esmtp_ && (command.ret != mail::Return::kUnsaid || !command.envid.empty()))
+    return fail("555 5.5.4 RET and ENVID need EHLO");
   mail::ReversePath from;
   if (command.path.kind != mail::Path::Kind::kNull) {
     auto address = address_of(command);
@@ -310,11 +312,15 @@ void Protocol::on_mail(mail::Command& command) {
   envelope_.reverse_path = std::move(from);
   envelope_.declared_size = command.size.value_or(0);
   envelope_.eight_bit = command.body == mail::BodyType::k8BitMime;
+  envelope_.ret = command.ret;
+  envelope_.envid = std::move(command.envid);
   state_ = State::kMail;
   say("250 2.1.0 Ok");
 }
 
 void Protocol::on_rcpt(mail::Command& command) {
+  if (!esmtp_ && (command.notify.said() || !command.orcpt.empty()))
+    return fail("555 5.5.4 NOTIFY and ORCPT need EHLO");
   auto address = address_of(command);
   if (!address) return;
   const auto& limits = service_->limits;
@@ -325,7 +331,8 @@ void Protocol::on_rcpt(mail::Command& command) {
   switch (decision.verdict) {
     case config::Verdict::kLocal:
     case config::Verdict::kRelay:
-      envelope_.recipients.push_back({*std::move(address), std::move(decision)});
+      envelope_.recipients.push_back({*std::move(address), std::move(decision), command.notify,
+                                      std::move(command.orcpt)});
       state_ = State::kRcpt;
       return say("250 2.1.5 Ok");
     case config::Verdict::kNoSuchUser: {

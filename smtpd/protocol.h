@@ -1,5 +1,5 @@
-// Protocol: the server's side of one SMTP session (RFC 5321, with PIPELINING, SIZE, 8BITMIME and
-// ENHANCEDSTATUSCODES) as a pure machine: bytes in, replies and sink calls out. It does no I/O,
+// Protocol: the server's side of one SMTP session (RFC 5321, with PIPELINING, SIZE, 8BITMIME, DSN
+// and ENHANCEDSTATUSCODES) as a pure machine: bytes in, replies and sink calls out. It does no I/O,
 // reads no clock and knows no socket, so a session, a test and a fuzzer drive it alike.
 //
 // How an owner drives it:

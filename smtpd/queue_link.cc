@@ -103,6 +103,8 @@ void QueueLink::send(Owned submission) {
   message.from = s.envelope.reverse_path;
   message.recipient_count = static_cast<std::uint32_t>(s.envelope.recipients.size());
   message.eight_bit = s.envelope.eight_bit;
+  message.ret = s.envelope.ret;
+  message.envid = s.envelope.envid;
   message.body_size = s.body_size;
   message.large = s.large;
   connection_->send(message);
@@ -113,7 +115,7 @@ void QueueLink::send(Owned submission) {
 void QueueLink::send_parts(const Submission& submission, base::RequestId request) {
   ipc::SubmitRecipients part{request, {}};
   for (const auto& recipient : submission.envelope.recipients) {
-    part.recipients.push_back(recipient.address);
+    part.recipients.push_back({recipient.address, recipient.notify, recipient.orcpt});
     if (part.recipients.size() == ipc::kRecipientsInFrame) {
       connection_->send(part);
       part.recipients.clear();

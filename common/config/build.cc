@@ -299,6 +299,7 @@ class Builder {
         retry.refuse(*value, "after", R"(expected at least one time, like "15m")");
     }
     retry.duration("expire", config_.retry.expire, false);
+    retry.duration("notify", config_.retry.notify, true);
     retry.duration("max_gap", config_.retry.max_gap, false);
   }
 
@@ -333,7 +334,12 @@ class Builder {
   }
 
   void output() {
-    top_.section("bounce").name("from", config_.bounce_from, 200);
+    const auto bounce = top_.section("bounce");
+    bounce.name("from", config_.bounce.from, 200);
+    if (const auto* const to = bounce.get("copy_to"); to != nullptr && !to->text.empty())
+      bounce.string("copy_to", config_.bounce.copy_to.emplace(), parse_address);
+    if (const auto* const to = bounce.get("badmail"); to != nullptr && !to->text.empty())
+      bounce.path("badmail", config_.bounce.badmail);
     const auto log = top_.section("log");
     if (const auto* const to = log.get("to"); to != nullptr && to->text != "stderr") {
       if (to->text.find_first_of("/.") == std::string::npos)  // no file is meant by "stdout"

@@ -67,6 +67,12 @@ struct Delivery {
   bool start_disabled = false;
 };
 
+struct Bounce {
+  std::string from = "Mail Delivery System";
+  std::optional<mail::Address> copy_to;
+  std::string badmail;  // empty: SPOOL/badmail
+};
+
 struct Space {
   std::uint64_t stop_intake = 1ULL << 30;
   std::uint64_t reserve = 128ULL << 20;
@@ -105,7 +111,7 @@ struct Config {
   RetryConfig retry{.after = {base::Millis(15 * 60'000), base::Millis(30 * 60'000),
                               base::Millis(3'600'000), base::Millis(4 * 3'600'000)}};
   SmtpLimits limits;  // connections: of all smtpd together
-  std::string bounce_from = "Mail Delivery System";
+  Bounce bounce;
   Space space;
   History history;
   Log log;

@@ -94,7 +94,9 @@ QueuedConfig cut_queued(const Config& config, const Facts& facts) {
         {route.to, route.via, route.connections, route.internal, route.where.line});
   cut.retry = config.retry;
   cut.control = facts.groups;
-  cut.bounce_from = config.bounce_from;
+  cut.bounce_from = config.bounce.from;
+  cut.bounce_copy_to = config.bounce.copy_to;
+  cut.badmail_elsewhere = !config.bounce.badmail.empty();
   cut.message_size = config.limits.message_size;
   cut.recipients = config.limits.recipients;
   cut.stop_intake = config.space.stop_intake;

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -117,11 +118,13 @@ struct RouteConfig {
 struct RetryConfig {
   std::vector<base::Millis> after;  // the last one repeats; never empty
   base::Millis expire{5LL * 24 * 3600 * 1000};
+  base::Millis notify{12LL * 3600 * 1000};  // age at which the sender is told of the delay; 0: never
   base::Millis max_gap{24LL * 3600 * 1000};
 
   static constexpr auto fields() {
     return std::tuple(ipc::field("after", &RetryConfig::after, 100),
                       ipc::field("expire", &RetryConfig::expire),
+                      ipc::field("notify", &RetryConfig::notify),
                       ipc::field("max_gap", &RetryConfig::max_gap));
   }
 };
@@ -147,6 +150,8 @@ struct QueuedConfig {
   RetryConfig retry;
   ControlGroups control;
   std::string bounce_from = "Mail Delivery System";
+  std::optional<mail::Address> bounce_copy_to;
+  bool badmail_elsewhere = false;  // in the directory that comes at the start; else in the spool
   std::uint64_t message_size = 25ULL << 20;  // what smtpd may submit, bytes; 0: no limit
   std::uint32_t recipients = 1000;
   std::uint64_t stop_intake = 1ULL << 30;  // free bytes of the spool's file system
@@ -164,6 +169,8 @@ struct QueuedConfig {
         ipc::field("routes", &QueuedConfig::routes, 10'000),
         ipc::field("retry", &QueuedConfig::retry), ipc::field("control", &QueuedConfig::control),
         ipc::field("bounce_from", &QueuedConfig::bounce_from, 200),
+        ipc::field("bounce_copy_to", &QueuedConfig::bounce_copy_to),
+        ipc::field("badmail_elsewhere", &QueuedConfig::badmail_elsewhere),
         ipc::field("message_size", &QueuedConfig::message_size),
         ipc::field("recipients", &QueuedConfig::recipients),
         ipc::field("stop_intake", &QueuedConfig::stop_intake),

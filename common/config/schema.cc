@@ -88,7 +88,7 @@ constexpr auto kKeys = std::to_array<Key>({
     {"retry", kSection},
     {"retry.after", kDurations},
     {"retry.expire", kDuration},
-    {"retry.notify", kDuration, "delay notices come", R"("0")"},
+    {"retry.notify", kDuration},
     {"retry.max_gap", kDuration},
     {"retry.rule", kSections, kRules},
     {"retry.rule.to", kStrings, kRules},
@@ -128,8 +128,8 @@ constexpr auto kKeys = std::to_array<Key>({
 
     {"bounce", kSection},
     {"bounce.from", kString},
-    {"bounce.copy_to", kString, "copies of bounces come", R"("")"},
-    {"bounce.badmail", kString, "a badmail directory elsewhere comes", R"("")"},
+    {"bounce.copy_to", kString},
+    {"bounce.badmail", kString},
 
     {"space", kSection},
     {"space.stop_intake", kSize},

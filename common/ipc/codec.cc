@@ -78,4 +78,30 @@ void Codec<mail::ReversePath>::decode(base::Reader& r, mail::ReversePath& value,
     r.fail();
 }
 
+void Codec<mail::Notify>::decode(base::Reader& r, mail::Notify& value, Limits) {
+  if (const auto read = mail::Notify::from_bits(r.integer<std::uint8_t>()))
+    value = *read;
+  else
+    r.fail();
+}
+
+void Codec<mail::EnvelopeId>::decode(base::Reader& r, mail::EnvelopeId& value, Limits) {
+  const auto text = r.blob(mail::EnvelopeId::kMaxLength);
+  if (r.failed()) return;
+  if (auto read = mail::EnvelopeId::from_text(text))
+    value = *std::move(read);
+  else
+    r.fail();
+}
+
+void Codec<mail::OriginalRecipient>::decode(base::Reader& r, mail::OriginalRecipient& value,
+                                            Limits) {
+  const auto text = r.blob(mail::OriginalRecipient::kMaxLength);
+  if (r.failed()) return;
+  if (auto read = mail::OriginalRecipient::from_text(text))
+    value = *std::move(read);
+  else
+    r.fail();
+}
+
 }  // namespace postern::ipc

@@ -32,6 +32,7 @@
 #include "common/base/ip.h"
 #include "common/base/strong.h"
 #include "common/mail/address.h"
+#include "common/mail/dsn.h"
 
 namespace postern::ipc {
 
@@ -210,6 +211,32 @@ struct Codec<mail::ReversePath> {
   static void decode(base::Reader& r, mail::ReversePath& value, Limits);
   static constexpr std::size_t max_size(Limits) { return Codec<mail::Address>::max_size({}); }
   static void shape(std::string& out) { out += "path"; }
+};
+
+template <>
+struct Codec<mail::Notify> {
+  static void encode(base::Writer& w, const mail::Notify& value, Limits) { w.integer(value.bits()); }
+  static void decode(base::Reader& r, mail::Notify& value, Limits);
+  static constexpr std::size_t max_size(Limits) { return 1; }
+  static void shape(std::string& out) { out += "notify"; }
+};
+
+template <>
+struct Codec<mail::EnvelopeId> {
+  static void encode(base::Writer& w, const mail::EnvelopeId& value, Limits) { w.blob(value.text()); }
+  static void decode(base::Reader& r, mail::EnvelopeId& value, Limits);
+  static constexpr std::size_t max_size(Limits) { return 4 + mail::EnvelopeId::kMaxLength; }
+  static void shape(std::string& out) { out += "envid"; }
+};
+
+template <>
+struct Codec<mail::OriginalRecipient> {
+  static void encode(base::Writer& w, const mail::OriginalRecipient& value, Limits) {
+    w.blob(value.text());
+  }
+  static void decode(base::Reader& r, mail::OriginalRecipient& value, Limits);
+  static constexpr std::size_t max_size(Limits) { return 4 + mail::OriginalRecipient::kMaxLength; }
+  static void shape(std::string& out) { out += "orcpt"; }
 };
 
 template <class T>

@@ -354,9 +354,10 @@ struct BlockRows {
 enum class HistoryEnd : std::uint8_t {
   kDelivered,
   kBounced,    // it failed, and the sender was told
-  kFailed,     // it failed, and there was nobody to tell
+  kFailed,     // it failed, and the sender did not want to hear of it
   kDiscarded,  // by a route
   kRemoved,    // by the operator
+  kBadmail,    // it failed, nobody could be told, and it was put into badmail
 };
 [[nodiscard]] std::string_view name(HistoryEnd end);  // "delivered", "bounced", ...
 
@@ -543,7 +544,7 @@ inline constexpr State kLastEnumerator<State> = State::kHeld;
 template <>
 inline constexpr RecipientEnd kLastEnumerator<RecipientEnd> = RecipientEnd::kRemoved;
 template <>
-inline constexpr HistoryEnd kLastEnumerator<HistoryEnd> = HistoryEnd::kRemoved;
+inline constexpr HistoryEnd kLastEnumerator<HistoryEnd> = HistoryEnd::kBadmail;
 template <>
 inline constexpr BlockKind kLastEnumerator<BlockKind> = BlockKind::kHold;
 

@@ -97,11 +97,16 @@ struct LeaseRecipient {
   // Local delivery: whose mailbox (config::Decision); empty otherwise.
   std::string user;
   std::string mailbox_domain;
+  // Relaying: what the next hop is told of reports.
+  mail::Notify notify;
+  mail::OriginalRecipient orcpt;
   static constexpr auto fields() {
     return std::tuple(field("number", &LeaseRecipient::number),
                       field("address", &LeaseRecipient::address),
                       field("user", &LeaseRecipient::user, 255),
-                      field("mailbox_domain", &LeaseRecipient::mailbox_domain, 255));
+                      field("mailbox_domain", &LeaseRecipient::mailbox_domain, 255),
+                      field("notify", &LeaseRecipient::notify),
+                      field("orcpt", &LeaseRecipient::orcpt));
   }
 };
 
@@ -120,6 +125,8 @@ struct Lease {
   mail::ReversePath from;
   std::vector<LeaseRecipient> recipients;
   bool eight_bit = false;
+  mail::Return ret = mail::Return::kUnsaid;
+  mail::EnvelopeId envid;
   BodyForm form = BodyForm::kStuffed;
   std::string prefix;  // headers to put in front, CRLF lines, nothing stuffed in them
   std::uint64_t body_size = 0;
@@ -129,7 +136,8 @@ struct Lease {
                       field("epoch", &Lease::epoch), field("message", &Lease::message),
                       field("arrived", &Lease::arrived), field("from", &Lease::from),
                       field("recipients", &Lease::recipients, kLeaseRecipients),
-                      field("eight_bit", &Lease::eight_bit), field("form", &Lease::form),
+                      field("eight_bit", &Lease::eight_bit), field("ret", &Lease::ret),
+                      field("envid", &Lease::envid), field("form", &Lease::form),
                       field("prefix", &Lease::prefix, kMaxPrefix),
                       field("body_size", &Lease::body_size), field("large", &Lease::large));
   }
@@ -163,16 +171,25 @@ enum class Result : std::uint8_t {
   kReturned,  // nothing was tried: the lease goes back as it was
 };
 
+// What a success means, for those who want to hear of it.
+enum class Arrival : std::uint8_t {
+  kFinal,       // it lies in its mailbox
+  kRelayed,     // a next hop has it that knows nothing of reports
+  kAnswerable,  // a next hop has it that was told which reports are wanted, and makes them
+};
+
 struct RecipientResult {
   std::uint32_t number = 0;
   Result result = Result::kDeferred;
   FailureClass failure = FailureClass::kConnect;  // deferred, failed
   ReplyText reply;
+  Arrival arrival = Arrival::kFinal;  // delivered
   static constexpr auto fields() {
     return std::tuple(field("number", &RecipientResult::number),
                       field("result", &RecipientResult::result),
                       field("failure", &RecipientResult::failure),
-                      field("reply", &RecipientResult::reply));
+                      field("reply", &RecipientResult::reply),
+                      field("arrival", &RecipientResult::arrival));
   }
 };
 
@@ -207,6 +224,8 @@ template <>
 inline constexpr FailureClass kLastEnumerator<FailureClass> = FailureClass::kLocal;
 template <>
 inline constexpr GrantEnd kLastEnumerator<GrantEnd> = GrantEnd::kPermanent;
+template <>
+inline constexpr Arrival kLastEnumerator<Arrival> = Arrival::kAnswerable;
 template <>
 inline constexpr Result kLastEnumerator<Result> = Result::kReturned;
 

@@ -5,11 +5,12 @@
 
 namespace postern::ipc {
 
-// All that a child needs before its sandbox. Descriptors: configuration (memfd), log, root directory.
+// All that a child needs before its sandbox. Descriptors: configuration (memfd), log, root directory;
+// for queued also the directory of badmail, if it is not in the spool.
 struct Boot {
   static constexpr Type kType = Type::kBoot;
   static constexpr Route kRoute{roles(Role::kParent), kChildren};
-  static constexpr std::size_t kDescriptors = 3;
+  static constexpr std::size_t kDescriptors = 4;
   Role role = Role::kParent;
   std::uint32_t index = 0;   // among the processes of this role
   bool drop_rights = false;  // root: chroot into the root directory and become uid, gid

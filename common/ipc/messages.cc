@@ -50,7 +50,7 @@ std::string_view name(State s) {
 
 std::string_view name(HistoryEnd end) {
   static constexpr std::string_view kNames[] = {"delivered", "bounced", "failed", "discarded",
-                                                "removed"};
+                                                "removed", "badmail"};
   return kNames[static_cast<std::size_t>(end)];
 }
 

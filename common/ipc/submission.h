@@ -22,6 +22,8 @@ struct Submit {
   std::uint32_t recipient_count = 0;
   BodyForm form = BodyForm::kStuffed;
   bool eight_bit = false;      // BODY=8BITMIME was said
+  mail::Return ret = mail::Return::kUnsaid;
+  mail::EnvelopeId envid;
   std::uint64_t body_size = 0;  // bytes as stored
   base::MessageId large;        // the file's name from LargeOpened; 0: the body follows
   [[nodiscard]] std::uint64_t announced() const { return large.value == 0 ? body_size : 0; }
@@ -32,16 +34,28 @@ struct Submit {
                       field("from", &Submit::from),
                       field("recipient_count", &Submit::recipient_count),
                       field("form", &Submit::form), field("eight_bit", &Submit::eight_bit),
+                      field("ret", &Submit::ret), field("envid", &Submit::envid),
                       field("body_size", &Submit::body_size), field("large", &Submit::large));
   }
 };
 inline constexpr std::size_t kMaxInlineBody = 256 * 1024;  // larger bodies go into a file
 
+struct SubmitRecipient {
+  mail::Address address;
+  mail::Notify notify;
+  mail::OriginalRecipient orcpt;
+  static constexpr auto fields() {
+    return std::tuple(field("address", &SubmitRecipient::address),
+                      field("notify", &SubmitRecipient::notify),
+                      field("orcpt", &SubmitRecipient::orcpt));
+  }
+};
+
 struct SubmitRecipients {
   static constexpr Type kType = Type::kSubmitRecipients;
   static constexpr Route kRoute{roles(Role::kSmtpd), roles(Role::kQueued)};
   base::RequestId request;
-  std::vector<mail::Address> recipients;
+  std::vector<SubmitRecipient> recipients;
   static constexpr auto fields() {
     return std::tuple(field("request", &SubmitRecipients::request),
                       field("recipients", &SubmitRecipients::recipients, kRecipientsInFrame));

@@ -33,8 +33,8 @@ inline constexpr std::size_t kMaxReason = 500;     // an operator's reason
 inline constexpr std::size_t kMaxQueueName = 255;  // a domain, a literal, or "local"
 inline constexpr std::size_t kMaxRemote = 320;     // "mx.example.org[192.0.2.1]:25"
 inline constexpr std::size_t kHistoryReply = 200;  // of a final reply, in the history
-inline constexpr std::size_t kRecipientsInFrame = 100;
-inline constexpr std::size_t kLeaseRecipients = 40;
+inline constexpr std::size_t kRecipientsInFrame = 60;
+inline constexpr std::size_t kLeaseRecipients = 36;
 inline constexpr std::size_t kMaxPrefix = 8 * 1024;
 
 // First frame in each direction; another hash means another build, and the channel is closed.
@@ -52,6 +52,9 @@ struct Hello {
 enum class BodyForm : std::uint8_t { kStuffed };
 template <>
 inline constexpr BodyForm kLastEnumerator<BodyForm> = BodyForm::kStuffed;
+
+template <>
+inline constexpr mail::Return kLastEnumerator<mail::Return> = mail::Return::kFull;
 
 struct ReplyText {  // a mail::Reply of one line
   std::uint16_t code = 0;

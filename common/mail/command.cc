@@ -123,29 +123,59 @@ void read_path(std::string_view text, Command& command) {
   command.error = refusal(501, bad_address, "Bad address: " + address.error().text);
 }
 
-// One "KEY" or "KEY=VALUE" of MAIL; false: refused.
-bool read_parameter(std::string_view word, bool& body_seen, Command& command) {
-  const auto equals = word.find('=');
-  const auto key = word.substr(0, equals);
-  const auto value =
-      equals == std::string_view::npos ? std::string_view() : word.substr(equals + 1);
+// A parameter that was given before is an error (RFC 5321 4.1.1.11 leaves no other reading).
+bool refuse_second(std::string_view key, bool seen, Command& command) {
+  if (seen) command.error = syntax(base::printable(key, 80) + " given twice");
+  return seen;
+}
+
+// One "KEY" or "KEY=VALUE" of MAIL.
+void read_mail_parameter(std::string_view key, std::string_view value, bool& body_seen,
+                         Command& command) {
   if (base::equals_ignoring_case(key, "SIZE")) {
-    if (command.size) return command.error = syntax("SIZE given twice"), false;
+    if (refuse_second(key, command.size.has_value(), command)) return;
     command.size = base::parse_number(value);
-    if (!command.size) return command.error = syntax("Bad SIZE"), false;
-    return true;
-  }
-  if (base::equals_ignoring_case(key, "BODY")) {
-    if (std::exchange(body_seen, true)) return command.error = syntax("BODY given twice"), false;
-    if (base::equals_ignoring_case(value, "8BITMIME")) {
+    if (!command.size) command.error = syntax("Bad SIZE");
+  } else if (base::equals_ignoring_case(key, "BODY")) {
+    if (refuse_second(key, std::exchange(body_seen, true), command)) return;
+    if (base::equals_ignoring_case(value, "8BITMIME"))
       command.body = BodyType::k8BitMime;
-    } else if (!base::equals_ignoring_case(value, "7BIT")) {
-      return command.error = syntax("BODY must be 7BIT or 8BITMIME"), false;
-    }
-    return true;
+    else if (!base::equals_ignoring_case(value, "7BIT"))
+      command.error = syntax("BODY must be 7BIT or 8BITMIME");
+  } else if (base::equals_ignoring_case(key, "RET")) {
+    if (refuse_second(key, command.ret != Return::kUnsaid, command)) return;
+    const auto ret = parse_return(value);
+    if (!ret) command.error = syntax("RET must be FULL or HDRS");
+    command.ret = ret.value_or(Return::kUnsaid);
+  } else if (base::equals_ignoring_case(key, "ENVID")) {
+    if (refuse_second(key, !command.envid.empty(), command)) return;
+    auto envid = EnvelopeId::parse(value);
+    if (!envid) command.error = syntax("ENVID must be xtext of 1 to 100 characters");
+    else command.envid = *std::move(envid);
+  } else {
+    command.error =
+        refusal(555, {5, 5, 4}, "Parameter not recognized: " + base::printable(key, 80));
   }
-  command.error = refusal(555, {5, 5, 4}, "Parameter not recognized: " + base::printable(key, 80));
-  return false;
+}
+
+// The same of RCPT.
+void read_rcpt_parameter(std::string_view key, std::string_view value, Command& command) {
+  if (base::equals_ignoring_case(key, "NOTIFY")) {
+    if (refuse_second(key, command.notify.said(), command)) return;
+    const auto notify = Notify::parse(value);
+    if (!notify) command.error = syntax("NOTIFY must be NEVER or of SUCCESS, FAILURE, DELAY");
+    command.notify = notify.value_or(Notify());
+  } else if (base::equals_ignoring_case(key, "ORCPT")) {
+    if (refuse_second(key, !command.orcpt.empty(), command)) return;
+    auto orcpt = OriginalRecipient::parse(value);
+    if (!orcpt)
+      command.error = syntax("ORCPT must be a type, \";\" and xtext, of at most 500 characters");
+    else
+      command.orcpt = *std::move(orcpt);
+  } else {
+    command.error =
+        refusal(555, {5, 5, 4}, "Parameter not recognized: " + base::printable(key, 80));
+  }
 }
 
 // "FROM:" or "TO:", the path and its parameters.
@@ -177,12 +207,15 @@ void read_transaction(std::string_view rest, Command& command) {
   bool body_seen = false;
   while (!parameters.empty()) {  // bounded by the line
     const auto word = take_word(parameters);
-    if (!mail) {
-      command.error =
-          refusal(555, {5, 5, 4}, "Parameter not recognized: " + base::printable(word, 80));
-      return;
-    }
-    if (!read_parameter(word, body_seen, command)) return;
+    const auto equals = word.find('=');
+    const auto key = word.substr(0, equals);
+    const auto value =
+        equals == std::string_view::npos ? std::string_view() : word.substr(equals + 1);
+    if (mail)
+      read_mail_parameter(key, value, body_seen, command);
+    else
+      read_rcpt_parameter(key, value, command);
+    if (command.error) return;
   }
 }
 

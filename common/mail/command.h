@@ -11,6 +11,7 @@
 #include <string_view>
 
 #include "common/mail/address.h"
+#include "common/mail/dsn.h"
 #include "common/mail/reply.h"
 
 namespace postern::mail {
@@ -62,6 +63,10 @@ struct Command {
   Path path;                          // MAIL and RCPT
   std::optional<std::uint64_t> size;  // MAIL: SIZE= of RFC 1870
   BodyType body = BodyType::k7Bit;    // MAIL
+  Return ret = Return::kUnsaid;       // MAIL: what reports are wanted, RFC 3461
+  EnvelopeId envid;                   // MAIL
+  Notify notify;                      // RCPT
+  OriginalRecipient orcpt;            // RCPT
   // Set: the line names its verb and is wrong in the rest; nothing else but `verb` counts.
   std::optional<Reply> error;
 };

@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <iterator>
 
+#include "common/base/check.h"
 #include "common/base/text.h"
 
 namespace postern::mail {
@@ -59,61 +60,208 @@ std::string quoted(std::string_view text) {
   return out + '"';
 }
 
-EnhancedCode status_of(const FailedRecipient& recipient) {
+// The class of RFC 3463 that goes with an action.
+std::uint8_t class_of(ReportAction action) {
+  switch (action) {
+    case ReportAction::kFailed:
+      return 5;
+    case ReportAction::kDelayed:
+      return 4;
+    case ReportAction::kRelayed:
+    case ReportAction::kDelivered:
+      break;
+  }
+  return 2;
+}
+
+std::string_view name(ReportAction action) {
+  constexpr std::string_view kNames[] = {"failed", "delayed", "relayed", "delivered"};
+  return kNames[static_cast<std::size_t>(action)];
+}
+
+std::string_view subject_of(ReportAction gravest) {
+  constexpr std::string_view kSubjects[] = {
+      "Undelivered mail returned to sender", "Delayed mail (still being tried)",
+      "Mail relayed (no further report will come)", "Mail delivered"};
+  return kSubjects[static_cast<std::size_t>(gravest)];
+}
+
+EnhancedCode status_of(const ReportedRecipient& recipient) {
   if (recipient.status.status != 0) return recipient.status;
-  if (recipient.reason.enhanced.status == 5) return recipient.reason.enhanced;
-  return {5, 0, 0};
+  const auto wanted = class_of(recipient.action);
+  if (recipient.reason.enhanced.status == wanted) return recipient.reason.enhanced;
+  return {wanted, 0, 0};
 }
 
-std::string original_header(std::string_view original) {
-  std::string header;
-  original = original.substr(0, Notice::kMaxHeader);
-  while (!original.empty()) {  // bounded by kMaxHeader
-    const auto end = original.find("\r\n");
-    if (end == std::string_view::npos || end == 0) break;  // cut within a line, or the header's end
-    auto line = original.substr(0, end);
-    for (const char c : line.substr(0, kMaxLine))
-      header += (c >= ' ' && c <= '~') || c == '\t' ? c : '?';
-    header += "\r\n";
-    original.remove_prefix(end + 2);
-  }
-  return header;
-}
+// --- The original -------------------------------------------------------------------------------
 
-std::string for_people(const Notice& notice) {
+// A part of the message: its MIME header and its lines.
+struct Part {
+  std::string_view type;
+  std::string_view encoding;  // "7bit" is not said
   std::string text;
-  add(text, "This is the mail system at {}.\r\n\r\n", notice.hostname);
-  add(text, "Your message of {}\r\n", base::rfc5322_date(notice.arrived));
-  add(text, "(number {} here) was not delivered to {}.\r\n", base::to_string(notice.id),
-      notice.failed.size() == 1 ? "this recipient" : "these recipients");
-  text += "No further attempt will be made.\r\n";
-  for (const auto& recipient : notice.failed) {
-    add(text, "\r\n<{}>\r\n    ", recipient.address.text());
-    const auto remote = clean(recipient.remote, 255);
-    const auto said = recipient.reason.text();
-    add_wrapped(text, remote.empty() ? said : remote + " said: " + said, "    ");
+};
+
+bool is_ascii(std::string_view text) {
+  return std::none_of(text.begin(), text.end(),
+                      [](char c) { return static_cast<unsigned char>(c) >= 0x80; });
+}
+
+// May it stand in a message as it is, but for its eight bits?
+bool is_sendable(std::string_view text) {
+  if (text.find('\0') != std::string_view::npos || !text.ends_with("\r\n")) return false;
+  while (!text.empty()) {  // bounded by the original
+    const auto end = text.find("\r\n");
+    if (end > kMaxLine) return false;
+    text.remove_prefix(end + 2);
   }
-  text += "\r\nThe header of your message is attached.\r\n";
+  return true;
+}
+
+// Quoted-printable of RFC 2045 6.7; lines end with CR LF.
+std::string quoted_printable(std::string_view text) {
+  constexpr std::string_view kHex = "0123456789ABCDEF";
+  std::string out;
+  std::size_t column = 0;
+  for (std::size_t i = 0; i < text.size(); ++i) {
+    const char c = text[i];
+    const bool line_ends = text.substr(i + 1).starts_with("\r\n");
+    if (text.substr(i).starts_with("\r\n")) {
+      out += "\r\n";
+      column = 0;
+      ++i;
+      continue;
+    }
+    const bool plain = (c > ' ' && c <= '~' && c != '=') || ((c == ' ' || c == '\t') && !line_ends);
+    if (column + (plain ? 1 : 3) > kWrap - 1) {
+      out += "=\r\n";
+      column = 0;
+    }
+    if (plain) {
+      out += c;
+      ++column;
+    } else {
+      out += '=';
+      out += kHex[static_cast<unsigned char>(c) >> 4];
+      out += kHex[static_cast<unsigned char>(c) & 15];
+      column += 3;
+    }
+  }
+  return out;
+}
+
+// Its whole lines up to the first empty one.
+std::string_view header_of(std::string_view original) {
+  const auto kept = original.substr(0, Notice::kMaxHeader);
+  std::size_t end = 0;
+  while (true) {  // bounded by kMaxHeader
+    const auto next = kept.find("\r\n", end);
+    if (next == std::string_view::npos || next == end) break;
+    end = next + 2;
+  }
+  return kept.substr(0, end);
+}
+
+Part original_part(const Notice& notice) {
+  if (notice.whole && is_sendable(notice.original))
+    return {"message/rfc822", is_ascii(notice.original) ? "7bit" : "8bit",
+            std::string(notice.original)};
+  const auto header = header_of(notice.original);
+  if (is_ascii(header) && (header.empty() || is_sendable(header)))
+    return {"text/rfc822-headers", "7bit", std::string(header)};
+  return {"text/rfc822-headers", "quoted-printable", quoted_printable(header)};  // RFC 6522 4
+}
+
+// --- Words for people ---------------------------------------------------------------------------
+
+void add_introduction(std::string& text, ReportAction action, std::size_t count) {
+  const bool one = count == 1;
+  switch (action) {
+    case ReportAction::kFailed:
+      add(text, "was not delivered to {}.\r\nNo further attempt will be made.\r\n",
+          one ? "this recipient" : "these recipients");
+      break;
+    case ReportAction::kDelayed:
+      add(text,
+          "has not been delivered yet to {}.\r\nYou need do nothing: it is tried again. This is the "
+          "only\r\nnotice of its delay.\r\n",
+          one ? "this recipient" : "these recipients");
+      break;
+    case ReportAction::kRelayed:
+      add(text,
+          "was handed on for {} to a system that\r\nsends no reports: you will hear of it again only "
+          "if it fails.\r\n",
+          one ? "this recipient" : "these recipients");
+      break;
+    case ReportAction::kDelivered:
+      add(text, "was delivered to {}.\r\n", one ? "this recipient" : "these recipients");
+      break;
+  }
+}
+
+void add_recipient(std::string& text, const ReportedRecipient& recipient) {
+  add(text, "\r\n<{}>\r\n    ", recipient.address.text());
+  const auto remote = clean(recipient.remote, 255);
+  const auto said = recipient.reason.text();
+  add_wrapped(text, remote.empty() ? said : remote + " said: " + said, "    ");
+  if (recipient.action == ReportAction::kDelayed && recipient.until.ms != 0)
+    add(text, "    It is given up on {}.\r\n", base::rfc5322_date(recipient.until));
+}
+
+std::string for_people(const Notice& notice, const Part& original) {
+  std::string text;
+  add(text, "This is the mail system at {}.\r\n", notice.hostname);
+  for (const auto action : {ReportAction::kFailed, ReportAction::kDelayed, ReportAction::kRelayed,
+                            ReportAction::kDelivered}) {
+    const auto count = static_cast<std::size_t>(
+        std::count_if(notice.recipients.begin(), notice.recipients.end(),
+                      [&](const auto& recipient) { return recipient.action == action; }));
+    if (count == 0) continue;
+    add(text, "\r\nYour message of {}\r\n(number {} here) ", base::rfc5322_date(notice.arrived),
+        base::to_string(notice.id));
+    add_introduction(text, action, count);
+    for (const auto& recipient : notice.recipients)
+      if (recipient.action == action) add_recipient(text, recipient);
+  }
+  add(text, "\r\n{} attached.\r\n",
+      original.type == "message/rfc822" ? "Your message is" : "The header of your message is");
   return text;
+}
+
+// --- Words for programs -------------------------------------------------------------------------
+
+// The host's name alone, or its address as a literal, out of "mx.example.org[192.0.2.1]:25".
+std::string host_of(std::string_view remote) {
+  const auto bracket = remote.find('[');
+  if (bracket == 0) return clean(remote.substr(0, remote.find(']') + 1), 255);
+  return clean(remote.substr(0, bracket), 255);
+}
+
+void add_status(std::string& text, const ReportedRecipient& recipient) {
+  const auto status = status_of(recipient);
+  text += "\r\n";
+  if (!recipient.original.empty())
+    add(text, "Original-Recipient: {}; {}\r\n", recipient.original.type(),
+        recipient.original.address());
+  add(text, "Final-Recipient: rfc822; {}\r\n", recipient.address.text());
+  add(text, "Action: {}\r\n", name(recipient.action));
+  add(text, "Status: {}.{}.{}\r\n", status.status, status.subject, status.detail);
+  if (!recipient.remote.empty()) add(text, "Remote-MTA: dns; {}\r\n", host_of(recipient.remote));
+  text += recipient.reason.code != 0 ? "Diagnostic-Code: smtp;" : "Diagnostic-Code: x-postern;";
+  add_wrapped(text, recipient.reason.text(), "    ");
+  if (recipient.last_try.ms != 0)
+    add(text, "Last-Attempt-Date: {}\r\n", base::rfc5322_date(recipient.last_try));
+  if (recipient.action == ReportAction::kDelayed && recipient.until.ms != 0)
+    add(text, "Will-Retry-Until: {}\r\n", base::rfc5322_date(recipient.until));
 }
 
 std::string delivery_status(const Notice& notice) {
   std::string text;
+  if (!notice.envid.empty()) add(text, "Original-Envelope-Id: {}\r\n", notice.envid.text());
   add(text, "Reporting-MTA: dns; {}\r\n", notice.hostname);
   add(text, "X-Postern-Message-ID: {}\r\n", base::to_string(notice.id));
   add(text, "Arrival-Date: {}\r\n", base::rfc5322_date(notice.arrived));
-  for (const auto& recipient : notice.failed) {
-    const auto status = status_of(recipient);
-    add(text, "\r\nFinal-Recipient: rfc822; {}\r\n", recipient.address.text());
-    text += "Action: failed\r\n";
-    add(text, "Status: {}.{}.{}\r\n", status.status, status.subject, status.detail);
-    if (!recipient.remote.empty())
-      add(text, "Remote-MTA: dns; {}\r\n", clean(recipient.remote, 255));
-    text += recipient.reason.code != 0 ? "Diagnostic-Code: smtp;" : "Diagnostic-Code: x-postern;";
-    add_wrapped(text, recipient.reason.text(), "    ");
-    if (recipient.last_try.ms != 0)
-      add(text, "Last-Attempt-Date: {}\r\n", base::rfc5322_date(recipient.last_try));
-  }
+  for (const auto& recipient : notice.recipients) add_status(text, recipient);
   return text;
 }
 
@@ -147,34 +295,44 @@ std::string stuffed(std::string_view text) {
 
 }  // namespace
 
-std::string build_notice(const Notice& notice) {
-  const auto people = for_people(notice);
+NoticeText build_notice(const Notice& notice) {
+  CHECK(!notice.recipients.empty());
+  const auto gravest =
+      std::min_element(notice.recipients.begin(), notice.recipients.end(),
+                       [](const auto& a, const auto& b) { return a.action < b.action; })
+          ->action;
+  const auto original = original_part(notice);
+  const auto people = for_people(notice, original);
   const auto status = delivery_status(notice);
-  const auto header = original_header(notice.original);
-  const auto boundary = find_boundary(notice, people, status, header);
+  const auto boundary = find_boundary(notice, people, status, original.text);
+  const bool eight_bit = original.encoding == "8bit";
 
   std::string text;
-  text.reserve(people.size() + status.size() + header.size() + 2048);
+  text.reserve(people.size() + status.size() + original.text.size() + 2048);
   add(text, "Date: {}\r\n", base::rfc5322_date(notice.now));
   add(text, "From: {}\r\n <{}>\r\n", quoted(notice.from_display), notice.from.text());
   add(text, "To: <{}>\r\n", notice.to.text());
-  text += "Subject: Undelivered mail returned to sender\r\n";
+  add(text, "Subject: {}\r\n", subject_of(gravest));
   add(text, "Message-ID: <{}.{}.notice@{}>\r\n", base::to_string(notice.id), notice.now.ms,
       notice.hostname);
   text += "Auto-Submitted: auto-replied\r\n";  // RFC 3834 5
   text += "MIME-Version: 1.0\r\n";
   add(text,
-      "Content-Type: multipart/report; report-type=delivery-status;\r\n boundary=\"{}\"\r\n\r\n",
+      "Content-Type: multipart/report; report-type=delivery-status;\r\n boundary=\"{}\"\r\n",
       boundary);
-  text += "This is a delivery report in MIME form.\r\n";
+  if (eight_bit) text += "Content-Transfer-Encoding: 8bit\r\n";
+  text += "\r\nThis is a delivery report in MIME form.\r\n";
   add(text, "\r\n--{}\r\nContent-Type: text/plain; charset=us-ascii\r\n\r\n", boundary);
   text += people;
   add(text, "\r\n--{}\r\nContent-Type: message/delivery-status\r\n\r\n", boundary);
   text += status;
-  add(text, "\r\n--{}\r\nContent-Type: text/rfc822-headers\r\n\r\n", boundary);
-  text += header;
+  add(text, "\r\n--{}\r\nContent-Type: {}\r\n", boundary, original.type);
+  if (original.encoding != "7bit")
+    add(text, "Content-Transfer-Encoding: {}\r\n", original.encoding);
+  text += "\r\n";
+  text += original.text;
   add(text, "\r\n--{}--\r\n", boundary);
-  return stuffed(text);
+  return {stuffed(text), eight_bit};
 }
 
 }  // namespace postern::mail

@@ -1,6 +1,6 @@
-// The notice that tells a sender which of the recipients failed: multipart/report of RFC 6522 with
-// a delivery status of RFC 3464 and the original header. Pure text building; who gets a notice, and
-// when, is decided by the caller (never in answer to a null reverse-path).
+// The notice that tells a sender what became of recipients: multipart/report of RFC 6522 with words
+// for people, a delivery status of RFC 3464, and the original or its header. Pure text building; who
+// gets a notice, and when, is decided by the caller (never in answer to a null reverse-path).
 #pragma once
 
 #include <string>
@@ -10,16 +10,23 @@
 #include "common/base/clock.h"
 #include "common/base/ids.h"
 #include "common/mail/address.h"
+#include "common/mail/dsn.h"
 #include "common/mail/reply.h"
 
 namespace postern::mail {
 
-struct FailedRecipient {
+// RFC 3464 2.3.3; the gravest first, in the order in which a notice speaks of them.
+enum class ReportAction : std::uint8_t { kFailed, kDelayed, kRelayed, kDelivered };
+
+struct ReportedRecipient {
   Address address;
+  OriginalRecipient original;  // whom the sender had named, if anybody said so
+  ReportAction action = ReportAction::kFailed;
   Reply reason;             // a next hop's last reply, or our own words with code 0
   std::string remote;       // the host that said it, "mx.example.org"; empty: nobody but us
   base::WallTime last_try;  // 0: none was made
-  EnhancedCode status;      // 0.0.0: taken from the reply, else 5.0.0
+  EnhancedCode status;      // 0.0.0: taken from the reply, else x.0.0
+  base::WallTime until;     // delayed: when we give up; 0: never
 };
 
 struct Notice {
@@ -30,16 +37,24 @@ struct Notice {
   Address from;                   // MAILER-DAEMON@hostname
   Address to;                     // the sender of the original
   base::MessageId id;             // of the original
+  EnvelopeId envid;               // the sender's name for it
   base::WallTime arrived;         // the original
   base::WallTime now;
-  std::vector<FailedRecipient> failed;
-  // The original from its first byte on, our own trace field included, lines ended by CR LF; all
-  // behind its first empty line is ignored.
+  std::vector<ReportedRecipient> recipients;  // at least one
+  // The original from its first byte on, our own trace field included, lines ended by CR LF, nothing
+  // stuffed. Only its header goes back unless it is `whole`, and may be sent as it is: a part of this
+  // kind cannot be encoded (RFC 2046 5.2.1), so there must be no NUL and no line over 998 characters.
   std::string_view original;
+  bool whole = false;
 };
 
-// The whole message in the form in which bodies are stored: CR LF, dots stuffed, ASCII, no line
-// over 998 characters, whatever the original and the next hops said.
-[[nodiscard]] std::string build_notice(const Notice& notice);
+struct NoticeText {
+  // The whole message in the form in which bodies are stored: CR LF, dots stuffed, no line over 998
+  // characters, whatever the original and the next hops said.
+  std::string text;
+  bool eight_bit = false;  // it is not ASCII, because the original is not
+};
+
+[[nodiscard]] NoticeText build_notice(const Notice& notice);
 
 }  // namespace postern::mail

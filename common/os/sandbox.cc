@@ -66,9 +66,12 @@ Result<void> restrict_with_landlock(const SandboxPlan& plan) {
       static_cast<int>(::syscall(SYS_landlock_create_ruleset, &ruleset, size, 0)));
   if (!fd.valid()) return failure("make a Landlock ruleset");
   if (works_on_files(plan.kind)) {
-    const PathBeneathAttributes rule{kFileWork & ruleset.handled_access_fs, plan.root};
-    if (::syscall(SYS_landlock_add_rule, fd.get(), kRulePathBeneath, &rule, 0) != 0)
-      return failure("add a Landlock rule");
+    for (const int directory : {plan.root, plan.badmail}) {
+      if (directory < 0) continue;
+      const PathBeneathAttributes rule{kFileWork & ruleset.handled_access_fs, directory};
+      if (::syscall(SYS_landlock_add_rule, fd.get(), kRulePathBeneath, &rule, 0) != 0)
+        return failure("add a Landlock rule");
+    }
   }
   if (::syscall(SYS_landlock_restrict_self, fd.get(), 0) != 0) return failure("enter Landlock");
   return {};

@@ -21,6 +21,7 @@ enum class SandboxKind : std::uint8_t {
 struct SandboxPlan {
   SandboxKind kind = SandboxKind::kAccepting;
   int root = -1;  // directory: chroot there as root; Landlock leaves only this tree to kStoring, kFiling
+  int badmail = -1;  // another directory that Landlock leaves to kStoring; -1: none
   struct Identity {
     std::uint32_t uid = 0, gid = 0;
   };

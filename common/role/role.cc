@@ -68,22 +68,25 @@ class Skeleton final : public Host, public ParentLink::Listener {
   void start(std::move_only_function<std::unique_ptr<Daemon>(Role, Host&)>& make) {
     while (!boot_) loop_.run_once(true);
     log::open(std::move(log_fd_), log::Format::kText, log::Level::kInfo);
-    const int root = root_.get();
+    const bool elsewhere = directories_.badmail.valid();
     auto config = os::read_sealed_memory(config_fd_.get(), kMaxConfig);
     if (!config) fatal(config.error().text());
     config_fd_.reset();
-    auto sandbox_root = base::UniqueFd::adopt(::dup(root));
+    auto sandbox_root = base::UniqueFd::adopt(::dup(directories_.root.get()));
+    auto sandbox_badmail =
+        base::UniqueFd::adopt(elsewhere ? ::dup(directories_.badmail.get()) : -1);
 
     // An arena of a thread's own would open files of /proc and /sys when it grows or shrinks.
     ::mallopt(M_ARENA_MAX, 1);
     // Libraries initialise and open what they need...
     daemon_ = make(self_, *this);
-    if (auto done = daemon_->prepare(*std::move(config), std::move(root_), *boot_); !done)
+    if (auto done = daemon_->prepare(*std::move(config), std::move(directories_), *boot_); !done)
       fatal(done.error().text());
     // ...then every right goes that is not needed any more...
     os::SandboxPlan plan;
     plan.kind = sandbox_kind(self_);
     plan.root = sandbox_root.get();
+    plan.badmail = sandbox_badmail.get();
     if (boot_->drop_rights) plan.identity = os::SandboxPlan::Identity{boot_->uid, boot_->gid};
     plan.open_files = kOpenFiles;
     const auto pid = static_cast<std::uint32_t>(::getpid());
@@ -91,6 +94,7 @@ class Skeleton final : public Host, public ParentLink::Listener {
             0);  // from here on the loop sees the parent's end, and work is finished
     if (auto done = os::enter_sandbox(plan); !done) fatal(done.error().text());
     sandbox_root.reset();
+    sandbox_badmail.reset();
     // ...and only then the first foreign byte may come.
     set_state("ready");
     daemon_->start(loop_);
@@ -118,11 +122,14 @@ class Skeleton final : public Host, public ParentLink::Listener {
 
   // ParentLink::Listener
   void on_boot(const ipc::Boot& boot, ipc::Descriptors descriptors) override {
-    if (boot_ || boot.role != self_ || descriptors.size() != ipc::Boot::kDescriptors)
+    const auto most = ipc::Boot::kDescriptors - (self_ == Role::kQueued ? 0 : 1);
+    if (boot_ || boot.role != self_ || descriptors.size() < ipc::Boot::kDescriptors - 1 ||
+        descriptors.size() > most)
       fatal("the parent sent a wrong boot message");
     config_fd_ = std::move(descriptors[0]);
     log_fd_ = std::move(descriptors[1]);
-    root_ = std::move(descriptors[2]);
+    directories_.root = std::move(descriptors[2]);
+    if (descriptors.size() > 3) directories_.badmail = std::move(descriptors[3]);
     boot_ = boot;
   }
   void on_configure(const ipc::Configure& configure, base::UniqueFd config) override {
@@ -209,7 +216,8 @@ class Skeleton final : public Host, public ParentLink::Listener {
   Role self_;
   std::unique_ptr<ParentLink>& link_;
   std::optional<ipc::Boot> boot_;
-  base::UniqueFd config_fd_, log_fd_, root_;
+  base::UniqueFd config_fd_, log_fd_;
+  Directories directories_;
   std::unique_ptr<Daemon> daemon_;
   std::unique_ptr<event::Timer> deadline_;
   std::optional<Role> lost_peer_;

@@ -15,6 +15,12 @@ namespace postern::role {
 
 inline constexpr std::uint64_t kOpenFiles = 65536;  // of a child, where its hard limit allows it
 
+// What a child may open files below; none of the second kind for most.
+struct Directories {
+  base::UniqueFd root;
+  base::UniqueFd badmail;  // queued, where it is not in the spool
+};
+
 // One child process's own part. All calls come on the loop, none before its sandbox but the first
 // two.
 class Daemon {
@@ -22,8 +28,8 @@ class Daemon {
   virtual ~Daemon() = default;
 
   // Before the sandbox: decode `config` (this role's own struct), open what only now can be opened
-  // below `root`, initialise libraries. An error ends the process with this sentence.
-  virtual os::Result<void> prepare(std::string config, base::UniqueFd root,
+  // below these, initialise libraries. An error ends the process with this sentence.
+  virtual os::Result<void> prepare(std::string config, Directories directories,
                                    const ipc::Boot& boot) = 0;
   // In the sandbox: start serving; threads are made here.
   virtual void start(event::Loop& loop) = 0;

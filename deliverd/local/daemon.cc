@@ -12,12 +12,12 @@ namespace {
 constexpr std::uint32_t kMaxWorkers = 64;
 }
 
-os::Result<void> Daemon::prepare(std::string config, base::UniqueFd root, const ipc::Boot&) {
+os::Result<void> Daemon::prepare(std::string config, role::Directories directories, const ipc::Boot&) {
   auto parsed = ipc::decode<config::LocalConfig>(config);
   if (!parsed) return os::failure("read the configuration from the parent", EPROTO);
-  if (!root.valid()) return os::failure("open the mailbox root", EBADF);
+  if (!directories.root.valid()) return os::failure("open the mailbox root", EBADF);
   config_ = *std::move(parsed);
-  disk_ = os::real_disk(std::move(root));
+  disk_ = os::real_disk(std::move(directories.root));
   return {};
 }
 

@@ -13,7 +13,8 @@ class Daemon final : public role::Daemon {
  public:
   explicit Daemon(role::Host& host) : host_(host) {}
 
-  os::Result<void> prepare(std::string config, base::UniqueFd root, const ipc::Boot& boot) override;
+  os::Result<void> prepare(std::string config, role::Directories directories,
+                           const ipc::Boot& boot) override;
   void start(event::Loop& loop) override;
   std::expected<void, std::string> configure(std::string config,
                                              base::Generation generation) override;

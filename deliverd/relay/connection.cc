@@ -34,10 +34,11 @@ void append_prefix(std::string_view prefix, std::string& out) {
 }
 
 Envelope envelope_of(const ipc::Lease& lease) {
-  Envelope envelope{lease.from.text(), {}, lease.prefix.size() + lease.body_size, lease.eight_bit};
+  Envelope envelope{lease.from.text(), {}, lease.prefix.size() + lease.body_size, lease.eight_bit,
+                    lease.ret, lease.envid};
   envelope.recipients.reserve(lease.recipients.size());
   for (const auto& recipient : lease.recipients)
-    envelope.recipients.push_back(recipient.address.text());
+    envelope.recipients.push_back({recipient.address.text(), recipient.notify, recipient.orcpt});
   return envelope;
 }
 
@@ -87,7 +88,7 @@ void Connection::connect_next() noexcept {
   if (delivery_ && dismissed_) {
     finish({});
   } else if (delivery_) {
-    const Verdict verdict{ipc::Result::kDeferred, last_trouble_.failure, last_trouble_.reply};
+    const Verdict verdict{ipc::Result::kDeferred, last_trouble_.failure, last_trouble_.reply, {}};
     finish(std::vector<Verdict>(delivery_->lease.recipients.size(), verdict));
   }
   gone(had_session_ || dismissed_ ? closed_in_order() : last_trouble_);

@@ -24,7 +24,7 @@ void apply_log(const config::LogConfig& config) {
 
 }  // namespace
 
-os::Result<void> Daemon::prepare(std::string config, base::UniqueFd, const ipc::Boot&) {
+os::Result<void> Daemon::prepare(std::string config, role::Directories, const ipc::Boot&) {
   auto parsed = ipc::decode<config::RelayConfig>(config);
   if (!parsed || parsed->dns.empty())
     return os::failure("read the configuration from the parent", EPROTO);

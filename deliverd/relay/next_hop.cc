@@ -28,7 +28,8 @@ Trouble permanent(mail::EnhancedCode code, std::string text) {
 
 // 4.4.6: routing loop.
 Trouble ourselves_trouble() {
-  return trouble(ipc::GrantEnd::kTemporary, {4, 4, 6}, "MX points to ourselves");
+  return trouble(ipc::GrantEnd::kTemporary, {4, 4, 6},
+                 "its mail host is this one, which does not take mail for it");
 }
 
 // What can never be a host: nothing, everybody, a group.

@@ -131,7 +131,7 @@ void Pool::done(Slot& slot, std::vector<Verdict> verdicts) {
     results.reserve(verdicts.size());
     for (std::size_t i = 0; i < verdicts.size(); ++i)
       results.push_back({slot.recipients[i], verdicts[i].result, verdicts[i].failure,
-                         ipc::to_ipc(verdicts[i].reply)});
+                         ipc::to_ipc(verdicts[i].reply), verdicts[i].arrival});
     desk_.report(slot.id, slot.connection->remote(), std::move(results));
   }
   if (slot.connection->ready()) ready(slot);
@@ -144,7 +144,8 @@ void Pool::discard(Slot& slot, const deliverd::Delivery& delivery) {
   reply.lines.emplace_back("discarded");
   std::vector<ipc::RecipientResult> results;
   for (const auto& recipient : delivery.lease.recipients)
-    results.push_back({recipient.number, ipc::Result::kDelivered, {}, ipc::to_ipc(reply)});
+    results.push_back({recipient.number, ipc::Result::kDelivered, {}, ipc::to_ipc(reply),
+                       ipc::Arrival::kAnswerable});  // nobody is told that it arrived
   desk_.report(slot.id, "discard", std::move(results));
   if (slot.dismissed) return end_later(slot, in_order());
   desk_.ask(slot.id);

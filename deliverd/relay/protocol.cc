@@ -203,6 +203,7 @@ void Client::read_features(const mail::Reply& reply) {
     const auto keyword = line.substr(0, space);
     if (base::equals_ignoring_case(keyword, "PIPELINING")) features_.pipelining = true;
     if (base::equals_ignoring_case(keyword, "8BITMIME")) features_.eight_bit = true;
+    if (base::equals_ignoring_case(keyword, "DSN")) features_.dsn = true;
     if (base::equals_ignoring_case(keyword, "SIZE")) {
       features_.size = true;
       if (space != std::string_view::npos)
@@ -220,7 +221,7 @@ Client::Event Client::begin(Envelope envelope, std::string& out) {
   mail_answered_ = mail_accepted_ = body_begun_ = false;
   in_transaction_ = true;
   if (features_.max_size != 0 && envelope_.size > features_.max_size) {
-    Verdict verdict{ipc::Result::kFailed, ipc::FailureClass::kPolicy, {}};
+    Verdict verdict{ipc::Result::kFailed, ipc::FailureClass::kPolicy, {}, {}};
     verdict.reply.enhanced = {5, 3, 4};  // message too big for system
     verdict.reply.lines.push_back(fmt::format("message of {} bytes, the next hop takes at most {}",
                                               envelope_.size, features_.max_size));
@@ -240,6 +241,7 @@ void Client::send_mail(std::string& out) const {
   // A next hop without 8BITMIME gets the eight bits all the same: they pass everywhere in practice,
   // and rewriting the body would break signatures.
   if (features_.eight_bit && envelope_.eight_bit) out += " BODY=8BITMIME";
+  if (features_.dsn) ask_for_reports(out);
   out += "\r\n";
   if (!features_.pipelining) return;
   for (std::size_t i = 0; i < envelope_.recipients.size(); ++i) send_rcpt(i, out);
@@ -247,9 +249,28 @@ void Client::send_mail(std::string& out) const {
 }
 
 void Client::send_rcpt(std::size_t number, std::string& out) const {
+  const auto& recipient = envelope_.recipients[number];
   out += "RCPT TO:<";
-  out += envelope_.recipients[number];
-  out += ">\r\n";
+  out += recipient.address;
+  out += '>';
+  if (features_.dsn && recipient.notify.said()) out.append(" NOTIFY=").append(recipient.notify.text());
+  if (features_.dsn && !recipient.orcpt.empty()) out.append(" ORCPT=").append(recipient.orcpt.xtext());
+  out += "\r\n";
+}
+
+// As the sender said it, and nothing where nothing was said.
+void Client::ask_for_reports(std::string& out) const {
+  switch (envelope_.ret) {
+    case mail::Return::kUnsaid:
+      break;
+    case mail::Return::kHeaders:
+      out += " RET=HDRS";
+      break;
+    case mail::Return::kFull:
+      out += " RET=FULL";
+      break;
+  }
+  if (!envelope_.envid.empty()) out.append(" ENVID=").append(envelope_.envid.xtext());
 }
 
 Client::Event Client::on_mail(const mail::Reply& reply, Class c, std::string& out) {
@@ -262,7 +283,7 @@ Client::Event Client::on_mail(const mail::Reply& reply, Class c, std::string& ou
     return Event::kNone;
   }
   decide_open({c == Class::kTransient ? ipc::Result::kDeferred : ipc::Result::kFailed,
-               ipc::FailureClass::kPolicy, reply});
+               ipc::FailureClass::kPolicy, reply, {}});
   return features_.pipelining ? Event::kNone : finish();
 }
 
@@ -276,7 +297,7 @@ Client::Event Client::on_rcpt(mail::Reply reply, Class c, std::string& out) {
       const bool failed = c == Class::kPermanent && !is_too_many_recipients(reply);
       const auto failure = class_of_reply(reply);
       verdicts_[i] = {failed ? ipc::Result::kFailed : ipc::Result::kDeferred, failure,
-                      std::move(reply)};
+                      std::move(reply), {}};
       decided_[i] = true;
     }
   }
@@ -311,7 +332,7 @@ Client::Event Client::on_data(const mail::Reply& reply, Class c, std::string& ou
     return Event::kNone;
   }
   decide_open({c == Class::kTransient ? ipc::Result::kDeferred : ipc::Result::kFailed,
-               class_of_reply(reply), reply});
+               class_of_reply(reply), reply, {}});
   needs_rset_ = mail_accepted_;
   return finish();
 }
@@ -326,7 +347,8 @@ Client::Event Client::on_dot(const mail::Reply& reply, Class c) {
   const auto result = c == Class::kPositive    ? ipc::Result::kDelivered
                       : c == Class::kTransient ? ipc::Result::kDeferred
                                                : ipc::Result::kFailed;
-  decide_open({result, class_of_reply(reply), reply});
+  const auto arrival = features_.dsn ? ipc::Arrival::kAnswerable : ipc::Arrival::kRelayed;
+  decide_open({result, class_of_reply(reply), reply, arrival});
   return finish();
 }
 
@@ -350,7 +372,7 @@ void Client::timed_out(bool dot_left) {
 
 void Client::body_failed(std::string_view why) {
   CHECK(state_ == State::kBody);
-  Verdict verdict{ipc::Result::kDeferred, ipc::FailureClass::kLocal, {}};
+  Verdict verdict{ipc::Result::kDeferred, ipc::FailureClass::kLocal, {}, {}};
   verdict.reply.enhanced = {4, 3, 0};
   verdict.reply.lines.emplace_back(why);
   static_cast<void>(over(std::move(verdict)));
@@ -361,6 +383,7 @@ Verdict Client::broken(std::string text, bool dot_left) const {
   Verdict verdict{
       state_ == State::kDot && dot_left ? ipc::Result::kUnknown : ipc::Result::kDeferred,
       class_of_loss(state_),
+      {},
       {}};
   verdict.reply.enhanced = {4, 4, 2};  // bad connection
   verdict.reply.lines.push_back(std::move(text));
@@ -398,7 +421,7 @@ ipc::FailureClass Client::class_of_reply(const mail::Reply& reply) const noexcep
 Client::Event Client::over_by_reply(mail::Reply reply) {
   const bool failed = state_ == State::kBody && class_of(reply) == Class::kPermanent;
   const auto failure = class_of_reply(reply);
-  return over({failed ? ipc::Result::kFailed : ipc::Result::kDeferred, failure, std::move(reply)});
+  return over({failed ? ipc::Result::kFailed : ipc::Result::kDeferred, failure, std::move(reply), {}});
 }
 
 Client::Event Client::over(Verdict verdict) {

@@ -1,4 +1,4 @@
-// Client: the SMTP client as a pure machine (RFC 5321, 1870, 2920, 6152): bytes of the next hop in,
+// Client: the SMTP client as a pure machine (RFC 5321, 1870, 2920, 3461, 6152): bytes of the next hop in,
 // commands out, and an event where its owner has to act. It knows neither sockets nor clocks.
 //
 //   state      sent                 2yz        3yz       4yz            5yz
@@ -29,23 +29,34 @@
 
 #include "common/base/clock.h"
 #include "common/ipc/delivery.h"
+#include "common/mail/dsn.h"
 #include "common/mail/reply.h"
 #include "common/mail/reply_reader.h"
 
 namespace postern::relay {
 
-// What one transaction needs to know of its message.
+struct EnvelopeRecipient {
+  std::string address;  // without brackets
+  mail::Notify notify;
+  mail::OriginalRecipient orcpt;
+};
+
+// What one transaction needs to know of its message. A next hop that offers DSN is told what the
+// sender wants to hear of it (RFC 3461 5.2.1).
 struct Envelope {
-  std::string from;                     // without brackets; empty: the null path
-  std::vector<std::string> recipients;  // without brackets; at least one
-  std::uint64_t size = 0;               // bytes on the wire, without the final dot
+  std::string from;                           // without brackets; empty: the null path
+  std::vector<EnvelopeRecipient> recipients;  // at least one
+  std::uint64_t size = 0;                     // bytes on the wire, without the final dot
   bool eight_bit = false;
+  mail::Return ret = mail::Return::kUnsaid;
+  mail::EnvelopeId envid;
 };
 
 struct Verdict {  // on one recipient
   ipc::Result result = ipc::Result::kDeferred;
   ipc::FailureClass failure = ipc::FailureClass::kConnect;
   mail::Reply reply;  // code 0: our own words
+  ipc::Arrival arrival = ipc::Arrival::kRelayed;  // delivered
 };
 
 struct Features {
@@ -53,6 +64,7 @@ struct Features {
   bool size = false;
   std::uint64_t max_size = 0;  // 0: not said
   bool eight_bit = false;
+  bool dsn = false;
 };
 
 enum class ClientState : std::uint8_t {
@@ -135,6 +147,7 @@ class Client {
   void read_features(const mail::Reply& reply);
   void send_mail(std::string& out) const;
   void send_rcpt(std::size_t number, std::string& out) const;
+  void ask_for_reports(std::string& out) const;
   void decide_open(const Verdict& verdict);
   Event finish();
   Event over(Verdict verdict);

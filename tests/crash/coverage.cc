@@ -83,6 +83,7 @@ std::string file_kind(const std::string& path) {
   if (path.starts_with("mail")) return "Maildir";
   if (path.starts_with("spool/journal/")) return "segment";
   if (path.starts_with("spool/large/")) return "large body";
+  if (path.starts_with("spool/badmail/")) return "badmail";
   if (path.starts_with("spool/control.json")) return "blocks";
   if (path == "spool/index-lock") return "index lock";
   if (path.starts_with("spool/index")) return "index";

@@ -132,7 +132,7 @@ class Pipeline final : public smtpd::MessageSink {
     submit.recipient_count = static_cast<std::uint32_t>(envelope.recipients.size());
     submit.body_size = received_.size();
     ipc::SubmitRecipients recipients{submit.request, {}};
-    for (const auto& recipient : envelope.recipients) recipients.recipients.push_back(recipient.address);
+    for (const auto& recipient : envelope.recipients) recipients.recipients.push_back({recipient.address, {}, {}});
     const auto slice = ipc::encode(ipc::SubmitBody{submit.request, {received_}});
     const auto part = ipc::decode<ipc::SubmitBody>(slice);
     CHECK(part.has_value());
@@ -149,11 +149,11 @@ class Pipeline final : public smtpd::MessageSink {
     record.hello = std::move(submit.hello);
     record.from = submit.from;
     record.body_size = body->size();
-    for (auto& address : recipients.recipients) {
-      CHECK(rights_.decide(submit.listener, submit.client, address).verdict ==
+    for (auto& recipient : recipients.recipients) {
+      CHECK(rights_.decide(submit.listener, submit.client, recipient.address).verdict ==
             config::Verdict::kRelay);
       record.recipients.push_back({.number = static_cast<std::uint32_t>(record.recipients.size()),
-                                   .address = std::move(address)});
+                                   .address = std::move(recipient.address)});
     }
     record.prefix = mail::received_field({record.hello, record.client, service_.hostname,
                                           mail::WithProtocol::kEsmtp, record.id,
@@ -221,7 +221,7 @@ class Relay {
     lease.arrived = message.arrived;
     lease.from = message.from;
     for (const auto& recipient : message.recipients)
-      lease.recipients.push_back({recipient.number, recipient.address, {}, {}});
+      lease.recipients.push_back({recipient.number, recipient.address, {}, {}, {}, {}});
     lease.prefix = message.prefix;
     lease.body_size = body.size();
     return lease;
@@ -230,7 +230,7 @@ class Relay {
   void send(const ipc::Lease& lease, std::string_view body) {
     relay::Envelope envelope;
     envelope.from = lease.from.text();
-    for (const auto& recipient : lease.recipients) envelope.recipients.push_back(recipient.address.text());
+    for (const auto& recipient : lease.recipients) envelope.recipients.push_back({recipient.address.text(), {}, {}});
     envelope.size = lease.prefix.size() + body.size();
     out_.clear();
     CHECK(client_.begin(std::move(envelope), out_) == relay::Client::Event::kNone);

@@ -53,6 +53,8 @@ keep = "2d"
 size = "7MiB"
 [bounce]
 from = "Postern"
+copy_to = "b@example.org"
+badmail = "/srv/bad"
 [log]
 level = "warning"
 [processes]
@@ -124,6 +126,8 @@ TEST_F(Cut, Queued) {
   EXPECT_EQ(cut.control.operate, 5U);
   EXPECT_EQ(cut.control.admin, 0U);
   EXPECT_EQ(cut.bounce_from, "Postern");
+  EXPECT_EQ(cut.bounce_copy_to->text(), "b@example.org");
+  EXPECT_TRUE(cut.badmail_elsewhere);
   EXPECT_EQ(cut.message_size, 1U << 20);
   EXPECT_EQ(cut.recipients, 9U);
   EXPECT_EQ(cut.stop_intake, 3U << 20);

@@ -60,7 +60,10 @@ TEST_F(Parse, TheSmallestFileHasAllDefaults) {
   EXPECT_EQ(c.limits.timeout.command, base::Millis(300'000));
   EXPECT_EQ(c.limits.timeout.data, base::Millis(600'000));
   EXPECT_EQ(c.limits.timeout.idle, base::Millis(300'000));
-  EXPECT_EQ(c.bounce_from, "Mail Delivery System");
+  EXPECT_EQ(c.bounce.from, "Mail Delivery System");
+  EXPECT_FALSE(c.bounce.copy_to);
+  EXPECT_EQ(c.bounce.badmail, "");
+  EXPECT_EQ(c.retry.notify, base::Millis(12LL * 3'600'000));
   EXPECT_EQ(c.space.stop_intake, 1U << 30);
   EXPECT_EQ(c.space.reserve, 128U << 20);
   EXPECT_EQ(c.space.segment, 64U << 20);
@@ -130,6 +133,7 @@ start = "disabled"
 [retry]
 after = ["1s", "2m"]
 expire = "3h"
+notify = "0"
 max_gap = "2d"
 [limits]
 message_size = "1MB"
@@ -141,6 +145,8 @@ messages_per_session = 4
 timeout = { command = "1s", data = "2s", idle = 0 }
 [bounce]
 from = "Postern"
+copy_to = "Bounces@Example.ORG"
+badmail = "bad"
 [space]
 stop_intake = "0"
 segment = "1MiB"
@@ -194,6 +200,7 @@ relay = 3
   EXPECT_TRUE(c.delivery.start_disabled);
   EXPECT_EQ(c.retry.after, (std::vector{base::Millis(1000), base::Millis(120'000)}));
   EXPECT_EQ(c.retry.expire, base::Millis(3 * 3'600'000));
+  EXPECT_EQ(c.retry.notify, base::Millis(0));
   EXPECT_EQ(c.retry.max_gap, base::Millis(2 * 86'400'000));
   EXPECT_EQ(c.limits.message_size, 1'000'000U);
   EXPECT_EQ(c.limits.recipients, 5U);
@@ -204,7 +211,10 @@ relay = 3
   EXPECT_EQ(c.limits.timeout.command, base::Millis(1000));
   EXPECT_EQ(c.limits.timeout.data, base::Millis(2000));
   EXPECT_EQ(c.limits.timeout.idle, base::Millis(0));
-  EXPECT_EQ(c.bounce_from, "Postern");
+  EXPECT_EQ(c.bounce.from, "Postern");
+  ASSERT_TRUE(c.bounce.copy_to);
+  EXPECT_EQ(c.bounce.copy_to->text(), "Bounces@example.org");
+  EXPECT_EQ(c.bounce.badmail, dir_.path() + "/bad");
   EXPECT_EQ(c.space.stop_intake, 0U);
   EXPECT_EQ(c.space.segment, 1U << 20);
   EXPECT_EQ(c.log.file, dir_.path() + "/log/postern.log");

@@ -177,10 +177,10 @@ TEST(NextHop, MovesOnlyToBetterHostsThanOurselves) {
             "better.example[192.0.2.1]:25");
   EXPECT_EQ(
       choose(mx({{20, "us.example"}, {20, "equal.example"}, {30, "worse.example"}}), zone, us),
-      "temporary dns 4.4.6 MX points to ourselves");
+      "temporary dns 4.4.6 its mail host is this one, which does not take mail for it");
   // Better ones exist, but cannot be reached: that they cannot is no reason to fail.
   EXPECT_EQ(choose(mx({{10, "gone.example"}, {20, "us.example"}}), zone, us),
-            "temporary dns 4.4.6 MX points to ourselves");
+            "temporary dns 4.4.6 its mail host is this one, which does not take mail for it");
   // Another port is another server.
   EXPECT_EQ(choose(mx({{20, "us.example"}}), zone, {{ip("2001:db8::2")}, {2525}}),
             "us.example[2001:db8::2]:25 us.example[192.0.2.2]:25");
@@ -213,7 +213,7 @@ TEST(NextHop, RoutesToAnAddress) {
   const Ourselves us{{ip("192.0.2.1")}, {25}};
   EXPECT_EQ(describe(target_of_address(ip("192.0.2.1"), 2525, us)), "[192.0.2.1]:2525");
   EXPECT_EQ(describe(target_of_address(ip("192.0.2.1"), 25, us)),
-            "temporary dns 4.4.6 MX points to ourselves");
+            "temporary dns 4.4.6 its mail host is this one, which does not take mail for it");
   EXPECT_EQ(describe(target_of_address(ip("0.0.0.0"), 25, us)),
             "permanent dns 5.4.4 0.0.0.0 is no host's address");
 }

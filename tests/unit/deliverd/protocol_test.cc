@@ -12,10 +12,17 @@ std::vector<Envelope> messages_of(std::string_view words) {
   std::vector<Envelope> messages;
   for (const char c : words) {
     if (c == '1' || c == '2') {
-      messages.push_back({"a@us.example", {"r1@example.org"}, 100, false});
-      if (c == '2') messages.back().recipients.emplace_back("r2@example.org");
+      messages.push_back({"a@us.example", {{"r1@example.org", {}, {}}}, 100, false, {}, {}});
+      if (c == '2') messages.back().recipients.push_back({"r2@example.org", {}, {}});
     }
     if (c == 'b') messages.back().eight_bit = true;
+    if (c == 'd') {
+      messages.back().ret = mail::Return::kHeaders;
+      messages.back().envid = mail::EnvelopeId::parse("QQ+2B1").value();
+      auto& first = messages.back().recipients.front();
+      first.notify = mail::Notify::parse("DELAY,SUCCESS").value();
+      first.orcpt = mail::OriginalRecipient::parse("rfc822;old+2Br1@example.org").value();
+    }
     if (c == 'L') messages.back().size = 5000;
   }
   return messages;
@@ -166,7 +173,7 @@ TEST(Client, ReplyIntoTheBodyEndsTheSession) {
       return step.event;
     };
     ASSERT_EQ(feed("220 a\r\n250 a\r\n"), Client::Event::kReady);
-    ASSERT_EQ(client.begin({"", {"r1@example.org"}, 1, false}, out), Client::Event::kNone);
+    ASSERT_EQ(client.begin({"", {{"r1@example.org", {}, {}}}, 1, false, {}, {}}, out), Client::Event::kNone);
     ASSERT_EQ(feed("250 ok\r\n250 ok\r\n354 go\r\n"), Client::Event::kBody);
     EXPECT_TRUE(client.body_begun());
     ASSERT_EQ(feed(reply), Client::Event::kOver);
@@ -179,7 +186,7 @@ TEST(Client, BodyThatCannotBeReadIsDeferred) {
   std::string out;
   std::string_view greeting = "220 a\r\n250 a\r\n";
   ASSERT_EQ(client.on_input(greeting, out).event, Client::Event::kReady);
-  static_cast<void>(client.begin({"", {"r1@example.org"}, 1, false}, out));
+  static_cast<void>(client.begin({"", {{"r1@example.org", {}, {}}}, 1, false, {}, {}}, out));
   ASSERT_EQ(client.on_input("250 ok\r\n250 ok\r\n354 go\r\n", out).event, Client::Event::kBody);
   client.body_failed("input/output error");
   EXPECT_EQ(text(client.verdicts().at(0)), "deferred local");

@@ -1,6 +1,7 @@
 // Scripts of SMTP sessions as a next hop may lead them. Lines: "S " a reply line, "C " what the client
 // must have said, "T" silence, "X" the connection ends. "C <body>" is a body with its final dot. The
-// messages go first: "1" or "2" recipients each, "b" with eight bits, "L" of 5000 bytes.
+// messages go first: "1" or "2" recipients each, "b" with eight bits, "L" of 5000 bytes, "d"
+// with all that RFC 3461 lets its sender say.
 #pragma once
 
 namespace postern::relay {
@@ -175,6 +176,19 @@ inline constexpr Script kScripts[] = {
     {"eight bits, offered", "1b",
      PIPE "C MAIL FROM:<a@us.example> SIZE=100 BODY=8BITMIME\n" RCPT1 "C DATA\nX\n", "deferred connect"},
     {"eight bits, not offered: just sent", "1b", PLAIN MAIL "X\n", "deferred connect"},
+    {"reports, offered", "2d",
+     GREET "S 250-mx\nS 250 DSN\nC MAIL FROM:<a@us.example> RET=HDRS ENVID=QQ+2B1\nS 250 ok\n"
+     "C RCPT TO:<r1@example.org> NOTIFY=SUCCESS,DELAY ORCPT=rfc822;old+2Br1@example.org\nS 250 ok\n"
+     "C RCPT TO:<r2@example.org>\nX\n", "deferred connect, deferred connect"},
+    {"reports, offered with pipelining", "1d",
+     GREET "S 250-mx\nS 250-PIPELINING\nS 250 dsn\nC MAIL FROM:<a@us.example> RET=HDRS ENVID=QQ+2B1\n"
+     "C RCPT TO:<r1@example.org> NOTIFY=SUCCESS,DELAY ORCPT=rfc822;old+2Br1@example.org\nC DATA\nX\n",
+     "deferred connect"},
+    {"reports, not offered", "1d",
+     GREET "S 250-mx\nS 250 SIZE\nC MAIL FROM:<a@us.example> SIZE=100\nS 250 ok\n" RCPT1 "X\n",
+     "deferred connect"},
+    {"reports that nobody asked for", "1",
+     GREET "S 250-mx\nS 250 DSN\n" MAIL "S 250 ok\n" RCPT1 "X\n", "deferred connect"},
     {"features in lower case", "1",
      GREET "S 250-mx\nS 250-pipelining\nS 250 size 4000\n" GROUP1 "X\n", "deferred connect"},
     {"QUIT unanswered", "1", PLAIN MAIL "S 550 no\nC QUIT\nX\n", "failed policy 550"},

@@ -30,6 +30,11 @@ struct Filler {
   void fill(mail::Domain& value, Limits) { value = mail::Domain::parse("example.org").value(); }
   void fill(mail::Address& value, Limits) { value = mail::Address::parse("\"a b\"@example.org").value(); }
   void fill(mail::ReversePath& value, Limits) { value = mail::ReversePath(mail::Address::parse("a@example.org").value()); }
+  void fill(mail::Notify& value, Limits) { value = mail::Notify::parse("SUCCESS,DELAY").value(); }
+  void fill(mail::EnvelopeId& value, Limits) { value = mail::EnvelopeId::parse("QQ+2B314").value(); }
+  void fill(mail::OriginalRecipient& value, Limits) {
+    value = mail::OriginalRecipient::parse("rfc822;bob+2Bx@example.org").value();
+  }
   template <class T>
   void fill(std::optional<T>& value, Limits limits) { fill(value.emplace(), limits); }
   template <class T>

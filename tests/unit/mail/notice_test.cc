@@ -13,7 +13,7 @@ using testing::HasSubstr;
 using testing::Not;
 
 TEST(Notice, IsALegalBodyOfShortAsciiLines) {
-  const auto text = build_notice(test::sample_notice());
+  const auto text = build_notice(test::sample_notice()).text;
   DataReader reader;
   const auto wire = text + ".\r\n";
   const auto step = reader.scan(wire);
@@ -32,7 +32,7 @@ TEST(Notice, IsALegalBodyOfShortAsciiLines) {
 }
 
 TEST(Notice, SaysWhoFailedAndWhy) {
-  const auto text = build_notice(test::sample_notice());
+  const auto text = build_notice(test::sample_notice()).text;
   EXPECT_THAT(text, HasSubstr("Final-Recipient: rfc822; carol@far.example\r\nAction: failed\r\n"
                               "Status: 5.1.1\r\n"));
   EXPECT_THAT(text, HasSubstr("Final-Recipient: rfc822; \"d d\"@far.example\r\nAction: failed\r\n"
@@ -43,7 +43,7 @@ TEST(Notice, SaysWhoFailedAndWhy) {
 }
 
 TEST(Notice, ForeignTextStaysInItsLine) {
-  const auto text = build_notice(test::sample_notice());
+  const auto text = build_notice(test::sample_notice()).text;
   EXPECT_THAT(text, Not(HasSubstr("\nStatus: 2.0.0")));
   EXPECT_THAT(text, Not(HasSubstr("\nX: y")));
   EXPECT_THAT(text, Not(HasSubstr("the body is not wanted")));
@@ -56,7 +56,7 @@ TEST(Notice, TheBoundaryStandsInNoPart) {
   const std::string original =
       "X: 0000000000007.1795404165000.0\r\nY: 0000000000007.1795404165000.1\r\n\r\n";
   notice.original = original;
-  EXPECT_THAT(build_notice(notice), HasSubstr("boundary=\"0000000000007.1795404165000.2\""));
+  EXPECT_THAT(build_notice(notice).text, HasSubstr("boundary=\"0000000000007.1795404165000.2\""));
 }
 
 TEST(Notice, AHugeHeaderIsCutAtALine) {
@@ -64,9 +64,49 @@ TEST(Notice, AHugeHeaderIsCutAtALine) {
   std::string original;
   while (original.size() < 2 * Notice::kMaxHeader) original += "X-Filler: some text\r\n";
   notice.original = original;
-  const auto text = build_notice(notice);
+  const auto text = build_notice(notice).text;
   EXPECT_LT(text.size(), Notice::kMaxHeader + 8192);
   EXPECT_THAT(text, HasSubstr("X-Filler: some text\r\n\r\n--"));
+}
+
+TEST(Notice, TheWholeMessageGoesBackAsItWas) {
+  const auto notice = build_notice(test::whole_notice());
+  EXPECT_TRUE(notice.eight_bit);
+  auto stuffed = test::kEightBits;
+  stuffed.replace(stuffed.find(".a dot"), 1, "..");
+  EXPECT_THAT(notice.text, HasSubstr("Content-Type: message/rfc822\r\nContent-Transfer-Encoding: "
+                                     "8bit\r\n\r\n" +
+                                     stuffed + "\r\n--"));
+  EXPECT_THAT(notice.text, HasSubstr("\r\nYour message is attached.\r\n"));
+}
+
+TEST(Notice, AMessageThatCannotBeSentAsItIsGoesBackAsItsHeader) {
+  auto notice = test::whole_notice();
+  for (const auto& body : {std::string(999, 'x') + "\r\n", std::string("a\0b\r\n", 5), std::string("cut")}) {
+    const auto original = "Subject: plain\r\n\r\n" + body;
+    notice.original = original;
+    const auto built = build_notice(notice);
+    EXPECT_FALSE(built.eight_bit);
+    EXPECT_THAT(built.text, HasSubstr("Content-Type: text/rfc822-headers\r\n\r\nSubject: plain\r\n"));
+    EXPECT_THAT(built.text, Not(HasSubstr(body)));
+  }
+}
+
+TEST(Notice, TheGravestActionNamesTheSubject) {
+  auto notice = test::mixed_notice();
+  const char* const kSubjects[] = {"Undelivered mail", "Delayed mail", "Mail relayed",
+                                   "Mail delivered"};
+  for (const auto* subject : kSubjects) {
+    EXPECT_THAT(build_notice(notice).text, HasSubstr(std::string("\r\nSubject: ") + subject));
+    notice.recipients.pop_back();
+  }
+}
+
+TEST(Notice, SaysWhenADelayedRecipientIsGivenUp) {
+  const auto text = build_notice(test::mixed_notice()).text;
+  EXPECT_THAT(text, HasSubstr("Action: delayed\r\nStatus: 4.7.1\r\n"));
+  EXPECT_THAT(text, HasSubstr("\r\nWill-Retry-Until: Sat, 28 Nov 2026 03:21:45 +0000\r\n"));
+  EXPECT_THAT(text, HasSubstr("It is given up on Sat, 28 Nov 2026 03:21:45 +0000."));
 }
 
 }  // namespace

@@ -1,9 +1,11 @@
-// Prints the sample notice in wire form, for parse_notice.py.
+// Prints the sample notice of that name in wire form, for parse_notice.py.
 #include <cstdio>
 
 #include "tests/unit/mail/notice_sample.h"
 
-int main() {
-  const auto text = postern::mail::build_notice(postern::mail::test::sample_notice());
-  return std::fwrite(text.data(), 1, text.size(), stdout) == text.size() ? 0 : 1;
+int main(int argc, char** argv) {
+  if (argc != 2) return 64;
+  const auto notice =
+      postern::mail::build_notice(postern::mail::test::notice_named(argv[1]));
+  return std::fwrite(notice.text.data(), 1, notice.text.size(), stdout) == notice.text.size() ? 0 : 1;
 }

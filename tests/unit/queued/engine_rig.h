@@ -170,7 +170,7 @@ struct EngineRig : StoreRig {
             const std::string& body) {
     smtpd.connection->send(submit);
     ipc::SubmitRecipients recipients{submit.request, {}};
-    for (const auto& one : to) recipients.recipients.push_back(address(one));
+    for (const auto& one : to) recipients.recipients.push_back({address(one), {}, {}});
     smtpd.connection->send(recipients);
     for (std::size_t at = 0; at < body.size(); at += ipc::kBodySlice)
       smtpd.connection->send(

@@ -276,12 +276,12 @@ TEST_F(HistoryTest, EveryEndIsNotedOnce) {
   EXPECT_EQ(rows[1].queue, "far.example");
   EXPECT_EQ(rows[1].to, "a@far.example");
   EXPECT_EQ(rows[1].from.text(), "ann@example.org");
-  // The notice needs the original's header, which is read first.
-  EXPECT_EQ(rows[2].id, lost);
-  EXPECT_EQ(rows[2].end, ipc::HistoryEnd::kFailed);
-  EXPECT_TRUE(rows[2].from.is_null());
-  EXPECT_EQ(rows[3].id, bad);
-  EXPECT_EQ(rows[3].end, ipc::HistoryEnd::kBounced);
+  EXPECT_EQ(rows[2].id, bad);
+  EXPECT_EQ(rows[2].end, ipc::HistoryEnd::kBounced);
+  // It is put into badmail first.
+  EXPECT_EQ(rows[3].id, lost);
+  EXPECT_EQ(rows[3].end, ipc::HistoryEnd::kBadmail);
+  EXPECT_TRUE(rows[3].from.is_null());
 }
 
 TEST_F(HistoryTest, SelectorsSelect) {

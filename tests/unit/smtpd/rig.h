@@ -39,6 +39,7 @@ class FakeQueued {
     ipc::Submit submit;
     std::vector<std::string> recipients;
     std::string body;
+    std::vector<ipc::SubmitRecipient> wishes = {};
   };
 
   FakeQueued(event::Loop& loop, base::UniqueFd fd)
@@ -47,8 +48,10 @@ class FakeQueued {
   void on(const ipc::Submit& m) { transactions.push_back({m, {}, {}}); }
   void on(const ipc::SubmitRecipients& m) {
     CHECK(!transactions.empty() && transactions.back().submit.request == m.request);
-    for (const auto& address : m.recipients)
-      transactions.back().recipients.emplace_back(address.text());
+    for (const auto& recipient : m.recipients) {
+      transactions.back().recipients.emplace_back(recipient.address.text());
+      transactions.back().wishes.push_back(recipient);
+    }
   }
   void on(const ipc::SubmitBody& m) {
     CHECK(!transactions.empty() && transactions.back().submit.request == m.request);

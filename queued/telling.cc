@@ -1,0 +1,137 @@
+// The part of Engine that tells senders what became of their mail, and puts into badmail what nobody can
+// be told of.
+#include <algorithm>
+#include <utility>
+
+#include "common/log/log.h"
+#include "queued/engine.h"
+
+namespace postern::queued {
+namespace {
+
+std::string_view event_name(const std::vector<Report>& reports) {
+  const bool failed = std::any_of(reports.begin(), reports.end(), [](const Report& report) {
+    return report.action == mail::ReportAction::kFailed;
+  });
+  return failed ? "bounce.sent" : "notice.sent";
+}
+
+}  // namespace
+
+std::optional<Report> Engine::report_of(const Message& message, const Recipient& recipient,
+                                        const RecipientFate& fate, ipc::Arrival arrival,
+                                        base::Millis age) const {
+  if (!has_sender(message)) return std::nullopt;
+  const bool late = !recipient.delay_told && is_late(config_.retry, age);
+  const auto action = report_on(recipient.notify, fate.fate, arrival, late);
+  if (!action) return std::nullopt;
+  Report report{recipient.number, *action, fate.reply, {}};
+  if (*action == mail::ReportAction::kDelayed && config_.retry.expire.count() != 0)
+    report.until = {store_.clock().wall().ms + (config_.retry.expire - age).count()};
+  return report;
+}
+
+// The original, or its header, is read first.
+void Engine::tell(Occasion occasion) {
+  const auto id = occasion.id;
+  const auto wanted = wanted_of_original(*store_.find(id), occasion.reports);
+  for (const auto& fate : occasion.fates) concluding_.emplace(id, fate.number);
+  store_.load_head(id, wanted,
+                   [this, occasion = std::move(occasion)](std::string head) mutable noexcept {
+                     go_on(std::move(occasion), std::move(head));
+                   });
+}
+
+// Meanwhile the message may have been saved, and have left memory.
+void Engine::go_on(Occasion occasion, std::string head) {
+  const auto id = occasion.id;
+  store_.fetch({id}, [this, id, occasion = std::move(occasion),
+                      head = std::move(head)]() mutable noexcept {
+    for (const auto& fate : occasion.fates) concluding_.erase({id, fate.number});
+    finish(std::move(occasion), head);
+  });
+}
+
+// Meanwhile another occasion may have told of the same delay.
+void Engine::forget_known(std::vector<Report>& reports, const Message& message) const {
+  std::erase_if(reports, [&](const Report& report) {
+    const Recipient* recipient = find_recipient(message, report.number);
+    if (recipient == nullptr || !recipient->open()) return true;
+    return report.action == mail::ReportAction::kDelayed && recipient->delay_told;
+  });
+}
+
+// Puts the notice into the outcome's record; what it returns is for when that is flushed.
+Engine::Done Engine::add_notice(OutcomeRecord& record, Bytes& body, const Message& message,
+                                const std::vector<Report>& reports, std::string_view head) {
+  auto notice = make_notice(message, reports, record.remote, head, store_.new_id(), config_,
+                            record.when, record.clock);
+  const auto event = event_name(reports);
+  if (event == "bounce.sent") counters_.bounces.add(store_.clock().steady());
+  log::info(event)
+      .field("id", message.id)
+      .field("notice", notice.record.id)
+      .field("to", message.from.text())
+      .field("recipients", reports.size());
+  for (const auto& report : reports)
+    if (report.action == mail::ReportAction::kDelayed) record.delayed.push_back(report.number);
+  body = std::make_shared<const std::string>(std::move(notice.body));
+  record.notice = std::move(notice.record);
+  return [this, alive = alive_, id = record.notice->id]() noexcept {
+    if (*alive) admit(id);
+  };
+}
+
+// --- Delays of whole queues -------------------------------------------------------------------------
+
+// The queue waits, its recipients are not touched: the record holds the notice alone.
+void Engine::tell_delay(const Message& message, const OldMail& work, base::Millis age) {
+  if (!has_sender(message)) return;
+  Occasion occasion{message.id, {}, {}, work.remote, {}};
+  RecipientFate fate;
+  fate.failure = work.failure;
+  fate.reply = work.reply;
+  for (const auto& recipient : message.recipients) {
+    if (!recipient.open() || router_->route(recipient.address).queue != work.queue) continue;
+    fate.number = recipient.number;
+    if (auto report = report_of(message, recipient, fate, {}, age))
+      occasion.reports.push_back(*std::move(report));
+  }
+  if (!occasion.reports.empty()) tell(std::move(occasion));
+}
+
+// Those that were told of are not looked at again at the queue's next failure: all up to `last` need no
+// notice, and none of them is as old as one before it that has not expired. Where the clock of a message
+// stood still by itself, neither is certain.
+void Engine::skip_told(OldMail& work, base::MessageId last) {
+  if (last.value == 0 || work.gap) return;
+  auto& upto = told_upto_[work.queue];
+  work.after = std::max(work.after, upto);
+  upto = std::max(upto, last);
+}
+
+// --- Badmail ----------------------------------------------------------------------------------------
+
+// First the message lies there, then its recipients have failed; where there is no room for it, they are
+// tried again.
+void Engine::put_into_badmail(Occasion occasion) {
+  const auto id = occasion.id;
+  for (const auto& fate : occasion.fates) concluding_.emplace(id, fate.number);
+  auto reason = badmail_reason(*store_.find(id), occasion.fates, occasion.remote);
+  store_.put_into_badmail(
+      id, std::move(reason),
+      [this, id, occasion = std::move(occasion)](os::Result<void> done) mutable noexcept {
+        if (done)
+          log::warning("message.badmail").field("id", id);
+        else
+          log::error("badmail.unwritten").field("id", id).field("reason", done.error().text());
+        for (auto& fate : occasion.fates) {
+          if (done || fate.fate != Fate::kFailed) continue;
+          fate.fate = Fate::kDeferred;
+          fate.next_try = now() + retry_delay(config_.retry, 1);
+        }
+        go_on(std::move(occasion), {});
+      });
+}
+
+}  // namespace postern::queued

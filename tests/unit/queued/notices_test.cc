@@ -1,0 +1,479 @@
+// Who is told what, and when: RFC 3461's table, occasions, delays, copies, badmail.
+#include "queued/notices.h"
+
+#include <gtest/gtest.h>
+
+#include "tests/unit/queued/engine_rig.h"
+
+namespace postern::queued {
+namespace {
+
+using enum mail::ReportAction;
+
+constexpr base::Millis kHour{3'600'000};
+
+// --- The table --------------------------------------------------------------------------------------
+
+TEST(ReportOn, WhichReportForWhichWishAndOutcome) {
+  using Reported = std::optional<mail::ReportAction>;
+  const Reported none;
+  const struct {
+    const char* notify;  // "": not said
+    Reported failed, late, in_time, stored, relayed, answerable;
+  } kTable[] = {
+      {"", kFailed, kDelayed, none, none, none, none},
+      {"NEVER", none, none, none, none, none, none},
+      {"FAILURE", kFailed, none, none, none, none, none},
+      {"DELAY", none, kDelayed, none, none, none, none},
+      {"SUCCESS", none, none, none, kDelivered, kRelayed, none},
+      {"SUCCESS,FAILURE", kFailed, none, none, kDelivered, kRelayed, none},
+      {"SUCCESS,DELAY", none, kDelayed, none, kDelivered, kRelayed, none},
+      {"FAILURE,DELAY", kFailed, kDelayed, none, none, none, none},
+      {"SUCCESS,FAILURE,DELAY", kFailed, kDelayed, none, kDelivered, kRelayed, none},
+  };
+  for (const auto& row : kTable) {
+    SCOPED_TRACE(row.notify);
+    const auto notify = mail::Notify::parse(row.notify).value_or(mail::Notify());
+    for (const auto arrival :
+         {ipc::Arrival::kFinal, ipc::Arrival::kRelayed, ipc::Arrival::kAnswerable}) {
+      EXPECT_EQ(report_on(notify, Fate::kFailed, arrival, false), row.failed);
+      EXPECT_EQ(report_on(notify, Fate::kFailed, arrival, true), row.failed);
+      EXPECT_EQ(report_on(notify, Fate::kDeferred, arrival, true), row.late);
+      EXPECT_EQ(report_on(notify, Fate::kDeferred, arrival, false), row.in_time);
+    }
+    for (const bool late : {false, true}) {
+      EXPECT_EQ(report_on(notify, Fate::kDelivered, ipc::Arrival::kFinal, late), row.stored);
+      EXPECT_EQ(report_on(notify, Fate::kDelivered, ipc::Arrival::kRelayed, late), row.relayed);
+      EXPECT_EQ(report_on(notify, Fate::kDelivered, ipc::Arrival::kAnswerable, late),
+                row.answerable);
+    }
+  }
+}
+
+TEST(WantedOfOriginal, OnlyAFailureBringsBackTheWholeAndOnlyASmallOne) {
+  Message message;
+  message.body_size = 1000;
+  const auto report = [](mail::ReportAction action) { return std::vector{Report{0, action, {}, {}}}; };
+  EXPECT_EQ(wanted_of_original(message, report(kFailed)), kNoticeHeader);
+  message.ret = mail::Return::kHeaders;
+  EXPECT_EQ(wanted_of_original(message, report(kFailed)), kNoticeHeader);
+  message.ret = mail::Return::kFull;
+  EXPECT_EQ(wanted_of_original(message, report(kFailed)), kNoticeWhole);
+  for (const auto action : {kDelayed, kRelayed, kDelivered})
+    EXPECT_EQ(wanted_of_original(message, report(action)), kNoticeHeader);
+  message.body_size = kNoticeWhole;
+  EXPECT_EQ(wanted_of_original(message, report(kFailed)), kNoticeWhole);
+  message.prefix_size = 1;
+  EXPECT_EQ(wanted_of_original(message, report(kFailed)), kNoticeHeader);
+}
+
+// --- Occasions --------------------------------------------------------------------------------------
+
+class NoticesTest : public ::testing::Test, protected EngineRig {
+ protected:
+  struct To {
+    const char* address;
+    const char* notify = "";
+    const char* orcpt = "";
+  };
+  base::MessageId post(const std::vector<To>& to, mail::Return ret = mail::Return::kUnsaid,
+                       const std::string& text = "Subject: x\r\n\r\n..hello\r\n",
+                       const char* from = "ann@example.org") {
+    auto record = envelope(0);
+    record.from = mail::ReversePath(address(from));
+    record.ret = ret;
+    record.envid = mail::EnvelopeId::parse("QQ+2B1").value();
+    for (const auto& one : to)
+      record.recipients.push_back(
+          {.number = static_cast<std::uint32_t>(record.recipients.size()),
+           .address = address(one.address),
+           .notify = mail::Notify::parse(one.notify).value_or(mail::Notify()),
+           .orcpt = mail::OriginalRecipient::parse(one.orcpt).value_or(mail::OriginalRecipient())});
+    record.body_size = text.size();
+    const auto id = record.id;
+    store->accept(std::move(record), std::make_shared<const std::string>(text),
+                  [this, id](bool) noexcept { engine->admit(id); });
+    turn();
+    return id;
+  }
+  // All its recipients were tried, with these results.
+  void conclude(base::MessageId id, std::vector<Attempt> attempts,
+                const std::string& remote = "mx.far.example[192.0.2.9]:25") {
+    const auto* message = look(id);
+    ASSERT_NE(message, nullptr);
+    for (const auto& recipient : message->recipients)
+      (void)engine->schedule().take(engine->router().route(recipient.address).queue, id);
+    std::vector<RecipientAttempt> all;
+    for (std::uint32_t n = 0; n < attempts.size(); ++n) all.push_back({n, std::move(attempts[n])});
+    engine->conclude(id, std::move(all), remote, {});
+    turn();
+  }
+  static Attempt failed() { return {ipc::Result::kFailed, {}, {550, 5, 1, 1, "no such user"}, {}}; }
+  static Attempt deferred() { return {ipc::Result::kDeferred, {}, {451, 4, 2, 0, "later"}, {}}; }
+  static Attempt delivered(ipc::Arrival arrival) {
+    return {ipc::Result::kDelivered, {}, {250, 2, 0, 0, "ok"}, arrival};
+  }
+  std::vector<Message> notices() {
+    auto all = messages();
+    std::erase_if(all, [](const Message& message) { return !message.notice; });
+    return all;
+  }
+  std::string only_notice() {
+    const auto all = notices();
+    EXPECT_EQ(all.size(), 1U);
+    return all.size() == 1 ? body(all[0].id) : std::string();
+  }
+  static bool has(const std::string& text, const std::string& part) {
+    return text.find(part) != std::string::npos;
+  }
+};
+
+TEST_F(NoticesTest, OneForAnOccasionWithAllItsRecipients) {
+  begin();
+  const auto id = post({{"a@far.example"}, {"b@far.example", "NEVER"}, {"c@far.example", "SUCCESS"},
+                        {"d@far.example", "SUCCESS", "rfc822;old@far.example"}});
+  conclude(id, {failed(), failed(), delivered(ipc::Arrival::kFinal), delivered(ipc::Arrival::kRelayed)});
+  const auto text = only_notice();
+  EXPECT_TRUE(has(text, "Original-Envelope-Id: QQ+1\r\n"));
+  EXPECT_TRUE(has(text, "Final-Recipient: rfc822; a@far.example\r\nAction: failed\r\n"));
+  EXPECT_FALSE(has(text, "b@far.example"));
+  EXPECT_TRUE(has(text, "Final-Recipient: rfc822; c@far.example\r\nAction: delivered\r\n"));
+  EXPECT_TRUE(has(text, "Original-Recipient: rfc822; old@far.example\r\n"
+                        "Final-Recipient: rfc822; d@far.example\r\nAction: relayed\r\n"));
+  EXPECT_EQ(engine->counters().bounces.total(), 1U);
+}
+
+TEST_F(NoticesTest, ASuccessAndItsReportAreOneRecord) {
+  begin();
+  const auto id = post({{"a@far.example", "SUCCESS"}});
+  conclude(id, {delivered(ipc::Arrival::kRelayed)});
+  EXPECT_EQ(look(id), nullptr);
+  EXPECT_TRUE(has(only_notice(), "Action: relayed\r\nStatus: 2.0.0\r\n"));
+  EXPECT_EQ(engine->counters().bounces.total(), 0U);
+  end();
+  begin();
+  EXPECT_EQ(look(id), nullptr);
+  EXPECT_TRUE(has(only_notice(), "Action: relayed\r\n"));
+}
+
+TEST_F(NoticesTest, ANextHopThatReportsIsLeftToDoSo) {
+  begin();
+  const auto id = post({{"a@far.example", "SUCCESS"}});
+  conclude(id, {delivered(ipc::Arrival::kAnswerable)});
+  EXPECT_EQ(store->count(), 0U);
+}
+
+TEST_F(NoticesTest, ADiscardedMessageIsNotCalledDelivered) {
+  config.routes.push_back({{"*"}, {{.kind = config::HopKind::kDiscard}}, 1, false, 1});
+  begin();
+  (void)post({{"a@far.example", "SUCCESS"}});
+  EXPECT_EQ(store->count(), 0U);
+  EXPECT_EQ(engine->counters().delivered.total(), 1U);
+}
+
+TEST_F(NoticesTest, AMailboxIsNoRemoteHost) {
+  begin();
+  conclude(post({{"bob@example.org", "SUCCESS"}}), {delivered(ipc::Arrival::kFinal)}, "local");
+  const auto text = only_notice();
+  EXPECT_TRUE(has(text, "Action: delivered\r\n"));
+  EXPECT_FALSE(has(text, "Remote-MTA"));
+}
+
+TEST_F(NoticesTest, TheWholeMessageGoesBackToWhoAsksForIt) {
+  begin();
+  conclude(post({{"a@far.example"}}, mail::Return::kFull), {failed()});
+  EXPECT_TRUE(has(only_notice(),
+                  "\r\nContent-Type: message/rfc822\r\n\r\nReceived: by test\r\nSubject: x\r\n\r\n"
+                  "..hello\r\n\r\n--"));
+}
+
+TEST_F(NoticesTest, AMessageTooLargeForItGoesBackAsItsHeader) {
+  begin();
+  std::string text = "Subject: x\r\n\r\n";
+  while (text.size() < kNoticeWhole) text += "a line of text\r\n";
+  conclude(post({{"a@far.example"}}, mail::Return::kFull, text), {failed()});
+  const auto notice = only_notice();
+  EXPECT_TRUE(has(notice, "\r\nContent-Type: text/rfc822-headers\r\n\r\nReceived: by test\r\nSubject: x\r\n"));
+  EXPECT_FALSE(has(notice, "a line of text"));
+}
+
+TEST_F(NoticesTest, EightBitsThatGoBackAreAnnounced) {
+  begin();
+  conclude(post({{"a@far.example"}}, mail::Return::kFull, "Subject: x\r\n\r\ngr\xC3\xBC\xC3\x9F\r\n"), {failed()});
+  ASSERT_EQ(notices().size(), 1U);
+  EXPECT_TRUE(notices()[0].eight_bit);
+}
+
+TEST_F(NoticesTest, ACopyOfABounceGoesToWhomTheConfigurationNames) {
+  config.bounce_copy_to = address("bob@example.org");
+  begin();
+  const auto id = post({{"a@far.example"}, {"b@far.example", "SUCCESS"}});
+  conclude(id, {failed(), deferred()});
+  ASSERT_EQ(notices().size(), 1U);
+  const auto bounce = notices()[0];
+  ASSERT_EQ(bounce.recipients.size(), 2U);
+  EXPECT_EQ(bounce.recipients[0].address.text(), "ann@example.org");
+  EXPECT_EQ(bounce.recipients[1].address.text(), "bob@example.org");
+  engine->conclude(id, {{1, delivered(ipc::Arrival::kFinal)}}, "", {});
+  turn();
+  ASSERT_EQ(notices().size(), 2U);
+  EXPECT_EQ(notices()[1].recipients.size(), 1U);  // no bounce, no copy
+  // Not twice to the same.
+  conclude(post({{"a@far.example"}}, {}, "\r\n", "bob@example.org"), {failed()});
+  ASSERT_EQ(notices().size(), 3U);
+  EXPECT_EQ(notices()[2].recipients.size(), 1U);
+}
+
+// --- Delays -----------------------------------------------------------------------------------------
+
+TEST_F(NoticesTest, ADelayIsToldOnceWithTheFirstFailedAttemptBehindItsTime) {
+  config.retry.notify = kHour;
+  config.retry.expire = 5 * kHour;
+  begin();
+  const auto id = post({{"a@far.example"}, {"b@far.example", "FAILURE"}});
+  conclude(id, {deferred(), deferred()});
+  EXPECT_TRUE(notices().empty());
+  pass(kHour);
+  conclude(id, {deferred(), deferred()});
+  const auto text = only_notice();
+  EXPECT_TRUE(has(text, "Final-Recipient: rfc822; a@far.example\r\nAction: delayed\r\nStatus: 4.2.0\r\n"));
+  EXPECT_TRUE(has(text, "Will-Retry-Until: "));
+  EXPECT_FALSE(has(text, "b@far.example"));
+  EXPECT_TRUE(look(id)->recipients[0].delay_told);
+  EXPECT_FALSE(look(id)->recipients[1].delay_told);
+  // Not again, neither now nor in another life.
+  conclude(id, {deferred(), deferred()});
+  end();
+  begin();
+  conclude(id, {deferred(), deferred()});
+  EXPECT_EQ(notices().size(), 1U);
+  EXPECT_EQ(look(id)->recipients[0].tries, 4U);
+}
+
+TEST_F(NoticesTest, NoDelayIsToldWhereNoneIsConfigured) {
+  config.retry.notify = base::Millis(0);
+  begin();
+  const auto id = post({{"a@far.example", "DELAY"}});
+  pass(base::Millis(900'000));
+  conclude(id, {deferred()});
+  EXPECT_TRUE(notices().empty());
+}
+
+TEST_F(NoticesTest, BlockedTimeIsNoDelay) {
+  config.retry.notify = kHour;
+  config.retry.expire = 5 * kHour;
+  begin();
+  const auto id = post({{"a@far.example"}});
+  engine->change_blocks(
+      [this](Blocks& blocks) noexcept {
+        return blocks.freeze({"far.example", "work", "root", clock.wall(), engine->now()});
+      },
+      [](Blocks::Said) noexcept {});
+  turn();
+  pass(3 * kHour);
+  engine->change_blocks(
+      [this](Blocks& blocks) noexcept {
+        return blocks.unfreeze("far.example", "root", clock.wall(), engine->now());
+      },
+      [](Blocks::Said) noexcept {});
+  turn();
+  conclude(id, {deferred()});
+  EXPECT_TRUE(notices().empty());
+  pass(kHour);
+  conclude(id, {deferred()});
+  EXPECT_EQ(notices().size(), 1U);
+}
+
+class QueueDelay : public NoticesTest {
+ protected:
+  void fail_queue() {
+    engine->queue_failed("far.example", ipc::FailureClass::kConnect,
+                         {0, 4, 4, 1, "connection refused"}, "mx.far.example");
+    turn(60);
+  }
+  void SetUp() override {
+    config.retry.notify = kHour;
+    config.retry.expire = 10 * kHour;
+  }
+};
+
+TEST_F(QueueDelay, ADeadNextHopTellsOfItsLateMessagesAndLeavesThemAsTheyAre) {
+  begin();
+  std::vector<base::MessageId> late;
+  for (int n = 0; n < 120; ++n) late.push_back(post({{"a@far.example"}, {"b@far.example", "NEVER"}}));
+  pass(kHour);
+  const auto young = post({{"c@far.example"}});
+  fail_queue();
+  EXPECT_EQ(notices().size(), 120U);
+  for (const auto id : late) {
+    EXPECT_TRUE(look(id)->recipients[0].delay_told);
+    EXPECT_EQ(look(id)->recipients[0].tries, 0U);
+  }
+  EXPECT_FALSE(look(young)->recipients[0].delay_told);
+  EXPECT_TRUE(has(body(notices()[0].id), "connection refused"));
+  // The next failures tell of those that became late since.
+  pass(kHour);
+  fail_queue();
+  EXPECT_EQ(notices().size(), 121U);
+  pass(kHour);
+  fail_queue();
+  EXPECT_EQ(notices().size(), 121U);
+  end();
+  begin();
+  pass(kHour);
+  fail_queue();
+  EXPECT_EQ(notices().size(), 121U);
+}
+
+TEST_F(QueueDelay, AHeldMessageIsToldOfWhenItIsReleased) {
+  begin();
+  const auto held = post({{"a@far.example"}});
+  const auto other = post({{"b@far.example"}});
+  engine->hold(held, "crashed the deliverer");
+  turn();
+  pass(2 * kHour);
+  fail_queue();
+  EXPECT_FALSE(look(held)->recipients[0].delay_told);
+  EXPECT_TRUE(look(other)->recipients[0].delay_told);
+  engine->end_hold(held);
+  turn();
+  pass(kHour);
+  fail_queue();
+  EXPECT_TRUE(look(held)->recipients[0].delay_told);
+  EXPECT_EQ(notices().size(), 2U);
+}
+
+// --- Badmail ----------------------------------------------------------------------------------------
+
+class BadmailTest : public NoticesTest {
+ protected:
+  std::string file(const std::string& name) {
+    const auto opened = disk.open(name, os::OpenMode::kRead);
+    if (!opened) return "(none)";
+    return (*opened)->read_at(0, 1 << 20).value();
+  }
+  static std::string named(base::MessageId id, const char* kind) {
+    return "badmail/" + base::to_string(id) + kind;
+  }
+};
+
+TEST_F(BadmailTest, WhatCannotBeReturnedIsKeptWithItsReason) {
+  begin();
+  const auto id = mail("a@far.example", "Subject: x\r\n\r\n..hello\r\n", true);
+  conclude(id, {failed()});
+  EXPECT_EQ(store->count(), 0U);
+  EXPECT_EQ(engine->counters().bounces.total(), 0U);
+  EXPECT_EQ(file(named(id, ".eml")), "Received: by test\r\nSubject: x\r\n\r\n.hello\r\n");
+  const auto reason = file(named(id, ".reason"));
+  EXPECT_TRUE(has(reason, "Message: " + base::to_string(id) + "\n"));
+  EXPECT_TRUE(has(reason, "\nFrom: <>\n"));
+  EXPECT_TRUE(has(reason, "\nTo: <a@far.example>\nRemote: mx.far.example[192.0.2.9]:25\n"
+                          "Reply: 550 5.1.1 no such user\n"));
+}
+
+TEST_F(BadmailTest, EachOccasionAddsToTheReason) {
+  begin();
+  auto record = envelope(2);
+  record.from = {};
+  const auto id = record.id;
+  store->accept(std::move(record), std::make_shared<const std::string>(),
+                [this, id](bool) noexcept { engine->admit(id); });
+  turn();
+  conclude(id, {failed(), deferred()});
+  const auto first = file(named(id, ".reason"));
+  EXPECT_FALSE(has(first, "r1@example.com"));
+  engine->conclude(id, {{1, failed()}}, "", {});
+  turn();
+  EXPECT_TRUE(file(named(id, ".reason")).starts_with(first));
+  EXPECT_TRUE(has(file(named(id, ".reason")), "\nTo: <r1@example.com>\n"));
+}
+
+TEST_F(BadmailTest, ALargeBodyIsCopied) {
+  begin();
+  std::string text = "Subject: x\r\n\r\n";
+  while (text.size() < (3U << 20)) text += "..a line of text that begins with a dot\r\n";
+  const auto id = accept_large_body(text);
+  const auto* message = look(id);
+  ASSERT_NE(message, nullptr);
+  std::optional<bool> done;
+  store->put_into_badmail(id, badmail_reason(*message, {}, ""),
+                          [&](os::Result<void> result) noexcept { done = result.has_value(); });
+  turn();
+  EXPECT_EQ(done, true);
+  const auto kept = file(named(id, ".eml"));
+  EXPECT_TRUE(has(kept, "\r\n.a line of text"));
+  EXPECT_FALSE(has(kept, "\r\n..a line of text"));
+}
+
+// The rigs keep nothing in memory that has a row, so each of these messages has to be read again.
+TEST_F(BadmailTest, AnOutcomeIsNotLostWhileItsMessageLeavesMemory) {
+  begin();
+  const auto large = accept_large_body("Subject: x\r\n\r\nhello\r\n");
+  const auto null = mail("a@far.example", "hello\r\n", true);
+  (void)mail("b@far.example");  // so that checkpoints go on
+  turn(20);
+  ASSERT_EQ(store->find(large), nullptr);
+  ASSERT_EQ(store->find(null), nullptr);
+  bool first = false, second = false;
+  engine->conclude(large, {{0, failed()}}, "", [&]() noexcept { first = true; });
+  engine->conclude(null, {{0, failed()}}, "", [&]() noexcept { second = true; });
+  turn(20);
+  EXPECT_TRUE(first && second);
+  EXPECT_EQ(look(large), nullptr);
+  EXPECT_EQ(look(null), nullptr);
+  EXPECT_EQ(notices().size(), 1U);
+  EXPECT_NE(file(named(null, ".eml")), "(none)");
+}
+
+TEST_F(BadmailTest, WithoutRoomForItItIsTriedAgain) {
+  begin();
+  const auto id = mail("a@far.example", "Subject: x\r\n\r\nhello\r\n", true);
+  disk.full = true;
+  conclude(id, {failed()});
+  ASSERT_NE(look(id), nullptr);
+  EXPECT_TRUE(look(id)->recipients[0].open());
+  EXPECT_EQ(file(named(id, ".eml")), "(none)");
+  EXPECT_EQ(file(named(id, ".eml.new")), "(none)");
+  disk.full = false;
+  conclude(id, {failed()});
+  EXPECT_EQ(look(id), nullptr);
+  EXPECT_NE(file(named(id, ".eml")), "(none)");
+}
+
+// The copy lies there, whole, before the recipient has failed; whatever happens between, it is not lost.
+TEST_F(BadmailTest, ACrashAtAnyOperationLosesNothing) {
+  begin();
+  const auto before = disk.operations;
+  conclude(mail("a@far.example", "hello\r\n", true), {failed()});
+  const auto operations = disk.operations - before;
+  ASSERT_GT(operations, 5U);
+  for (std::uint64_t at = 0; at < operations; ++at) {
+    const auto id = mail("a@far.example", "hello\r\n", true);
+    disk.halt_at = disk.operations + at;
+    conclude(id, {failed()});
+    end();
+    disk.cut_power(at);
+    begin();
+    const bool lives = look(id) != nullptr;
+    if (!lives) {
+      EXPECT_EQ(file(named(id, ".eml")), "Received: by test\r\nhello\r\n") << at;
+      EXPECT_TRUE(has(file(named(id, ".reason")), "a@far.example")) << at;
+    } else {
+      conclude(id, {failed()});
+      EXPECT_EQ(look(id), nullptr) << at;
+    }
+    const auto reason = file(named(id, ".reason"));
+    EXPECT_EQ(reason.find("To: <"), reason.rfind("To: <")) << at;
+  }
+}
+
+TEST_F(BadmailTest, WhoWantsToHearNothingLeavesNothing) {
+  begin();
+  conclude(post({{"a@far.example", "NEVER"}}), {failed()});
+  EXPECT_EQ(store->count(), 0U);
+  EXPECT_EQ(engine->counters().bounces.total(), 0U);
+  EXPECT_FALSE(disk.exists("badmail").value_or(true));
+}
+
+}  // namespace
+}  // namespace postern::queued
