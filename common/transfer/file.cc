@@ -35,7 +35,7 @@ struct RecipientList {
 static_assert(ipc::Codec<RecipientList>::max_size({}) <= kMaxPayload);
 static_assert(ipc::Codec<Envelope>::max_size({}) <= kMaxPayload && kPiece <= kMaxPayload);
 // One answer of the control channel takes at least one frame.
-static_assert(kMaxPayload + kFrameStart + kFrameEnd + kStart <= ipc::kBodySlice);
+static_assert(kMaxPayload + kFrameStart + kFrameEnd + kStart <= ipc::kSpoolSlice);
 
 std::uint32_t place_crc(std::uint64_t offset, const base::Token& file) {
   std::string place;

@@ -55,6 +55,9 @@ struct Recipient {
   ipc::FailureClass failure = ipc::FailureClass::kConnect;
   ipc::ReplyText reply;
   std::string remote;
+  mail::Notify notify;
+  bool delay_told = false;  // the sender knows that it is late
+  mail::OriginalRecipient orcpt;
   static constexpr auto fields() {
     return std::tuple(ipc::field("number", &Recipient::number),
                       ipc::field("address", &Recipient::address),
@@ -63,7 +66,10 @@ struct Recipient {
                       ipc::field("due", &Recipient::due),
                       ipc::field("failure", &Recipient::failure),
                       ipc::field("reply", &Recipient::reply),
-                      ipc::field("remote", &Recipient::remote, ipc::kMaxRemote));
+                      ipc::field("remote", &Recipient::remote, ipc::kMaxRemote),
+                      ipc::field("notify", &Recipient::notify),
+                      ipc::field("delay_told", &Recipient::delay_told),
+                      ipc::field("orcpt", &Recipient::orcpt));
   }
 };
 
@@ -71,12 +77,14 @@ struct Envelope {
   base::MessageId id;  // in the queue that it left
   base::Token token;   // of the transaction that it came by; never zero
   base::WallTime arrived;
-  base::Millis age{0};  // on the queue clock
+  base::Millis age{0};  // on the queue clock, without the time that it was held
   base::IpAddress client;
   std::string hello;
   mail::ReversePath from;
   ipc::BodyForm form = ipc::BodyForm::kStuffed;
   bool eight_bit = false;
+  mail::Return ret = mail::Return::kUnsaid;
+  mail::EnvelopeId envid;
   bool notice = false;
   std::string held;  // why; empty: it was not held
   std::string prefix;
@@ -89,7 +97,8 @@ struct Envelope {
         ipc::field("arrived", &Envelope::arrived), ipc::field("age", &Envelope::age),
         ipc::field("client", &Envelope::client), ipc::field("hello", &Envelope::hello, 255),
         ipc::field("from", &Envelope::from), ipc::field("form", &Envelope::form),
-        ipc::field("eight_bit", &Envelope::eight_bit), ipc::field("notice", &Envelope::notice),
+        ipc::field("eight_bit", &Envelope::eight_bit), ipc::field("ret", &Envelope::ret),
+        ipc::field("envid", &Envelope::envid), ipc::field("notice", &Envelope::notice),
         ipc::field("held", &Envelope::held, ipc::kMaxReason),
         ipc::field("prefix", &Envelope::prefix, ipc::kMaxPrefix),
         ipc::field("body_size", &Envelope::body_size),

