@@ -10,7 +10,7 @@
 namespace postern::ctl {
 namespace {
 
-constexpr base::Millis kPatience{60'000};
+constexpr base::Millis kPatience{60'000}, kMorePatience{3'600'000};
 
 Ending no_right(const std::string& path) {
   return {EX_NOPERM,
@@ -47,7 +47,7 @@ std::expected<std::unique_ptr<Client>, Ending> Client::connect(const std::string
 }
 
 Client::Client(base::UniqueFd fd, std::string path)
-    : path_(std::move(path)), connection_(loop_, std::move(fd), *this) {}
+    : path_(std::move(path)), patience_(kPatience), connection_(loop_, std::move(fd), *this) {}
 
 void Client::on(const ipc::BodyPart& m) {
   bytes_.assign(m.bytes.bytes);  // the channel's own go when this returns
@@ -56,10 +56,21 @@ void Client::on(const ipc::BodyPart& m) {
   answer_ = kept;
 }
 
+void Client::on(const ipc::ExportPart& m) {
+  bytes_.assign(m.bytes.bytes);
+  auto kept = m;
+  kept.bytes.bytes = bytes_;
+  answer_ = kept;
+}
+
+void Client::be_patient() {
+  patience_ = kMorePatience;
+}
+
 std::expected<void, Ending> Client::wait() {
   bool late = false;
   event::Timer patience(loop_, [&]() noexcept { late = true; });
-  patience.start(kPatience);
+  patience.start(patience_);
   while (std::holds_alternative<std::monostate>(answer_) && !closed_ && !late) loop_.run_once(true);
   if (!std::holds_alternative<std::monostate>(answer_)) {
     answered_ = true;
@@ -69,7 +80,7 @@ std::expected<void, Ending> Client::wait() {
   return std::unexpected(
       Ending{EX_TEMPFAIL, fmt::format("posternctl: the server at {} took the question and gave no "
                                       "answer within {} s; what was asked may still happen\n",
-                                      base::printable(path_), kPatience.count() / 1000)});
+                                      base::printable(path_), patience_.count() / 1000)});
 }
 
 Ending Client::why_closed() {

@@ -20,6 +20,9 @@ class Client {
       const std::string& path);
   Client(base::UniqueFd fd, std::string path);
 
+  // For answers that take long: an hour instead of a minute.
+  void be_patient();
+
   // Sends `question` and waits for its answer, at most a minute. Bytes in it stay valid until the
   // next question.
   template <class Answer, class Question>
@@ -33,13 +36,16 @@ class Client {
   void on(const ipc::BodyPart& m);
   void on(const ipc::BlockRows& m) { answer_ = m; }
   void on(const ipc::HistoryRows& m) { answer_ = m; }
+  void on(const ipc::SpoolFindings& m) { answer_ = m; }
+  void on(const ipc::ExportPart& m);
+  void on(const ipc::SpoolDone& m) { answer_ = m; }
   void on(const ipc::Done& m) { answer_ = m; }
   void closed() noexcept { closed_ = true; }
 
  private:
   using Answers = std::variant<std::monostate, ipc::Status, ipc::QueueRows, ipc::MessageRows,
                                ipc::Shown, ipc::BodyPart, ipc::BlockRows, ipc::HistoryRows,
-                               ipc::Done>;
+                               ipc::SpoolFindings, ipc::ExportPart, ipc::SpoolDone, ipc::Done>;
 
   [[nodiscard]] std::expected<void, Ending> wait();
   [[nodiscard]] Ending why_closed();
@@ -48,7 +54,8 @@ class Client {
   std::string path_;
   base::RequestId last_request_;
   Answers answer_;
-  std::string bytes_;  // of a BodyPart
+  std::string bytes_;  // of a BodyPart, of an ExportPart
+  base::Millis patience_;
   bool closed_ = false;
   bool answered_ = false;  // at least once
   ipc::Connection<Client, ipc::Role::kControl, ipc::Role::kQueued> connection_;

@@ -37,6 +37,9 @@ constexpr auto kVerbs = std::to_array<VerbName>({
     {"hold", Verb::kHold, true},
     {"release", Verb::kRelease, true},
     {"retry", Verb::kRetry, true},
+    {"check-spool", Verb::kCheckSpool, true},
+    {"export", Verb::kExport, true},
+    {"import", Verb::kImport, false},
     {"reload", Verb::kReload, true},
     {"stop", Verb::kStop, false},
 });
@@ -158,6 +161,18 @@ void describe(CLI::App& app, Command& command, Typed& typed) {
   auto* const retry = app.add_subcommand("retry", "try messages now; a block stays a block");
   add_selector(*retry, command, typed);
   retry->add_flag("--dry-run", command.dry_run, "only count them");
+  app.add_subcommand("check-spool",
+                     "read all that is stored and compare it; changes nothing; with the server stopped too");
+  auto* const written = app.add_subcommand("export", "write the queue to a file, and hold it here");
+  written->add_option("FILE", command.file, "the new file")->required();
+  auto* const remove = written->add_flag("--remove", command.remove,
+                                         "remove what is safely in the file; goes on with a file that is there");
+  written->add_flag("--keep", command.keep, "do not hold it: imported elsewhere, it may arrive twice")
+      ->excludes(remove);
+  auto* const taken = app.add_subcommand("import", "take the messages of an exported file, and hold them");
+  taken->add_option("FILE", command.file, "what export wrote")->required();
+  taken->add_flag("--release", command.release, "do not hold them: they go out");
+  taken->add_flag("--again", command.again, "even if this file was imported whole before");
   app.add_subcommand("reload", "read the configuration again");
   app.add_subcommand("stop", "end the server in an orderly way");
 }
@@ -255,6 +270,11 @@ Checked read_outbound(const Typed& typed, Command& command) {
   return {};
 }
 
+Checked check_file(const std::string& file) {
+  if (!file.empty()) return {};
+  return usage("the file's name is empty");
+}
+
 Checked finish(const Typed& typed, Command& command) {
   for (const auto& checked : {check_length("the queue's name", command.queue, ipc::kMaxQueueName),
                               check_length("the reason", command.reason, ipc::kMaxReason)})
@@ -285,9 +305,13 @@ Checked finish(const Typed& typed, Command& command) {
     case Verb::kQueues:
     case Verb::kUnfreeze:
     case Verb::kBlocks:
+    case Verb::kCheckSpool:
     case Verb::kReload:
     case Verb::kStop:
       return {};
+    case Verb::kExport:
+    case Verb::kImport:
+      return check_file(command.file);
   }
   CHECK(false);
 }
@@ -352,6 +376,10 @@ std::string question(const Command& command) {
       if (command.selector.all && !command.dry_run)
         return "Every held message goes out, whoever held it and why.";
       return {};
+    case Verb::kImport:
+      return command.release
+                 ? "Every message of the file that is not here yet is taken, and goes out at once."
+                 : "Every message of the file that is not here yet is taken, and held.";
     case Verb::kStop:
       return "The server ends; no mail is accepted until it is started again.";
     case Verb::kStatus:
@@ -363,6 +391,8 @@ std::string question(const Command& command) {
     case Verb::kUnfreeze:
     case Verb::kBlocks:
     case Verb::kHistory:
+    case Verb::kCheckSpool:
+    case Verb::kExport:
     case Verb::kReload:
       return {};
   }

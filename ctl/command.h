@@ -26,6 +26,9 @@ enum class Verb : std::uint8_t {
   kRelease,
   kHistory,
   kRetry,
+  kCheckSpool,
+  kExport,
+  kImport,
   kReload,
   kStop,
 };
@@ -43,6 +46,11 @@ struct Command {
   bool all = false;        // outbound disable: internal routes too
   bool also_new = false;   // hold: mail that comes from now on, too
   bool dry_run = false;    // hold, release, retry
+  std::string file;        // export, import
+  bool remove = false;     // export: remove what it wrote
+  bool keep = false;       // export: do not hold what it wrote
+  bool release = false;    // import: what it took goes out
+  bool again = false;      // import: although the file was imported before
   base::MessageId id;      // show, body
   ipc::Selector selector;  // messages, history, hold, release, retry; never empty there
 };
@@ -54,7 +62,7 @@ struct Ending {
 };
 
 // `words`: the command line without the program's name. `terminal`: a person types, so unambiguous
-// prefixes of verbs are understood, but for those that stop something (stop, outbound).
+// prefixes of verbs are understood, but for those that change much (import, stop, outbound).
 [[nodiscard]] std::expected<Command, Ending> parse_command(std::vector<std::string> words,
                                                            bool terminal);
 

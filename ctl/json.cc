@@ -153,9 +153,23 @@ std::string to_json(base::MessageId id, const ipc::Shown& shown) {
   json["expires"] = time(shown.expires);
   json["size"] = shown.size;
   json["bounce"] = shown.bounce;
+  json["origin"] = shown.origin.value == 0 ? Json() : Json(base::to_string(shown.origin));
   auto recipients = Json::array();
   for (const auto& row : shown.recipients) recipients.push_back(recipient(row));
   json["recipients"] = std::move(recipients);
+  return line(json);
+}
+
+std::string finding_json(const std::string& finding) {
+  auto json = object();
+  json["finding"] = finding;
+  return line(json);
+}
+
+std::string check_json(const std::string& summary, std::uint64_t findings) {
+  auto json = object();
+  json["findings"] = findings;
+  json["summary"] = summary;
   return line(json);
 }
 

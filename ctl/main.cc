@@ -1,4 +1,5 @@
-// posternctl: shows and steers a running server over its control socket. It never opens the queue.
+// posternctl: shows and steers a running server over its control socket. It never opens the queue;
+// where it must be opened without a server, postern-queued does it.
 #include <sys/ioctl.h>
 #include <sysexits.h>
 #include <unistd.h>
@@ -11,6 +12,7 @@
 #include "common/log/log.h"
 #include "ctl/client.h"
 #include "ctl/command.h"
+#include "ctl/offline.h"
 #include "ctl/socket_path.h"
 #include "ctl/verbs.h"
 
@@ -48,12 +50,24 @@ int run(int argc, char** argv) {
   if (!command) return end(command.error());
   const auto path = socket_path(*command);
   if (!path) return end(path.error());
-  const auto client = Client::connect(*path);
-  if (!client) return end(client.error());
-  if (!agreed(*command)) return end({1, "posternctl: nothing was done\n"});
+  const auto connected = Client::connect(*path);
+  std::unique_ptr<OfflineQueued> offline;
+  if (!connected) {
+    if (!works_offline(command->verb) || connected.error().exit != EX_UNAVAILABLE)
+      return end(connected.error());
+    if (!agreed(*command)) return end({1, "posternctl: nothing was done\n"});
+    auto started = OfflineQueued::start(*command);
+    if (!started) return end(started.error());
+    offline = *std::move(started);
+  } else if (!agreed(*command)) {
+    return end({1, "posternctl: nothing was done\n"});
+  }
+  auto& client = offline ? offline->client() : **connected;
+  if (works_offline(command->verb)) client.be_patient();
   auto output = standard_output();
-  const auto exit = perform(*command, **client, output);
+  const auto exit = perform(*command, client, output);
   output.flush();
+  offline.reset();
   if (!exit) return end(exit.error());
   if (output.failed())
     return end({EX_IOERR, "posternctl: the output could not be written in full\n"});

@@ -203,6 +203,8 @@ std::string message_page(base::MessageId id, const ipc::Shown& shown, base::Wall
   else
     out += fmt::format("  client {} ({})", base::to_string(shown.client), printable(shown.hello));
   out += fmt::format("; expires {}\n", local_time(shown.expires, now));
+  if (shown.origin.value != 0)
+    out += fmt::format("  imported; its origin is {}\n", base::to_string(shown.origin));
   for (const auto& row : shown.recipients) out += recipient(row, now);
   return out;
 }

@@ -10,6 +10,7 @@
 #include "common/mail/unstuffer.h"
 #include "ctl/json.h"
 #include "ctl/screens.h"
+#include "ctl/spool_verbs.h"
 
 namespace postern::ctl {
 namespace {
@@ -221,6 +222,12 @@ std::expected<int, Ending> perform(const Command& command, Client& client, Outpu
       retry.dry_run = command.dry_run;
       return tell(retry, command, client, output);
     }
+    case Verb::kCheckSpool:
+      return check_spool(command, client, output);
+    case Verb::kExport:
+      return export_spool(command, client, output);
+    case Verb::kImport:
+      return import_spool(command, client, output);
     case Verb::kReload:
       return tell(ipc::Reload{}, command, client, output);
     case Verb::kStop:

@@ -54,9 +54,12 @@ class Blocks {
   static constexpr std::size_t kMax = 10'000;  // freezes, and as many exceptions
   static constexpr std::size_t kMaxHolds = 200;  // each is asked about each message that comes
 
+  static constexpr int kVersion = 2;  // of the text; 1: without standing holds
   // Everything as text, and back; the error says what is wrong with it.
   [[nodiscard]] std::string to_text() const;
   [[nodiscard]] static std::expected<Blocks, std::string> from_text(std::string_view text);
+  // Whose version an undamaged text is; 0: it is none.
+  [[nodiscard]] static int version_of(std::string_view text);
 
   // The freeze that holds this queue: an exact name beats a pattern, a longer pattern a shorter one, an
   // exception beats all patterns.

@@ -10,12 +10,14 @@ namespace postern::queued {
 namespace {
 
 using Json = nlohmann::json;
-constexpr int kVersion = 2;  // 1: without standing holds
+constexpr int kDeepestEver = 64;  // of any version
 constexpr int kDeepest = 8;  // nesting; ours is 4 deep
 
-std::string checksum(const Json& blocks) {
-  return fmt::format("{:08x}",
-                     base::crc32c(blocks.dump(-1, ' ', true, Json::error_handler_t::replace)));
+// Since version 2 over the version too: a flipped bit must not look like a later one.
+std::string checksum(int version, const Json& blocks) {
+  auto text = blocks.dump(-1, ' ', true, Json::error_handler_t::replace);
+  if (version > 1) text += fmt::format(" {}", version);
+  return fmt::format("{:08x}", base::crc32c(text));
 }
 
 void to_json(Json& json, const Freeze& f) {
@@ -92,7 +94,7 @@ std::string Blocks::to_text() const {
                    {"who", outbound_.who},
                    {"since", outbound_.since.ms},
                    {"from", outbound_.from.count()}}}};
-  const Json file = {{"v", kVersion}, {"sum", checksum(blocks)}, {"blocks", blocks}};
+  const Json file = {{"v", kVersion}, {"sum", checksum(kVersion, blocks)}, {"blocks", blocks}};
   return file.dump(2, ' ', true, Json::error_handler_t::replace) + "\n";
 }
 
@@ -104,7 +106,7 @@ std::expected<Blocks, std::string> Blocks::from_text(std::string_view text) {
     const auto version = file.at("v").get<int>();
     if (version < 1 || version > kVersion) return std::unexpected("its version is not known");
     const Json& blocks = file.at("blocks");
-    if (file.at("sum").get<std::string>() != checksum(blocks))
+    if (file.at("sum").get<std::string>() != checksum(version, blocks))
       return std::unexpected("its checksum is wrong");
     Blocks read;
     for (const auto& j : blocks.at("freezes")) read.freezes_.push_back(read_freeze(j));
@@ -131,6 +133,18 @@ std::expected<Blocks, std::string> Blocks::from_text(std::string_view text) {
     return read;
   } catch (const Json::exception& error) {
     return std::unexpected(error.what());
+  }
+}
+
+int Blocks::version_of(std::string_view text) {
+  try {
+    const Json file = Json::parse(text, [](int depth, Json::parse_event_t, const Json&) {
+      return depth <= kDeepestEver;
+    });
+    const auto version = file.at("v").get<int>();
+    return file.at("sum").get<std::string>() == checksum(version, file.at("blocks")) ? version : 0;
+  } catch (const Json::exception&) {
+    return 0;
   }
 }
 

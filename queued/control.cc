@@ -18,6 +18,7 @@ namespace {
 
 constexpr std::size_t kMaxGroups = 1024;  // of one peer
 constexpr int kMaxAccepts = 16;           // in one turn
+constexpr std::uint8_t kNoRight = 77;     // sysexits(3)
 constexpr base::Millis kRest{1'000};      // while there are no descriptors
 
 // The peer of a Unix socket: its user, and all its groups (SO_PEERCRED, SO_PEERGROUPS).
@@ -147,6 +148,7 @@ ControlSession::ControlSession(Control& owner, SessionId id, ControlLevel level,
       id_(id),
       level_(level),
       who_(std::move(who)),
+      spool_(loop, owner.transfer()),
       connection_(loop, std::move(fd), *this) {}
 
 bool ControlSession::may(ControlLevel needed, base::RequestId request) {
@@ -199,6 +201,33 @@ void ControlSession::on(const ipc::Reload& command) {
 }
 void ControlSession::on(const ipc::StopServer& command) {
   if (may(ControlLevel::kAdmin, command.request)) owner_.stop_server(id_, command.request, who_);
+}
+
+std::string ControlSession::refusal(std::string_view what, bool begins) {
+  if (level_ < ControlLevel::kAdmin) return "you are not in the group that may do this ([control])";
+  if (begins) log::info("spool.handled").field("what", what).field("who", who_);
+  return {};
+}
+
+void ControlSession::on(const ipc::CheckSpool& ask) {
+  if (const auto no = refusal("check", ask.begin); !no.empty())
+    return send(ipc::SpoolFindings{.request = ask.request, .exit = kNoRight, .summary = no});
+  spool_.check(ask, answer<ipc::SpoolFindings>());
+}
+void ControlSession::on(const ipc::ExportSpool& ask) {
+  if (const auto no = refusal("export", ask.begin); !no.empty())
+    return send(ipc::ExportPart{.request = ask.request, .exit = kNoRight, .error = no});
+  spool_.export_next(ask, answer<ipc::ExportPart>());
+}
+void ControlSession::on(const ipc::RemoveExported& ask) {
+  if (const auto no = refusal("remove", true); !no.empty())
+    return send(ipc::SpoolDone{.request = ask.request, .exit = kNoRight, .text = no});
+  spool_.remove_exported(ask, answer<ipc::SpoolDone>());
+}
+void ControlSession::on(const ipc::ImportSpool& ask) {
+  if (const auto no = refusal("import", ask.begin); !no.empty())
+    return send(ipc::SpoolDone{.request = ask.request, .exit = kNoRight, .over = true, .text = no});
+  spool_.import_next(ask, answer<ipc::SpoolDone>());
 }
 void ControlSession::closed() noexcept { owner_.closed(id_); }
 

@@ -11,6 +11,8 @@
 #include "common/role/role.h"
 #include "queued/engine.h"
 #include "queued/listings.h"
+#include "queued/live_transfer.h"
+#include "queued/spool_desk.h"
 
 namespace postern::queued {
 
@@ -46,6 +48,10 @@ class ControlSession {
   void on(const ipc::Retry& command);
   void on(const ipc::Reload& command);
   void on(const ipc::StopServer& command);
+  void on(const ipc::CheckSpool& ask);
+  void on(const ipc::ExportSpool& ask);
+  void on(const ipc::RemoveExported& ask);
+  void on(const ipc::ImportSpool& ask);
   void closed() noexcept;
 
   template <class M>
@@ -60,11 +66,14 @@ class ControlSession {
   auto answer();
   // False, and told so, if this session may not.
   bool may(ControlLevel needed, base::RequestId request);
+  // The spool as a whole holds all mail: admin. Empty: this session may; and the log hears of it.
+  [[nodiscard]] std::string refusal(std::string_view what, bool begins);
 
   Control& owner_;
   SessionId id_;
   ControlLevel level_;
   std::string who_;
+  SpoolDesk spool_;
   ipc::Connection<ControlSession, ipc::Role::kQueued, ipc::Role::kControl> connection_;
 };
 
@@ -97,6 +106,7 @@ class Control {
   void stop_server(SessionId id, base::RequestId request, const std::string& who);
   void closed(SessionId id);
   [[nodiscard]] Engine& engine() { return engine_; }
+  [[nodiscard]] TransferHost& transfer() { return transfer_; }
 
  private:
   struct Selecting;
@@ -118,6 +128,7 @@ class Control {
 
   event::Loop& loop_;
   Engine& engine_;
+  LiveTransfer transfer_{engine_};
   role::Host& host_;
   std::map<std::uint32_t, std::string> user_names_;
   FillStatus fill_status_;

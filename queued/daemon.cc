@@ -1,8 +1,6 @@
 #include "queued/daemon.h"
 
-#include <fcntl.h>
 #include <fmt/format.h>
-#include <sys/file.h>
 #include <unistd.h>
 
 #include <fstream>
@@ -11,13 +9,14 @@
 #include "common/base/text.h"
 #include "common/log/log.h"
 #include "queued/lmdb_index.h"
+#include "queued/spool_check.h"
+#include "queued/spool_lock.h"
 
 namespace postern::queued {
 namespace {
 
 constexpr base::Millis kTick{1'000};
 constexpr base::Millis kFinishCheck{20};
-constexpr int kLockSeconds = 10;
 constexpr std::size_t kMaxUsers = 10'000;
 
 log::Format to_log(config::LogFormat format) {
@@ -36,27 +35,6 @@ log::Level to_log(config::LogLevel level) {
       return log::Level::kError;
   }
   return log::Level::kInfo;
-}
-
-// The spool's lock: two queueds on one spool would destroy it.
-os::Result<base::UniqueFd> lock_spool(int root) {
-  auto fd = base::UniqueFd::adopt(
-      ::openat(root, "lock", O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600));
-  if (!fd.valid()) return os::failure("open the spool's lock");
-  for (int tenth = 0;; ++tenth) {
-    if (::flock(fd.get(), LOCK_EX | LOCK_NB) == 0) return fd;
-    if (errno != EWOULDBLOCK && errno != EINTR) return os::failure("lock the spool");
-    if (tenth == kLockSeconds * 10) break;
-    const timespec pause{0, 100'000'000};
-    ::nanosleep(&pause, nullptr);
-  }
-  char path[4096];
-  const auto link = fmt::format("/proc/self/fd/{}", root);
-  const auto size = ::readlink(link.c_str(), path, sizeof path);
-  const std::string spool(path, size > 0 ? static_cast<std::size_t>(size) : 0);
-  return os::failure(fmt::format("use the spool {}: another queued has held it for {} seconds",
-                                 spool, kLockSeconds),
-                     EBUSY);
 }
 
 // There is no NSS in the sandbox, so the names of those who may give commands are read before it.
@@ -94,7 +72,7 @@ os::Result<void> QueuedDaemon::prepare(std::string config, role::Directories dir
   config_ = *std::move(decoded);
   generation_ = boot.generation;
   log::set_level(to_log(config_.log.format), to_log(config_.log.level));
-  auto lock = lock_spool(directories.root.get());
+  auto lock = lock_spool(directories.root.get(), LockMode::kMake);
   if (!lock) return std::unexpected(lock.error());
   lock_ = *std::move(lock);
   user_names_ = read_user_names();
@@ -110,6 +88,7 @@ os::Result<void> QueuedDaemon::prepare(std::string config, role::Directories dir
 void QueuedDaemon::start(event::Loop& loop) {
   loop_ = &loop;
   started_ = base::system_clock().steady();
+  if (auto known = check_versions(*disk_); !known) host_.fatal(known.error().what);
   LocalStoreOptions options;
   options.segment_size = config_.segment_size;
   options.reserve = config_.reserve;

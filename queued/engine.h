@@ -84,6 +84,9 @@ class Engine {
   void end_hold(base::MessageId id);
   // A message that can be found now: a recipient of it is in delivery, or its outcome is under way.
   [[nodiscard]] bool in_delivery(const Message& message) const;
+  // Ends all open recipients of one that can be found and is not in delivery. Nobody is told but the log
+  // and the history, which get `why`.
+  void remove(base::MessageId id, const std::string& why);
   // The operator wants these tried now; what is held stays held. At most kMaxRetried.
   void retry(const std::vector<base::MessageId>& messages);
 

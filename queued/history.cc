@@ -19,6 +19,7 @@ ipc::HistoryEnd end_of(const Message& message, const RecipientFate& fate, const 
     const Recipient* recipient = find_recipient(message, fate.number);
     return recipient->notify.failure() ? ipc::HistoryEnd::kBounced : ipc::HistoryEnd::kFailed;
   }
+  if (fate.fate == Fate::kRemoved) return ipc::HistoryEnd::kRemoved;
   return route.destination.via.front().kind == config::HopKind::kDiscard
              ? ipc::HistoryEnd::kDiscarded
              : ipc::HistoryEnd::kDelivered;
@@ -38,7 +39,7 @@ std::vector<HistoryLine> history_lines(const Message& message,
       lines.push_back({when, message.id, message.arrived, message.size(), message.client,
                        message.from, {}});
     const auto route = router.route(recipient->address);
-    lines.back().recipients.push_back({end_of(message, fate, route), recipient->tries + 1,
+    lines.back().recipients.push_back({end_of(message, fate, route), recipient->tries + (fate.fate == Fate::kRemoved ? 0 : 1),
                                        route.queue, remote.substr(0, ipc::kMaxRemote),
                                        text_of(fate.reply).substr(0, ipc::kHistoryReply),
                                        recipient->address.text()});

@@ -106,7 +106,7 @@ os::Result<std::string> JournalFiles::read(const FoundSegment& segment) {
 void JournalFiles::sort(File file) {
   const auto header = decode_header(file.block);
   used_ = used_ || header || header_version(file.block) != 0;
-  if (!header || header->version != kFormatVersion) return nameless_.push_back(std::move(file));
+  if (!header) return nameless_.push_back(std::move(file));
   FoundSegment segment{std::move(file.file), *header};
   if (chain_.contains(header->number))
     twins_.push_back(std::move(segment));
@@ -172,9 +172,8 @@ bool JournalFiles::vouched(const FoundSegment& segment) {
 // Which segments are needed, and which are missing.
 os::Result<void> JournalFiles::order() {
   for (const auto& file : nameless_) {
-    const auto header = decode_header(file.block);
-    const bool newer = header ? header->version > kFormatVersion
-                              : chain_.empty() && header_version(file.block) > kFormatVersion;
+    const bool newer = whole_version(file.block) > kFormatVersion ||
+                       (chain_.empty() && header_version(file.block) > kFormatVersion);
     if (newer) return os::failure("read the journal: a newer version of Postern wrote it", EPROTO);
   }
   const bool guess =

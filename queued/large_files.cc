@@ -136,6 +136,18 @@ os::Result<std::uint32_t> LargeFiles::measure(base::MessageId id, std::uint64_t 
   return crc;
 }
 
+void LargeFiles::write(base::MessageId id, std::uint64_t offset, std::string bytes,
+                       Store::Saved written) {
+  worker_.post([this, id, offset, bytes = std::move(bytes),
+                written = std::move(written)]() mutable noexcept -> event::Callback {
+    auto file = disk_.open(path(id), os::OpenMode::kReadWrite);
+    auto done = file ? (*file)->write_at(offset, bytes) : std::unexpected(file.error());
+    return [written = std::move(written), done = std::move(done)]() mutable noexcept {
+      written(std::move(done));
+    };
+  });
+}
+
 void LargeFiles::drop(base::MessageId id) {
   worker_.post([this, id]() noexcept -> event::Callback {
     // One that stays is swept at the next start.

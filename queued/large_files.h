@@ -31,6 +31,7 @@ class LargeFiles {
   void drop(base::MessageId id);
   // A descriptor for readers; size and checksum are compared first if `check`.
   void load(const Message& message, bool check, Store::Loaded loaded);
+  void write(base::MessageId id, std::uint64_t offset, std::string bytes, Store::Saved written);
   void load_part(base::MessageId id, std::uint64_t offset, std::size_t limit, Store::Head part);
 
  private:

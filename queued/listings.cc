@@ -279,6 +279,7 @@ ipc::Shown shown(const Engine& engine, const ipc::Show& ask) {
   answer.expires = clock.wall_at(message->born + engine.config().retry.expire);
   answer.size = message->size();
   answer.bounce = message->notice;
+  answer.origin = message->origin;
   for (std::size_t i = ask.after; i < message->recipients.size(); ++i) {
     if (answer.recipients.size() == kRecipientRows) {
       answer.more = true;

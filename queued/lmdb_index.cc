@@ -410,7 +410,8 @@ os::Result<std::unique_ptr<LmdbIndex>> LmdbIndex::open_as(const std::string& nam
   const auto path = options.directory + "/" + name;
   // NOTLS: a read transaction belongs to no thread.
   const unsigned unsafe = fault::planted(fault::Fault::kIndexNoSync) ? MDB_NOSYNC : 0;
-  error = ::mdb_env_open(env, path.c_str(), MDB_NOSUBDIR | MDB_NOTLS | unsafe, 0600);
+  const unsigned looking = options.read_only ? MDB_RDONLY | MDB_NOLOCK : 0;
+  error = ::mdb_env_open(env, path.c_str(), MDB_NOSUBDIR | MDB_NOTLS | unsafe | looking, 0600);
   if (error != 0) return failed("open the index", error);
   if (error = ::mdb_reader_check(env, nullptr); error != 0) return failed("open the index", error);
   MDB_txn* txn = nullptr;
@@ -506,11 +507,16 @@ os::Result<std::unique_ptr<LmdbIndex>> LmdbIndex::open_checked(os::Disk& disk,
   auto index = open_as(options.name, options);
   if (!index) return index;
   if (auto done = (*index)->check_format(); !done) return std::unexpected(done.error());
-  (*index)->measure(0);
+  if (!options.read_only) (*index)->measure(0);
   return index;
 }
 
 os::Result<std::unique_ptr<Index>> LmdbIndex::open(os::Disk& disk, LmdbIndexOptions options) {
+  if (options.read_only) {
+    auto index = open_checked(disk, options);
+    if (!index) return std::unexpected(index.error());
+    return index;
+  }
   if (auto done = drop_leftovers(disk, options); !done) return std::unexpected(done.error());
   const auto there = disk.exists(options.name);
   if (!there) return std::unexpected(there.error());

@@ -29,6 +29,8 @@ struct LmdbIndexOptions {
   std::uint64_t ahead = 8ULL << 20;  // bytes to keep allocated ahead of the pages in use
   // A file that is larger and mostly empty is copied at open.
   std::uint64_t compact_above = 64ULL << 20;
+  // To look at only: nothing is written or made, no lock is taken; commit() fails.
+  bool read_only = false;
   bool check = true;  // at open (index_check.h); without it a damaged file may crash LMDB
 };
 

@@ -28,7 +28,11 @@ os::Result<std::unique_ptr<LocalStore>> LocalStore::open(event::Loop& loop, os::
   while (options.epoch.value == 0) options.epoch = base::Epoch(base::random_u64());
   std::unique_ptr<LocalStore> store(
       new LocalStore(loop, disk, clock, options, std::move(fatal)));
-  if (auto started = store->start(index); !started) return std::unexpected(started.error());
+  if (auto started = store->start(index); !started) {
+    // It is not the fault of what was read, and no later start is to leave that out.
+    if (started.error().number == EPROTO) store->attempt_.complete();
+    return std::unexpected(started.error());
+  }
   return store;
 }
 

@@ -74,6 +74,13 @@ class LocalStore final : public Store {
   void seal_large(base::MessageId id, std::uint64_t size, LargeSealed sealed) override;
   void drop_large(base::MessageId id) override;
   void put_into_badmail(base::MessageId id, BadmailReason reason, Saved saved) override;
+  void write_large(base::MessageId id, std::uint64_t offset, std::string bytes,
+                   Saved written) override {
+    large_.write(id, offset, std::move(bytes), std::move(written));
+  }
+  void check(CheckPlace from, Checked checked) override;
+  void note_import(const base::Token& file, Saved saved) override;
+  void find_import(const base::Token& file, Known known) override;
   const std::optional<std::string>& blocks_text() const override { return blocks_text_; }
   bool used_before() const override { return used_before_; }
   void save_blocks(std::string text, Saved saved) override;
@@ -137,6 +144,12 @@ class LocalStore final : public Store {
   void load_large(Message& message, Loaded loaded);
   void read_body(Message& message, Loaded loaded);
   void body_failed(base::MessageId id, const os::Error& error);
+
+  // --- looking at all of it (store_check.cc)
+  struct Checking;
+  void check_rows(CheckPlace from, Checked checked);
+  void check_bodies(std::shared_ptr<Checking> checking);
+  void check_again(std::shared_ptr<Checking> checking);
 
   // --- giving space back (compaction.cc)
   void tidy();

@@ -66,6 +66,7 @@ MessageRecord to_record(const Message& message) {
   record.held = message.held;
   record.held_since = message.held_since;
   record.stood_still = message.stood_still;
+  record.origin = message.origin;
   for (const auto& recipient : message.recipients)
     if (recipient.open()) record.recipients.push_back(to_record(recipient));
   return record;
@@ -85,6 +86,7 @@ Message to_message(const MessageRecord& record, const Place& place) {
   message.held = record.held;
   message.held_since = record.held_since;
   message.stood_still = record.stood_still;
+  message.origin = record.origin;
   message.body_size = record.body_size;
   message.body_crc = record.body_crc;
   message.form = record.form;

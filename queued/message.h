@@ -56,6 +56,7 @@ struct Message {
   std::string held;  // why; empty: not held
   QueueTime held_since{0};
   base::Millis stood_still{0};  // the time of its former holds, in which it did not age
+  base::MessageId origin;  // its id in the queue that it was imported from; 0: none
   std::uint64_t body_size = 0;
   std::uint32_t body_crc = 0;  // of a large body
   ipc::BodyForm form = ipc::BodyForm::kStuffed;

@@ -48,6 +48,11 @@ bool Messages::apply(const OutcomeRecord& record, Sequence sequence) {
   for (const auto& fate : record.fates) {
     Recipient* recipient = look_up(*message, fate.number);
     if (recipient == nullptr || !recipient->open()) continue;
+    if (fate.fate == Fate::kRemoved) {  // nothing was tried
+      recipient->end = ipc::RecipientEnd::kRemoved;
+      --message->open;
+      continue;
+    }
     ++recipient->tries;
     recipient->last_try = record.when;
     recipient->next_try = fate.next_try;
@@ -62,6 +67,7 @@ bool Messages::apply(const OutcomeRecord& record, Sequence sequence) {
         recipient->end = ipc::RecipientEnd::kBounced;
         break;
       case Fate::kDeferred:
+      case Fate::kRemoved:
         break;
     }
     if (!recipient->open()) --message->open;

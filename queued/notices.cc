@@ -59,6 +59,8 @@ std::optional<ReportAction> report_on(mail::Notify notify, Fate fate, ipc::Arriv
       return notify.failure() ? std::optional(ReportAction::kFailed) : std::nullopt;
     case Fate::kDeferred:
       return late && notify.delay() ? std::optional(ReportAction::kDelayed) : std::nullopt;
+    case Fate::kRemoved:
+      return std::nullopt;
     case Fate::kDelivered:
       break;
   }

@@ -22,6 +22,8 @@ std::string_view event_name(Fate fate) {
       return "delivery.deferred";
     case Fate::kFailed:
       return "delivery.failed";
+    case Fate::kRemoved:
+      return "message.removed";
   }
   return "delivery";
 }
@@ -103,6 +105,20 @@ void Engine::finish(Occasion occasion, std::string_view head) {
   poke();
 }
 
+void Engine::remove(base::MessageId id, const std::string& why) {
+  const Message* message = store_.find(id);
+  if (message == nullptr) return;
+  std::vector<RecipientFate> fates;
+  for (const auto& recipient : message->recipients) {
+    if (!recipient.open()) continue;
+    fates.push_back({.number = recipient.number,
+                     .fate = Fate::kRemoved,
+                     .reply = our_reply(2, 0, 0, why)});
+    (void)schedule_.take(router_->route(recipient.address).queue, id);
+  }
+  finish({id, std::move(fates), {}, {}, {}}, {});
+}
+
 void Engine::report(const Message& message, const RecipientFate& fate, const std::string& remote) {
   const Recipient* recipient = find_recipient(message, fate.number);
   if (recipient == nullptr) return;
@@ -116,6 +132,8 @@ void Engine::report(const Message& message, const RecipientFate& fate, const std
       break;
     case Fate::kFailed:
       counters_.failed.add(steady);
+      break;
+    case Fate::kRemoved:
       break;
   }
   if (fate.fate == Fate::kFailed && fate.reply.code == 0 && fate.reply.subject == 4 &&

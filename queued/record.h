@@ -81,6 +81,7 @@ struct MessageRecord {
   std::string held;  // why; empty: not held
   QueueTime held_since{0};
   base::Millis stood_still{0};  // the time of its former holds, in which it did not age
+  base::MessageId origin;  // its id in the queue that it was imported from; 0: it came by itself
   std::vector<RecipientRecord> recipients;
   static constexpr auto fields() {
     return std::tuple(
@@ -99,11 +100,12 @@ struct MessageRecord {
         ipc::field("held", &MessageRecord::held, ipc::kMaxReason),
         ipc::field("held_since", &MessageRecord::held_since),
         ipc::field("stood_still", &MessageRecord::stood_still),
+        ipc::field("origin", &MessageRecord::origin),
         ipc::field("recipients", &MessageRecord::recipients, kMaxRecipients));
   }
 };
 
-enum class Fate : std::uint8_t { kDelivered, kDeferred, kFailed };
+enum class Fate : std::uint8_t { kDelivered, kDeferred, kFailed, kRemoved };
 
 struct RecipientFate {
   std::uint32_t number = 0;
@@ -245,4 +247,4 @@ struct Frame {  // views into the bytes that were read
 
 template <>
 inline constexpr auto postern::ipc::kLastEnumerator<postern::queued::Fate> =
-    postern::queued::Fate::kFailed;
+    postern::queued::Fate::kRemoved;

@@ -219,7 +219,8 @@ class Recovery {
   void note_message(const MessageRecord& record) {
     if (!record.notice) result_.tokens.emplace_back(record.token, record.id);
     result_.last_id = std::max(result_.last_id, record.id);
-    note_clock(record.born, record.arrived);
+    // An imported one was born and came by the clocks of another host.
+    if (record.origin.value == 0) note_clock(record.born, record.arrived);
   }
 
   void note_clock(QueueTime queue, base::WallTime wall) {

@@ -12,6 +12,9 @@ namespace postern::queued {
 namespace {
 
 constexpr std::string_view kMagic = "POSTERN JOURNAL\n";
+// Bytes of a header block that its checksum covers; it stands behind them, and all of it in one sector, so
+// that no power cut tears it.
+constexpr std::size_t kCovered = 512 - sizeof(std::uint32_t);
 constexpr std::string_view kSpareMagic = "POSTERN SPARE\n";
 
 // Bytes of false candidates that are summed up in one segment, as a multiple of its size: whoever knows an
@@ -125,20 +128,24 @@ bool is_spare(std::string_view block) { return block.starts_with(kSpareMagic); }
 std::string encode_header(const SegmentHeader& header) {
   std::string block(kMagic);
   block += ipc::encode(header);
+  CHECK(block.size() <= kCovered);
+  block.resize(kCovered, '\0');
   base::Writer(block).integer(base::crc32c(block));
-  CHECK(block.size() <= kBlock);
   block.resize(kBlock, '\0');
   return block;
 }
 
 std::optional<SegmentHeader> decode_header(std::string_view block) {
+  if (whole_version(block) != kFormatVersion) return std::nullopt;
   constexpr std::size_t kFields = ipc::Codec<SegmentHeader>::max_size({});
-  const std::size_t covered = kMagic.size() + kFields;
-  if (block.size() < covered + 4 || !block.starts_with(kMagic)) return std::nullopt;
-  base::Reader checksum(block.substr(covered));
-  if (checksum.integer<std::uint32_t>() != base::crc32c(block.substr(0, covered)))
-    return std::nullopt;
   return ipc::decode<SegmentHeader>(block.substr(kMagic.size(), kFields));
+}
+
+std::uint32_t whole_version(std::string_view block) {
+  if (block.size() < kCovered + sizeof(std::uint32_t) || !block.starts_with(kMagic)) return 0;
+  base::Reader checksum(block.substr(kCovered));
+  if (checksum.integer<std::uint32_t>() != base::crc32c(block.substr(0, kCovered))) return 0;
+  return header_version(block);
 }
 
 std::uint32_t header_version(std::string_view block) {

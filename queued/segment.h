@@ -59,7 +59,7 @@ struct SegmentHeader {
 
 // The header as a whole block.
 [[nodiscard]] std::string encode_header(const SegmentHeader& header);
-// nullopt: damaged, never written, or no segment at all. A newer version is returned as it is.
+// nullopt: damaged, never written, of another version, or no segment at all.
 [[nodiscard]] std::optional<SegmentHeader> decode_header(std::string_view block);
 
 // The first block of a file that was made and never used: without it, a segment whose header is gone
@@ -67,7 +67,10 @@ struct SegmentHeader {
 [[nodiscard]] std::string spare_block();
 [[nodiscard]] bool is_spare(std::string_view block);
 
-// Whose version the block's header is; 0: no segment.
+// Whose version an undamaged header is; 0: it is damaged, or none. Of every version: the magic, the version
+// behind it, and at the end of the first 512 bytes a checksum over them.
+[[nodiscard]] std::uint32_t whole_version(std::string_view block);
+// Whose version the block's header says it is; 0: no segment.
 [[nodiscard]] std::uint32_t header_version(std::string_view block);
 
 // What a replay of one segment found.

@@ -63,8 +63,33 @@ struct Batch {
   bool more = false;
 };
 
+// What a check looked at.
+struct CheckCounts {
+  std::uint64_t messages = 0;
+  std::uint64_t body_bytes = 0;
+  std::uint64_t large_files = 0;
+  std::uint64_t history_lines = 0;
+};
+
+// Where a check goes on.
+struct CheckPlace {
+  enum class Part : std::uint8_t { kMessages, kFiles, kDone };
+  Part part = Part::kMessages;
+  base::MessageId after;
+  std::string file;  // of those that are no mail, with where in it
+  std::uint64_t offset = 0;
+};
+
+struct CheckSlice {
+  std::vector<std::string> findings;  // a sentence each
+  CheckCounts counts;                 // of this slice
+  CheckPlace next;
+};
+
 class Store {
  public:
+  using Checked = std::move_only_function<void(CheckSlice) noexcept>;
+  using Known = std::move_only_function<void(os::Result<bool>) noexcept>;
   using Done = event::Callback;
   using Scanned = std::move_only_function<void(const Batch&) noexcept>;
   // True: flushed. False: refused for want of room, so it is not and never will be in the journal.
@@ -125,6 +150,16 @@ class Store {
   // Makes sure that nobody can write to it any more and that it is on disk; gives its checksum.
   virtual void seal_large(base::MessageId id, std::uint64_t size, LargeSealed sealed) = 0;
   virtual void drop_large(base::MessageId id) = 0;
+  // Bytes of a large body that comes in from here, and not by its descriptor.
+  virtual void write_large(base::MessageId id, std::uint64_t offset, std::string bytes,
+                           Saved written) = 0;
+
+  // Reads a slice of all that is kept, and compares it with what is known of it. Changes nothing.
+  virtual void check(CheckPlace from, Checked checked) = 0;
+
+  // The whole of this export file was imported: durable when `saved` runs.
+  virtual void note_import(const base::Token& file, Saved saved) = 0;
+  virtual void find_import(const base::Token& file, Known known) = 0;
 
   // Puts a copy of the message into badmail, or adds the failures to the one that lies there; `saved` when
   // it is flushed. An error means that there was no room for it. Of a message that can be found now.

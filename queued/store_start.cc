@@ -118,6 +118,8 @@ os::Result<Recovered> LocalStore::replay_once() {
   const auto bytes = index_->mark();
   if (!bytes) return failed(bytes.error());
   if (!bytes->empty()) {
+    if (base::Reader(*bytes).integer<std::uint32_t>() > kIndexVersion)
+      return std::unexpected(os::Error{EPROTO, "read the index: a later version of Postern wrote it"});
     options.mark = ipc::decode<IndexMark>(*bytes);
     if (!options.mark) return failed({EBADMSG, "read the mark of the index"});
     auto waits = read_waits(*index_);

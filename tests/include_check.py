@@ -6,7 +6,7 @@ import sys
 from pathlib import Path
 
 # A layer may use those before it.
-LAYERS = ["base", "log", "os", "event", "mail", "ipc", "dns", "config", "role"]
+LAYERS = ["base", "log", "os", "event", "mail", "ipc", "transfer", "dns", "config", "role"]
 
 # Headers of plain data that the message list speaks of: fields and their limits, no code above them.
 DATA_HEADERS = {"common/config/roles.h", "common/config/rights.h"}
@@ -35,6 +35,7 @@ FOREIGN = {
 PURE = [
     r"common/mail/.*",
     r"common/ipc/(codec|message|messages)\.(h|cc)",
+    r"common/transfer/.*",
     r"common/config/(rights|units|mistake|schema|value)\.(h|cc)",
     r"smtpd/(protocol|envelope)\.(h|cc)",
     r"deliverd/relay/(protocol|next_hop)\.(h|cc)",

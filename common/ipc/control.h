@@ -266,6 +266,7 @@ struct Shown {
   base::WallTime expires;
   std::uint64_t size = 0;
   bool bounce = false;
+  base::MessageId origin;  // what it was in the queue that it was imported from; 0: none
   std::vector<RecipientRow> recipients;
   bool more = false;
   static constexpr auto fields() {
@@ -273,7 +274,7 @@ struct Shown {
                       field("from", &Shown::from), field("hello", &Shown::hello, 255),
                       field("client", &Shown::client), field("arrived", &Shown::arrived),
                       field("expires", &Shown::expires), field("size", &Shown::size),
-                      field("bounce", &Shown::bounce),
+                      field("bounce", &Shown::bounce), field("origin", &Shown::origin),
                       field("recipients", &Shown::recipients, 20), field("more", &Shown::more));
   }
 };

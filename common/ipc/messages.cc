@@ -15,7 +15,9 @@ constexpr std::array<std::string_view, kTypeCount> kTypeNames{
     "grant_ended", "ask_work", "lease", "lease_body", "no_work", "outcome", "outcome_saved",
     "ask_status", "status", "list_queues", "queue_rows", "list_messages", "message_rows", "show",
     "shown", "ask_body", "body_part", "list_blocks", "block_rows", "list_history",
-    "history_rows", "freeze", "unfreeze", "switch_outbound", "hold", "retry", "reload", "stop_server", "done"};
+    "history_rows", "freeze", "unfreeze", "switch_outbound", "hold", "retry", "reload", "stop_server",
+    "check_spool", "spool_findings", "export_spool", "export_part", "remove_exported", "import_spool",
+    "spool_done", "done"};
 static_assert(!kTypeNames.back().empty());
 
 template <std::size_t... I>

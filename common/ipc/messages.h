@@ -5,6 +5,7 @@
 #include "common/ipc/control.h"
 #include "common/ipc/delivery.h"
 #include "common/ipc/family.h"
+#include "common/ipc/spool.h"
 #include "common/ipc/submission.h"
 
 namespace postern::ipc {
@@ -17,6 +18,7 @@ using AllMessages =
                LeaseBody, NoWork, Outcome, OutcomeSaved, AskStatus, Status, ListQueues, QueueRows,
                ListMessages, MessageRows, Show, Shown, AskBody, BodyPart, ListBlocks, BlockRows,
                ListHistory, HistoryRows, Freeze, Unfreeze, SwitchOutbound, Hold, Retry, Reload, StopServer,
+               CheckSpool, SpoolFindings, ExportSpool, ExportPart, RemoveExported, ImportSpool, SpoolDone,
                Done>;
 
 // The log name of a message type: "submit", "lease_body".

@@ -20,7 +20,10 @@ enum class Type : std::uint16_t {
   // control tool and queued
   kAskStatus, kStatus, kListQueues, kQueueRows, kListMessages, kMessageRows, kShow, kShown,
   kAskBody, kBodyPart, kListBlocks, kBlockRows, kListHistory, kHistoryRows, kFreeze, kUnfreeze, kSwitchOutbound, kHold, kRetry,
-  kReload, kStopServer, kDone,
+  kReload, kStopServer,
+  // control tool and queued: the spool as a whole
+  kCheckSpool, kSpoolFindings, kExportSpool, kExportPart, kRemoveExported, kImportSpool, kSpoolDone,
+  kDone,
 };
 inline constexpr std::size_t kTypeCount = static_cast<std::size_t>(Type::kDone) + 1;
 

@@ -93,6 +93,18 @@ class FakeQueued {
   void on(const ipc::Retry& m) { done(m.request, 0, m.dry_run ? "dry" : "wet"); }
   void on(const ipc::Reload&) { connection_.channel().close(); }
   void on(const ipc::StopServer& m) { done(m.request, 0, "stopping"); }
+  void on(const ipc::CheckSpool& m) {
+    ipc::SpoolFindings answer{.request = m.request};
+    answer.findings = {m.begin ? "the index is damaged" : "a body is damaged"};
+    answer.more = m.begin;
+    answer.summary = "checked 2 messages";
+    connection_.send(answer);
+  }
+  void on(const ipc::ExportSpool& m) {
+    connection_.send(ipc::ExportPart{.request = m.request, .exit = 77, .error = "you may not"});
+  }
+  void on(const ipc::RemoveExported& m) { connection_.send(ipc::SpoolDone{.request = m.request}); }
+  void on(const ipc::ImportSpool& m) { connection_.send(ipc::SpoolDone{.request = m.request}); }
   void closed() noexcept {}
 
  private:

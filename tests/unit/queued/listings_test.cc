@@ -20,6 +20,9 @@ struct FakeControl {
   }
   void on(const ipc::BlockRows& m) { blocks.push_back(m); }
   void on(const ipc::HistoryRows& m) { history.push_back(m); }
+  void on(const ipc::SpoolFindings& m) { findings.push_back(m); }
+  void on(const ipc::ExportPart& m) { exits.push_back(m.exit); }
+  void on(const ipc::SpoolDone& m) { exits.push_back(m.exit); }
   void on(const ipc::Done& m) { done.push_back(m); }
   void closed() noexcept {}
   std::unique_ptr<Connection> connection;
@@ -31,6 +34,8 @@ struct FakeControl {
   std::string body;
   std::vector<ipc::BlockRows> blocks;
   std::vector<ipc::HistoryRows> history;
+  std::vector<ipc::SpoolFindings> findings;
+  std::vector<int> exits;  // of what is about the spool as a whole
   std::vector<ipc::Done> done;
 };
 
