@@ -24,8 +24,8 @@ std::string journal_path(const std::string& name) {
   return fmt::format("{}/{}", kFolder, name);
 }
 
-JournalFiles::JournalFiles(os::Disk& disk, RecoveryAttempt& attempt)
-    : disk_(disk), attempt_(attempt) {}
+JournalFiles::JournalFiles(os::Disk& disk, RecoveryAttempt& attempt, base::Epoch known)
+    : disk_(disk), attempt_(attempt), known_(known) {}
 
 void JournalFiles::add_damage(std::string sentence, std::uint64_t segment) {
   damage_.push_back(std::move(sentence));
@@ -163,10 +163,13 @@ bool JournalFiles::vouched(const FoundSegment& segment) {
   const auto file = File{segment.file, {}};
   const auto first = header_by_records(file, header.number, kMaxFile);
   if (first) return first->epoch == header.epoch;
-  // It may be so new that it holds no record.
+  // A life may leave a segment without a record. Then its neighbours speak for it; or, where what came
+  // before was released and used again, the index does.
   const auto before = chain_.find(header.predecessor.number);
-  return before != chain_.end() ? before->second.header.epoch == header.predecessor.epoch
-                                : header.number == 1;
+  const auto after = chain_.find(header.number + 1);
+  return header.number == 1 || header.epoch == known_ ||
+         (before != chain_.end() && before->second.header.epoch == header.predecessor.epoch) ||
+         (after != chain_.end() && after->second.header.predecessor.epoch == header.epoch);
 }
 
 // Which segments are needed, and which are missing.

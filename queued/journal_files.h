@@ -26,8 +26,8 @@ struct FoundSegment {
 
 class JournalFiles {
  public:
-  // Both outlive this.
-  JournalFiles(os::Disk& disk, RecoveryAttempt& attempt);
+  // Both outlive this. `known`: the epoch of a life that wrote to the index; 0: there is none.
+  JournalFiles(os::Disk& disk, RecoveryAttempt& attempt, base::Epoch known);
 
   // Looks at all files of journal/ (made if missing). An error means that they cannot be read at
   // all, or that a newer version wrote them.
@@ -70,6 +70,7 @@ class JournalFiles {
 
   os::Disk& disk_;
   RecoveryAttempt& attempt_;
+  const base::Epoch known_;
   std::map<std::uint64_t, FoundSegment> chain_;
   std::vector<FoundSegment> twins_;  // of segments in the chain
   std::vector<File> nameless_;

@@ -18,7 +18,7 @@ class Recovery {
         options_(options),
         messages_(messages),
         attempt_(attempt),
-        files_(disk, attempt) {
+        files_(disk, attempt, options.mark ? options.mark->epoch : base::Epoch()) {
     result_.start.epoch = options.epoch;
     if (options.mark) {
       covered_ = options.mark->sequence;
