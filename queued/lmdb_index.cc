@@ -499,8 +499,17 @@ os::Result<void> LmdbIndex::drop_leftovers(os::Disk& disk, const LmdbIndexOption
   return {};
 }
 
+// What a process that ended left in the cache alone must not be built upon: after a power cut the file
+// would be neither what it was nor what it became.
+os::Result<void> LmdbIndex::flush_left(os::Disk& disk, const LmdbIndexOptions& options) {
+  const auto file = disk.open(options.name, os::OpenMode::kReadWrite);
+  if (!file) return std::unexpected(file.error());
+  return (*file)->flush_data();
+}
+
 os::Result<std::unique_ptr<LmdbIndex>> LmdbIndex::open_checked(os::Disk& disk,
                                                                const LmdbIndexOptions& options) {
+  if (auto done = flush_left(disk, options); !done) return std::unexpected(done.error());
   if (options.check)
     if (auto done = check_index(disk, options.name, options.map); !done)
       return std::unexpected(done.error());

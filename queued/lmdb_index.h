@@ -67,6 +67,7 @@ class LmdbIndex final : public Index {
 
   static os::Result<std::unique_ptr<LmdbIndex>> open_as(const std::string& name,
                                                         const LmdbIndexOptions& options);
+  static os::Result<void> flush_left(os::Disk& disk, const LmdbIndexOptions& options);
   static os::Result<std::unique_ptr<LmdbIndex>> open_checked(os::Disk& disk,
                                                              const LmdbIndexOptions& options);
   static os::Result<void> make(os::Disk& disk, const LmdbIndexOptions& options);

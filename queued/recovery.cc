@@ -100,8 +100,9 @@ class Recovery {
         });
     report(number, found.file.name, replayed);
     // What is not surely flushed is written again, in several records. Should the power fail meanwhile, a
-    // part of those must not be all that is left. If this flush lies or fails, they are what counts.
-    if (replayed.end.last > flushed_) (void)found.file.file->flush_data();
+    // part of those must not be all that is left. If this flush lies or fails, they are what counts. The
+    // newest header may be such, too, and the next segment's speaks of it.
+    if (replayed.end.last > flushed_ || next == chain().end()) (void)found.file.file->flush_data();
     result_.start.predecessor = replayed.end;
     return paused;
   }
