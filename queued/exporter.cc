@@ -146,7 +146,7 @@ void Exporter::leave_out(base::MessageId id, std::string_view why) {
   notes_.push_back(std::move(note));
 }
 
-void Exporter::write_message(base::MessageId id, os::Result<LoadedBody> body) {
+void Exporter::write_message(base::MessageId id, os::Result<LoadedBody>&& body) {
   const Message* message = host_.store().find(id);
   if (message == nullptr || message->open == 0) return step();
   if (!body) {

@@ -45,7 +45,7 @@ class Exporter {
   void fill();
   void take(const Batch& batch);
   void begin_message();
-  void write_message(base::MessageId id, os::Result<LoadedBody> body);
+  void write_message(base::MessageId id, os::Result<LoadedBody>&& body);
   [[nodiscard]] transfer::Envelope envelope_of(const Message& message) const;
   [[nodiscard]] std::vector<transfer::Recipient> recipients_of(const Message& message) const;
   void write_piece();
