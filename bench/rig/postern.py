@@ -24,8 +24,6 @@ connections = {connections}
 connections_per_client = 0
 [retry]
 after = ["1s"]
-[log]
-to    = "{log}"
 [processes]
 smtpd = {smtpd}
 relay = {relay}
@@ -35,7 +33,7 @@ relay = {relay}
 class Postern:
     name = "Postern"
 
-    def __init__(self, directory, build, listen, next_hop, connections=20, smtpd=0, relay=0, to_file=True):
+    def __init__(self, directory, build, listen, next_hop, connections=20, smtpd=0, relay=0):
         """`listen` and `next_hop` are (address, port)."""
         self.directory = Path(directory)
         self.build = Path(build)
@@ -47,21 +45,21 @@ class Postern:
         self.file = self.directory / "postern.toml"
         self.file.write_text(CONFIG.format(
             listen="{}:{}".format(*listen), next_hop="{}:{}".format(*next_hop), connections=connections,
-            smtpd=smtpd, relay=relay, log="log/postern.log" if to_file else "stderr"))
+            smtpd=smtpd, relay=relay))
 
     @property
     def log_file(self):
-        return self.directory / "log" / "postern.log"
+        """In the foreground it logs to stderr, which is a file here."""
+        return self.directory / "log" / "stderr"
 
     def start(self, before=(), preexec=None):
         """Starts it, under the command `before` if there is one, and waits for the greeting."""
-        with open(self.directory / "log" / "stderr", "ab") as errors:
+        with open(self.log_file, "ab") as errors:
             self.process = subprocess.Popen(
                 [*before, self.build / "parent" / "postern", "-f", "-c", self.file],
                 stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=errors, start_new_session=True,
                 preexec_fn=preexec)
-        log = self.log_file if self.log_file.exists() else self.directory / "log" / "stderr"
-        processes.wait_greeting(self.listen, self.process, log)
+        processes.wait_greeting(self.listen, self.process, self.log_file)
 
     def stop(self):
         """Ends its processes, and no others."""
