@@ -9,10 +9,11 @@
 #include "common/log/log.h"
 #include "queued/control.h"
 
+#include "queued/exits.h"
+
 namespace postern::queued {
 namespace {
 
-constexpr std::uint8_t kOk = 0, kUsage = 64, kDataError = 65, kTemporary = 75;  // sysexits(3)
 constexpr base::Millis kQuietPause{50};
 constexpr int kQuietChecks = 100;  // five seconds
 

@@ -12,13 +12,13 @@
 #include "common/os/socket.h"
 #include "queued/history_listing.h"
 #include "queued/reserve.h"
+#include "queued/exits.h"
 
 namespace postern::queued {
 namespace {
 
 constexpr std::size_t kMaxGroups = 1024;  // of one peer
 constexpr int kMaxAccepts = 16;           // in one turn
-constexpr std::uint8_t kNoRight = 77;     // sysexits(3)
 constexpr base::Millis kRest{1'000};      // while there are no descriptors
 
 // The peer of a Unix socket: its user, and all its groups (SO_PEERCRED, SO_PEERGROUPS).

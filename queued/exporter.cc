@@ -16,16 +16,6 @@ constexpr std::size_t kScanned = 256;  // messages
 constexpr std::size_t kNotes = 8;      // of one part, as its field allows
 constexpr std::size_t kNoteLength = 300;
 
-base::Token random_token() {
-  base::Token token;
-  for (std::size_t i = 0; i < token.bytes.size(); i += 8) {
-    const auto word = base::random_u64();
-    for (std::size_t j = 0; j < 8; ++j)
-      token.bytes[i + j] = static_cast<std::uint8_t>(word >> (8 * j));
-  }
-  return token;
-}
-
 transfer::Header header_of(const base::Token& file, TransferHost& host) {
   transfer::Header header;
   header.file = file;
@@ -62,7 +52,7 @@ std::string importing_reason(const base::Token& file) {
 Exporter::Exporter(event::Loop& loop, TransferHost& host, bool keep)
     : host_(host),
       keep_(keep),
-      file_(random_token()),
+      file_(base::random_token()),
       writer_(header_of(file_, host)),
       upto_(host.store().new_id()),
       look_(loop, [this]() noexcept { step(); }) {}

@@ -6,11 +6,11 @@
 #include <utility>
 #include <variant>
 
+#include "queued/exits.h"
 
 namespace postern::queued {
 namespace {
 
-constexpr std::uint8_t kDataError = 65, kTemporary = 75;  // sysexits(3)
 constexpr std::size_t kScanned = 512;                     // messages
 constexpr std::size_t kReleasedAtOnce = 500;
 

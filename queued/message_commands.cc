@@ -11,10 +11,11 @@
 #include "common/log/log.h"
 #include "queued/control.h"
 
+#include "queued/exits.h"
+
 namespace postern::queued {
 namespace {
 
-constexpr std::uint8_t kOk = 0, kUsage = 64, kDataError = 65, kTemporary = 75;  // sysexits(3)
 
 std::string messages_text(std::uint64_t count) {
   return fmt::format("{} {}", count, count == 1 ? "message" : "messages");

@@ -24,12 +24,11 @@
 #include "queued/spool_check.h"
 #include "queued/spool_desk.h"
 #include "queued/spool_lock.h"
+#include "queued/exits.h"
 
 namespace postern::queued {
 namespace {
 
-constexpr int kUsage = 64, kOsError = 71;                  // sysexits(3)
-constexpr std::uint8_t kFailed = 71, kTryAgain = 75;
 constexpr std::uint64_t kOpenFiles = 1024;
 
 struct Wish {
@@ -230,7 +229,7 @@ class Offline {
     if (prepared && !wish_.check) prepared = open(*ground.disk);
     if (!prepared) {
       const auto& error = prepared.error();
-      session_->refuse(error.number == EBUSY ? kTryAgain : kFailed,
+      session_->refuse(error.number == EBUSY ? kTemporary : kOsError,
                        "cannot " + (error.number == EBUSY || error.number == EPROTO ? error.what
                                                                                     : error.text()));
     } else if (wish_.check) {

@@ -5,10 +5,11 @@
 #include <algorithm>
 #include <utility>
 
+#include "queued/exits.h"
+
 namespace postern::queued {
 namespace {
 
-constexpr std::uint8_t kUsage = 64;  // sysexits(3)
 constexpr std::size_t kFindings = 64, kFindingLength = 700;  // of one answer, by its fields
 
 void add(CheckCounts& to, const CheckCounts& more) {
