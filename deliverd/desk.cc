@@ -109,6 +109,16 @@ void Desk::on(const ipc::Grant& grant) {
   deliverer_.granted(last_slot_, grant);
 }
 
+void Desk::found(SlotId id, std::string next_hop, base::Millis ttl) {
+  const auto& slot = slots_.at(id);
+  if (slot.grant) channel()->send(ipc::HopFound{*slot.grant, std::move(next_hop), ttl});
+}
+
+void Desk::on(const ipc::GoAhead& go) {
+  if (const auto at = by_grant_.find(go.grant); at != by_grant_.end())
+    deliverer_.go_ahead(at->second);
+}
+
 void Desk::on(const ipc::CancelGrant& cancel) {
   // It may have ended meanwhile, by itself.
   if (const auto at = by_grant_.find(cancel.grant); at != by_grant_.end())

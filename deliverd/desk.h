@@ -38,6 +38,8 @@ class Deliverer {
   virtual void granted(SlotId slot, const ipc::Grant& grant) noexcept = 0;
   // The answer to Desk::ask(): deliver it, then report() or give_back().
   virtual void deliver(SlotId slot, Delivery delivery) noexcept = 0;
+  // The answer to Desk::found(): connect.
+  virtual void go_ahead(SlotId) noexcept {}
   // End the slot as soon as it has nothing in hand: NoWork, CancelGrant, or an orphan.
   virtual void dismissed(SlotId slot) noexcept = 0;
   // Fewer outcomes than before are unsaved.
@@ -55,6 +57,8 @@ class Desk {
   // A fresh channel to queued, in place of any earlier one. `self`: relay or local.
   void connect(ipc::Role self, base::UniqueFd fd);
 
+  // The slot's queue leads to other hosts than its grant names: answered by go_ahead(), or dismissed().
+  void found(SlotId slot, std::string next_hop, base::Millis ttl);
   // The slot wants a message.
   void ask(SlotId slot);
   // What became of the delivery in hand.
@@ -69,6 +73,7 @@ class Desk {
 
   // For ipc::Connection.
   void on(const ipc::Grant& grant);
+  void on(const ipc::GoAhead& go);
   void on(const ipc::CancelGrant& cancel);
   void on(const ipc::Lease& lease, ipc::Descriptors descriptors);
   void on(const ipc::LeaseBody& part);

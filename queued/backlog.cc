@@ -10,6 +10,7 @@ namespace postern::queued {
 namespace {
 
 constexpr unsigned kStageShift = 62;
+constexpr unsigned kSenderShift = 54;
 
 using Halves = std::array<std::uint32_t, 2>;
 
@@ -20,14 +21,18 @@ std::uint64_t whole(Halves value) {
   return std::bit_cast<std::uint64_t>(value);
 }
 
-std::uint64_t standing(Stage stage, std::uint64_t rank) {
-  return static_cast<std::uint64_t>(stage) << kStageShift | rank;
+std::uint64_t standing(const Backlog::Entry& entry) {
+  return static_cast<std::uint64_t>(entry.stage) << kStageShift |
+         static_cast<std::uint64_t>(entry.sender) << kSenderShift | entry.rank;
 }
 Stage stage_of(std::uint64_t standing) {
   return static_cast<Stage>(standing >> kStageShift);
 }
 std::uint64_t rank_of(std::uint64_t standing) {
   return standing & Backlog::kMaxRank;
+}
+std::uint8_t sender_of(std::uint64_t standing) {
+  return static_cast<std::uint8_t>(standing >> kSenderShift);
 }
 
 }  // namespace
@@ -39,12 +44,13 @@ Backlog::Key Backlog::Packed::key() const {
 }
 
 Backlog::Entry Backlog::Packed::unpack() const {
-  return {key(), stage_of(whole(standing)), rank_of(whole(standing)), size};
+  const auto value = whole(standing);
+  return {key(), stage_of(value), rank_of(value), size, sender_of(value)};
 }
 
 Backlog::Packed Backlog::pack(const Entry& entry) {
   static_assert(sizeof(Packed) == 28);
-  return {halves(entry.key.message.value), halves(standing(entry.stage, entry.rank)),
+  return {halves(entry.key.message.value), halves(standing(entry)),
           entry.key.queue, entry.key.number, entry.size};
 }
 

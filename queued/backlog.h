@@ -25,13 +25,14 @@ class Backlog {
     std::uint32_t number = 0;
     friend auto operator<=>(const Key&, const Key&) noexcept = default;
   };
-  static constexpr std::uint64_t kMaxRank = (std::uint64_t{1} << 62) - 1;
+  static constexpr std::uint64_t kMaxRank = (std::uint64_t{1} << 54) - 1;
 
   struct Entry {
     Key key;
     Stage stage = Stage::kReady;
     std::uint64_t rank = 0;  // its order within the stage; at most kMaxRank
     std::uint32_t size = 0;
+    std::uint8_t sender = 0;  // a hash of who sent it
   };
 
   Backlog();
@@ -67,7 +68,7 @@ class Backlog {
   // An entry as it is kept: in words of 32 bits, so that nothing is lost to alignment.
   struct Packed {
     std::array<std::uint32_t, 2> message;
-    std::array<std::uint32_t, 2> standing;  // stage and rank
+    std::array<std::uint32_t, 2> standing;  // stage, sender and rank
     std::uint32_t queue;
     std::uint32_t number;
     std::uint32_t size;

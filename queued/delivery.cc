@@ -29,6 +29,7 @@ Deliverer::Deliverer(Delivery& owner, DelivererId id, bool local, event::Loop& l
 
 ipc::Channel& Deliverer::channel() { return local_ ? mailbox_->channel() : relay_->channel(); }
 void Deliverer::on(const ipc::HeldLeases& held) { owner_.held(*this, held); }
+void Deliverer::on(const ipc::HopFound& found) { owner_.hop_found(*this, found); }
 void Deliverer::on(const ipc::GrantEnded& ended) { owner_.grant_ended(*this, ended); }
 void Deliverer::on(const ipc::AskWork& ask) { owner_.ask(*this, ask); }
 void Deliverer::on(const ipc::Outcome& outcome) { owner_.outcome(*this, outcome); }
@@ -175,21 +176,22 @@ void Delivery::ask(Deliverer& from, const ipc::AskWork& ask) {
   engine_.poke();
 }
 
+void Delivery::hop_found(Deliverer& from, const ipc::HopFound& found) {
+  engine_.hop_found(from.id(), found);
+  engine_.poke();
+}
+
 void Delivery::grant_ended(Deliverer& from, const ipc::GrantEnded& ended) {
-  // One that was meant for a way which is given up already says nothing of the one tried now.
-  const bool counts = engine_.schedule().is_current(ended.grant);
-  const auto queue = engine_.schedule().grant_ended(from.id(), ended.grant);
-  if (!queue) return;  // of an earlier life
+  const auto grant = engine_.schedule().grant_ended(from.id(), ended.grant);
+  if (!grant) return;  // of an earlier life
   switch (ended.end) {
     case ipc::GrantEnd::kClosed:
       break;
     case ipc::GrantEnd::kTemporary:
-      if (counts) engine_.queue_failed(*queue, ended.failure, ended.reply, ended.remote);
+      engine_.hop_failed(*grant, ended.failure, ended.reply, ended.remote);
       break;
     case ipc::GrantEnd::kPermanent:
-      // Only the last way of a route may end mail.
-      if (counts && !engine_.schedule().try_next_hop(*queue))
-        engine_.queue_failed_for_good(*queue, ended.failure, ended.reply, ended.remote);
+      engine_.way_failed(*grant, ended.failure, ended.reply, ended.remote);
       break;
   }
   engine_.poke();
@@ -227,7 +229,7 @@ void Delivery::settled(const LeaseInfo& lease, const ipc::Outcome& outcome,
     works = works || at->result == ipc::Result::kDelivered || at->result == ipc::Result::kFailed;
     attempts.push_back({number, {at->result, at->failure, at->reply, at->arrival}});
   }
-  if (works) engine_.queue_works(lease.queue);
+  if (works) engine_.hop_works(lease);
   if (!attempts.empty()) mishaps_.erase(lease.message);
   if (!untried.empty()) returned(lease.message, untried);
   engine_.conclude(lease.message, std::move(attempts), outcome.remote, std::move(written));
@@ -250,7 +252,9 @@ void Delivery::perform(Action action) {
         Deliverer* to = find(a.deliverer);
         if (to == nullptr) return;  // its end is on the way
         if constexpr (std::same_as<A, OpenGrant>)
-          to->channel().send(ipc::Grant{a.grant, a.queue, a.hop});
+          to->channel().send(ipc::Grant{a.grant, a.queue, a.hop, a.next_hop});
+        else if constexpr (std::same_as<A, GoAhead>)
+          to->channel().send(ipc::GoAhead{a.grant});
         else if constexpr (std::same_as<A, CloseGrant>)
           to->channel().send(ipc::CancelGrant{a.grant});
         else if constexpr (std::same_as<A, SendAway>)

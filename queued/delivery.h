@@ -22,6 +22,7 @@ class Deliverer {
   Deliverer(Delivery& owner, DelivererId id, bool local, event::Loop& loop, base::UniqueFd fd);
 
   void on(const ipc::HeldLeases& held);
+  void on(const ipc::HopFound& found);
   void on(const ipc::GrantEnded& ended);
   void on(const ipc::AskWork& ask);
   void on(const ipc::Outcome& outcome);
@@ -60,6 +61,7 @@ class Delivery {
 
   // From the channels.
   void held(Deliverer& from, const ipc::HeldLeases& held);
+  void hop_found(Deliverer& from, const ipc::HopFound& found);
   void grant_ended(Deliverer& from, const ipc::GrantEnded& ended);
   void ask(Deliverer& from, const ipc::AskWork& ask);
   void outcome(Deliverer& from, const ipc::Outcome& outcome);

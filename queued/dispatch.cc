@@ -6,55 +6,91 @@
 #include "queued/schedule.h"
 
 namespace postern::queued {
+namespace {
 
-bool Schedule::may_run(const Queue& queue) const {
-  return queue.blocked == Blocked::kNo && queue.until <= now_;
+constexpr std::int32_t kQuantum = 256;       // what a queue may send in a round: see cost_of()
+constexpr base::Millis kStale{10 * 60'000};  // how long hosts serve on after their TTL
+
+}  // namespace
+
+bool Schedule::may_run(const Hop& hop) const {
+  return !hop.frozen && hop.until <= now_ && hop.lines_ > 0;
 }
 
-// Puts the queue on the lists of those that have something for their parked connections, or need
-// further ones, or takes it off. Called at every change that may matter to that, so that nobody has
-// to look at queues of which nothing is to be done.
+// Puts the queue into its hop's ring while it has something to go, and the hop on its lists. Called at
+// every change that may matter to that, so that nobody has to look at queues of which nothing is to be
+// done.
 void Schedule::review(Queue& queue) {
-  const bool runs = queue.lines_ > 0 && may_run(queue);
-  enlist(queue, runs && !queue.parked_.empty(), runs && wanted_grants(queue) > 0);
+  const bool runs = queue.runs();
+  if (runs && !queue.in_ring()) find_way(queue);
+  if (queue.hop_ == nullptr) return;
+  Hop& hop = *queue.hop_;
+  if (runs && !queue.in_ring()) {
+    queue.deficit_ = kQuantum;
+    hop.ring_.push(queue);
+  } else if (!runs && queue.in_ring()) {
+    hop.ring_.remove(queue);
+  }
+  const auto lines = runs ? queue.lines_ : 0;
+  hop.lines_ += lines - std::exchange(queue.lines_there_, lines);
+  review(hop);
+  // What nobody looks for need not be remembered.
+  if (!runs && !hop.known() && hop.grants == 0 && hop.until <= now_) leave(queue);
 }
 
-void Schedule::enlist(Queue& queue, bool serve, bool want) {
-  Pool& pool = this->pool(queue);
-  if (std::exchange(queue.serving_, serve) != serve) {
+// Puts the hop on the lists of those that have something for their parked connections, or need further
+// ones, or takes it off.
+void Schedule::review(Hop& hop) {
+  const bool runs = may_run(hop);
+  const bool now = runs && hop.may_send(now_);
+  enlist(hop, now && !hop.parked_.empty(), now && wanted_grants(hop) > 0);
+  if (hop.until > now_)
+    set_wake(hop, hop.until);
+  else
+    set_wake(hop, runs && !now ? hop.next_turn() : QueueTime(0));
+}
+
+void Schedule::set_wake(Hop& hop, QueueTime wake) {
+  if (hop.wake_ == wake) return;
+  if (hop.wake_ != QueueTime(0)) wakes_.erase({hop.wake_, &hop});
+  if (wake != QueueTime(0)) wakes_.emplace(wake, &hop);
+  hop.wake_ = wake;
+}
+
+void Schedule::enlist(Hop& hop, bool serve, bool want) {
+  Pool& pool = this->pool(hop);
+  if (std::exchange(hop.serving_, serve) != serve) {
     if (serve)
-      queue.serves_ = pool.serving.insert(pool.serving.end(), &queue);
+      hop.serves_ = pool.serving.insert(pool.serving.end(), &hop);
     else
-      pool.serving.erase(queue.serves_);
+      pool.serving.erase(hop.serves_);
   }
-  if (std::exchange(queue.wanting_, want) != want) {
+  if (std::exchange(hop.wanting_, want) != want) {
     if (want)
-      queue.wants_ = pool.wanting.insert(pool.wanting.end(), &queue);
+      hop.wants_ = pool.wanting.insert(pool.wanting.end(), &hop);
     else
-      pool.wanting.erase(queue.wants_);
+      pool.wanting.erase(hop.wants_);
   }
   const auto count = [](std::uint32_t& sum, bool& counted, bool counts) {
     if (std::exchange(counted, counts) == counts) return;
     counts ? ++sum : --sum;
   };
-  count(pool.starved, queue.starved_, want && queue.parked_.empty());
-  count(pool.newcomers, queue.newcomer_, want && queue.grants == 0);
+  count(pool.starved, hop.starved_, want && hop.parked_.empty());
+  count(pool.newcomers, hop.newcomer_, want && hop.grants == 0);
 }
 
-// Further connections that the queue could use. Their number at most doubles from what has opened,
-// so that a host is not met by all of them at once.
-std::uint32_t Schedule::wanted_grants(const Queue& queue) const {
-  const auto configured = queue.destination().connections;
-  auto limit = queue.probing_ ? 1U : configured == 0 ? ~0U : configured;
-  if (queue.cap_until_ > now_) limit = std::min(limit, queue.cap_);
-  const auto opened = queue.grants - queue.unopened;
-  const std::size_t waiting = queue.lines_;
-  const auto coming = queue.unopened + queue.parked_.size();
-  if (queue.grants >= limit || waiting <= coming) return 0;
+// Further connections that the hop could use. Their number at most doubles from what has opened, so that
+// a host is not met by all of them at once; who looks for a queue's hosts goes alone.
+std::uint32_t Schedule::wanted_grants(const Hop& hop) const {
+  const auto limit = hop.known() ? hop.most() : 1U;
+  const auto opened = hop.grants - hop.unopened;
+  const std::size_t waiting = hop.lines_;
+  const auto coming = hop.unopened + hop.parked_.size();
+  if (hop.grants >= limit || waiting <= coming) return 0;
   const auto pace = std::max(2U, opened);
-  if (queue.unopened >= pace) return 0;
+  if (hop.unopened >= pace) return 0;
   return static_cast<std::uint32_t>(
-      std::min<std::size_t>({limit - queue.grants, waiting - coming, pace - queue.unopened}));
+      std::min<std::size_t>({limit - hop.grants, waiting - coming, pace - hop.unopened}));
 }
 
 std::vector<Action> Schedule::decide(QueueTime now) {
@@ -89,62 +125,89 @@ void Schedule::Pool::recount(std::uint32_t before, std::uint32_t after) {
 // Messages go to the connections that wait for them.
 void Schedule::serve(Pool& pool) {
   while (!pool.serving.empty()) {  // ends: each turn serves one to its end
-    Queue& queue = *pool.serving.front();
-    hand_out(queue);
-    review(queue);
+    Hop& hop = *pool.serving.front();
+    hand_out(hop);
+    review(hop);
   }
 }
 
-void Schedule::hand_out(Queue& queue) {
-  while (!queue.parked_.empty() && queue.lines_ > 0) {
-    const Parked parked = queue.parked_.front();
+void Schedule::hand_out(Hop& hop) {
+  while (!hop.parked_.empty() && hop.may_send(now_)) {
+    Queue* queue = next_queue(hop);
+    if (queue == nullptr) return;
+    const Parked parked = hop.parked_.front();
     const Grant& grant = grants_.at(parked.grant);
-    (void)unpark(queue, parked.grant);
-    if (must_leave(pool(queue), queue, grant))
+    (void)unpark(hop, parked.grant);
+    if (must_leave(pool(hop), hop, grant)) {
       send_away(parked);
-    else
-      lease_next(queue, parked);
+    } else {
+      lease_next(*queue, parked);
+      review(*queue);
+    }
   }
 }
 
-bool Schedule::must_leave(const Pool& pool, const Queue& queue, const Grant& grant) const {
+// Whose turn it is. One that has spent what a round gives it waits for the next; a debt is soon forgiven,
+// or a very large message would cost many rounds.
+Schedule::Queue* Schedule::next_queue(Hop& hop) {
+  constexpr std::int32_t kMostDebt = 8 * kQuantum;
+  for (Queue* queue = hop.ring_.front(); queue != nullptr; queue = hop.ring_.front()) {
+    if (is_found_by_dns(queue->destination().via[queue->way_]) && hop.known() &&
+        now_ - queue->found_until_ > kStale) {
+      leave(*queue);  // its hosts may be others by now
+      review(*queue);
+      continue;
+    }
+    if (queue->deficit_ > 0) return queue;
+    queue->deficit_ = std::max(queue->deficit_, -kMostDebt) + kQuantum;
+    hop.ring_.rotate();
+  }
+  return nullptr;
+}
+
+bool Schedule::must_leave(const Pool& pool, const Hop& hop, const Grant& grant) const {
+  if (hop.grants - hop.leaving > hop.most()) return true;
   if (!pool.crowded()) return false;
-  if (queue.grants > pool.share() && queue.grants == pool.most) return true;
+  if (hop.grants > pool.share() && hop.grants == pool.most) return true;
   return grant.served >= limits_.turn;
 }
 
-// One connection for each queue in turn, round after round.
+// One connection for each hop in turn, round after round.
 void Schedule::open_grants(Pool& pool) {
   if (pool.deliverers.empty()) return;
   while (!pool.full() && !pool.wanting.empty()) {
-    Queue& queue = *pool.wanting.front();
-    // A limit may have ended, or begun, by the clock alone.
-    if (may_run(queue) && wanted_grants(queue) > 0) open_grant(pool, queue);
-    enlist(queue, false, false);  // to the list's end, if it wants more
-    review(queue);
+    Hop& hop = *pool.wanting.front();
+    open_grant(pool, hop);
+    enlist(hop, false, false);  // to the list's end, if it wants more
+    review(hop);
   }
 }
 
-void Schedule::open_grant(Pool& pool, Queue& queue) {
+void Schedule::open_grant(Pool& pool, Hop& hop) {
   const auto deliverer = pool.deliverers[pool.next++ % pool.deliverers.size()];
   const base::GrantId id(++last_grant_);
-  grants_[id] = {.deliverer = deliverer, .queue = &queue, .hop = queue.hop_};
-  pool.recount(queue.grants, queue.grants + 1);
-  ++queue.grants;
-  ++queue.unopened;
+  Queue& queue = *hop.ring_.front();
+  hop.ring_.rotate();
+  grants_[id] = {.deliverer = deliverer, .hop = &hop, .queue = queue.name()};
+  pool.recount(hop.grants, hop.grants + 1);
+  ++hop.grants;
+  ++hop.unopened;
   ++pool.used;
-  actions_.push_back(OpenGrant{deliverer, id, queue.name(), queue.destination().via[queue.hop_]});
+  const auto& spec = queue.destination().via[queue.way_];
+  const bool named = hop.known() && (!is_found_by_dns(spec) || queue.found_until_ > now_);
+  actions_.push_back(
+      OpenGrant{deliverer, id, queue.name(), spec, named ? hop.name() : std::string()});
 }
 
 // Connections that have nothing to do make room at once.
 void Schedule::free_idle(Pool& pool) {
   for (auto at = grants_.begin(); at != grants_.end(); ++at) {
     if (!pool.crowded() || pool.idle == 0) break;
-    if (!at->second.parked || &this->pool(*at->second.queue) != &pool) continue;
-    const auto parked = unpark(*at->second.queue, at->first);
+    if (!at->second.parked || &this->pool(*at->second.hop) != &pool) continue;
+    const auto parked = unpark(*at->second.hop, at->first);
     CHECK(parked);
     send_away(*parked);
-    review(*at->second.queue);
+    review(*at->second.hop);
   }
 }
 

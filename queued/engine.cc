@@ -20,9 +20,10 @@ Engine::Engine(event::Loop& loop, Store& store, config::QueuedConfig config)
       config_(std::move(config)),
       router_(std::make_unique<Router>(config_)),
       schedule_({.lease_recipients = ipc::kLeaseRecipients}, store.epoch(),
-                [this](const std::string& queue, const Destination& destination) {
-                  return blocks_.blocked(queue, destination);
-                }),
+                {.blocked = [this](const std::string& queue, const Destination& destination) {
+                   return blocks_.blocked(queue, destination);
+                 },
+                 .wait = [this](const std::string& name) { return remembered(name); }}),
       slices_(loop),
       wake_(loop, [this]() noexcept { poke(); }) {}
 
@@ -169,13 +170,22 @@ void Engine::put_back(base::MessageId id, const std::vector<std::uint32_t>& numb
   });
 }
 
-// What an earlier life knew of the queue comes with its first mail.
 void Engine::add(const Route& route, const Message& message, std::uint32_t number, QueueTime due) {
-  schedule_.add(route.queue, route.destination, message.id, message.size(), number, due,
-                !message.held.empty(), now());
-  if (loaded_) return;
-  if (const auto wait = store_.waits().find(route.queue); wait != store_.waits().end())
-    schedule_.defer(route.queue, wait->second.until, wait->second.failures, now());
+  schedule_.add(route.queue, route.destination,
+                {.message = message.id,
+                 .number = number,
+                 .size = message.size(),
+                 .sender = sender_hash(message),
+                 .due = due,
+                 .held = !message.held.empty()},
+                now());
+}
+
+// What is known of a next hop that no queue led to lately.
+HopWait Engine::remembered(const std::string& name) const {
+  const auto wait = store_.waits().find(name);
+  if (wait == store_.waits().end()) return {};
+  return {wait->second.until, wait->second.failures};
 }
 
 void Engine::hold(base::MessageId id, std::string why) {
@@ -230,11 +240,13 @@ void Engine::retry_found(const std::vector<base::MessageId>& messages) {
   }
   std::sort(queues.begin(), queues.end());
   queues.erase(std::unique(queues.begin(), queues.end()), queues.end());
-  for (const auto& queue : queues) {
-    schedule_.end_wait(queue, now());
-    if (store_.waits().contains(queue) && record.queues.size() < kMaxRetried)
-      record.queues.push_back(queue);
-  }
+  for (const auto& queue : queues)
+    for (auto& name : schedule_.end_wait(queue, now()))
+      if (store_.waits().contains(name) && record.queues.size() < kMaxRetried)
+        record.queues.push_back(std::move(name));
+  std::sort(record.queues.begin(), record.queues.end());
+  record.queues.erase(std::unique(record.queues.begin(), record.queues.end()),
+                      record.queues.end());
   store_.note(record, {});
   for (const auto id : record.messages) {
     for (const auto& recipient : store_.find(id)->recipients)

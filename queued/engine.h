@@ -90,12 +90,15 @@ class Engine {
   // The operator wants these tried now; what is held stays held. At most kMaxRetried.
   void retry(const std::vector<base::MessageId>& messages);
 
-  // A queue's connection worked, or could not be made (now, or ever).
-  void queue_works(const std::string& queue);
-  void queue_failed(const std::string& queue, ipc::FailureClass failure,
-                    const ipc::ReplyText& reply, const std::string& remote);
-  void queue_failed_for_good(const std::string& queue, ipc::FailureClass failure,
-                             const ipc::ReplyText& reply, const std::string& remote);
+  // Where the queue of a grant leads by the DNS.
+  void hop_found(DelivererId deliverer, const ipc::HopFound& found);
+  // A message of this lease went through.
+  void hop_works(const LeaseInfo& lease);
+  // The connection of a grant could not be made: now, or ever.
+  void hop_failed(const EndedGrant& grant, ipc::FailureClass failure, const ipc::ReplyText& reply,
+                  const std::string& remote);
+  void way_failed(const EndedGrant& grant, ipc::FailureClass failure, const ipc::ReplyText& reply,
+                  const std::string& remote);
 
   // A change of the blocks: made durable, then in force, then reported.
   using Change = std::move_only_function<Blocks::Said(Blocks&) noexcept>;
@@ -131,6 +134,7 @@ class Engine {
   void place_again(base::MessageId after);
   void place(const Message& message);
   void add(const Route& route, const Message& message, std::uint32_t number, QueueTime due);
+  [[nodiscard]] HopWait remembered(const std::string& name) const;
   void read_blocks();
   void next_change();
   void judge_all(base::MessageId id, const std::vector<RecipientAttempt>& attempts,
@@ -151,7 +155,11 @@ class Engine {
   void report(const Message& message, const RecipientFate& fate, const std::string& remote);
   void retry_found(const std::vector<base::MessageId>& messages);
   void apply_hold(base::MessageId id, std::string why);
+  void forget_wait(const std::string& name);
+  void expire_queues(std::string hop, OldMail work);
   void expire_slice(OldMail work);
+  void fail_queue(const std::string& name, ipc::FailureClass failure, const ipc::ReplyText& reply,
+                  const std::string& remote);
   void run();
 
   event::Loop& loop_;

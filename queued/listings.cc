@@ -33,6 +33,13 @@ ipc::State blocked_state(Blocked blocked) {
   return blocked == Blocked::kOff ? ipc::State::kOff : ipc::State::kFrozen;
 }
 
+// Dead until then, and why; null: it is not.
+const QueueRecord* wait_of(const Engine& engine, const Schedule::Queue& queue) {
+  if (queue.hop() == nullptr || queue.hop()->until <= engine.now()) return nullptr;
+  const auto wait = engine.store().waits().find(queue.hop()->name());
+  return wait == engine.store().waits().end() ? nullptr : &wait->second;
+}
+
 // Of those recipients of a message that belong to the queue, the first that was told something.
 std::string last_reply_in(const Engine& engine, const Message& message, const std::string& queue) {
   for (const auto& recipient : message.recipients)
@@ -47,19 +54,19 @@ ipc::QueueRow queue_row(const Engine& engine, const Schedule::Queue& queue) {
   row.queue = queue.name();
   row.messages = queue.messages();
   row.bytes = queue.bytes;
-  row.connections = queue.grants;
+  if (queue.hop() != nullptr)
+    row.connections = queue.hop()->queues() == 1 ? queue.hop()->grants : queue.leases;
   for (const auto id : engine.schedule().messages(queue.name(), base::MessageId(), 1))
     row.oldest = arrival_of(id);
   const auto& clock = engine.store().clock();
-  const auto wait = engine.store().waits().find(queue.name());
-  if (wait != engine.store().waits().end())
-    row.last_reply = cut(text_of(wait->second.reply), kReplyRoom);
+  const auto* wait = wait_of(engine, queue);
+  if (wait != nullptr) row.last_reply = cut(text_of(wait->reply), kReplyRoom);
   if (queue.blocked != Blocked::kNo) {
     row.state = blocked_state(queue.blocked);
     row.why = block_reason(engine, queue.name(), queue.blocked);
-  } else if (queue.until > engine.now()) {
+  } else if (wait != nullptr) {
     row.state = ipc::State::kRetry;
-    row.next_try = clock.wall_at(queue.until);
+    row.next_try = clock.wall_at(queue.hop()->until);
     row.why = cut(row.last_reply, ipc::kMaxReason);
   } else if (queue.leases > 0) {
     row.state = ipc::State::kDelivering;
@@ -131,12 +138,11 @@ Standing standing(const Engine& engine, const Message& message, const Recipient&
     return {blocked_state(blocked), block_reason(engine, route.queue, blocked), {}};
   auto due = recipient.next_try;
   std::string why;
-  if (const auto* queue = engine.schedule().find(route.queue); queue && queue->until > due) {
-    due = queue->until;
-    if (const auto wait = engine.store().waits().find(route.queue);
-        wait != engine.store().waits().end())
-      why = cut(text_of(wait->second.reply), ipc::kMaxReason);
-  }
+  if (const auto* queue = engine.schedule().find(route.queue))
+    if (const auto* wait = wait_of(engine, *queue); wait != nullptr && queue->hop()->until > due) {
+      due = queue->hop()->until;
+      why = cut(text_of(wait->reply), ipc::kMaxReason);
+    }
   if (due > engine.now()) return {ipc::State::kRetry, std::move(why), clock.wall_at(due)};
   return {};
 }
@@ -181,7 +187,7 @@ void list_queues(Engine& engine, const ipc::ListQueues& ask, Reply<ipc::QueueRow
       break;
     }
     ++looked_at;
-    if (at->second.messages() == 0 && at->second.grants == 0) continue;
+    if (at->second.messages() == 0) continue;
     if (!matches(pattern, at->first)) continue;
     names.push_back(at->first);
     if (const auto next = engine.schedule().next_due(at->first)) first.push_back(next->message);
@@ -363,7 +369,7 @@ Totals totals(const Engine& engine) {
         sum.off += idle;
         break;
       case Blocked::kNo:
-        if (queue.until > engine.now()) {
+        if (wait_of(engine, queue) != nullptr) {
           sum.retry += idle;
         } else {
           sum.ready += counts.ready;

@@ -4,6 +4,19 @@
 
 namespace postern::queued {
 
+std::uint8_t sender_hash(const Message& message) {
+  const std::string path = message.from.text();
+  const auto at = path.rfind('@');
+  const auto stem = path.substr(0, std::min(path.find_first_of("+=-0123456789"), at));
+  const auto domain = at == std::string::npos ? std::string() : path.substr(at);
+  std::uint64_t hash = 14695981039346656037ULL;  // FNV-1a: a clash makes two share one's turns, no more
+  const auto mix = [&](std::uint8_t byte) { hash = (hash ^ byte) * 1099511628211ULL; };
+  for (const auto byte : message.client.bytes) mix(byte);
+  for (const char c : stem) mix(static_cast<std::uint8_t>(c));
+  for (const char c : domain) mix(static_cast<std::uint8_t>(c));
+  return static_cast<std::uint8_t>(hash ^ hash >> 32);
+}
+
 Recipient to_recipient(const RecipientRecord& record) {
   Recipient recipient;
   recipient.address = record.address;

@@ -92,6 +92,10 @@ struct BadmailReason {
 // The recipient with this number; null: there is none.
 [[nodiscard]] const Recipient* find_recipient(const Message& message, std::uint32_t number);
 
+// A hash of who sent it, for fair turns: the client and the reverse-path, without what a sender of bulk mail
+// varies from message to message ("bounces+4711@lists.example.org").
+[[nodiscard]] std::uint8_t sender_hash(const Message& message);
+
 [[nodiscard]] RecipientRecord to_record(const Recipient& recipient);
 [[nodiscard]] Recipient to_recipient(const RecipientRecord& record);
 // All that is left of a message, as a kState record says it.

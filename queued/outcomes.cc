@@ -149,44 +149,67 @@ void Engine::report(const Message& message, const RecipientFate& fate, const std
       .field("delay", (store_.clock().wall() - message.arrived).count());
 }
 
-// --- Whole queues -----------------------------------------------------------------------------------
+// --- Next hops --------------------------------------------------------------------------------------
 
-void Engine::queue_works(const std::string& queue) {
-  schedule_.note_success(queue);
-  if (!store_.waits().contains(queue)) return;
+void Engine::hop_found(DelivererId deliverer, const ipc::HopFound& found) {
+  const auto queue =
+      schedule_.hop_found(deliverer, found.grant, found.next_hop, found.ttl, now());
+  if (queue) forget_wait(*queue);  // its hosts can be found again
+}
+
+void Engine::hop_works(const LeaseInfo& lease) {
+  if (const auto* hop = schedule_.note_success(lease)) forget_wait(hop->name());
+}
+
+void Engine::forget_wait(const std::string& name) {
+  if (!store_.waits().contains(name)) return;
   QueueRecord record;
-  record.queue = queue;
+  record.queue = name;
   record.when = store_.clock().wall();
   record.clock = now();
   store_.note(std::move(record));
 }
 
-void Engine::queue_failed(const std::string& name, ipc::FailureClass failure,
-                          const ipc::ReplyText& reply, const std::string& remote) {
-  const auto* queue = schedule_.find(name);
+void Engine::hop_failed(const EndedGrant& grant, ipc::FailureClass failure,
+                        const ipc::ReplyText& reply, const std::string& remote) {
+  const auto* hop = schedule_.find_hop(grant.hop);
   // Connections that fail together count once; while others work, this one was merely too many.
-  if (queue == nullptr || queue->until > now()) return;
-  if (queue->grants > queue->unopened) return schedule_.cap(name, now() + kCapTime);
-  if (schedule_.try_next_hop(name)) return poke();
+  if (hop == nullptr || hop->until > now()) return;
+  if (hop->grants > hop->unopened) return schedule_.trouble(grant.hop);
   QueueRecord record;
-  record.queue = name;
+  record.queue = grant.hop;
   record.when = store_.clock().wall();
   record.clock = now();
-  record.failures = queue->failures + 1;
+  record.failures = hop->failures + 1;
   record.until = now() + retry_delay(config_.retry, record.failures);
   record.failure = failure;
   record.reply = reply;
   record.remote = remote;
-  schedule_.defer(name, record.until, record.failures, now());
   log::info("queue.deferred")
-      .field("queue", name)
+      .field("queue", grant.queue)
+      .field("hop", hop->known() ? grant.hop : "")
       .field("class", ipc::name(failure))
       .field("remote", remote)
       .field("reply", text_of(reply))
       .field("failures", record.failures)
       .field("seconds", (record.until - record.clock).count() / 1000);
+  schedule_.defer(grant.hop, {record.until, record.failures}, now());
   store_.note(std::move(record));
-  expire_slice({name, failure, reply, remote, {}});
+  expire_queues(grant.hop, {{}, failure, reply, remote, {}});
+}
+
+// All queues that lead to the hop and found no other way: a few in each turn.
+void Engine::expire_queues(std::string hop, OldMail work) {
+  constexpr std::size_t kLooks = 2'000;
+  slices_.add([this, hop = std::move(hop), work = std::move(work),
+               after = std::string()]() mutable noexcept {
+    for (auto& name : schedule_.queues_of(hop, after, kLooks)) {
+      auto one = work;
+      one.queue = std::move(name);
+      expire_slice(std::move(one));
+    }
+    return !after.empty();
+  });
 }
 
 // After a failed attempt of the whole queue: its messages that are too old end, and of late ones the
@@ -232,8 +255,20 @@ void Engine::expire_slice(OldMail work) {
   });
 }
 
-void Engine::queue_failed_for_good(const std::string& name, ipc::FailureClass failure,
-                                   const ipc::ReplyText& reply, const std::string& remote) {
+void Engine::way_failed(const EndedGrant& grant, ipc::FailureClass failure,
+                        const ipc::ReplyText& reply, const std::string& remote) {
+  switch (schedule_.way_failed(grant)) {
+    case Schedule::Onward::kNextWay:
+      return poke();
+    case Schedule::Onward::kLastWay:  // only that may end mail
+      return fail_queue(grant.queue, failure, reply, remote);
+    case Schedule::Onward::kElsewhere:
+      return;
+  }
+}
+
+void Engine::fail_queue(const std::string& name, ipc::FailureClass failure,
+                        const ipc::ReplyText& reply, const std::string& remote) {
   const auto last = schedule_.last_message(name);  // what comes later is tried by itself
   if (!last) return;
   slices_.add([this, name, failure, reply, remote, last,

@@ -1,24 +1,24 @@
 #include "queued/schedule.h"
 
 #include <algorithm>
-#include <limits>
 #include <utility>
 
 #include "common/base/check.h"
 
 namespace postern::queued {
 
-namespace {
-constexpr auto kNoHop = std::numeric_limits<std::uint32_t>::max();
-}  // namespace
-
-Schedule::Schedule(Limits limits, base::Epoch epoch, BlockRule blocked)
+Schedule::Schedule(Limits limits, base::Epoch epoch, Rules rules)
     : limits_(limits),
       epoch_(epoch),
-      blocked_(std::move(blocked)),
+      rules_(std::move(rules)),
       last_grant_(epoch.value << 24) {  // no number of an earlier life comes again
   pools_[0].slots = limits.relay_slots;
   pools_[1].slots = limits.local_slots;
+}
+
+Schedule::~Schedule() {
+  for (auto& [name, queue] : queues_)
+    if (queue.in_ring()) queue.hop_->ring_.remove(queue);
 }
 
 // --- Queues by name ---------------------------------------------------------------------------------
@@ -41,16 +41,12 @@ Schedule::Queue& Schedule::make(const std::string& name, const Destination& dest
     by_name_.insert(known);
   } else {
     CHECK(known->destination().local == destination.local);
-    if (known->destination().via != destination.via) {
-      // What is connected goes where mail should not go any more.
-      known->hop_ = 0;
-      close_grants(*known);
-      for (auto& [id, grant] : grants_)
-        if (grant.queue == known) grant.hop = kNoHop;
-    }
+    leave(*known);
+    forget_better(*known);
+    known->way_ = 0;
   }
   known->destination_ = shared(destination);
-  known->blocked = blocked_(name, destination);
+  known->blocked = rules_.blocked(name, destination);
   review(*known);
   return *known;
 }
@@ -77,25 +73,13 @@ const Schedule::Queue* Schedule::find(std::string_view queue) const {
 }
 
 void Schedule::drop_if_empty(Queue& queue) {
-  if (!queue.empty() || queue.until > now_) return;
-  set_wait(queue, QueueTime(0));
-  enlist(queue, false, false);
+  if (!queue.empty()) return;
+  leave(queue);
+  forget_better(queue);
   free_numbers_.push_back(queue.number_);
   by_name_.erase(&queue);
   const auto at = queues_.find(queue.name());
   queues_.erase(at);
-}
-
-// The wait stands in the backlog while it lasts.
-void Schedule::set_wait(Queue& queue, QueueTime until) {
-  queue.until = until;
-  const Key key{queue.number_, {}, 0};
-  const bool waits = until > now_;
-  const Entry wait{key, Stage::kWaiting, static_cast<std::uint64_t>(until.count()), 0};
-  if (waits && queue.waits_) backlog_.update(wait);
-  if (waits && !queue.waits_) backlog_.insert(wait);
-  if (!waits && queue.waits_) backlog_.erase(key);
-  queue.waits_ = waits;
 }
 
 // --- Deliverers -------------------------------------------------------------------------------------
@@ -111,7 +95,7 @@ std::vector<LeaseInfo> Schedule::deliverer_down(DelivererId deliverer) {
   for (const auto& [id, grant] : grants_) {
     if (grant.deliverer != deliverer) continue;
     grants.push_back(id);
-    served.insert(grant.queue->name());
+    served.insert(grant.queue);
   }
   for (const auto id : grants) end_grant(id);
   std::vector<LeaseKey> keys;
@@ -133,17 +117,17 @@ void Schedule::ask(DelivererId deliverer, base::RequestId request, base::GrantId
     return;
   }
   Grant& grant = at->second;
-  Queue& queue = *grant.queue;
-  if (!std::exchange(grant.opened, true)) --queue.unopened;
-  if (grant.leaving || queue.blocked != Blocked::kNo) {
+  Hop& hop = *grant.hop;
+  if (!std::exchange(grant.opened, true)) --hop.unopened;
+  if (grant.leaving || hop.frozen) {
     send_away(parked);
-    return review(queue);
+    return review(hop);
   }
-  set_wait(queue, QueueTime(0));  // it did open, so the queue does not wait as a whole
+  hop.until = QueueTime(0);  // it did open, so the hop is not dead
   grant.parked = true;
-  queue.parked_.push_back(parked);
-  ++pool(queue).idle;
-  review(queue);
+  hop.parked_.push_back(parked);
+  ++pool(hop).idle;
+  review(hop);
 }
 
 void Schedule::send_away(const Parked& parked) {
@@ -151,123 +135,101 @@ void Schedule::send_away(const Parked& parked) {
   const auto at = grants_.find(parked.grant);
   if (at == grants_.end()) return;
   at->second.parked = false;
-  if (!std::exchange(at->second.leaving, true)) ++pool(*at->second.queue).leaving;
+  (void)mark_leaving(at->second);
 }
 
-std::optional<Schedule::Parked> Schedule::unpark(Queue& queue, base::GrantId grant) {
-  const auto at = std::find_if(queue.parked_.begin(), queue.parked_.end(),
+// False: it was told before.
+bool Schedule::mark_leaving(Grant& grant) {
+  if (std::exchange(grant.leaving, true)) return false;
+  ++grant.hop->leaving;
+  ++pool(*grant.hop).leaving;
+  return true;
+}
+
+std::optional<Schedule::Parked> Schedule::unpark(Hop& hop, base::GrantId grant) {
+  const auto at = std::find_if(hop.parked_.begin(), hop.parked_.end(),
                                [&](const Parked& parked) { return parked.grant == grant; });
-  if (at == queue.parked_.end()) return std::nullopt;
+  if (at == hop.parked_.end()) return std::nullopt;
   const Parked parked = *at;
-  queue.parked_.erase(at);
-  --pool(queue).idle;
+  hop.parked_.erase(at);
+  --pool(hop).idle;
   return parked;
 }
 
 void Schedule::end_grant(base::GrantId id) {
   const auto at = grants_.find(id);
   CHECK(at != grants_.end());
-  const Grant grant = at->second;
-  Queue& queue = *grant.queue;
-  (void)unpark(queue, id);
-  if (!grant.opened) --queue.unopened;
-  if (grant.leaving) --pool(queue).leaving;
-  pool(queue).recount(queue.grants, queue.grants - 1);
-  --queue.grants;
-  --pool(queue).used;
+  const Grant& grant = at->second;
+  Hop& hop = *grant.hop;
+  (void)unpark(hop, id);
+  if (!grant.opened) --hop.unopened;
+  if (grant.leaving) {
+    --hop.leaving;
+    --pool(hop).leaving;
+  }
+  pool(hop).recount(hop.grants, hop.grants - 1);
+  --hop.grants;
+  --pool(hop).used;
   grants_.erase(at);
-  review(queue);
+  review(hop);
+  drop_if_unused(hop);
 }
 
-std::optional<std::string> Schedule::grant_ended(DelivererId deliverer, base::GrantId id) {
+std::optional<EndedGrant> Schedule::grant_ended(DelivererId deliverer, base::GrantId id) {
   const auto at = grants_.find(id);
   if (at == grants_.end() || at->second.deliverer != deliverer) return std::nullopt;
-  Queue& queue = *at->second.queue;
+  EndedGrant ended{at->second.queue, at->second.hop->name()};
   // Its request for work may still be parked: unanswered, it would cost the channel's credit for
   // ever.
-  if (const auto parked = unpark(queue, id))
+  if (const auto parked = unpark(*at->second.hop, id))
     actions_.push_back(SendAway{deliverer, parked->request});
   end_grant(id);
-  std::string name = queue.name();
-  drop_if_empty(queue);
-  return name;
+  if (Queue* queue = look(ended.queue)) drop_if_empty(*queue);
+  return ended;
 }
 
-// --- What queues do ---------------------------------------------------------------------------------
-
-void Schedule::note_success(const std::string& queue_name) {
-  Queue* queue = look(queue_name);
-  if (queue == nullptr) return;
-  queue->failures = 0;
-  queue->probing_ = false;
-  review(*queue);
-}
-
-void Schedule::defer(const std::string& queue_name, QueueTime until, std::uint32_t failures,
-                     QueueTime now) {
-  now_ = std::max(now_, now);
-  Queue* queue = look(queue_name);
-  if (queue == nullptr) return;
-  set_wait(*queue, until);
-  queue->failures = failures;
-  queue->probing_ = true;
-  queue->hop_ = 0;
-  review(*queue);
-  drop_if_empty(*queue);
-}
-
-void Schedule::cap(const std::string& queue_name, QueueTime until) {
-  Queue* queue = look(queue_name);
-  if (queue == nullptr) return;
-  queue->cap_ = std::max(1U, queue->grants - queue->unopened);
-  queue->cap_until_ = until;
-  review(*queue);
-}
-
-bool Schedule::try_next_hop(const std::string& queue_name) {
-  Queue* queue = look(queue_name);
-  if (queue == nullptr || queue->hop_ + 1 >= queue->destination().via.size()) return false;
-  ++queue->hop_;
-  review(*queue);
-  return true;
-}
-
-bool Schedule::is_current(base::GrantId id) const {
-  const auto at = grants_.find(id);
-  return at != grants_.end() && at->second.hop == at->second.queue->hop_;
-}
-
-void Schedule::end_wait(const std::string& queue_name, QueueTime now) {
-  now_ = std::max(now_, now);
-  Queue* queue = look(queue_name);
-  if (queue == nullptr) return;
-  set_wait(*queue, QueueTime(0));
-  review(*queue);
-  drop_if_empty(*queue);
-}
+// --- Blocks -----------------------------------------------------------------------------------------
 
 void Schedule::review_blocks(QueueTime now) {
   now_ = std::max(now_, now);
+  const auto review_hop = [&](Hop& hop) {
+    hop.frozen = rules_.hop_frozen && rules_.hop_frozen(hop.name());
+    if (hop.frozen || hop.ring_.empty()) close_grants(hop, hop.frozen);
+    review(hop);
+  };
   for (auto at = queues_.begin(); at != queues_.end();) {
     Queue& queue = (at++)->second;
-    queue.blocked = blocked_(queue.name(), queue.destination());
-    if (queue.blocked != Blocked::kNo) close_grants(queue);  // also where a new route made it so
+    queue.blocked = rules_.blocked(queue.name(), queue.destination());
     review(queue);
+    if (queue.seeking_) review_hop(*queue.seeking_);
     drop_if_empty(queue);
+  }
+  for (auto at = hops_.begin(); at != hops_.end();) review_hop((at++)->second);
+  close_blocked();
+}
+
+// Connections that carry something of a blocked queue end with it; what was not begun comes back.
+void Schedule::close_blocked() {
+  for (const auto& [key, lease] : leases_) {
+    const Queue* queue = look(lease.queue);
+    if (queue == nullptr || queue->blocked == Blocked::kNo) continue;
+    if (const auto at = grants_.find(lease.grant); at != grants_.end())
+      close(at->first, at->second);
   }
 }
 
-void Schedule::close_grants(Queue& queue) {
-  if (queue.grants == 0) return;
-  for (const auto& parked : std::exchange(queue.parked_, {})) {
-    --pool(queue).idle;
+void Schedule::close(base::GrantId id, Grant& grant) {
+  if (mark_leaving(grant)) actions_.push_back(CloseGrant{grant.deliverer, id});
+}
+
+void Schedule::close_grants(Hop& hop, bool busy_too) {
+  if (hop.grants == 0) return;
+  for (const auto& parked : std::exchange(hop.parked_, {})) {
+    --pool(hop).idle;
     send_away(parked);
   }
-  for (auto& [id, grant] : grants_) {
-    if (grant.queue != &queue || std::exchange(grant.leaving, true)) continue;
-    ++pool(queue).leaving;
-    actions_.push_back(CloseGrant{grant.deliverer, id});
-  }
+  for (auto& [id, grant] : grants_)
+    if (grant.hop == &hop && (busy_too || !grant.busy())) close(id, grant);
 }
 
 bool Schedule::leased(base::MessageId message, std::uint32_t number) const {
@@ -276,8 +238,12 @@ bool Schedule::leased(base::MessageId message, std::uint32_t number) const {
 
 std::uint64_t Schedule::blocked_leases() const {
   std::uint64_t sum = 0;
-  for (const auto& [name, queue] : queues_)
-    if (queue.blocked != Blocked::kNo) sum += queue.leases;
+  for (const auto& [key, lease] : leases_) {
+    const Queue* queue = find(lease.queue);
+    const auto grant = grants_.find(lease.grant);
+    const bool frozen = grant != grants_.end() && grant->second.hop->frozen;
+    if (frozen || (queue != nullptr && queue->blocked != Blocked::kNo)) ++sum;
+  }
   return sum;
 }
 

@@ -1,19 +1,20 @@
 // Schedule: which message goes out next, on which connection. Queues (destination domains, and
-// `local`) hold recipients of messages. Deliverers hold grants (each one connection of one queue)
-// and ask for work on them; a lease hands a message's due recipients in a queue to one of them.
+// `local`) hold recipients of messages. Next hops own the connections: each is a grant that a deliverer
+// holds, and asks for work on; a lease hands a message's due recipients in a queue to one of them. Any
+// connection of a next hop serves all queues that lead there. Of a queue that goes by MX only a deliverer
+// can tell where that is: it reports the hosts before it connects, and waits for the word to go ahead.
 //
 // Pure: it is told facts with the time, and says what to do as a list of actions. It knows no
 // message but by its number, opens nothing, logs nothing. Everything it knows can be rebuilt from
 // the store.
 //
-// Fairness: slots for connections are given to queues in turn. When none is free and another queue
-// waits, the connection of the queue most above its share gets SendAway at its next question, and
-// so does any connection that has had its turn (Limits::turn messages). Within a queue messages go
-// in the order in which they became ready; after each lease the rest of a large one goes to the
-// line's end.
+// Fairness: slots for connections are given to next hops in turn. When none is free and another hop
+// waits, the connection of the hop most above its share gets SendAway at its next question, and
+// so does any connection that has had its turn (Limits::turn messages). The queues of a hop are served by
+// deficit round robin (Shreedhar and Varghese, 1995), the senders within a queue by turns.h.
 //
-// A recipient takes 29 to 42 bytes (see backlog.h), a queue some 350. Every step takes O(log n) for
-// each recipient that it changes.
+// A recipient takes 29 to 42 bytes (see backlog.h), a queue with a next hop of its own some 500. Every step
+// takes O(log n) for each recipient that it changes.
 #pragma once
 
 #include <cstdint>
@@ -32,23 +33,16 @@
 #include <vector>
 
 #include "common/base/ids.h"
-#include "common/config/roles.h"
 #include "queued/backlog.h"
 #include "queued/clock.h"
+#include "queued/destination.h"
+#include "queued/hop.h"
+#include "queued/ring.h"
+#include "queued/turns.h"
 
 namespace postern::queued {
 
 using DelivererId = base::Strong<struct DelivererTag, std::uint32_t>;
-
-// How a queue is served now.
-struct Destination {
-  bool local = false;
-  bool internal = false;  // spared by `outbound disable`
-  std::uint32_t connections = 20;
-  std::vector<config::HopSpec> via;  // in order; never empty
-
-  friend bool operator==(const Destination&, const Destination&) = default;
-};
 
 enum class Blocked : std::uint8_t { kNo, kFrozen, kOff };
 
@@ -57,8 +51,13 @@ enum class Blocked : std::uint8_t { kNo, kFrozen, kOff };
 struct OpenGrant {
   DelivererId deliverer;
   base::GrantId grant;
-  std::string queue;
+  std::string queue;      // on whose behalf
   config::HopSpec hop;
+  std::string next_hop;   // its name, where it is known: other hosts are to be reported first
+};
+struct GoAhead {  // the hosts that were reported may be connected to
+  DelivererId deliverer;
+  base::GrantId grant;
 };
 struct CloseGrant {
   DelivererId deliverer;
@@ -76,7 +75,7 @@ struct SendAway {
   DelivererId deliverer;
   base::RequestId request;
 };
-using Action = std::variant<OpenGrant, CloseGrant, HandOut, SendAway>;
+using Action = std::variant<OpenGrant, GoAhead, CloseGrant, HandOut, SendAway>;
 
 // --- What is known ----------------------------------------------------------------------------------
 
@@ -89,10 +88,15 @@ struct LeaseKey {
 struct LeaseInfo {
   LeaseKey key;
   DelivererId deliverer;
-  base::GrantId grant;
+  base::GrantId grant;  // 0: of an earlier life
   base::MessageId message;
   std::string queue;
   std::vector<std::uint32_t> recipients;
+};
+
+struct EndedGrant {
+  std::string queue;  // on whose behalf it was opened
+  std::string hop;    // whose it was; of hosts that were never found: the queue's name
 };
 
 struct QueueCounts {  // recipients
@@ -114,60 +118,104 @@ class Schedule {
   struct Limits {
     std::uint32_t relay_slots = 400;
     std::uint32_t local_slots = 8;
-    std::uint32_t turn = 20;  // messages of one connection while another queue waits
+    std::uint32_t turn = 20;  // messages of one connection while another hop waits
     std::size_t lease_recipients = 36;
   };
-  class Queue {
+  class Queue;
+  class Hop : public HopState {
    public:
-    QueueTime until{0};       // waits as a whole until then
+    // Of the next hop; or of the queue whose hosts are not known yet.
+    [[nodiscard]] const std::string& name() const { return *name_; }
+    [[nodiscard]] bool known() const { return seeker_ == nullptr; }
+    [[nodiscard]] std::uint32_t queues() const { return queues_; }  // that lead here now
+    [[nodiscard]] const Destination& destination() const { return *destination_; }
+    [[nodiscard]] std::uint32_t lines() const { return lines_; }  // messages that may go here now
+
+   private:
+    friend class Schedule;
+    bool serving_ = false;        // stands in its pool's list
+    bool wanting_ = false;        // stands in its pool's list
+    bool starved_ = false;        // counted in its pool
+    bool newcomer_ = false;       // counted in its pool
+    std::uint32_t queues_ = 0;
+    std::uint32_t awaited_ = 0;   // queues that went on to their next way until it works
+    std::uint32_t lines_ = 0;
+    const std::string* name_ = nullptr;
+    Queue* seeker_ = nullptr;     // whose hosts are not known
+    std::shared_ptr<const Destination> destination_;  // of the queue that came last
+    Ring<Queue> ring_;            // that have something to go and may
+    std::vector<Parked> parked_;  // the longest waiting first
+    QueueTime wake_{0};           // stands in `wakes_`; 0: it does not
+    std::list<Hop*>::iterator serves_;
+    std::list<Hop*>::iterator wants_;
+  };
+  class Queue : public RingMember<Queue> {
+   public:
     std::uint64_t bytes = 0;  // of its messages; one of 4 GiB and more counts as that
     QueueCounts counts;
-    std::uint32_t grants = 0;
-    std::uint32_t unopened = 0;  // of these, not yet asking
     std::uint32_t leases = 0;
-    std::uint32_t failures = 0;
     Blocked blocked = Blocked::kNo;
 
     [[nodiscard]] const std::string& name() const { return *name_; }
     [[nodiscard]] const Destination& destination() const { return *destination_; }
     // Messages of which a recipient is here, in delivery or not.
     [[nodiscard]] std::size_t messages() const { return messages_; }
-    [[nodiscard]] bool empty() const { return messages_ == 0 && grants == 0 && leases == 0; }
+    // Where its mail goes now; null: nothing had to go since it is here.
+    [[nodiscard]] const Hop* hop() const { return hop_; }
+    // Which of destination().via that is.
+    [[nodiscard]] std::size_t way() const { return way_; }
 
    private:
     friend class Schedule;
-    bool waits_ = false;        // its wait stands in the backlog
-    bool probing_ = false;      // after a failure: one connection until one message went
-    bool wanting_ = false;      // stands in its pool's list
-    bool serving_ = false;      // stands in its pool's list
-    bool starved_ = false;      // counted in its pool
-    bool newcomer_ = false;     // counted in its pool
-    std::uint32_t number_ = 0;  // in the backlog
+    [[nodiscard]] bool empty() const {
+      return messages_ == 0 && leases == 0 && (!seeking_ || seeking_->grants == 0);
+    }
+    [[nodiscard]] bool runs() const { return lines_ > 0 && blocked == Blocked::kNo; }
+    bool urgent_ = false;            // the operator wants it tried, wherever it leads
+    std::uint8_t way_ = 0;           // of destination().via
+    std::uint8_t better_way_ = 0;    // that of better_
+    std::uint32_t number_ = 0;       // in the backlog
     std::uint32_t messages_ = 0;
-    std::uint32_t lines_ = 0;  // messages of which a recipient is ready
-    std::uint32_t hop_ = 0;    // of destination().via
-    std::uint32_t cap_ = 0;    // connections that its hosts bear, until `cap_until_`
-    QueueTime cap_until_{0};
+    std::uint32_t lines_ = 0;        // messages of which a recipient is ready
+    std::uint32_t lines_there_ = 0;  // counted in its hop
+    std::int32_t deficit_ = 0;       // what it may still send in this round
+    Turns turns_;
     const std::string* name_ = nullptr;  // where `queues_` has it
     std::shared_ptr<const Destination> destination_;
-    std::vector<Parked> parked_;  // the longest waiting first
-    std::list<Queue*>::iterator wants_;
-    std::list<Queue*>::iterator serves_;
+    Hop* hop_ = nullptr;
+    Hop* better_ = nullptr;              // dead, and to be gone back to
+    std::unique_ptr<Hop> seeking_;       // while its hosts are not known
+    QueueTime found_until_{0};           // what was told of its hosts holds
   };
   struct Due {
     QueueTime time{0};
     base::MessageId message;
   };
-  // What blocks a queue now.
-  using BlockRule = std::function<Blocked(const std::string& queue, const Destination&)>;
+  struct Mail {  // a recipient of a message
+    base::MessageId message;
+    std::uint32_t number = 0;
+    std::uint64_t size = 0;   // of the message
+    std::uint8_t sender = 0;  // a hash of who sent it
+    QueueTime due{0};
+    bool held = false;
+  };
+  // What others know and decide.
+  struct Rules {
+    std::function<Blocked(const std::string& queue, const Destination&)> blocked;
+    std::function<bool(const std::string& hop)> hop_frozen;
+    // What was remembered of a next hop, or of a queue whose hosts could not be found.
+    std::function<HopWait(const std::string& name)> wait;
+  };
 
-  Schedule(Limits limits, base::Epoch epoch, BlockRule blocked);
+  Schedule(Limits limits, base::Epoch epoch, Rules rules);
+  ~Schedule();
+  Schedule(const Schedule&) = delete;
+  Schedule& operator=(const Schedule&) = delete;
 
   // --- mail
-  // A recipient of `message` that is due at `due`. One that is here already gets this time and this
-  // hold; one in delivery is left alone.
-  void add(const std::string& queue, const Destination& destination, base::MessageId message,
-           std::uint64_t size, std::uint32_t number, QueueTime due, bool held, QueueTime now);
+  // One that is here already gets this time and this hold; one in delivery is left alone.
+  void add(const std::string& queue, const Destination& destination, const Mail& mail,
+           QueueTime now);
   // Takes a message's recipients that are not in delivery off the queue; their numbers.
   std::vector<std::uint32_t> take(const std::string& queue, base::MessageId message);
   void hold(const std::string& queue, base::MessageId message, bool held, QueueTime now);
@@ -180,29 +228,33 @@ class Schedule {
   void deliverer_up(DelivererId deliverer, bool local);
   // Its leases, which are gone with it.
   std::vector<LeaseInfo> deliverer_down(DelivererId deliverer);
+  // The MX hosts of a grant's queue are those of this next hop, for as long as the DNS says; answered by
+  // GoAhead or CloseGrant. The queue; nullopt: no such grant of this deliverer.
+  std::optional<std::string> hop_found(DelivererId deliverer, base::GrantId grant,
+                                       const std::string& hop, base::Millis ttl, QueueTime now);
   // A connection wants work; answered by HandOut or SendAway, perhaps later.
   void ask(DelivererId deliverer, base::RequestId request, base::GrantId grant);
-  // The queue that it was for; nullopt: no such grant of this deliverer.
-  std::optional<std::string> grant_ended(DelivererId deliverer, base::GrantId grant);
+  // nullopt: no such grant of this deliverer.
+  std::optional<EndedGrant> grant_ended(DelivererId deliverer, base::GrantId grant);
   // A lease from before our start; false if a recipient of it is not here or leased already.
   bool adopt(DelivererId deliverer, LeaseKey key, const std::string& queue, base::MessageId message,
              std::span<const std::uint32_t> recipients);
   // Ends a lease of this deliverer: its recipients leave the schedule until they are added again.
   std::optional<LeaseInfo> settle(DelivererId deliverer, LeaseKey key);
-  // A message went through: the queue works.
-  void note_success(const std::string& queue);
 
-  // --- queues
-  // The queue waits as a whole; `failures` in a row.
-  void defer(const std::string& queue, QueueTime until, std::uint32_t failures, QueueTime now);
-  // One connection too many failed while others work: no further ones until then.
-  void cap(const std::string& queue, QueueTime until);
-  // The next way of the route is to be tried at once; false: that was the last one.
-  bool try_next_hop(const std::string& queue);
-  // Was this connection meant for the way that the queue tries now?
-  [[nodiscard]] bool is_current(base::GrantId grant) const;
-  void end_wait(const std::string& queue, QueueTime now);
-  // Blocks changed: connections of blocked queues are closed.
+  // --- next hops
+  // A message went through. The hop that works; null: it is not known any more.
+  const Hop* note_success(const LeaseInfo& lease);
+  // The hop is dead until then, `failures` in a row. Queues that have another way take it.
+  void defer(const std::string& hop, const HopWait& wait, QueueTime now);
+  // One connection too many failed while others work: fewer are tried for a while.
+  void trouble(const std::string& hop);
+  // A way of a queue that can never work. kElsewhere: the queue went another way meanwhile.
+  enum class Onward : std::uint8_t { kNextWay, kLastWay, kElsewhere };
+  [[nodiscard]] Onward way_failed(const EndedGrant& grant);
+  // The queue's next hops are tried now, dead or not. The names of those that it may lead to.
+  std::vector<std::string> end_wait(const std::string& queue, QueueTime now);
+  // Blocks changed: connections of what is blocked are closed.
   void review_blocks(QueueTime now);
 
   // --- time and decisions
@@ -214,6 +266,13 @@ class Schedule {
   // --- looking
   [[nodiscard]] const Queue* find(std::string_view queue) const;
   [[nodiscard]] const std::map<std::string, Queue, std::less<>>& queues() const { return queues_; }
+  [[nodiscard]] const Hop* find_hop(std::string_view name) const;
+  // Those whose hosts are known.
+  [[nodiscard]] const std::map<std::string, Hop, std::less<>>& hops() const { return hops_; }
+  // The first `limit` queues behind `after` that lead to this hop and may run; looks at no more than
+  // `looks`. The last that was looked at is `after` then; empty: there are no more.
+  [[nodiscard]] std::vector<std::string> queues_of(std::string_view hop, std::string& after,
+                                                   std::size_t looks) const;
   // At most `limit` of the queue's messages behind `after`, in order, each once, in delivery or
   // not.
   [[nodiscard]] std::vector<base::MessageId> messages(std::string_view queue, base::MessageId after,
@@ -221,11 +280,11 @@ class Schedule {
   [[nodiscard]] std::optional<base::MessageId> last_message(std::string_view queue) const;
   // Is a recipient of it held here?
   [[nodiscard]] bool held(std::string_view queue, base::MessageId message) const;
-  // What of the queue is due next, of what is not due yet; its own wait is not asked.
+  // What of the queue is due next, of what is not due yet; its hop's own wait is not asked.
   [[nodiscard]] std::optional<Due> next_due(std::string_view queue) const;
   [[nodiscard]] bool leased(base::MessageId message, std::uint32_t number) const;
   [[nodiscard]] const std::map<LeaseKey, LeaseInfo>& leases() const { return leases_; }
-  // Leases on queues that are blocked now.
+  // Leases of queues, or on next hops, that are blocked now.
   [[nodiscard]] std::uint64_t blocked_leases() const;
 
  private:
@@ -234,41 +293,55 @@ class Schedule {
     std::uint32_t used = 0;
     std::uint32_t leaving = 0;         // told to close, not yet closed
     std::uint32_t idle = 0;            // parked connections
-    std::uint32_t starved = 0;         // queues that want a connection and have none idle
+    std::uint32_t starved = 0;         // hops that want a connection and have none idle
     std::uint32_t newcomers = 0;       // of these, without any connection
-    std::list<Queue*> wanting;         // that need connections, in turn
-    std::list<Queue*> serving;         // with parked connections and mail
-    std::uint32_t served = 0;          // queues with connections
+    std::list<Hop*> wanting;           // that need connections, in turn
+    std::list<Hop*> serving;           // with parked connections and mail
+    std::uint32_t served = 0;          // hops with connections
     std::vector<std::uint32_t> crowd;  // how many of them have so many
-    std::uint32_t most = 0;            // connections of the queue that has most
+    std::uint32_t most = 0;            // connections of the hop that has most
     std::vector<DelivererId> deliverers;
     std::size_t next = 0;
     [[nodiscard]] bool full() const { return used >= slots; }
-    // Do more queues wait for a slot than are about to get one?
+    // Do more hops wait for a slot than are about to get one?
     [[nodiscard]] bool crowded() const { return full() && starved > leaving; }
-    // Connections for each queue, while they have to share.
+    // Connections for each hop, while they have to share.
     [[nodiscard]] std::uint32_t share() const;
-    // A queue had `before` connections and has `after` now.
+    // A hop had `before` connections and has `after` now.
     void recount(std::uint32_t before, std::uint32_t after);
   };
   struct Grant {
     DelivererId deliverer;
-    Queue* queue = nullptr;
+    Hop* hop = nullptr;
+    std::string queue;    // on whose behalf
     bool opened = false;  // asked at least once
     bool parked = false;
     bool leaving = false;
-    std::uint32_t hop = 0;  // of the queue's destination; none: of an earlier destination
     std::uint32_t served = 0;
+    [[nodiscard]] bool busy() const { return opened && !parked; }
   };
   using Key = Backlog::Key;
   using Entry = Backlog::Entry;
 
-  [[nodiscard]] Pool& pool(const Queue& queue) { return pools_[queue.destination_->local ? 1 : 0]; }
+  [[nodiscard]] Pool& pool(const Hop& hop) { return pools_[hop.destination_->local ? 1 : 0]; }
   Queue& make(const std::string& name, const Destination& destination);
   std::shared_ptr<const Destination> shared(const Destination& destination);
   Queue* look(std::string_view name);
   void drop_if_empty(Queue& queue);
-  void set_wait(Queue& queue, QueueTime until);
+
+  // Where queues lead (ways.cc).
+  Hop& hop_of_way(Queue& queue);
+  Hop& hop_named(const std::string& name, const Queue& queue);
+  void take_up(Hop& hop, const Queue& queue);
+  void lead(Queue& queue, Hop& hop);
+  void leave(Queue& queue);
+  void forget_better(Queue& queue);
+  [[nodiscard]] bool is_usable(const Queue& queue) const;
+  void find_way(Queue& queue);
+  bool go_on(Queue& queue, bool come_back);
+  void come_back(Queue& queue);
+  void call_back(Hop& hop, bool all);
+  void drop_if_unused(Hop& hop);
 
   // `other`: one of the same message that is there.
   void insert(Queue& queue, Entry entry, const std::optional<Entry>& other, QueueTime due);
@@ -277,28 +350,36 @@ class Schedule {
   std::optional<Entry> move(Queue& queue, Entry entry, Stage stage, QueueTime due);
   std::optional<Entry> remove(Queue& queue, const Entry& entry);
   std::optional<Entry> pass_on(Queue& queue, const Entry& left);
-  [[nodiscard]] std::uint64_t rank_for(Queue& queue, const Key& key, Stage stage, QueueTime due,
-                                       bool alone);
+  void set_rank(Queue& queue, Entry& entry, QueueTime due, bool alone);
   [[nodiscard]] static std::uint32_t& count_of(Queue& queue, Stage stage);
   // All of the message's recipients in the queue.
   [[nodiscard]] std::vector<Entry> entries(const Queue& queue, base::MessageId message) const;
 
   void wake(QueueTime now);
-  [[nodiscard]] bool may_run(const Queue& queue) const;
+  void wake_mail();
   void review(Queue& queue);
-  void enlist(Queue& queue, bool serve, bool want);
-  [[nodiscard]] std::uint32_t wanted_grants(const Queue& queue) const;
+  void review(Hop& hop);
+  void enlist(Hop& hop, bool serve, bool want);
+  void set_wake(Hop& hop, QueueTime wake);
+  [[nodiscard]] bool may_run(const Hop& hop) const;
+  [[nodiscard]] std::uint32_t wanted_grants(const Hop& hop) const;
   void serve(Pool& pool);
   void open_grants(Pool& pool);
-  void open_grant(Pool& pool, Queue& queue);
+  void open_grant(Pool& pool, Hop& hop);
   void free_idle(Pool& pool);
-  [[nodiscard]] bool must_leave(const Pool& pool, const Queue& queue, const Grant& grant) const;
-  void hand_out(Queue& queue);
+  [[nodiscard]] bool must_leave(const Pool& pool, const Hop& hop, const Grant& grant) const;
+  void hand_out(Hop& hop);
+  Queue* next_queue(Hop& hop);
   void lease_next(Queue& queue, const Parked& to);
   void send_away(const Parked& parked);
-  void close_grants(Queue& queue);
+  bool mark_leaving(Grant& grant);
+  void close(base::GrantId id, Grant& grant);
+  // All connections, or those that carry nothing now.
+  void close_grants(Hop& hop, bool busy_too);
+  void close_blocked();
   void end_grant(base::GrantId id);
-  std::optional<Parked> unpark(Queue& queue, base::GrantId grant);
+  void change_hop(Grant& grant, Hop& to);
+  std::optional<Parked> unpark(Hop& hop, base::GrantId grant);
 
   struct ByName {
     using is_transparent = void;
@@ -323,16 +404,16 @@ class Schedule {
 
   Limits limits_;
   base::Epoch epoch_;
-  BlockRule blocked_;
+  Rules rules_;
+  std::map<std::string, Hop, std::less<>> hops_;        // whose hosts are known
   std::map<std::string, Queue, std::less<>> queues_;    // in order, for listings
   std::unordered_set<Queue*, ByName, ByName> by_name_;  // the same, found at once
   std::vector<Queue*> by_number_;
   std::vector<std::uint32_t> free_numbers_;
   std::unordered_set<std::shared_ptr<const Destination>, ByValue, ByValue> destinations_;
-  // The recipients; and as message 0 the wait of each queue that waits.
-  Backlog backlog_;
-  std::uint64_t last_turn_ = 0;
-  Pool pools_[2];  // relay, local
+  Backlog backlog_;                             // the recipients
+  std::set<std::pair<QueueTime, Hop*>> wakes_;  // dead next hops, and those that went too fast
+  Pool pools_[2];                               // relay, local
   std::unordered_map<base::GrantId, Grant> grants_;
   std::map<LeaseKey, LeaseInfo> leases_;
   std::set<std::pair<base::MessageId, std::uint32_t>> leased_;

@@ -26,9 +26,8 @@ struct Range {  // the end is not in it, and no recipient has that number
 Range of_message(std::uint32_t queue, base::MessageId message) {
   return {{queue, message, 0}, {queue, message, kLastNumber}};
 }
-// Without the queue's own wait.
 Range of_queue(std::uint32_t queue) {
-  return {{queue, base::MessageId(1), 0}, {queue, kLastMessage, kLastNumber}};
+  return {{queue, base::MessageId(), 0}, {queue, kLastMessage, kLastNumber}};
 }
 
 std::uint64_t rank_of(QueueTime due) {
@@ -64,32 +63,38 @@ std::optional<Schedule::Entry> Schedule::any_of(const Queue& queue, base::Messag
   return found;
 }
 
-std::uint64_t Schedule::rank_for(Queue& queue, const Key& key, Stage stage, QueueTime due,
-                                 bool alone) {
-  switch (stage) {
+// `alone`: the message has no other recipient here.
+void Schedule::set_rank(Queue& queue, Entry& entry, QueueTime due, bool alone) {
+  switch (entry.stage) {
     case Stage::kReady: {
-      const auto [from, to] = of_message(queue.number_, key.message);
-      if (!alone && backlog_.first(Stage::kReady, from, to)) return kBehind;
-      ++queue.lines_;
-      return ++last_turn_;
+      const auto [from, to] = of_message(queue.number_, entry.key.message);
+      if (!alone && backlog_.first(Stage::kReady, from, to)) {
+        entry.rank = kBehind;
+      } else {
+        entry.rank = queue.turns_.next(entry.sender, entry.size, queue.lines_);
+        ++queue.lines_;
+      }
+      return;
     }
     case Stage::kWaiting:
     case Stage::kHeld:
-      return rank_of(due);
+      entry.rank = rank_of(due);
+      return;
     case Stage::kLeased:
-      break;
+      entry.rank = 0;
+      return;
   }
-  return 0;
 }
 
 void Schedule::insert(Queue& queue, Entry entry, const std::optional<Entry>& other, QueueTime due) {
   if (other) {
     entry.size = other->size;
+    entry.sender = other->sender;
   } else {
     ++queue.messages_;
     queue.bytes += entry.size;
   }
-  entry.rank = rank_for(queue, entry.key, entry.stage, due, !other);
+  set_rank(queue, entry, due, !other);
   ++count_of(queue, entry.stage);
   backlog_.insert(entry);
 }
@@ -98,7 +103,7 @@ std::optional<Schedule::Entry> Schedule::move(Queue& queue, Entry entry, Stage s
                                               QueueTime due) {
   const Entry left = entry;
   entry.stage = stage;
-  entry.rank = rank_for(queue, entry.key, stage, due, false);
+  set_rank(queue, entry, due, false);
   --count_of(queue, left.stage);
   ++count_of(queue, stage);
   backlog_.update(entry);
@@ -141,23 +146,25 @@ std::vector<Schedule::Entry> Schedule::entries(const Queue& queue, base::Message
 
 // --- Mail -------------------------------------------------------------------------------------------
 
-void Schedule::add(const std::string& queue_name, const Destination& destination,
-                   base::MessageId message, std::uint64_t size, std::uint32_t number, QueueTime due,
-                   bool held, QueueTime now) {
+void Schedule::add(const std::string& queue_name, const Destination& destination, const Mail& mail,
+                   QueueTime now) {
   now_ = std::max(now_, now);
   Queue& queue = make(queue_name, destination);
-  const Key key{queue.number_, message, number};
-  const auto stage = held ? Stage::kHeld : due <= now_ ? Stage::kReady : Stage::kWaiting;
-  const auto other = any_of(queue, message);
+  const Key key{queue.number_, mail.message, mail.number};
+  const auto stage = mail.held         ? Stage::kHeld
+                     : mail.due <= now_ ? Stage::kReady
+                                        : Stage::kWaiting;
+  const auto other = any_of(queue, mail.message);
   const auto known = other ? backlog_.find(key) : std::nullopt;
   if (!known) {
-    const auto bytes = std::min<std::uint64_t>(size, std::numeric_limits<std::uint32_t>::max());
-    insert(queue, {key, stage, 0, static_cast<std::uint32_t>(bytes)}, other, due);
+    constexpr std::uint64_t kMost = std::numeric_limits<std::uint32_t>::max();
+    const auto size = static_cast<std::uint32_t>(std::min(mail.size, kMost));
+    insert(queue, {key, stage, 0, size, mail.sender}, other, mail.due);
   } else if (known->stage == Stage::kLeased ||
              (known->stage == Stage::kReady && stage == Stage::kReady)) {
     return;  // in line already
   } else {
-    (void)move(queue, *known, stage, due);
+    (void)move(queue, *known, stage, mail.due);
   }
   review(queue);
 }
@@ -223,37 +230,50 @@ void Schedule::clear() {
   for (auto& [name, queue] : queues_) {
     queue.counts = {};
     queue.bytes = queue.messages_ = queue.lines_ = 0;
-    queue.waits_ = false;
-    set_wait(queue, queue.until);
-    review(queue);
+    leave(queue);
+    forget_better(queue);
+    queue.way_ = 0;
   }
+  for (auto& [name, hop] : hops_) hop.forget_limits();
   for (const auto& entry : kept) {
     Queue& queue = *by_number_[entry.key.queue];
     insert(queue, entry, any_of(queue, entry.key.message), {});
   }
 }
 
+// --- Time -------------------------------------------------------------------------------------------
+
 // What is due becomes ready. Of very much, the rest comes next time: next_wake() stays in the past.
 void Schedule::wake(QueueTime now) {
   now_ = std::max(now_, now);
+  wake_mail();
+  for (std::size_t n = 0; n < kWokenAtOnce && !wakes_.empty(); ++n) {
+    const auto [time, hop] = *wakes_.begin();
+    if (time > now_) return;
+    set_wake(*hop, QueueTime(0));
+    // One queue tries whether it works again; the others stay where they are meanwhile.
+    if (hop->awaited_ > 0 && hop->queues_ == 0) call_back(*hop, false);
+    review(*hop);
+  }
+}
+
+void Schedule::wake_mail() {
   for (std::size_t n = 0; n < kWokenAtOnce; ++n) {
     const auto rank = backlog_.least_rank(Stage::kWaiting);
     if (!rank || *rank > rank_of(now_)) return;
     const auto due =
         backlog_.first(Stage::kWaiting, {}, {kLastNumber, kLastMessage, kLastNumber}, *rank);
     Queue& queue = *by_number_[due->key.queue];
-    if (due->key.message.value == 0)
-      set_wait(queue, queue.until);
-    else
-      (void)move(queue, *due, Stage::kReady, now_);
+    (void)move(queue, *due, Stage::kReady, now_);
     review(queue);
-    drop_if_empty(queue);
   }
 }
 
 std::optional<QueueTime> Schedule::next_wake() const {
-  const auto next = backlog_.least_rank(Stage::kWaiting);
-  return next ? std::optional(QueueTime(*next)) : std::nullopt;
+  std::optional<QueueTime> next;
+  if (const auto due = backlog_.least_rank(Stage::kWaiting)) next = QueueTime(*due);
+  if (!wakes_.empty()) next = std::min(next.value_or(QueueTime::max()), wakes_.begin()->first);
+  return next;
 }
 
 // --- Leases -----------------------------------------------------------------------------------------
@@ -265,6 +285,7 @@ void Schedule::lease_next(Queue& queue, const Parked& to) {
   auto next = backlog_.least(Stage::kReady, from, end);
   CHECK(next);
   const auto message = next->key.message;
+  const auto turn = *next;
   HandOut out{to.deliverer, to.request, base::LeaseId(++last_lease_), message, queue.name(), {}};
   while (next && out.recipients.size() < limits_.lease_recipients) {
     out.recipients.push_back(next->key.number);
@@ -272,9 +293,11 @@ void Schedule::lease_next(Queue& queue, const Parked& to) {
     next = move(queue, *next, Stage::kLeased, {});
   }
   if (next) {
-    next->rank = ++last_turn_;
+    next->rank = queue.turns_.next(next->sender, next->size, queue.lines_);
     backlog_.update(*next);
   }
+  queue.turns_.served(turn.rank, queue.lines_);
+  queue.deficit_ -= static_cast<std::int32_t>(cost_of(turn.size));
   std::sort(out.recipients.begin(), out.recipients.end());
   const LeaseKey key{epoch_, out.lease};
   leases_[key] = {key, to.deliverer, to.grant, message, queue.name(), out.recipients};
@@ -282,6 +305,7 @@ void Schedule::lease_next(Queue& queue, const Parked& to) {
   auto& grant = grants_.at(to.grant);
   grant.parked = false;
   ++grant.served;
+  grant.hop->sent(now_);
   actions_.push_back(std::move(out));
 }
 

@@ -30,17 +30,44 @@ struct HeldLeases {
   }
 };
 
-// Permission to open one connection for a queue (a worker's slot in local delivery).
+// Permission to open one connection on a queue's behalf (a worker's slot in local delivery). It carries
+// mail of any queue that leads to the same next hop. Where `hop` goes by MX, the deliverer compares the
+// hosts that it finds with `next_hop`; unless they are the same, it says HopFound and waits.
 struct Grant {
   static constexpr Type kType = Type::kGrant;
   static constexpr Route kRoute{roles(Role::kQueued), kDeliverers};
   base::GrantId grant;
   std::string queue;
   config::HopSpec hop;
+  std::string next_hop;  // its name, as HopFound gave it; empty: not known
   static constexpr auto fields() {
     return std::tuple(field("grant", &Grant::grant), field("queue", &Grant::queue, kMaxQueueName),
-                      field("hop", &Grant::hop));
+                      field("hop", &Grant::hop),
+                      field("next_hop", &Grant::next_hop, kMaxHopName));
   }
+};
+
+// Where the grant's queue leads by the DNS: the name of its set of MX hosts, for `ttl`. Answered by GoAhead
+// or CancelGrant, for other queues may lead there too, and it may bear no more, or be dead.
+struct HopFound {
+  static constexpr Type kType = Type::kHopFound;
+  static constexpr Route kRoute{roles(Role::kRelay), roles(Role::kQueued)};
+  base::GrantId grant;
+  std::string next_hop;
+  base::Millis ttl{0};
+  static constexpr auto fields() {
+    return std::tuple(field("grant", &HopFound::grant),
+                      field("next_hop", &HopFound::next_hop, kMaxHopName),
+                      field("ttl", &HopFound::ttl));
+  }
+};
+
+// The hosts that were reported may be connected to.
+struct GoAhead {
+  static constexpr Type kType = Type::kGoAhead;
+  static constexpr Route kRoute{roles(Role::kQueued), roles(Role::kRelay)};
+  base::GrantId grant;
+  static constexpr auto fields() { return std::tuple(field("grant", &GoAhead::grant)); }
 };
 
 // Close the connection as soon as nothing is in flight on it; answered by GrantEnded.

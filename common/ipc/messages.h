@@ -14,7 +14,7 @@ namespace postern::ipc {
 using AllMessages =
     std::tuple<Hello, Boot, Configure, Configured, Peer, PeerLost, Listen, Ready, Stop, Processes, Submit,
                SubmitRecipients, SubmitBody, Submitted, AskToken, TokenResult, OpenLarge, LargeOpened,
-               AbandonLarge, Intake, HeldLeases, Grant, CancelGrant, GrantEnded, AskWork, Lease,
+               AbandonLarge, Intake, HeldLeases, Grant, HopFound, GoAhead, CancelGrant, GrantEnded, AskWork, Lease,
                LeaseBody, NoWork, Outcome, OutcomeSaved, AskStatus, Status, ListQueues, QueueRows,
                ListMessages, MessageRows, Show, Shown, AskBody, BodyPart, ListBlocks, BlockRows,
                ListHistory, HistoryRows, Freeze, Unfreeze, SwitchOutbound, Hold, Retry, Reload, StopServer,

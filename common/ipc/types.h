@@ -15,7 +15,7 @@ enum class Type : std::uint16_t {
   kSubmit, kSubmitRecipients, kSubmitBody, kSubmitted, kAskToken, kTokenResult, kOpenLarge,
   kLargeOpened, kAbandonLarge, kIntake,
   // deliverers and queued
-  kHeldLeases, kGrant, kCancelGrant, kGrantEnded, kAskWork, kLease, kLeaseBody, kNoWork, kOutcome,
+  kHeldLeases, kGrant, kHopFound, kGoAhead, kCancelGrant, kGrantEnded, kAskWork, kLease, kLeaseBody, kNoWork, kOutcome,
   kOutcomeSaved,
   // control tool and queued
   kAskStatus, kStatus, kListQueues, kQueueRows, kListMessages, kMessageRows, kShow, kShown,
@@ -34,6 +34,7 @@ inline constexpr RoleSet kEverybody = kChildren | roles(Role::kParent, Role::kCo
 inline constexpr std::size_t kMaxText = 2048;      // a sentence for people
 inline constexpr std::size_t kMaxReason = 500;     // an operator's reason
 inline constexpr std::size_t kMaxQueueName = 255;  // a domain, a literal, or "local"
+inline constexpr std::size_t kMaxHopName = 255;    // of a next hop
 inline constexpr std::size_t kMaxRemote = 320;     // "mx.example.org[192.0.2.1]:25"
 inline constexpr std::size_t kHistoryReply = 200;  // of a final reply, in the history
 inline constexpr std::size_t kRecipientsInFrame = 60;

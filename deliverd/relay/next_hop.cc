@@ -92,6 +92,25 @@ void shuffle_equals(std::vector<Host>& hosts, const Chance& chance) {
   }
 }
 
+std::string hop_name_of(std::vector<Host> hosts, std::uint16_t port) {
+  std::sort(hosts.begin(), hosts.end(), [](const Host& a, const Host& b) {
+    return std::pair(a.preference, std::string_view(a.name.text())) <
+           std::pair(b.preference, std::string_view(b.name.text()));
+  });
+  std::string name;
+  for (std::size_t i = 0; i < hosts.size(); ++i) {
+    if (i > 0) name += hosts[i].preference == hosts[i - 1].preference ? ',' : '>';
+    name += hosts[i].name.text();
+  }
+  const auto end = fmt::format(":{}", port);
+  if (name.size() + end.size() > ipc::kMaxHopName) {
+    const auto hash = fmt::format("...{:016x}", std::hash<std::string>()(name));
+    name.resize(ipc::kMaxHopName - end.size() - hash.size());
+    name += hash;
+  }
+  return name + end;
+}
+
 std::string remote_name(const Target& target) {
   const auto address = base::to_string(target.endpoint.address);
   if (target.host == address) return fmt::format("[{}]:{}", address, target.endpoint.port);

@@ -60,6 +60,10 @@ using Chance = std::function<std::uint64_t()>;
                                                                  const dns::MxAnswer& mx,
                                                                  const Chance& chance);
 
+// The name of a set of hosts, whatever their order in the DNS: "mx1.example,mx2.example:25", with '>' where
+// what follows is less preferred; cut with a hash of it all where it is too long.
+[[nodiscard]] std::string hop_name_of(std::vector<Host> hosts, std::uint16_t port);
+
 // Puts hosts of equal preference, which stand together, into random order.
 void shuffle_equals(std::vector<Host>& hosts, const Chance& chance);
 

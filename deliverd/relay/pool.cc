@@ -9,6 +9,9 @@ namespace {
 
 using deliverd::SlotId;
 
+// How long queued may take a queue's hosts for known. A connection always goes to what the DNS says then;
+// this only decides with whom it is counted.
+constexpr base::Millis kHopTtl{5 * 60'000};
 constexpr std::size_t kMaxName = 253;  // of the DNS (RFC 1035 2.3.4), in text
 
 Trouble in_order() {
@@ -49,6 +52,7 @@ Pool::~Pool() {
 void Pool::granted(SlotId id, const ipc::Grant& grant) noexcept {
   auto& slot = *slots_.emplace(id, std::make_unique<Slot>(*this, id)).first->second;
   if (stopping_) return end_later(slot, in_order());
+  slot.next_hop = grant.next_hop;
   look_up(slot, grant);
 }
 
@@ -74,11 +78,13 @@ void Pool::look_up_mx(Slot& slot, const std::string& queue) {
   const auto domain = mail::Domain::parse(queue);
   if (!domain || domain->text().size() > kMaxName) return end_later(slot, not_a_domain(queue));
   if (const auto address = literal_address(*domain))
-    return connect(slot, target_of_address(*address, settings_.port, settings_.ourselves));
+    return found(slot, base::to_string(base::Endpoint{*address, settings_.port}),
+                 target_of_address(*address, settings_.port, settings_.ourselves));
   slot.query = directory_.mail_hosts(
       *domain, [this, &slot, domain = *domain](Directory::Result hosts) noexcept {
         if (!hosts) return end(slot, std::move(hosts.error()));
-        connect(slot, targets_of(domain, *hosts, settings_.port, settings_.ourselves));
+        found(slot, hop_name_of(*hosts, settings_.port),
+              targets_of(domain, *hosts, settings_.port, settings_.ourselves));
       });
 }
 
@@ -92,6 +98,20 @@ void Pool::look_up_host(Slot& slot, const config::HopSpec& hop) {
         if (!hosts) return end(slot, std::move(hosts.error()));
         connect(slot, targets_of_route(hosts->front(), port));
       });
+}
+
+// Other queues may lead to the same hosts: queued, which counts their connections, decides.
+void Pool::found(Slot& slot, std::string next_hop,
+                 std::expected<std::vector<Target>, Trouble> targets) {
+  if (!targets || slot.next_hop == next_hop) return connect(slot, std::move(targets));
+  slot.found = *std::move(targets);
+  desk_.found(slot.id, std::move(next_hop), kHopTtl);
+}
+
+void Pool::go_ahead(SlotId id) noexcept {
+  const auto at = slots_.find(id);
+  if (at == slots_.end() || at->second->found.empty()) return;
+  connect(*at->second, std::exchange(at->second->found, {}));
 }
 
 void Pool::connect(Slot& slot, std::expected<std::vector<Target>, Trouble> targets) {

@@ -42,6 +42,7 @@ class Pool final : public deliverd::Deliverer {
 
   // For the desk.
   void granted(deliverd::SlotId id, const ipc::Grant& grant) noexcept override;
+  void go_ahead(deliverd::SlotId id) noexcept override;
   void deliver(deliverd::SlotId id, deliverd::Delivery delivery) noexcept override;
   void dismissed(deliverd::SlotId id) noexcept override;
   void saved() noexcept override { check_stopped(); }
@@ -59,6 +60,8 @@ class Pool final : public deliverd::Deliverer {
     const deliverd::SlotId id;
     dns::Query query;
     std::unique_ptr<Connection> connection;
+    std::string next_hop;                   // that queued knows of
+    std::vector<Target> found;              // until queued says that they may be connected to
     std::vector<std::uint32_t> recipients;  // of the message in hand, by their numbers
     std::size_t messages = 0;
     bool discards = false;
@@ -68,6 +71,7 @@ class Pool final : public deliverd::Deliverer {
   void look_up(Slot& slot, const ipc::Grant& grant);
   void look_up_mx(Slot& slot, const std::string& queue);
   void look_up_host(Slot& slot, const config::HopSpec& hop);
+  void found(Slot& slot, std::string next_hop, std::expected<std::vector<Target>, Trouble> targets);
   void connect(Slot& slot, std::expected<std::vector<Target>, Trouble> targets);
   void ready(Slot& slot);
   void done(Slot& slot, std::vector<Verdict> verdicts);

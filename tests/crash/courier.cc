@@ -10,6 +10,7 @@ void Courier::connect(base::UniqueFd fd) {
   asked_.clear();
   arriving_.clear();
   grants_.clear();
+  looking_.clear();
   if (role_ == ipc::Role::kRelay)
     relay_ = std::make_unique<Relay>(loop_, std::move(fd), *this);
   else
@@ -35,6 +36,7 @@ void Courier::die() {
   asked_.clear();
   arriving_.clear();
   grants_.clear();
+  looking_.clear();
   in_hand_.clear();
   reports_.clear();
 }
@@ -52,10 +54,19 @@ void Courier::end(base::GrantId grant) {
 }
 
 void Courier::on(const ipc::Grant& grant) {
-  ask(grant.grant);
+  const auto host = grant.queue + ":25";
+  if (grant.hop.kind != config::HopKind::kMx || grant.next_hop == host) return ask(grant.grant);
+  looking_.insert(grant.grant);
+  send(ipc::HopFound{grant.grant, host, base::Millis(60'000)});
 }
 
-void Courier::on(const ipc::CancelGrant&) {}  // a parked one is sent away as well
+void Courier::on(const ipc::GoAhead& go) {
+  if (looking_.erase(go.grant) > 0) ask(go.grant);
+}
+
+void Courier::on(const ipc::CancelGrant& cancel) {  // a parked one is sent away as well
+  if (looking_.erase(cancel.grant) > 0) end(cancel.grant);
+}
 
 void Courier::on(const ipc::NoWork& none) {
   const auto at = asked_.find(none.request);

@@ -5,6 +5,7 @@
 
 #include <functional>
 #include <map>
+#include <set>
 #include <memory>
 #include <vector>
 
@@ -41,6 +42,7 @@ class Courier {
   bool fail_a_grant(ipc::FailureClass failure);
 
   void on(const ipc::Grant& grant);
+  void on(const ipc::GoAhead& go);
   void on(const ipc::CancelGrant& cancel);
   void on(const ipc::Lease& lease, ipc::Descriptors descriptors);
   void on(const ipc::LeaseBody& part);
@@ -65,6 +67,7 @@ class Courier {
   std::unique_ptr<Relay> relay_;
   std::unique_ptr<Local> local_;
   std::map<base::RequestId, base::GrantId> asked_;
+  std::set<base::GrantId> looking_;  // whose hosts were reported
   std::map<base::LeaseId, deliverd::Delivery> arriving_;
   std::map<base::LeaseId, base::GrantId> grants_;  // of leases of this channel
   std::vector<deliverd::Delivery> in_hand_;

@@ -19,6 +19,10 @@ class FakeQueued {
       : epoch_(epoch), connection_(loop, std::move(fd), *this) {}
 
   void on(const ipc::HeldLeases& m) { held.insert(held.end(), m.leases.begin(), m.leases.end()); }
+  void on(const ipc::HopFound& m) {
+    found.push_back(m);
+    if (goes_ahead) connection_.send(ipc::GoAhead{m.grant});
+  }
   void on(const ipc::GrantEnded& m) { ended.push_back(m); }
   void on(const ipc::AskWork& m) { asks.push_back(m); }
   void on(const ipc::Outcome& m) {
@@ -27,9 +31,10 @@ class FakeQueued {
   }
   void closed() noexcept { is_closed = true; }
 
-  base::GrantId grant(std::string queue, config::HopSpec hop = {}) {
+  base::GrantId grant(std::string queue, config::HopSpec hop = {}, std::string next_hop = {}) {
     last_grant_ = last_grant_.next();
-    connection_.send(ipc::Grant{last_grant_, std::move(queue), std::move(hop)});
+    connection_.send(
+        ipc::Grant{last_grant_, std::move(queue), std::move(hop), std::move(next_hop)});
     return last_grant_;
   }
   void cancel(base::GrantId id) { connection_.send(ipc::CancelGrant{id}); }
@@ -78,10 +83,12 @@ class FakeQueued {
   auto& connection() { return connection_; }
 
   std::vector<ipc::HeldLease> held;
+  std::vector<ipc::HopFound> found;
   std::vector<ipc::GrantEnded> ended;
   std::vector<ipc::AskWork> asks;
   std::vector<ipc::Outcome> outcomes;
   bool saves = true;
+  bool goes_ahead = true;
   bool is_closed = false;
 
  private:

@@ -224,5 +224,23 @@ TEST(NextHop, ReadsLiterals) {
   EXPECT_EQ(literal_address(domain("example.org")), std::nullopt);
 }
 
+TEST(NextHop, ASetOfHostsHasOneNameWhateverItsOrder) {
+  const auto host = [](std::uint16_t preference, const char* name) {
+    return Host{preference, mail::Domain::parse(name).value(), {}, {}};
+  };
+  const std::vector<Host> a{host(20, "c.example"), host(10, "b.example"), host(10, "a.example")};
+  const std::vector<Host> b{host(5, "a.example"), host(5, "b.example"), host(7, "c.example")};
+  EXPECT_EQ(hop_name_of(a, 25), "a.example,b.example>c.example:25");
+  EXPECT_EQ(hop_name_of(b, 25), hop_name_of(a, 25));
+  std::vector<Host> many;
+  for (int n = 0; n < 20; ++n)
+    many.push_back(host(10, (std::string(60, 'x') + std::to_string(n) + ".example").c_str()));
+  const auto name = hop_name_of(many, 2525);
+  EXPECT_EQ(name.size(), ipc::kMaxHopName);
+  EXPECT_TRUE(name.ends_with(":2525"));
+  many.back() = host(10, "other.example");
+  EXPECT_NE(hop_name_of(many, 2525), name);
+}
+
 }  // namespace
 }  // namespace postern::relay

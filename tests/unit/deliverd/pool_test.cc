@@ -122,6 +122,30 @@ std::string one(int result, int code, int number = 5) {
   return fmt::format("{} {} {}", number, result, code);
 }
 
+// queued counts the connections of a set of hosts, whichever queues lead there.
+TEST(Pool, ReportsHostsThatQueuedDoesNotKnowAndWaits) {
+  Rig rig;
+  rig.queued->goes_ahead = false;
+  const auto port = std::to_string(rig.hop.endpoint().port);
+  const auto first = rig.queued->grant("example.org");
+  rig.until([&] { return !rig.queued->found.empty(); });
+  EXPECT_EQ(rig.queued->found[0].grant, first);
+  EXPECT_EQ(rig.queued->found[0].next_hop, "one.example>two.example:" + port);
+  EXPECT_GT(rig.queued->found[0].ttl, base::Millis(0));
+  rig.queued->cancel(first);
+  EXPECT_EQ(rig.until_ended().end, ipc::GrantEnd::kClosed);
+  EXPECT_TRUE(rig.queued->asks.empty());
+  const auto second = rig.queued->grant("example.org");
+  rig.until([&] { return rig.queued->found.size() == 2; });
+  rig.queued->connection().send(ipc::GoAhead{second});
+  rig.until_asked();
+  // What queued knows already needs no word.
+  rig.queued->asks.clear();
+  rig.queued->grant("example.org", {}, "one.example>two.example:" + port);
+  rig.until_asked();
+  EXPECT_EQ(rig.queued->found.size(), 2U);
+}
+
 TEST(Pool, DeliversByMx) {
   Rig rig;
   rig.queued->grant("example.org");

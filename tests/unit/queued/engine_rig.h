@@ -28,7 +28,16 @@ inline config::QueuedConfig demo_config() {
 // The far end of a channel of queued; gathers what comes.
 struct FakeRelay {
   using Connection = ipc::Connection<FakeRelay, ipc::Role::kRelay, ipc::Role::kQueued>;
-  void on(const ipc::Grant& m) { grants.push_back(m); }
+  // Only those that may be connected to. By MX each queue has a host of its own.
+  void on(const ipc::Grant& m) {
+    const auto name = m.queue + ":25";
+    if (m.hop.kind != config::HopKind::kMx || m.next_hop == name) return grants.push_back(m);
+    looking[m.grant] = m;
+    if (finds_hosts) connection->send(ipc::HopFound{m.grant, name, base::Millis(60'000)});
+  }
+  void on(const ipc::GoAhead& m) {
+    if (auto found = looking.extract(m.grant)) grants.push_back(std::move(found.mapped()));
+  }
   void on(const ipc::CancelGrant& m) { cancelled.push_back(m); }
   void on(const ipc::Lease& m, ipc::Descriptors) { leases.push_back(m); }
   void on(const ipc::LeaseBody& m) { bodies[m.lease.value] += m.bytes.bytes; }
@@ -58,6 +67,8 @@ struct FakeRelay {
   }
   std::unique_ptr<Connection> connection;
   std::vector<ipc::Grant> grants;
+  std::map<base::GrantId, ipc::Grant> looking;  // whose hosts are not known
+  bool finds_hosts = true;
   std::vector<ipc::CancelGrant> cancelled;
   std::vector<ipc::Lease> leases;
   std::map<std::uint64_t, std::string> bodies;

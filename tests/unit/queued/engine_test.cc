@@ -131,14 +131,17 @@ TEST_F(EngineTest, ADeadQueueWaitsAsAWholeAndItsOldMessagesExpire) {
   EXPECT_NE(look(young), nullptr);
   EXPECT_EQ(look(young)->recipients[0].tries, 0U);  // untouched
   ASSERT_EQ(store->waits().size(), 1U);
-  EXPECT_EQ(store->waits().at("far.example").failures, 1U);  // connections that fail together count once
+  EXPECT_EQ(store->waits().at("far.example:25").failures, 1U);  // connections that fail together count once
   const auto* queue = engine->schedule().find("far.example");
   ASSERT_NE(queue, nullptr);
-  EXPECT_EQ(queue->until, engine->now() + base::Millis(60'000));
+  EXPECT_EQ(queue->hop()->until, engine->now() + base::Millis(60'000));
   // A restart knows of the wait.
   end();
   begin();
-  EXPECT_EQ(engine->schedule().find("far.example")->failures, 1U);
+  FakeRelay again;
+  connect(again);
+  EXPECT_TRUE(again.grants.empty());
+  EXPECT_EQ(engine->schedule().find_hop("far.example:25")->failures, 1U);
 }
 
 TEST_F(EngineTest, ANextHopThatCanNeverBeFailsTheQueue) {

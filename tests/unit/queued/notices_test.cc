@@ -287,8 +287,8 @@ TEST_F(NoticesTest, BlockedTimeIsNoDelay) {
 class QueueDelay : public NoticesTest {
  protected:
   void fail_queue() {
-    engine->queue_failed("far.example", ipc::FailureClass::kConnect,
-                         {0, 4, 4, 1, "connection refused"}, "mx.far.example");
+    engine->hop_failed({"far.example", "far.example"}, ipc::FailureClass::kDns,
+                       {0, 4, 4, 3, "no answer"}, "");
     turn(60);
   }
   void SetUp() override {
@@ -310,7 +310,7 @@ TEST_F(QueueDelay, ADeadNextHopTellsOfItsLateMessagesAndLeavesThemAsTheyAre) {
     EXPECT_EQ(look(id)->recipients[0].tries, 0U);
   }
   EXPECT_FALSE(look(young)->recipients[0].delay_told);
-  EXPECT_TRUE(has(body(notices()[0].id), "connection refused"));
+  EXPECT_TRUE(has(body(notices()[0].id), "no answer"));
   // The next failures tell of those that became late since.
   pass(kHour);
   fail_queue();

@@ -65,14 +65,15 @@ Load load(std::uint32_t recipients, std::uint64_t messages_per_queue) {
 class ScheduleMemory : public ::testing::TestWithParam<Load> {
  protected:
   void add(const Load& load, QueueTime due) {
-    const Destination destination{
-        .via = {config::HopSpec{config::HopKind::kHost, "relay.example.com", 25}}};
+    const Destination destination{.via = {config::HopSpec{}}};  // each has its own hosts
     for (std::uint64_t m = 1; m <= load.messages; ++m) {
       // Longer than what std::string keeps in itself; scattered, like mail that arrives.
       const auto queue = "mail-domain-" + std::to_string(m * 7919 % load.queues) + ".example";
       for (std::uint32_t n = 0; n < load.recipients; ++n)
-        schedule.add(queue, destination, base::MessageId((std::uint64_t{1} << 50) + m), 4096, n,
-                     due, false, QueueTime(1));
+        schedule.add(queue, destination,
+                     {base::MessageId((std::uint64_t{1} << 50) + m), n, 4096,
+                      static_cast<std::uint8_t>(m * 31), due, false},
+                     QueueTime(1));
     }
   }
   void expect_within(const Load& load, std::size_t bytes) {
@@ -83,7 +84,12 @@ class ScheduleMemory : public ::testing::TestWithParam<Load> {
                 std::size_t{load.messages}, load.recipients, std::size_t{load.queues},
                 static_cast<double>(bytes) / static_cast<double>(recipients));
   }
-  Schedule schedule{{}, base::Epoch(1), [](const auto&, const auto&) { return Blocked::kNo; }};
+  Schedule schedule{{},
+                    base::Epoch(1),
+                    {.blocked = [](const auto&, const auto&) { return Blocked::kNo; },
+                     .hop_frozen = {},
+                     .wait = [this](const auto&) { return remembered; }}};
+  HopWait remembered;
 };
 
 TEST_P(ScheduleMemory, KeepsItsMeasure) {
@@ -101,15 +107,15 @@ TEST_P(ScheduleMemory, KeepsItsMeasure) {
   EXPECT_LE(in_use - before, load.queues * 32 + (64 << 10));
 }
 
-TEST_P(ScheduleMemory, KeepsItWhereAllWaits) {
+// Ready, and no queue's hosts can be found.
+TEST_P(ScheduleMemory, KeepsItWhereAllHopsAreDead) {
   const auto load = GetParam();
   const auto before = in_use;
   peak = in_use;
-  add(load, QueueTime(1'000'000));
-  for (std::uint64_t q = 0; q < load.queues; ++q)
-    schedule.defer("mail-domain-" + std::to_string(q) + ".example", QueueTime(2'000'000), 1,
-                   QueueTime(1));
+  remembered = {QueueTime(2'000'000), 1};
+  add(load, QueueTime(1));
   expect_within(load, peak - before);
+  EXPECT_EQ(schedule.next_wake(), QueueTime(2'000'000));
 }
 
 INSTANTIATE_TEST_SUITE_P(Loads, ScheduleMemory,

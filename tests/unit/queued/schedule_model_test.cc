@@ -30,7 +30,6 @@ using Recipients = std::map<std::uint32_t, Recipient>;
 struct ModelQueue {
   std::map<std::uint64_t, Recipients> messages;
   std::deque<std::uint64_t> line;  // of messages with a ready recipient
-  QueueTime until{0};
   bool frozen = false;
 
   // After a change of the message's recipients.
@@ -57,9 +56,24 @@ struct ModelLease {
   std::vector<std::uint32_t> recipients;
 };
 
+// A queue's next hop; two queues share one, two sets of MX hosts have two queues each.
+std::string hop_of(const std::string& queue) {
+  if (queue < "q2") return "shared:25";
+  return queue < "q6" ? "mx" + std::to_string((queue[1] - '0') % 2) + ":25" : queue + ":25";
+}
+Destination destination_of(const std::string& queue) {
+  const auto hop = hop_of(queue);
+  Destination to{.connections = kConnections, .via = {config::HopSpec{}}};
+  if (!hop.starts_with("mx"))
+    to.via = {{config::HopKind::kHost, hop.substr(0, hop.find(':')), 25}};
+  return to;
+}
+
 struct ModelGrant {
   DelivererId deliverer;
   std::string queue;
+  std::string hop;       // empty: not reported yet
+  bool waits = false;    // for the word to go ahead
   bool busy = false;
   bool parked = false;
   bool leaving = false;
@@ -81,7 +95,8 @@ class ScheduleModel : public ::testing::Test {
   // --- what happens
   void add(const std::string& name, std::uint64_t message, std::uint32_t number, QueueTime due,
            bool held) {
-    s.add(name, destination, base::MessageId(message), size_of(message), number, due, held, now);
+    s.add(name, destination_of(name),
+          {base::MessageId(message), number, size_of(message), 0, due, held}, now);
     auto& queue = model[name];
     auto& r = queue.messages[message][number];
     if (r.leased) return;
@@ -151,6 +166,7 @@ class ScheduleModel : public ::testing::Test {
     const auto settled = s.settle(lease.deliverer, lease.key);
     ASSERT_TRUE(settled);
     EXPECT_EQ(settled->recipients, lease.recipients);
+    forget_urgent();
     end_lease(lease);
     if (const auto grant = grants.find(lease.grant); grant != grants.end())
       grant->second.busy = false;
@@ -178,26 +194,44 @@ class ScheduleModel : public ::testing::Test {
     const auto key = lease.key;
     leases[key] = std::move(lease);
   }
+  // A connection moves on: its hosts are reported, it asks for work, or it ends.
   void ask_or_end() {
     if (grants.empty()) return;
     const auto at = std::next(grants.begin(), static_cast<std::ptrdiff_t>(dice(grants.size())));
     auto& [id, grant] = *at;
     if (grant.leaving ? !grant.busy : dice(15) == 0) {
-      auto name = grant.queue;
-      EXPECT_EQ(s.grant_ended(grant.deliverer, id), name);
+      const auto ended = s.grant_ended(grant.deliverer, id);
+      ASSERT_TRUE(ended);
+      EXPECT_EQ(ended->queue, grant.queue);
+      EXPECT_EQ(ended->hop, grant.hop.empty() ? grant.queue : grant.hop);
       grants.erase(at);
-    } else if (!grant.busy && !grant.parked && !grant.leaving) {
+    } else if (grant.hop.empty()) {
+      // It moves with its queue, if that still looks for its hosts and has something to go.
+      const auto* queue = s.find(grant.queue);
+      const bool moves = queue != nullptr && queue->hop() != nullptr && !queue->hop()->known() &&
+                         queue->counts.ready > 0 && !model[grant.queue].frozen && !grant.leaving;
+      EXPECT_EQ(s.hop_found(grant.deliverer, id, hop_of(grant.queue), base::Millis(dice(200)), now),
+                grant.queue);
+      grant.waits = true;
+      if (!moves) return;
+      grant.hop = hop_of(grant.queue);
+      if (urgent.erase(grant.queue)) dead[grant.hop] = QueueTime(0);
+    } else if (!grant.busy && !grant.parked && !grant.leaving && !grant.waits) {
       s.ask(grant.deliverer, base::RequestId(++last_request), id);
       requests[last_request] = id;
       grant.parked = true;
-      if (!model[grant.queue].frozen) model[grant.queue].until = QueueTime(0);
+      if (!frozen_hops.contains(grant.hop)) dead[grant.hop] = QueueTime(0);
     }
   }
-  void wait(const std::string& name) {
-    if (s.find(name) == nullptr) return;
+  void wait(const std::string& hop) {
+    const auto* known = s.find_hop(hop);
     const auto until = now + base::Millis(dice(2000));
-    s.defer(name, until, 1, now);
-    model[name].until = until;
+    dead[hop] = until;  // the store would know
+    if (known != nullptr) s.defer(hop, {until, 1}, now);
+  }
+  void freeze_hop(const std::string& hop) {
+    if (!frozen_hops.erase(hop)) frozen_hops.insert(hop);
+    s.review_blocks(now);
   }
   void freeze(const std::string& name) {
     model[name].frozen = !model[name].frozen;
@@ -209,6 +243,7 @@ class ScheduleModel : public ::testing::Test {
     for (const auto& [key, held] : leases)
       if (held.deliverer == relay) lost.push_back(held);
     EXPECT_EQ(s.deliverer_down(relay).size(), lost.size());
+    forget_urgent();
     std::erase_if(grants, [&](const auto& entry) { return entry.second.deliverer == relay; });
     for (const auto& gone : lost) {
       leases.erase(gone.key);
@@ -239,6 +274,7 @@ class ScheduleModel : public ::testing::Test {
     for (auto& [name, queue] : model) wake(queue);
     for (auto& action : s.decide(now)) {
       if (const auto* grant = std::get_if<OpenGrant>(&action)) opened(*grant);
+      if (const auto* go = std::get_if<GoAhead>(&action)) went_ahead(*go);
       if (const auto* out = std::get_if<HandOut>(&action)) handed(*out);
       if (const auto* away = std::get_if<SendAway>(&action)) sent_away(*away);
       if (const auto* close = std::get_if<CloseGrant>(&action)) {
@@ -247,8 +283,11 @@ class ScheduleModel : public ::testing::Test {
       }
     }
     EXPECT_LE(grants.size(), kSlots);
-    for (auto& [name, queue] : model)
-      if (s.find(name) == nullptr) queue.until = QueueTime(0);
+    forget_urgent();
+  }
+  // A queue that went, and perhaps came again, is as any other.
+  void forget_urgent() {
+    std::erase_if(urgent, [&](const std::string& name) { return s.find(name) == nullptr; });
   }
   void wake(ModelQueue& queue) const {
     std::set<std::tuple<QueueTime, std::uint64_t, std::uint32_t>> due;
@@ -261,25 +300,47 @@ class ScheduleModel : public ::testing::Test {
     }
   }
   void opened(const OpenGrant& grant) {
-    const auto& queue = model[grant.queue];
-    EXPECT_FALSE(queue.frozen);
-    EXPECT_LE(queue.until, now);
-    grants[grant.grant] = {grant.deliverer, grant.queue};
-    EXPECT_LE(std::count_if(grants.begin(), grants.end(),
-                            [&](const auto& entry) { return entry.second.queue == grant.queue; }),
+    EXPECT_FALSE(model[grant.queue].frozen);
+    const auto hop = hop_of(grant.queue);
+    if (!grant.next_hop.empty()) {
+      EXPECT_EQ(grant.next_hop, hop);
+      EXPECT_FALSE(frozen_hops.contains(hop));
+      EXPECT_LE(dead[hop], now);
+    }
+    // By another way than MX, or counted with its hop already, though its hosts are to be reported.
+    const auto* found = s.find(grant.queue)->hop();
+    grants[grant.grant] = {grant.deliverer, grant.queue,
+                           found != nullptr && found->known() ? found->name() : std::string()};
+    expect_few(grants[grant.grant].hop);
+  }
+  void expect_few(const std::string& hop) {
+    if (hop.empty()) return;
+    EXPECT_LE(std::count_if(
+                  grants.begin(), grants.end(),
+                  [&](const auto& entry) {
+                    return entry.second.hop == hop && !entry.second.leaving;
+                  }),
               kConnections);
+  }
+  void went_ahead(const GoAhead& go) {
+    auto& grant = grants.at(go.grant);
+    EXPECT_TRUE(grant.waits);
+    grant.waits = false;
+    EXPECT_LE(dead[grant.hop], now);
+    EXPECT_FALSE(frozen_hops.contains(grant.hop));
+    expect_few(grant.hop);
   }
   void handed(const HandOut& out) {
     const auto request = requests.find(out.request.value);
     ASSERT_NE(request, requests.end());
     auto& grant = grants.at(request->second);
     ASSERT_TRUE(grant.parked);
-    ASSERT_EQ(grant.queue, out.queue);
+    ASSERT_EQ(grant.hop, hop_of(out.queue));
+    EXPECT_FALSE(frozen_hops.contains(grant.hop));
     grant.parked = false;
     grant.busy = true;
     auto& queue = model[out.queue];
     EXPECT_FALSE(queue.frozen);
-    EXPECT_LE(queue.until, now);
     ASSERT_FALSE(queue.line.empty());
     ASSERT_EQ(queue.line.front(), out.message.value);
     queue.line.pop_front();  // the rest of it goes to the end
@@ -344,18 +405,29 @@ class ScheduleModel : public ::testing::Test {
     const auto due = s.next_due(name);
     EXPECT_EQ(due ? due->time : QueueTime::max(), next);
     EXPECT_EQ(real->blocked != Blocked::kNo, queue.frozen);
-    EXPECT_EQ(real->until > now, queue.until > now);
+    if (const auto* hop = real->hop(); hop != nullptr && hop->known()) {
+      EXPECT_EQ(hop->name(), hop_of(name));
+      EXPECT_EQ(hop->until > now, dead[hop->name()] > now);
+      EXPECT_EQ(hop->frozen, frozen_hops.contains(hop->name()));
+    }
   }
   void compare_all() {
-    auto next = QueueTime::max();
     std::size_t blocked = 0;
-    for (const auto& [name, queue] : model) {
-      compare(name);
-      if (queue.until > now) next = std::min(next, queue.until);
-      if (const auto due = s.next_due(name)) next = std::min(next, due->time);
-      for (const auto& [key, held] : leases) blocked += queue.frozen && held.queue == name ? 1 : 0;
+    for (const auto& [name, queue] : model) compare(name);
+    for (const auto& [key, held] : leases) {
+      const auto grant = grants.find(held.grant);
+      blocked += model[held.queue].frozen ||
+                         (grant != grants.end() && frozen_hops.contains(grant->second.hop))
+                     ? 1
+                     : 0;
     }
-    EXPECT_EQ(s.next_wake().value_or(QueueTime::max()), next);
+    const auto wake = s.next_wake().value_or(QueueTime::max());
+    for (const auto& [name, queue] : model) {
+      const auto due = s.next_due(name);
+      EXPECT_LE(wake, due ? due->time : QueueTime::max());
+    }
+    for (const auto& [name, hop] : s.hops())
+      EXPECT_LE(wake, hop.until > now ? hop.until : QueueTime::max()) << name;
     EXPECT_EQ(s.leases().size(), leases.size());
     EXPECT_EQ(s.blocked_leases(), blocked);
   }
@@ -375,21 +447,27 @@ class ScheduleModel : public ::testing::Test {
     } else if (what < 850) {
       ask_or_end();
     } else if (what < 855) {
-      wait(any_queue());
+      wait(hop_of(any_queue()));
     } else if (what < 860) {
       const auto name = any_queue();
-      s.end_wait(name, now);
-      model[name].until = QueueTime(0);
-    } else if (what < 865) {
+      for (const auto& hop : s.end_wait(name, now)) dead[hop] = QueueTime(0);
+      urgent.insert(name);
+    } else if (what < 864) {
       freeze(any_queue());
+    } else if (what < 865) {
+      freeze_hop(hop_of(any_queue()));
     } else if (what < 867) {
       die();
     } else if (what < 868) {
       if (dice(5) == 0) reroute();
     } else if (what < 880) {
-      const auto name = any_queue();
-      if (dice(2) == 0) s.cap(name, now + base::Millis(100));
-      s.note_success(name);
+      if (dice(2) == 0) s.trouble(hop_of(any_queue()));
+      if (!leases.empty()) s.note_success({leases.begin()->second.key,
+                                           leases.begin()->second.deliverer,
+                                           leases.begin()->second.grant,
+                                           {},
+                                           leases.begin()->second.queue,
+                                           {}});
     } else if (const auto [name, message] = any_message(); message == 0) {
       return;
     } else if (what < 910) {
@@ -410,12 +488,17 @@ class ScheduleModel : public ::testing::Test {
 
   std::mt19937_64 random{11};
   std::map<std::string, ModelQueue> model;
-  Destination destination{.connections = kConnections, .via = {config::HopSpec{}}};
+  std::map<std::string, QueueTime> dead;  // next hops
+  std::set<std::string> frozen_hops;
+  std::set<std::string> urgent;  // queues that the operator wants tried
   Schedule s{{.relay_slots = kSlots, .turn = 4, .lease_recipients = kLease},
              base::Epoch(5),
-             [this](const std::string& name, const Destination&) {
-               return model[name].frozen ? Blocked::kFrozen : Blocked::kNo;
-             }};
+             {.blocked =
+                  [this](const std::string& name, const Destination&) {
+                    return model[name].frozen ? Blocked::kFrozen : Blocked::kNo;
+                  },
+              .hop_frozen = [this](const std::string& hop) { return frozen_hops.contains(hop); },
+              .wait = [this](const std::string& hop) { return HopWait{dead[hop], 0}; }}};
   QueueTime now{1};
   std::map<LeaseKey, ModelLease> leases;
   std::map<base::GrantId, ModelGrant> grants;
@@ -445,6 +528,7 @@ TEST_F(ScheduleModel, DoesWhatThePlainModelDoes) {
   }
   EXPECT_GT(handed_out, static_cast<std::uint64_t>(steps) / 20);
   // None is forgotten: without blocks and holds, all of it goes out.
+  frozen_hops.clear();
   for (auto& [name, queue] : model) {
     queue.frozen = false;
     for (const auto& [message, known] : std::map(queue.messages)) hold(name, message, false);

@@ -3,27 +3,38 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <deque>
+#include <map>
 #include <random>
+#include <set>
 
 namespace postern::queued {
 namespace {
 
 constexpr DelivererId kRelay1(1), kRelay2(2), kLocal(3);
 
-Destination outbound(std::uint32_t connections = 20) {
-  return {.connections = connections, .via = {config::HopSpec{}}};
+config::HopSpec host(const std::string& name) { return {config::HopKind::kHost, name, 25}; }
+
+// A route to a host of its own.
+Destination outbound(const std::string& queue, std::uint32_t connections = 20) {
+  return {.connections = connections, .via = {host(queue)}};
 }
 
 class ScheduleTest : public ::testing::Test {
  protected:
   explicit ScheduleTest(Schedule::Limits limits = {}) : s(make(limits)) { s->set_open(true); }
   std::unique_ptr<Schedule> make(Schedule::Limits limits) {
-    return std::make_unique<Schedule>(limits, base::Epoch(5),
-                                      [this](const std::string& queue, const Destination&) {
-                                        const auto at = blocked.find(queue);
-                                        return at == blocked.end() ? Blocked::kNo : at->second;
-                                      });
+    return std::make_unique<Schedule>(
+        limits, base::Epoch(5),
+        Schedule::Rules{.blocked =
+                            [this](const std::string& queue, const Destination&) {
+                              const auto at = blocked.find(queue);
+                              return at == blocked.end() ? Blocked::kNo : at->second;
+                            },
+                        .hop_frozen =
+                            [this](const std::string& hop) { return frozen_hops.contains(hop); },
+                        .wait = [this](const std::string& name) { return remembered[name]; }});
   }
   void limit(Schedule::Limits limits) {
     s = make(limits);
@@ -31,7 +42,13 @@ class ScheduleTest : public ::testing::Test {
   }
   void add(const std::string& queue, std::uint64_t message, std::uint32_t number = 0,
            std::int64_t due = 0, bool held = false) {
-    s->add(queue, outbound(), base::MessageId(message), 100, number, QueueTime(due), held, now);
+    s->add(queue, outbound(queue),
+           {base::MessageId(message), number, 100, 0, QueueTime(due), held}, now);
+  }
+  // Due now, by this destination.
+  void add(const std::string& queue, const Destination& to, std::uint64_t message,
+           std::uint32_t number = 0) {
+    s->add(queue, to, {base::MessageId(message), number, 100, 0, now, false}, now);
   }
   void decide() {
     for (auto& action : s->decide(now)) {
@@ -44,6 +61,8 @@ class ScheduleTest : public ::testing::Test {
         sent_away.push_back(*away);
       } else if (auto* close = std::get_if<CloseGrant>(&action)) {
         closed.push_back(*close);
+      } else if (auto* go = std::get_if<GoAhead>(&action)) {
+        ahead.push_back(*go);
       }
     }
   }
@@ -61,7 +80,23 @@ class ScheduleTest : public ::testing::Test {
       decide();
     }
   }
+  void fail(const OpenGrant& grant, std::int64_t until, std::uint32_t failures = 1) {
+    const auto ended = s->grant_ended(grant.deliverer, grant.grant);
+    ASSERT_TRUE(ended);
+    remembered[ended->hop] = {QueueTime(until), failures};
+    s->defer(ended->hop, remembered[ended->hop], now);
+  }
+  // The last message that was handed out went through; its connection asks again.
+  void deliver_last() {
+    const auto out = handed.back();
+    const auto lease = s->settle(out.deliverer, {base::Epoch(5), out.lease});
+    ASSERT_TRUE(lease);
+    s->note_success(*lease);
+    ask(grant_of[out.request.value]);
+  }
   std::map<std::string, Blocked> blocked;
+  std::set<std::string> frozen_hops;
+  std::map<std::string, HopWait> remembered;
   std::unique_ptr<Schedule> s;
   QueueTime now{0};
   std::uint64_t request = 0;
@@ -70,6 +105,7 @@ class ScheduleTest : public ::testing::Test {
   std::vector<HandOut> handed;
   std::vector<SendAway> sent_away;
   std::vector<CloseGrant> closed;
+  std::vector<GoAhead> ahead;
   std::map<std::uint64_t, OpenGrant> grant_of;
   bool auto_ask = true;
 };
@@ -99,7 +135,7 @@ TEST_F(ScheduleTest, AMessageGoesToTheConnectionThatAsks) {
   decide();
   EXPECT_EQ(opened.size(), 1U);  // a message goes first to a parked connection
   ASSERT_EQ(handed.size(), 2U);
-  EXPECT_EQ(s->grant_ended(kRelay1, opened[0].grant), "example.com");
+  EXPECT_EQ(s->grant_ended(kRelay1, opened[0].grant)->queue, "example.com");
   EXPECT_TRUE(s->settle(kRelay1, {base::Epoch(5), handed[1].lease}));
   EXPECT_EQ(s->find("example.com"), nullptr);  // nothing is left of it
 }
@@ -154,8 +190,9 @@ TEST_F(ScheduleTest, AFailedQueueIsOneTimerAndItsMessagesAreUntouched) {
   decide();
   ASSERT_FALSE(opened.empty());
   const auto grants = opened;
-  for (const auto& grant : grants) EXPECT_TRUE(s->grant_ended(kRelay1, grant.grant));
-  s->defer("dead.example", QueueTime(5000), 1, now);
+  for (const auto& grant : grants)
+    EXPECT_EQ(s->grant_ended(kRelay1, grant.grant)->hop, "dead.example:25");
+  s->defer("dead.example:25", {QueueTime(5000), 1}, now);
   opened.clear();
   settle_down();
   EXPECT_TRUE(opened.empty());
@@ -168,7 +205,7 @@ TEST_F(ScheduleTest, AFailedQueueIsOneTimerAndItsMessagesAreUntouched) {
   ask(opened[0]);
   decide();
   EXPECT_EQ(opened.size(), 1U);
-  s->note_success("dead.example");
+  deliver_last();
   decide();
   EXPECT_GT(opened.size(), 1U);
 }
@@ -176,30 +213,36 @@ TEST_F(ScheduleTest, AFailedQueueIsOneTimerAndItsMessagesAreUntouched) {
 TEST_F(ScheduleTest, ConnectionsKeepTheRoutesLimit) {
   s->deliverer_up(kRelay1, false);
   for (std::uint64_t m = 1; m <= 100; ++m)
-    s->add("a.example", outbound(7), base::MessageId(m), 1, 0, now, false, now);
+    add("a.example", outbound("a.example", 7), m);
   settle_down();
   EXPECT_EQ(opened.size(), 7U);
   EXPECT_EQ(handed.size(), 7U);
 }
 
-TEST_F(ScheduleTest, AHostThatBearsNoMoreConnectionsIsNotPressed) {
+TEST_F(ScheduleTest, ConnectionsHalveOnTroubleAndGrowWithSuccess) {
   s->deliverer_up(kRelay1, false);
-  for (std::uint64_t m = 1; m <= 50; ++m) add("a.example", m);
-  auto_ask = false;
+  std::uint64_t id = 0;
+  for (int n = 0; n < 500; ++n) add("a.example", outbound("a.example", 8), ++id);
+  settle_down();
+  ASSERT_EQ(opened.size(), 8U);
+  s->trouble("a.example:25");  // one too many was refused, while others work
+  // Whoever asks next goes, until four are left.
+  for (std::size_t at = 0; at < handed.size() && s->find_hop("a.example:25")->grants > 4; ++at) {
+    const auto out = handed[at];
+    ASSERT_TRUE(s->settle(kRelay1, {base::Epoch(5), out.lease}));
+    ask(grant_of[out.request.value]);
+    decide();
+    for (const auto& away : std::exchange(sent_away, {}))
+      (void)s->grant_ended(kRelay1, grant_of[away.request.value].grant);
+  }
+  EXPECT_EQ(s->find_hop("a.example:25")->grants, 4U);
   decide();
-  ASSERT_EQ(opened.size(), 2U);
-  ask(opened[0]);
-  decide();
-  (void)s->grant_ended(kRelay1, opened[1].grant);  // refused, while the first one works
-  s->cap("a.example", QueueTime(1000));
-  const auto before = opened.size();
-  decide();
-  EXPECT_EQ(opened.size(), before);
-  now = QueueTime(1000);
-  (void)s->settle(kRelay1, {base::Epoch(5), handed[0].lease});
-  ask(opened[0]);
-  decide();
-  EXPECT_GT(opened.size(), before);
+  EXPECT_EQ(opened.size(), 8U);  // and none is opened in their place
+  // A round of four successes allows one more.
+  for (int n = 0; n < 4; ++n) deliver_last(), decide();
+  EXPECT_EQ(opened.size(), 9U);
+  for (int n = 0; n < 100; ++n) deliver_last(), settle_down();
+  EXPECT_EQ(s->find_hop("a.example:25")->grants, 8U);
 }
 
 TEST_F(ScheduleTest, GrantsGoToTheRelaysInTurn) {
@@ -218,9 +261,9 @@ TEST_F(ScheduleTest, LocalMailHasItsOwnSlots) {
   s->deliverer_up(kLocal, true);
   add("a.example", 1);
   add("b.example", 2);
-  Destination local{.local = true, .connections = 0, .via = {config::HopSpec{}}};
-  for (std::uint64_t m = 10; m < 20; ++m)
-    s->add("local", local, base::MessageId(m), 1, 0, now, false, now);
+  Destination local{
+      .local = true, .connections = 0, .via = {{.kind = config::HopKind::kMailbox}}};
+  for (std::uint64_t m = 10; m < 20; ++m) add("local", local, m);
   settle_down();
   EXPECT_EQ(std::count_if(opened.begin(), opened.end(),
                           [](const auto& g) { return g.deliverer == kLocal; }),
@@ -233,9 +276,9 @@ TEST_F(ScheduleTest, ALargeQueueMakesRoomForOthers) {
   s->deliverer_up(kRelay1, false);
   std::uint64_t id = 0;
   for (int n = 0; n < 500; ++n)
-    s->add("big.example", outbound(100), base::MessageId(++id), 1, 0, now, false, now);
+    add("big.example", outbound("big.example", 100), ++id);
   settle_down();
-  EXPECT_EQ(s->find("big.example")->grants, 10U);
+  EXPECT_EQ(s->find_hop("big.example:25")->grants, 10U);
   for (int q = 0; q < 30; ++q)
     for (int n = 0; n < 10; ++n) add("small" + std::to_string(q), ++id);
   // Every connection finishes its message and asks again, in turn, for a while.
@@ -301,7 +344,7 @@ TEST_F(ScheduleTest, IdleConnectionsMakeRoom) {
 TEST_F(ScheduleTest, AFreezeStopsGrantsAndLeasesAtOnce) {
   s->deliverer_up(kRelay1, false);
   for (std::uint64_t m = 1; m <= 3; ++m)
-    s->add("a.example", outbound(2), base::MessageId(m), 1, 0, now, false, now);
+    add("a.example", outbound("a.example", 2), m);
   settle_down();
   ASSERT_EQ(handed.size(), 2U);
   // One asks again and is parked or served; then the freeze comes.
@@ -393,10 +436,11 @@ TEST_F(ScheduleTest, HeldMailWaitsForItsRelease) {
 TEST_F(ScheduleTest, RetryMakesDueNow) {
   s->deliverer_up(kRelay1, false);
   add("a.example", 1, 0, 100'000);
-  s->defer("a.example", QueueTime(50'000), 2, now);
+  remembered["a.example:25"] = {QueueTime(50'000), 2};
   settle_down();
   EXPECT_TRUE(opened.empty());
-  s->end_wait("a.example", now);
+  remembered.clear();
+  EXPECT_EQ(s->end_wait("a.example", now), std::vector<std::string>{"a.example:25"});
   s->expedite("a.example", base::MessageId(1), now);
   settle_down();
   EXPECT_EQ(handed.size(), 1U);
@@ -442,9 +486,8 @@ TEST_F(ScheduleTest, MessagesAreListedInOrderAPageAtATime) {
 TEST_F(ScheduleTest, ALargeMessageDoesNotKeepOthersWaiting) {
   s->deliverer_up(kRelay1, false);
   for (std::uint32_t n = 0; n < 1000; ++n)
-    s->add("a.example", outbound(1), base::MessageId(1), 9, n, now, false, now);
-  for (std::uint64_t m = 2; m <= 3; ++m)
-    s->add("a.example", outbound(1), base::MessageId(m), 9, 0, now, false, now);
+    add("a.example", outbound("a.example", 1), 1, n);
+  for (std::uint64_t m = 2; m <= 3; ++m) add("a.example", outbound("a.example", 1), m);
   settle_down();
   for (int n = 0; n < 4; ++n) {
     ask(opened[0]);
@@ -456,32 +499,336 @@ TEST_F(ScheduleTest, ALargeMessageDoesNotKeepOthersWaiting) {
   EXPECT_EQ(s->find("a.example")->counts.leased, 110U);
 }
 
-TEST_F(ScheduleTest, AQueueThatIsEmptyGoesWithItsWait) {
+TEST_F(ScheduleTest, WhatComesLaterWaitsForADeadHopToo) {
   s->deliverer_up(kRelay1, false);
   add("a.example", 1);
-  s->defer("a.example", QueueTime(5000), 3, now);
+  decide();
+  fail(opened[0], 5000, 3);
   EXPECT_EQ(s->take("a.example", base::MessageId(1)).size(), 1U);
-  EXPECT_EQ(s->find("a.example")->failures, 3U);  // what comes before its time must wait too
-  s->end_wait("a.example", now);
   EXPECT_EQ(s->find("a.example"), nullptr);
   EXPECT_EQ(s->next_wake(), std::nullopt);
+  remembered["a.example:25"] = {QueueTime(5000), 3};  // the store knows it
+  add("a.example", 2);
+  settle_down();
+  EXPECT_EQ(opened.size(), 1U);
+  EXPECT_EQ(s->find_hop("a.example:25")->failures, 3U);
+  EXPECT_EQ(s->next_wake(), QueueTime(5000));
+  now = QueueTime(5000);
+  settle_down();
+  EXPECT_EQ(handed.size(), 1U);
 }
 
-TEST_F(ScheduleTest, TheNextHopOfARouteIsTriedBeforeTheQueueWaits) {
-  s->deliverer_up(kRelay1, false);
-  Destination two{.via = {{config::HopKind::kHost, "a", 25}, {config::HopKind::kHost, "b", 25}}};
-  s->add("a.example", two, base::MessageId(1), 1, 0, now, false, now);
-  auto_ask = false;
+// --- Ways of a route --------------------------------------------------------------------------------
+
+class WaysTest : public ScheduleTest {
+ protected:
+  WaysTest() {
+    s->deliverer_up(kRelay1, false);
+    auto_ask = false;
+  }
+  std::string way_of(const std::string& queue) const { return s->find(queue)->hop()->name(); }
+  const Destination two{.via = {host("a"), host("b")}};
+};
+
+TEST_F(WaysTest, TheNextOneIsTakenWhileTheFirstIsDeadAndTheFirstWhenItWorksAgain) {
+  for (std::uint64_t m = 1; m <= 9; ++m) add("q" + std::to_string(m % 3), two, m);
   decide();
-  ASSERT_EQ(opened.size(), 1U);
+  ASSERT_EQ(opened.size(), 2U);
   EXPECT_EQ(opened[0].hop.host, "a");
-  (void)s->grant_ended(kRelay1, opened[0].grant);
-  EXPECT_TRUE(s->try_next_hop("a.example"));
+  (void)s->grant_ended(kRelay1, opened[1].grant);
+  fail(opened[0], 1000);
+  for (int q = 0; q < 3; ++q) EXPECT_EQ(way_of("q" + std::to_string(q)), "b:25");
+  decide();
+  ASSERT_EQ(opened.size(), 4U);
+  EXPECT_EQ(opened[2].hop.host, "b");
+  EXPECT_EQ(s->next_wake(), QueueTime(1000));
+  // Its time has come: one queue tries, the others stay where they are.
+  now = QueueTime(1000);
+  decide();
+  ASSERT_EQ(opened.size(), 5U);
+  EXPECT_EQ(opened[4].hop.host, "a");
+  EXPECT_EQ(s->find_hop("a:25")->queues(), 1U);
+  EXPECT_EQ(s->find_hop("b:25")->queues(), 2U);
+  ask(opened[4]);
+  decide();
+  ASSERT_EQ(handed.size(), 1U);
+  deliver_last();
+  EXPECT_EQ(s->find_hop("a:25")->queues(), 3U);
+}
+
+TEST_F(WaysTest, WhereAllAreDeadOneTimerIsLeft) {
+  add("q", two, 1);
+  decide();
+  fail(opened[0], 1000);
+  decide();
+  ASSERT_EQ(opened.size(), 2U);
+  fail(opened[1], 1010);
+  decide();
+  EXPECT_EQ(opened.size(), 2U);
+  EXPECT_EQ(s->next_wake(), QueueTime(1000));
+  now = QueueTime(1000);
+  decide();
+  ASSERT_EQ(opened.size(), 3U);
+  EXPECT_EQ(opened[2].hop.host, "a");
+  fail(opened[2], 2000, 2);
+  decide();
+  EXPECT_EQ(opened.size(), 3U);  // b is dead still
+  now = QueueTime(1010);
+  decide();
+  ASSERT_EQ(opened.size(), 4U);
+  EXPECT_EQ(opened[3].hop.host, "b");
+}
+
+TEST_F(WaysTest, AWayThatCanNeverWorkIsLeftForGood) {
+  add("q", two, 1);
+  decide();
+  const auto ended = s->grant_ended(kRelay1, opened[0].grant);
+  EXPECT_EQ(s->way_failed(*ended), Schedule::Onward::kNextWay);
+  EXPECT_EQ(s->way_failed(*ended), Schedule::Onward::kElsewhere);
   decide();
   ASSERT_EQ(opened.size(), 2U);
   EXPECT_EQ(opened[1].hop.host, "b");
-  (void)s->grant_ended(kRelay1, opened[1].grant);
-  EXPECT_FALSE(s->try_next_hop("a.example"));
+  EXPECT_EQ(s->way_failed(*s->grant_ended(kRelay1, opened[1].grant)),
+            Schedule::Onward::kLastWay);
+}
+
+TEST_F(WaysTest, WhatWasRememberedOfAHopCounts) {
+  remembered["a:25"] = {QueueTime(3000), 2};
+  add("q", two, 1);
+  decide();
+  ASSERT_EQ(opened.size(), 1U);
+  EXPECT_EQ(opened[0].hop.host, "b");
+}
+
+// --- Next hops that queues share --------------------------------------------------------------------
+
+class SharedHopTest : public ScheduleTest {
+ protected:
+  SharedHopTest() { s->deliverer_up(kRelay1, false); }
+  const Destination smart{.connections = 2, .via = {host("smart")}};
+  const Destination mx{.connections = 3, .via = {config::HopSpec{}}};
+};
+
+TEST_F(SharedHopTest, OneConnectionServesAllQueuesOfItsHop) {
+  for (std::uint64_t m = 1; m <= 40; ++m) add("q" + std::to_string(m % 10), smart, m);
+  settle_down();
+  EXPECT_EQ(opened.size(), 2U);
+  for (int n = 0; n < 38; ++n) {
+    deliver_last();
+    decide();
+  }
+  EXPECT_EQ(handed.size(), 40U);
+  EXPECT_EQ(opened.size(), 2U);
+}
+
+// Deficit round robin: a queue with much mail, or large, takes no more than its turn.
+TEST_F(SharedHopTest, QueuesOfAHopAreServedInTurnByBytes) {
+  const Destination one{.connections = 1, .via = {host("smart")}};
+  std::uint64_t id = 0;
+  const auto put = [&](const std::string& queue, std::uint64_t size, int count) {
+    for (int n = 0; n < count; ++n)
+      s->add(queue, one, {base::MessageId(++id), 0, size, 0, now, false}, now);
+  };
+  put("bulk", 4096, 2000);
+  put("large", 1 << 20, 200);
+  put("small", 4096, 20);
+  std::map<std::string, std::uint64_t> count;
+  settle_down();
+  for (int n = 0; n < 200; ++n) {
+    deliver_last();
+    decide();
+  }
+  for (const auto& out : handed) ++count[out.queue];
+  EXPECT_EQ(count["small"], 20U);
+  EXPECT_GT(count["bulk"], 100U);
+  EXPECT_GT(count["large"], 2U);
+  EXPECT_LT(count["large"], 30U);  // a message of 1 MiB is worth 128 of 4 KiB
+}
+
+TEST_F(SharedHopTest, MessagesGoNoFasterThanTheRate) {
+  const Destination slow{.interval = 250'000, .via = {host("slow")}};  // four in a second
+  for (std::uint64_t m = 1; m <= 20; ++m) add("q" + std::to_string(m % 2), slow, m);
+  settle_down();
+  std::vector<std::int64_t> times;
+  std::size_t seen = 0;
+  while (now < QueueTime(2000)) {
+    settle_down();
+    for (; seen < handed.size(); ++seen) {
+      times.push_back(now.count());
+      const auto out = handed[seen];
+      ASSERT_TRUE(s->settle(kRelay1, {base::Epoch(5), out.lease}));
+      ask(grant_of[out.request.value]);
+    }
+    settle_down();
+    ASSERT_TRUE(s->next_wake());
+    now = std::max(now + base::Millis(1), *s->next_wake());
+  }
+  EXPECT_EQ(times, (std::vector<std::int64_t>{0, 249, 499, 749, 999, 1249, 1499, 1749, 1999}));
+}
+
+TEST_F(SharedHopTest, QueuesOfOneSetOfHostsShareItsConnectionsAndItsDeath) {
+  auto_ask = false;
+  for (std::uint64_t m = 1; m <= 20; ++m) add("q" + std::to_string(m % 5), mx, m);
+  decide();
+  ASSERT_EQ(opened.size(), 5U);  // each asks the DNS once
+  for (const auto& grant : opened) EXPECT_EQ(grant.next_hop, "");
+  const auto first = opened;
+  for (const auto& grant : first)
+    EXPECT_EQ(s->hop_found(kRelay1, grant.grant, "mx1,mx2:25", base::Millis(60'000), now),
+              grant.queue);
+  decide();
+  EXPECT_EQ(ahead.size(), 3U);   // its limit
+  EXPECT_EQ(closed.size(), 2U);
+  EXPECT_EQ(s->find_hop("mx1,mx2:25")->queues(), 5U);
+  for (const auto& close : closed) (void)s->grant_ended(kRelay1, close.grant);
+  EXPECT_EQ(opened.size(), 5U);
+  // It cannot be reached: all of them wait, and nobody asks the DNS again.
+  (void)s->grant_ended(kRelay1, ahead[1].grant);
+  (void)s->grant_ended(kRelay1, ahead[2].grant);
+  s->defer(s->grant_ended(kRelay1, ahead[0].grant)->hop, {QueueTime(1000), 1}, now);
+  decide();
+  EXPECT_EQ(opened.size(), 5U);
+  EXPECT_EQ(s->next_wake(), QueueTime(1000));
+  now = QueueTime(1000);
+  decide();
+  ASSERT_EQ(opened.size(), 6U);  // one tries
+  EXPECT_EQ(opened[5].next_hop, "mx1,mx2:25");
+}
+
+TEST_F(SharedHopTest, ADeadSetOfHostsIsKnownAfterARestart) {
+  auto_ask = false;
+  remembered["mx1:25"] = {QueueTime(5000), 2};
+  add("a", mx, 1);
+  add("b", mx, 2);
+  decide();
+  ASSERT_EQ(opened.size(), 2U);
+  for (const auto& grant : std::vector(opened))
+    (void)s->hop_found(kRelay1, grant.grant, "mx1:25", base::Millis(60'000), now);
+  decide();
+  EXPECT_TRUE(ahead.empty());
+  EXPECT_EQ(closed.size(), 2U);
+  for (const auto& close : closed) (void)s->grant_ended(kRelay1, close.grant);
+  decide();
+  EXPECT_EQ(opened.size(), 2U);
+  EXPECT_EQ(s->next_wake(), QueueTime(5000));
+  remembered.clear();
+  (void)s->end_wait("a", now);  // the operator wants it
+  decide();
+  EXPECT_EQ(opened.size(), 3U);
+}
+
+TEST_F(SharedHopTest, HostsThatAreNotFoundAreTheQueuesOwnTrouble) {
+  auto_ask = false;
+  add("a", mx, 1);
+  decide();
+  const auto ended = s->grant_ended(kRelay1, opened[0].grant);
+  EXPECT_EQ(ended->hop, "a");
+  s->defer(ended->hop, {QueueTime(700), 1}, now);
+  decide();
+  EXPECT_EQ(opened.size(), 1U);
+  EXPECT_EQ(s->find("a")->hop()->until, QueueTime(700));
+  EXPECT_FALSE(s->find("a")->hop()->known());
+  now = QueueTime(700);
+  decide();
+  EXPECT_EQ(opened.size(), 2U);
+}
+
+TEST_F(SharedHopTest, OtherHostsThanExpectedAreReportedAndTakeTheConnection) {
+  auto_ask = false;
+  add("a", mx, 1);
+  decide();
+  (void)s->hop_found(kRelay1, opened[0].grant, "old:25", base::Millis(50), now);
+  ask(opened[0]);
+  decide();
+  ASSERT_EQ(handed.size(), 1U);
+  add("a", mx, 2);
+  add("a", mx, 3);
+  now = QueueTime(100);  // the TTL is over
+  decide();
+  ASSERT_GT(opened.size(), 1U);
+  EXPECT_EQ(opened[1].next_hop, "");
+  (void)s->hop_found(kRelay1, opened[1].grant, "new:25", base::Millis(50), now);
+  decide();
+  EXPECT_EQ(ahead.back().grant, opened[1].grant);
+  EXPECT_EQ(s->find("a")->hop()->name(), "new:25");
+  EXPECT_EQ(s->find_hop("old:25")->grants, opened.size() - s->find_hop("new:25")->grants);
+}
+
+TEST_F(SharedHopTest, AFrozenQueueLeavesTheOthersTheirConnections) {
+  for (std::uint64_t m = 1; m <= 20; ++m) add(m % 2 == 0 ? "a" : "b", smart, m);
+  settle_down();
+  ASSERT_EQ(handed.size(), 2U);
+  blocked["a"] = Blocked::kFrozen;
+  s->review_blocks(now);
+  decide();
+  std::size_t in_a = 0;
+  for (const auto& out : handed) in_a += out.queue == "a" ? 1 : 0;
+  EXPECT_EQ(s->blocked_leases(), in_a);
+  EXPECT_EQ(closed.size(), in_a);
+  const auto before = handed.size();
+  for (std::size_t at = 0; at < handed.size() && at < 40; ++at) {
+    const auto out = handed[at];
+    ASSERT_TRUE(s->settle(kRelay1, {base::Epoch(5), out.lease}));
+    ask(grant_of[out.request.value]);
+    settle_down();
+    for (const auto& away : std::exchange(sent_away, {}))
+      (void)s->grant_ended(kRelay1, grant_of[away.request.value].grant);
+    settle_down();
+  }
+  for (std::size_t at = before; at < handed.size(); ++at) EXPECT_EQ(handed[at].queue, "b");
+  EXPECT_EQ(s->find("b"), nullptr);
+  EXPECT_EQ(s->find("a")->messages(), 10U - in_a);
+}
+
+TEST_F(SharedHopTest, AFrozenHopStopsAllThatLeadsThere) {
+  for (std::uint64_t m = 1; m <= 20; ++m) add("q" + std::to_string(m % 4), smart, m);
+  settle_down();
+  ASSERT_EQ(handed.size(), 2U);
+  frozen_hops.insert("smart:25");
+  s->review_blocks(now);
+  decide();
+  EXPECT_EQ(closed.size(), 2U);
+  EXPECT_EQ(s->blocked_leases(), 2U);
+  for (const auto& out : std::vector(handed)) {
+    ASSERT_TRUE(s->settle(kRelay1, {base::Epoch(5), out.lease}));
+    ask(grant_of[out.request.value]);
+  }
+  decide();
+  EXPECT_EQ(sent_away.size(), 2U);
+  for (const auto& away : sent_away)
+    (void)s->grant_ended(kRelay1, grant_of[away.request.value].grant);
+  settle_down();
+  EXPECT_EQ(handed.size(), 2U);
+  frozen_hops.clear();
+  s->review_blocks(now);
+  settle_down();
+  EXPECT_EQ(handed.size(), 4U);
+}
+
+// --- Senders ----------------------------------------------------------------------------------------
+
+// One sender with ten thousand messages does not keep another's one waiting.
+TEST_F(ScheduleTest, SendersOfAQueueTakeTurns) {
+  s->deliverer_up(kRelay1, false);
+  const auto to = outbound("a.example", 1);
+  for (std::uint64_t m = 1; m <= 10'000; ++m)
+    s->add("a.example", to, {base::MessageId(m), 0, 4096, 7, now, false}, now);
+  for (std::uint64_t m = 10'001; m <= 10'003; ++m)
+    s->add("a.example", to, {base::MessageId(m), 0, 4096, 8, now, false}, now);
+  settle_down();
+  for (int n = 0; n < 60; ++n) {
+    deliver_last();
+    decide();
+  }
+  std::vector<std::uint64_t> bulk;
+  std::uint64_t others = 0;
+  for (const auto& out : handed)
+    if (out.message.value > 10'000)
+      ++others;
+    else
+      bulk.push_back(out.message.value);
+  EXPECT_EQ(others, 3U);
+  EXPECT_TRUE(std::is_sorted(bulk.begin(), bulk.end()));  // one sender's mail keeps its order
 }
 
 // Whatever happens, in whatever order: no recipient is in two leases, none is forgotten.

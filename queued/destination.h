@@ -1,0 +1,31 @@
+// Destination: how a queue is served, by the configuration of the moment. Pure.
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "common/config/roles.h"
+
+namespace postern::queued {
+
+struct Destination {
+  bool local = false;
+  bool internal = false;  // spared by `outbound disable`
+  std::uint32_t connections = 20;  // to one next hop; 0: no limit
+  std::uint64_t interval = 0;      // microseconds between two messages to one next hop; 0: no limit
+  std::vector<config::HopSpec> via;  // in order; never empty
+
+  friend bool operator==(const Destination&, const Destination&) = default;
+};
+
+// Can a deliverer alone tell which next hop it is?
+[[nodiscard]] inline bool is_found_by_dns(const config::HopSpec& hop) {
+  return hop.kind == config::HopKind::kMx;
+}
+
+// The name of a next hop that the configuration tells: "relay.example.org:25", "[2001:db8::1]:25". No
+// queue has such a name.
+[[nodiscard]] std::string hop_name(const config::HopSpec& hop);
+
+}  // namespace postern::queued
