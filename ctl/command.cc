@@ -124,8 +124,9 @@ void describe(CLI::App& app, Command& command, Typed& typed) {
   app.add_flag("--yes", command.yes, "do not ask");
 
   app.add_subcommand("status", "the server on one screen; exit 1 while something needs attention");
-  app.add_subcommand("queues", "a row for each destination")
-      ->add_option("PATTERN", command.queue, "a queue, or a pattern like *.example.org");
+  auto* const queues = app.add_subcommand("queues", "a row for each destination");
+  queues->add_option("PATTERN", command.queue, "a queue, or a pattern like *.example.org");
+  queues->add_flag("--hops", command.hops, "a row for each next hop instead");
   add_selector(*app.add_subcommand("messages", "a row for each message"), command, typed);
   app.add_subcommand("show", "one message's envelope and the state of each recipient")
       ->add_option("ID", typed.id)

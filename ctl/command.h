@@ -40,6 +40,7 @@ struct Command {
   std::string config;      // -c; empty: the default
   std::string socket;      // --socket; empty: the one of the configuration
   std::string queue;       // queues: a pattern; freeze, unfreeze: a queue
+  bool hops = false;       // queues: next hops instead
   std::string reason;      // freeze, outbound disable, hold
   bool future = false;     // freeze
   bool enable = false;     // outbound

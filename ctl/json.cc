@@ -89,7 +89,8 @@ std::string to_json(const ipc::Status& s) {
 
 std::string to_json(const ipc::QueueRow& row) {
   auto json = object();
-  json["queue"] = row.queue;
+  json[row.hop ? "hop" : "queue"] = row.queue;
+  if (row.hop) json["queues"] = row.queues;
   json["state"] = name(row.state);
   json["why"] = row.why;
   json["messages"] = row.messages;

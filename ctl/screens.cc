@@ -135,7 +135,23 @@ Table queue_table(std::size_t line_width) {
           line_width};
 }
 
+Table hop_table(std::size_t line_width) {
+  return {{{"NEXT HOP"},
+           {"STATE"},
+           {"QUEUES", Align::kRight},
+           {"READY", Align::kRight},
+           {"NEXT TRY", Align::kRight},
+           {"CONNECTIONS", Align::kRight},
+           {"WHY"}},
+          line_width};
+}
+
 void add_row(Table& table, const ipc::QueueRow& row, base::WallTime now) {
+  if (row.hop)
+    return table.add({printable(row.queue), std::string(name(row.state)),
+                      std::to_string(row.queues), std::to_string(row.messages),
+                      next_try(row.state, row.next_try, now), std::to_string(row.connections),
+                      printable(row.why)});
   table.add({printable(row.queue), std::string(name(row.state)), std::to_string(row.messages),
              size_text(row.bytes), age(row.oldest, now),
              row.messages == 0 ? "-" : next_try(row.state, row.next_try, now),

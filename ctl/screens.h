@@ -14,6 +14,7 @@ namespace postern::ctl {
 [[nodiscard]] std::string status_screen(const ipc::Status& status);
 
 [[nodiscard]] Table queue_table(std::size_t line_width);
+[[nodiscard]] Table hop_table(std::size_t line_width);
 void add_row(Table& table, const ipc::QueueRow& row, base::WallTime now);
 
 [[nodiscard]] Table message_table(std::size_t line_width);

@@ -65,10 +65,13 @@ Exit list(Question question, Table table, std::string_view none, const Command& 
 Exit queues(const Command& command, Client& client, Output& output) {
   ipc::ListQueues question;
   question.pattern = command.queue;
-  return list<ipc::QueueRows>(question, queue_table(output.width), "no such queue holds mail\n",
-                              command, client, output, [](auto& q, const auto& page) {
-                                if (!page.rows.empty()) q.after = page.rows.back().queue;
-                              });
+  question.hops = command.hops;
+  return list<ipc::QueueRows>(
+      question, command.hops ? hop_table(output.width) : queue_table(output.width),
+      command.hops ? "no such next hop is in use\n" : "no such queue holds mail\n", command,
+      client, output, [](auto& q, const auto& page) {
+        if (!page.rows.empty()) q.after = page.rows.back().queue;
+      });
 }
 
 Exit messages(const Command& command, Client& client, Output& output) {

@@ -104,6 +104,27 @@ ipc::MessageRow message_row(const Engine& engine, const Message& message) {
   return row;
 }
 
+ipc::QueueRow hop_row(const Engine& engine, const Schedule::Hop& hop) {
+  ipc::QueueRow row;
+  row.queue = hop.name();
+  row.hop = true;
+  row.queues = hop.queues();
+  row.messages = hop.lines();
+  row.connections = hop.grants;
+  const auto wait = engine.store().waits().find(hop.name());
+  if (wait != engine.store().waits().end())
+    row.why = row.last_reply = cut(text_of(wait->second.reply), ipc::kMaxReason);
+  if (hop.frozen) {
+    row.state = ipc::State::kFrozen;
+  } else if (hop.until > engine.now()) {
+    row.state = ipc::State::kRetry;
+    row.next_try = engine.store().clock().wall_at(hop.until);
+  } else if (hop.grants > 0) {
+    row.state = ipc::State::kDelivering;
+  }
+  return row;
+}
+
 bool any_open(const Message& message, auto test) {
   return std::any_of(message.recipients.begin(), message.recipients.end(),
                      [&](const Recipient& r) { return r.open() && test(r); });
@@ -171,7 +192,26 @@ bool selects(const Engine& engine, const ipc::Selector& s, const Message& messag
   });
 }
 
+namespace {
+
+ipc::QueueRows list_hops(const Engine& engine, const ipc::ListQueues& ask) {
+  ipc::QueueRows answer;
+  answer.request = ask.request;
+  const auto& hops = engine.schedule().hops();
+  const auto pattern = ask.pattern.empty() ? std::string("*") : base::to_lower(ask.pattern);
+  for (auto at = ask.after.empty() ? hops.begin() : hops.upper_bound(ask.after); at != hops.end();
+       ++at) {
+    if (!matches(pattern, at->first)) continue;
+    if ((answer.more = answer.rows.size() == kQueueRows)) break;
+    answer.rows.push_back(hop_row(engine, at->second));
+  }
+  return answer;
+}
+
+}  // namespace
+
 void list_queues(Engine& engine, const ipc::ListQueues& ask, Reply<ipc::QueueRows> reply) {
+  if (ask.hops) return reply(list_hops(engine, ask));
   ipc::QueueRows answer;
   answer.request = ask.request;
   const auto& queues = engine.schedule().queues();

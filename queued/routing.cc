@@ -20,6 +20,7 @@ Destination to_destination(const config::RouteConfig& route) {
   return {.local = false,
           .internal = route.internal,
           .connections = route.connections,
+          .interval = route.interval,
           .via = route.via.empty() ? std::vector<config::HopSpec>{{}} : route.via};
 }
 

@@ -8,6 +8,7 @@
 #include "common/config/hop.h"
 #include "common/config/names.h"
 #include "common/config/section.h"
+#include "common/config/units.h"
 #include "common/config/users_file.h"
 
 namespace postern::config {
@@ -17,6 +18,7 @@ namespace {
 constexpr std::size_t kMaxListeners = 1'000;
 constexpr std::size_t kMaxSections = 10'000;
 constexpr std::size_t kMaxElements = 10'000;
+constexpr std::size_t kMaxWays = 16;  // of a route
 constexpr std::size_t kMaxRetries = 100;
 constexpr std::size_t kMaxResolvers = 16;
 constexpr std::size_t kMaxMailboxPath = 4'000;
@@ -225,6 +227,12 @@ class Builder {
       patterns(section, route);
       hops(section, route);
       section.integer("connections", route.connections, 0, kNoMore);
+      section.string("rate", route.interval,
+                     [](std::string_view text) -> std::expected<std::uint64_t, std::string> {
+                       if (const auto interval = parse_rate(text)) return *interval;
+                       return std::unexpected(
+                           R"(expected messages in a time, like "600/min", "20/s", "200/h", or "0")");
+                     });
       section.boolean("internal", route.internal);
     }
   }
@@ -260,15 +268,17 @@ class Builder {
     const auto* const array = section.get("via");
     if (array == nullptr) return;
     if (array->children.empty()) return section.refuse(*array, "via", std::string(kExpected));
-    if (array->children.size() > 1)
-      section.refuse(*array, "via",
-                     "more than one next hop comes with a later release of Postern; name one");
-    for (const auto* value : section.elements("via", array->children.size())) {
+    for (const auto* value : section.elements("via", kMaxWays)) {
       auto hop = parse_hop(value->text);
       if (!hop)
         section.refuse(*value, "via", fmt::format("{}: {}", kExpected, hop.error()));
       else if (hop->kind == HopKind::kMailbox)
         section.refuse(*value, "via", fmt::format("{}; mailboxes are for a [[domain]]", kExpected));
+      else if (std::find(route.via.begin(), route.via.end(), *hop) != route.via.end())
+        section.refuse(*value, "via", "this next hop is named before");
+      else if (array->children.size() > 1 &&
+               (hop->kind == HopKind::kRefuse || hop->kind == HopKind::kDiscard))
+        section.refuse(*value, "via", "this stands alone: mail would end where it could wait");
       else
         route.via.push_back(*std::move(hop));
     }

@@ -57,6 +57,7 @@ struct Route {
   std::vector<std::string> to;
   std::vector<HopSpec> via;
   std::uint32_t connections = 20;
+  std::uint64_t interval = 0;  // microseconds between two messages; 0: no limit
   bool internal = false;
   Where where;
 };

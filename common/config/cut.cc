@@ -91,7 +91,7 @@ QueuedConfig cut_queued(const Config& config, const Facts& facts) {
   for (const auto& domain : config.domains) cut.domain_hops.push_back(domain.deliver);
   for (const auto& route : config.routes)
     cut.routes.push_back(
-        {route.to, route.via, route.connections, route.internal, route.where.line});
+        {route.to, route.via, route.connections, route.interval, route.internal, route.where.line});
   cut.retry = config.retry;
   cut.control = facts.groups;
   cut.bounce_from = config.bounce.from;

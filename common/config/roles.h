@@ -102,7 +102,8 @@ struct HopSpec {
 struct RouteConfig {
   std::vector<std::string> to;  // lower case: "*", "corp.example", "*.corp.example"
   std::vector<HopSpec> via;     // in order
-  std::uint32_t connections = 20;
+  std::uint32_t connections = 20;  // to one next hop
+  std::uint64_t interval = 0;      // microseconds between two messages to one next hop; 0: no limit
   bool internal = false;
   std::uint32_t line = 0;  // of the configuration file, for `explain`
 
@@ -110,6 +111,7 @@ struct RouteConfig {
     return std::tuple(ipc::field("to", &RouteConfig::to, 10'000, 255),
                       ipc::field("via", &RouteConfig::via, 16),
                       ipc::field("connections", &RouteConfig::connections),
+                      ipc::field("interval", &RouteConfig::interval),
                       ipc::field("internal", &RouteConfig::internal),
                       ipc::field("line", &RouteConfig::line));
   }

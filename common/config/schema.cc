@@ -71,7 +71,7 @@ constexpr auto kKeys = std::to_array<Key>({
     {"route.login", kString, kAuth, R"("")"},
     {"route.password_file", kString, kAuth, R"("")"},
     {"route.connections", kInteger},
-    {"route.rate", kString, "delivery rates come", R"("0")"},
+    {"route.rate", kString},
     {"route.pass_client", kString, "passing on the client's address comes", R"("none")"},
     {"route.source", kStrings, kSource, "[]"},
     {"route.socks", kString, "SOCKS comes", R"("")"},

@@ -69,6 +69,21 @@ std::optional<base::Millis> parse_duration(std::string_view text) {
   return base::Millis(static_cast<std::int64_t>(*ms));
 }
 
+std::optional<std::uint64_t> parse_rate(std::string_view text) {
+  static constexpr std::pair<std::string_view, std::uint64_t> kPeriods[] = {
+      {"s", 1}, {"min", 60}, {"h", 3'600}, {"day", 86'400}};
+  if (text == "0") return 0;
+  const auto slash = text.find('/');
+  if (slash == std::string_view::npos) return std::nullopt;
+  const auto count = base::parse_number(text.substr(0, slash));
+  for (const auto& [name, seconds] : kPeriods) {
+    if (!count || *count == 0 || text.substr(slash + 1) != name) continue;
+    const auto interval = seconds * 1'000'000 / *count;
+    return interval == 0 ? std::nullopt : std::optional(interval);
+  }
+  return std::nullopt;
+}
+
 std::string duration_text(base::Millis duration) {
   return text(static_cast<std::uint64_t>(duration.count()), kDurations);
 }

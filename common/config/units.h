@@ -21,4 +21,8 @@ namespace postern::config {
 [[nodiscard]] std::optional<base::Millis> parse_duration(std::string_view text);
 [[nodiscard]] std::string duration_text(base::Millis duration);
 
+// "600/min", "20/s", "1000/day", "200/h", "0": how often something may happen, as the microseconds from one
+// time to the next; 0: no limit. nullopt for anything else, and for more than a million a second.
+[[nodiscard]] std::optional<std::uint64_t> parse_rate(std::string_view text);
+
 }  // namespace postern::config

@@ -40,7 +40,8 @@ struct Status {
   base::WallTime outbound_since;   // since when
   bool intake_open = true;
   std::string intake_reason;
-  std::uint64_t messages = 0, bytes = 0;
+  std::uint64_t messages = 0;  // of a next hop: those that may go now
+  std::uint64_t bytes = 0;
   base::WallTime oldest;           // arrival of the oldest message; 0: none
   std::uint64_t ready = 0, retry = 0, off = 0, frozen = 0, held = 0, delivering = 0;  // recipients
   std::uint64_t in_flight = 0;     // outbound leases
@@ -97,16 +98,20 @@ struct ListQueues {
   static constexpr Window kWindow{};
   base::RequestId request;
   std::string pattern;  // "" and "*": all; "*.example.org"; an exact name
+  bool hops = false;    // next hops instead, whose hosts are known
   std::string after;    // cursor: names behind this one; "" at first
   static constexpr auto fields() {
     return std::tuple(field("request", &ListQueues::request),
                       field("pattern", &ListQueues::pattern, kMaxQueueName),
+                      field("hops", &ListQueues::hops),
                       field("after", &ListQueues::after, kMaxQueueName));
   }
 };
 
 struct QueueRow {
-  std::string queue;
+  std::string queue;          // or next hop
+  bool hop = false;
+  std::uint32_t queues = 0;   // that lead to this next hop
   State state = State::kReady;
   std::string why;  // reason of a freeze, or the failure that the queue waits for
   std::uint64_t messages = 0, bytes = 0;
@@ -116,6 +121,7 @@ struct QueueRow {
   std::string last_reply;
   static constexpr auto fields() {
     return std::tuple(field("queue", &QueueRow::queue, kMaxQueueName),
+                      field("hop", &QueueRow::hop), field("queues", &QueueRow::queues),
                       field("state", &QueueRow::state), field("why", &QueueRow::why, kMaxReason),
                       field("messages", &QueueRow::messages), field("bytes", &QueueRow::bytes),
                       field("oldest", &QueueRow::oldest), field("next_try", &QueueRow::next_try),

@@ -114,6 +114,7 @@ via = ["smtp://Relay.corp.example:2525"]
 tls = "off"
 connections = 7
 internal = true
+rate = "600/min"
 [[route]]
 to = ["*"]
 via = ["mx"]
@@ -186,6 +187,7 @@ relay = 3
   EXPECT_EQ(c.routes[0].to, (std::vector<std::string>{"corp.example", "*.corp.example"}));
   EXPECT_EQ(hop_text(c.routes[0].via[0]), "smtp://relay.corp.example:2525");
   EXPECT_EQ(c.routes[0].connections, 7U);
+  EXPECT_EQ(c.routes[0].interval, 100'000U);
   EXPECT_TRUE(c.routes[0].internal);
   EXPECT_EQ(c.routes[0].where.line, 33U);
   EXPECT_EQ(hop_text(c.routes[1].via[0]), "mx");

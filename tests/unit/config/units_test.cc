@@ -32,6 +32,16 @@ TEST(Units, Durations) {
     EXPECT_EQ(parse_duration(bad), std::nullopt) << bad;
 }
 
+TEST(Units, RatesAreTimesBetween) {
+  EXPECT_EQ(parse_rate("600/min"), 100'000U);
+  EXPECT_EQ(parse_rate("20/s"), 50'000U);
+  EXPECT_EQ(parse_rate("200/h"), 18'000'000U);
+  EXPECT_EQ(parse_rate("1/day"), 86'400'000'000U);
+  EXPECT_EQ(parse_rate("0"), 0U);
+  for (const char* bad : {"", "5", "/s", "0/s", "-1/s", "1/m", "1/2s", "1 /s", "1000001/s", "1/s "})
+    EXPECT_EQ(parse_rate(bad), std::nullopt) << bad;
+}
+
 TEST(Units, TextParsesBack) {
   for (const std::uint64_t size :
        {0ULL, 1ULL, 1000ULL, 1024ULL, 25ULL << 20, 1ULL << 40, 1'000'000ULL})
