@@ -27,6 +27,9 @@ void Courier::connect(base::UniqueFd fd) {
     lease = {report.outcome.lease, report.outcome.epoch, report.outcome.message, {}};
     for (const auto& result : report.outcome.results) lease.recipients.push_back(result.number);
   }
+  constexpr std::size_t kInFrame = 100;
+  for (auto& all = held.leases; all.size() > kInFrame; all.erase(all.begin(), all.begin() + kInFrame))
+    send(ipc::HeldLeases{{all.begin(), all.begin() + kInFrame}, false});
   send(held);
 }
 
@@ -57,7 +60,7 @@ void Courier::on(const ipc::Grant& grant) {
   const auto host = grant.queue + ":25";
   if (grant.hop.kind != config::HopKind::kMx || grant.next_hop == host) return ask(grant.grant);
   looking_.insert(grant.grant);
-  send(ipc::HopFound{grant.grant, host, base::Millis(60'000)});
+  if (relay_) relay_->send(ipc::HopFound{grant.grant, host, base::Millis(60'000)});
 }
 
 void Courier::on(const ipc::GoAhead& go) {

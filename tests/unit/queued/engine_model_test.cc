@@ -1,0 +1,349 @@
+// The engine through a random life on a clock that the test turns: mail comes, deliverers succeed, fail and
+// die, queues are frozen and let go, routes change, queued is killed and starts again. A ledger beside it
+// knows what was promised: every recipient ends exactly once (I4), what was acknowledged is never repeated
+// (I3), what is stopped does not move and stays stopped (I5). POSTERN_STEPS sets how long.
+#include <algorithm>
+#include <cstdlib>
+#include <map>
+#include <random>
+#include <set>
+
+#include "tests/crash/courier.h"
+#include "tests/unit/queued/engine_rig.h"
+
+namespace postern::queued {
+namespace {
+
+using Name = std::pair<base::MessageId, std::uint32_t>;  // of a recipient
+
+struct Entry {
+  std::string queue;
+  bool in_hand = false;   // leased to a deliverer, or its outcome is on the way
+  bool ended = false;     // for certain
+  bool removed = false;   // by the operator
+  bool unsure = false;    // its deliverer died with an outcome of which nobody knows whether it was taken
+};
+
+class EngineModel : public ::testing::Test, public EngineRig {
+ protected:
+  EngineModel() {
+    config.retry.expire = base::Millis(0);
+    config.retry.notify = base::Millis(0);
+    for (int n = 0; n < 2; ++n) add_relay();
+  }
+  void add_relay() {
+    relays.push_back(std::make_unique<crash::Courier>(
+        relay_loop, ipc::Role::kRelay,
+        [this](const crash::Courier::Report& report) { saved(report); }));
+  }
+  std::size_t dice(std::size_t sides) { return random() % sides; }
+  std::string any_queue() { return "q" + std::to_string(dice(8)) + ".example"; }
+
+  // --- one life after another
+  void live() {
+    begin();
+    for (std::size_t n = 0; n < relays.size(); ++n) connect_relay(n);
+    delivery->expect(static_cast<std::uint32_t>(relays.size()));
+    turns();
+  }
+  void connect_relay(std::size_t n) {
+    auto pair = ipc::make_channel_pair();
+    delivery->connect(ipc::Role::kRelay, static_cast<std::uint32_t>(n), std::move(pair.b));
+    relays[n]->connect(std::move(pair.a));
+    std::vector<base::RequestId> unsaved;
+    for (const auto& [request, report] : relays[n]->reports()) unsaved.push_back(request);
+    for (const auto request : unsaved) relays[n]->again(request);
+  }
+  void crash() {
+    end();
+    live();
+    // What was reported stands; a change under way may stand or not.
+    std::set<std::string> standing;
+    for (const auto& freeze : engine->blocks().freezes()) standing.insert(freeze.queue);
+    for (const auto& name : frozen) EXPECT_TRUE(standing.contains(name)) << name;
+    frozen = std::move(standing);
+    EXPECT_TRUE(engine->blocks().outbound().disabled || !off);
+    off = engine->blocks().outbound().disabled;
+  }
+  void turns(int times = 3) {
+    for (int n = 0; n < times; ++n) {
+      turn(1);
+      relay_loop.run_once(false);
+      take_in();
+    }
+  }
+
+  // --- mail
+  void mail_in() {
+    auto record = envelope(0);
+    if (dice(2) == 0) record.from = {};
+    else record.from = mail::ReversePath(address("sender@back.example"));
+    const auto count = static_cast<std::uint32_t>(1 + dice(3));
+    const auto id = record.id;
+    std::map<Name, Entry> fresh;
+    for (std::uint32_t n = 0; n < count; ++n) {
+      const auto queue = any_queue();
+      record.recipients.push_back({.number = n, .address = address("r@" + queue)});
+      fresh[{id, n}].queue = queue;
+    }
+    const std::string body = "Subject: x\r\n\r\n" + std::string(dice(3000), 'x') + "\r\n";
+    record.body_size = body.size();
+    store->accept(std::move(record), std::make_shared<const std::string>(body),
+                  [this, id, fresh = std::move(fresh)](bool stored) noexcept {
+                    if (!stored) return;
+                    ledger.insert(fresh.begin(), fresh.end());
+                    engine->admit(id);
+                  });
+  }
+  // Leases that have just come.
+  void take_in() {
+    for (auto& relay : relays) {
+      for (const auto& one : relay->in_hand()) {
+        const auto& lease = one.lease;
+        if (!seen.insert({lease.epoch.value, lease.lease.value}).second) continue;
+        for (const auto& recipient : lease.recipients) handed(lease, recipient);
+      }
+    }
+  }
+  void handed(const ipc::Lease& lease, const ipc::LeaseRecipient& recipient) {
+    const Name name{lease.message, recipient.number};
+    auto known = ledger.find(name);
+    if (known == ledger.end()) {  // a notice: the only mail that comes by itself
+      EXPECT_TRUE(lease.from.is_null());
+      EXPECT_EQ(recipient.address.text(), "sender@back.example");
+      known = ledger.emplace(name, Entry{"back.example"}).first;
+    }
+    Entry& entry = known->second;
+    EXPECT_FALSE(entry.ended) << "repeated after its outcome was acknowledged";
+    EXPECT_FALSE(entry.in_hand) << "in two leases";
+    EXPECT_FALSE(entry.removed);
+    EXPECT_FALSE(frozen.contains(entry.queue)) << entry.queue;
+    EXPECT_FALSE(off);
+    EXPECT_FALSE(held.contains(lease.message));
+    entry.in_hand = true;
+  }
+
+  // --- deliverers
+  crash::Courier& any_relay() { return *relays[dice(relays.size())]; }
+  void deliver() {
+    auto& relay = any_relay();
+    auto& in_hand = relay.in_hand();
+    if (in_hand.empty()) return;
+    const auto at = in_hand.begin() + static_cast<std::ptrdiff_t>(dice(in_hand.size()));
+    const auto lease = at->lease;
+    in_hand.erase(at);
+    ipc::Outcome outcome;
+    outcome.lease = lease.lease;
+    outcome.epoch = lease.epoch;
+    outcome.message = lease.message;
+    outcome.remote = "mx[192.0.2.9]:25";
+    std::vector<std::uint32_t> ending;
+    for (const auto& recipient : lease.recipients) {
+      ipc::RecipientResult result;
+      result.number = recipient.number;
+      const auto luck = draining ? 0 : dice(10);
+      result.result = luck < 6   ? ipc::Result::kDelivered
+                      : luck < 8 ? ipc::Result::kDeferred
+                      : luck < 9 ? ipc::Result::kFailed
+                                 : ipc::Result::kUnknown;
+      result.reply = {static_cast<std::uint16_t>(luck < 6 ? 250 : luck < 8 ? 451 : 550),
+                      static_cast<std::uint8_t>(luck < 6 ? 2 : luck < 8 ? 4 : 5), 0, 0, "said"};
+      if (luck < 6 || luck == 8) ending.push_back(recipient.number);
+      outcome.results.push_back(result);
+    }
+    relay.report(std::move(outcome), std::move(ending));
+  }
+  // An outcome is acknowledged.
+  void saved(const crash::Courier::Report& report) {
+    for (const auto& result : report.outcome.results) {
+      Entry& entry = ledger.at({report.outcome.message, result.number});
+      entry.in_hand = false;
+      const bool ends = std::find(report.entries.begin(), report.entries.end(), result.number) !=
+                        report.entries.end();
+      entry.ended = entry.ended || ends;
+    }
+  }
+  void relay_dies() {
+    const auto n = dice(relays.size());
+    for (const auto& one : relays[n]->in_hand())
+      for (const auto& recipient : one.lease.recipients)
+        ledger.at({one.lease.message, recipient.number}).in_hand = false;
+    for (const auto& [request, report] : relays[n]->reports())
+      for (const auto& result : report.outcome.results) {
+        auto& entry = ledger.at({report.outcome.message, result.number});
+        entry.in_hand = false;
+        entry.unsure = true;
+      }
+    relays[n]->die();
+    turns(1);
+    connect_relay(n);
+  }
+
+  // --- the operator
+  void freeze_or_not() {
+    const auto queue = any_queue();
+    const bool was = frozen.contains(queue);
+    engine->change_blocks(
+        [=, this](Blocks& blocks) noexcept {
+          return was ? blocks.unfreeze(queue, "anna", clock.wall(), engine->now())
+                     : blocks.freeze({queue, "full", "anna", clock.wall(), engine->now()});
+        },
+        [](Blocks::Said) noexcept {});
+    if (was) frozen.erase(queue);
+    turns();
+    if (!was) frozen.insert(queue);  // reported: from now on nothing of it may come
+  }
+  void switch_outbound() {
+    const bool was = off;
+    engine->change_blocks(
+        [=, this](Blocks& blocks) noexcept {
+          return was ? blocks.enable_outbound(engine->now())
+                     : blocks.disable_outbound({true, true, "spam", "anna", clock.wall(),
+                                                engine->now()});
+        },
+        [](Blocks::Said) noexcept {});
+    if (was) off = false;
+    turns();
+    off = !was;
+  }
+  base::MessageId any_message() {
+    if (ledger.empty()) return {};
+    auto at = ledger.lower_bound(
+        {base::MessageId(ledger.begin()->first.first.value +
+                         dice(ledger.rbegin()->first.first.value -
+                              ledger.begin()->first.first.value + 1)),
+         0});
+    return at == ledger.end() ? ledger.begin()->first.first : at->first.first;
+  }
+  void hold_or_release() {
+    if (held.size() > 5) {
+      engine->end_hold(*held.begin());
+      held.erase(held.begin());
+    } else if (const auto id = any_message(); look(id) != nullptr) {
+      engine->hold(id, "by anna: a look");
+      turns();
+      held.insert(id);
+    }
+  }
+  void remove() {
+    const auto id = any_message();
+    const Message* message = look(id);
+    if (message == nullptr || engine->in_delivery(*message)) return;
+    store->fetch({id}, [this, id]() noexcept {
+      const Message* now = store->find(id);
+      if (now == nullptr || engine->in_delivery(*now)) return;
+      for (const auto& recipient : now->recipients)
+        if (recipient.open()) ledger[{id, recipient.number}].removed = true;
+      engine->remove(id, "by anna");
+      held.erase(id);
+    });
+    turns();
+  }
+  void reload() {
+    config.routes.clear();
+    if (dice(2) == 0)
+      config.routes.push_back({.to = {"q0.example", "q1.example", "q2.example"},
+                               .via = {{config::HopKind::kHost, "smart.example", 25},
+                                       {config::HopKind::kHost, "spare.example", 25}},
+                               .connections = 2});
+    if (dice(2) == 0)
+      config.routes.push_back({.to = {"*"}, .via = {{config::HopKind::kHost, "hub.example", 25}}});
+    engine->configure(config);
+  }
+
+  void step() {
+    const auto what = dice(1000);
+    if (what < 250) {
+      if (store->count() < 300) mail_in();
+    } else if (what < 850) {
+      deliver();
+    } else if (what < 870) {
+      (void)any_relay().fail_a_grant(ipc::FailureClass::kConnect);
+    } else if (what < 900) {
+      freeze_or_not();
+    } else if (what < 910) {
+      switch_outbound();
+    } else if (what < 930) {
+      hold_or_release();
+    } else if (what < 940) {
+      remove();
+    } else if (what < 955) {
+      engine->retry({any_message()});
+    } else if (what < 960) {
+      reload();
+    } else if (what < 965) {
+      relay_dies();
+    } else if (what < 970) {
+      crash();
+    } else {
+      pass_time(base::Millis(dice(90'000)));
+    }
+    turns(1);
+  }
+  void pass_time(base::Millis time) {
+    clock.advance(time);
+    engine->poke();
+    turns(1);
+  }
+  // Without blocks and failures all that is left goes out.
+  void drain() {
+    draining = true;
+    for (const auto& name : std::set(frozen)) {
+      engine->change_blocks(
+          [=, this](Blocks& blocks) noexcept {
+            return blocks.unfreeze(name, "anna", clock.wall(), engine->now());
+          },
+          [](Blocks::Said) noexcept {});
+      frozen.erase(name);
+    }
+    if (off) {
+      off = false;
+      engine->change_blocks(
+          [this](Blocks& blocks) noexcept { return blocks.enable_outbound(engine->now()); },
+          [](Blocks::Said) noexcept {});
+    }
+    for (const auto& message : messages())
+      if (!message.held.empty()) engine->end_hold(message.id);
+    held.clear();
+    turns();
+    for (int n = 0; n < 200'000 && store->count() > 0; ++n) {
+      deliver();
+      if (n % 50 == 0) pass_time(base::Millis(130'000));
+      turns(1);
+      if (HasFailure()) return;
+    }
+  }
+
+  std::mt19937_64 random{17};
+  event::Loop relay_loop;  // outlives queued's
+  std::vector<std::unique_ptr<crash::Courier>> relays;
+  std::map<Name, Entry> ledger;
+  std::set<std::pair<std::uint64_t, std::uint64_t>> seen;  // leases: epoch, number
+  std::set<std::string> frozen;
+  std::set<base::MessageId> held;
+  bool off = false;
+  bool draining = false;
+};
+
+TEST_F(EngineModel, KeepsItsPromisesThroughARandomLife) {
+  const char* wish = std::getenv("POSTERN_STEPS");
+  const auto steps = wish == nullptr ? 5'000 : std::atoll(wish);
+  live();
+  for (long long n = 0; n < steps; ++n) {
+    step();
+    ASSERT_TRUE(fatal.empty()) << fatal;
+    ASSERT_FALSE(HasFailure()) << "step " << n;
+  }
+  drain();
+  ASSERT_FALSE(HasFailure());
+  EXPECT_EQ(store->count(), 0U);
+  std::size_t ended = 0;
+  for (const auto& [name, entry] : ledger) {
+    EXPECT_TRUE(entry.ended || entry.removed || entry.unsure) << base::to_string(name.first);
+    ended += entry.ended ? 1 : 0;
+  }
+  EXPECT_GT(ended, static_cast<std::size_t>(steps) / 10);
+}
+
+}  // namespace
+}  // namespace postern::queued
