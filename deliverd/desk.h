@@ -40,6 +40,8 @@ class Deliverer {
   virtual void deliver(SlotId slot, Delivery delivery) noexcept = 0;
   // End the slot as soon as it has nothing in hand: NoWork, CancelGrant, or an orphan.
   virtual void dismissed(SlotId slot) noexcept = 0;
+  // Give up the delivery in hand at once, with report() or give_back(), and end the slot.
+  virtual void broken_off(SlotId slot) noexcept = 0;
   // Fewer outcomes than before are unsaved.
   virtual void saved() noexcept = 0;
 };
@@ -74,6 +76,7 @@ class Desk {
   void on(const ipc::LeaseBody& part);
   void on(const ipc::NoWork& none);
   void on(const ipc::OutcomeSaved& saved);
+  void on(const ipc::BreakOff& off);
   void closed() noexcept;
 
  private:

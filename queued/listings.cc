@@ -23,14 +23,20 @@ std::string reply_of(const Recipient& recipient) {
   return recipient.trouble ? cut(text_of(recipient.trouble->reply), kReplyRoom) : std::string();
 }
 
-std::string block_reason(const Engine& engine, const std::string& queue, Blocked blocked) {
-  if (blocked == Blocked::kOff) return cut("outbound is off: " + engine.blocks().outbound().reason, ipc::kMaxReason);
-  const Freeze* freeze = engine.blocks().frozen(queue);
-  return freeze == nullptr ? "" : freeze->reason;
-}
-
-ipc::State blocked_state(Blocked blocked) {
-  return blocked == Blocked::kOff ? ipc::State::kOff : ipc::State::kFrozen;
+// Of a queue that is blocked: the words for it, and when a freeze ends by itself.
+Standing stopped(const Engine& engine, const std::string& queue, const Destination& destination,
+                 Blocked blocked) {
+  const auto& blocks = engine.blocks();
+  if (blocked == Blocked::kOff)
+    return {ipc::State::kOff,
+            cut("outbound is off: " + blocks.outbound().reason, ipc::kMaxReason),
+            {},
+            {}};
+  const Freeze* freeze = blocks.frozen(queue, destination);
+  if (freeze == nullptr) return {ipc::State::kFrozen, "", {}, {}};
+  const bool by_itself = freeze->queue == queue && !freeze->hop;
+  const auto by = by_itself ? std::string() : typed_name(freeze->queue, freeze->hop) + ": ";
+  return {ipc::State::kFrozen, cut(by + freeze->reason, ipc::kMaxReason), {}, freeze->until};
 }
 
 // Of those recipients of a message that belong to the queue, the first that was told something.
@@ -55,8 +61,10 @@ ipc::QueueRow queue_row(const Engine& engine, const Schedule::Queue& queue) {
   if (wait != engine.store().waits().end())
     row.last_reply = cut(text_of(wait->second.reply), kReplyRoom);
   if (queue.blocked != Blocked::kNo) {
-    row.state = blocked_state(queue.blocked);
-    row.why = block_reason(engine, queue.name(), queue.blocked);
+    auto stands = stopped(engine, queue.name(), queue.destination(), queue.blocked);
+    row.state = stands.state;
+    row.why = std::move(stands.why);
+    row.until = stands.until;
   } else if (queue.until > engine.now()) {
     row.state = ipc::State::kRetry;
     row.next_try = clock.wall_at(queue.until);
@@ -91,6 +99,7 @@ ipc::MessageRow message_row(const Engine& engine, const Message& message) {
     auto stands = standing(engine, message, recipient);
     row.state = stands.state;
     row.next_try = stands.next_try;
+    row.until = stands.until;
     row.why = cut(stands.why.empty() ? reply_of(recipient) : stands.why, kReplyRoom);
     break;
   }
@@ -123,12 +132,11 @@ std::size_t distance(std::string_view a, std::string_view b) {
 Standing standing(const Engine& engine, const Message& message, const Recipient& recipient) {
   const auto& clock = engine.store().clock();
   if (engine.schedule().leased(message.id, recipient.number))
-    return {ipc::State::kDelivering, "", {}};
-  if (!message.held.empty()) return {ipc::State::kHeld, message.held, {}};
+    return {ipc::State::kDelivering, "", {}, {}};
+  if (!message.held.empty()) return {ipc::State::kHeld, message.held, {}, {}};
   const auto route = engine.router().route(recipient.address);
   const auto blocked = engine.blocks().blocked(route.queue, route.destination);
-  if (blocked != Blocked::kNo)
-    return {blocked_state(blocked), block_reason(engine, route.queue, blocked), {}};
+  if (blocked != Blocked::kNo) return stopped(engine, route.queue, route.destination, blocked);
   auto due = recipient.next_try;
   std::string why;
   if (const auto* queue = engine.schedule().find(route.queue); queue && queue->until > due) {
@@ -137,7 +145,7 @@ Standing standing(const Engine& engine, const Message& message, const Recipient&
         wait != engine.store().waits().end())
       why = cut(text_of(wait->second.reply), ipc::kMaxReason);
   }
-  if (due > engine.now()) return {ipc::State::kRetry, std::move(why), clock.wall_at(due)};
+  if (due > engine.now()) return {ipc::State::kRetry, std::move(why), clock.wall_at(due), {}};
   return {};
 }
 
@@ -275,8 +283,12 @@ ipc::Shown shown(const Engine& engine, const ipc::Show& ask) {
   answer.hello = message->hello;
   answer.client = message->client;
   answer.arrived = message->arrived;
-  const auto& clock = engine.store().clock();
-  answer.expires = clock.wall_at(message->born + engine.config().retry.expire);
+  for (const auto& recipient : message->recipients) {
+    const auto left = recipient.open() ? engine.left(*message, recipient) : std::nullopt;
+    if (!left) continue;
+    const auto expires = engine.store().clock().wall() + *left;
+    if (answer.expires.ms == 0 || expires < answer.expires) answer.expires = expires;
+  }
   answer.size = message->size();
   answer.bounce = message->notice;
   answer.origin = message->origin;
@@ -299,6 +311,7 @@ ipc::Shown shown(const Engine& engine, const ipc::Show& ask) {
       row.state = stands.state;
       row.why = cut(std::move(stands.why), ipc::kMaxReason);
       row.next_try = stands.next_try;
+      row.until = stands.until;
     }
     answer.recipients.push_back(std::move(row));
   }
@@ -313,38 +326,56 @@ void show(Engine& engine, const ipc::Show& ask, Reply<ipc::Shown> reply) {
   });
 }
 
+ipc::BlockRow block_row(const Freeze& freeze) {
+  return {.kind = ipc::BlockKind::kFreeze,
+          .name = freeze.queue,
+          .reason = freeze.reason,
+          .who = freeze.who,
+          .since = freeze.since,
+          .until = freeze.until,
+          .hop = freeze.hop,
+          .keep_clock = freeze.keep_clock};
+}
+
 ipc::BlockRows list_blocks(const Engine& engine, const ipc::ListBlocks& ask) {
   std::vector<ipc::BlockRow> all;
   const auto& blocks = engine.blocks();
   const auto& outbound = blocks.outbound();
   if (outbound.disabled)
-    all.push_back({ipc::BlockKind::kOutbound, "", outbound.reason, outbound.who, outbound.since,
-                   outbound.all});
-  for (const auto& f : blocks.freezes())
-    all.push_back({ipc::BlockKind::kFreeze, f.queue, f.reason, f.who, f.since, false});
+    all.push_back({.kind = ipc::BlockKind::kOutbound,
+                   .reason = outbound.reason,
+                   .who = outbound.who,
+                   .since = outbound.since,
+                   .all = outbound.all});
+  if (const auto& intake = blocks.intake(); intake.disabled)
+    all.push_back({.kind = ipc::BlockKind::kIntake,
+                   .reason = intake.reason,
+                   .who = intake.who,
+                   .since = intake.since});
+  for (const auto& freeze : blocks.freezes()) all.push_back(block_row(freeze));
+  for (const auto& exception : blocks.exceptions())
+    all.push_back({.kind = ipc::BlockKind::kException,
+                   .name = exception.queue,
+                   .reason = "not frozen, although it is a member",
+                   .who = exception.who,
+                   .since = exception.since,
+                   .hop = exception.hop});
   for (const auto& hold : blocks.holds())
-    all.push_back({ipc::BlockKind::kHold, conditions_text(hold.what), hold.reason, hold.who,
-                   hold.since, false});
+    all.push_back({.kind = ipc::BlockKind::kHold,
+                   .name = conditions_text(hold.what),
+                   .reason = hold.reason,
+                   .who = hold.who,
+                   .since = hold.since});
   ipc::BlockRows answer;
   answer.request = ask.request;
-  for (std::size_t i = ask.after; i < all.size() && answer.rows.size() < kBlockRows; ++i) {
-    auto& row = all[i];
-    const auto exceptions = std::count_if(
-        blocks.exceptions().begin(), blocks.exceptions().end(), [&](const FreezeException& e) {
-          return row.kind == ipc::BlockKind::kFreeze && is_pattern(row.name) &&
-                 matches(row.name, e.queue);
-        });
-    if (exceptions > 0)
-      row.reason = cut(fmt::format("{} (but for {} of its members)", row.reason, exceptions),
-                       ipc::kMaxReason);
-    answer.rows.push_back(std::move(row));
-  }
+  for (std::size_t i = ask.after; i < all.size() && answer.rows.size() < kBlockRows; ++i)
+    answer.rows.push_back(std::move(all[i]));
   answer.more = ask.after + answer.rows.size() < all.size();
   return answer;
 }
 
 Totals totals(const Engine& engine) {
-  constexpr std::size_t kNamed = 3;
+  const auto& blocks = engine.blocks();
   Totals sum;
   for (const auto& [name, queue] : engine.schedule().queues()) {
     const auto& counts = queue.counts;
@@ -352,12 +383,13 @@ Totals totals(const Engine& engine) {
       if (sum.oldest.value == 0 || first < sum.oldest) sum.oldest = first;
     const std::uint64_t idle = std::uint64_t{counts.ready} + counts.waiting;
     sum.delivering += counts.leased;
-    if (!queue.destination().local) sum.in_flight += queue.leases;
+    const auto& destination = queue.destination();
+    if (!destination.local && (!blocks.outbound().disabled || blocks.outbound_stops(destination)))
+      sum.in_flight += queue.leases;
     sum.held += counts.held;
     switch (queue.blocked) {
       case Blocked::kFrozen:
         sum.frozen += idle;
-        if (idle > 0 && sum.frozen_queues.size() < kNamed) sum.frozen_queues.push_back(name);
         break;
       case Blocked::kOff:
         sum.off += idle;
