@@ -39,13 +39,15 @@ class Client {
   void on(const ipc::SpoolFindings& m) { answer_ = m; }
   void on(const ipc::ExportPart& m);
   void on(const ipc::SpoolDone& m) { answer_ = m; }
+  void on(const ipc::Quiet& m) { answer_ = m; }
   void on(const ipc::Done& m) { answer_ = m; }
   void closed() noexcept { closed_ = true; }
 
  private:
-  using Answers = std::variant<std::monostate, ipc::Status, ipc::QueueRows, ipc::MessageRows,
-                               ipc::Shown, ipc::BodyPart, ipc::BlockRows, ipc::HistoryRows,
-                               ipc::SpoolFindings, ipc::ExportPart, ipc::SpoolDone, ipc::Done>;
+  using Answers =
+      std::variant<std::monostate, ipc::Status, ipc::QueueRows, ipc::MessageRows, ipc::Shown,
+                   ipc::BodyPart, ipc::BlockRows, ipc::HistoryRows, ipc::SpoolFindings,
+                   ipc::ExportPart, ipc::SpoolDone, ipc::Quiet, ipc::Done>;
 
   [[nodiscard]] std::expected<void, Ending> wait();
   [[nodiscard]] Ending why_closed();

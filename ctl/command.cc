@@ -32,6 +32,7 @@ constexpr auto kVerbs = std::to_array<VerbName>({
     {"freeze", Verb::kFreeze, true},
     {"unfreeze", Verb::kUnfreeze, true},
     {"outbound", Verb::kOutbound, false},
+    {"intake", Verb::kIntake, false},
     {"blocks", Verb::kBlocks, true},
     {"history", Verb::kHistory, true},
     {"hold", Verb::kHold, true},
@@ -90,7 +91,7 @@ std::expected<std::string, Ending> whole_verb(const std::string& typed, bool ter
 // The words as they were typed for what needs a reading of its own.
 struct Typed {
   std::vector<std::string> ids;
-  std::string id, client, older, newer, larger, smaller, state, outbound;
+  std::string id, client, older, newer, larger, smaller, state, what, hop;
 };
 
 // What both the queue and the history can be asked for.
@@ -114,6 +115,35 @@ void add_selector(CLI::App& verb, Command& command, Typed& typed) {
   verb.add_option("--state", typed.state, "ready, retry, frozen, off, delivering or held");
 }
 
+void describe_blocks(CLI::App& app, Command& command, Typed& typed) {
+  auto* const freeze =
+      app.add_subcommand("freeze", "stop delivery to a queue or a next hop, durably");
+  freeze->add_option("QUEUE", command.queue, "a queue, or a pattern like *.example.org");
+  freeze->add_option("--hop", typed.hop, "a next hop instead: a host, or a pattern of hosts");
+  freeze->add_option("--reason", command.reason, "why; others will read it")->required();
+  freeze->add_option("--until", command.until,
+                     "it ends by itself: 18:00, \"2026-12-24 18:00\", +2h, 90m");
+  freeze->add_flag("--keep-clock", command.keep_clock,
+                   "mail expires, and senders hear of the delay, all the same");
+  freeze->add_flag("--future", command.future, "also what does not exist yet");
+  auto* const unfreeze = app.add_subcommand(
+      "unfreeze", "resume delivery; of a member of a pattern, as an exception to it");
+  unfreeze->add_option("QUEUE", command.queue, "as it was frozen, or a member of a pattern");
+  unfreeze->add_option("--hop", typed.hop, "a next hop instead");
+  const auto add_what = [&](CLI::App* verb) {
+    verb->add_option("WHAT", typed.what, "disable or enable")
+        ->required()
+        ->check(CLI::IsMember({"disable", "enable"}));
+    verb->add_option("--reason", command.reason, "why; disable needs one");
+  };
+  auto* const outbound = app.add_subcommand("outbound", "stop or resume all outbound delivery");
+  add_what(outbound);
+  outbound->add_flag("--all", command.all, "disable: internal routes too");
+  outbound->add_flag("--now", command.now,
+                     "disable: break off what is in flight; some of it may arrive twice");
+  add_what(app.add_subcommand("intake", "stop or resume taking mail: clients are answered 421"));
+}
+
 void describe(CLI::App& app, Command& command, Typed& typed) {
   app.set_version_flag("--version", "posternctl " POSTERN_VERSION);
   app.require_subcommand(1);
@@ -134,19 +164,7 @@ void describe(CLI::App& app, Command& command, Typed& typed) {
   app.add_subcommand("body", "one message as it will be sent")
       ->add_option("ID", typed.id)
       ->required();
-  auto* const freeze = app.add_subcommand("freeze", "stop delivery to one queue, durably");
-  freeze->add_option("QUEUE", command.queue, "a queue or a pattern")->required();
-  freeze->add_option("--reason", command.reason, "why; others will read it")->required();
-  freeze->add_flag("--future", command.future, "even if there is no such queue yet");
-  app.add_subcommand("unfreeze", "resume delivery to a frozen queue")
-      ->add_option("QUEUE", command.queue)
-      ->required();
-  auto* const outbound = app.add_subcommand("outbound", "stop or resume all outbound delivery");
-  outbound->add_option("WHAT", typed.outbound, "disable or enable")
-      ->required()
-      ->check(CLI::IsMember({"disable", "enable"}));
-  outbound->add_option("--reason", command.reason, "why; disable needs one");
-  outbound->add_flag("--all", command.all, "disable: internal routes too");
+  describe_blocks(app, command, typed);
   app.add_subcommand("blocks", "everything that was stopped by hand: what, who, why, since when");
   add_conditions(*app.add_subcommand("history", "a row for each recipient that ended, oldest first"),
                  command, typed);
@@ -262,13 +280,25 @@ Checked check_also_new(const Command& command) {
   return usage("hold --also-new takes --from, --to, --client, --queue, --larger and --smaller only");
 }
 
-Checked read_outbound(const Typed& typed, Command& command) {
-  command.enable = typed.outbound == "enable";
-  if (command.enable && (command.all || !command.reason.empty()))
-    return usage("outbound enable takes neither --all nor --reason");
+Checked read_switch(const Typed& typed, Command& command) {
+  const auto verb = verb_name(command.verb);
+  command.enable = typed.what == "enable";
+  if (command.enable && (command.all || command.now || !command.reason.empty()))
+    return usage(fmt::format("{} enable takes no options of its own", verb));
   if (!command.enable && command.reason.empty())
-    return usage("outbound disable needs --reason TEXT: others will ask why");
+    return usage(fmt::format("{} disable needs --reason TEXT: others will ask why", verb));
   return {};
+}
+
+Checked read_frozen(const Typed& typed, Command& command) {
+  const auto verb = verb_name(command.verb);
+  if (command.queue.empty() == typed.hop.empty())
+    return usage(fmt::format("{} needs a QUEUE or --hop HOST, and not both", verb));
+  command.hop = !typed.hop.empty();
+  if (command.hop) command.queue = typed.hop;
+  if (command.verb == Verb::kFreeze && command.reason.empty())
+    return usage("freeze needs a reason: others will ask why");
+  return check_length("the name", command.queue, ipc::kMaxQueueName);
 }
 
 Checked check_file(const std::string& file) {
@@ -298,13 +328,13 @@ Checked finish(const Typed& typed, Command& command) {
       return {};
     }
     case Verb::kOutbound:
-      return read_outbound(typed, command);
+    case Verb::kIntake:
+      return read_switch(typed, command);
     case Verb::kFreeze:
-      if (command.reason.empty()) return usage("freeze needs a reason: others will ask why");
-      return {};
+    case Verb::kUnfreeze:
+      return read_frozen(typed, command);
     case Verb::kStatus:
     case Verb::kQueues:
-    case Verb::kUnfreeze:
     case Verb::kBlocks:
     case Verb::kCheckSpool:
     case Verb::kReload:
@@ -358,13 +388,22 @@ std::expected<Command, Ending> parse_command(std::vector<std::string> words, boo
 
 std::string question(const Command& command) {
   switch (command.verb) {
-    case Verb::kOutbound:
+    case Verb::kOutbound: {
       if (command.enable)
         return "Outbound delivery resumes at once, for every queue that is not frozen.";
-      return command.all ? "No mail will leave to any other host, internal ones included, until "
-                           "\"posternctl outbound enable\"."
-                         : "No mail will leave to any other host but by internal routes, until "
-                           "\"posternctl outbound enable\".";
+      std::string text =
+          command.all ? "No mail will leave to any other host, internal ones included, until "
+                        "\"posternctl outbound enable\"."
+                      : "No mail will leave to any other host but by internal routes, until "
+                        "\"posternctl outbound enable\".";
+      if (command.now)
+        text += " Deliveries under way are broken off: some of them may arrive twice.";
+      return text;
+    }
+    case Verb::kIntake:
+      return command.enable
+                 ? "Mail is accepted again at once."
+                 : "No mail is accepted from anybody until \"posternctl intake enable\".";
     case Verb::kRetry:
       if (command.selector.all && !command.dry_run)
         return "Every message in the queue is tried now.";

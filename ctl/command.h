@@ -21,6 +21,7 @@ enum class Verb : std::uint8_t {
   kFreeze,
   kUnfreeze,
   kOutbound,
+  kIntake,
   kBlocks,
   kHold,
   kRelease,
@@ -39,12 +40,16 @@ struct Command {
   bool yes = false;        // do not ask
   std::string config;      // -c; empty: the default
   std::string socket;      // --socket; empty: the one of the configuration
-  std::string queue;       // queues: a pattern; freeze, unfreeze: a queue
+  std::string queue;       // queues: a pattern; freeze, unfreeze: a queue, or a next hop
   bool hops = false;       // queues: next hops instead
-  std::string reason;      // freeze, outbound disable, hold
+  std::string reason;      // freeze, outbound disable, intake disable, hold
+  bool hop = false;        // freeze, unfreeze: `queue` is a next hop
+  std::string until;       // freeze: as it was typed (until.h)
+  bool keep_clock = false;  // freeze
   bool future = false;     // freeze
-  bool enable = false;     // outbound
+  bool enable = false;     // outbound, intake
   bool all = false;        // outbound disable: internal routes too
+  bool now = false;        // outbound disable: what is in flight is broken off
   bool also_new = false;   // hold: mail that comes from now on, too
   bool dry_run = false;    // hold, release, retry
   std::string file;        // export, import
@@ -63,7 +68,8 @@ struct Ending {
 };
 
 // `words`: the command line without the program's name. `terminal`: a person types, so unambiguous
-// prefixes of verbs are understood, but for those that change much (import, stop, outbound).
+// prefixes of verbs are understood, but for those that change much (import, stop, outbound,
+// intake).
 [[nodiscard]] std::expected<Command, Ending> parse_command(std::vector<std::string> words,
                                                            bool terminal);
 

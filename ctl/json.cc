@@ -45,6 +45,7 @@ Json recipient(const ipc::RecipientRow& row) {
           {"end", name(row.end)},
           {"state", open ? Json(name(row.state)) : Json()},
           {"why", row.why},
+          {"until", time(row.until)},
           {"tries", row.tries},
           {"last_try", time(row.last_try)},
           {"next_try", time(row.next_try)},
@@ -64,8 +65,15 @@ std::string to_json(const ipc::Status& s) {
   json["attention"] = s.attention;
   json["outbound"] = {{"enabled", s.outbound_enabled},   {"all", s.outbound_all},
                       {"reason", s.outbound_reason},     {"who", s.outbound_who},
-                      {"since", time(s.outbound_since)}, {"in_flight", s.in_flight}};
-  json["intake"] = {{"open", s.intake_open}, {"reason", s.intake_reason}};
+                      {"since", time(s.outbound_since)}, {"in_flight", s.in_flight},
+                      {"spared", s.outbound_spared}};
+  json["intake"] = {{"open", s.intake_open},
+                    {"disabled", s.intake_disabled},
+                    {"reason", s.intake_reason},
+                    {"who", s.intake_who},
+                    {"since", time(s.intake_since)}};
+  json["freezes"] = s.freeze_count;
+  json["standing_holds"] = s.standing_holds;
   json["queue"] = {{"messages", s.messages},   {"bytes", s.bytes},
                    {"oldest", time(s.oldest)}, {"ready", s.ready},
                    {"retry", s.retry},         {"off", s.off},
@@ -93,6 +101,7 @@ std::string to_json(const ipc::QueueRow& row) {
   if (row.hop) json["queues"] = row.queues;
   json["state"] = name(row.state);
   json["why"] = row.why;
+  json["until"] = time(row.until);
   json["messages"] = row.messages;
   json["bytes"] = row.bytes;
   json["oldest"] = time(row.oldest);
@@ -113,6 +122,7 @@ std::string to_json(const ipc::MessageRow& row) {
   json["to"] = row.to;
   json["recipients"] = row.recipients;
   json["why"] = row.why;
+  json["until"] = time(row.until);
   return line(json);
 }
 
@@ -123,7 +133,10 @@ std::string to_json(const ipc::BlockRow& row) {
   json["reason"] = row.reason;
   json["who"] = row.who;
   json["since"] = time(row.since);
+  json["until"] = time(row.until);
   json["all"] = row.all;
+  json["hop"] = row.hop;
+  json["keep_clock"] = row.keep_clock;
   return line(json);
 }
 
@@ -178,6 +191,17 @@ std::string to_json(const ipc::Done& done) {
   auto json = object();
   json["exit"] = done.exit;
   json["text"] = done.text;
+  if (done.in_flight) json["in_flight"] = *done.in_flight;
+  return line(json);
+}
+
+std::string to_json(const ipc::Quiet& quiet) {
+  auto json = object();
+  json["in_flight"] = quiet.in_flight;
+  auto ids = Json::array();
+  for (const auto id : quiet.may_repeat) ids.push_back(base::to_string(id));
+  json["may_repeat"] = std::move(ids);
+  json["may_repeat_count"] = quiet.may_repeat_count;
   return line(json);
 }
 

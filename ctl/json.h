@@ -18,6 +18,7 @@ namespace postern::ctl {
 // `shown` with the recipients of all its pages.
 [[nodiscard]] std::string to_json(base::MessageId id, const ipc::Shown& shown);
 [[nodiscard]] std::string to_json(const ipc::Done& done);
+[[nodiscard]] std::string to_json(const ipc::Quiet& quiet);
 // Of check-spool: what is wrong, and at last what was looked at.
 [[nodiscard]] std::string finding_json(const std::string& finding);
 [[nodiscard]] std::string check_json(const std::string& summary, std::uint64_t findings);

@@ -30,6 +30,10 @@ namespace postern::ctl {
       return "outbound";
     case ipc::BlockKind::kHold:
       return "hold";
+    case ipc::BlockKind::kIntake:
+      return "intake";
+    case ipc::BlockKind::kException:
+      return "exception";
   }
   CHECK(false);
 }

@@ -11,6 +11,8 @@ namespace {
 
 using base::printable;
 
+constexpr std::size_t kWholeAnswer = 16 * 1024;  // the longest one
+
 std::string upper(std::string_view text) {
   std::string out(text);
   for (auto& c : out)
@@ -46,6 +48,11 @@ std::string next_try(ipc::State state, base::WallTime at, base::WallTime now) {
   CHECK(false);
 }
 
+// As it is typed.
+std::string block_name(const ipc::BlockRow& row) {
+  return (row.hop ? "--hop " : "") + printable(row.name);
+}
+
 std::string header(const ipc::Status& s) {
   const auto left = fmt::format("postern {}  {}  up {}", printable(s.version),
                                 printable(s.hostname), span_text(s.uptime));
@@ -60,18 +67,51 @@ std::string attention(const ipc::Status& s) {
   return out + '\n';
 }
 
+std::string until_text(base::WallTime until, base::WallTime now) {
+  return until.ms == 0 ? std::string() : " until " + local_time(until, now);
+}
+
+// "DISABLED 02:12:07 by anna: "spam run""
+std::string disabled(base::WallTime since, std::string_view who, std::string_view reason,
+                     base::WallTime now) {
+  return fmt::format("DISABLED {} by {}: {}", local_time(since, now), printable(who),
+                     quoted(reason));
+}
+
 std::string outbound(const ipc::Status& s) {
   if (s.outbound_enabled) return fmt::format("OUTBOUND  on, {} in flight\n", s.in_flight);
-  return fmt::format(
-      "OUTBOUND  DISABLED {} by {}: {}\n          {} in flight; internal routes {}\n",
-      local_time(s.outbound_since, s.now), printable(s.outbound_who), quoted(s.outbound_reason),
-      s.in_flight, s.outbound_all ? "are stopped too" : "go on");
+  std::string spared;
+  for (const auto& name : s.outbound_spared)
+    spared += (spared.empty() ? "" : ", ") + printable(name);
+  if (s.outbound_all)
+    spared = "none but local";
+  else if (spared.empty())
+    spared = "local";
+  return fmt::format("OUTBOUND  {}   clocks stopped\n          {} in flight; spared: {}\n",
+                     disabled(s.outbound_since, s.outbound_who, s.outbound_reason, s.now),
+                     s.in_flight, spared);
 }
 
 std::string intake(const ipc::Status& s) {
   const auto rates = fmt::format("{}/min; refused {}/min", s.accepted_minute, s.refused_minute);
   if (s.intake_open) return fmt::format("INTAKE    on, {}\n", rates);
+  if (s.intake_disabled)
+    return fmt::format("INTAKE    {}\n          {}\n",
+                       disabled(s.intake_since, s.intake_who, s.intake_reason, s.now), rates);
   return fmt::format("INTAKE    CLOSED: {}; {}\n", printable(s.intake_reason), rates);
+}
+
+// What is frozen, the first few in full.
+std::string frozen(const ipc::Status& s) {
+  std::string out;
+  for (const auto& row : s.freezes)
+    out += fmt::format("{}{}{} by {}: {}{}\n", out.empty() ? "FROZEN    " : "          ",
+                       block_name(row), until_text(row.until, s.now), printable(row.who),
+                       quoted(row.reason), row.keep_clock ? "   clocks go on" : "");
+  if (s.freeze_count > s.freezes.size())
+    out += fmt::format("          and {} more: posternctl blocks\n",
+                       s.freeze_count - s.freezes.size());
+  return out;
 }
 
 std::string queue(const ipc::Status& s) {
@@ -92,6 +132,12 @@ std::string processes(const ipc::Status& s) {
   return out + fmt::format("; deaths: {}\n", deaths);
 }
 
+// Why something does not move, and until when, if that is known.
+std::string why_text(std::string_view why, base::WallTime until, base::WallTime now) {
+  const auto text = printable(why);
+  return until.ms == 0 ? text : fmt::format("until {}: {}", local_time(until, now), text);
+}
+
 std::string recipient(const ipc::RecipientRow& row, base::WallTime now) {
   const bool open = row.end == ipc::RecipientEnd::kOpen;
   auto out = fmt::format("{}  {}", printable(row.address.text()),
@@ -100,7 +146,7 @@ std::string recipient(const ipc::RecipientRow& row, base::WallTime now) {
     out += fmt::format(" {} ({})", next_try(row.state, row.next_try, now),
                        local_time(row.next_try, now));
   out += fmt::format("\n  Queue    {}\n", printable(row.queue));
-  if (!row.why.empty()) out += fmt::format("  Because  {}\n", printable(row.why));
+  if (!row.why.empty()) out += fmt::format("  Because  {}\n", why_text(row.why, row.until, now));
   if (row.tries > 0)
     out += fmt::format("  Tries    {}, last {}\n", row.tries, local_time(row.last_try, now));
   if (!row.last_reply.empty())
@@ -112,7 +158,7 @@ std::string recipient(const ipc::RecipientRow& row, base::WallTime now) {
 }  // namespace
 
 std::string status_screen(const ipc::Status& s) {
-  auto out = header(s) + attention(s) + outbound(s) + intake(s) + queue(s);
+  auto out = header(s) + attention(s) + outbound(s) + intake(s) + queue(s) + frozen(s);
   out += fmt::format("OUT       delivered {}/min  deferred {}/min  failed {}/min  bounces {}/min\n",
                      s.delivered_minute, s.deferred_minute, s.failed_minute, s.bounces_minute);
   out += fmt::format("DISK      {} free; intake stops at {}; journal {}  large {}\n",
@@ -156,7 +202,7 @@ void add_row(Table& table, const ipc::QueueRow& row, base::WallTime now) {
              size_text(row.bytes), age(row.oldest, now),
              row.messages == 0 ? "-" : next_try(row.state, row.next_try, now),
              std::to_string(row.connections),
-             printable(row.why.empty() ? row.last_reply : row.why)});
+             why_text(row.why.empty() ? row.last_reply : row.why, row.until, now)});
 }
 
 Table message_table(std::size_t line_width) {
@@ -176,18 +222,43 @@ void add_row(Table& table, const ipc::MessageRow& row, base::WallTime now) {
   if (row.recipients > 1) to += fmt::format(" +{}", row.recipients - 1);
   table.add({base::to_string(row.id), std::string(name(row.state)), age(row.arrived, now),
              size_text(row.size), next_try(row.state, row.next_try, now), path_text(row.from),
-             std::move(to), printable(row.why)});
+             std::move(to), why_text(row.why, row.until, now)});
 }
 
 Table block_table(std::size_t line_width) {
-  return {{{"BLOCK"}, {"NAME"}, {"SINCE"}, {"WHO"}, {"REASON"}}, line_width};
+  return {{{"BLOCK"}, {"NAME"}, {"SINCE"}, {"UNTIL"}, {"CLOCKS"}, {"WHO"}, {"REASON"}}, line_width};
 }
 
 void add_row(Table& table, const ipc::BlockRow& row, base::WallTime now) {
+  const bool stops_mail =
+      row.kind != ipc::BlockKind::kIntake && row.kind != ipc::BlockKind::kException;
   std::string of = row.kind == ipc::BlockKind::kOutbound ? (row.all ? "all" : "but internal routes")
-                                                         : printable(row.name);
+                                                         : block_name(row);
   table.add({std::string(name(row.kind)), std::move(of), local_time(row.since, now),
+             local_time(row.until, now),
+             !stops_mail      ? "-"
+             : row.keep_clock ? "go on"
+                              : "stopped",
              printable(row.who), printable(row.reason)});
+}
+
+std::string stopped_line(const ipc::Done& done, base::WallTime until, base::WallTime now) {
+  return fmt::format("{}{}, {} in flight\n", printable(done.text, kWholeAnswer),
+                     until_text(until, now), done.in_flight.value_or(0));
+}
+
+std::string quiet_lines(const ipc::Quiet& quiet) {
+  auto out = fmt::format("{} in flight\n", quiet.in_flight);
+  if (quiet.may_repeat_count == 0) return out;
+  out +=
+      fmt::format("{} may arrive twice, for the final dot had been sent:\n",
+                  quiet.may_repeat_count == 1 ? "1 message"
+                                              : fmt::format("{} messages", quiet.may_repeat_count));
+  for (const auto id : quiet.may_repeat) out += base::to_string(id) + '\n';
+  if (quiet.may_repeat.size() < quiet.may_repeat_count)
+    out += fmt::format("and {} more; their last reply tells\n",
+                       quiet.may_repeat_count - quiet.may_repeat.size());
+  return out;
 }
 
 Table history_table(std::size_t line_width) {
@@ -240,8 +311,7 @@ std::string plain(std::string_view text) {
   std::string out;
   while (!text.empty()) {
     const auto end = text.find('\n');
-    constexpr std::size_t kWhole = 16 * 1024;  // the longest answer
-    out += printable(text.substr(0, end), kWhole) + '\n';
+    out += printable(text.substr(0, end), kWholeAnswer) + '\n';
     text.remove_prefix(end == std::string_view::npos ? text.size() : end + 1);
   }
   return out;

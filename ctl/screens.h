@@ -26,6 +26,13 @@ void add_row(Table& table, const ipc::BlockRow& row, base::WallTime now);
 [[nodiscard]] Table history_table(std::size_t line_width);
 void add_row(Table& table, const ipc::HistoryRow& row, base::WallTime now);
 
+// The first word on something that was stopped: it is in force, and so much of it is in flight.
+// `until`: when it ends by itself; 0: it does not.
+[[nodiscard]] std::string stopped_line(const ipc::Done& done, base::WallTime until,
+                                       base::WallTime now);
+// And what is told from then on.
+[[nodiscard]] std::string quiet_lines(const ipc::Quiet& quiet);
+
 // `shown` with the recipients of all its pages.
 [[nodiscard]] std::string message_page(base::MessageId id, const ipc::Shown& shown,
                                        base::WallTime now);

@@ -123,7 +123,8 @@ Exit export_spool(const Command& command, Client& client, Output& output) {
                                 facts->counts.recipients, size_text(facts->counts.body_bytes),
                                 command.file, what_now(command, removed));
   const int exit = written.left_out > 0 ? EX_DATAERR : 0;
-  output.write(command.json ? to_json(ipc::Done{{}, static_cast<std::uint8_t>(exit), text}) : plain(text));
+  output.write(command.json ? to_json(ipc::Done{{}, static_cast<std::uint8_t>(exit), text, {}})
+                            : plain(text));
   return exit;
 }
 
@@ -151,7 +152,7 @@ Exit import_spool(const Command& command, Client& client, Output& output) {
     if (last.left > 0) text += fmt::format("; {} were here already", last.left);
     text += command.release ? "; they go out" : "; they are held";
   }
-  output.write(command.json ? to_json(ipc::Done{{}, 0, text}) : plain(text));
+  output.write(command.json ? to_json(ipc::Done{{}, 0, text, {}}) : plain(text));
   return 0;
 }
 

@@ -11,6 +11,7 @@
 #include "ctl/json.h"
 #include "ctl/screens.h"
 #include "ctl/spool_verbs.h"
+#include "ctl/until.h"
 
 namespace postern::ctl {
 namespace {
@@ -164,6 +165,50 @@ Exit tell(const Question& question, const Command& command, Client& client, Outp
   return done->exit;
 }
 
+// What is stopped is in force with the first line; the next ones tell when the last of it is over.
+// Whoever does not want to wait for that may go: nothing is taken back.
+template <class Question>
+Exit stop(const Question& question, const Command& command, Client& client, Output& output,
+          base::WallTime until = {}) {
+  const auto done = client.ask<ipc::Done>(question);
+  if (!done) return std::unexpected(done.error());
+  if (done->exit != 0 && !command.json)
+    return std::unexpected(Ending{done->exit, "posternctl: " + plain(done->text)});
+  const bool stops = done->in_flight.has_value();  // and does not only count what it would
+  if (command.json)
+    output.write(to_json(*done));
+  else
+    output.write(stops ? stopped_line(*done, until, now()) : plain(done->text));
+  auto in_flight = done->in_flight.value_or(0);
+  if (in_flight > 0 && output.terminal && !command.json)
+    output.write("waiting until nothing is in flight; Ctrl-C leaves it in force\n");
+  while (in_flight > 0) {
+    output.flush();
+    if (output.failed()) return 0;  // told at the end
+    const auto quiet = client.ask<ipc::Quiet>(ipc::AwaitQuiet{});
+    if (!quiet) return std::unexpected(quiet.error());
+    in_flight = quiet->in_flight;
+    output.write(command.json ? to_json(*quiet) : quiet_lines(*quiet));
+  }
+  return done->exit;
+}
+
+Exit freeze(const Command& command, Client& client, Output& output) {
+  ipc::Freeze question;
+  question.queue = command.queue;
+  question.hop = command.hop;
+  question.reason = command.reason;
+  question.keep_clock = command.keep_clock;
+  question.future = command.future;
+  if (!command.until.empty()) {
+    const auto until = parse_until(command.until, now());
+    if (!until)
+      return std::unexpected(Ending{EX_USAGE, "posternctl: --until " + until.error() + "\n"});
+    question.until = *until;
+  }
+  return stop(question, command, client, output, question.until);
+}
+
 }  // namespace
 
 void Output::write(std::string_view bytes) {
@@ -190,24 +235,27 @@ std::expected<int, Ending> perform(const Command& command, Client& client, Outpu
       return blocks(command, client, output);
     case Verb::kHistory:
       return history(command, client, output);
-    case Verb::kFreeze: {
-      ipc::Freeze freeze;
-      freeze.queue = command.queue;
-      freeze.reason = command.reason;
-      freeze.future = command.future;
-      return tell(freeze, command, client, output);
-    }
+    case Verb::kFreeze:
+      return freeze(command, client, output);
     case Verb::kUnfreeze: {
       ipc::Unfreeze unfreeze;
       unfreeze.queue = command.queue;
+      unfreeze.hop = command.hop;
       return tell(unfreeze, command, client, output);
     }
     case Verb::kOutbound: {
       ipc::SwitchOutbound outbound;
       outbound.enable = command.enable;
       outbound.all = command.all;
+      outbound.now = command.now;
       outbound.reason = command.reason;
-      return tell(outbound, command, client, output);
+      return stop(outbound, command, client, output);
+    }
+    case Verb::kIntake: {
+      ipc::SwitchIntake intake;
+      intake.enable = command.enable;
+      intake.reason = command.reason;
+      return tell(intake, command, client, output);
     }
     case Verb::kHold:
     case Verb::kRelease: {
@@ -217,7 +265,7 @@ std::expected<int, Ending> perform(const Command& command, Client& client, Outpu
       hold.also_new = command.also_new;
       hold.dry_run = command.dry_run;
       hold.reason = command.reason;
-      return tell(hold, command, client, output);
+      return stop(hold, command, client, output);
     }
     case Verb::kRetry: {
       ipc::Retry retry;

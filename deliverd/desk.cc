@@ -125,6 +125,14 @@ void Desk::on(const ipc::CancelGrant& cancel) {
     deliverer_.dismissed(at->second);
 }
 
+void Desk::on(const ipc::BreakOff& off) {
+  const auto at = std::find_if(slots_.begin(), slots_.end(), [&](const auto& entry) {
+    const auto& lease = entry.second.in_hand;
+    return lease && lease->lease == off.lease && lease->epoch == off.epoch;
+  });
+  if (at != slots_.end()) deliverer_.broken_off(at->first);
+}
+
 void Desk::ask(SlotId id) {
   auto& slot = slots_.at(id);
   if (!slot.grant || slot.asked) return;

@@ -42,6 +42,8 @@ class Deliverer {
   virtual void go_ahead(SlotId) noexcept {}
   // End the slot as soon as it has nothing in hand: NoWork, CancelGrant, or an orphan.
   virtual void dismissed(SlotId slot) noexcept = 0;
+  // Give up the delivery in hand at once, with report() or give_back(), and end the slot.
+  virtual void broken_off(SlotId slot) noexcept = 0;
   // Fewer outcomes than before are unsaved.
   virtual void saved() noexcept = 0;
 };
@@ -79,6 +81,7 @@ class Desk {
   void on(const ipc::LeaseBody& part);
   void on(const ipc::NoWork& none);
   void on(const ipc::OutcomeSaved& saved);
+  void on(const ipc::BreakOff& off);
   void closed() noexcept;
 
  private:

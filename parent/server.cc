@@ -352,7 +352,7 @@ void Server::answer(std::optional<base::RequestId> request, std::uint8_t exit, s
   auto* const asker = queued();
   if (!request || asker == nullptr) return;
   if (text.size() > kMaxAnswer) text.resize(kMaxAnswer);
-  asker->link().send(ipc::Done{*request, exit, std::move(text)});
+  asker->link().send(ipc::Done{*request, exit, std::move(text), {}});
 }
 
 // --- Stop ---------------------------------------------------------------------------------------

@@ -3,125 +3,190 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <set>
+#include <utility>
 
 namespace postern::queued {
 namespace {
 
-constexpr std::size_t kMaxPauses = 1000;
-constexpr base::Millis kPauseKept{60LL * 24 * 3600 * 1000};
+constexpr base::Millis kPastKept{60LL * 24 * 3600 * 1000};
 
-auto find_by_name(auto& list, std::string_view queue) {
-  return std::find_if(list.begin(), list.end(), [&](const auto& e) { return e.queue == queue; });
+auto find_by_name(auto& list, std::string_view queue, bool hop) {
+  return std::find_if(list.begin(), list.end(),
+                      [&](const auto& e) { return e.hop == hop && e.queue == queue; });
+}
+
+std::size_t fit_any(std::string_view name, std::string_view what, bool hop) {
+  return hop ? fit_hop(name, what) : fit(name, what);
 }
 
 bool stops(bool all, const Destination& destination) {
   return !destination.local && (all || !destination.internal);
 }
 
+Past::Kind kind_of(const Freeze& freeze) {
+  return freeze.keep_clock ? Past::Kind::kKeptClock : Past::Kind::kStopped;
+}
+
 }  // namespace
 
-bool is_pattern(std::string_view queue) { return queue.starts_with('*'); }
+std::string typed_name(std::string_view name, bool hop) {
+  return (hop ? "--hop " : "") + std::string(name);
+}
 
-bool matches(std::string_view pattern, std::string_view queue) {
-  if (pattern == "*") return true;
-  if (!is_pattern(pattern)) return pattern == queue;
-  const auto suffix = pattern.substr(1);
-  return queue.size() > suffix.size() && queue.ends_with(suffix);
+// --- What is stopped --------------------------------------------------------------------------------
+
+const Freeze* Blocks::frozen_by(std::string_view what, bool hop) const {
+  const Freeze* best = nullptr;
+  std::size_t best_fit = 0;
+  for (const auto& freeze : freezes_) {
+    if (freeze.hop != hop) continue;
+    const auto fits = fit_any(freeze.queue, what, hop);
+    if (fits <= best_fit) continue;
+    best = &freeze;
+    best_fit = fits;
+  }
+  if (best == nullptr) return nullptr;
+  const bool excepted =
+      std::any_of(exceptions_.begin(), exceptions_.end(), [&](const FreezeException& e) {
+        return e.hop == hop && fit_any(e.queue, what, hop) > best_fit;
+      });
+  return excepted ? nullptr : best;
 }
 
 const Freeze* Blocks::frozen(std::string_view queue) const {
-  const Freeze* best = nullptr;
-  for (const auto& freeze : freezes_) {
-    if (freeze.queue == queue) return &freeze;
-    if (is_pattern(freeze.queue) && matches(freeze.queue, queue) &&
-        (best == nullptr || freeze.queue.size() > best->queue.size()))
-      best = &freeze;
+  return frozen_by(queue, false);
+}
+
+const Freeze* Blocks::hop_frozen(std::string_view hop) const {
+  return frozen_by(hop, true);
+}
+
+const Freeze* Blocks::frozen(std::string_view queue, const Destination& destination) const {
+  if (freezes_.empty()) return nullptr;
+  if (const Freeze* freeze = frozen(queue)) return freeze;
+  const Freeze* last = nullptr;
+  for (const auto& hop : destination.via) {
+    last = hop.kind == config::HopKind::kHost ? hop_frozen(hop_name(hop)) : nullptr;
+    if (last == nullptr) return nullptr;
   }
-  if (best != nullptr && find_by_name(exceptions_, queue) != exceptions_.end()) return nullptr;
-  return best;
+  return last;
+}
+
+bool Blocks::outbound_stops(const Destination& destination) const {
+  return outbound_.disabled && stops(outbound_.all, destination);
 }
 
 Blocked Blocks::blocked(const std::string& queue, const Destination& destination) const {
-  if (!freezes_.empty() && frozen(queue) != nullptr) return Blocked::kFrozen;
-  if (outbound_.disabled && stops(outbound_.all, destination)) return Blocked::kOff;
-  return Blocked::kNo;
+  if (frozen(queue, destination) != nullptr) return Blocked::kFrozen;
+  return outbound_stops(destination) ? Blocked::kOff : Blocked::kNo;
 }
 
-base::Millis Blocks::paused(const std::string& queue, const Destination& destination,
-                            QueueTime born, QueueTime now) const {
-  std::vector<std::pair<QueueTime, QueueTime>> spans;
-  const auto add = [&](QueueTime from, QueueTime to) {
-    from = std::max(from, born);
-    to = std::min(to, now);
-    if (from < to) spans.emplace_back(from, to);
-  };
-  for (const auto& pause : pauses_)
-    if (pause.queue.empty() ? stops(pause.all, destination) : matches(pause.queue, queue))
-      add(pause.from, pause.to);
-  if (const Freeze* freeze = frozen(queue)) add(freeze->from, now);
-  if (outbound_.disabled && stops(outbound_.all, destination)) add(outbound_.from, now);
-  std::sort(spans.begin(), spans.end());
-  base::Millis sum{0};
-  QueueTime covered{0};
-  for (const auto& [from, to] : spans) {
-    sum += std::max(to, covered) - std::max(from, covered);
-    covered = std::max(covered, to);
-  }
-  return sum;
-}
+// --- Changes ----------------------------------------------------------------------------------------
 
-void Blocks::add_pause(Pause pause) {
-  std::erase_if(pauses_, [&](const Pause& old) { return pause.to - old.to > kPauseKept; });
-  if (pauses_.size() >= kMaxPauses) pauses_.erase(pauses_.begin());
-  pauses_.push_back(std::move(pause));
+void Blocks::add_past(Past past) {
+  if (past.from >= past.to) return;
+  std::erase_if(past_, [&](const Past& old) { return past.to - old.to > kPastKept; });
+  if (past_.size() >= kMax) past_.erase(past_.begin());
+  past_.push_back(std::move(past));
 }
 
 Blocks::Said Blocks::freeze(Freeze freeze) {
-  if (auto at = find_by_name(freezes_, freeze.queue); at != freezes_.end()) {
-    freeze.from = at->from;  // the clocks have stood since then
+  const auto name = typed_name(freeze.queue, freeze.hop);
+  if (auto at = find_by_name(freezes_, freeze.queue, freeze.hop); at != freezes_.end()) {
+    if (at->keep_clock == freeze.keep_clock)
+      freeze.from = at->from;  // the clocks have stood, or gone, since then
+    else
+      add_past({.queue = at->queue,
+                .hop = at->hop,
+                .kind = kind_of(*at),
+                .from = at->from,
+                .to = freeze.from});
     *at = std::move(freeze);
-    return fmt::format("{} was frozen already; the reason is replaced", at->queue);
+    return fmt::format("{} was frozen already; this replaces what was said before", name);
   }
   if (freezes_.size() >= kMax) return std::unexpected("there are too many freezes");
-  const std::string name = freeze.queue;
-  std::erase_if(exceptions_, [&](const auto& e) { return e.queue == name; });
+  if (auto at = find_by_name(exceptions_, freeze.queue, freeze.hop); at != exceptions_.end()) {
+    add_past({.queue = at->queue,
+              .hop = at->hop,
+              .kind = Past::Kind::kException,
+              .from = at->from,
+              .to = freeze.from});
+    exceptions_.erase(at);
+  }
   freezes_.push_back(std::move(freeze));
   return fmt::format("{} is frozen", name);
 }
 
-Blocks::Said Blocks::unfreeze(const std::string& queue, const std::string& who,
-                              base::WallTime when, QueueTime now) {
-  std::string said;
-  if (auto at = find_by_name(freezes_, queue); at != freezes_.end()) {
-    add_pause({queue, false, at->from, now});
-    freezes_.erase(at);
-    std::erase_if(exceptions_, [&](const auto& e) {
-      return std::none_of(freezes_.begin(), freezes_.end(),
-                          [&](const Freeze& f) { return matches(f.queue, e.queue); });
+void Blocks::end(std::vector<Freeze>::iterator at, QueueTime now) {
+  add_past({.queue = at->queue, .hop = at->hop, .kind = kind_of(*at), .from = at->from, .to = now});
+  freezes_.erase(at);
+  drop_idle_exceptions(now);
+}
+
+// Those of which no freeze stands any more.
+void Blocks::drop_idle_exceptions(QueueTime now) {
+  std::erase_if(exceptions_, [&](const FreezeException& e) {
+    const bool needed = std::any_of(freezes_.begin(), freezes_.end(), [&](const Freeze& f) {
+      return f.hop == e.hop && fit_any(f.queue, e.queue, e.hop) != 0;
     });
-    said = fmt::format("{} is not frozen any more", queue);
-    if (is_pattern(queue)) return said;
-  }
-  const Freeze* by = frozen(queue);
-  if (by == nullptr) {
-    if (said.empty()) return std::unexpected(fmt::format("{} is not frozen", queue));
-    return said;
-  }
+    if (!needed)
+      add_past({.queue = e.queue,
+                .hop = e.hop,
+                .kind = Past::Kind::kException,
+                .from = e.from,
+                .to = now});
+    return !needed;
+  });
+}
+
+Blocks::Said Blocks::unfreeze(const std::string& queue, bool hop, const std::string& who,
+                              base::WallTime when, QueueTime now) {
+  const auto name = typed_name(queue, hop);
+  const auto at = find_by_name(freezes_, queue, hop);
+  const bool found = at != freezes_.end();
+  if (found) end(at, now);
+  const Freeze* by = frozen_by(queue, hop);
+  if (by == nullptr && !found) return std::unexpected(fmt::format("{} is not frozen", name));
+  // Members of a pattern that are frozen by another one stay so.
+  if (by == nullptr || (found && is_pattern(queue)))
+    return fmt::format("{} is not frozen any more", name);
   if (is_pattern(queue))
-    return std::unexpected(
-        fmt::format("{} is frozen by {}; unfreeze that, or its members by name", queue, by->queue));
+    return std::unexpected(fmt::format("{} is frozen by {}; unfreeze that, or its members by name",
+                                       name, typed_name(by->queue, hop)));
   if (exceptions_.size() >= kMax) return std::unexpected("there are too many exceptions");
-  add_pause({queue, false, by->from, now});
-  said = fmt::format("{} is an exception to the freeze of {} now", queue, by->queue);
-  exceptions_.push_back({queue, who, when});
-  return said;
+  exceptions_.push_back({queue, who, when, now, hop});
+  return fmt::format("{} is an exception to the freeze of {} now", name,
+                     typed_name(by->queue, hop));
+}
+
+bool Blocks::any_due(base::WallTime wall) const {
+  return std::any_of(freezes_.begin(), freezes_.end(), [&](const Freeze& freeze) {
+    return freeze.until.ms != 0 && freeze.until <= wall;
+  });
+}
+
+std::vector<Freeze> Blocks::end_due(base::WallTime wall, QueueTime now) {
+  std::vector<Freeze> ended;
+  for (auto at = freezes_.begin(); at != freezes_.end();) {
+    if (at->until.ms == 0 || at->until > wall) {
+      ++at;
+      continue;
+    }
+    ended.push_back(*at);
+    const auto place = at - freezes_.begin();
+    end(at, now);
+    at = freezes_.begin() + place;
+  }
+  return ended;
 }
 
 Blocks::Said Blocks::disable_outbound(OutboundSwitch outbound) {
   const bool was = outbound_.disabled;
   if (was) {
     if (outbound.all == outbound_.all) outbound.from = outbound_.from;
-    else add_pause({"", outbound_.all, outbound_.from, outbound.from});
+    else
+      add_past({.all = outbound_.all, .from = outbound_.from, .to = outbound.from});
   }
   outbound.disabled = true;
   outbound_ = std::move(outbound);
@@ -130,9 +195,22 @@ Blocks::Said Blocks::disable_outbound(OutboundSwitch outbound) {
 
 Blocks::Said Blocks::enable_outbound(QueueTime now) {
   if (!outbound_.disabled) return std::unexpected("outbound is not disabled");
-  add_pause({"", outbound_.all, outbound_.from, now});
+  add_past({.all = outbound_.all, .from = outbound_.from, .to = now});
   outbound_ = {};
   return "outbound is enabled";
+}
+
+Blocks::Said Blocks::disable_intake(IntakeSwitch intake) {
+  const bool was = intake_.disabled;
+  intake_ = std::move(intake);
+  intake_.disabled = true;
+  return was ? "intake was disabled already; the reason is replaced" : "intake is disabled";
+}
+
+Blocks::Said Blocks::enable_intake() {
+  if (!intake_.disabled) return std::unexpected("intake is not disabled");
+  intake_ = {};
+  return "intake is enabled";
 }
 
 Blocks::Said Blocks::hold(StandingHold hold) {
@@ -152,6 +230,67 @@ Blocks::Said Blocks::end_hold(const ipc::Selector& what) {
   if (std::erase_if(holds_, [&](const StandingHold& h) { return h.what == what; }) == 0)
     return std::unexpected("there is no such standing hold");
   return fmt::format("new mail with {} is not held any more", conditions_text(what));
+}
+
+// --- Clocks -----------------------------------------------------------------------------------------
+
+namespace {
+
+// How well a block fits, and what it does to the clocks: of several the last one decides.
+using Claim = std::pair<std::size_t, Past::Kind>;
+struct Edge {
+  QueueTime at;
+  bool begins;
+  Claim claim;
+};
+
+// Adds the times in which the claim that decides stops the clocks.
+void add_stopped(std::vector<Edge> edges, std::vector<Span>& spans) {
+  std::sort(edges.begin(), edges.end(), [](const Edge& a, const Edge& b) { return a.at < b.at; });
+  std::multiset<Claim> claims;
+  QueueTime before{0};
+  for (const auto& edge : edges) {
+    if (!claims.empty() && claims.rbegin()->second == Past::Kind::kStopped && before < edge.at)
+      spans.push_back({before, edge.at});
+    before = edge.at;
+    if (edge.begins)
+      claims.insert(edge.claim);
+    else
+      claims.erase(claims.find(edge.claim));
+  }
+}
+
+}  // namespace
+
+void Blocks::add_standstills(std::string_view what, bool hop, QueueTime now,
+                             std::vector<Span>& spans) const {
+  std::vector<Edge> edges;
+  const auto add = [&](const auto& block, Past::Kind kind, QueueTime to) {
+    if (block.hop != hop || block.queue.empty() || block.from >= to) return;
+    const auto fits = fit_any(block.queue, what, hop);
+    if (fits == 0) return;
+    edges.push_back({block.from, true, {fits, kind}});
+    edges.push_back({to, false, {fits, kind}});
+  };
+  for (const auto& past : past_) add(past, past.kind, past.to);
+  for (const auto& freeze : freezes_) add(freeze, kind_of(freeze), now);
+  for (const auto& exception : exceptions_) add(exception, Past::Kind::kException, now);
+  add_stopped(std::move(edges), spans);
+}
+
+std::vector<Span> Blocks::standstills(std::string_view queue, const Destination& destination,
+                                      QueueTime now, std::string_view hop) const {
+  std::vector<Span> spans;
+  add_standstills(queue, false, now, spans);
+  const auto& via = destination.via;
+  std::string key(hop);
+  if (key.empty() && via.size() == 1 && via.front().kind == config::HopKind::kHost)
+    key = hop_name(via.front());
+  if (!key.empty()) add_standstills(key, true, now, spans);
+  for (const auto& past : past_)
+    if (past.queue.empty() && stops(past.all, destination)) spans.push_back({past.from, past.to});
+  if (outbound_stops(destination)) spans.push_back({outbound_.from, now});
+  return spans;
 }
 
 }  // namespace postern::queued

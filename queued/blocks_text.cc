@@ -1,6 +1,8 @@
 // The text of the blocks: JSON with a checksum, so that a flipped bit is damage and not another block.
 #include <fmt/format.h>
 
+#include <algorithm>
+#include <array>
 #include <nlohmann/json.hpp>
 
 #include "common/base/crc32c.h"
@@ -20,18 +22,29 @@ std::string checksum(int version, const Json& blocks) {
   return fmt::format("{:08x}", base::crc32c(text));
 }
 
+constexpr std::array<std::string_view, 3> kPastKinds{"exception", "kept clock", "stopped"};
+
 void to_json(Json& json, const Freeze& f) {
   json = {{"queue", f.queue},
           {"reason", f.reason},
           {"who", f.who},
           {"since", f.since.ms},
-          {"from", f.from.count()}};
+          {"from", f.from.count()},
+          {"until", f.until.ms},
+          {"keep_clock", f.keep_clock},
+          {"hop", f.hop}};
 }
 void to_json(Json& json, const FreezeException& e) {
-  json = {{"queue", e.queue}, {"who", e.who}, {"since", e.since.ms}};
+  json = {{"queue", e.queue},
+          {"who", e.who},
+          {"since", e.since.ms},
+          {"from", e.from.count()},
+          {"hop", e.hop}};
 }
-void to_json(Json& json, const Pause& p) {
-  json = {{"queue", p.queue}, {"all", p.all}, {"from", p.from.count()}, {"to", p.to.count()}};
+void to_json(Json& json, const Past& p) {
+  json = {{"queue", p.queue},       {"hop", p.hop},
+          {"all", p.all},           {"kind", kPastKinds[static_cast<std::size_t>(p.kind)]},
+          {"from", p.from.count()}, {"to", p.to.count()}};
 }
 void to_json(Json& json, const StandingHold& h) {
   json = {{"reason", h.reason}, {"who", h.who}, {"since", h.since.ms}};
@@ -55,9 +68,60 @@ Json list(const std::vector<T>& items) {
 }
 
 // Reads with a default for what is not there; the library throws on a wrong type.
+QueueTime queue_time(const Json& j, const char* name) {
+  return QueueTime(j.value(name, std::int64_t{0}));
+}
+base::WallTime wall_time(const Json& j, const char* name) {
+  return {j.value(name, std::int64_t{0})};
+}
+
 Freeze read_freeze(const Json& j) {
-  return {j.at("queue").get<std::string>(), j.value("reason", ""), j.value("who", ""),
-          {j.value("since", std::int64_t{0})}, QueueTime(j.value("from", std::int64_t{0}))};
+  return {.queue = j.at("queue").get<std::string>(),
+          .reason = j.value("reason", ""),
+          .who = j.value("who", ""),
+          .since = wall_time(j, "since"),
+          .from = queue_time(j, "from"),
+          .until = wall_time(j, "until"),
+          .keep_clock = j.value("keep_clock", false),
+          .hop = j.value("hop", false)};
+}
+
+// Version 2 did not say when it began: then the time before it stands among what is over.
+FreezeException read_exception(const Json& j) {
+  return {.queue = j.at("queue").get<std::string>(),
+          .who = j.value("who", ""),
+          .since = wall_time(j, "since"),
+          .from = queue_time(j, "from"),
+          .hop = j.value("hop", false)};
+}
+
+// nullopt: of a kind that is not known.
+std::optional<Past> read_past(const Json& j) {
+  const auto kind = j.value("kind", "stopped");
+  const auto at = std::find(kPastKinds.begin(), kPastKinds.end(), kind);
+  if (at == kPastKinds.end()) return std::nullopt;
+  return Past{.queue = j.at("queue").get<std::string>(),
+              .hop = j.value("hop", false),
+              .all = j.value("all", false),
+              .kind = static_cast<Past::Kind>(at - kPastKinds.begin()),
+              .from = queue_time(j, "from"),
+              .to = queue_time(j, "to")};
+}
+
+OutboundSwitch read_outbound(const Json& j) {
+  return {.disabled = j.at("disabled").get<bool>(),
+          .all = j.value("all", false),
+          .reason = j.value("reason", ""),
+          .who = j.value("who", ""),
+          .since = wall_time(j, "since"),
+          .from = queue_time(j, "from")};
+}
+
+IntakeSwitch read_intake(const Json& j) {
+  return {.disabled = j.at("disabled").get<bool>(),
+          .reason = j.value("reason", ""),
+          .who = j.value("who", ""),
+          .since = wall_time(j, "since")};
 }
 
 // nullopt: it would hold all mail, or none.
@@ -85,7 +149,7 @@ std::optional<StandingHold> read_hold(const Json& j) {
 std::string Blocks::to_text() const {
   Json blocks = {{"freezes", list(freezes_)},
                  {"exceptions", list(exceptions_)},
-                 {"pauses", list(pauses_)},
+                 {"past", list(past_)},
                  {"holds", list(holds_)},
                  {"outbound",
                   {{"disabled", outbound_.disabled},
@@ -93,7 +157,12 @@ std::string Blocks::to_text() const {
                    {"reason", outbound_.reason},
                    {"who", outbound_.who},
                    {"since", outbound_.since.ms},
-                   {"from", outbound_.from.count()}}}};
+                   {"from", outbound_.from.count()}}},
+                 {"intake",
+                  {{"disabled", intake_.disabled},
+                   {"reason", intake_.reason},
+                   {"who", intake_.who},
+                   {"since", intake_.since.ms}}}};
   const Json file = {{"v", kVersion}, {"sum", checksum(kVersion, blocks)}, {"blocks", blocks}};
   return file.dump(2, ' ', true, Json::error_handler_t::replace) + "\n";
 }
@@ -110,24 +179,20 @@ std::expected<Blocks, std::string> Blocks::from_text(std::string_view text) {
       return std::unexpected("its checksum is wrong");
     Blocks read;
     for (const auto& j : blocks.at("freezes")) read.freezes_.push_back(read_freeze(j));
-    for (const auto& j : blocks.at("exceptions"))
-      read.exceptions_.push_back(
-          {j.at("queue").get<std::string>(), j.value("who", ""), {j.value("since", std::int64_t{0})}});
-    for (const auto& j : blocks.at("pauses"))
-      read.pauses_.push_back({j.at("queue").get<std::string>(), j.value("all", false),
-                              QueueTime(j.value("from", std::int64_t{0})),
-                              QueueTime(j.value("to", std::int64_t{0}))});
+    for (const auto& j : blocks.at("exceptions")) read.exceptions_.push_back(read_exception(j));
+    for (const auto& j : blocks.at(version < 3 ? "pauses" : "past")) {
+      auto past = read_past(j);
+      if (!past) return std::unexpected("a block that is over makes no sense");
+      read.past_.push_back(*std::move(past));
+    }
     for (const auto& j : version == 1 ? Json::array() : blocks.at("holds")) {
       auto hold = read_hold(j);
       if (!hold) return std::unexpected("a standing hold in it makes no sense");
       read.holds_.push_back(*std::move(hold));
     }
-    const Json& out = blocks.at("outbound");
-    read.outbound_ = {out.at("disabled").get<bool>(), out.value("all", false),
-                      out.value("reason", ""),        out.value("who", ""),
-                      {out.value("since", std::int64_t{0})},
-                      QueueTime(out.value("from", std::int64_t{0}))};
-    if (read.freezes_.size() > kMax || read.exceptions_.size() > kMax ||
+    read.outbound_ = read_outbound(blocks.at("outbound"));
+    if (version > 2) read.intake_ = read_intake(blocks.at("intake"));
+    if (read.freezes_.size() > kMax || read.exceptions_.size() > kMax || read.past_.size() > kMax ||
         read.holds_.size() > kMaxHolds)
       return std::unexpected("it has too many entries");
     return read;

@@ -112,6 +112,7 @@ void Control::serve(base::UniqueFd fd, ControlLevel level, std::string who) {
 
 void Control::closed(SessionId id) {
   sessions_.erase(id);
+  stopping_.erase(id);
   keep_spare();
 }
 
@@ -123,7 +124,7 @@ ControlSession* Control::find(SessionId id) {
 void Control::done(SessionId id, base::RequestId request, std::uint8_t exit, std::string text) {
   constexpr std::size_t kMost = 16 * 1024;
   if (text.size() > kMost) text.resize(kMost);
-  if (ControlSession* to = find(id)) to->send(ipc::Done{request, exit, std::move(text)});
+  if (ControlSession* to = find(id)) to->send(ipc::Done{request, exit, std::move(text), {}});
 }
 
 void Control::status(SessionId id, base::RequestId request) {
@@ -189,6 +190,12 @@ void ControlSession::on(const ipc::Unfreeze& command) {
 }
 void ControlSession::on(const ipc::SwitchOutbound& command) {
   if (may(ControlLevel::kOperate, command.request)) owner_.switch_outbound(id_, command, who_);
+}
+void ControlSession::on(const ipc::SwitchIntake& command) {
+  if (may(ControlLevel::kOperate, command.request)) owner_.switch_intake(id_, command, who_);
+}
+void ControlSession::on(const ipc::AwaitQuiet& ask) {
+  owner_.await_quiet(id_, ask);
 }
 void ControlSession::on(const ipc::Hold& command) {
   if (may(ControlLevel::kOperate, command.request)) owner_.hold(id_, command, who_);

@@ -44,6 +44,8 @@ class ControlSession {
   void on(const ipc::Freeze& command);
   void on(const ipc::Unfreeze& command);
   void on(const ipc::SwitchOutbound& command);
+  void on(const ipc::SwitchIntake& command);
+  void on(const ipc::AwaitQuiet& ask);
   void on(const ipc::Hold& command);
   void on(const ipc::Retry& command);
   void on(const ipc::Reload& command);
@@ -100,6 +102,8 @@ class Control {
   void freeze(SessionId id, const ipc::Freeze& command, const std::string& who);
   void unfreeze(SessionId id, const ipc::Unfreeze& command, const std::string& who);
   void switch_outbound(SessionId id, const ipc::SwitchOutbound& command, const std::string& who);
+  void switch_intake(SessionId id, const ipc::SwitchIntake& command, const std::string& who);
+  void await_quiet(SessionId id, const ipc::AwaitQuiet& ask);
   void hold(SessionId id, const ipc::Hold& command, const std::string& who);
   void retry(SessionId id, const ipc::Retry& command, const std::string& who);
   void reload(SessionId id, base::RequestId request, const std::string& who);
@@ -122,9 +126,20 @@ class Control {
   void held(const std::shared_ptr<Holding>& work);
   void keep_spare();
   void send_body(SessionId id, const ipc::AskBody& ask, const LoadedBody& body);
-  // Waits until nothing of it is in flight, at most five seconds, then reports.
-  using InFlight = std::move_only_function<std::uint64_t() noexcept>;
-  void when_quiet(SessionId id, base::RequestId request, std::string text, InFlight in_flight);
+  void enable_outbound(SessionId id, base::RequestId request, const std::string& who);
+  // What a session stopped last.
+  struct Stopping {
+    std::move_only_function<std::uint64_t() noexcept> in_flight;  // of it, now
+    std::shared_ptr<const Engine::BrokenOff> broken_off;          // null: nothing was
+  };
+  // It is in force; how much of it is in flight is told with `text`, and from then on to who asks.
+  void stopped(SessionId id, base::RequestId request, std::string text, Stopping what);
+  [[nodiscard]] std::uint64_t leases_of(const Engine::Stopped& stopped) const;
+  // It goes on; `text` is told with how many messages of these routes expire soon.
+  using Concerns = std::move_only_function<bool(const Route&) const noexcept>;
+  void say_expiring(SessionId id, base::RequestId request, std::string text, ipc::Selector selector,
+                    Concerns concerns);
+  [[nodiscard]] bool expires_soon(const Message& message, auto concerned) const;
 
   event::Loop& loop_;
   Engine& engine_;
@@ -138,6 +153,7 @@ class Control {
   base::UniqueFd spare_;
   event::Timer rest_;
   std::map<SessionId, std::unique_ptr<ControlSession>> sessions_;
+  std::map<SessionId, Stopping> stopping_;
   std::uint64_t last_id_ = 0;
 };
 

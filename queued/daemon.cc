@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <fstream>
 #include <utility>
 
@@ -18,6 +19,7 @@ namespace {
 constexpr base::Millis kTick{1'000};
 constexpr base::Millis kFinishCheck{20};
 constexpr std::size_t kMaxUsers = 10'000;
+constexpr std::size_t kSpared = 8, kFreezes = 5;  // in a status
 
 log::Format to_log(config::LogFormat format) {
   return format == config::LogFormat::kJson ? log::Format::kJson : log::Format::kText;
@@ -123,6 +125,7 @@ void QueuedDaemon::tick() {
   store_->tick();
   history_->tick();
   intake_->check_room();
+  engine_->end_due_freezes();
   show_state();
   ticker_->start(kTick);
 }
@@ -189,16 +192,33 @@ void QueuedDaemon::finish_when_idle() {
 void QueuedDaemon::show_state() {
   auto text = fmt::format("{} {}", store_->count(), store_->count() == 1 ? "message" : "messages");
   if (engine_->blocks().outbound().disabled) text += ", outbound disabled";
+  if (engine_->blocks().intake().disabled) text += ", intake disabled";
   if (text == shown_state_) return;
   shown_state_ = text;
   host_.set_state(text);
 }
 
-std::vector<std::string> QueuedDaemon::attention(const StoreHealth& health, const Totals& sum) {
-  constexpr std::size_t kMost = 30, kLength = 200;
+// What the operator stopped, a phrase each.
+std::vector<std::string> QueuedDaemon::stopped() const {
+  constexpr std::size_t kNamed = 3;
+  const auto& blocks = engine_->blocks();
+  const auto& freezes = blocks.freezes();
   std::vector<std::string> phrases;
-  const auto& outbound = engine_->blocks().outbound();
-  if (outbound.disabled) phrases.push_back("outbound off by " + outbound.who);
+  if (blocks.outbound().disabled) phrases.push_back("outbound off by " + blocks.outbound().who);
+  if (blocks.intake().disabled) phrases.push_back("intake off by " + blocks.intake().who);
+  for (std::size_t i = 0; i < std::min(kNamed, freezes.size()); ++i)
+    phrases.push_back(
+        fmt::format("{} {} frozen", freezes[i].hop ? "next hop" : "queue", freezes[i].queue));
+  if (freezes.size() > kNamed)
+    phrases.push_back(fmt::format("{} more freezes", freezes.size() - kNamed));
+  if (const auto holds = blocks.holds().size(); holds > 0)
+    phrases.push_back(fmt::format("{} standing {}", holds, holds == 1 ? "hold" : "holds"));
+  return phrases;
+}
+
+std::vector<std::string> QueuedDaemon::attention(const StoreHealth& health) {
+  constexpr std::size_t kMost = 30, kLength = 200;
+  auto phrases = stopped();
   if (!intake_->open()) phrases.push_back("intake closed: " + intake_->closed_why());
   for (const auto& sentence : health.damage) phrases.push_back("damage found: " + sentence);
   if (intake_->open() && health.free < config_.stop_intake / 4 * 5)
@@ -209,7 +229,6 @@ std::vector<std::string> QueuedDaemon::attention(const StoreHealth& health, cons
   for (const auto& [queue, wait] : store_->waits())
     if (phrases.size() < kMost && points_to_us(wait))
       phrases.push_back(fmt::format("MX of {} names only this host", queue));
-  for (const auto& queue : sum.frozen_queues) phrases.push_back(fmt::format("queue {} frozen", queue));
   if (phrases.size() > kMost) phrases.resize(kMost);
   for (auto& phrase : phrases)
     if (phrase.size() > kLength) phrase.resize(kLength);
@@ -227,14 +246,25 @@ void QueuedDaemon::fill(ipc::Status& status) {
   status.now = base::system_clock().wall();
   status.uptime = now - started_;
   status.generation = generation_;
-  status.attention = attention(health, sum);
+  status.attention = attention(health);
   status.outbound_enabled = !outbound.disabled;
   status.outbound_all = outbound.all;
   status.outbound_reason = outbound.reason;
   status.outbound_who = outbound.who;
   status.outbound_since = outbound.since;
-  status.intake_open = intake_->open();
-  status.intake_reason = intake_->closed_why();
+  if (outbound.disabled && !outbound.all)
+    status.outbound_spared = engine_->router().internal(kSpared);
+  const auto& intake = engine_->blocks().intake();
+  status.intake_open = intake_->open() && !intake.disabled;
+  status.intake_reason = intake.disabled ? intake.reason : intake_->closed_why();
+  status.intake_disabled = intake.disabled;
+  status.intake_who = intake.who;
+  status.intake_since = intake.since;
+  const auto& freezes = engine_->blocks().freezes();
+  status.freeze_count = static_cast<std::uint32_t>(freezes.size());
+  for (std::size_t i = 0; i < std::min(kFreezes, freezes.size()); ++i)
+    status.freezes.push_back(block_row(freezes[i]));
+  status.standing_holds = static_cast<std::uint32_t>(engine_->blocks().holds().size());
   status.messages = store_->count();
   status.bytes = store_->bytes();
   if (sum.oldest.value != 0) status.oldest = arrival_of(sum.oldest);

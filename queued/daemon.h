@@ -35,7 +35,8 @@ class QueuedDaemon final : public role::Daemon {
   void tick();
   [[nodiscard]] HistoryLimits history_limits() const;
   void fill(ipc::Status& status);
-  [[nodiscard]] std::vector<std::string> attention(const StoreHealth& health, const Totals& sum);
+  [[nodiscard]] std::vector<std::string> stopped() const;
+  [[nodiscard]] std::vector<std::string> attention(const StoreHealth& health);
   void show_state();
   void finish_when_idle();
 

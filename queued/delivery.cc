@@ -43,6 +43,7 @@ Delivery::Delivery(event::Loop& loop, Engine& engine)
       }),
       drain_(loop, [this]() noexcept { send_backlog(); }) {
   engine_.set_perform([this](Action action) noexcept { perform(std::move(action)); });
+  engine_.set_break([this](const LeaseInfo& lease) noexcept { break_off(lease); });
   patience_.start(kPatience);
 }
 
@@ -102,6 +103,7 @@ void Delivery::lost(Key key, const std::vector<LeaseInfo>& leases) {
   for (const auto& lease : leases) lost_[key].insert(lease.key);
   if (stopping_) return;  // they are open in the journal, and the deliverer tells the next queued
   for (const auto& lease : leases) {
+    engine_.lease_over(lease, true);
     std::vector<RecipientAttempt> attempts;
     for (const auto number : lease.recipients)
       attempts.push_back(
@@ -206,6 +208,7 @@ void Delivery::outcome(Deliverer& from, const ipc::Outcome& outcome) {
   };
   if (!lease || lease->message != outcome.message) {
     log::warning("outcome.dropped").field("id", outcome.message).field("reason", "no such lease");
+    if (lease) engine_.lease_over(*lease, true);
     if (lease) returned(lease->message, lease->recipients);
     return saved();
   }
@@ -219,6 +222,7 @@ void Delivery::settled(const LeaseInfo& lease, const ipc::Outcome& outcome,
   std::vector<RecipientAttempt> attempts;
   std::vector<std::uint32_t> untried;
   bool works = false;
+  bool unknown = false;
   for (const auto number : lease.recipients) {
     const auto at = std::find_if(outcome.results.begin(), outcome.results.end(),
                                  [&](const auto& result) { return result.number == number; });
@@ -227,8 +231,10 @@ void Delivery::settled(const LeaseInfo& lease, const ipc::Outcome& outcome,
       continue;
     }
     works = works || at->result == ipc::Result::kDelivered || at->result == ipc::Result::kFailed;
+    unknown = unknown || at->result == ipc::Result::kUnknown;
     attempts.push_back({number, {at->result, at->failure, at->reply, at->arrival}});
   }
+  engine_.lease_over(lease, unknown);
   if (works) engine_.hop_works(lease);
   if (!attempts.empty()) mishaps_.erase(lease.message);
   if (!untried.empty()) returned(lease.message, untried);
@@ -332,6 +338,12 @@ void Delivery::send(const HandOut& out, LoadedBody&& body) {
   }
 }
 
+// Local delivery has nothing to break off.
+void Delivery::break_off(const LeaseInfo& lease) {
+  if (Deliverer* to = find(lease.deliverer); to != nullptr && !to->local())
+    to->channel().send(ipc::BreakOff{lease.key.lease, lease.key.epoch});
+}
+
 void Delivery::send_backlog() {
   auto waiting = std::exchange(backlog_, {});
   for (auto& one : waiting)
@@ -354,7 +366,7 @@ void Delivery::take_back(const HandOut& out) {
   base::GrantId grant;
   if (at != schedule.leases().end()) {
     grant = at->second.grant;
-    (void)schedule.settle(out.deliverer, key);
+    if (const auto lease = schedule.settle(out.deliverer, key)) engine_.lease_over(*lease, false);
     engine_.put_back(out.message, out.recipients, engine_.now());
   }
   schedule.ask(out.deliverer, out.request, grant);

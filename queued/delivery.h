@@ -83,6 +83,7 @@ class Delivery {
   void hand_out(HandOut out);
   void send(const HandOut& out, LoadedBody&& body);
   void send_backlog();
+  void break_off(const LeaseInfo& lease);
   void take_back(const HandOut& out);
   void cannot_send(const HandOut& out, const std::string& why);
   void settled(const LeaseInfo& lease, const ipc::Outcome& outcome, event::Callback written);

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <utility>
 
+#include "common/base/text.h"
 #include "common/log/log.h"
 
 namespace postern::queued {
@@ -11,6 +12,14 @@ namespace {
 constexpr base::Millis kOldRights{15 * 60 * 1000};
 constexpr base::Millis kLongestSleep{3'600'000};
 constexpr std::size_t kPlaced = 512;  // messages in one turn
+constexpr base::Millis kEndDueAgain{60'000};
+
+void log_end(const Freeze& freeze) {
+  log::warning(freeze.hop ? "hop.unfrozen" : "queue.unfrozen")
+      .field(freeze.hop ? "hop" : "queue", freeze.queue)
+      .field("reason", "its time is over")
+      .field("until", base::iso8601(freeze.until));
+}
 
 }  // namespace
 
@@ -23,6 +32,8 @@ Engine::Engine(event::Loop& loop, Store& store, config::QueuedConfig config)
                 {.blocked = [this](const std::string& queue, const Destination& destination) {
                    return blocks_.blocked(queue, destination);
                  },
+                 .hop_frozen =
+                     [this](const std::string& hop) { return blocks_.hop_frozen(hop) != nullptr; },
                  .wait = [this](const std::string& name) { return remembered(name); }}),
       slices_(loop),
       wake_(loop, [this]() noexcept { poke(); }) {}
@@ -44,6 +55,10 @@ void Engine::read_blocks() {
     auto read = Blocks::from_text(*text);
     if (read) {
       blocks_ = *std::move(read);
+      for (const auto& ended : blocks_.end_due(store_.clock().wall(), now())) {
+        log_end(ended);
+        save = true;
+      }
     } else {
       log::error("blocks.damaged").field("reason", read.error());
       off.reason = "control.json was damaged and is kept in damaged/: its freezes are lost";
@@ -284,12 +299,54 @@ void Engine::next_change() {
       blocks_ = std::move(blocks);
       schedule_.review_blocks(now());
       poke();
+      if (blocks_changed_) blocks_changed_();
       changed(std::move(said));
     } else {
       changed(std::unexpected("not saved, nothing is changed: " + saved.error().text()));
     }
     if (!changing_) next_change();
   });
+}
+
+void Engine::end_due_freezes() {
+  const auto wall = store_.clock().wall();
+  if (ending_due_ || !blocks_.any_due(wall) || store_.clock().steady() < end_due_again_) return;
+  ending_due_ = true;
+  auto ended = std::make_shared<std::vector<Freeze>>();
+  change_blocks(
+      [ended, wall, now = now()](Blocks& blocks) noexcept {
+        *ended = blocks.end_due(wall, now);
+        return Blocks::Said("ended");
+      },
+      [this, ended](Blocks::Said said) noexcept {
+        ending_due_ = false;
+        if (said) {
+          for (const auto& freeze : *ended) log_end(freeze);
+        } else {
+          log::error("blocks.unsaved").field("reason", said.error());
+          end_due_again_ = store_.clock().steady() + kEndDueAgain;
+        }
+      });
+}
+
+// --- Breaking off -----------------------------------------------------------------------------------
+
+std::shared_ptr<const Engine::BrokenOff> Engine::break_off(const Stopped& stopped) {
+  auto broken = std::make_shared<BrokenOff>();
+  for (const auto& [key, lease] : schedule_.leases())
+    if (const auto* queue = schedule_.find(lease.queue); queue != nullptr && stopped(lease, *queue)) {
+      broken->open.insert(key);
+      if (break_) break_(lease);
+    }
+  std::erase_if(broken_off_, [](const auto& earlier) { return earlier.expired(); });
+  broken_off_.push_back(broken);
+  return broken;
+}
+
+void Engine::lease_over(const LeaseInfo& lease, bool unknown) {
+  for (const auto& one : broken_off_)
+    if (const auto broken = one.lock(); broken && broken->open.erase(lease.key) > 0 && unknown)
+      broken->may_repeat.insert(lease.message);
 }
 
 // --- Turning the wheel ------------------------------------------------------------------------------

@@ -90,6 +90,10 @@ class Engine {
   // The operator wants these tried now; what is held stays held. At most kMaxRetried.
   void retry(const std::vector<base::MessageId>& messages);
 
+  // How long until it is given up, if nothing stops its clock; nullopt: it never is.
+  [[nodiscard]] std::optional<base::Millis> left(const Message& message,
+                                                 const Recipient& recipient) const;
+
   // Where the queue of a grant leads by the DNS.
   void hop_found(DelivererId deliverer, const ipc::HopFound& found);
   // A message of this lease went through.
@@ -104,6 +108,26 @@ class Engine {
   using Change = std::move_only_function<Blocks::Said(Blocks&) noexcept>;
   using Changed = std::move_only_function<void(Blocks::Said) noexcept>;
   void change_blocks(Change change, Changed changed);
+  // Runs whenever other blocks are in force.
+  void on_blocks(Done changed) { blocks_changed_ = std::move(changed); }
+  // Once a second: freezes end whose time is over by the wall clock, however it got there.
+  void end_due_freezes();
+
+  // Leases that were broken off.
+  struct BrokenOff {
+    std::set<LeaseKey> open;               // their outcomes have not come
+    std::set<base::MessageId> may_repeat;  // these may have arrived, and are tried again
+  };
+  using Stopped = 
+      std::move_only_function<bool(const LeaseInfo&, const Schedule::Queue&) const noexcept>;
+  // Breaks off what is in delivery of these queues: a message whose final dot may have been sent is
+  // `unknown`, any other comes back untried.
+  std::shared_ptr<const BrokenOff> break_off(const Stopped& stopped);
+  // A lease ended; `unknown`: a recipient of it may have got the message.
+  void lease_over(const LeaseInfo& lease, bool unknown);
+  // Tells a deliverer to break off a lease.
+  using Break = std::move_only_function<void(const LeaseInfo&) noexcept>;
+  void set_break(Break breaks) { break_ = std::move(breaks); }
 
   // No outcome waits for what its notice needs, or for badmail.
   [[nodiscard]] bool idle() const { return concluding_.empty(); }
@@ -151,7 +175,10 @@ class Engine {
                                                 base::Millis age) const;
   void tell_delay(const Message& message, const OldMail& work, base::Millis age);
   void skip_told(OldMail& work, base::MessageId last);
+  // On the queue clock, without the time that it was held or blocked.
   [[nodiscard]] base::Millis age(const Message& message, const mail::Address& recipient) const;
+  [[nodiscard]] base::Millis age(const Message& message, std::string_view queue,
+                                 const Destination& destination) const;
   void report(const Message& message, const RecipientFate& fate, const std::string& remote);
   void retry_found(const std::vector<base::MessageId>& messages);
   void apply_hold(base::MessageId id, std::string why);
@@ -181,6 +208,11 @@ class Engine {
   std::map<std::string, base::MessageId, std::less<>> told_upto_;
   std::deque<PendingChange> changes_;
   bool changing_ = false;
+  Done blocks_changed_;
+  base::SteadyTime end_due_again_;  // after a change that could not be saved
+  bool ending_due_ = false;
+  Break break_;
+  std::vector<std::weak_ptr<BrokenOff>> broken_off_;
   bool poked_ = false;
   bool loaded_ = false;
   std::vector<Done> when_loaded_;

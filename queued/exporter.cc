@@ -159,8 +159,8 @@ transfer::Envelope Exporter::envelope_of(const Message& message) const {
   envelope.id = message.id;
   envelope.token = token_of(message, file_);
   envelope.arrived = message.arrived;
-  envelope.age = host_.store().clock().now() - message.born -
-                 message.held_for(host_.store().clock().now());
+  const auto now = host_.store().clock().now();
+  envelope.age = now - message.born - covered(message.holds(now), message.born, now);
   envelope.client = message.client;
   envelope.hello = message.hello;
   envelope.from = message.from;

@@ -26,7 +26,9 @@ mail::Reply disk_low() { return reply(452, {4, 3, 1}, "Insufficient system stora
 
 }  // namespace
 
-Intake::Intake(event::Loop& loop, Engine& engine) : loop_(loop), engine_(engine) {}
+Intake::Intake(event::Loop& loop, Engine& engine) : loop_(loop), engine_(engine) {
+  engine_.on_blocks([this]() noexcept { tell_state(); });
+}
 
 void Intake::connect(std::uint32_t index, const std::vector<base::ListenerIndex>& listeners,
                      base::UniqueFd fd) {
@@ -36,6 +38,7 @@ void Intake::connect(std::uint32_t index, const std::vector<base::ListenerIndex>
     if (place) forget_large(*place);
     place = std::make_unique<Submitter>(*this, SubmitterId(++last_id_), loop_, std::move(fd));
     place->send(state());
+    told_code_ = state().refusal.code;  // as all others were told
   }
   if (place)
     place->listeners = {listeners.begin(), listeners.end()};
@@ -72,7 +75,23 @@ void Intake::drop(Submitter& which, std::string_view why) {
 
 // --- Room -------------------------------------------------------------------------------------------
 
-ipc::Intake Intake::state() const { return {open(), open() ? ipc::ReplyText{} : ipc::to_ipc(disk_low())}; }
+std::optional<mail::Reply> Intake::refusal() const {
+  if (engine_.blocks().intake().disabled)
+    return reply(421, {4, 3, 2}, "No mail is accepted now, try later");
+  if (!open()) return disk_low();
+  return std::nullopt;
+}
+
+ipc::Intake Intake::state() const {
+  const auto why = refusal();
+  return {!why, why ? ipc::to_ipc(*why) : ipc::ReplyText{}};
+}
+
+void Intake::tell_state() {
+  const auto why = refusal();
+  if (std::exchange(told_code_, why ? why->code : 0) == (why ? why->code : 0)) return;
+  for (const auto& [index, submitter] : submitters_) submitter->send(state());
+}
 
 // Dots are stuffed, so the stored size may exceed the message's by a third.
 std::uint64_t Intake::largest_body() const {
@@ -111,7 +130,7 @@ void Intake::check_room() {
   closed_why_ = find_lack();
   if (open() == was_open) return;
   log::warning(open() ? "intake.opened" : "intake.closed").field("reason", closed_why_);
-  for (const auto& [index, submitter] : submitters_) submitter->send(state());
+  tell_state();
 }
 
 // --- Submissions ------------------------------------------------------------------------------------
@@ -120,7 +139,7 @@ void Intake::check_room() {
 std::optional<mail::Reply> Intake::check(Submission& submission) const {
   const auto& head = submission.head;
   const auto& config = engine_.config();
-  if (!open()) return disk_low();
+  if (auto no = refusal()) return no;
   if (config.message_size != 0 && head.body_size > largest_body())
     return reply(552, {5, 3, 4}, "Message too large");
   if ((config.recipients != 0 && submission.recipients.size() > config.recipients) ||

@@ -77,6 +77,7 @@ class Intake {
                base::UniqueFd fd);
   // Once a second: closes and reopens by the room on the disk.
   void check_room();
+  // Is there room? The operator's switch is another matter.
   [[nodiscard]] bool open() const { return closed_why_.empty(); }
   [[nodiscard]] const std::string& closed_why() const { return closed_why_; }
   [[nodiscard]] bool idle() const { return pending_.empty(); }
@@ -107,7 +108,10 @@ class Intake {
   void accepted(const Submission& submission, base::MessageId id);
   void refuse(const Submission& submission, const mail::Reply& reply);
   void answer_waiting(const base::Token& token, base::MessageId id);
+  // Why no mail is taken now; nullopt: it is.
+  [[nodiscard]] std::optional<mail::Reply> refusal() const;
   [[nodiscard]] ipc::Intake state() const;
+  void tell_state();
 
   event::Loop& loop_;
   Engine& engine_;
@@ -116,6 +120,8 @@ class Intake {
   std::uint32_t last_id_ = 0;
   std::size_t opening_ = 0;  // large files asked of the store
   std::string closed_why_;
+  std::uint16_t told_code_ =
+      0;  // what smtpds answer by what they were told last; 0: they take mail
 };
 
 }  // namespace postern::queued

@@ -23,14 +23,31 @@ std::string reply_of(const Recipient& recipient) {
   return recipient.trouble ? cut(text_of(recipient.trouble->reply), kReplyRoom) : std::string();
 }
 
-std::string block_reason(const Engine& engine, const std::string& queue, Blocked blocked) {
-  if (blocked == Blocked::kOff) return cut("outbound is off: " + engine.blocks().outbound().reason, ipc::kMaxReason);
-  const Freeze* freeze = engine.blocks().frozen(queue);
-  return freeze == nullptr ? "" : freeze->reason;
+// Of a queue that is blocked: the words for it, and when a freeze ends by itself.
+Standing stopped(const Engine& engine, const std::string& queue, const Destination& destination,
+                 Blocked blocked) {
+  const auto& blocks = engine.blocks();
+  if (blocked == Blocked::kOff)
+    return {ipc::State::kOff,
+            cut("outbound is off: " + blocks.outbound().reason, ipc::kMaxReason),
+            {},
+            {}};
+  const Freeze* freeze = blocks.frozen(queue, destination);
+  if (freeze == nullptr) return {ipc::State::kFrozen, "", {}, {}};
+  const bool by_itself = freeze->queue == queue && !freeze->hop;
+  const auto by = by_itself ? std::string() : typed_name(freeze->queue, freeze->hop) + ": ";
+  return {ipc::State::kFrozen, cut(by + freeze->reason, ipc::kMaxReason), {}, freeze->until};
 }
 
-ipc::State blocked_state(Blocked blocked) {
-  return blocked == Blocked::kOff ? ipc::State::kOff : ipc::State::kFrozen;
+// Of a queue that leads to a next hop which is frozen; nullopt: it does not.
+std::optional<Standing> stopped_on_the_way(const Engine& engine, const Schedule::Queue& queue) {
+  if (queue.hop() == nullptr || !queue.hop()->frozen) return std::nullopt;
+  const Freeze* freeze = engine.blocks().hop_frozen(queue.hop()->name());
+  if (freeze == nullptr) return std::nullopt;
+  return Standing{ipc::State::kFrozen,
+                  cut(typed_name(freeze->queue, true) + ": " + freeze->reason, ipc::kMaxReason),
+                  {},
+                  freeze->until};
 }
 
 // Dead until then, and why; null: it is not.
@@ -62,8 +79,14 @@ ipc::QueueRow queue_row(const Engine& engine, const Schedule::Queue& queue) {
   const auto* wait = wait_of(engine, queue);
   if (wait != nullptr) row.last_reply = cut(text_of(wait->reply), kReplyRoom);
   if (queue.blocked != Blocked::kNo) {
-    row.state = blocked_state(queue.blocked);
-    row.why = block_reason(engine, queue.name(), queue.blocked);
+    auto stands = stopped(engine, queue.name(), queue.destination(), queue.blocked);
+    row.state = stands.state;
+    row.why = std::move(stands.why);
+    row.until = stands.until;
+  } else if (auto stands = stopped_on_the_way(engine, queue)) {
+    row.state = stands->state;
+    row.why = std::move(stands->why);
+    row.until = stands->until;
   } else if (wait != nullptr) {
     row.state = ipc::State::kRetry;
     row.next_try = clock.wall_at(queue.hop()->until);
@@ -98,6 +121,7 @@ ipc::MessageRow message_row(const Engine& engine, const Message& message) {
     auto stands = standing(engine, message, recipient);
     row.state = stands.state;
     row.next_try = stands.next_try;
+    row.until = stands.until;
     row.why = cut(stands.why.empty() ? reply_of(recipient) : stands.why, kReplyRoom);
     break;
   }
@@ -116,6 +140,10 @@ ipc::QueueRow hop_row(const Engine& engine, const Schedule::Hop& hop) {
     row.why = row.last_reply = cut(text_of(wait->second.reply), ipc::kMaxReason);
   if (hop.frozen) {
     row.state = ipc::State::kFrozen;
+    if (const Freeze* freeze = engine.blocks().hop_frozen(hop.name())) {
+      row.why = freeze->reason;
+      row.until = freeze->until;
+    }
   } else if (hop.until > engine.now()) {
     row.state = ipc::State::kRetry;
     row.next_try = engine.store().clock().wall_at(hop.until);
@@ -151,20 +179,22 @@ std::size_t distance(std::string_view a, std::string_view b) {
 Standing standing(const Engine& engine, const Message& message, const Recipient& recipient) {
   const auto& clock = engine.store().clock();
   if (engine.schedule().leased(message.id, recipient.number))
-    return {ipc::State::kDelivering, "", {}};
-  if (!message.held.empty()) return {ipc::State::kHeld, message.held, {}};
+    return {ipc::State::kDelivering, "", {}, {}};
+  if (!message.held.empty()) return {ipc::State::kHeld, message.held, {}, {}};
   const auto route = engine.router().route(recipient.address);
   const auto blocked = engine.blocks().blocked(route.queue, route.destination);
-  if (blocked != Blocked::kNo)
-    return {blocked_state(blocked), block_reason(engine, route.queue, blocked), {}};
+  if (blocked != Blocked::kNo) return stopped(engine, route.queue, route.destination, blocked);
   auto due = recipient.next_try;
   std::string why;
-  if (const auto* queue = engine.schedule().find(route.queue))
+  const auto* queue = engine.schedule().find(route.queue);
+  if (queue != nullptr && due <= engine.now())
+    if (auto stands = stopped_on_the_way(engine, *queue)) return *std::move(stands);
+  if (queue != nullptr)
     if (const auto* wait = wait_of(engine, *queue); wait != nullptr && queue->hop()->until > due) {
       due = queue->hop()->until;
       why = cut(text_of(wait->reply), ipc::kMaxReason);
     }
-  if (due > engine.now()) return {ipc::State::kRetry, std::move(why), clock.wall_at(due)};
+  if (due > engine.now()) return {ipc::State::kRetry, std::move(why), clock.wall_at(due), {}};
   return {};
 }
 
@@ -321,8 +351,12 @@ ipc::Shown shown(const Engine& engine, const ipc::Show& ask) {
   answer.hello = message->hello;
   answer.client = message->client;
   answer.arrived = message->arrived;
-  const auto& clock = engine.store().clock();
-  answer.expires = clock.wall_at(message->born + engine.config().retry.expire);
+  for (const auto& recipient : message->recipients) {
+    const auto left = recipient.open() ? engine.left(*message, recipient) : std::nullopt;
+    if (!left) continue;
+    const auto expires = engine.store().clock().wall() + *left;
+    if (answer.expires.ms == 0 || expires < answer.expires) answer.expires = expires;
+  }
   answer.size = message->size();
   answer.bounce = message->notice;
   answer.origin = message->origin;
@@ -345,6 +379,7 @@ ipc::Shown shown(const Engine& engine, const ipc::Show& ask) {
       row.state = stands.state;
       row.why = cut(std::move(stands.why), ipc::kMaxReason);
       row.next_try = stands.next_try;
+      row.until = stands.until;
     }
     answer.recipients.push_back(std::move(row));
   }
@@ -359,38 +394,56 @@ void show(Engine& engine, const ipc::Show& ask, Reply<ipc::Shown> reply) {
   });
 }
 
+ipc::BlockRow block_row(const Freeze& freeze) {
+  return {.kind = ipc::BlockKind::kFreeze,
+          .name = freeze.queue,
+          .reason = freeze.reason,
+          .who = freeze.who,
+          .since = freeze.since,
+          .until = freeze.until,
+          .hop = freeze.hop,
+          .keep_clock = freeze.keep_clock};
+}
+
 ipc::BlockRows list_blocks(const Engine& engine, const ipc::ListBlocks& ask) {
   std::vector<ipc::BlockRow> all;
   const auto& blocks = engine.blocks();
   const auto& outbound = blocks.outbound();
   if (outbound.disabled)
-    all.push_back({ipc::BlockKind::kOutbound, "", outbound.reason, outbound.who, outbound.since,
-                   outbound.all});
-  for (const auto& f : blocks.freezes())
-    all.push_back({ipc::BlockKind::kFreeze, f.queue, f.reason, f.who, f.since, false});
+    all.push_back({.kind = ipc::BlockKind::kOutbound,
+                   .reason = outbound.reason,
+                   .who = outbound.who,
+                   .since = outbound.since,
+                   .all = outbound.all});
+  if (const auto& intake = blocks.intake(); intake.disabled)
+    all.push_back({.kind = ipc::BlockKind::kIntake,
+                   .reason = intake.reason,
+                   .who = intake.who,
+                   .since = intake.since});
+  for (const auto& freeze : blocks.freezes()) all.push_back(block_row(freeze));
+  for (const auto& exception : blocks.exceptions())
+    all.push_back({.kind = ipc::BlockKind::kException,
+                   .name = exception.queue,
+                   .reason = "not frozen, although it is a member",
+                   .who = exception.who,
+                   .since = exception.since,
+                   .hop = exception.hop});
   for (const auto& hold : blocks.holds())
-    all.push_back({ipc::BlockKind::kHold, conditions_text(hold.what), hold.reason, hold.who,
-                   hold.since, false});
+    all.push_back({.kind = ipc::BlockKind::kHold,
+                   .name = conditions_text(hold.what),
+                   .reason = hold.reason,
+                   .who = hold.who,
+                   .since = hold.since});
   ipc::BlockRows answer;
   answer.request = ask.request;
-  for (std::size_t i = ask.after; i < all.size() && answer.rows.size() < kBlockRows; ++i) {
-    auto& row = all[i];
-    const auto exceptions = std::count_if(
-        blocks.exceptions().begin(), blocks.exceptions().end(), [&](const FreezeException& e) {
-          return row.kind == ipc::BlockKind::kFreeze && is_pattern(row.name) &&
-                 matches(row.name, e.queue);
-        });
-    if (exceptions > 0)
-      row.reason = cut(fmt::format("{} (but for {} of its members)", row.reason, exceptions),
-                       ipc::kMaxReason);
-    answer.rows.push_back(std::move(row));
-  }
+  for (std::size_t i = ask.after; i < all.size() && answer.rows.size() < kBlockRows; ++i)
+    answer.rows.push_back(std::move(all[i]));
   answer.more = ask.after + answer.rows.size() < all.size();
   return answer;
 }
 
 Totals totals(const Engine& engine) {
-  constexpr std::size_t kNamed = 3;
+  const auto& blocks = engine.blocks();
   Totals sum;
   for (const auto& [name, queue] : engine.schedule().queues()) {
     const auto& counts = queue.counts;
@@ -398,12 +451,13 @@ Totals totals(const Engine& engine) {
       if (sum.oldest.value == 0 || first < sum.oldest) sum.oldest = first;
     const std::uint64_t idle = std::uint64_t{counts.ready} + counts.waiting;
     sum.delivering += counts.leased;
-    if (!queue.destination().local) sum.in_flight += queue.leases;
+    const auto& destination = queue.destination();
+    if (!destination.local && (!blocks.outbound().disabled || blocks.outbound_stops(destination)))
+      sum.in_flight += queue.leases;
     sum.held += counts.held;
     switch (queue.blocked) {
       case Blocked::kFrozen:
         sum.frozen += idle;
-        if (idle > 0 && sum.frozen_queues.size() < kNamed) sum.frozen_queues.push_back(name);
         break;
       case Blocked::kOff:
         sum.off += idle;

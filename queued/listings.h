@@ -14,6 +14,7 @@ struct Standing {
   ipc::State state = ipc::State::kReady;
   std::string why;
   base::WallTime next_try;  // 0: now, or not by itself
+  base::WallTime until;     // when a freeze ends by itself; 0: it does not
 };
 [[nodiscard]] Standing standing(const Engine& engine, const Message& message,
                                 const Recipient& recipient);
@@ -27,13 +28,14 @@ using Reply = std::move_only_function<void(const Answer&) noexcept>;
 void list_queues(Engine& engine, const ipc::ListQueues& ask, Reply<ipc::QueueRows> reply);
 void list_messages(Engine& engine, const ipc::ListMessages& ask, Reply<ipc::MessageRows> reply);
 void show(Engine& engine, const ipc::Show& ask, Reply<ipc::Shown> reply);
+// A freeze as listings show it.
+[[nodiscard]] ipc::BlockRow block_row(const Freeze& freeze);
 [[nodiscard]] ipc::BlockRows list_blocks(const Engine& engine, const ipc::ListBlocks& ask);
 
 // Recipients by state, and what else the status counts over all queues.
 struct Totals {
   std::uint64_t ready = 0, retry = 0, off = 0, frozen = 0, held = 0, delivering = 0, in_flight = 0;
-  base::MessageId oldest;                  // 0: there is none
-  std::vector<std::string> frozen_queues;  // that hold mail; a few of them
+  base::MessageId oldest;  // 0: there is none
 };
 [[nodiscard]] Totals totals(const Engine& engine);
 

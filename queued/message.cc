@@ -17,6 +17,12 @@ std::uint8_t sender_hash(const Message& message) {
   return static_cast<std::uint8_t>(hash ^ hash >> 32);
 }
 
+std::vector<Span> Message::holds(QueueTime now) const {
+  auto spans = former_holds;
+  if (!held.empty()) spans.push_back({held_since, now});
+  return spans;
+}
+
 Recipient to_recipient(const RecipientRecord& record) {
   Recipient recipient;
   recipient.address = record.address;
@@ -78,7 +84,7 @@ MessageRecord to_record(const Message& message) {
   record.prefix = message.prefix;
   record.held = message.held;
   record.held_since = message.held_since;
-  record.stood_still = message.stood_still;
+  record.former_holds = message.former_holds;
   record.origin = message.origin;
   for (const auto& recipient : message.recipients)
     if (recipient.open()) record.recipients.push_back(to_record(recipient));
@@ -98,7 +104,7 @@ Message to_message(const MessageRecord& record, const Place& place) {
   message.prefix_size = static_cast<std::uint32_t>(record.prefix.size());
   message.held = record.held;
   message.held_since = record.held_since;
-  message.stood_still = record.stood_still;
+  message.former_holds = record.former_holds;
   message.origin = record.origin;
   message.body_size = record.body_size;
   message.body_crc = record.body_crc;

@@ -55,7 +55,7 @@ struct Message {
   std::uint32_t prefix_size = 0;
   std::string held;  // why; empty: not held
   QueueTime held_since{0};
-  base::Millis stood_still{0};  // the time of its former holds, in which it did not age
+  std::vector<Span> former_holds;  // in which it did not age, one after the other
   base::MessageId origin;  // its id in the queue that it was imported from; 0: none
   std::uint64_t body_size = 0;
   std::uint32_t body_crc = 0;  // of a large body
@@ -76,10 +76,8 @@ struct Message {
   Saving saving;
 
   [[nodiscard]] std::uint64_t size() const { return prefix_size + body_size; }
-  // How long its clock stood still by holds.
-  [[nodiscard]] base::Millis held_for(QueueTime now) const {
-    return stood_still + (held.empty() ? base::Millis(0) : now - held_since);
-  }
+  // When its clock stood still by holds, until `now`.
+  [[nodiscard]] std::vector<Span> holds(QueueTime now) const;
 };
 
 // What stands beside a message in badmail: the envelope, and why these recipients failed. The first part

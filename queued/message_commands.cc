@@ -10,12 +10,11 @@
 #include "common/base/text.h"
 #include "common/log/log.h"
 #include "queued/control.h"
-
 #include "queued/exits.h"
+#include "queued/selecting.h"
 
 namespace postern::queued {
 namespace {
-
 
 std::string messages_text(std::uint64_t count) {
   return fmt::format("{} {}", count, count == 1 ? "message" : "messages");
@@ -28,13 +27,6 @@ bool is_printable(std::string_view text) {
 }  // namespace
 
 // --- Selected messages ------------------------------------------------------------------------------
-
-struct Control::Selecting {
-  using Each = std::move_only_function<void(const std::vector<const Message*>&) noexcept>;
-  ipc::Selector selector;  // not empty
-  Each each;               // some that are selected, at most kMaxRetried; they can be found now
-  event::Callback finished;
-};
 
 void Control::select(std::shared_ptr<Selecting> work) {
   engine_.when_loaded([this, work]() noexcept {
@@ -106,6 +98,7 @@ struct Control::Holding {
   std::uint64_t count = 0;
   std::uint64_t already = 0;  // held before
   std::uint64_t damaged = 0;  // stay held
+  std::uint64_t expiring = 0;  // of those that are released
   std::unordered_set<base::MessageId> in_delivery;
 };
 
@@ -196,6 +189,8 @@ void Control::hold_these(Holding& work, const std::vector<const Message*>& messa
       work.in_delivery.insert(id);
     else
       ++work.count;
+    if (command.release && expires_soon(*message, [](const Recipient&) { return true; }))
+      ++work.expiring;
     if (command.dry_run) continue;
     if (command.release)
       engine_.end_hold(id);
@@ -219,17 +214,20 @@ void Control::held(const std::shared_ptr<Holding>& work) {
     text += fmt::format(", in delivery {}", work->in_delivery.size());
   if (work->damaged > 0)
     text += fmt::format("; {} stay held, for their bodies are lost", work->damaged);
+  if (command.release) text += expiring_text(work->expiring);
   if (command.dry_run) return done(work->session, command.request, kOk, std::move(text));
   log::info(command.release ? "messages.released" : "messages.held")
       .field("count", work->count)
       .field("who", work->who)
       .field("reason", command.reason);
-  when_quiet(work->session, command.request, std::move(text), [this, work]() noexcept {
-    std::uint64_t in_flight = 0;
+  if (command.release) return done(work->session, command.request, kOk, std::move(text));
+  const auto in_flight = [this, work]() noexcept {
+    std::uint64_t count = 0;
     for (const auto& [key, lease] : engine_.schedule().leases())
-      in_flight += work->in_delivery.contains(lease.message) ? 1 : 0;
-    return in_flight;
-  });
+      count += work->in_delivery.contains(lease.message) ? 1 : 0;
+    return count;
+  };
+  stopped(work->session, command.request, std::move(text), {in_flight, nullptr});
 }
 
 }  // namespace postern::queued

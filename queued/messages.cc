@@ -113,7 +113,7 @@ void Messages::apply(const HoldRecord& record, Sequence sequence) {
   if (message->held.empty())
     message->held_since = record.clock;
   else if (record.why.empty())
-    message->stood_still += std::max(record.clock - message->held_since, base::Millis(0));
+    add_span(message->former_holds, {message->held_since, record.clock}, kMaxFormerHolds);
   message->held = record.why;
   touch(record.message, message->saving, sequence);
 }

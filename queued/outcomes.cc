@@ -31,11 +31,26 @@ std::string_view event_name(Fate fate) {
 }  // namespace
 
 base::Millis Engine::age(const Message& message, const mail::Address& recipient) const {
-  const auto age = now() - message.born - message.held_for(now());
+  const auto raw = now() - message.born;
   // The usual case needs no more.
-  if (!is_expired(config_.retry, age) && !is_late(config_.retry, age)) return age;
+  if (!is_expired(config_.retry, raw) && !is_late(config_.retry, raw)) return raw;
   const auto route = router_->route(recipient);
-  return age - blocks_.paused(route.queue, route.destination, message.born, now());
+  return age(message, route.queue, route.destination);
+}
+
+// Where a hold and a block overlap, their time is taken off once.
+base::Millis Engine::age(const Message& message, std::string_view queue,
+                         const Destination& destination) const {
+  auto spans = blocks_.standstills(queue, destination, now());
+  const auto holds = message.holds(now());
+  spans.insert(spans.end(), holds.begin(), holds.end());
+  return now() - message.born - covered(std::move(spans), message.born, now());
+}
+
+std::optional<base::Millis> Engine::left(const Message& message, const Recipient& recipient) const {
+  if (config_.retry.expire.count() == 0) return std::nullopt;
+  const auto route = router_->route(recipient.address);
+  return config_.retry.expire - age(message, route.queue, route.destination);
 }
 
 void Engine::conclude(base::MessageId id, std::vector<RecipientAttempt> attempts,
@@ -225,17 +240,16 @@ void Engine::expire_slice(OldMail work) {
     bool more = true;
     for (const auto id : slice) {
       const Message* message = store_.find(id);
-      work.gap = work.gap || (message != nullptr && message->held_for(now()).count() != 0);
+      work.gap = work.gap || (message != nullptr && !message->holds(now()).empty());
       if (message == nullptr || !message->held.empty()) continue;
       // Nor is any that came later.
       const auto raw = now() - message->born;
       if (!(more = is_expired(config_.retry, raw) || is_late(config_.retry, raw))) break;
-      const auto age = raw - message->held_for(now()) -
-                       blocks_.paused(work.queue, queue->destination(), message->born, now());
-      if (is_expired(config_.retry, age))
+      const auto lived = age(*message, work.queue, queue->destination());
+      if (is_expired(config_.retry, lived))
         old.push_back(id);
-      else if (is_late(config_.retry, age))
-        late.emplace_back(id, age);
+      else if (is_late(config_.retry, lived))
+        late.emplace_back(id, lived);
     }
     for (const auto id : old) {
       std::vector<RecipientAttempt> attempts;

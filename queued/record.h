@@ -14,7 +14,7 @@
 #include <vector>
 
 #include "common/ipc/delivery.h"
-#include "queued/clock.h"
+#include "queued/standstill.h"
 
 namespace postern::queued {
 
@@ -31,6 +31,7 @@ inline constexpr RecordType kLastRecordType = RecordType::kClock;
 
 inline constexpr std::size_t kMaxRecipients = 20'000;  // of one message
 inline constexpr std::size_t kMaxRetried = 1'000;     // messages in one RetryRecord
+inline constexpr std::size_t kMaxFormerHolds = 16;    // of one message
 
 // One recipient that is still open, with what was tried.
 struct RecipientRecord {
@@ -80,7 +81,7 @@ struct MessageRecord {
   std::string prefix;
   std::string held;  // why; empty: not held
   QueueTime held_since{0};
-  base::Millis stood_still{0};  // the time of its former holds, in which it did not age
+  std::vector<Span> former_holds;  // in which it did not age
   base::MessageId origin;  // its id in the queue that it was imported from; 0: it came by itself
   std::vector<RecipientRecord> recipients;
   static constexpr auto fields() {
@@ -99,7 +100,7 @@ struct MessageRecord {
         ipc::field("prefix", &MessageRecord::prefix, ipc::kMaxPrefix),
         ipc::field("held", &MessageRecord::held, ipc::kMaxReason),
         ipc::field("held_since", &MessageRecord::held_since),
-        ipc::field("stood_still", &MessageRecord::stood_still),
+        ipc::field("former_holds", &MessageRecord::former_holds, kMaxFormerHolds),
         ipc::field("origin", &MessageRecord::origin),
         ipc::field("recipients", &MessageRecord::recipients, kMaxRecipients));
   }

@@ -2,6 +2,8 @@
 
 #include <algorithm>
 
+#include "queued/frozen_name.h"
+
 namespace postern::queued {
 namespace {
 
@@ -31,7 +33,16 @@ Router::Router(const config::QueuedConfig& config)
       ours_(static_cast<std::uint32_t>(config.rights.listeners.size())),
       domain_hops_(config.domain_hops),
       other_{.connections = kDefaultConnections, .via = {config::HopSpec{}}} {
-  for (const auto& route : config.routes)
+  const auto add_hop = [&](const config::HopSpec& hop) {
+    if (hop.kind == config::HopKind::kHost) hop_keys_.push_back(hop_name(hop));
+  };
+  for (const auto& hop : domain_hops_) add_hop(hop);
+  for (std::size_t i = 0; i < domain_hops_.size() && i < config.rights.domains.size(); ++i)
+    if (domain_hops_[i].kind != config::HopKind::kMailbox)
+      for (const auto& name : config.rights.domains[i].names) internal_.push_back(name.text());
+  for (const auto& route : config.routes) {
+    for (const auto& hop : route.via) add_hop(hop);
+    if (route.internal) internal_.insert(internal_.end(), route.to.begin(), route.to.end());
     for (const auto& to : route.to) {
       if (to == "*")
         other_ = to_destination(route);
@@ -40,6 +51,7 @@ Router::Router(const config::QueuedConfig& config)
       else
         exact_[to] = to_destination(route);
     }
+  }
 }
 
 config::Decision Router::decide_as_us(const mail::Address& recipient) const {
@@ -86,13 +98,29 @@ std::optional<Mailbox> Router::mailbox(const mail::Address& recipient) const {
 }
 
 bool Router::names(std::string_view queue) const {
-  const std::string name(queue);
-  if (queue == kLocalQueue || exact_.contains(name) || below_.contains(name)) return true;
+  if (queue == kLocalQueue || queue == "*") return true;
+  const auto is_meant = [&](std::string_view name) { return matches(queue, name); };
   const auto& domains = index_.rights().domains;
-  return std::any_of(domains.begin(), domains.end(), [&](const config::DomainRights& domain) {
-    return std::any_of(domain.names.begin(), domain.names.end(),
-                       [&](const mail::Domain& d) { return d.text() == name; });
-  });
+  return std::any_of(below_.begin(), below_.end(),
+                     [&](const auto& entry) {
+                       return is_meant(entry.first) || queue.ends_with("." + entry.first);
+                     }) ||
+         std::any_of(exact_.begin(), exact_.end(),
+                     [&](const auto& entry) { return is_meant(entry.first); }) ||
+         std::any_of(domains.begin(), domains.end(), [&](const config::DomainRights& domain) {
+           return std::any_of(domain.names.begin(), domain.names.end(),
+                              [&](const mail::Domain& d) { return is_meant(d.text()); });
+         });
+}
+
+bool Router::names_hop(std::string_view name) const {
+  return std::any_of(hop_keys_.begin(), hop_keys_.end(),
+                     [&](const std::string& key) { return fit_hop(name, key) != 0; });
+}
+
+std::vector<std::string> Router::internal(std::size_t most) const {
+  return {internal_.begin(),
+          internal_.begin() + static_cast<std::ptrdiff_t>(std::min(most, internal_.size()))};
 }
 
 }  // namespace postern::queued

@@ -39,8 +39,13 @@ class Router {
   [[nodiscard]] Route route(const mail::Address& recipient) const;
   // nullopt: no such user any more.
   [[nodiscard]] std::optional<Mailbox> mailbox(const mail::Address& recipient) const;
-  // Could mail go to a queue of this name by a route that names it?
+  // Does a route or a domain name a queue of this name, or of this pattern? A route for "*" names
+  // none.
   [[nodiscard]] bool names(std::string_view queue) const;
+  // Does a route or a domain name a host that a freeze of next hops of this name stands for?
+  [[nodiscard]] bool names_hop(std::string_view name) const;
+  // What `outbound disable` spares, as the configuration writes it: at most `most`.
+  [[nodiscard]] std::vector<std::string> internal(std::size_t most) const;
 
  private:
   [[nodiscard]] config::Decision decide_as_us(const mail::Address& recipient) const;
@@ -53,6 +58,8 @@ class Router {
   std::unordered_map<std::string, Destination> exact_;
   std::unordered_map<std::string, Destination> below_;  // by "corp.example" for "*.corp.example"
   Destination other_;
+  std::vector<std::string> internal_;  // "corp.example", "*.corp.example"
+  std::vector<std::string> hop_keys_;  // of all hosts that are named
 };
 
 }  // namespace postern::queued

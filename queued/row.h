@@ -10,7 +10,7 @@
 
 namespace postern::queued {
 
-inline constexpr std::uint32_t kIndexVersion = 3;
+inline constexpr std::uint32_t kIndexVersion = 4;
 
 // What a checkpoint says of itself.
 struct IndexMark {

@@ -192,10 +192,13 @@ std::optional<EndedGrant> Schedule::grant_ended(DelivererId deliverer, base::Gra
 
 void Schedule::review_blocks(QueueTime now) {
   now_ = std::max(now_, now);
+  std::vector<Hop*> thawed;
   const auto review_hop = [&](Hop& hop) {
-    hop.frozen = rules_.hop_frozen && rules_.hop_frozen(hop.name());
+    const bool was = std::exchange(hop.frozen, rules_.hop_frozen && rules_.hop_frozen(hop.name()));
+    if (hop.frozen && !was) send_on(hop);
     if (hop.frozen || hop.ring_.empty()) close_grants(hop, hop.frozen);
     review(hop);
+    if (was && !hop.frozen) thawed.push_back(&hop);
   };
   for (auto at = queues_.begin(); at != queues_.end();) {
     Queue& queue = (at++)->second;
@@ -204,7 +207,10 @@ void Schedule::review_blocks(QueueTime now) {
     if (queue.seeking_) review_hop(*queue.seeking_);
     drop_if_empty(queue);
   }
-  for (auto at = hops_.begin(); at != hops_.end();) review_hop((at++)->second);
+  for (auto& [name, hop] : hops_) review_hop(hop);
+  for (Hop* hop : thawed)
+    if (hop->awaited_ > 0) call_back(*hop, true);
+  for (auto at = hops_.begin(); at != hops_.end();) drop_if_unused((at++)->second);
   close_blocked();
 }
 
@@ -240,9 +246,8 @@ std::uint64_t Schedule::blocked_leases() const {
   std::uint64_t sum = 0;
   for (const auto& [key, lease] : leases_) {
     const Queue* queue = find(lease.queue);
-    const auto grant = grants_.find(lease.grant);
-    const bool frozen = grant != grants_.end() && grant->second.hop->frozen;
-    if (frozen || (queue != nullptr && queue->blocked != Blocked::kNo)) ++sum;
+    const Hop* hop = hop_of(lease);
+    if ((hop != nullptr && hop->frozen) || (queue != nullptr && queue->blocked != Blocked::kNo)) ++sum;
   }
   return sum;
 }

@@ -15,7 +15,7 @@
 namespace postern::queued {
 
 inline constexpr std::uint64_t kBlock = 4096;
-inline constexpr std::uint32_t kFormatVersion = 3;
+inline constexpr std::uint32_t kFormatVersion = 4;
 
 [[nodiscard]] constexpr std::uint64_t round_up(std::uint64_t offset) {
   return (offset + kBlock - 1) / kBlock * kBlock;

@@ -47,6 +47,11 @@ const Schedule::Hop* Schedule::find_hop(std::string_view name) const {
   return queue == nullptr ? nullptr : queue->seeking_.get();
 }
 
+const Schedule::Hop* Schedule::hop_of(const LeaseInfo& lease) const {
+  const auto grant = grants_.find(lease.grant);
+  return grant == grants_.end() ? nullptr : grant->second.hop;
+}
+
 void Schedule::drop_if_unused(Hop& hop) {
   if (hop.queues_ > 0 || hop.grants > 0 || hop.awaited_ > 0) return;
   enlist(hop, false, false);
@@ -101,10 +106,10 @@ void Schedule::forget_better(Queue& queue) {
   drop_if_unused(hop);
 }
 
-// A dead hop is no way to go, nor one that is being tried by another queue.
+// A dead or frozen hop is no way to go, nor one that is being tried by another queue.
 bool Schedule::is_usable(const Queue& queue) const {
   const Hop& hop = *queue.hop_;
-  if (hop.until > now_) return false;
+  if (hop.until > now_ || hop.frozen) return false;
   return !hop.probing() || hop.grants == 0 || queue.destination().via.size() == 1;
 }
 
@@ -168,14 +173,19 @@ void Schedule::defer(const std::string& name, const HopWait& wait, QueueTime now
   Hop* hop = const_cast<Hop*>(find_hop(name));
   if (hop == nullptr) return;
   hop->wait(wait);
-  ++hop->queues_;  // it stays while its queues leave
-  std::vector<Queue*> others;
-  for (Queue* queue = hop->ring_.front(); queue != nullptr; queue = hop->ring_.after(*queue))
-    if (queue->destination().via.size() > 1) others.push_back(queue);
-  for (Queue* queue : others) find_way(*queue);
-  --hop->queues_;
+  send_on(*hop);
   review(*hop);
   drop_if_unused(*hop);
+}
+
+// Queues that have another way take it.
+void Schedule::send_on(Hop& hop) {
+  ++hop.queues_;  // it stays while its queues leave
+  std::vector<Queue*> others;
+  for (Queue* queue = hop.ring_.front(); queue != nullptr; queue = hop.ring_.after(*queue))
+    if (queue->destination().via.size() > 1) others.push_back(queue);
+  for (Queue* queue : others) find_way(*queue);
+  --hop.queues_;
 }
 
 void Schedule::trouble(const std::string& name) {
@@ -244,7 +254,7 @@ std::optional<std::string> Schedule::hop_found(DelivererId deliverer, base::Gran
     actions_.push_back(GoAhead{deliverer, id});
   else
     close(id, grant);
-  if (hop.until > now_) find_way(*queue);
+  if (hop.until > now_ || hop.frozen) find_way(*queue);
   review(*queue);
   return queue->name();
 }

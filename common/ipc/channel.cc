@@ -109,24 +109,26 @@ bool Channel::note_received_request(Type type, base::RequestId request, std::uin
   return true;
 }
 
-bool Channel::settle(Ledgers& ledgers, std::uint64_t requests_mask, base::RequestId request) {
-  for (auto& [type, ledger] : ledgers) {
-    if ((requests_mask >> type & 1U) == 0) continue;
-    const auto at = ledger.announced.find(request.value);
-    if (at == ledger.announced.end()) continue;
-    ledger.bytes -= at->second;
-    ledger.announced.erase(at);
+bool Channel::settle(Ledgers& ledgers, std::span<const Type> requests, base::RequestId request) {
+  for (const auto type : requests) {
+    const auto ledger = ledgers.find(static_cast<std::uint16_t>(type));
+    if (ledger == ledgers.end()) continue;
+    auto& known = ledger->second;
+    const auto at = known.announced.find(request.value);
+    if (at == known.announced.end()) continue;
+    known.bytes -= at->second;
+    known.announced.erase(at);
     return true;
   }
   return false;
 }
 
-void Channel::note_sent_reply(std::uint64_t requests_mask, base::RequestId request) {
-  CHECK(settle(received_requests_, requests_mask, request));
+void Channel::note_sent_reply(std::span<const Type> requests, base::RequestId request) {
+  CHECK(settle(received_requests_, requests, request));
 }
 
-bool Channel::note_received_reply(std::uint64_t requests_mask, base::RequestId request) {
-  if (!settle(sent_requests_, requests_mask, request)) return false;
+bool Channel::note_received_reply(std::span<const Type> requests, base::RequestId request) {
+  if (!settle(sent_requests_, requests, request)) return false;
   if (on_credit_)
     loop_.defer([this, alive = alive_]() noexcept {
       if (*alive && on_credit_) on_credit_();

@@ -14,6 +14,28 @@ inline constexpr std::size_t kMaxConditions = 1600;  // a selector's, as they ar
 
 inline constexpr Route kAnswer{roles(Role::kQueued), roles(Role::kControl)};
 
+enum class BlockKind : std::uint8_t { kFreeze, kOutbound, kHold, kIntake, kException };
+
+struct BlockRow {
+  BlockKind kind = BlockKind::kFreeze;
+  std::string name;  // queue, next hop, or pattern; conditions of a standing hold; "" for a switch
+  std::string reason;
+  std::string who;
+  base::WallTime since;
+  base::WallTime until;     // a freeze that ends by itself; 0: none
+  bool all = false;         // outbound: internal routes too
+  bool hop = false;         // a freeze, or an exception, of next hops
+  bool keep_clock = false;  // a freeze: mail expires all the same
+  static constexpr auto fields() {
+    return std::tuple(field("kind", &BlockRow::kind),
+                      field("name", &BlockRow::name, kMaxConditions),
+                      field("reason", &BlockRow::reason, kMaxReason),
+                      field("who", &BlockRow::who, 64), field("since", &BlockRow::since),
+                      field("until", &BlockRow::until), field("all", &BlockRow::all),
+                      field("hop", &BlockRow::hop), field("keep_clock", &BlockRow::keep_clock));
+  }
+};
+
 struct AskStatus {
   static constexpr Type kType = Type::kAskStatus;
   static constexpr Route kRoute = kAsk;
@@ -38,13 +60,19 @@ struct Status {
   std::string outbound_reason;     // while disabled: why,
   std::string outbound_who;        // by whom,
   base::WallTime outbound_since;   // since when
+  std::vector<std::string> outbound_spared;  // while disabled: some of the internal routes
   bool intake_open = true;
-  std::string intake_reason;
-  std::uint64_t messages = 0;  // of a next hop: those that may go now
-  std::uint64_t bytes = 0;
+  std::string intake_reason;       // while it is not: what is lacking, or why it was disabled
+  bool intake_disabled = false;    // by
+  std::string intake_who;          // this one,
+  base::WallTime intake_since;     // since when
+  std::vector<BlockRow> freezes;   // some of them,
+  std::uint32_t freeze_count = 0;  // of so many
+  std::uint32_t standing_holds = 0;
+  std::uint64_t messages = 0, bytes = 0;
   base::WallTime oldest;           // arrival of the oldest message; 0: none
   std::uint64_t ready = 0, retry = 0, off = 0, frozen = 0, held = 0, delivering = 0;  // recipients
-  std::uint64_t in_flight = 0;     // outbound leases
+  std::uint64_t in_flight = 0;     // outbound leases; while disabled, of what is not spared
   // Since the start of queued:
   std::uint64_t accepted = 0, refused = 0, delivered = 0, deferred = 0, failed = 0, bounces = 0;
   // In the last whole minute:
@@ -65,12 +93,16 @@ struct Status {
         field("outbound_reason", &Status::outbound_reason, kMaxReason),
         field("outbound_who", &Status::outbound_who, 64),
         field("outbound_since", &Status::outbound_since),
+        field("outbound_spared", &Status::outbound_spared, 8, kMaxQueueName),
         field("intake_open", &Status::intake_open),
         field("intake_reason", &Status::intake_reason, kMaxReason),
-        field("messages", &Status::messages), field("bytes", &Status::bytes),
-        field("oldest", &Status::oldest), field("ready", &Status::ready),
-        field("retry", &Status::retry), field("off", &Status::off), field("frozen", &Status::frozen),
-        field("held", &Status::held),
+        field("intake_disabled", &Status::intake_disabled),
+        field("intake_who", &Status::intake_who, 64), field("intake_since", &Status::intake_since),
+        field("freezes", &Status::freezes, 5), field("freeze_count", &Status::freeze_count),
+        field("standing_holds", &Status::standing_holds), field("messages", &Status::messages),
+        field("bytes", &Status::bytes), field("oldest", &Status::oldest),
+        field("ready", &Status::ready), field("retry", &Status::retry), field("off", &Status::off),
+        field("frozen", &Status::frozen), field("held", &Status::held),
         field("delivering", &Status::delivering), field("in_flight", &Status::in_flight),
         field("accepted", &Status::accepted), field("refused", &Status::refused),
         field("delivered", &Status::delivered), field("deferred", &Status::deferred),
@@ -114,7 +146,9 @@ struct QueueRow {
   std::uint32_t queues = 0;   // that lead to this next hop
   State state = State::kReady;
   std::string why;  // reason of a freeze, or the failure that the queue waits for
-  std::uint64_t messages = 0, bytes = 0;
+  base::WallTime until;  // frozen: when that ends by itself; 0: it does not
+  std::uint64_t messages = 0;  // of a next hop: those that may go now
+  std::uint64_t bytes = 0;
   base::WallTime oldest;
   base::WallTime next_try;  // 0: now, or not by itself
   std::uint32_t connections = 0;
@@ -123,8 +157,9 @@ struct QueueRow {
     return std::tuple(field("queue", &QueueRow::queue, kMaxQueueName),
                       field("hop", &QueueRow::hop), field("queues", &QueueRow::queues),
                       field("state", &QueueRow::state), field("why", &QueueRow::why, kMaxReason),
-                      field("messages", &QueueRow::messages), field("bytes", &QueueRow::bytes),
-                      field("oldest", &QueueRow::oldest), field("next_try", &QueueRow::next_try),
+                      field("until", &QueueRow::until), field("messages", &QueueRow::messages),
+                      field("bytes", &QueueRow::bytes), field("oldest", &QueueRow::oldest),
+                      field("next_try", &QueueRow::next_try),
                       field("connections", &QueueRow::connections),
                       field("last_reply", &QueueRow::last_reply, mail::Reply::kMaxText + 32));
   }
@@ -197,12 +232,15 @@ struct MessageRow {
   std::string to;  // the first recipient that is left
   std::uint32_t recipients = 0;  // that are left
   std::string why;               // last reply or reason
+  base::WallTime until;          // frozen: when that ends by itself; 0: it does not
   static constexpr auto fields() {
     return std::tuple(field("id", &MessageRow::id), field("state", &MessageRow::state),
-                      field("arrived", &MessageRow::arrived), field("next_try", &MessageRow::next_try),
-                      field("size", &MessageRow::size), field("from", &MessageRow::from),
-                      field("to", &MessageRow::to, 512), field("recipients", &MessageRow::recipients),
-                      field("why", &MessageRow::why, mail::Reply::kMaxText + 32));
+                      field("arrived", &MessageRow::arrived),
+                      field("next_try", &MessageRow::next_try), field("size", &MessageRow::size),
+                      field("from", &MessageRow::from), field("to", &MessageRow::to, 512),
+                      field("recipients", &MessageRow::recipients),
+                      field("why", &MessageRow::why, mail::Reply::kMaxText + 32),
+                      field("until", &MessageRow::until));
   }
 };
 
@@ -242,20 +280,21 @@ struct RecipientRow {
   RecipientEnd end = RecipientEnd::kOpen;
   State state = State::kReady;  // while open
   std::string why;
+  base::WallTime until;  // frozen: when that ends by itself; 0: it does not
   std::uint32_t tries = 0;
   base::WallTime last_try;  // 0: none yet
   base::WallTime next_try;
   std::string last_reply;
   std::string remote;
   static constexpr auto fields() {
-    return std::tuple(field("address", &RecipientRow::address),
-                      field("queue", &RecipientRow::queue, kMaxQueueName),
-                      field("end", &RecipientRow::end), field("state", &RecipientRow::state),
-                      field("why", &RecipientRow::why, kMaxReason),
-                      field("tries", &RecipientRow::tries), field("last_try", &RecipientRow::last_try),
-                      field("next_try", &RecipientRow::next_try),
-                      field("last_reply", &RecipientRow::last_reply, mail::Reply::kMaxText + 32),
-                      field("remote", &RecipientRow::remote, kMaxRemote));
+    return std::tuple(
+        field("address", &RecipientRow::address),
+        field("queue", &RecipientRow::queue, kMaxQueueName), field("end", &RecipientRow::end),
+        field("state", &RecipientRow::state), field("why", &RecipientRow::why, kMaxReason),
+        field("until", &RecipientRow::until), field("tries", &RecipientRow::tries),
+        field("last_try", &RecipientRow::last_try), field("next_try", &RecipientRow::next_try),
+        field("last_reply", &RecipientRow::last_reply, mail::Reply::kMaxText + 32),
+        field("remote", &RecipientRow::remote, kMaxRemote));
   }
 };
 
@@ -325,22 +364,6 @@ struct ListBlocks {
   std::uint32_t after = 0;  // cursor: how many to leave out
   static constexpr auto fields() {
     return std::tuple(field("request", &ListBlocks::request), field("after", &ListBlocks::after));
-  }
-};
-
-enum class BlockKind : std::uint8_t { kFreeze, kOutbound, kHold };
-
-struct BlockRow {
-  BlockKind kind = BlockKind::kFreeze;
-  std::string name;  // queue or pattern; conditions of a standing hold; "" for outbound
-  std::string reason;
-  std::string who;
-  base::WallTime since;
-  bool all = false;  // outbound: internal routes too
-  static constexpr auto fields() {
-    return std::tuple(field("kind", &BlockRow::kind), field("name", &BlockRow::name, kMaxConditions),
-                      field("reason", &BlockRow::reason, kMaxReason), field("who", &BlockRow::who, 64),
-                      field("since", &BlockRow::since), field("all", &BlockRow::all));
   }
 };
 
@@ -443,13 +466,17 @@ struct Freeze {
   static constexpr Route kRoute = kAsk;
   static constexpr Window kWindow{};
   base::RequestId request;
-  std::string queue;
+  std::string queue;  // or a next hop, or a pattern
+  bool hop = false;
   std::string reason;
-  bool future = false;  // also a queue that does not exist yet
+  base::WallTime until;     // it ends by itself then; 0: it does not
+  bool keep_clock = false;  // mail expires all the same
+  bool future = false;      // also what does not exist yet
   static constexpr auto fields() {
     return std::tuple(field("request", &Freeze::request),
-                      field("queue", &Freeze::queue, kMaxQueueName),
-                      field("reason", &Freeze::reason, kMaxReason), field("future", &Freeze::future));
+                      field("queue", &Freeze::queue, kMaxQueueName), field("hop", &Freeze::hop),
+                      field("reason", &Freeze::reason, kMaxReason), field("until", &Freeze::until),
+                      field("keep_clock", &Freeze::keep_clock), field("future", &Freeze::future));
   }
 };
 
@@ -459,9 +486,11 @@ struct Unfreeze {
   static constexpr Window kWindow{};
   base::RequestId request;
   std::string queue;
+  bool hop = false;
   static constexpr auto fields() {
     return std::tuple(field("request", &Unfreeze::request),
-                      field("queue", &Unfreeze::queue, kMaxQueueName));
+                      field("queue", &Unfreeze::queue, kMaxQueueName),
+                      field("hop", &Unfreeze::hop));
   }
 };
 
@@ -472,11 +501,53 @@ struct SwitchOutbound {
   base::RequestId request;
   bool enable = false;
   bool all = false;  // disable: internal routes too
+  bool now = false;  // disable: what is in flight is broken off
   std::string reason;
   static constexpr auto fields() {
     return std::tuple(field("request", &SwitchOutbound::request),
                       field("enable", &SwitchOutbound::enable), field("all", &SwitchOutbound::all),
+                      field("now", &SwitchOutbound::now),
                       field("reason", &SwitchOutbound::reason, kMaxReason));
+  }
+};
+
+struct SwitchIntake {
+  static constexpr Type kType = Type::kSwitchIntake;
+  static constexpr Route kRoute = kAsk;
+  static constexpr Window kWindow{};
+  base::RequestId request;
+  bool enable = false;
+  std::string reason;
+  static constexpr auto fields() {
+    return std::tuple(field("request", &SwitchIntake::request),
+                      field("enable", &SwitchIntake::enable),
+                      field("reason", &SwitchIntake::reason, kMaxReason));
+  }
+};
+
+// What this session stopped last: is anything of it still in flight? Answered as soon as nothing
+// is, or after a few seconds.
+struct AwaitQuiet {
+  static constexpr Type kType = Type::kAwaitQuiet;
+  static constexpr Route kRoute = kAsk;
+  static constexpr Window kWindow{};
+  base::RequestId request;
+  static constexpr auto fields() { return std::tuple(field("request", &AwaitQuiet::request)); }
+};
+
+struct Quiet {
+  static constexpr Type kType = Type::kQuiet;
+  static constexpr Route kRoute = kAnswer;
+  using ReplyTo = Replies<AwaitQuiet>;
+  base::RequestId request;
+  std::uint64_t in_flight = 0;
+  // Where deliveries were broken off: some of the messages that may have arrived, and are tried again,
+  std::vector<base::MessageId> may_repeat;
+  std::uint64_t may_repeat_count = 0;  // of so many
+  static constexpr auto fields() {
+    return std::tuple(field("request", &Quiet::request), field("in_flight", &Quiet::in_flight),
+                      field("may_repeat", &Quiet::may_repeat, 1000),
+                      field("may_repeat_count", &Quiet::may_repeat_count));
   }
 };
 
@@ -531,18 +602,22 @@ struct StopServer {
   static constexpr auto fields() { return std::tuple(field("request", &StopServer::request)); }
 };
 
-// The answer to a command: an exit status of sysexits(3) and what to print.
+// The answer to a command: an exit status of sysexits(3) and what to print. What stops something is
+// in force.
 struct Done {
   static constexpr Type kType = Type::kDone;
   static constexpr Route kRoute{roles(Role::kQueued, Role::kParent),
                                 roles(Role::kControl, Role::kQueued)};
-  using ReplyTo = Replies<Freeze, Unfreeze, SwitchOutbound, Hold, Retry, Reload, StopServer>;
+  using ReplyTo =
+      Replies<Freeze, Unfreeze, SwitchOutbound, SwitchIntake, Hold, Retry, Reload, StopServer>;
   base::RequestId request;
   std::uint8_t exit = 0;
   std::string text;
+  std::optional<std::uint64_t>
+      in_flight;  // of what was stopped, now: AwaitQuiet tells when it is over
   static constexpr auto fields() {
     return std::tuple(field("request", &Done::request), field("exit", &Done::exit),
-                      field("text", &Done::text, 16 * 1024));
+                      field("text", &Done::text, 16 * 1024), field("in_flight", &Done::in_flight));
   }
 };
 
@@ -553,6 +628,6 @@ inline constexpr RecipientEnd kLastEnumerator<RecipientEnd> = RecipientEnd::kRem
 template <>
 inline constexpr HistoryEnd kLastEnumerator<HistoryEnd> = HistoryEnd::kBadmail;
 template <>
-inline constexpr BlockKind kLastEnumerator<BlockKind> = BlockKind::kHold;
+inline constexpr BlockKind kLastEnumerator<BlockKind> = BlockKind::kException;
 
 }  // namespace postern::ipc

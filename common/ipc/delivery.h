@@ -247,6 +247,18 @@ struct OutcomeSaved {
   static constexpr auto fields() { return std::tuple(field("request", &OutcomeSaved::request)); }
 };
 
+// Give this lease up at once, and its connection: `unknown` where the final dot may have been sent,
+// `returned` otherwise. One whose outcome is on the way already stays as it is.
+struct BreakOff {
+  static constexpr Type kType = Type::kBreakOff;
+  static constexpr Route kRoute{roles(Role::kQueued), roles(Role::kRelay)};
+  base::LeaseId lease;
+  base::Epoch epoch;
+  static constexpr auto fields() {
+    return std::tuple(field("lease", &BreakOff::lease), field("epoch", &BreakOff::epoch));
+  }
+};
+
 template <>
 inline constexpr FailureClass kLastEnumerator<FailureClass> = FailureClass::kLocal;
 template <>

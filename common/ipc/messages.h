@@ -15,9 +15,10 @@ using AllMessages =
     std::tuple<Hello, Boot, Configure, Configured, Peer, PeerLost, Listen, Ready, Stop, Processes, Submit,
                SubmitRecipients, SubmitBody, Submitted, AskToken, TokenResult, OpenLarge, LargeOpened,
                AbandonLarge, Intake, HeldLeases, Grant, HopFound, GoAhead, CancelGrant, GrantEnded, AskWork, Lease,
-               LeaseBody, NoWork, Outcome, OutcomeSaved, AskStatus, Status, ListQueues, QueueRows,
+               LeaseBody, NoWork, Outcome, OutcomeSaved, BreakOff, AskStatus, Status, ListQueues, QueueRows,
                ListMessages, MessageRows, Show, Shown, AskBody, BodyPart, ListBlocks, BlockRows,
-               ListHistory, HistoryRows, Freeze, Unfreeze, SwitchOutbound, Hold, Retry, Reload, StopServer,
+               ListHistory, HistoryRows, Freeze, Unfreeze, SwitchOutbound,
+               SwitchIntake, AwaitQuiet, Quiet, Hold, Retry, Reload, StopServer,
                CheckSpool, SpoolFindings, ExportSpool, ExportPart, RemoveExported, ImportSpool, SpoolDone,
                Done>;
 

@@ -16,11 +16,11 @@ enum class Type : std::uint16_t {
   kLargeOpened, kAbandonLarge, kIntake,
   // deliverers and queued
   kHeldLeases, kGrant, kHopFound, kGoAhead, kCancelGrant, kGrantEnded, kAskWork, kLease, kLeaseBody, kNoWork, kOutcome,
-  kOutcomeSaved,
+  kOutcomeSaved, kBreakOff,
   // control tool and queued
   kAskStatus, kStatus, kListQueues, kQueueRows, kListMessages, kMessageRows, kShow, kShown,
-  kAskBody, kBodyPart, kListBlocks, kBlockRows, kListHistory, kHistoryRows, kFreeze, kUnfreeze, kSwitchOutbound, kHold, kRetry,
-  kReload, kStopServer,
+  kAskBody, kBodyPart, kListBlocks, kBlockRows, kListHistory, kHistoryRows, kFreeze, kUnfreeze, kSwitchOutbound,
+  kSwitchIntake, kAwaitQuiet, kQuiet, kHold, kRetry, kReload, kStopServer,
   // control tool and queued: the spool as a whole
   kCheckSpool, kSpoolFindings, kExportSpool, kExportPart, kRemoveExported, kImportSpool, kSpoolDone,
   kDone,

@@ -197,7 +197,7 @@ class Skeleton final : public Host, public ParentLink::Listener {
   void ask(Answer answer) {
     if (asked_.size() >= kMaxAsked) {
       loop_.defer([answer = std::move(answer)]() mutable noexcept {
-        answer(ipc::Done{{}, kTryAgain, "too many commands are under way; try again"});
+        answer(ipc::Done{{}, kTryAgain, "too many commands are under way; try again", {}});
       });
       return;
     }

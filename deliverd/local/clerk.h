@@ -30,6 +30,7 @@ class Clerk final : public deliverd::Deliverer {
   void granted(deliverd::SlotId id, const ipc::Grant& grant) noexcept override;
   void deliver(deliverd::SlotId id, deliverd::Delivery delivery) noexcept override;
   void dismissed(deliverd::SlotId id) noexcept override;
+  void broken_off(deliverd::SlotId) noexcept override {}  // only relays are told to
   void saved() noexcept override { check_stopped(); }
 
  private:

@@ -306,6 +306,24 @@ void Connection::quit() {
   gone(closed_in_order());
 }
 
+// Without a word: whatever we said now could be taken for the message, or for its end.
+void Connection::break_off() {
+  if (gone_) return;
+  dismissed_ = true;
+  if (over_ && client_) return;  // it ends by itself with this turn
+  timer_.cancel();
+  pump_timer_.cancel();
+  quitting_ = true;
+  over_ = true;
+  connecting_.reset();
+  connecting_fd_.reset();
+  const bool dot_sent = client_ && client_->state() == ClientState::kDot && dot_left();
+  if (dot_sent) client_->lost("broken off by the operator", true);
+  stream_.reset();
+  if (delivery_) finish(dot_sent ? std::move(client_->verdicts()) : std::vector<Verdict>());
+  gone(closed_in_order());
+}
+
 // --- Ends
 // -----------------------------------------------------------------------------------------
 

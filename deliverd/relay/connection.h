@@ -53,6 +53,9 @@ class Connection final : public event::StreamOwner {
   // Ends the session as soon as no message is being sent; on_gone() follows. A message that waits
   // for the next target is given back.
   void quit();
+  // Ends the session now, whatever is being sent; on_gone() follows. A message in hand is given
+  // back, or unknown to have arrived where its final dot may have been sent.
+  void break_off();
   // Whom it talks or talked to.
   [[nodiscard]] const std::string& remote() const noexcept { return remote_; }
 

@@ -184,6 +184,12 @@ void Pool::dismissed(SlotId id) noexcept {
   end_later(slot, in_order());
 }
 
+void Pool::broken_off(SlotId id) noexcept {
+  auto& slot = *slots_.at(id);
+  slot.dismissed = true;
+  slot.connection->break_off();
+}
+
 // Not inside a call of the desk's or the connection's.
 void Pool::end_later(Slot& slot, Trouble why) {
   loop_.defer([this, alive = alive_, id = slot.id, why = std::move(why)]() mutable noexcept {

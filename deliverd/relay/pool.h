@@ -45,6 +45,7 @@ class Pool final : public deliverd::Deliverer {
   void go_ahead(deliverd::SlotId id) noexcept override;
   void deliver(deliverd::SlotId id, deliverd::Delivery delivery) noexcept override;
   void dismissed(deliverd::SlotId id) noexcept override;
+  void broken_off(deliverd::SlotId id) noexcept override;
   void saved() noexcept override { check_stopped(); }
 
  private:

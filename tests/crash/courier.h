@@ -48,6 +48,7 @@ class Courier {
   void on(const ipc::LeaseBody& part);
   void on(const ipc::NoWork& none);
   void on(const ipc::OutcomeSaved& saved);
+  void on(const ipc::BreakOff&) {}  // nobody says so in these stories
   void closed() noexcept {}
 
  private:

@@ -277,10 +277,13 @@ void EngineStory::change_blocks() {
       [this, queue, what, value](queued::Blocks& blocks) noexcept {
         const auto wall = machine_.clock.wall();
         const auto now = machine_.store().clock().now();
-        auto said = what == 0   ? blocks.disable_outbound({true, false, "test", "ann", wall, now})
-                    : what == 1 ? blocks.enable_outbound(now)
-                    : what == 2 ? blocks.freeze({queue, "test", "ann", wall, now})
-                                : blocks.unfreeze(queue, "ann", wall, now);
+        auto said =
+            what == 0   ? blocks.disable_outbound({true, false, "test", "ann", wall, now})
+            : what == 1 ? blocks.enable_outbound(now)
+            : what == 2
+                ? blocks.freeze(
+                      {.queue = queue, .reason = "test", .who = "ann", .since = wall, .from = now})
+                : blocks.unfreeze(queue, false, "ann", wall, now);
         if (said) *value = ledger_.blocks().give(blocks.to_text(), recorder_.position());
         return said;
       },

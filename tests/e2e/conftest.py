@@ -11,6 +11,7 @@ sys.path.insert(0, str(Path(__file__).parent))
 
 from support.server import BUILD, Postern  # noqa: E402
 from support.sink import Script, Sink  # noqa: E402
+from support.wallclock import WallClock  # noqa: E402
 from support.zone import Zone  # noqa: E402
 
 USERS = ("_postern-smtpd", "_postern-queued", "_postern-relay", "_postern-local")
@@ -91,6 +92,14 @@ def make_script(closing):
 def zone(server, closing):
     """A DNS zone that `server` asks."""
     return closing(Zone(server.ip))
+
+
+@pytest.fixture
+def wall(tmp_path):
+    """A wall clock that a test may put forward and back; a server obeys it by its `environment`."""
+    directory = tmp_path / "clock"
+    directory.mkdir()
+    return WallClock(directory)
 
 
 CLONE_NEWNS, MS_REC, MS_PRIVATE = 0x20000, 0x4000, 1 << 18

@@ -1,11 +1,8 @@
 """The wall clock jumps, forward and back, by an hour, a day and ten years, while the server runs and while
 it does not: nothing expires, retries keep their distance, ids rise. The jumps are made for all processes
 alike by a library that is loaded into them; their steady clocks are the system's."""
-import struct
-import subprocess
 import time
 from datetime import datetime
-from pathlib import Path
 
 import pytest
 
@@ -15,34 +12,6 @@ from support.waiting import wait_for
 HOUR, DAY = 3600, 86400
 YEARS = 3653 * DAY
 JUMPS = [HOUR, -HOUR, DAY, -DAY, YEARS, -YEARS]
-
-
-class WallClock:
-    def __init__(self, directory):
-        self.library = directory / "wallclock.so"
-        source = Path(__file__).parent / "support" / "wallclock.c"
-        subprocess.run(["cc", "-O1", "-Wall", "-Werror", "-shared", "-fPIC", "-o", self.library, source,
-                        "-ldl"], check=True)
-        self.file = directory / "shift"
-        self.shift = 0
-        self.jump(0)
-        for path in (directory, *directory.parents):
-            if path.stat().st_mode & 0o005 != 0o005 and path.owner() != "nobody":
-                path.chmod(path.stat().st_mode | 0o055)
-
-    def jump(self, seconds):
-        """In place: the processes have it mapped."""
-        self.shift += seconds
-        with open(self.file, "r+b" if self.file.exists() else "wb") as out:
-            out.write(struct.pack("<q", self.shift))
-
-    def now(self):
-        return time.time() + self.shift
-
-    @property
-    def environment(self):
-        return {"LD_PRELOAD": str(self.library), "WALLCLOCK": str(self.file),
-                "ASAN_OPTIONS": "abort_on_error=0:detect_leaks=0:verify_asan_link_order=0"}
 
 
 class Deferring(Sink):
@@ -60,13 +29,6 @@ class Deferring(Sink):
 
     def wait_attempts(self, count):
         wait_for(f"{count} attempts, of {len(self.attempts)}", lambda: len(self.attempts) >= count)
-
-
-@pytest.fixture
-def wall(tmp_path):
-    directory = tmp_path / "clock"
-    directory.mkdir()
-    return WallClock(directory)
 
 
 @pytest.fixture

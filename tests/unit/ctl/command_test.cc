@@ -46,6 +46,41 @@ TEST(Command, WhatStopsMailIsWrittenInFull) {
   EXPECT_EQ(good({"stop"}).verb, Verb::kStop);
 }
 
+TEST(Command, FreezesNameAQueueOrANextHop) {
+  const auto queue =
+      good({"freeze", "*.example.org", "--reason", "why", "--until", "18:00", "--keep-clock"});
+  EXPECT_EQ(queue.queue, "*.example.org");
+  EXPECT_FALSE(queue.hop);
+  EXPECT_EQ(queue.until, "18:00");
+  EXPECT_TRUE(queue.keep_clock);
+  const auto hop = good({"freeze", "--hop", "mx1.example.net", "--reason", "why", "--future"});
+  EXPECT_EQ(hop.queue, "mx1.example.net");
+  EXPECT_TRUE(hop.hop);
+  EXPECT_TRUE(hop.future);
+  EXPECT_TRUE(good({"unfreeze", "--hop", "mx1.example.net"}).hop);
+  for (const auto& words : {Words{"freeze", "--reason", "x"}, Words{"unfreeze"},
+                            Words{"freeze", "a.example", "--hop", "b.example", "--reason", "x"},
+                            Words{"unfreeze", "a.example", "--keep-clock"},
+                            Words{"unfreeze", "--hop", std::string(256, 'x')}})
+    EXPECT_EQ(bad(words).exit, 64) << words.back();
+}
+
+TEST(Command, SwitchesOfOutboundAndIntake) {
+  EXPECT_TRUE(good({"outbound", "disable", "--reason", "x", "--now"}).now);
+  EXPECT_NE(question(good({"outbound", "disable", "--reason", "x", "--now"})).find("twice"),
+            std::string::npos);
+  EXPECT_EQ(good({"intake", "disable", "--reason", "x"}).verb, Verb::kIntake);
+  EXPECT_TRUE(good({"intake", "enable"}).enable);
+  EXPECT_FALSE(question(good({"intake", "disable", "--reason", "x"})).empty());
+  EXPECT_FALSE(question(good({"intake", "enable"})).empty());
+  EXPECT_NE(bad({"int", "enable"}, true).text.find("in full"), std::string::npos);
+  for (const auto& words :
+       {Words{"intake", "disable"}, Words{"intake"}, Words{"intake", "off", "--reason", "x"},
+        Words{"intake", "enable", "--reason", "x"},
+        Words{"intake", "disable", "--reason", "x", "--all"}, Words{"outbound", "enable", "--now"}})
+    EXPECT_EQ(bad(words).exit, 64) << words.back();
+}
+
 TEST(Command, Selector) {
   const auto c =
       good({"messages",  "0123456789ABC", "--queue", "example.net", "--from",  "<>",       "--to",

@@ -82,7 +82,18 @@ class FakeQueued {
     answer.rows.emplace_back().to = "u" + std::to_string(m.after.offset) + "@example.net";
     connection_.send(answer);
   }
-  void on(const ipc::Freeze& m) { done(m.request, 65, "no queue " + m.queue + ", " + m.reason); }
+  void on(const ipc::Freeze& m) {
+    if (m.queue == "busy.example") return stopped(m.request, "busy.example is frozen");
+    done(m.request, 65, "no queue " + m.queue + ", " + m.reason);
+  }
+  void on(const ipc::SwitchIntake& m) { done(m.request, 0, m.enable ? "on" : "off: " + m.reason); }
+  // Two are in flight, then one, then none, and one of them may have arrived.
+  void on(const ipc::AwaitQuiet& m) {
+    ipc::Quiet answer{.request = m.request, .in_flight = --in_flight_};
+    if (in_flight_ == 0) answer.may_repeat = {base::MessageId(7)};
+    answer.may_repeat_count = answer.may_repeat.size();
+    connection_.send(answer);
+  }
   void on(const ipc::Unfreeze& m) { done(m.request, 0, "unfrozen " + m.queue); }
   void on(const ipc::SwitchOutbound& m) {
     done(m.request, 0, m.enable ? "on" : "off: " + m.reason);
@@ -109,8 +120,12 @@ class FakeQueued {
 
  private:
   void done(base::RequestId request, std::uint8_t exit, std::string text) {
-    connection_.send(ipc::Done{request, exit, std::move(text)});
+    connection_.send(ipc::Done{request, exit, std::move(text), {}});
   }
+  void stopped(base::RequestId request, std::string text) {
+    connection_.send(ipc::Done{request, 0, std::move(text), in_flight_ = 2});
+  }
+  std::uint64_t in_flight_ = 0;
   ipc::Connection<FakeQueued, ipc::Role::kQueued, ipc::Role::kControl> connection_;
 };
 
@@ -222,11 +237,33 @@ TEST_F(Conversation, CommandsPassOnExitAndText) {
   EXPECT_EQ(say({"unfreeze", "example.net"}).out, "unfrozen example.net\n");
   EXPECT_EQ(say({"outbound", "disable", "--reason", "spam"}).out, "off: spam\n");
   EXPECT_EQ(say({"outbound", "enable"}).out, "on\n");
+  EXPECT_EQ(say({"intake", "disable", "--reason", "moving"}).out, "off: moving\n");
+  EXPECT_EQ(say({"intake", "enable"}).out, "on\n");
   EXPECT_EQ(say({"hold", "--all", "--reason", "why"}).out, "held: why\n");
   EXPECT_EQ(say({"hold", "--to", "x", "--also-new", "--reason", "why"}).out, "standing: why\n");
   EXPECT_EQ(say({"release", "--all"}).out, "released\n");
   EXPECT_EQ(say({"retry", "--all", "--dry-run"}).out, "dry\n");
   EXPECT_EQ(say({"stop"}).out, "stopping\n");
+}
+
+TEST_F(Conversation, WhatIsStoppedIsToldAtOnceAndAgainWhenItIsQuiet) {
+  const std::vector<std::string> words{"freeze", "busy.example", "--reason", "why"};
+  EXPECT_EQ(say(words).out,
+            "busy.example is frozen, 2 in flight\n1 in flight\n0 in flight\n"
+            "1 message may arrive twice, for the final dot had been sent:\n0000000000007\n");
+  EXPECT_NE(say(words, true).out.find("2 in flight\nwaiting until nothing is in flight; Ctrl-C"),
+            std::string::npos);
+  auto as_json = words;
+  as_json.push_back("--json");
+  EXPECT_EQ(
+      say(as_json).out,
+      "{\"v\":1,\"exit\":0,\"text\":\"busy.example is frozen\",\"in_flight\":2}\n"
+      "{\"v\":1,\"in_flight\":1,\"may_repeat\":[],\"may_repeat_count\":0}\n"
+      "{\"v\":1,\"in_flight\":0,\"may_repeat\":[\"0000000000007\"],\"may_repeat_count\":1}\n");
+  auto over = words;
+  over.insert(over.end(), {"--until", "1999-12-31"});
+  EXPECT_EQ(say(over).exit, 64);
+  EXPECT_EQ(say(over).error, "posternctl: --until 1999-12-31 is over already\n");
 }
 
 TEST_F(Conversation, AServerThatClosesIsSaidToHaveClosed) {

@@ -68,16 +68,56 @@ TEST_F(Screens, StatusWhenSomebodyStoppedThings) {
   s.outbound_reason = "spam \x1b[2Jrun";
   s.outbound_who = "anna";
   s.outbound_since = kNow - Millis(60'000);
+  s.outbound_spared = {"corp.example", "*.corp.example"};
   s.intake_open = false;
   s.intake_reason = "disk full";
   const auto screen = status_screen(s);
   EXPECT_NE(screen.find("ATTENTION outbound off; 2 queues frozen\n"), std::string::npos);
-  EXPECT_NE(screen.find("OUTBOUND  DISABLED 14:12:20 by anna: \"spam \\x1b[2Jrun\"\n"
-                        "          0 in flight; internal routes go on\n"),
+  EXPECT_NE(screen.find(
+                "OUTBOUND  DISABLED 14:12:20 by anna: \"spam \\x1b[2Jrun\""
+                "   clocks stopped\n          0 in flight; spared: corp.example, *.corp.example\n"),
             std::string::npos)
       << screen;
   EXPECT_NE(screen.find("INTAKE    CLOSED: disk full; 118/min"), std::string::npos);
   EXPECT_EQ(screen.find('\x1b'), std::string::npos);
+}
+
+TEST_F(Screens, StatusTellsOfFreezesAndOfIntake) {
+  auto s = status();
+  s.intake_open = false;
+  s.intake_disabled = true;
+  s.intake_reason = "moving";
+  s.intake_who = "eve";
+  s.intake_since = kNow - Millis(60'000);
+  s.freezes = {
+      {.name = "far.example", .reason = "slow", .who = "anna", .until = kNow + Millis(3'600'000)},
+      {.name = "mx1.example.net", .reason = "dead", .who = "bob", .hop = true, .keep_clock = true}};
+  s.freeze_count = 3;
+  const auto screen = status_screen(s);
+  EXPECT_NE(screen.find("INTAKE    DISABLED 14:12:20 by eve: \"moving\"\n"
+                        "          118/min; refused 0/min\n"),
+            std::string::npos)
+      << screen;
+  EXPECT_NE(screen.find("FROZEN    far.example until 15:13:20 by anna: \"slow\"\n"
+                        "          --hop mx1.example.net by bob: \"dead\"   clocks go on\n"
+                        "          and 1 more: posternctl blocks\n"),
+            std::string::npos)
+      << screen;
+}
+
+TEST_F(Screens, WhatWasStoppedIsTold) {
+  EXPECT_EQ(stopped_line({{}, 0, "far.example is frozen", 3}, {}, kNow),
+            "far.example is frozen, 3 in flight\n");
+  EXPECT_EQ(stopped_line({{}, 0, "far.example is frozen", 0}, kNow + Millis(60'000), kNow),
+            "far.example is frozen until 14:14:20, 0 in flight\n");
+  EXPECT_EQ(quiet_lines({.in_flight = 2}), "2 in flight\n");
+  EXPECT_EQ(
+      quiet_lines({.may_repeat = {base::MessageId(7)}, .may_repeat_count = 1}),
+      "0 in flight\n1 message may arrive twice, for the final dot had been sent:\n0000000000007\n");
+  EXPECT_EQ(
+      quiet_lines({.may_repeat = {base::MessageId(7)}, .may_repeat_count = 3}),
+      "0 in flight\n3 messages may arrive twice, for the final dot had been sent:\n0000000000007\n"
+      "and 2 more; their last reply tells\n");
 }
 
 TEST_F(Screens, QueueRows) {
@@ -91,11 +131,16 @@ TEST_F(Screens, QueueRows) {
   row.state = ipc::State::kFrozen;
   row.why = "moving house";
   add_row(table, row, kNow);
-  EXPECT_EQ(table.take(),
-            "QUEUE        STATE   MESSAGES  SIZE  OLDEST  NEXT TRY  CONNECTIONS  WHY\n"
-            "example.net  retry          3  4.1K      8s    in 12m            0  450 4.2.1 "
-            "later\\x0d\\x0aX\n"
-            "example.net  frozen         3  4.1K      8s         -            0  moving house\n");
+  row.until = kNow + Millis(3'600'000);
+  add_row(table, row, kNow);
+  EXPECT_EQ(
+      table.take(),
+      "QUEUE        STATE   MESSAGES  SIZE  OLDEST  NEXT TRY  CONNECTIONS  WHY\n"
+      "example.net  retry          3  4.1K      8s    in 12m            0  450 4.2.1 "
+      "later\\x0d\\x0aX\n"
+      "example.net  frozen         3  4.1K      8s         -            0  moving house\n"
+      "example.net  frozen         3  4.1K      8s         -            0  until 15:13:20: moving "
+      "house\n");
 }
 
 TEST_F(Screens, MessageRows) {
@@ -119,14 +164,30 @@ TEST_F(Screens, MessageRows) {
 
 TEST_F(Screens, BlockRows) {
   auto table = block_table(0);
-  add_row(table, {ipc::BlockKind::kFreeze, "*.example.net", "slow", "root", kNow, false}, kNow);
-  add_row(table, {ipc::BlockKind::kOutbound, "", "spam", "anna", kNow, true}, kNow);
-  add_row(table, {ipc::BlockKind::kOutbound, "", "spam", "anna", kNow, false}, kNow);
+  const auto add = [&](ipc::BlockRow row) {
+    row.who = "anna";
+    row.since = kNow;
+    add_row(table, row, kNow);
+  };
+  add({.kind = ipc::BlockKind::kFreeze, .name = "*.example.net", .reason = "slow"});
+  add({.kind = ipc::BlockKind::kFreeze,
+       .name = "mx1.example.net",
+       .reason = "dead",
+       .until = kNow + Millis(3'600'000),
+       .hop = true,
+       .keep_clock = true});
+  add({.kind = ipc::BlockKind::kException, .name = "a.example.net"});
+  add({.kind = ipc::BlockKind::kOutbound, .reason = "spam", .all = true});
+  add({.kind = ipc::BlockKind::kOutbound, .reason = "spam"});
+  add({.kind = ipc::BlockKind::kIntake, .reason = "moving"});
   EXPECT_EQ(table.take(),
-            "BLOCK     NAME                 SINCE     WHO   REASON\n"
-            "freeze    *.example.net        14:13:20  root  slow\n"
-            "outbound  all                  14:13:20  anna  spam\n"
-            "outbound  but internal routes  14:13:20  anna  spam\n");
+            "BLOCK      NAME                   SINCE     UNTIL     CLOCKS   WHO   REASON\n"
+            "freeze     *.example.net          14:13:20  -         stopped  anna  slow\n"
+            "freeze     --hop mx1.example.net  14:13:20  15:13:20  go on    anna  dead\n"
+            "exception  a.example.net          14:13:20  -         -        anna\n"
+            "outbound   all                    14:13:20  -         stopped  anna  spam\n"
+            "outbound   but internal routes    14:13:20  -         stopped  anna  spam\n"
+            "intake                            14:13:20  -         -        anna  moving\n");
 }
 
 TEST_F(Screens, HistoryRows) {

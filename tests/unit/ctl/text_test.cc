@@ -5,6 +5,7 @@
 
 #include "ctl/human.h"
 #include "ctl/table.h"
+#include "ctl/until.h"
 
 namespace postern::ctl {
 namespace {
@@ -55,6 +56,35 @@ TEST_F(Zone, TimesAreLocalAndAsShortAsTheirDistanceAllows) {
   use("EST5");
   EXPECT_EQ(local_time(kNow, kNow), "09:13:20");
   EXPECT_EQ(local_now(kNow), "Mon 09:13:20 EST");
+}
+
+TEST_F(Zone, AnEndIsATimeOfDayADateOrASpan) {
+  const auto until = [](std::string_view text) {
+    const auto at = parse_until(text, kNow);
+    return at ? local_time(*at, WallTime{0}) : at.error();
+  };
+  EXPECT_EQ(parse_until("14:13:21", kNow).value(), kNow + Millis(kSecond));
+  EXPECT_EQ(until("18:00"), "2026-09-21 18:00");
+  EXPECT_EQ(until("14:13"), "2026-09-22 14:13");  // its next time
+  EXPECT_EQ(until("2026-12-24 18:00"), "2026-12-24 18:00");
+  EXPECT_EQ(until("2026-12-24T18:00:05"), "2026-12-24 18:00");
+  EXPECT_EQ(until("2026-12-24"), "2026-12-24 00:00");
+  EXPECT_EQ(until("+2h"), "2026-09-21 16:13");
+  EXPECT_EQ(parse_until("90m", kNow).value(), kNow + Millis(90 * kMinute));
+  EXPECT_EQ(until("2026-09-21 14:13"), "2026-09-21 14:13 is over already");
+  EXPECT_EQ(until("0"), "0 is over already");
+  for (const auto* bad :
+       {"", "x", "25:00", "18:60", "1800", "18:00x", "2026-13-01", "2026-02-30", "2026-12-24 ",
+        "2026-12-24x18:00", "-2h", "+", "2 h", "18:00:", "\x1b[2J"})
+    EXPECT_NE(until(bad).find("expected a time"), std::string::npos) << bad << " is " << until(bad);
+  // The zone is that of whoever types; its clocks are put forward and back.
+  use("EST5");
+  EXPECT_EQ(parse_until("18:00", kNow).value(),
+            WallTime{kNow.ms - kNow.ms % kDay} + Millis(23 * kHour));
+  use("CET-1CEST,M3.5.0,M10.5.0/3");
+  const WallTime eve{1'792'836'000'000};  // Sat 2026-10-24 12:00 CEST; that night has 25 hours
+  EXPECT_EQ(parse_until("12:00", eve).value(), eve + Millis(25 * kHour));
+  EXPECT_EQ(parse_until("+24h", eve).value(), eve + Millis(24 * kHour));
 }
 
 TEST(Table, AlignsAndKeepsItsWidths) {

@@ -38,6 +38,9 @@ class FakeQueued {
     return last_grant_;
   }
   void cancel(base::GrantId id) { connection_.send(ipc::CancelGrant{id}); }
+  void break_off(const ipc::Lease& lease) {
+    connection_.send(ipc::BreakOff{lease.lease, lease.epoch});
+  }
   void no_work() { connection_.send(ipc::NoWork{take_ask().request}); }
 
   // Answers the oldest request for work.

@@ -363,6 +363,84 @@ TEST(Pool, LostBehindTheDotIsUnknown) {
   EXPECT_EQ(text(rig.queued->outcomes.at(0)), one(kUnknown, 0));
 }
 
+TEST(Pool, WhatIsBrokenOffBehindTheDotIsUnknown) {
+  Rig rig;
+  bool dot = false;
+  rig.hop.answer([&](const std::string& line, bool&) -> std::optional<std::string> {
+    if (line != "<message>") return std::nullopt;
+    dot = true;
+    return "";
+  });
+  rig.queued->grant("example.org");
+  rig.until_asked();
+  const auto lease = rig.queued->lease(kBody, {"r@example.org", "s@example.org"});
+  rig.until([&] { return dot; });
+  rig.queued->break_off(lease);
+  EXPECT_EQ(rig.until_ended().end, ipc::GrantEnd::kClosed);
+  EXPECT_EQ(text(rig.queued->outcomes.at(0)), one(kUnknown, 0) + ", " + one(kUnknown, 0, 6));
+  EXPECT_NE(rig.queued->outcomes[0].results[0].reply.text.find("broken off"), std::string::npos);
+  rig.until([&] { return rig.hop.open == 0; });
+  EXPECT_TRUE(rig.queued->asks.empty());
+}
+
+// Where the session is lost at RCPT, the next host is greeted with the message in hand.
+TEST(Pool, WhatIsBrokenOffBeforeTheDotComesBack) {
+  for (const std::string at : {"<greeting>", "EHLO", "MAIL", "RCPT", "DATA"}) {
+    Rig rig;
+    bool there = false;
+    const auto silent = [&](const std::string& line, bool&) -> std::optional<std::string> {
+      if (!line.starts_with(at)) return std::nullopt;
+      there = true;
+      return "";
+    };
+    const bool second_host = at == "<greeting>" || at == "EHLO";
+    if (second_host)
+      rig.hop.answer([](const std::string& line, bool& close) -> std::optional<std::string> {
+        close = line.starts_with("RCPT");
+        return close ? std::optional<std::string>("") : std::nullopt;
+      });
+    else
+      rig.hop.answer(silent);
+    const FakeHop second(rig.loop, silent, "127.0.0.2", rig.hop.endpoint().port);
+    rig.queued->grant("example.org");
+    rig.until_asked();
+    const auto lease = rig.queued->lease(kBody);
+    rig.until([&] { return there; });
+    rig.queued->break_off(lease);
+    EXPECT_EQ(rig.until_ended().end, ipc::GrantEnd::kClosed) << at;
+    EXPECT_EQ(text(rig.queued->outcomes.at(0)), one(kReturned, 0)) << at;
+    EXPECT_TRUE(rig.hop.messages.empty() && second.messages.empty()) << at;
+    rig.until([&] { return rig.hop.open == 0 && second.open == 0; });
+  }
+}
+
+TEST(Pool, ALargeBodyIsBrokenOffInItsMiddle) {
+  Rig rig;
+  rig.hop.slow = true;
+  rig.queued->grant("example.org", rig.to_hop());
+  rig.until_asked();
+  const auto lease = rig.queued->lease_large(std::string(20U << 20, 'x') + "\r\n");
+  rig.until([&] { return rig.hop.lines.back() == "DATA"; });
+  rig.queued->break_off(lease);
+  rig.until_outcomes(1);
+  EXPECT_EQ(text(rig.queued->outcomes.at(0)), one(kReturned, 0));
+  EXPECT_EQ(rig.until_ended().end, ipc::GrantEnd::kClosed);
+  EXPECT_TRUE(rig.hop.messages.empty());
+}
+
+TEST(Pool, WhatIsOverAlreadyIsNotBrokenOff) {
+  Rig rig;
+  rig.queued->grant("example.org");
+  rig.until_asked();
+  const auto lease = rig.queued->lease(kBody);
+  rig.until_outcomes(1);
+  rig.queued->break_off(lease);
+  rig.until_asked();
+  rig.queued->lease(kBody);
+  rig.until_outcomes(2);
+  EXPECT_EQ(text(rig.queued->outcomes.at(1)), one(kDelivered, 250));
+}
+
 TEST(Pool, RefusedRecipientsLeaveTheSessionInOrder) {
   Rig rig;
   rig.hop.answer([n = 0](const std::string& line, bool&) mutable -> std::optional<std::string> {

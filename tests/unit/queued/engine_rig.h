@@ -43,6 +43,7 @@ struct FakeRelay {
   void on(const ipc::LeaseBody& m) { bodies[m.lease.value] += m.bytes.bytes; }
   void on(const ipc::NoWork& m) { no_work.push_back(m); }
   void on(const ipc::OutcomeSaved& m) { saved.push_back(m); }
+  void on(const ipc::BreakOff& m) { broken_off.push_back(m); }
   void closed() noexcept { is_closed = true; }
 
   base::RequestId ask(const ipc::Grant& grant) {
@@ -74,6 +75,7 @@ struct FakeRelay {
   std::map<std::uint64_t, std::string> bodies;
   std::vector<ipc::NoWork> no_work;
   std::vector<ipc::OutcomeSaved> saved;
+  std::vector<ipc::BreakOff> broken_off;
   std::uint64_t request = 0;
   bool is_closed = false;
 };
@@ -97,8 +99,8 @@ struct FakeSmtpd {
 struct FakeHost final : role::Host {
   void set_state(std::string_view) override {}
   void peer_lost(ipc::Role) override {}
-  void ask_reload(Answer answer) override { answer(ipc::Done{{}, 0, "reloaded"}); }
-  void ask_stop(Answer answer) override { answer(ipc::Done{{}, 0, "stopping"}); }
+  void ask_reload(Answer answer) override { answer(ipc::Done{{}, 0, "reloaded", {}}); }
+  void ask_stop(Answer answer) override { answer(ipc::Done{{}, 0, "stopping", {}}); }
   [[noreturn]] void fatal(const std::string&) override { std::abort(); }
 };
 

@@ -214,7 +214,11 @@ TEST_F(EngineTest, AFreezeIsDurableBeforeItIsReportedAndStopsTheQueue) {
   const auto from = disk.log.size();
   engine->change_blocks(
       [this](Blocks& blocks) noexcept {
-        return blocks.freeze({"far.example", "full", "anna", clock.wall(), engine->now()});
+        return blocks.freeze({.queue = "far.example",
+                              .reason = "full",
+                              .who = "anna",
+                              .since = clock.wall(),
+                              .from = engine->now()});
       },
       [&](Blocks::Said s) noexcept {
         said = s ? *s : "error: " + s.error();
@@ -302,7 +306,8 @@ TEST_F(EngineTest, HeldTimeDoesNotAge) {
   relay.answer(next_lease(relay), ipc::Result::kDeferred, 451, "later");
   turn();
   ASSERT_NE(look(id), nullptr);
-  EXPECT_EQ(look(id)->stood_still, base::Millis(5'000'000));
+  ASSERT_EQ(look(id)->former_holds.size(), 1U);
+  EXPECT_EQ(look(id)->former_holds[0].to - look(id)->former_holds[0].from, base::Millis(5'000'000));
   pass(base::Millis(1'500'000));
   relay.answer(next_lease(relay), ipc::Result::kDeferred, 451, "later");
   turn();

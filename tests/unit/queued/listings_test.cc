@@ -3,71 +3,14 @@
 
 #include <gtest/gtest.h>
 
-#include "tests/unit/queued/engine_rig.h"
+#include "tests/unit/queued/fake_control.h"
 
 namespace postern::queued {
 namespace {
 
-struct FakeControl {
-  using Connection = ipc::Connection<FakeControl, ipc::Role::kControl, ipc::Role::kQueued>;
-  void on(const ipc::Status& m) { status.push_back(m); }
-  void on(const ipc::QueueRows& m) { queues.push_back(m); }
-  void on(const ipc::MessageRows& m) { messages.push_back(m); }
-  void on(const ipc::Shown& m) { shown.push_back(m); }
-  void on(const ipc::BodyPart& m) {
-    parts.push_back(m);
-    body += m.bytes.bytes;
-  }
-  void on(const ipc::BlockRows& m) { blocks.push_back(m); }
-  void on(const ipc::HistoryRows& m) { history.push_back(m); }
-  void on(const ipc::SpoolFindings& m) { findings.push_back(m); }
-  void on(const ipc::ExportPart& m) { exits.push_back(m.exit); }
-  void on(const ipc::SpoolDone& m) { exits.push_back(m.exit); }
-  void on(const ipc::Done& m) { done.push_back(m); }
-  void closed() noexcept {}
-  std::unique_ptr<Connection> connection;
-  std::vector<ipc::Status> status;
-  std::vector<ipc::QueueRows> queues;
-  std::vector<ipc::MessageRows> messages;
-  std::vector<ipc::Shown> shown;
-  std::vector<ipc::BodyPart> parts;
-  std::string body;
-  std::vector<ipc::BlockRows> blocks;
-  std::vector<ipc::HistoryRows> history;
-  std::vector<ipc::SpoolFindings> findings;
-  std::vector<int> exits;  // of what is about the spool as a whole
-  std::vector<ipc::Done> done;
-};
-
-class ListingsTest : public ::testing::Test, protected EngineRig {
+class ListingsTest : public ::testing::Test, protected ControlRig {
  protected:
-  void SetUp() override {
-    begin();
-    serve(tool, ControlLevel::kAdmin);
-  }
-  void serve(FakeControl& client, ControlLevel level) {
-    auto pair = ipc::make_channel_pair();
-    client.connection = std::make_unique<FakeControl::Connection>(*loop, std::move(pair.a), client);
-    control->serve(std::move(pair.b), level, "anna");
-    turn();
-  }
-  template <class M>
-  void tell(FakeControl& client, M message) {
-    message.request = base::RequestId(++request);
-    client.connection->send(message);
-    for (int n = 0; n < 30; ++n) turn(1);
-  }
-  // A command's exit status and text.
-  template <class M>
-  std::string run(M message) {
-    const auto before = tool.done.size();
-    tell(tool, std::move(message));
-    for (int n = 0; n < 300 && tool.done.size() == before; ++n) turn(1);
-    if (tool.done.size() == before) return "nothing";
-    return std::to_string(tool.done.back().exit) + " " + tool.done.back().text;
-  }
-  FakeControl tool;
-  std::uint64_t request = 0;
+  void SetUp() override { start(); }
 };
 
 TEST_F(ListingsTest, MessagesComeInPagesAndEachOnce) {
@@ -167,7 +110,7 @@ TEST_F(ListingsTest, HeldMailIsListedHeldAndReleased) {
   hold.selector.ids = {b};
   EXPECT_EQ(run(hold), "65 no such message is held");
   hold.selector.ids = {a, a};
-  EXPECT_EQ(run(hold), "0 released 1 message");
+  EXPECT_EQ(run(hold), "0 released 1 message; expire within 24h: 1");
   EXPECT_TRUE(look(a)->held.empty());
 }
 
@@ -203,7 +146,8 @@ TEST_F(ListingsTest, AStandingHoldTakesWhatComesAndEndsWithItsSelector) {
   ASSERT_EQ(engine->blocks().holds().size(), 1U);
   hold.release = true;
   EXPECT_EQ(run(hold),
-            "0 new mail with --queue far.example is not held any more; released 2 messages");
+            "0 new mail with --queue far.example is not held any more; released 2 messages; expire "
+            "within 24h: 2");
   EXPECT_TRUE(engine->blocks().holds().empty());
   EXPECT_TRUE(look(held)->held.empty());
 }
@@ -245,11 +189,15 @@ TEST_F(ListingsTest, ABodyComesInPages) {
 
 TEST_F(ListingsTest, FreezeWantsAKnownQueueOrFuture) {
   (void)mail("a@far.example");
-  EXPECT_EQ(run(ipc::Freeze{{}, "fat.example", "why", false}).substr(0, 2), "65");
+  EXPECT_EQ(run(ipc::Freeze{.queue = "fat.example", .reason = "why", .future = false}).substr(0, 2),
+            "65");
   EXPECT_NE(tool.done.back().text.find("far.example"), std::string::npos);  // near it
-  EXPECT_EQ(run(ipc::Freeze{{}, "fat.example", "why", true}).substr(0, 2), "0 ");
-  EXPECT_EQ(run(ipc::Freeze{{}, "FAR.example", "full", false}).substr(0, 2), "0 ");
-  EXPECT_EQ(run(ipc::Freeze{{}, "a*b", "full", true}).substr(0, 2), "64");
+  EXPECT_EQ(run(ipc::Freeze{.queue = "fat.example", .reason = "why", .future = true}).substr(0, 2),
+            "0 ");
+  EXPECT_EQ(
+      run(ipc::Freeze{.queue = "FAR.example", .reason = "full", .future = false}).substr(0, 2),
+      "0 ");
+  EXPECT_EQ(run(ipc::Freeze{.queue = "a*b", .reason = "full", .future = true}).substr(0, 2), "64");
   EXPECT_EQ(engine->blocks().frozen("far.example")->who, "anna");
   tell(tool, ipc::ListBlocks{});
   ASSERT_EQ(tool.blocks.back().rows.size(), 2U);
@@ -258,19 +206,19 @@ TEST_F(ListingsTest, FreezeWantsAKnownQueueOrFuture) {
   EXPECT_EQ(tool.queues.back().rows[0].state, ipc::State::kFrozen);
   EXPECT_EQ(tool.queues.back().rows[0].why, "full");
   EXPECT_EQ(totals(*engine).frozen, 1U);
-  EXPECT_EQ(run(ipc::Unfreeze{{}, "far.example"}).substr(0, 2), "0 ");
-  EXPECT_EQ(run(ipc::Unfreeze{{}, "far.example"}).substr(0, 2), "65");
+  EXPECT_EQ(run(ipc::Unfreeze{.queue = "far.example"}).substr(0, 2), "0 ");
+  EXPECT_EQ(run(ipc::Unfreeze{.queue = "far.example"}).substr(0, 2), "65");
   EXPECT_EQ(totals(*engine).ready, 1U);
 }
 
 TEST_F(ListingsTest, OutboundOffStopsAndIsTold) {
   (void)mail("a@far.example");
-  EXPECT_EQ(run(ipc::SwitchOutbound{{}, false, false, "spam"}).substr(0, 2), "0 ");
+  EXPECT_EQ(run(ipc::SwitchOutbound{.reason = "spam"}).substr(0, 2), "0 ");
   EXPECT_EQ(totals(*engine).off, 1U);
   FakeRelay relay;
   connect(relay);
   EXPECT_TRUE(relay.grants.empty());
-  EXPECT_EQ(run(ipc::SwitchOutbound{{}, true, false, ""}).substr(0, 2), "0 ");
+  EXPECT_EQ(run(ipc::SwitchOutbound{.enable = true}).substr(0, 2), "0 ");
   turn();
   EXPECT_FALSE(relay.grants.empty());
 }
@@ -299,7 +247,7 @@ TEST_F(ListingsTest, WhoMayOnlyLookMayOnlyLook) {
   serve(viewer, ControlLevel::kView);
   tell(viewer, ipc::ListQueues{});
   EXPECT_EQ(viewer.queues.size(), 1U);
-  tell(viewer, ipc::Freeze{{}, "far.example", "x", false});
+  tell(viewer, ipc::Freeze{.queue = "far.example", .reason = "x", .future = false});
   ASSERT_EQ(viewer.done.size(), 1U);
   EXPECT_EQ(viewer.done[0].exit, 77);
   tell(viewer, ipc::AskBody{{}, id, 0});

@@ -266,14 +266,18 @@ TEST_F(NoticesTest, BlockedTimeIsNoDelay) {
   const auto id = post({{"a@far.example"}});
   engine->change_blocks(
       [this](Blocks& blocks) noexcept {
-        return blocks.freeze({"far.example", "work", "root", clock.wall(), engine->now()});
+        return blocks.freeze({.queue = "far.example",
+                              .reason = "work",
+                              .who = "root",
+                              .since = clock.wall(),
+                              .from = engine->now()});
       },
       [](Blocks::Said) noexcept {});
   turn();
   pass(3 * kHour);
   engine->change_blocks(
       [this](Blocks& blocks) noexcept {
-        return blocks.unfreeze("far.example", "root", clock.wall(), engine->now());
+        return blocks.unfreeze("far.example", false, "root", clock.wall(), engine->now());
       },
       [](Blocks::Said) noexcept {});
   turn();

@@ -155,7 +155,11 @@ TEST_F(SiblingsTest, NothingIsHandedOutOnceAFreezeIsInForce) {
   while (engine->schedule().leases().empty()) loop->run_once(false);  // the reader waits for pump()
   engine->change_blocks(
       [this](Blocks& blocks) noexcept {
-        return blocks.freeze({"far.example", "full", "anna", clock.wall(), engine->now()});
+        return blocks.freeze({.queue = "far.example",
+                              .reason = "full",
+                              .who = "anna",
+                              .since = clock.wall(),
+                              .from = engine->now()});
       },
       [](Blocks::Said) noexcept {});
   turn();

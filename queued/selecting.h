@@ -1,0 +1,32 @@
+// What the commands of Control share that work on selected messages.
+#pragma once
+
+#include "queued/control.h"
+
+namespace postern::queued {
+
+struct Control::Selecting {
+  using Each = std::move_only_function<void(const std::vector<const Message*>&) noexcept>;
+  ipc::Selector selector;  // not empty
+  Each each;               // some that are selected, at most kMaxRetried; they can be found now
+  event::Callback finished;
+};
+
+// Is one of the message's recipients that `concerned` picks given up within a day, unless it
+// arrives?
+bool Control::expires_soon(const Message& message, auto concerned) const {
+  constexpr base::Millis kSoon{24LL * 3600 * 1000};
+  return std::any_of(message.recipients.begin(), message.recipients.end(),
+                     [&](const Recipient& recipient) {
+                       if (!recipient.open() || !concerned(recipient)) return false;
+                       const auto left = engine_.left(message, recipient);
+                       return left && *left <= kSoon;
+                     });
+}
+
+// To be put behind what is said of something that goes on.
+inline std::string expiring_text(std::uint64_t count) {
+  return "; expire within 24h: " + std::to_string(count);
+}
+
+}  // namespace postern::queued
