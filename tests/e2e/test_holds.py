@@ -25,7 +25,7 @@ def test_held_messages_stay_and_go(server, sink):
     server.ctl("retry", "--all", "--yes")
     assert server.ctl("release", free, check=False).exit == 65
     assert len(sink.messages) == 1
-    assert server.ctl("release", held).rows[0]["text"] == "released 1 message"
+    assert server.ctl("release", held).rows[0]["text"] == "released 1 message; expire within 24h: 0"
     server.wait_log("message.released", id=held)
     sink.wait(2)
     server.wait_empty()
