@@ -4,6 +4,10 @@
 //
 // The order of durability: only records that are flushed go into rows, and the mark is committed together
 // with them. What the journal keeps for the index's sake may go once covered() has passed it.
+//
+// On a full disk a checkpoint may have of the reserve what outcomes leave, for it is what lets segments go.
+// Where that is not enough either, nothing has changed, and it is tried again each second, in smaller and
+// smaller pieces: a few rows need fewer fresh pages than thousands.
 #pragma once
 
 #include <deque>
@@ -14,6 +18,7 @@
 #include "common/event/loop.h"
 #include "queued/index.h"
 #include "queued/messages.h"
+#include "queued/reserve.h"
 #include "queued/worker.h"
 
 namespace postern::queued {
@@ -34,7 +39,7 @@ class Checkpoint {
 
   // `position` tells where the journal is; `saved` runs after each checkpoint; `failed` hears of an index
   // that cannot be relied on. All on the loop.
-  Checkpoint(Worker& worker, Index& index, Messages& messages, Pace pace,
+  Checkpoint(Worker& worker, Index& index, Reserve& reserve, Messages& messages, Pace pace,
              base::Epoch epoch, std::function<Position()> position, event::Callback saved,
              Failed failed);
   ~Checkpoint();
@@ -60,6 +65,7 @@ class Checkpoint {
 
   Worker& worker_;
   Index& index_;
+  Reserve& reserve_;
   Messages& messages_;
   const Pace pace_;
   base::Epoch epoch_;
@@ -70,6 +76,7 @@ class Checkpoint {
   std::deque<std::pair<base::SteadyTime, base::SequenceNumber>> samples_;
   base::SteadyTime last_;
   std::uint64_t lag_ = 0;
+  std::size_t most_;  // messages in the next commit
   bool running_ = false;
   bool more_ = false;  // the last one was cut short
   bool full_ = false;

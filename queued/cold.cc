@@ -19,8 +19,9 @@ os::Result<Message> read_row(base::MessageId id, std::string_view row) {
 
 // A message's own record, or the outcome that it is the notice of.
 std::optional<MessageRecord> record_of(const Frame& frame) {
-  if (frame.type != RecordType::kOutcome) return ipc::decode<MessageRecord>(frame.fields);
-  auto outcome = ipc::decode<OutcomeRecord>(frame.fields);
+  if (frame.type != RecordType::kOutcome)
+    return ipc::decode<MessageRecord>(frame.fields, frame.version);
+  auto outcome = ipc::decode<OutcomeRecord>(frame.fields, frame.version);
   return outcome ? std::move(outcome->notice) : std::nullopt;
 }
 
@@ -60,7 +61,7 @@ os::Result<std::vector<WaitRow>> read_waits(Index& index) {
     const auto rows = index.scan(Table::kWaits, after, kWaitRows);
     if (!rows) return std::unexpected(rows.error());
     for (const auto& row : *rows) {
-      auto wait = ipc::decode<WaitRow>(row.value);
+      auto wait = decode_kept<WaitRow>(row.value);
       if (!wait) return os::failure("read a queue's row in the index", EBADMSG);
       waits.push_back(*std::move(wait));
     }

@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <map>
 #include <utility>
 
 #include "common/base/crc32c.h"
@@ -15,6 +16,8 @@ namespace {
 constexpr std::size_t kScanned = 256;  // messages
 constexpr std::size_t kNotes = 8;      // of one part, as its field allows
 constexpr std::size_t kNoteLength = 300;
+constexpr std::string_view kExported = "exported ";       // and the file's token
+constexpr std::string_view kBefore = ", held before: ";  // and why
 
 transfer::Header header_of(const base::Token& file, TransferHost& host) {
   transfer::Header header;
@@ -42,9 +45,26 @@ base::Token token_of(const Message& message, const base::Token& file) {
 
 }  // namespace
 
-std::string exported_reason(const base::Token& file) {
-  return fmt::format("exported {}", token_text(file));
+std::string exported_reason(const base::Token& file, std::string_view former) {
+  auto reason = fmt::format("{}{}", kExported, token_text(file));
+  if (!former.empty()) reason.append(kBefore).append(former);
+  if (reason.size() > ipc::kMaxReason) reason.resize(ipc::kMaxReason);
+  return reason;
 }
+
+bool is_exported(std::string_view held, const base::Token& file) {
+  const auto reason = exported_reason(file, {});
+  return held.starts_with(reason) &&
+         (held.size() == reason.size() || held.substr(reason.size()).starts_with(kBefore));
+}
+
+std::string_view held_by_people(std::string_view held) {
+  if (held == kImported) return {};
+  if (!held.starts_with(kExported)) return held;
+  const auto at = held.find(kBefore);
+  return at == std::string_view::npos ? std::string_view() : held.substr(at + kBefore.size());
+}
+
 std::string importing_reason(const base::Token& file) {
   return fmt::format("being imported {}", token_text(file));
 }
@@ -97,16 +117,20 @@ void Exporter::fill() {
 }
 
 void Exporter::take(const Batch& batch) {
-  std::vector<base::MessageId> ids;
-  for (const Message* message : batch.messages)
-    if (message->id <= upto_) ids.push_back(message->id);
+  std::map<std::string, std::vector<base::MessageId>> by_reason;
+  for (const Message* message : batch.messages) {
+    if (message->id > upto_) continue;
+    held_.push_back(message->id);
+    by_reason[exported_reason(file_, held_by_people(message->held))].push_back(message->id);
+  }
   after_ = batch.last;
   scanned_ = !batch.more || batch.last >= upto_;
-  held_.insert(held_.end(), ids.begin(), ids.end());
-  if (keep_ || ids.empty()) return step();
-  host_.hold(std::move(ids), exported_reason(file_), [this, alive = alive_]() noexcept {
-    if (*alive) step();
-  });
+  if (keep_ || by_reason.empty()) return step();
+  holds_ = by_reason.size();
+  for (auto& [reason, ids] : by_reason)
+    host_.hold(std::move(ids), reason, [this, alive = alive_]() noexcept {
+      if (*alive && --holds_ == 0) step();
+    });
 }
 
 void Exporter::begin_message() {
@@ -169,7 +193,7 @@ transfer::Envelope Exporter::envelope_of(const Message& message) const {
   envelope.ret = message.ret;
   envelope.envid = message.envid;
   envelope.notice = message.notice;
-  if (message.held != exported_reason(file_)) envelope.held = message.held;
+  envelope.held = held_by_people(message.held);
   envelope.prefix = message.prefix;
   envelope.body_size = message.body_size;
   envelope.body_crc = message.body_crc;

@@ -62,6 +62,7 @@ class Exporter {
   bool scanned_ = false;   // all of them
   bool ended_ = false;
   std::deque<base::MessageId> held_;  // waiting to be written
+  std::size_t holds_ = 0;             // that are not durable yet
   std::unique_ptr<Current> current_;
   std::vector<std::string> notes_;
   Answer answer_;

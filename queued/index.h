@@ -3,8 +3,8 @@
 // error to report, never something to repair.
 //
 // get() and scan() may be called from any thread, commit() from one thread at a time; they do not
-// wait for each other. Errors: ENOSPC when the disk or the map is full (nothing has changed, it may
-// be tried again); EBADMSG when what is there is damaged; anything else means that the file cannot
+// wait for each other. Errors: ENOSPC when the disk is full, ENOMEM when the map is (nothing has
+// changed, it may be tried again); EBADMSG when what is there is damaged; anything else means that the file cannot
 // be relied on.
 #pragma once
 

@@ -9,6 +9,7 @@
 #include "common/base/bytes.h"
 #include "queued/index_pages.h"
 #include "queued/index_row.h"
+#include "queued/row.h"
 
 namespace postern::queued {
 namespace {
@@ -46,6 +47,7 @@ class Checker {
 
   os::Result<IndexFacts> run() {
     if (auto done = read_heads(); !done) return std::unexpected(done.error());
+    claims_.resize(newest_.last_page + 1);
     if (auto done = check_tree(newest_.rows, Tree::kRows); !done)
       return std::unexpected(done.error());
     if (stamp_ != newest_.transaction) return damaged("the newest tree bears another number");
@@ -56,6 +58,23 @@ class Checker {
     if (claimed_ + kHeads != facts_.pages) return damaged("pages are neither used nor free");
     if (auto done = check_older(); !done) return std::unexpected(done.error());
     return facts_;
+  }
+
+  IndexVersions versions() {
+    IndexVersions versions;
+    if (!read_heads()) return versions;
+    const auto format_key = stored_key(KeySpace::kOwn, "format");
+    const auto format = find(newest_, format_key), mark = find(newest_, mark_key_);
+    if (!format || !mark || !*format || !*mark) return versions;
+    if (const auto first = read_first_piece(format_key, **format)) {
+      base::Reader reader(first->bytes);
+      if (reader.raw(kIndexMagic.size()) == kIndexMagic)
+        versions.file = reader.integer<std::uint32_t>();
+    }
+    const auto first = read_first_piece(mark_key_, **mark);
+    if (first && first->bytes.size() > kWord)
+      versions.rows = kept_version(first->bytes.substr(kWord));
+    return versions;
   }
 
  private:
@@ -86,7 +105,6 @@ class Checker {
     page_size_ = page_size;
     facts_.page_size = page_size;
     if (newest_.last_page >= map_ / page_size) return damaged("its last page is beyond the map");
-    claims_.resize(newest_.last_page + 1);
     return {};
   }
 
@@ -246,9 +264,16 @@ class Checker {
   // one of the heads is damaged, and it may be that the wrong one was taken for the newest.
   Done check_older() {
     if (older_.transaction == 0 && older_.rows.root == kNoPage) return {};
-    auto number = older_.rows.root;
-    for (auto levels = std::min<std::uint64_t>(older_.rows.depth, kMaxDepth); levels > 0;
-         --levels) {
+    const auto mark = find(older_, mark_key_);
+    if (!mark) return std::unexpected(mark.error());
+    if (*mark && stamp_of(mark_key_, **mark) == older_.transaction) return {};
+    return damaged("the tree before the newest bears another number");
+  }
+
+  // What is stored under the key in that head's tree of rows; nullopt: nothing.
+  os::Result<std::optional<std::string>> find(const Head& head, const std::string& key) {
+    auto number = head.rows.root;
+    for (auto levels = std::min<std::uint64_t>(head.rows.depth, kMaxDepth); levels > 0; --levels) {
       const auto bytes = load(number, 1);
       if (!bytes) return std::unexpected(bytes.error());
       const auto kind = levels == 1 ? PageKind::kLeaf : PageKind::kBranch;
@@ -257,15 +282,14 @@ class Checker {
       if (nodes.empty()) break;
       if (kind == PageKind::kLeaf) {
         for (const auto& node : nodes)
-          if (node.key == mark_key_ && stamp_of(node.key, node.value) == older_.transaction)
-            return {};
+          if (node.key == key) return std::string(node.value);
         break;
       }
       auto child = nodes.size() - 1;
-      while (child > 0 && nodes[child].key > mark_key_) --child;
+      while (child > 0 && nodes[child].key > key) --child;
       number = nodes[child].page;
     }
-    return damaged("the tree before the newest bears another number");
+    return std::nullopt;
   }
 
   os::File& file_;
@@ -289,6 +313,13 @@ os::Result<IndexFacts> check_index(os::Disk& disk, const std::string& name, std:
   const auto size = (*file)->size();
   if (!size) return std::unexpected(size.error());
   return Checker(**file, *size, map).run();
+}
+
+IndexVersions index_versions(os::Disk& disk, const std::string& name) {
+  const auto file = disk.open(name, os::OpenMode::kRead);
+  const auto size = file ? (*file)->size() : std::unexpected(file.error());
+  if (!size) return {};
+  return Checker(**file, *size, ~std::uint64_t{0}).versions();
 }
 
 }  // namespace postern::queued

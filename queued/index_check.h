@@ -30,4 +30,11 @@ struct IndexFacts {
 [[nodiscard]] os::Result<IndexFacts> check_index(os::Disk& disk, const std::string& name,
                                                  std::uint64_t map);
 
+// The versions that the index says of itself, read without a proof of the rest; 0: it does not say.
+struct IndexVersions {
+  std::uint32_t file = 0;  // of the index's own format (index_row.h)
+  std::uint32_t rows = 0;  // of what is in it (row.h)
+};
+[[nodiscard]] IndexVersions index_versions(os::Disk& disk, const std::string& name);
+
 }  // namespace postern::queued

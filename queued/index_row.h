@@ -18,6 +18,10 @@
 
 namespace postern::queued {
 
+// The row "format" of a file: this, and the version of what this page says.
+inline constexpr std::string_view kIndexMagic = "PosternX";
+inline constexpr std::uint32_t kIndexFileVersion = 1;
+
 inline constexpr std::size_t kMaxIndexKey = 255;
 inline constexpr std::size_t kMaxIndexValue = 64U << 20;
 inline constexpr std::size_t kMaxIndexMark = 1024;

@@ -172,7 +172,10 @@ void Intake::submit(Submission submission) {
   // It was lost and asked for, and comes again although it is here.
   if (const auto known = engine_.store().find_token(token)) {
     if (large.value != 0 && large != *known) engine_.store().drop_large(large);
-    return from->send(ipc::Submitted{submission.head.request, *known, {}});
+    return engine_.store().when_sure(
+        [this, id = *known, sender = submission.from, request = submission.head.request]() noexcept {
+          if (Submitter* to = find(sender)) to->send(ipc::Submitted{request, id, {}});
+        });
   }
   if (!from->serves(submission.head.listener)) {
     if (large.value != 0) engine_.store().drop_large(large);
@@ -307,7 +310,10 @@ void Intake::answer_waiting(const base::Token& token, base::MessageId id) {
 
 void Intake::ask(Submitter& from, const ipc::AskToken& ask) {
   if (const auto id = engine_.store().find_token(ask.token))
-    return from.send(ipc::TokenResult{ask.request, *id});
+    return engine_.store().when_sure(
+        [this, known = *id, asker = from.id(), request = ask.request]() noexcept {
+          if (Submitter* to = find(asker)) to->send(ipc::TokenResult{request, known});
+        });
   if (const auto at = pending_.find(ask.token); at != pending_.end()) {
     at->second.push_back({from.id(), ask.request});
     return;

@@ -56,6 +56,7 @@ void Journal::kick() {
 void Journal::give(SegmentFile spare) {
   {
     const std::lock_guard lock(mutex_);
+    if (spare.capacity >= wanted_) wanted_ = 0;
     spares_.push_back(std::move(spare));
   }
   changed_.notify_one();
@@ -70,6 +71,11 @@ Journal::Spares Journal::spares() {
     if (spare.capacity >= room_.whole_size) ++sum.whole;
   }
   return sum;
+}
+
+std::uint64_t Journal::wanted() {
+  const std::lock_guard lock(mutex_);
+  return wanted_;
 }
 
 void Journal::set_room(const Room& room) {
@@ -113,9 +119,10 @@ bool Journal::pump(bool flush) {
     const auto size = frame_size(entry.fields.size(), entry.body ? entry.body->size() : 0);
     const bool opens = size > left;
     const bool can_go = entry.may_refuse && room_.is_short;
-    if (opens && (!batch.entries.empty() ||
-                  (!can_go && find_spare(size, entry.may_refuse) == spares_.end())))
-      break;
+    const bool lacks =
+        opens && !can_go && find_spare(size, entry.may_refuse) == spares_.end();
+    if (lacks && batch.entries.empty() && !entry.may_refuse) wanted_ = kBlock + size;
+    if (lacks || (opens && !batch.entries.empty())) break;
     left -= opens ? left : size;
     batch.entries.push_back(std::move(waiting_.front()));
     waiting_.pop_front();
@@ -126,15 +133,21 @@ bool Journal::pump(bool flush) {
   return true;
 }
 
-os::Result<void> Journal::finish() {
+os::Result<bool> Journal::finish(Maker make) {
   kick();
-  while (!threaded_ && pump()) continue;
-  std::unique_lock lock(mutex_);
-  const auto done = [this] { return progress_.error || progress_.flushed == appended_; };
-  if (threaded_) published_.wait(lock, done);
-  if (progress_.error) return std::unexpected(*progress_.error);
-  if (!done()) return os::failure("open a journal segment", ENOSPC);
-  return {};
+  for (;;) {  // ends: each turn gives a spare that all have waited for
+    while (!threaded_ && pump()) continue;
+    std::unique_lock lock(mutex_);
+    const auto done = [this] { return progress_.error || progress_.flushed == appended_; };
+    if (threaded_) published_.wait(lock, [&] { return done() || wanted_ != 0; });
+    if (progress_.error) return std::unexpected(*progress_.error);
+    if (done()) return true;
+    const auto capacity = wanted_;
+    if (capacity == 0) return false;
+    lock.unlock();
+    const auto made = make(capacity);
+    if (!made || !*made) return made;
+  }
 }
 
 void Journal::run() {
@@ -152,7 +165,7 @@ void Journal::run() {
 bool Journal::wait_for_work(std::unique_lock<std::mutex>& lock, Batch& batch) {
   for (;;) {
     const auto now = std::chrono::steady_clock::now();
-    const bool flush_due = unflushed_ && (stopping_ || now >= unflushed_since_ + kUnflushed);
+    const bool flush_due = unflushed_ && (stopping_ || now >= flush_at());
     const bool write_due =
         !waiting_.empty() && (stopping_ || urgent_ || now >= oldest_waiting_ + kCoalesce);
     if (flush_due || write_due || (rotate_ && !stopping_)) {
@@ -169,10 +182,14 @@ bool Journal::wait_for_work(std::unique_lock<std::mutex>& lock, Batch& batch) {
       changed_.wait(lock);
       continue;
     }
-    auto until = unflushed_ ? unflushed_since_ + kUnflushed : oldest_waiting_ + kCoalesce;
+    auto until = unflushed_ ? flush_at() : oldest_waiting_ + kCoalesce;
     if (!waiting_.empty()) until = std::min(until, oldest_waiting_ + kCoalesce);
     changed_.wait_until(lock, until);
   }
+}
+
+Journal::Instant Journal::flush_at() const {
+  return std::max(unflushed_since_ + kUnflushed, flush_begun_ + kBetweenFlushes);
 }
 
 // The order of durability: everything is placed and written; an urgent batch is flushed; and only then
@@ -255,9 +272,9 @@ os::Result<void> Journal::flush() {
     }
   }
   if (unflushed_) {
-    const auto begun = std::chrono::steady_clock::now();
+    flush_begun_ = std::chrono::steady_clock::now();
     if (auto flushed = current_.file->flush_data(); !flushed) return flushed;
-    const auto took = std::chrono::steady_clock::now() - begun;
+    const auto took = std::chrono::steady_clock::now() - flush_begun_;
     news_.flushes.push_back(static_cast<std::uint32_t>(
         std::chrono::duration_cast<std::chrono::microseconds>(took).count()));
     unflushed_ = false;
@@ -310,11 +327,16 @@ os::Result<bool> Journal::open_next(std::uint64_t size, bool may_refuse) {
 // that comes in does not wait for one that cannot be made.
 std::optional<SegmentFile> Journal::take_spare(std::uint64_t size, bool may_refuse) {
   std::unique_lock lock(mutex_);
-  if (threaded_)
-    changed_.wait(lock, [&] {
-      return stopping_ || (may_refuse && room_.is_short) ||
-             find_spare(size, may_refuse) != spares_.end();
-    });
+  const auto may_go_on = [&] {
+    return stopping_ || (may_refuse && room_.is_short) ||
+           find_spare(size, may_refuse) != spares_.end();
+  };
+  if (threaded_ && !may_go_on()) {
+    if (!may_refuse) wanted_ = kBlock + size;
+    published_.notify_all();
+    changed_.wait(lock, may_go_on);
+    wanted_ = 0;
+  }
   const auto at = find_spare(size, may_refuse);
   if (at == spares_.end()) return std::nullopt;
   auto spare = std::move(*at);

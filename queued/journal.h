@@ -3,8 +3,9 @@
 // durability stands in Journal::commit().
 //
 // Urgent entries are flushed at once; others may wait 10 ms for company before they are written, and
-// 100 ms more before they are flushed. Any failed write or flush is final: nothing more is written, and
-// Progress::error says what happened. A missing spare segment is not: the flusher waits for give().
+// 90 ms more before they are flushed, and then not sooner than 100 ms after the last flush. Any failed
+// write or flush is final: nothing more is written, and Progress::error says what happened. A missing spare
+// segment is not: the flusher waits for give(), and wanted() says how large it must be.
 // An entry that may be refused never takes a segment of the reserve: while the disk is short of room, it
 // is left out instead, before it has a place and a sequence number, and so never is in the journal.
 #pragma once
@@ -85,6 +86,9 @@ class Journal {
     std::uint64_t bytes = 0;
   };
   [[nodiscard]] Spares spares();
+  // The capacity that the spare must have without which an entry that cannot be refused waits; 0: none
+  // does.
+  [[nodiscard]] std::uint64_t wanted();
   // What entries that may be refused leave alone.
   struct Room {
     std::uint64_t whole_size = 0;  // capacity of a segment of full size
@@ -101,11 +105,14 @@ class Journal {
   // Without a thread: writes all that was handed over, and flushes it, or only what is urgent; false if
   // there was nothing.
   bool pump(bool flush = true);
-  // Waits until all that was appended is flushed; for the start, before anything is answered.
-  [[nodiscard]] os::Result<void> finish();
+  // Waits until all that was appended is flushed; for the start, before anything is answered. Whenever
+  // a further spare is wanted, `make` is to give() it; false: it cannot, and so what is left waits on.
+  using Maker = std::move_only_function<os::Result<bool>(std::uint64_t capacity)>;
+  [[nodiscard]] os::Result<bool> finish(Maker make);
 
   static constexpr std::chrono::milliseconds kCoalesce{10};
-  static constexpr std::chrono::milliseconds kUnflushed{80};
+  static constexpr std::chrono::milliseconds kUnflushed{90};
+  static constexpr std::chrono::milliseconds kBetweenFlushes{100};
 
  private:
   using Instant = std::chrono::steady_clock::time_point;
@@ -118,6 +125,8 @@ class Journal {
 
   void run();
   bool wait_for_work(std::unique_lock<std::mutex>& lock, Batch& batch);
+  // When what is not urgent is flushed: at most 100 ms after it was written, at most ten times a second.
+  [[nodiscard]] Instant flush_at() const;
   // The rest runs in the flusher thread (or in pump()), without the lock.
   void commit(Batch batch);
   os::Result<void> place(const JournalEntry& entry);
@@ -148,6 +157,7 @@ class Journal {
   bool urgent_ = false;
   Instant oldest_waiting_;
   std::deque<SegmentFile> spares_;
+  std::uint64_t wanted_ = 0;
   Room room_;
   bool rotate_ = false;
   std::uint64_t oldest_needed_;
@@ -166,6 +176,7 @@ class Journal {
   bool is_short_ = false;  // of room, when the batch began
   bool unflushed_ = false;
   Instant unflushed_since_;
+  Instant flush_begun_;  // the last one
   bool failed_ = false;
   bool threaded_;
   std::thread thread_;

@@ -93,9 +93,9 @@ os::Result<std::string> JournalFiles::read_bytes(const SegmentFile& file, std::u
   return found;
 }
 
-os::Result<std::string> JournalFiles::read(const FoundSegment& segment) {
+os::Result<std::string> JournalFiles::read(const FoundSegment& segment, std::uint64_t most) {
   const auto known = damage_.size();
-  auto size = std::min(segment.file.capacity, kMaxFile);
+  auto size = std::min({segment.file.capacity, kMaxFile, most});
   if (segment.header.capacity != 0) size = std::min(size, segment.header.capacity);
   auto bytes = read_bytes(segment.file, size);
   if (damage_.size() > known) damaged_.insert(segment.header.number);
@@ -133,7 +133,7 @@ void JournalFiles::settle_twins() {
 
 std::uint64_t JournalFiles::worth(const FoundSegment& segment) {
   const auto next = chain_.find(segment.header.number + 1);
-  const auto bytes = read(segment);
+  const auto bytes = read(segment, segment.file.capacity);
   if (!bytes) return 0;
   const bool vouched = next != chain_.end() &&
                        next->second.header.predecessor.number == segment.header.number &&
@@ -175,9 +175,12 @@ bool JournalFiles::vouched(const FoundSegment& segment) {
 // Which segments are needed, and which are missing.
 os::Result<void> JournalFiles::order() {
   for (const auto& file : nameless_) {
-    const bool newer = whole_version(file.block) > kFormatVersion ||
+    const auto version = whole_version(file.block);
+    const bool newer = version > kFormatVersion ||
                        (chain_.empty() && header_version(file.block) > kFormatVersion);
     if (newer) return os::failure("read the journal: a newer version of Postern wrote it", EPROTO);
+    if (version != 0 && version < kOldestVersion)
+      return os::failure("read the journal: it is of an old format, which is no longer read", EPROTO);
   }
   const bool guess =
       chain_.empty() && std::any_of(nameless_.begin(), nameless_.end(),

@@ -36,8 +36,8 @@ class JournalFiles {
   // From the oldest segment that is needed to the newest one; gaps are damage, and named.
   [[nodiscard]] const std::map<std::uint64_t, FoundSegment>& chain() const { return chain_; }
   [[nodiscard]] bool used() const { return used_; }  // there was a journal
-  // A segment's bytes. What the disk refuses again and again is taken for zeros, which are damage.
-  os::Result<std::string> read(const FoundSegment& segment);
+  // A segment's first bytes. What the disk refuses again and again is taken for zeros, which are damage.
+  os::Result<std::string> read(const FoundSegment& segment, std::uint64_t most);
   // Files that hold nothing needed; nothing is spare that may be what damage left.
   std::vector<SegmentFile> take_spares() { return std::move(spares_); }
   std::vector<SegmentFile> take_set_aside() { return std::move(set_aside_); }

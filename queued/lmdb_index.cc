@@ -21,8 +21,6 @@
 namespace postern::queued {
 namespace {
 
-constexpr std::string_view kMagic = "PosternX";
-constexpr std::uint32_t kVersion = 1;
 constexpr MDB_dbi kFreePages = 0, kRows = 1;  // LMDB's two trees, both named by its head
 constexpr std::uint64_t kMetaPages = 2;
 constexpr std::uint64_t kBlock = 512;     // the unit of st_blocks
@@ -52,7 +50,8 @@ KeySpace space_of(Table table) {
 // What LMDB says, in the three classes of index.h.
 std::unexpected<os::Error> failed(std::string_view what, int error) {
   std::string text(what);
-  if (error == MDB_MAP_FULL || error == EDQUOT || error == EFBIG) error = ENOSPC;
+  if (error == MDB_MAP_FULL) error = ENOMEM;
+  if (error == EDQUOT || error == EFBIG) error = ENOSPC;
   if (error == MDB_READERS_FULL || error == MDB_TXN_FULL) {  // a bug of ours, not of the file
     text.append(", ").append(::mdb_strerror(error));
     error = EOVERFLOW;
@@ -428,8 +427,8 @@ os::Result<std::unique_ptr<LmdbIndex>> LmdbIndex::open_as(const std::string& nam
 os::Result<void> LmdbIndex::write_format() {
   std::string format;
   base::Writer writer(format);
-  writer.raw(kMagic);
-  writer.integer(kVersion);
+  writer.raw(kIndexMagic);
+  writer.integer(kIndexFileVersion);
   Change change;
   if (auto begun = change.begin(env_); !begun) return begun;
   if (auto done = change.apply(format_key(), format); !done) return done;
@@ -441,11 +440,11 @@ os::Result<void> LmdbIndex::check_format() {
   if (!stored) return std::unexpected(stored.error());
   if (!*stored) return damaged(format_key(), "it is missing");
   base::Reader reader(**stored);
-  if (reader.raw(kMagic.size()) != kMagic)
+  if (reader.raw(kIndexMagic.size()) != kIndexMagic)
     return damaged(format_key(), "this is no index of Postern");
   const auto version = reader.integer<std::uint32_t>();
   if (!reader.complete()) return damaged(format_key(), "it is too long or too short");
-  if (version > kVersion)
+  if (version > kIndexFileVersion)
     return os::failure("open the index: a later version of Postern wrote it", EPROTO);
   return {};
 }

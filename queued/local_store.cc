@@ -8,12 +8,14 @@
 #include "common/base/check.h"
 #include "common/base/fault.h"
 #include "common/base/random.h"
+#include "common/config/segment_room.h"
+#include "common/ipc/submission.h"
 #include "common/log/log.h"
 
 namespace postern::queued {
 namespace {
 
-constexpr base::Millis kTokenAge{120'000};  // smtpd asks for at most 60 s after the final dot
+constexpr base::Millis kTokenAge = 2 * kAskedFor;
 constexpr base::Millis kClockEvery{60'000};
 constexpr std::string_view kBlocksFile = "control.json";
 constexpr std::string_view kBlocksNew = "control.json.new";
@@ -64,16 +66,17 @@ base::MessageId LocalStore::new_id() {
 
 bool LocalStore::fits(std::size_t recipients, std::size_t body) const {
   // As a kState record would need it, with a reply for every recipient.
-  constexpr std::size_t kEach = ipc::Codec<RecipientRecord>::max_size({});
-  constexpr std::size_t kOnce = ipc::kMaxPrefix + 4096;
+  constexpr std::size_t kOnce = kFrameOverhead + ipc::kMaxPrefix + 4096;
+  static_assert(kBlock == config::kRoomForBlock && kMaxRecipients == config::kMostRecipients);
+  static_assert(ipc::kMaxInlineBody == config::kMostInRecord);
+  static_assert(kOnce <= config::kRoomForMessage);
+  static_assert(ipc::Codec<RecipientRecord>::max_size({}) <= config::kRoomForRecipient);
   // And should all fail at once, their outcome with its notice: 3.5 KB for each, by mail/notice.cc, and
   // the original as notices.h limits it; a header may be three times as long as it was.
-  constexpr std::size_t kEachFate = ipc::Codec<RecipientFate>::max_size({}) + 3584;
-  constexpr std::size_t kOnceFate = kOnce + 96 * 1024;
-  const auto room = options_.segment_size - kBlock;
+  static_assert(kOnce + 96 * 1024 <= config::kRoomForNotice);
+  static_assert(ipc::Codec<RecipientFate>::max_size({}) + 3584 <= config::kRoomForFailure);
   return recipients <= kMaxRecipients &&
-         kFrameOverhead + kOnce + recipients * kEach + body <= room &&
-         kFrameOverhead + kOnceFate + recipients * kEachFate <= room;
+         config::segment_needed(recipients, body) <= options_.segment_size;
 }
 
 // --- Appending --------------------------------------------------------------------------------------
@@ -141,6 +144,11 @@ void LocalStore::settle(Done flushed) {
   clock_noted_ = clock_->steady();
   const ClockRecord record{clock_->wall(), clock_->now()};
   append(RecordType::kClock, ipc::encode(record), true, {.flushed = std::move(flushed)});
+}
+
+void LocalStore::when_sure(Done sure) {
+  if (sure_) return sure();
+  when_sure_.push_back(std::move(sure));
 }
 
 // --- What the journal reports -----------------------------------------------------------------------
@@ -286,6 +294,7 @@ void LocalStore::tick() {
     tokens_.erase(token_ages_.front().second);
     token_ages_.pop_front();
   }
+  if (now - begun_ > kAskedFor) segments_.forget_asked();
   if (now - clock_noted_ >= kClockEvery) settle({});
   survey();
   segments_.refill();

@@ -55,6 +55,7 @@ class LocalStore final : public Store {
   void note(HoldRecord record) override;
   void note(RetryRecord record, Done written) override;
   void settle(Done flushed) override;
+  void when_sure(Done sure) override;
   const Message* find(base::MessageId id) const override { return messages_.find(id); }
   void fetch(std::vector<base::MessageId> ids, Done resident) override;
   void scan(base::MessageId after, std::size_t limit, Scanned scanned) override;
@@ -187,6 +188,8 @@ class LocalStore final : public Store {
   std::uint64_t newest_segment_ = 0;
   std::uint64_t placed_ = 0, written_ = 0, flushed_ = 0;
   base::SequenceNumber last_flushed_;  // the number of the last record that is; a refused one has none
+  bool sure_ = false;  // what earlier lives left is on disk
+  std::vector<Done> when_sure_;
   bool kick_scheduled_ = false;
   bool failed_ = false;
 
@@ -201,6 +204,7 @@ class LocalStore final : public Store {
   std::uint64_t flushes_ = 0;
   std::array<std::uint32_t, 512> flush_times_{};  // microseconds, a ring
   base::SteadyTime clock_noted_;
+  base::SteadyTime begun_;
 
   std::shared_ptr<bool> alive_ = std::make_shared<bool>(true);
   Reserve reserve_;

@@ -353,7 +353,8 @@ Messages::Changes Messages::changes(Sequence flushed, Sequence settled, std::siz
     const auto segment = wait_segments_.find(queue);
     if (const auto wait = waits_.find(queue); wait != waits_.end())
       row.value = ipc::encode(
-          WaitRow{wait->second, segment == wait_segments_.end() ? 0 : segment->second});
+          WaitRow{.record = wait->second,
+                  .segment = segment == wait_segments_.end() ? 0 : segment->second});
     changes.waits.push_back(queue);
   }
   return changes;

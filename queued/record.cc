@@ -27,7 +27,8 @@ void append_frame(std::string& out, std::uint64_t segment, std::uint64_t offset,
   const auto start = out.size();
   base::Writer writer(out);
   writer.integer(static_cast<std::uint32_t>(size));
-  writer.integer(static_cast<std::uint32_t>(type));
+  writer.integer(static_cast<std::uint16_t>(type));
+  writer.integer(kFormatVersion);
   writer.integer(static_cast<std::uint32_t>(fields.size()));
   writer.integer(name.epoch.value);
   writer.integer(name.sequence.value);
@@ -43,15 +44,16 @@ std::optional<Frame> read_frame(std::string_view bytes, std::uint64_t segment,
                                 std::uint64_t offset) {
   base::Reader reader(bytes);
   const auto size = reader.integer<std::uint32_t>();
-  const auto type = reader.integer<std::uint32_t>();
-  const auto fields = reader.integer<std::uint32_t>();
+  const auto type = reader.integer<std::uint16_t>();
   Frame frame;
+  frame.version = reader.integer<std::uint16_t>();
+  const auto fields = reader.integer<std::uint32_t>();
   frame.name.epoch = base::Epoch(reader.integer<std::uint64_t>());
   frame.name.sequence = base::SequenceNumber(reader.integer<std::uint64_t>());
   frame.name.flushed = base::SequenceNumber(reader.integer<std::uint64_t>());
   frame.name.skipped = reader.integer<std::uint32_t>();
   if (reader.failed() || size < kFrameOverhead || size > bytes.size()) return std::nullopt;
-  if (fields > size - kFrameOverhead || type > static_cast<std::uint32_t>(kLastRecordType))
+  if (fields > size - kFrameOverhead || type > static_cast<std::uint16_t>(kLastRecordType))
     return std::nullopt;
   const auto covered = bytes.substr(0, size - 4);
   base::Reader end(bytes.substr(size - 4, 4));

@@ -2,9 +2,12 @@
 // A frame is valid only in the place and the life it was written in: its CRC32C covers the segment's
 // number and the offset too, and it carries epoch and sequence number. Pure.
 //
-//   u32 size of the whole frame | u32 type | u32 size of the fields | u64 epoch | u64 sequence number
-//   | u64 last sequence number known to be flushed | u32 numbers before this one that were never used
-//   | fields | body | u32 CRC32C
+//   u32 size of the whole frame | u16 type | u16 version of the fields | u32 size of the fields
+//   | u64 epoch | u64 sequence number | u64 last sequence number known to be flushed
+//   | u32 numbers before this one that were never used | fields | body | u32 CRC32C
+//
+// Records and what is made of them (rows of the index, its mark) have one version number together; all
+// from kOldestVersion on are read. A struct gains fields as common/ipc/codec.h says.
 #pragma once
 
 #include <cstdint>
@@ -17,6 +20,9 @@
 #include "queued/standstill.h"
 
 namespace postern::queued {
+
+inline constexpr std::uint16_t kFormatVersion = 4;
+inline constexpr std::uint16_t kOldestVersion = 4;
 
 enum class RecordType : std::uint8_t {
   kAccepted,  // MessageRecord and body: a message begins
@@ -203,7 +209,7 @@ struct ClockRecord {
 
 // --- Frames -----------------------------------------------------------------------------------------
 
-inline constexpr std::size_t kFrameHeader = 4 + 4 + 4 + 8 + 8 + 8 + 4;
+inline constexpr std::size_t kFrameHeader = 4 + 2 + 2 + 4 + 8 + 8 + 8 + 4;
 inline constexpr std::size_t kEpochInFrame = 12;
 inline constexpr std::size_t kSequenceInFrame = 20;
 inline constexpr std::size_t kFrameOverhead = kFrameHeader + 4;
@@ -233,6 +239,7 @@ void append_frame(std::string& out, std::uint64_t segment, std::uint64_t offset,
 
 struct Frame {  // views into the bytes that were read
   RecordType type = RecordType::kClock;
+  std::uint16_t version = kFormatVersion;
   FrameName name;
   std::string_view fields;
   std::string_view body;

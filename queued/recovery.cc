@@ -10,6 +10,9 @@
 namespace postern::queued {
 namespace {
 
+constexpr std::size_t kTokenSegments = 2;  // of each life, its last ones
+constexpr std::size_t kMostLives = 16;     // whose tokens are read
+
 class Recovery {
  public:
   Recovery(os::Disk& disk, const RecoveryOptions& options, Messages& messages,
@@ -35,6 +38,7 @@ class Recovery {
           options_.mark && chain().begin()->second.header.first.value > covered_.value + 1;
       if (result_.index_too_old) return std::move(result_);
       if (auto done = replay(); !done) return std::unexpected(done.error());
+      if (auto done = read_tokens(); !done) return std::unexpected(done.error());
     }
     begin_above_index();
     take_rest();
@@ -59,30 +63,52 @@ class Recovery {
     return {};
   }
 
-  // What the index covers is not read again, but for the last segment before: smtpds may still ask for
-  // the tokens in it.
+  // What the index covers is not read again.
   [[nodiscard]] std::uint64_t replay_start() const {
-    const auto first = chain().begin()->first;
-    auto from = first;
+    auto from = chain().begin()->first;
     for (const auto& [number, segment] : chain())
-      if (segment.header.first <= covered_) from = std::max(first, number - 1);
+      if (segment.header.first <= covered_) from = number;
     return from;
   }
 
   os::Result<void> replay(Chain::const_iterator at) {
-    const auto& [number, found] = *at;
+    const auto number = at->first;
     const auto next = std::next(at);
-    std::optional<SegmentEnd> claim;
-    if (next != chain().end() && next->second.header.predecessor.number == number) {
-      claim = next->second.header.predecessor;
-      note_flushed(claim->flushed);
-    }
+    if (const auto claim = claim_of(at)) note_flushed(claim->flushed);
+    os::Result<void> paused;
+    const auto replayed = read(at, [&](const Frame& frame) {
+      if (paused && options_.pause)
+        paused = options_.pause(std::min(flushed_, frame.name.sequence));
+    });
+    if (!replayed) return std::unexpected(replayed.error());
+    report(number, at->second.file.name, *replayed);
+    // What is not surely flushed is written again, in several records. Should the power fail meanwhile, a
+    // part of those must not be all that is left. If this flush lies or fails, they are what counts. The
+    // newest header may be such, too, and the next segment's speaks of it.
+    if (replayed->end.last > flushed_ || next == chain().end())
+      (void)at->second.file.file->flush_data();
+    result_.start.predecessor = replayed->end;
+    begun_at_ = std::min(begun_at_, number);
+    return paused;
+  }
+
+  // What the next header says of this segment.
+  [[nodiscard]] std::optional<SegmentEnd> claim_of(Chain::const_iterator at) const {
+    const auto next = std::next(at);
+    if (next == chain().end() || next->second.header.predecessor.number != at->first)
+      return std::nullopt;
+    return next->second.header.predecessor;
+  }
+
+  // Applies its records, and tells of each.
+  os::Result<Replayed> read(Chain::const_iterator at, auto&& applied) {
+    const auto& [number, found] = *at;
+    const auto claim = claim_of(at);
     const auto path = journal_path(found.file.name);
     attempt_.stage(path);
-    const auto bytes = files_.read(found);
+    const auto bytes = files_.read(found, claim ? claim->length : found.file.capacity);
     if (!bytes) return std::unexpected(bytes.error());
-    os::Result<void> paused;
-    const auto replayed = replay_segment(
+    return replay_segment(
         *bytes, found.header, claim, [&](const Frame& frame, const Place& place) {
           const auto record = frame.name.sequence.value;
           attempt_.stage(path, record);
@@ -94,17 +120,34 @@ class Recovery {
             return true;
           }
           const bool good = apply(frame, place);
-          if (paused && options_.pause)
-            paused = options_.pause(std::min(flushed_, frame.name.sequence));
+          applied(frame);
           return good;
         });
-    report(number, found.file.name, replayed);
-    // What is not surely flushed is written again, in several records. Should the power fail meanwhile, a
-    // part of those must not be all that is left. If this flush lies or fails, they are what counts. The
-    // newest header may be such, too, and the next segment's speaks of it.
-    if (replayed.end.last > flushed_ || next == chain().end()) (void)found.file.file->flush_data();
-    result_.start.predecessor = replayed.end;
-    return paused;
+  }
+
+  // For a minute smtpds ask for the tokens of what nobody answered, whoever dies meanwhile. Those stand in
+  // the last segments of a life. So earlier lives are looked at, the newest first, up to one that lasted
+  // longer than that: nobody asks for what came before it.
+  os::Result<void> read_tokens() {
+    base::Epoch life;
+    std::size_t lives = 0, segments = 0;
+    for (auto at = chain().end(); at != chain().begin();) {
+      --at;
+      const auto epoch = at->second.header.epoch;
+      if (lives == 0 || epoch != life) {
+        if (lives > 0 && spans_[life].length() >= kAskedFor) break;
+        if (++lives > kMostLives) break;
+        life = epoch;
+        segments = 0;
+      }
+      if (++segments > kTokenSegments) continue;
+      result_.asked_from = at->first;
+      if (at->first >= begun_at_) continue;  // it was read
+      const auto replayed = read(at, [](const Frame&) {});
+      if (!replayed) return std::unexpected(replayed.error());
+      report(at->first, at->second.file.name, *replayed);
+    }
+    return {};
   }
 
   // Numbers are never used twice, even if the journal lost what the index knows.
@@ -152,6 +195,7 @@ class Recovery {
 
   bool apply(const Frame& frame, const Place& place) {
     note_flushed(frame.name.flushed);
+    life_ = frame.name.epoch;
     const auto sequence = frame.name.sequence;
     const bool is_new = sequence > covered_;
     switch (frame.type) {
@@ -165,13 +209,14 @@ class Recovery {
         return with<OutcomeRecord>(frame, [&](OutcomeRecord& record) {
           if (is_new) apply(record, place, sequence);
           note_clock(record.clock, record.when);
+          spans_[life_].note(record.clock);
         });
       case RecordType::kQueue:
         return with<QueueRecord>(frame, [&](const QueueRecord& record) {
           if (!is_new) return;
           messages_.apply(record);
           messages_.wait_stands(record.queue, place.segment);
-          note_unsure(sequence, {frame.type, {}, std::string(frame.fields)});
+          note_unsure(sequence, {frame.type, {}, ipc::encode(record)});
         });
       case RecordType::kRetry:
         return with<RetryRecord>(frame, [&](const RetryRecord& record) {
@@ -189,8 +234,10 @@ class Recovery {
           note_unsure(sequence, {frame.type, record.message, {}});
         });
       case RecordType::kClock:
-        return with<ClockRecord>(
-            frame, [&](const ClockRecord& record) { note_clock(record.queue, record.wall); });
+        return with<ClockRecord>(frame, [&](const ClockRecord& record) {
+          note_clock(record.queue, record.wall);
+          spans_[life_].note(record.queue);
+        });
     }
     return false;
   }
@@ -212,7 +259,7 @@ class Recovery {
 
   template <class Record>
   static bool with(const Frame& frame, auto&& use) {
-    auto record = ipc::decode<Record>(frame.fields);
+    auto record = ipc::decode<Record>(frame.fields, frame.version);
     if (record) use(*record);
     return record.has_value();
   }
@@ -251,6 +298,20 @@ class Recovery {
   Recovered result_;
   base::SequenceNumber covered_;  // by the index
   base::SequenceNumber flushed_;  // for sure
+  std::uint64_t begun_at_ = ~std::uint64_t{0};  // the first segment that was read
+  base::Epoch life_;                            // of the record that is applied
+  // The times of the queue clock that its life's records tell, as far as they were read.
+  struct Span {
+    std::optional<QueueTime> first;
+    QueueTime last{0};
+    void note(QueueTime time) {
+      if (!first) first = last = time;
+      first = std::min(*first, time);
+      last = std::max(last, time);
+    }
+    [[nodiscard]] base::Millis length() const { return first ? last - *first : base::Millis(0); }
+  };
+  std::map<base::Epoch, Span> spans_;
   struct UnsureRecord {
     RecordType type = RecordType::kClock;
     base::MessageId message;  // 0: none

@@ -16,6 +16,8 @@
 
 namespace postern::queued {
 
+inline constexpr base::Millis kAskedFor{60'000};  // after the final dot, by smtpd, for its token
+
 struct ChainSegment {
   std::uint64_t number = 0;
   SegmentFile file;
@@ -38,6 +40,7 @@ struct Recovered {
   bool index_too_old = false;
   std::uint64_t damaged_below = 0;        // segments below this number are to be left behind
   std::vector<std::pair<base::Token, base::MessageId>> tokens;  // of all acceptances that were read
+  std::uint64_t asked_from = 0;  // older segments hold none that is asked for still
   ClockReading clock;                     // the last one
   base::MessageId last_id;
   bool used = false;  // there was a journal

@@ -15,6 +15,7 @@ struct EndedRecipient {
 };
 
 struct MessageRow {
+  std::uint16_t version = kFormatVersion;
   base::SequenceNumber last;
   std::uint64_t segment = 0;
   std::uint64_t offset = 0;
@@ -23,7 +24,8 @@ struct MessageRow {
   MessageRecord message;  // its open recipients; no prefix
   std::vector<EndedRecipient> ended;
   static constexpr auto fields() {
-    return std::tuple(ipc::field("last", &MessageRow::last),
+    return std::tuple(ipc::field("version", &MessageRow::version),
+                      ipc::field("last", &MessageRow::last),
                       ipc::field("segment", &MessageRow::segment),
                       ipc::field("offset", &MessageRow::offset),
                       ipc::field("size", &MessageRow::size),
@@ -66,7 +68,7 @@ std::string encode_row(const Message& message) {
 }
 
 std::optional<Message> decode_row(base::MessageId id, std::string_view bytes) {
-  const auto row = ipc::decode<MessageRow>(bytes);
+  const auto row = decode_kept<MessageRow>(bytes);
   if (!row || row->message.id != id) return std::nullopt;
   auto message = to_message(row->message, {row->segment, row->offset, row->size});
   message.prefix_size = row->prefix_size;

@@ -10,11 +10,11 @@
 
 namespace postern::queued {
 
-inline constexpr std::uint32_t kIndexVersion = 4;
+// What is in the index begins with the version that it has (record.h).
 
 // What a checkpoint says of itself.
 struct IndexMark {
-  std::uint32_t version = kIndexVersion;
+  std::uint16_t version = kFormatVersion;
   base::Epoch epoch;              // of the life that wrote it
   base::SequenceNumber sequence;  // all records up to this one are in the rows
   std::uint64_t segment = 0;      // the newest one
@@ -31,13 +31,26 @@ struct IndexMark {
 };
 
 struct WaitRow {
+  std::uint16_t version = kFormatVersion;
   QueueRecord record;
   std::uint64_t segment = 0;  // that the record stands in
   static constexpr auto fields() {
-    return std::tuple(ipc::field("record", &WaitRow::record),
+    return std::tuple(ipc::field("version", &WaitRow::version),
+                      ipc::field("record", &WaitRow::record),
                       ipc::field("segment", &WaitRow::segment));
   }
 };
+
+[[nodiscard]] inline std::uint16_t kept_version(std::string_view bytes) {
+  return base::Reader(bytes).integer<std::uint16_t>();
+}
+// A mark or a row; nullopt: it makes no sense, or is of a version that is not read.
+template <class T>
+[[nodiscard]] std::optional<T> decode_kept(std::string_view bytes) {
+  const auto version = kept_version(bytes);
+  if (version < kOldestVersion || version > kFormatVersion) return std::nullopt;
+  return ipc::decode<T>(bytes, version);
+}
 
 // Big-endian, so that the index keeps messages in the order of acceptance.
 [[nodiscard]] std::string message_key(base::MessageId id);

@@ -136,9 +136,13 @@ std::string encode_header(const SegmentHeader& header) {
 }
 
 std::optional<SegmentHeader> decode_header(std::string_view block) {
-  if (whole_version(block) != kFormatVersion) return std::nullopt;
-  constexpr std::size_t kFields = ipc::Codec<SegmentHeader>::max_size({});
-  return ipc::decode<SegmentHeader>(block.substr(kMagic.size(), kFields));
+  const auto version = whole_version(block);
+  if (version < kOldestVersion || version > kFormatVersion) return std::nullopt;
+  base::Reader reader(block.substr(kMagic.size(), kCovered - kMagic.size()), version);
+  std::optional<SegmentHeader> header(std::in_place);
+  ipc::Codec<SegmentHeader>::decode(reader, *header, {});
+  if (reader.failed()) header.reset();
+  return header;
 }
 
 std::uint32_t whole_version(std::string_view block) {

@@ -15,7 +15,6 @@
 namespace postern::queued {
 
 inline constexpr std::uint64_t kBlock = 4096;
-inline constexpr std::uint32_t kFormatVersion = 4;
 
 [[nodiscard]] constexpr std::uint64_t round_up(std::uint64_t offset) {
   return (offset + kBlock - 1) / kBlock * kBlock;
@@ -39,7 +38,7 @@ struct SegmentEnd {
 };
 
 struct SegmentHeader {
-  std::uint32_t version = kFormatVersion;
+  std::uint32_t version = kFormatVersion;  // the newest that its records may have
   std::uint64_t number = 0;  // rising by one from segment to segment
   base::Epoch epoch;
   base::SequenceNumber first;
@@ -59,7 +58,7 @@ struct SegmentHeader {
 
 // The header as a whole block.
 [[nodiscard]] std::string encode_header(const SegmentHeader& header);
-// nullopt: damaged, never written, of another version, or no segment at all.
+// nullopt: damaged, never written, of a version that is not read, or no segment at all.
 [[nodiscard]] std::optional<SegmentHeader> decode_header(std::string_view block);
 
 // The first block of a file that was made and never used: without it, a segment whose header is gone

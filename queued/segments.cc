@@ -64,8 +64,19 @@ os::Result<void> Segments::make_first() {
   made(std::move(file));
   // A full disk: each start costs a small one only, lest a few starts use up the reserve.
   if (short_)
-    if (auto small = make_small(new_name())) journal_->give(*std::move(small));
+    if (auto small = make_small(new_name(), 0)) journal_->give(*std::move(small));
   return {};
+}
+
+os::Result<bool> Segments::make_further(std::uint64_t capacity) {
+  auto file = make(new_name(), std::max(segment_size_, round_up(capacity)));
+  if (!file && !is_exhausted(file.error())) return std::unexpected(file.error());
+  const bool made_whole = file.has_value();
+  made(std::move(file));
+  if (made_whole) return true;
+  auto small = make_small(new_name(), capacity);
+  if (small) journal_->give(*std::move(small));
+  return small.has_value();
 }
 
 void Segments::opened(const OpenedSegment& segment) {
@@ -81,7 +92,7 @@ void Segments::opened(const OpenedSegment& segment) {
 void Segments::advance(std::uint64_t flushed) {
   for (const auto& segment : chain_) {
     needed_ = segment.is.number;
-    if (!segment.released || segment.release_at > flushed) break;
+    if (!segment.released || segment.release_at > flushed || needed_ >= asked_from_) break;
   }
   if (needed_ != 0) journal_->set_oldest_needed(needed_);
 }
@@ -152,8 +163,17 @@ bool Segments::starved() const { return short_ && journal_->spares().whole <= ke
 void Segments::recycle(Segment segment) {
   if (segment.is.damaged) return set_aside(segment.is.file, segment.is.number);
   // A reader may still hold the file open; it checks what it reads, and asks anew if it was reused.
-  if (segment.is.file.capacity == segment_size_ && journal_->spares().whole < kept_ + kMostAhead)
-    return journal_->give(std::move(segment.is.file));
+  if (segment.is.file.capacity == segment_size_ &&
+      journal_->spares().whole + marking_ < kept_ + kMostAhead) {
+    ++marking_;
+    return worker_.post([this, file = std::move(segment.is.file)]() mutable noexcept -> event::Callback {
+      (void)file.file->write_at(0, spare_block());  // whoever uses it writes there too, and sees a failure
+      return [this, file = std::move(file)]() mutable noexcept {
+        --marking_;
+        journal_->give(std::move(file));
+      };
+    });
+  }
   worker_.post([this, name = segment.is.file.name]() noexcept -> event::Callback {
     (void)disk_.unlink(path(name));  // a file that stays is found as a spare at the next start
     return {};
@@ -173,13 +193,16 @@ void Segments::set_aside(const SegmentFile& file, std::uint64_t number) {
 
 void Segments::refill() {
   if (making_ || failed_) return;
-  if (journal_->spares().whole >= kept_ + kAhead) return set_short(false);
+  // What came when segments were larger may fit into none of today's size.
+  const auto wanted = journal_->wanted();
+  if (wanted <= segment_size_ && journal_->spares().whole + marking_ >= kept_ + kAhead)
+    return set_short(false);
   making_ = true;
-  worker_.post([this, name = new_name(),
-                none = journal_->spares().all == 0]() noexcept -> event::Callback {
-    auto file = make(name, segment_size_);
+  worker_.post([this, name = new_name(), wanted,
+                none = journal_->spares().all == 0 || wanted != 0]() noexcept -> event::Callback {
+    auto file = make(name, std::max(segment_size_, round_up(wanted)));
     os::Result<SegmentFile> small = os::failure("make a small segment", ENOSPC);
-    if (!file && is_exhausted(file.error()) && none) small = make_small(name);
+    if (!file && is_exhausted(file.error()) && none) small = make_small(name, wanted);
     return [this, file = std::move(file), small = std::move(small)]() mutable noexcept {
       making_ = false;
       if (small) journal_->give(*std::move(small));
@@ -231,8 +254,14 @@ os::Result<SegmentFile> Segments::make(const std::string& name, std::uint64_t si
   return SegmentFile{name, std::move(*file), size};
 }
 
-os::Result<SegmentFile> Segments::make_small(const std::string& name) {
-  const auto size = std::min(segment_size_, std::max(kSmallest, reserve_.piece_size()));
+// The reserve is left as it is where it would not be enough.
+os::Result<SegmentFile> Segments::make_small(const std::string& name, std::uint64_t capacity) {
+  const auto least = std::min(segment_size_, std::max(kSmallest, reserve_.piece_size()));
+  const auto size = std::max(least, round_up(capacity));
+  const auto free = disk_.free_bytes();
+  if (!free) return std::unexpected(free.error());
+  if (size > *free + (Reserve::kPieces - kLastPieces) * reserve_.piece_size())
+    return os::failure("make " + path(name), ENOSPC);
   return reserve_.persist([&] { return make(name, size); }, kLastPieces);
 }
 

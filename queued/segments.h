@@ -4,7 +4,8 @@
 // Segments are given back strictly oldest first, for an outcome always stands behind its message, so a
 // dropped prefix is always safe. A segment that is given back is reused only after a later header said
 // on disk that it is not needed; so recovery always finds the needed ones without a gap. Where several
-// wait for that, a new segment is begun early.
+// wait for that, a new segment is begun early. It is marked as a spare before it lies about: should that
+// later header be damaged, nobody may read it, for what ended its messages may stand in one that is gone.
 //
 // Some spares are a reserve that acceptances may not open. When a disk is so full that none can be made
 // and none is left, a small segment is made of what Reserve gives up, so that a start, outcomes, and with
@@ -33,6 +34,8 @@ class Segments {
   // Makes the first spare at once, before anything runs; for the start. On a full disk a small one, or
   // none where there is no room at all: then the journal waits.
   os::Result<void> make_first();
+  // A further spare at once, for what is written again at the start. False: there is no room for one.
+  os::Result<bool> make_further(std::uint64_t capacity);
 
   void opened(const OpenedSegment& segment);
   // Entries up to `flushed` are on disk: released segments may be named as free.
@@ -45,6 +48,10 @@ class Segments {
   // More segments than what lives justifies, or damage to leave behind?
   [[nodiscard]] bool wants_compaction(std::uint64_t live_bytes);
   [[nodiscard]] std::shared_ptr<os::File> file(std::uint64_t number) const;
+  // Smtpds may still ask for what earlier lives wrote into segments from this number on: they are not
+  // given back before forget_asked().
+  void hold_asked(std::uint64_t from) { asked_from_ = from; }
+  void forget_asked() { asked_from_ = kNone; }
   // Something in it cannot be read: it is set aside in its time, and not used again.
   void keep(std::uint64_t number);
   [[nodiscard]] std::uint64_t bytes() const;
@@ -64,7 +71,7 @@ class Segments {
   void recycle(Segment segment);
   void set_aside(const SegmentFile& file, std::uint64_t number);
   os::Result<SegmentFile> make(const std::string& name, std::uint64_t size);
-  os::Result<SegmentFile> make_small(const std::string& name);
+  os::Result<SegmentFile> make_small(const std::string& name, std::uint64_t capacity);
   void made(os::Result<SegmentFile> file);
   void set_short(bool is_short);
   std::string new_name();
@@ -76,7 +83,9 @@ class Segments {
   const std::size_t kept_;  // spares that are the reserve
   Journal* journal_ = nullptr;
   std::move_only_function<void(const std::string&) noexcept> fatal_;
+  static constexpr std::uint64_t kNone = ~std::uint64_t{0};
   std::deque<Segment> chain_;
+  std::uint64_t asked_from_ = kNone;
   std::uint64_t damaged_below_ = 0;
   // A pass copies what lives in all segments up to this one; 0: none is under way.
   std::uint64_t pass_end_ = 0;
@@ -84,6 +93,7 @@ class Segments {
   std::uint64_t live_after_pass_ = 0;  // bytes
   std::uint64_t next_name_ = 1;
   std::uint64_t needed_ = 0;  // what the next header will name as the oldest needed
+  std::size_t marking_ = 0;  // spares that are being marked
   bool making_ = false;
   bool short_ = false;  // the last attempt to make a spare found no room
   bool failed_ = false;

@@ -107,7 +107,7 @@ class SpoolCheck {
     if (bytes->empty()) return {};  // no checkpoint yet
     RecoveryOptions options;
     options.epoch = base::Epoch(1);
-    options.mark = ipc::decode<IndexMark>(*bytes);
+    options.mark = decode_kept<IndexMark>(*bytes);
     if (!options.mark) return os::failure("read the mark of the index", EBADMSG);
     Messages both;  // the rows, and what follows them in the journal
     auto waits = read_waits(index);

@@ -98,7 +98,7 @@ void SpoolDesk::removed(const ipc::RemoveExported& ask, Reply<ipc::SpoolDone> re
   for (const auto id : ask.ids) {
     const Message* message = host_.store().find(id);
     if (message == nullptr) continue;  // it was removed by an earlier attempt
-    if (message->held == exported_reason(ask.file) && !host_.in_delivery(*message))
+    if (is_exported(message->held, ask.file) && !host_.in_delivery(*message))
       ours.push_back(id);
     else
       ++answer.left;

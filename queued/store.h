@@ -118,6 +118,9 @@ class Store {
   virtual void note(RetryRecord record, Done written) = 0;
   // Runs when everything before it is flushed.
   virtual void settle(Done flushed) = 0;
+  // Runs when what earlier lives left behind is surely on disk: at once, unless a start found the disk so
+  // full that it still waits for room. Before that nobody may be told of it.
+  virtual void when_sure(Done sure) = 0;
 
   // Not every message is in memory. find() knows only those that are; null may also mean that it is not.
   // What it gives is good for this turn of the loop.

@@ -45,11 +45,13 @@ os::Result<void> LocalStore::start(const IndexOpener& open_index) {
   journal_ = std::make_unique<Journal>(recovered->start, options_.threaded,
                                        [this]() noexcept { progressed_.notify(); });
   checkpoint_ = std::make_unique<Checkpoint>(
-      files_, *index_, messages_, options_.pace, options_.epoch, [this] { return position(); },
+      files_, *index_, reserve_, messages_, options_.pace, options_.epoch, [this] { return position(); },
       [this]() noexcept { tidy(); }, [this](const std::string& why) noexcept { fail(why); });
   checkpoint_->begin_at(covered_at_start_);
   segments_.begin(*recovered, *journal_,
                   [this](const std::string& why) noexcept { fail(why); });
+  begun_ = clock_->steady();
+  if (!recovered->tokens.empty()) segments_.hold_asked(recovered->asked_from);
   if (auto made = segments_.make_first(); !made) return made;
   const auto free = disk_.free_bytes();
   if (!free) return std::unexpected(free.error());
@@ -118,9 +120,9 @@ os::Result<Recovered> LocalStore::replay_once() {
   const auto bytes = index_->mark();
   if (!bytes) return failed(bytes.error());
   if (!bytes->empty()) {
-    if (base::Reader(*bytes).integer<std::uint32_t>() > kIndexVersion)
+    if (kept_version(*bytes) > kFormatVersion)
       return std::unexpected(os::Error{EPROTO, "read the index: a later version of Postern wrote it"});
-    options.mark = ipc::decode<IndexMark>(*bytes);
+    options.mark = decode_kept<IndexMark>(*bytes);
     if (!options.mark) return failed({EBADMSG, "read the mark of the index"});
     auto waits = read_waits(*index_);
     if (!waits) return failed(waits.error());
@@ -192,10 +194,14 @@ os::Result<void> LocalStore::write_again(Recovered::Unsure unsure) {
     ++copies_;
     append_copy(*message, std::move(body));
   }
-  settle({});  // opens the epoch
-  // On a full disk nothing can be written for now, and nothing is accepted either.
-  if (journal_->spares().all == 0) return {};
-  if (auto finished = journal_->finish(); !finished) return finished;
+  settle([this]() noexcept {  // opens the epoch
+    sure_ = true;
+    for (auto& waiting : std::exchange(when_sure_, {})) waiting();
+  });
+  // On a full disk not all of it may find room for now, and nothing is accepted either.
+  const auto finished = journal_->finish(
+      [this](std::uint64_t capacity) { return segments_.make_further(capacity); });
+  if (!finished) return std::unexpected(finished.error());
   collect();
   return {};
 }

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "common/event/loop.h"
@@ -36,8 +37,12 @@ class TransferHost {
   bool importing = false;
 };
 
-// Why a message is held that this export wrote, or that this import has not finished with.
-[[nodiscard]] std::string exported_reason(const base::Token& file);
+// Why a message is held that this export writes; what held it before, `former`, stands in it too.
+[[nodiscard]] std::string exported_reason(const base::Token& file, std::string_view former);
+[[nodiscard]] bool is_exported(std::string_view held, const base::Token& file);
+// What holds a message, or held it before an export did; empty: only that, or that it was imported.
+[[nodiscard]] std::string_view held_by_people(std::string_view held);
+// Why one is held that this import has not finished with.
 [[nodiscard]] std::string importing_reason(const base::Token& file);
 inline constexpr std::string_view kImported = "imported";
 

@@ -35,8 +35,11 @@ class Writer {
 
 class Reader {
  public:
-  // Reads from `bytes`, which must outlive the reader and all views that it returned.
-  explicit Reader(std::string_view bytes) noexcept : rest_(bytes) {}
+  static constexpr std::uint32_t kNewest = UINT32_MAX;
+  // Reads from `bytes`, which must outlive the reader and all views that it returned. `version`: of the
+  // format that they are in, for decoders that know more than one.
+  explicit Reader(std::string_view bytes, std::uint32_t version = kNewest) noexcept
+      : rest_(bytes), version_(version) {}
 
   template <std::integral T>
   T integer() noexcept {
@@ -61,6 +64,7 @@ class Reader {
     return raw(size);
   }
 
+  [[nodiscard]] std::uint32_t version() const noexcept { return version_; }
   void fail() noexcept { failed_ = true; }
   [[nodiscard]] bool failed() const noexcept { return failed_; }
   [[nodiscard]] std::size_t left() const noexcept { return rest_.size(); }
@@ -69,6 +73,7 @@ class Reader {
 
  private:
   std::string_view rest_;
+  std::uint32_t version_;
   bool failed_ = false;
 };
 

@@ -8,6 +8,7 @@
 #include "common/config/hop.h"
 #include "common/config/names.h"
 #include "common/config/section.h"
+#include "common/config/segment_room.h"
 #include "common/config/units.h"
 #include "common/config/users_file.h"
 
@@ -30,6 +31,7 @@ constexpr std::int64_t kMaxProcesses = 1'000;
 constexpr std::uint64_t kBlock = 4096;  // the journal writes whole blocks
 constexpr std::uint64_t kLeastSegment = 1U << 20;
 constexpr std::uint64_t kMostSegment = 1U << 30;
+constexpr std::uint64_t kLargerBy = 1U << 20;  // what a larger segment is rounded to
 
 template <class T>
 using Parsed = std::expected<T, std::string>;
@@ -317,7 +319,7 @@ class Builder {
     const auto section = top_.section("limits");
     auto& limits = config_.limits;
     section.size("message_size", limits.message_size);
-    section.integer("recipients", limits.recipients, 0, kNoMore);
+    section.integer("recipients", limits.recipients, 0, kMostRecipients);
     section.size("session_size", limits.session_size);
     section.integer("connections", limits.connections, 0, kNoMore);
     section.integer("connections_per_client", limits.connections_per_client, 0, kNoMore);
@@ -334,7 +336,28 @@ class Builder {
     const auto segment = config_.space.segment;
     if (const auto* const value = space.get("segment");
         segment < kLeastSegment || segment > kMostSegment || segment % kBlock != 0)
-      space.refuse(*value, "segment", "expected a multiple of 4KiB from 1MiB to 1GiB");
+      return space.refuse(*value, "segment", "expected a multiple of 4KiB from 1MiB to 1GiB");
+    room_in_segment(section, space);
+  }
+
+  // Whoever is let in must have room in one record of the journal.
+  void room_in_segment(const Section& limits, const Section& space) {
+    const auto segment = config_.space.segment;
+    const auto recipients = config_.limits.recipients;
+    const auto body = inline_body(config_.limits.message_size);
+    const auto needed = segment_needed(recipients, body);
+    if (needed <= segment) return;
+    const auto larger = size_text((needed + kLargerBy - 1) / kLargerBy * kLargerBy);
+    if (const auto* const value = limits.get("recipients"))
+      limits.refuse(*value, "recipients",
+                    fmt::format("a segment of the journal (space.segment, {}) has room for messages with {} "
+                                "recipients; for {} it must be {}",
+                                size_text(segment), most_recipients(segment, body), recipients, larger));
+    else if (const auto* const smaller = space.get("segment"))
+      space.refuse(*smaller, "segment",
+                   fmt::format("expected at least {}, for messages with {} recipients; or set "
+                               "limits.recipients to {} or less",
+                               larger, recipients, most_recipients(segment, body)));
   }
 
   void history() {

@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "common/base/text.h"
+#include "common/config/segment_room.h"
 #include "common/config/toml_file.h"
 
 namespace postern::config {
@@ -57,6 +58,13 @@ std::string control_socket(const Config& config) {
   return config.runtime + "/control.sock";
 }
 
+// Without a limit, as many as a segment of the journal has room for.
+std::uint32_t recipients_of(const Config& config) {
+  const auto& limits = config.limits;
+  return limits.recipients != 0 ? limits.recipients
+                                : most_recipients(config.space.segment, inline_body(limits.message_size));
+}
+
 Rights rights_of(const Config& config) {
   Rights rights;
   for (const auto& listener : config.listeners)
@@ -77,6 +85,7 @@ SmtpdConfig cut_smtpd(const Config& config, const Facts& facts) {
   cut.default_domain = config.default_domain;
   cut.rights = rights_of(config);
   cut.limits = config.limits;
+  cut.limits.recipients = recipients_of(config);
   const auto sharers = smtpd_processes(config, facts.cores);
   const auto all = config.limits.connections;
   cut.limits.connections = all / sharers + (all % sharers != 0 ? 1 : 0);  // 0 stays none
@@ -98,7 +107,7 @@ QueuedConfig cut_queued(const Config& config, const Facts& facts) {
   cut.bounce_copy_to = config.bounce.copy_to;
   cut.badmail_elsewhere = !config.bounce.badmail.empty();
   cut.message_size = config.limits.message_size;
-  cut.recipients = config.limits.recipients;
+  cut.recipients = recipients_of(config);
   cut.stop_intake = config.space.stop_intake;
   cut.reserve = config.space.reserve;
   cut.segment_size = config.space.segment;

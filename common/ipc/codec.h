@@ -12,6 +12,15 @@
 // The limit of a string is in bytes, of a vector in elements (its elements' own limit follows).
 // Decoding is strict: a length over its limit, an enumerator out of range, a boolean that is not 0 or
 // 1, an address that its parser refuses, a missing or a spare byte: all fail, none throws.
+//
+// What is kept on disk outlives the program that wrote it, so a struct may gain fields, each with the
+// version of the format that it came with:
+//
+//   ipc::field("colour", &Point::colour).since(5)
+//
+// Bytes of an earlier version have no such field, and it keeps its default; what is written always is of
+// the newest version. Versions are counted by each format for itself, so a struct that two of them use
+// (ReplyText) gains nothing. On channels both ends are of one build, and there are no versions.
 #pragma once
 
 #include <array>
@@ -46,12 +55,14 @@ struct Field {
   const char* name;
   T Struct::*member;
   Limits limits;
+  std::uint32_t version = 0;  // of the format, that it came with
+  [[nodiscard]] constexpr Field since(std::uint32_t v) const { return {name, member, limits, v}; }
 };
 
 template <class Struct, class T>
 constexpr Field<Struct, T> field(const char* name, T Struct::*member, std::size_t limit = 0,
                                  std::size_t element_limit = 0) {
-  return {name, member, {limit, element_limit}};
+  return {name, member, {limit, element_limit}, 0};
 }
 
 // The last enumerator of an enum that travels; enumerators run from 0 without gaps. Specialise beside
@@ -288,7 +299,7 @@ struct Codec<T> {
   }
   static void decode(base::Reader& r, T& value, Limits) {
     each([&]<class M>(const Field<T, M>& f) {
-      if (!r.failed()) Codec<M>::decode(r, value.*f.member, f.limits);
+      if (!r.failed() && f.version <= r.version()) Codec<M>::decode(r, value.*f.member, f.limits);
     });
   }
   static constexpr std::size_t max_size(Limits) {
@@ -326,10 +337,11 @@ template <class T>
   return bytes;
 }
 
-// nullopt unless `bytes` is exactly one value.
+// nullopt unless `bytes` is exactly one value, as that version of its format has it.
 template <class T>
-[[nodiscard]] std::optional<T> decode(std::string_view bytes) {
-  base::Reader reader(bytes);
+[[nodiscard]] std::optional<T> decode(std::string_view bytes,
+                                      std::uint32_t version = base::Reader::kNewest) {
+  base::Reader reader(bytes, version);
   std::optional<T> value(std::in_place);
   Codec<T>::decode(reader, *value, {});
   if (!reader.complete()) value.reset();

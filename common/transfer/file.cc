@@ -185,6 +185,7 @@ Reader::Next Reader::read_magic() {
         "has format version {}, and this Postern reads versions up to {}: use a newer one", version,
         kVersion));
   if (version == 0) return damaged();
+  version_ = version;
   used_ += kStart;
   offset_ = kStart;
   stage_ = Stage::kHeader;
@@ -193,7 +194,7 @@ Reader::Next Reader::read_magic() {
 
 Reader::Next Reader::read(std::uint32_t type, std::string_view payload) {
   if (type == kHeaderFrame && stage_ == Stage::kHeader) {
-    auto header = ipc::decode<Header>(payload);
+    auto header = ipc::decode<Header>(payload, version_);
     if (!header) return damaged();
     file_ = header->file;
     stage_ = Stage::kBetween;
@@ -211,7 +212,7 @@ Reader::Next Reader::read(std::uint32_t type, std::string_view payload) {
 }
 
 Reader::Next Reader::read_message(std::string_view payload) {
-  auto envelope = ipc::decode<Envelope>(payload);
+  auto envelope = ipc::decode<Envelope>(payload, version_);
   if (!envelope || envelope->recipient_count == 0 || envelope->recipient_count > kMaxRecipients ||
       envelope->body_size > kMaxBody || envelope->token == base::Token{})
     return damaged();
@@ -223,7 +224,7 @@ Reader::Next Reader::read_message(std::string_view payload) {
 }
 
 Reader::Next Reader::read_recipients(std::string_view payload) {
-  auto list = ipc::decode<RecipientList>(payload);
+  auto list = ipc::decode<RecipientList>(payload, version_);
   auto& all = message_.recipients;
   if (!list || list->recipients.empty() ||
       list->recipients.size() > message_.envelope.recipient_count - all.size())
@@ -258,7 +259,7 @@ Reader::Next Reader::read_body(std::string_view payload) {
 }
 
 Reader::Next Reader::read_end(std::string_view payload) {
-  const auto counts = ipc::decode<Counts>(payload);
+  const auto counts = ipc::decode<Counts>(payload, version_);
   if (!counts || *counts != counts_) return damaged();
   stage_ = Stage::kEnded;
   return Item(End{*counts});

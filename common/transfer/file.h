@@ -1,5 +1,6 @@
 // The file that `export` writes and `import` reads: messages as they stand in a queue, for another
-// host or another version of Postern. Format version 1, which every later version reads. Pure.
+// host or another version of Postern. Format version 1, which every later version reads; what gains
+// fields then says so as common/ipc/codec.h has it. Pure.
 //
 //   "POSTERN EXPORT\n" | u32 version | u32 CRC32C of both
 //   frames:  u32 size of the payload | u32 type | payload | u32 CRC32C
@@ -194,6 +195,7 @@ class Reader {
   std::string kept_;
   std::size_t used_ = 0;
   std::uint64_t offset_ = 0;  // in the file, of the frame being read
+  std::uint32_t version_ = kVersion;
   base::Token file_;
   Message message_;
   std::uint64_t body_read_ = 0;

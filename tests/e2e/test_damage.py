@@ -62,7 +62,7 @@ def segments(server):
 
 @pytest.mark.parametrize("seed", SEEDS)
 def test_journals_with_wrong_bits(server, seed):
-    server.configure(space={"segment": "1MiB"}).start()
+    server.configure(limits={"recipients": 100}, space={"segment": "1MiB"}).start()
     bodies = fill(server)
     die(server)
     chance = random.Random(seed)
@@ -80,7 +80,7 @@ def test_journals_with_wrong_bits(server, seed):
 
 
 def test_a_journal_that_is_cut_and_one_that_is_no_journal(server):
-    server.configure(space={"segment": "1MiB"}).start()
+    server.configure(limits={"recipients": 100}, space={"segment": "1MiB"}).start()
     bodies = fill(server)
     die(server)
     journal = server.directory / "spool" / "journal"

@@ -163,7 +163,7 @@ def test_too_many_recipients(server):
 
 
 def test_many_recipients(server):
-    server.configure(space={"segment": "8MiB"}).start()  # room for what 1,000 failures would take
+    server.configure(limits={"recipients": 1000}, space={"segment": "8MiB"}).start()  # room for what 1,000 failures would take
     hand = server.session_by_hand(MX_PORT)
     hand.expect("EHLO c", "250")
     hand.expect("MAIL FROM:<a@b.example>", "250")

@@ -51,7 +51,7 @@ def test_a_spool_that_really_fills_up(server, small_disk, size):
     if small_disk is None:
         print("did not run: only root may mount a small disk")
         return
-    server.configure(spool=str(small_disk / "spool"), limits={"message_size": "1MiB"},
+    server.configure(spool=str(small_disk / "spool"), limits={"message_size": "1MiB", "recipients": 100},
                      space={"stop_intake": "32MiB", "segment": "1MiB", "reserve": "2MiB"})
     server.start()
     server.ctl("freeze", "local", "--reason", "so that it stays", "--future")
@@ -119,7 +119,7 @@ def mail_is_refused(server, port=MX_PORT):
 
 def on_small_disk(server, disk, **space):
     return server.configure(
-        spool=str(disk / "spool"), limits={"message_size": "1MiB"},
+        spool=str(disk / "spool"), limits={"message_size": "1MiB", "recipients": 100},
         space={"stop_intake": "0", "segment": "1MiB", "reserve": "4MiB", **space})
 
 

@@ -1,5 +1,4 @@
 """check-spool, export and import: a queue is read whole, and goes from one host to another, once."""
-import hashlib
 import json
 import os
 import signal
@@ -10,6 +9,7 @@ import pytest
 
 from support.server import BUILD
 from support.sink import honest
+from support.tree import picture
 from support.waiting import wait_for
 
 SIZES = (100, 3_000, 70_000, 700_000)
@@ -58,19 +58,6 @@ def expect_all_once(sink, bodies):
         recipients = [r for _, rs in messages for r in rs]
         assert len(recipients) == len(set(recipients)), f"{first} came twice"
         assert all(body == bodies[first] for body, _ in messages), f"{first} is not what was sent"
-
-
-def picture(folder):
-    """Every file below it, with what it holds."""
-    found = {}
-    for place, folders, files in os.walk(folder):
-        for name in folders:
-            found[os.path.join(place, name)] = "folder"
-        for name in files:
-            path = os.path.join(place, name)
-            with open(path, "rb") as file:
-                found[path] = (hashlib.sha256(file.read()).hexdigest(), os.stat(path).st_mtime_ns)
-    return found
 
 
 def release(server):

@@ -127,6 +127,7 @@ class Postern:
             "mailbox": {"path": "maildir:mail/{domain}/{user}"},
             "delivery": {"dns": [f"{self.ip}:{DNS_PORT}"]},
             "retry": {"after": ["1s"]},
+            "limits": {"recipients": 500},  # a segment must have room for their notices
             "space": {"stop_intake": "1MiB", "segment": "4MiB", "reserve": "8MiB"},
             "processes": {"smtpd": 1, "relay": 1},
         }

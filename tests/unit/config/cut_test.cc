@@ -88,6 +88,14 @@ TEST_F(Cut, Smtpd) {
   EXPECT_EQ(cut.limits.message_size, 1U << 20);
 }
 
+TEST_F(Cut, WithoutALimitOfRecipientsASegmentIsTheLimit) {
+  auto c = config();
+  EXPECT_EQ(cut_smtpd(c, facts()).limits.recipients, 9U);
+  c.limits.recipients = 0;
+  EXPECT_EQ(cut_smtpd(c, facts()).limits.recipients, 386U);  // of 5 KiB each, in 2 MiB
+  EXPECT_EQ(cut_queued(c, facts()).recipients, 386U);
+}
+
 TEST_F(Cut, ConnectionsAreDivided) {
   auto c = config();
   c.limits.connections = 0;

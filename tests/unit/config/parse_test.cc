@@ -539,7 +539,7 @@ TEST_F(Parse, BadLimits) {
       "postern.toml:12:16: limits.message_size = \"25\": expected a size like \"25MiB\", "
       "\"1GiB\", \"100KB\", or \"0\" for none\n"
       "postern.toml:13:14: limits.recipients = -1: expected a whole number between 0 and "
-      "4294967295\n"
+      "20000\n"
       "postern.toml:14:15: limits.connections = 4294967296: expected a whole number between 0 "
       "and 4294967295\n"
       "postern.toml:15:16: limits.timeout.data = \"x\": expected a time like \"30s\", \"15m\", "
@@ -550,6 +550,18 @@ TEST_F(Parse, BadLimits) {
       "\"1GiB\", \"100KB\", or \"0\" for none\n");
   for (const char* bad : {"0", "512KiB", "2GiB"})
     EXPECT_NE(behind(std::string("[space]\nsegment = \"") + bad + "\"\n"), "") << bad;
+}
+
+TEST_F(Parse, LimitsThatNoSegmentHasRoomFor) {
+  EXPECT_EQ(behind("[space]\nsegment = \"1MiB\"\n"),
+            "postern.toml:12:11: space.segment = \"1MiB\": expected at least 5MiB, for messages with 1000 "
+            "recipients; or set limits.recipients to 181 or less\n");
+  EXPECT_EQ(behind("[limits]\nrecipients = 20000\n"),
+            "postern.toml:12:14: limits.recipients = 20000: a segment of the journal (space.segment, 64MiB) "
+            "has room for messages with 13083 recipients; for 20000 it must be 98MiB\n");
+  EXPECT_EQ(behind("[limits]\nrecipients = 13083\n"), "");
+  EXPECT_EQ(behind("[limits]\nrecipients = 20000\n[space]\nsegment = \"98MiB\"\n"), "");
+  EXPECT_EQ(behind("[limits]\nrecipients = 0\n[space]\nsegment = \"1MiB\"\n"), "");
 }
 
 TEST_F(Parse, BadOutput) {

@@ -1,15 +1,21 @@
-// Damage to what is not the journal: control.json, and the large bodies' files.
+// Damage to what is not the journal: control.json, and the large bodies' files. POSTERN_DAMAGE says how many
+// of the first are tried.
 #include <gtest/gtest.h>
 
 #include <random>
 
+#include "common/base/text.h"
+#include "tests/unit/figures.h"
 #include "tests/unit/queued/engine_rig.h"
 #include "tests/unit/queued/spool_files.h"
 
 namespace postern::queued {
 namespace {
 
-constexpr std::uint64_t kRounds = 200;
+std::uint64_t rounds() {
+  const char* text = std::getenv("POSTERN_DAMAGE");
+  return text == nullptr ? 200 : base::parse_number(text).value_or(200);
+}
 
 class BlocksDamageTest : public ::testing::Test, protected EngineRig {};
 
@@ -24,7 +30,7 @@ TEST_F(BlocksDamageTest, DamagedBlocksStartWithOutboundDisabledAndAreKept) {
   end();
   const auto whole = disk.content("control.json");
   std::mt19937_64 random(5);
-  for (std::uint64_t round = 0; round < kRounds; ++round) {
+  for (std::uint64_t round = 0; round < rounds(); ++round) {
     auto text = whole;
     switch (round % 6) {
       case 0:
@@ -65,6 +71,8 @@ TEST_F(BlocksDamageTest, DamagedBlocksStartWithOutboundDisabledAndAreKept) {
     if (round % 50 == 49)
       for (const auto& name : disk.files("damaged")) (void)disk.unlink(name);
   }
+  note_figures(std::to_string(rounds()) +
+               " damaged control files: each found and kept, outbound disabled");
 }
 
 // --- large bodies ---
@@ -125,7 +133,7 @@ TEST_F(LargeDamageTest, EveryDamageToAFileIsFound) {
   kill();
   const auto path = "large/" + base::to_string(id);
   std::mt19937_64 random(3);
-  for (std::uint64_t round = 0; round < kRounds / 4; ++round) {
+  for (std::uint64_t round = 0; round < rounds() / 4; ++round) {
     auto bytes = text;
     if (round % 4 == 0) flip(bytes, random() % bytes.size(), 2);
     if (round % 4 == 1) bytes.resize(random() % bytes.size());

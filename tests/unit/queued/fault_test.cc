@@ -10,6 +10,7 @@
 #include <map>
 #include <set>
 
+#include "tests/unit/figures.h"
 #include "tests/unit/queued/store_rig.h"
 
 namespace postern::queued {
@@ -256,6 +257,7 @@ class Ways {
   void note(const std::string& what, bool ended) {
     ways_[what.substr(0, what.find_first_of("0123456789"))].insert(ended);
   }
+  [[nodiscard]] std::size_t kinds() const { return ways_.size(); }
   [[nodiscard]] bool always_ends(const std::string& what) const {
     return ways_.contains(what) && !ways_.at(what).contains(false);
   }
@@ -269,6 +271,7 @@ TEST_P(FaultTest, OneFailedOperationLosesNothing) {
   const auto calls = count_calls();
   const std::uint64_t stride = std::getenv("POSTERN_LONG") != nullptr ? 1 : kStride;
   Ways ways;
+  std::uint64_t runs = 0;
   for (std::uint64_t at = static_cast<std::uint64_t>(error) % stride; at < calls; at += stride) {
     StoreRig rig;
     rig.disk.error = error;
@@ -277,6 +280,7 @@ TEST_P(FaultTest, OneFailedOperationLosesNothing) {
     Story story(rig);
     story.live();
     ways.note(rig.disk.failed, !story.why_ended.empty());
+    ++runs;
     for (int life = 0; life < 2; ++life) {
       if (rig.store) rig.kill();
       if (power_cut) rig.disk.cut_power(at);
@@ -284,6 +288,10 @@ TEST_P(FaultTest, OneFailedOperationLosesNothing) {
     }
     ASSERT_FALSE(HasFailure()) << "call " << at << " of " << calls << ": " << rig.disk.failed;
   }
+  note_figures("one operation fails with " + std::string(error == EIO ? "EIO" : "ENOSPC") +
+               (power_cut ? ", then the power: " : ": ") + std::to_string(runs) + " of " +
+               std::to_string(calls) + " operations of a run of 200 messages, " +
+               std::to_string(ways.kinds()) + " kinds of them; nothing lost, changed or repeated");
   for (const auto* what : {"write recovering", "unlink large/", "statfs"})
     EXPECT_FALSE(ways.always_ends(what)) << what;
   if (error == EIO) {
@@ -332,6 +340,8 @@ TEST(Fault, ADiskThatIsFullForAWhile) {
     (void)story.start();
     ASSERT_FALSE(HasFailure()) << "full at call " << at;
   }
+  note_figures("a disk that is full for a while, from each " + std::to_string(stride) + ". of " +
+               std::to_string(calls) + " operations on: nothing lost, changed or repeated");
 }
 
 INSTANTIATE_TEST_SUITE_P(Errors, FaultTest,

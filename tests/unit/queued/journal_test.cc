@@ -123,6 +123,63 @@ TEST_F(JournalTest, WaitsForASpareAndTellsWhatIsSafeBefore) {
   EXPECT_EQ(seen.opened[1].number, 2U);
 }
 
+TEST_F(JournalTest, FinishAsksForTheSparesThatItNeeds) {
+  journal->give(spare("1"));
+  for (int n = 0; n < 15; ++n) append(true, 10'000);
+  append(true, 100'000);
+  std::vector<std::uint64_t> asked;
+  const auto finished = journal->finish([&](std::uint64_t capacity) -> os::Result<bool> {
+    asked.push_back(capacity);
+    journal->give(spare(std::to_string(asked.size() + 1), std::max<std::uint64_t>(capacity, 64 * 1024)));
+    return true;
+  });
+  ASSERT_TRUE(finished);
+  EXPECT_TRUE(*finished);
+  EXPECT_EQ(journal->collect().flushed, 16U);
+  EXPECT_EQ(asked.size(), 3U);
+  EXPECT_GT(asked.back(), 100'000U);
+  EXPECT_EQ(journal->wanted(), 0U);
+}
+
+TEST_F(JournalTest, FinishDoesNotWaitForASpareThatCannotBeMade) {
+  journal->give(spare("1"));
+  for (int n = 0; n < 15; ++n) append(true, 10'000);
+  const auto finished =
+      journal->finish([](std::uint64_t) -> os::Result<bool> { return false; });
+  ASSERT_TRUE(finished);
+  EXPECT_FALSE(*finished);
+  EXPECT_GT(journal->wanted(), 10'000U);
+  const auto failed = journal->finish(
+      [](std::uint64_t) -> os::Result<bool> { return os::failure("make a segment", EIO); });
+  ASSERT_FALSE(failed);
+  EXPECT_EQ(failed.error().number, EIO);
+  journal->give(spare("2"));
+  journal->give(spare("3"));
+  ASSERT_TRUE(wait([&] { return seen.flushed == 15; }));
+}
+
+// Outcomes alone, one after the other without a pause.
+TEST_F(JournalTest, WhatIsNotUrgentIsFlushedAtMostTenTimesASecond) {
+  journal->give(spare("1", 64 << 20));
+  const auto begun = std::chrono::steady_clock::now();
+  std::size_t flushes = 0;
+  std::uint64_t count = 0;
+  const auto note = [&] {
+    const auto news = journal->collect();
+    flushes += news.flushes.size();
+    return news.written == count;
+  };
+  while (std::chrono::steady_clock::now() - begun < 600ms) {
+    append(false);
+    ++count;
+    journal->kick();
+    while (!note()) std::this_thread::yield();
+  }
+  const auto took = std::chrono::steady_clock::now() - begun;
+  EXPECT_LE(flushes, static_cast<std::size_t>(took / Journal::kBetweenFlushes) + 1);
+  EXPECT_GE(flushes, 1U);
+}
+
 TEST_F(JournalTest, AFailedFlushEndsItForGood) {
   journal->give(spare("1"));
   append(true);

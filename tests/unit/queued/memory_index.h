@@ -3,6 +3,7 @@
 #pragma once
 
 #include <cerrno>
+#include <functional>
 #include <map>
 #include <memory>
 #include <mutex>
@@ -19,6 +20,8 @@ struct MemoryRows {
   std::uint64_t fail_at = ~0ULL;  // this commit, counted from 0, fails and changes nothing
   int error = ENOSPC;
   bool damaged = false;  // nothing can be read
+  // Whether there is room for a commit of so many changes; without it, it fails with ENOSPC.
+  std::function<bool(std::size_t)> has_room;
   std::mutex mutex;
 };
 
@@ -51,6 +54,8 @@ class MemoryIndex final : public Index {
   os::Result<void> commit(const std::vector<IndexChange>& changes, std::string_view mark) override {
     const std::lock_guard lock(rows_->mutex);
     if (rows_->commits++ == rows_->fail_at) return os::failure("commit to the index", rows_->error);
+    if (rows_->has_room && !rows_->has_room(changes.size()))
+      return os::failure("commit to the index", ENOSPC);
     for (const auto& change : changes) {
       if (change.value)
         rows_->rows[{change.table, change.key}] = *change.value;

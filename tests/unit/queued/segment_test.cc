@@ -2,6 +2,8 @@
 
 #include <gtest/gtest.h>
 
+#include "common/base/crc32c.h"
+
 namespace postern::queued {
 namespace {
 
@@ -61,6 +63,36 @@ TEST_F(SegmentTest, HeaderRoundTrip) {
   }
   EXPECT_FALSE(decode_header(std::string(kBlock, '\0')));
   EXPECT_EQ(header_version(block), kFormatVersion);
+}
+
+// Puts another version into a header, its checksum right.
+std::string with_version(std::string block, std::uint32_t version) {
+  constexpr std::size_t kVersion = 16, kChecksum = 508;
+  std::string number, sum;
+  base::Writer(number).integer(version);
+  block.replace(kVersion, number.size(), number);
+  base::Writer(sum).integer(base::crc32c(block.substr(0, kChecksum)));
+  return block.replace(kChecksum, sum.size(), sum);
+}
+
+TEST_F(SegmentTest, HeadersOfVersionsThatAreReadAndOthers) {
+  const auto block = encode_header(header);
+  for (std::uint32_t version = kOldestVersion; version <= kFormatVersion; ++version)
+    EXPECT_TRUE(decode_header(with_version(block, version))) << version;
+  EXPECT_FALSE(decode_header(with_version(block, kFormatVersion + 1)));
+  EXPECT_FALSE(decode_header(with_version(block, kOldestVersion - 1)));
+  EXPECT_EQ(whole_version(with_version(block, 99)), 99U);
+}
+
+// Its reader asks for the fields of just that version.
+TEST_F(SegmentTest, AFrameSaysTheVersionOfItsFields) {
+  std::string frame;
+  append_frame(frame, kSegment, kBlock, RecordType::kHold, {}, "fields", "body");
+  ASSERT_TRUE(read_frame(frame, kSegment, kBlock));
+  EXPECT_EQ(read_frame(frame, kSegment, kBlock)->version, kFormatVersion);
+  EXPECT_EQ(read_frame(frame, kSegment, kBlock)->type, RecordType::kHold);
+  frame[6] = static_cast<char>(frame[6] + 1);
+  EXPECT_FALSE(read_frame(frame, kSegment, kBlock)) << "its checksum covers the version";
 }
 
 TEST_F(SegmentTest, ReadsBatchesInOrder) {

@@ -165,6 +165,100 @@ TEST_F(SpaceTest, TheOperatorsChangesUseTheReserve) {
   EXPECT_EQ(disk.content("control.json"), std::string(100, 'c'));
 }
 
+TEST_F(SpaceTest, ACheckpointUsesOfTheReserveWhatOutcomesLeave) {
+  ASSERT_TRUE(open());
+  tick();
+  const auto ids = std::vector{accept("a"), accept("b")};
+  store->pump();
+  leave(0);
+  index_rows->has_room = [this](std::size_t) { return *disk.free_bytes() >= 32 * 1024; };
+  conclude(ids[0], Fate::kDeferred);
+  store->pump();
+  EXPECT_EQ(disk.files("reserve").size(), Reserve::kPieces - 1);
+  EXPECT_FALSE(store->health().index_full);
+  // However much it wants: half of it is for others. It is no failure, and tried again.
+  index_rows->has_room = [](std::size_t) { return false; };
+  leave(0);
+  conclude(ids[0], Fate::kDeferred);
+  tick(12);
+  EXPECT_TRUE(store->health().index_full);
+  EXPECT_GE(disk.files("reserve").size(), Reserve::kPieces / 2);
+  EXPECT_EQ(fatal, "");
+  index_rows->has_room = {};
+  tick(3);
+  EXPECT_FALSE(store->health().index_full);
+  EXPECT_EQ(store->health().checkpoint_lag, 0U);
+}
+
+TEST_F(SpaceTest, ACheckpointThatFindsNoRoomIsMadeInSmallerPieces) {
+  pace = {base::Millis(200), base::Millis(0)};
+  ASSERT_TRUE(open());
+  std::vector<base::MessageId> ids;
+  std::size_t largest = 0;
+  index_rows->has_room = [&largest](std::size_t changes) {
+    if (changes > 3) return false;
+    largest = std::max(largest, changes);
+    return true;
+  };
+  for (int n = 0; n < 40; ++n) ids.push_back(accept("x"));
+  tick(120);
+  EXPECT_EQ(index_rows->rows.size(), 40U);
+  EXPECT_EQ(largest, 2U);
+  EXPECT_EQ(store->health().checkpoint_lag, 0U);
+  EXPECT_EQ(fatal, "");
+  kill();
+  ASSERT_TRUE(open());
+  EXPECT_EQ(store->count(), 40U);
+}
+
+// What an earlier life left unsure needs more segments than are ready: those of today are smaller.
+TEST_F(SpaceTest, AStartMakesTheSegmentsThatItNeeds) {
+  segment_size = 4 << 20;
+  ASSERT_TRUE(open());
+  std::vector<base::MessageId> ids;
+  for (int n = 0; n < 60; ++n) ids.push_back(submit(std::string(kBody, 'a')));
+  ids.push_back(submit(std::string(600'000, 'L')));  // more than a segment of today holds
+  store->pump();
+  kill();
+  segment_size = 256 * 1024;
+  ASSERT_TRUE(open()) << fatal;
+  EXPECT_EQ(store->count(), ids.size());
+  for (const auto id : ids) EXPECT_NE(body(id), "(gone)");
+  kill();
+  disk.cut_power(1);
+  index_rows = std::make_shared<MemoryRows>();
+  ASSERT_TRUE(open()) << fatal;
+  EXPECT_EQ(store->count(), ids.size());
+}
+
+// On a disk without room for them it starts all the same; nobody is told of what is not sure.
+TEST_F(SpaceTest, AStartThatFindsNoRoomWaitsForIt) {
+  segment_size = 4 << 20;
+  reserve = 0;
+  ASSERT_TRUE(open());
+  std::vector<base::MessageId> ids;
+  for (int n = 0; n < 60; ++n) ids.push_back(submit(std::string(kBody, 'a')));
+  store->pump();
+  kill();
+  segment_size = 256 * 1024;
+  for (const auto& name : disk.files("journal"))
+    if (is_spare(disk.content(name))) (void)disk.unlink(name);
+  leave(3 * segment_size);
+  ASSERT_TRUE(open()) << fatal;
+  EXPECT_EQ(store->count(), ids.size());
+  bool sure = false;
+  store->when_sure([&sure]() noexcept { sure = true; });
+  tick(3);
+  EXPECT_FALSE(sure);
+  EXPECT_NE(store->health().lack, "");
+  EXPECT_EQ(fatal, "");
+  disk.capacity = ~0ULL;
+  tick(3);
+  EXPECT_TRUE(sure);
+  EXPECT_EQ(store->health().lack, "");
+  EXPECT_NE(accept("x").value, 0U);
+}
+
 TEST_F(SpaceTest, UsedUpDescriptorsLoseNothing) {
   ASSERT_TRUE(open());
   tick();
