@@ -18,6 +18,7 @@ Engine::Engine(event::Loop& loop, Store& store, config::QueuedConfig config)
     : loop_(loop),
       store_(store),
       config_(std::move(config)),
+      retry_tables_(config_.retry),
       router_(std::make_unique<Router>(config_)),
       schedule_({.lease_recipients = ipc::kLeaseRecipients}, store.epoch(),
                 [this](const std::string& queue, const Destination& destination) {
@@ -73,10 +74,12 @@ void Engine::read_blocks() {
 
 void Engine::configure(config::QueuedConfig config) {
   config_ = std::move(config);
+  retry_tables_ = RetryTables(config_.retry);
   previous_router_ = std::move(router_);
   previous_until_ = store_.clock().steady() + kOldRights;
   router_ = std::make_unique<Router>(config_);
   schedule_.clear();
+  shorten_waits();
   told_upto_.clear();
   ++placings_;
   place_again({});
@@ -150,7 +153,7 @@ void Engine::place(const Message& message) {
     else if (!held && route.destination.local && !router_->mailbox(recipient.address))
       end(recipient, ipc::Result::kFailed, our_reply(5, 1, 1, "no such user here"));
     else
-      add(route, message, recipient.number, recipient.next_try);
+      add(route, message, recipient.number, due(message, recipient, route.queue));
   }
   if (!refused.empty()) conclude(message.id, std::move(refused), "", {});
 }
@@ -175,7 +178,23 @@ void Engine::add(const Route& route, const Message& message, std::uint32_t numbe
                 !message.held.empty(), now());
   if (loaded_) return;
   if (const auto wait = store_.waits().find(route.queue); wait != store_.waits().end())
-    schedule_.defer(route.queue, wait->second.until, wait->second.failures, now());
+    schedule_.defer(route.queue, due_by(retry_tables_, wait->second), wait->second.failures, now());
+}
+
+QueueTime Engine::due(const Message& message, const Recipient& recipient,
+                      std::string_view queue) const {
+  // When it was tried is known by the wall clock alone; what did not come yet cannot have been.
+  const auto since = std::max(store_.clock().wall() - recipient.last_try, base::Millis(0));
+  return due_by(retry_tables_, queue, message.id, recipient, now() - since);
+}
+
+// Queues that wait as a whole, by tables that may want them tried earlier.
+void Engine::shorten_waits() {
+  for (const auto& [name, wait] : store_.waits()) {
+    const auto* queue = schedule_.find(name);
+    const auto until = due_by(retry_tables_, wait);
+    if (queue != nullptr && until < queue->until) schedule_.defer(name, until, wait.failures, now());
+  }
 }
 
 void Engine::hold(base::MessageId id, std::string why) {

@@ -59,6 +59,7 @@ class Engine {
   [[nodiscard]] const Blocks& blocks() const { return blocks_; }
   [[nodiscard]] const Router& router() const { return *router_; }
   [[nodiscard]] const config::QueuedConfig& config() const { return config_; }
+  [[nodiscard]] const RetryTables& retry_tables() const { return retry_tables_; }
   [[nodiscard]] Counters& counters() { return counters_; }
   [[nodiscard]] Slices& slices() { return slices_; }
   [[nodiscard]] QueueTime now() const { return store_.clock().now(); }
@@ -101,6 +102,11 @@ class Engine {
   using Change = std::move_only_function<Blocks::Said(Blocks&) noexcept>;
   using Changed = std::move_only_function<void(Blocks::Said) noexcept>;
   void change_blocks(Change change, Changed changed);
+
+  // When a recipient in `queue` is due, its queue's own wait left out: the tables may have changed since
+  // its last attempt.
+  [[nodiscard]] QueueTime due(const Message& message, const Recipient& recipient,
+                              std::string_view queue) const;
 
   // No outcome waits for what its notice needs, or for badmail.
   [[nodiscard]] bool idle() const { return concluding_.empty(); }
@@ -148,6 +154,8 @@ class Engine {
   void tell_delay(const Message& message, const OldMail& work, base::Millis age);
   void skip_told(OldMail& work, base::MessageId last);
   [[nodiscard]] base::Millis age(const Message& message, const mail::Address& recipient) const;
+  [[nodiscard]] RetryTerms terms(const Recipient& recipient, const Attempt& attempt) const;
+  void shorten_waits();
   void report(const Message& message, const RecipientFate& fate, const std::string& remote);
   void retry_found(const std::vector<base::MessageId>& messages);
   void apply_hold(base::MessageId id, std::string why);
@@ -157,6 +165,7 @@ class Engine {
   event::Loop& loop_;
   Store& store_;
   config::QueuedConfig config_;
+  RetryTables retry_tables_;
   std::unique_ptr<Router> router_;
   std::unique_ptr<Router> previous_router_;  // of the generation before
   base::SteadyTime previous_until_;

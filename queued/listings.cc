@@ -129,7 +129,7 @@ Standing standing(const Engine& engine, const Message& message, const Recipient&
   const auto blocked = engine.blocks().blocked(route.queue, route.destination);
   if (blocked != Blocked::kNo)
     return {blocked_state(blocked), block_reason(engine, route.queue, blocked), {}};
-  auto due = recipient.next_try;
+  auto due = engine.due(message, recipient, route.queue);
   std::string why;
   if (const auto* queue = engine.schedule().find(route.queue); queue && queue->until > due) {
     due = queue->until;
@@ -265,6 +265,19 @@ void list_messages(Engine& engine, const ipc::ListMessages& ask, Reply<ipc::Mess
 
 namespace {
 
+// When the first of its recipients is given up, as things stand.
+QueueTime expiry(const Engine& engine, const Message& message) {
+  std::optional<base::Millis> first;
+  for (const auto& recipient : message.recipients) {
+    if (!recipient.open()) continue;
+    const auto failure = recipient.trouble ? recipient.trouble->failure : ipc::FailureClass::kConnect;
+    const auto queue = engine.router().route(recipient.address).queue;
+    const auto expire = engine.retry_tables().terms(queue, failure).expire;
+    first = std::min(first.value_or(expire), expire);
+  }
+  return message.born + first.value_or(engine.config().retry.expire);
+}
+
 ipc::Shown shown(const Engine& engine, const ipc::Show& ask) {
   ipc::Shown answer;
   answer.request = ask.request;
@@ -276,7 +289,7 @@ ipc::Shown shown(const Engine& engine, const ipc::Show& ask) {
   answer.client = message->client;
   answer.arrived = message->arrived;
   const auto& clock = engine.store().clock();
-  answer.expires = clock.wall_at(message->born + engine.config().retry.expire);
+  answer.expires = clock.wall_at(expiry(engine, *message));
   answer.size = message->size();
   answer.bounce = message->notice;
   answer.origin = message->origin;

@@ -33,9 +33,17 @@ std::string_view event_name(Fate fate) {
 base::Millis Engine::age(const Message& message, const mail::Address& recipient) const {
   const auto age = now() - message.born - message.held_for(now());
   // The usual case needs no more.
-  if (!is_expired(config_.retry, age) && !is_late(config_.retry, age)) return age;
+  if (age < retry_tables_.youngest()) return age;
   const auto route = router_->route(recipient);
   return age - blocks_.paused(route.queue, route.destination, message.born, now());
+}
+
+// The queue matters only to what is tried again.
+RetryTerms Engine::terms(const Recipient& recipient, const Attempt& attempt) const {
+  const bool ends =
+      attempt.result == ipc::Result::kDelivered || attempt.result == ipc::Result::kFailed;
+  return retry_tables_.terms(ends ? std::string() : router_->route(recipient.address).queue,
+                             attempt.failure);
 }
 
 void Engine::conclude(base::MessageId id, std::vector<RecipientAttempt> attempts,
@@ -60,7 +68,7 @@ void Engine::judge_all(base::MessageId id, const std::vector<RecipientAttempt>& 
     const Recipient* recipient = message != nullptr ? find_recipient(*message, number) : nullptr;
     if (recipient == nullptr || !recipient->open()) continue;
     const auto old = age(*message, recipient->address);
-    auto fate = judge(config_.retry, *recipient, attempt, old, now());
+    auto fate = judge(terms(*recipient, attempt), id, *recipient, attempt, old, now());
     if (auto report = report_of(*message, *recipient, fate, attempt.arrival, old))
       occasion.reports.push_back(*std::move(report));
     bad = bad || (fate.fate == Fate::kFailed && !has_sender(*message));
@@ -173,7 +181,8 @@ void Engine::queue_failed(const std::string& name, ipc::FailureClass failure,
   record.when = store_.clock().wall();
   record.clock = now();
   record.failures = queue->failures + 1;
-  record.until = now() + retry_delay(config_.retry, record.failures);
+  record.until = now() + retry_delay(retry_tables_.terms(name, failure), record.failures,
+                                     lot_of(name, record.failures));
   record.failure = failure;
   record.reply = reply;
   record.remote = remote;
@@ -197,6 +206,7 @@ void Engine::expire_slice(OldMail work) {
   store_.fetch(slice, [this, slice, work = std::move(work)]() mutable noexcept {
     const auto* queue = schedule_.find(work.queue);
     if (queue == nullptr) return;
+    const auto terms = retry_tables_.terms(work.queue, work.failure);
     std::vector<base::MessageId> old;
     std::vector<std::pair<base::MessageId, base::Millis>> late;
     bool more = true;
@@ -206,12 +216,12 @@ void Engine::expire_slice(OldMail work) {
       if (message == nullptr || !message->held.empty()) continue;
       // Nor is any that came later.
       const auto raw = now() - message->born;
-      if (!(more = is_expired(config_.retry, raw) || is_late(config_.retry, raw))) break;
+      if (!(more = is_expired(terms, raw) || is_late(terms, raw))) break;
       const auto age = raw - message->held_for(now()) -
                        blocks_.paused(work.queue, queue->destination(), message->born, now());
-      if (is_expired(config_.retry, age))
+      if (is_expired(terms, age))
         old.push_back(id);
-      else if (is_late(config_.retry, age))
+      else if (is_late(terms, age))
         late.emplace_back(id, age);
     }
     for (const auto id : old) {

@@ -9,6 +9,8 @@
 namespace postern::queued {
 namespace {
 
+constexpr base::Millis kBadmailRetry{15 * 60'000};  // where there was no room for it
+
 std::string_view event_name(const std::vector<Report>& reports) {
   const bool failed = std::any_of(reports.begin(), reports.end(), [](const Report& report) {
     return report.action == mail::ReportAction::kFailed;
@@ -22,12 +24,17 @@ std::optional<Report> Engine::report_of(const Message& message, const Recipient&
                                         const RecipientFate& fate, ipc::Arrival arrival,
                                         base::Millis age) const {
   if (!has_sender(message)) return std::nullopt;
-  const bool late = !recipient.delay_told && is_late(config_.retry, age);
+  RetryTerms terms;
+  bool late = false;
+  if (fate.fate == Fate::kDeferred && age >= retry_tables_.youngest()) {
+    terms = retry_tables_.terms(router_->route(recipient.address).queue, fate.failure);
+    late = !recipient.delay_told && is_late(terms, age);
+  }
   const auto action = report_on(recipient.notify, fate.fate, arrival, late);
   if (!action) return std::nullopt;
   Report report{recipient.number, *action, fate.reply, {}};
-  if (*action == mail::ReportAction::kDelayed && config_.retry.expire.count() != 0)
-    report.until = {store_.clock().wall().ms + (config_.retry.expire - age).count()};
+  if (*action == mail::ReportAction::kDelayed && terms.expire.count() != 0)
+    report.until = {store_.clock().wall().ms + (terms.expire - age).count()};
   return report;
 }
 
@@ -128,7 +135,7 @@ void Engine::put_into_badmail(Occasion occasion) {
         for (auto& fate : occasion.fates) {
           if (done || fate.fate != Fate::kFailed) continue;
           fate.fate = Fate::kDeferred;
-          fate.next_try = now() + retry_delay(config_.retry, 1);
+          fate.next_try = now() + kBadmailRetry;
         }
         go_on(std::move(occasion), {});
       });

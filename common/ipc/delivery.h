@@ -51,10 +51,7 @@ struct CancelGrant {
   static constexpr auto fields() { return std::tuple(field("grant", &CancelGrant::grant)); }
 };
 
-// The classes of failure that retry tables speak of.
-enum class FailureClass : std::uint8_t {
-  kDns, kConnect, kGreeting, kTls, kPolicy, kMailbox, kData, kLocal,
-};
+using config::FailureClass;
 [[nodiscard]] std::string_view name(FailureClass c);  // "dns", "connect", ...
 
 enum class GrantEnd : std::uint8_t {
@@ -220,8 +217,6 @@ struct OutcomeSaved {
   static constexpr auto fields() { return std::tuple(field("request", &OutcomeSaved::request)); }
 };
 
-template <>
-inline constexpr FailureClass kLastEnumerator<FailureClass> = FailureClass::kLocal;
 template <>
 inline constexpr GrantEnd kLastEnumerator<GrantEnd> = GrantEnd::kPermanent;
 template <>

@@ -22,6 +22,7 @@ inline config::QueuedConfig demo_config() {
   config.domain_hops = {{.kind = config::HopKind::kMailbox}};
   config.retry.after = {base::Millis(60'000), base::Millis(120'000)};
   config.retry.expire = base::Millis(1'000'000);
+  config.retry.spread = 0;
   return config;
 }
 
