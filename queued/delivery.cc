@@ -94,12 +94,14 @@ Delivery::Key Delivery::key_of(const Deliverer& which) const {
 void Delivery::stop() {
   stopping_ = true;
   engine_.schedule().set_open(false);
+  engine_.stop_gathering();
 }
 
 // A dead deliverer's messages may have arrived or not.
 void Delivery::lost(Key key, const std::vector<LeaseInfo>& leases) {
   for (const auto& lease : leases) lost_[key].insert(lease.key);
   if (stopping_) return;  // they are open in the journal, and the deliverer tells the next queued
+  engine_.tell_gathered();  // it would be asked about them, and they have no lease any more
   for (const auto& lease : leases) {
     std::vector<RecipientAttempt> attempts;
     for (const auto number : lease.recipients)
@@ -156,15 +158,19 @@ bool Delivery::may_adopt(const Deliverer& from, const ipc::HeldLease& lease) con
 
 void Delivery::adopt(Deliverer& from, const ipc::HeldLease& lease) {
   const Message* message = engine_.store().find(lease.message);
-  const Recipient* first = message == nullptr || lease.recipients.empty()
-                               ? nullptr
-                               : find_recipient(*message, lease.recipients.front());
+  // Of some the journal may have the outcome that this deliverer still waits to be confirmed.
+  std::vector<std::uint32_t> open;
+  for (const auto number : lease.recipients)
+    if (const auto* one = message != nullptr ? find_recipient(*message, number) : nullptr;
+        one != nullptr && one->open())
+      open.push_back(number);
+  const Recipient* first = open.empty() ? nullptr : find_recipient(*message, open.front());
   if (first != nullptr && may_adopt(from, lease)) {
     engine_.admit(lease.message);  // it may not be in the schedule yet
     const auto route = engine_.router().route(first->address);
     if (route.destination.local == from.local() &&
         engine_.schedule().adopt(from.id(), {lease.epoch, lease.lease}, route.queue, lease.message,
-                                 lease.recipients))
+                                 open))
       return;
   }
   log::warning("lease.unknown").field("id", lease.message);  // its outcome will be dropped

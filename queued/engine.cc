@@ -310,8 +310,14 @@ void Engine::poke() {
 
 void Engine::run() {
   poked_ = false;
+  tell_gathered_before(now() - kGatherTime);
   for (auto& action : schedule_.decide(now())) perform_(std::move(action));
-  if (const auto wake = schedule_.next_wake())
+  auto wake = schedule_.next_wake();
+  for (const auto& [key, gathered] : gathered_) {
+    const auto due = gathered.since + kGatherTime;
+    wake = std::min(wake.value_or(due), due);
+  }
+  if (wake)
     wake_.start(std::clamp(*wake - now(), base::Millis(1), kLongestSleep));
   else
     wake_.cancel();

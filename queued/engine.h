@@ -30,6 +30,11 @@ class History;
 
 class Engine {
  public:
+  // How long a failure waits at most for others of its message.
+  static constexpr base::Millis kGatherTime{30'000};
+  // Attempts whose failures wait. Their deliverers keep them meanwhile, so they have less patience.
+  static constexpr std::size_t kGatheredAttempts = 512;
+
   using Perform = std::move_only_function<void(Action) noexcept>;
   using Done = event::Callback;
 
@@ -108,6 +113,10 @@ class Engine {
   [[nodiscard]] QueueTime due(const Message& message, const Recipient& recipient,
                               std::string_view queue) const;
 
+  // Failures that wait for further ones of their message are told of now.
+  void tell_gathered();
+  // From now on none waits.
+  void stop_gathering();
   // No outcome waits for what its notice needs, or for badmail.
   [[nodiscard]] bool idle() const { return concluding_.empty(); }
   // Decides at the end of this turn what goes out next.
@@ -123,12 +132,21 @@ class Engine {
     bool gap = false;  // a message up to there was held, so its age is not by its order
   };
   struct Occasion {  // what became of recipients of one message, on its way into a record
+    struct Part {      // of one attempt
+      std::string remote;
+      std::vector<RecipientFate> fates;
+    };
     base::MessageId id;
-    std::vector<RecipientFate> fates;
     std::vector<Report> reports;
-    std::string remote;
+    std::vector<Part> parts;
     Done written;
   };
+  struct Gathered {
+    Occasion occasion;
+    QueueTime since{0};
+    std::size_t attempts = 0;
+  };
+  using MessageInQueue = std::pair<base::MessageId, std::string>;
   struct PendingChange {
     Change change;
     Changed changed;
@@ -141,7 +159,15 @@ class Engine {
   void next_change();
   void judge_all(base::MessageId id, const std::vector<RecipientAttempt>& attempts,
                  std::string remote, Done written);
+  void gather(Occasion occasion, const Message& message);
+  void keep_back(const MessageInQueue& key, Occasion occasion);
+  void tell_gathered_of(const MessageInQueue& key);
+  void tell_gathered_before(QueueTime time);
+  [[nodiscard]] Occasion take_gathered(const MessageInQueue& key);
+  [[nodiscard]] static std::string remotes_of(const Occasion& occasion);
+  void settle(Occasion occasion);
   void tell(Occasion occasion);
+  void set_concluding(const Occasion& occasion, bool concluding);
   void put_into_badmail(Occasion occasion);
   void go_on(Occasion occasion, std::string head);
   void finish(Occasion occasion, std::string_view head);
@@ -149,7 +175,8 @@ class Engine {
   Done add_notice(OutcomeRecord& record, Bytes& body, const Message& message,
                   const std::vector<Report>& reports, std::string_view head);
   [[nodiscard]] std::optional<Report> report_of(const Message& message, const Recipient& recipient,
-                                                const RecipientFate& fate, ipc::Arrival arrival,
+                                                const RecipientFate& fate,
+                                                const std::string& remote, ipc::Arrival arrival,
                                                 base::Millis age) const;
   void tell_delay(const Message& message, const OldMail& work, base::Millis age);
   void skip_told(OldMail& work, base::MessageId last);
@@ -176,7 +203,11 @@ class Engine {
   History* history_ = nullptr;
   Slices slices_;
   event::Timer wake_;
-  // Recipients whose outcome waits for the original, or for badmail.
+  // Failures that wait for further ones of their message.
+  std::map<MessageInQueue, Gathered> gathered_;
+  std::size_t attempts_gathered_ = 0;
+  bool gathering_ = true;
+  // Recipients whose outcome waits for further ones, for the original, or for badmail.
   std::set<std::pair<base::MessageId, std::uint32_t>> concluding_;
   // By queue: no message up to this one needs a notice of its delay; an aid to expire_slice() alone.
   std::map<std::string, base::MessageId, std::less<>> told_upto_;

@@ -62,25 +62,33 @@ void Engine::conclude(base::MessageId id, std::vector<RecipientAttempt> attempts
 void Engine::judge_all(base::MessageId id, const std::vector<RecipientAttempt>& attempts,
                        std::string remote, Done written) {
   const Message* message = store_.find(id);
-  Occasion occasion{id, {}, {}, std::move(remote), std::move(written)};
+  std::vector<RecipientFate> fates;
+  std::vector<Report> reports;
   bool bad = false;
   for (const auto& [number, attempt] : attempts) {
     const Recipient* recipient = message != nullptr ? find_recipient(*message, number) : nullptr;
     if (recipient == nullptr || !recipient->open()) continue;
     const auto old = age(*message, recipient->address);
     auto fate = judge(terms(*recipient, attempt), id, *recipient, attempt, old, now());
-    if (auto report = report_of(*message, *recipient, fate, attempt.arrival, old))
-      occasion.reports.push_back(*std::move(report));
+    if (auto report = report_of(*message, *recipient, fate, remote, attempt.arrival, old))
+      reports.push_back(*std::move(report));
     bad = bad || (fate.fate == Fate::kFailed && !has_sender(*message));
-    occasion.fates.push_back(std::move(fate));
+    fates.push_back(std::move(fate));
   }
-  if (occasion.fates.empty()) {
-    if (occasion.written) occasion.written();
+  if (fates.empty()) {
+    if (written) written();
     return;
   }
+  Occasion occasion{id, std::move(reports), {}, std::move(written)};
+  occasion.parts.push_back({std::move(remote), std::move(fates)});
   if (bad) return put_into_badmail(std::move(occasion));
-  if (!occasion.reports.empty()) return tell(std::move(occasion));
-  finish(std::move(occasion), {});
+  gather(std::move(occasion), *message);
+}
+
+// What is known of the occasion goes into its record. The message is in memory, unless it is gone.
+void Engine::settle(Occasion occasion) {
+  if (occasion.reports.empty()) return finish(std::move(occasion), {});
+  tell(std::move(occasion));
 }
 
 // The outcome and the notice that it causes become one record. The message is in memory, unless it is
@@ -92,24 +100,29 @@ void Engine::finish(Occasion occasion, std::string_view head) {
     return;
   }
   forget_known(occasion.reports, *message);
-  if (occasion.fates.empty() && occasion.reports.empty()) return;
-  for (const auto& fate : occasion.fates) report(*message, fate, occasion.remote);
+  if (occasion.parts.empty() && occasion.reports.empty()) return;
   OutcomeRecord record;
   record.message = occasion.id;
   record.when = store_.clock().wall();
   record.clock = now();
-  record.remote = occasion.remote.substr(0, ipc::kMaxRemote);
+  record.remote = remotes_of(occasion).substr(0, ipc::kMaxRemote);
+  for (const auto& part : occasion.parts)
+    for (const auto& fate : part.fates) report(*message, fate, part.remote);
   Bytes notice_body;
   Done flushed;
   if (!occasion.reports.empty())
     flushed = add_notice(record, notice_body, *message, occasion.reports, head);
-  if (history_ != nullptr)
-    history_->add(history_lines(*message, occasion.fates, occasion.remote, record.when, *router_));
-  record.fates = occasion.fates;
+  for (auto& part : occasion.parts) {
+    if (history_ != nullptr)
+      history_->add(history_lines(*message, part.fates, part.remote, record.when, *router_));
+    std::move(part.fates.begin(), part.fates.end(), std::back_inserter(record.fates));
+  }
+  std::vector<std::pair<std::uint32_t, QueueTime>> again;
+  for (const auto& fate : record.fates)
+    if (fate.fate == Fate::kDeferred) again.emplace_back(fate.number, fate.next_try);
   store_.outcome(std::move(record), std::move(notice_body), std::move(occasion.written),
                  std::move(flushed));
-  for (const auto& fate : occasion.fates)
-    if (fate.fate == Fate::kDeferred) put_back(occasion.id, {fate.number}, fate.next_try);
+  for (const auto& [number, due] : again) put_back(occasion.id, {number}, due);
   poke();
 }
 
@@ -124,7 +137,9 @@ void Engine::remove(base::MessageId id, const std::string& why) {
                      .reply = our_reply(2, 0, 0, why)});
     (void)schedule_.take(router_->route(recipient.address).queue, id);
   }
-  finish({id, std::move(fates), {}, {}, {}}, {});
+  Occasion occasion{id, {}, {}, {}};
+  if (!fates.empty()) occasion.parts.push_back({{}, std::move(fates)});
+  finish(std::move(occasion), {});
 }
 
 void Engine::report(const Message& message, const RecipientFate& fate, const std::string& remote) {
