@@ -80,6 +80,7 @@ void Desk::closed() noexcept {
 
 void Desk::drop_channel() noexcept {
   connection_.emplace<0>();
+  deliverer_.channel_lost();
   arriving_.clear();
   asking_.clear();
   by_grant_.clear();
@@ -240,6 +241,10 @@ void Desk::end(SlotId id, ipc::GrantEnded ended) {
     channel()->send(ended);
   }
   slots_.erase(at);
+}
+
+void Desk::probed(const ipc::Probed& probed) {
+  if (auto* c = channel()) c->send(probed);
 }
 
 bool Desk::settled() const noexcept {

@@ -32,6 +32,7 @@ void Deliverer::on(const ipc::HeldLeases& held) { owner_.held(*this, held); }
 void Deliverer::on(const ipc::GrantEnded& ended) { owner_.grant_ended(*this, ended); }
 void Deliverer::on(const ipc::AskWork& ask) { owner_.ask(*this, ask); }
 void Deliverer::on(const ipc::Outcome& outcome) { owner_.outcome(*this, outcome); }
+void Deliverer::on(const ipc::Probed& probed) { owner_.probed(probed); }
 void Deliverer::closed() noexcept { owner_.closed(*this); }
 
 Delivery::Delivery(event::Loop& loop, Engine& engine)
@@ -42,6 +43,7 @@ Delivery::Delivery(event::Loop& loop, Engine& engine)
       }),
       drain_(loop, [this]() noexcept { send_backlog(); }) {
   engine_.set_perform([this](Action action) noexcept { perform(std::move(action)); });
+  engine_.asking().set_probe([this](const ipc::Probe& one) noexcept { return probe(one); });
   patience_.start(kPatience);
 }
 
@@ -49,7 +51,10 @@ Delivery::Delivery(event::Loop& loop, Engine& engine)
 
 void Delivery::connect(ipc::Role role, std::uint32_t index, base::UniqueFd fd) {
   auto& place = deliverers_[{role, index}];
-  if (place) lost({role, index}, engine_.schedule().deliverer_down(place->id()));
+  if (place) {
+    lost_probes(place->id());
+    lost({role, index}, engine_.schedule().deliverer_down(place->id()));
+  }
   place = std::make_unique<Deliverer>(*this, DelivererId(++last_id_), role == ipc::Role::kLocal,
                                       loop_, std::move(fd));
 }
@@ -81,6 +86,7 @@ void Delivery::closed(Deliverer& which) {
   const auto id = which.id();
   const auto key = key_of(which);
   deliverers_.erase(key);
+  lost_probes(id);
   lost(key, engine_.schedule().deliverer_down(id));
 }
 
@@ -245,6 +251,33 @@ void Delivery::returned(base::MessageId id, const std::vector<std::uint32_t>& nu
   base::Millis delay{0};
   if (times > 0) delay = kFirstReturnDelay * (1U << std::min(times - 1, kMaxReturnDoublings));
   engine_.put_back(id, numbers, engine_.now() + delay);
+}
+
+// --- Recipients that next hops are asked for ---------------------------------------------------------
+
+// One deliverer asks for all of a queue, so that they share its connection.
+bool Delivery::probe(const ipc::Probe& probe) {
+  std::vector<Deliverer*> able;
+  for (const auto& [key, deliverer] : deliverers_)
+    if (!deliverer->local()) able.push_back(deliverer.get());
+  if (able.empty() || stopping_) return false;
+  Deliverer& to = *able[std::hash<std::string>()(probe.queue) % able.size()];
+  if (!to.channel().has_credit<ipc::Probe>()) return false;
+  probes_.emplace(probe.request, to.id());
+  to.channel().send(probe);
+  return true;
+}
+
+void Delivery::probed(const ipc::Probed& probed) {
+  if (probes_.erase(probed.request) > 0) engine_.asking().probed(probed);
+}
+
+void Delivery::lost_probes(DelivererId with) {
+  std::vector<base::RequestId> lost;
+  for (const auto& [request, deliverer] : probes_)
+    if (deliverer == with) lost.push_back(request);
+  for (const auto request : lost)
+    probed({request, ipc::Result::kDeferred, our_reply(4, 3, 0, "the deliverer ended"), ""});
 }
 
 // --- What the schedule decided ----------------------------------------------------------------------

@@ -20,6 +20,7 @@ Engine::Engine(event::Loop& loop, Store& store, config::QueuedConfig config)
       config_(std::move(config)),
       retry_tables_(config_.retry),
       router_(std::make_unique<Router>(config_)),
+      asking_(store.clock()),
       schedule_({.lease_recipients = ipc::kLeaseRecipients}, store.epoch(),
                 [this](const std::string& queue, const Destination& destination) {
                   return blocks_.blocked(queue, destination);
@@ -78,6 +79,7 @@ void Engine::configure(config::QueuedConfig config) {
   previous_router_ = std::move(router_);
   previous_until_ = store_.clock().steady() + kOldRights;
   router_ = std::make_unique<Router>(config_);
+  asking_.forget();
   schedule_.clear();
   shorten_waits();
   told_upto_.clear();

@@ -11,6 +11,7 @@
 #include <unordered_map>
 #include <vector>
 
+#include "queued/asking.h"
 #include "queued/blocks.h"
 #include "queued/counters.h"
 #include "queued/notices.h"
@@ -67,6 +68,7 @@ class Engine {
   [[nodiscard]] const RetryTables& retry_tables() const { return retry_tables_; }
   [[nodiscard]] Counters& counters() { return counters_; }
   [[nodiscard]] Slices& slices() { return slices_; }
+  [[nodiscard]] Asking& asking() { return asking_; }
   [[nodiscard]] QueueTime now() const { return store_.clock().now(); }
 
   // The second decision of rights. For a while after a reload what the rules before it allow stands
@@ -198,6 +200,7 @@ class Engine {
   base::SteadyTime previous_until_;
   Blocks blocks_;
   Counters counters_;
+  Asking asking_;
   Schedule schedule_;
   Perform perform_;
   History* history_ = nullptr;

@@ -1,10 +1,10 @@
-// The part of Engine that gathers failures, so that a message whose many recipients one host refuses causes
-// one notice, though they are tried in several leases.
+// The part of Engine that gathers failures, so that a message whose many recipients one host refuses
+// causes one notice, though they are tried in several leases.
 //
-// A failure waits while other recipients of its message are in delivery in the same queue, or ready there,
-// but not long. It waits before its record: nothing of it is durable, and its deliverer keeps the outcome
-// until the record is written. So a crash loses no notice; at most the recipients are tried, and refused,
-// once more. All that was gathered is one record with its notice.
+// A failure waits while other recipients of its message are in delivery in the same queue, or ready
+// there, but not long. It waits before its record: nothing of it is durable, and its deliverer keeps
+// the outcome until the record is written. So a crash loses no notice; at most the recipients are
+// tried, and refused, once more. All that was gathered is one record with its notice.
 #include <algorithm>
 #include <iterator>
 #include <memory>
@@ -52,8 +52,8 @@ std::string Engine::remotes_of(const Occasion& occasion) {
   return all;
 }
 
-// An attempt is over. Its failures join those that were kept back, and all are told of if nothing more of
-// the message is to come; the rest of it never waits.
+// An attempt is over. Its failures join those that were kept back, and all are told of if nothing more
+// of the message is to come; the rest of it never waits.
 void Engine::gather(Occasion occasion, const Message& message) {
   const bool fails = std::any_of(occasion.reports.begin(), occasion.reports.end(), is_failure);
   if (!fails && gathered_.empty()) return settle(std::move(occasion));  // the usual case

@@ -3,9 +3,10 @@
 //
 // For a failure in a queue the rule with the most specific `to` holds, of several of these the one that
 // names the class of failure before one for any; what it does not say, and what no rule is for, [retry]
-// itself says. A wait is never shorter than written down, and up to `spread` per cent longer, so that mail
-// that failed together does not come back as a herd. By how much is decided by a lot that follows from the
-// message's id alone: its recipients stay together, and tables that did not change give the same times.
+// itself says. A wait is never shorter than written down, and up to `spread` per cent longer, so that
+// mail that failed together does not come back as a herd. By how much is decided by a lot that follows
+// from the message's id alone: its recipients stay together, and tables that did not change give the
+// same times.
 #pragma once
 
 #include <array>
@@ -76,8 +77,8 @@ class RetryTables {
   return terms.notify.count() != 0 && age >= terms.notify;
 }
 
-// The fate of a recipient of message `id`. `terms`: of its queue and this failure. `age`: of the message on
-// the queue clock, without the time that it was blocked.
+// The fate of a recipient of message `id`. `terms`: of its queue and this failure. `age`: of the
+// message on the queue clock, without the time that it was blocked.
 [[nodiscard]] RecipientFate judge(const RetryTerms& terms, base::MessageId id,
                                   const Recipient& recipient, const Attempt& attempt,
                                   base::Millis age, QueueTime now);

@@ -154,12 +154,20 @@ class Builder {
 
   void recipients(const Section& section, DomainSection& domain) {
     static constexpr std::string_view kFile = "file:";
-    static constexpr std::string_view kExpected = R"("file:" and the name of a file, or "any")";
+    static constexpr std::string_view kExpected =
+        R"("file:" and the name of a file, "ask", or "any")";
     section.require("recipients", kExpected);
     const auto* const value = section.get("recipients");
     if (value == nullptr) return;
     if (value->text == "any") {
       domain.recipients = RecipientsKind::kAny;
+      return;
+    }
+    if (value->text == "ask") {
+      domain.recipients = RecipientsKind::kAsk;
+      if (domain.deliver.kind == HopKind::kMailbox)
+        section.refuse(*value, "recipients",
+                       R"(only a next hop can be asked: expected deliver = "smtp://host" or "mx")");
       return;
     }
     const auto where = report_.where(value->place);

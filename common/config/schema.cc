@@ -162,8 +162,6 @@ constexpr auto kLaterValues = std::to_array<LaterValue>({
     {"listen.service", "submission", "submission comes", R"(name "mx" or "relay")"},
     {"domain.deliver", "lmtp:", "LMTP comes", kDeliverAdvice},
     {"domain.deliver", "smtps:", kTls, kDeliverAdvice},
-    {"domain.recipients", "ask", "asking the next hop for recipients comes",
-     R"(name "file:..." or "any")"},
     {"mailbox.owner", "user", kUserMailboxes, "name one user who owns all mailboxes"},
     {"route.via", "lmtp:", "LMTP comes", kHopAdvice},
     {"route.via", "smtps:", kTls, kHopAdvice},

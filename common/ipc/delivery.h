@@ -217,6 +217,37 @@ struct OutcomeSaved {
   static constexpr auto fields() { return std::tuple(field("request", &OutcomeSaved::request)); }
 };
 
+// Does the next hop take mail for this address? Asked as MAIL and RCPT ask, without a message.
+struct Probe {
+  static constexpr Type kType = Type::kProbe;
+  static constexpr Route kRoute{roles(Role::kQueued), roles(Role::kRelay)};
+  static constexpr Window kWindow{.requests = 1024};
+  base::RequestId request;
+  std::string queue;
+  config::HopSpec hop;
+  mail::Address address;
+  static constexpr auto fields() {
+    return std::tuple(field("request", &Probe::request),
+                      field("queue", &Probe::queue, kMaxQueueName), field("hop", &Probe::hop),
+                      field("address", &Probe::address));
+  }
+};
+
+struct Probed {
+  static constexpr Type kType = Type::kProbed;
+  static constexpr Route kRoute{roles(Role::kRelay), roles(Role::kQueued)};
+  using ReplyTo = Replies<Probe>;
+  base::RequestId request;
+  Result result = Result::kDeferred;  // delivered: it does; failed: it does not; else nobody can say
+  ReplyText reply;
+  std::string remote;
+  static constexpr auto fields() {
+    return std::tuple(field("request", &Probed::request), field("result", &Probed::result),
+                      field("reply", &Probed::reply),
+                      field("remote", &Probed::remote, kMaxRemote));
+  }
+};
+
 template <>
 inline constexpr GrantEnd kLastEnumerator<GrantEnd> = GrantEnd::kPermanent;
 template <>

@@ -285,7 +285,7 @@ TEST_F(Parse, RequiredKeysOfSections) {
       "like \"0.0.0.0:25\" or \"[::]:25\"\n"
       "postern.toml:12:1: domain.name: this key is missing: expected an array of domains\n"
       "postern.toml:12:1: domain.recipients: this key is missing: expected \"file:\" and the name "
-      "of a file, or \"any\"\n"
+      "of a file, \"ask\", or \"any\"\n"
       "postern.toml:13:1: route.to: this key is missing: expected an array of domains, like "
       "[\"corp.example\", \"*.corp.example\"]\n"
       "postern.toml:13:1: route.via: this key is missing: expected an array with a next hop, like "
@@ -407,7 +407,7 @@ TEST_F(Parse, BadDomains) {
       "postern.toml:15:11: domain.deliver = \"refuse\": expected \"mailbox\", smtp://host[:port] "
       "or \"mx\"\n"
       "postern.toml:16:14: domain.recipients = \"users\": expected \"file:\" and the name of a "
-      "file, or \"any\"\n"
+      "file, \"ask\", or \"any\"\n"
       "postern.toml:17:13: domain.extension = \"++\": expected one mark like \"+\", or \"\" for "
       "no extensions\n"
       "postern.toml:19:8: domain.name = []: expected at least one domain\n"
@@ -415,7 +415,7 @@ TEST_F(Parse, BadDomains) {
       "smtp://host[:port] or \"mx\": expected nothing or a port between 1 and 65535 behind the "
       "host\n"
       "postern.toml:21:14: domain.recipients = \"file:\": expected \"file:\" and the name of a "
-      "file, or \"any\"\n"
+      "file, \"ask\", or \"any\"\n"
       "postern.toml:22:13: domain.extension = \"a\": expected one mark like \"+\", or \"\" for no "
       "extensions\n");
 }
@@ -578,6 +578,20 @@ TEST_F(Parse, BadRetryRules) {
   EXPECT_EQ(behind("[[retry.rule]]\nto = [\"example.org\"]\nafter = [\"1m\"]\n"),
             "postern.toml:12:7: retry.rule.to = \"example.org\": mail for this [[domain]] goes to "
             "mailboxes: their queue is \"local\"\n");
+}
+
+TEST_F(Parse, OnlyANextHopCanBeAsked) {
+  const auto domain = [](const char* deliver) {
+    return std::string("[[domain]]\nname = [\"in.example\"]\nrecipients = \"ask\"\n") + deliver;
+  };
+  const auto loaded = load_text(std::string(kGood) + domain("deliver = \"smtp://10.0.0.1\"\n"));
+  ASSERT_TRUE(loaded);
+  EXPECT_EQ(loaded->domains.back().recipients, RecipientsKind::kAsk);
+  EXPECT_EQ(behind(domain("deliver = \"mx\"\n")), "");
+  for (const char* bad : {"", "deliver = \"mailbox\"\n"})
+    EXPECT_EQ(behind(domain(bad)),
+              "postern.toml:13:14: domain.recipients = \"ask\": only a next hop can be asked: "
+              "expected deliver = \"smtp://host\" or \"mx\"\n");
 }
 
 TEST_F(Parse, BadLimits) {

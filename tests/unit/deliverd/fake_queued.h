@@ -25,6 +25,7 @@ class FakeQueued {
     outcomes.push_back(m);
     if (saves) connection_.send(ipc::OutcomeSaved{m.request});
   }
+  void on(const ipc::Probed& m) { probed.push_back(m); }
   void closed() noexcept { is_closed = true; }
 
   base::GrantId grant(std::string queue, config::HopSpec hop = {}) {
@@ -81,6 +82,7 @@ class FakeQueued {
   std::vector<ipc::GrantEnded> ended;
   std::vector<ipc::AskWork> asks;
   std::vector<ipc::Outcome> outcomes;
+  std::vector<ipc::Probed> probed;
   bool saves = true;
   bool is_closed = false;
 

@@ -35,6 +35,7 @@ struct FakeRelay {
   void on(const ipc::LeaseBody& m) { bodies[m.lease.value] += m.bytes.bytes; }
   void on(const ipc::NoWork& m) { no_work.push_back(m); }
   void on(const ipc::OutcomeSaved& m) { saved.push_back(m); }
+  void on(const ipc::Probe& m) { probes.push_back(m); }
   void closed() noexcept { is_closed = true; }
 
   base::RequestId ask(const ipc::Grant& grant) {
@@ -64,6 +65,7 @@ struct FakeRelay {
   std::map<std::uint64_t, std::string> bodies;
   std::vector<ipc::NoWork> no_work;
   std::vector<ipc::OutcomeSaved> saved;
+  std::vector<ipc::Probe> probes;
   std::uint64_t request = 0;
   bool is_closed = false;
 };
@@ -74,6 +76,7 @@ struct FakeSmtpd {
   void on(const ipc::TokenResult& m) { tokens.push_back(m); }
   void on(const ipc::LargeOpened& m, ipc::Descriptors) { large.push_back(m); }
   void on(const ipc::Intake& m) { intake.push_back(m); }
+  void on(const ipc::RecipientKnown& m) { known.push_back(m); }
   void closed() noexcept { is_closed = true; }
 
   std::unique_ptr<Connection> connection;
@@ -81,6 +84,7 @@ struct FakeSmtpd {
   std::vector<ipc::TokenResult> tokens;
   std::vector<ipc::LargeOpened> large;
   std::vector<ipc::Intake> intake;
+  std::vector<ipc::RecipientKnown> known;
   bool is_closed = false;
 };
 

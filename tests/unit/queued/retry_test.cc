@@ -1,5 +1,5 @@
-// Which rule holds for which failure in which queue, how long waits are, and what changed tables do to mail
-// that waits.
+// Which rule holds for which failure in which queue, how long waits are, and what changed tables do to
+// mail that waits.
 #include "queued/retry.h"
 
 #include <gtest/gtest.h>
