@@ -10,6 +10,9 @@ namespace postern::deliverd {
 namespace {
 
 constexpr std::size_t kLeasesInFrame = 100;  // of HeldLeases
+// In frames. What comes in has at most kMaxInlineBody; a notice of 20,000 recipients may need 3.5 KB for
+// each (mail/notice.cc).
+constexpr std::uint64_t kMaxBody = 80ULL << 20;
 
 ipc::HeldLease held(const ipc::Lease& lease) {
   ipc::HeldLease h{lease.lease, lease.epoch, lease.message, {}};
@@ -77,6 +80,7 @@ void Desk::closed() noexcept {
 
 void Desk::drop_channel() noexcept {
   connection_.emplace<0>();
+  deliverer_.channel_lost();
   arriving_.clear();
   asking_.clear();
   by_grant_.clear();
@@ -165,7 +169,7 @@ void Desk::on(const ipc::Lease& lease, ipc::Descriptors descriptors) {
   if (lease.large) {
     if (descriptors.size() != 1) return break_off("a large message without its file");
     delivery.file = std::move(descriptors.front());
-  } else if (lease.body_size > ipc::kMaxInlineBody) {
+  } else if (lease.body_size > kMaxBody) {
     return break_off("a body too large for frames");
   } else if (lease.body_size > 0) {
     delivery.body.reserve(lease.body_size);
@@ -255,6 +259,10 @@ void Desk::end(SlotId id, ipc::GrantEnded ended) {
     channel()->send(ended);
   }
   slots_.erase(at);
+}
+
+void Desk::probed(const ipc::Probed& probed) {
+  if (auto* c = channel()) c->send(probed);
 }
 
 bool Desk::settled() const noexcept {

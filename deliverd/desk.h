@@ -29,6 +29,7 @@ struct Delivery {
   ipc::Lease lease;
   std::string body;
   base::UniqueFd file;
+  bool probe = false;  // there is no message: the next hop is asked about the recipients alone
 };
 
 // What serves the slots.
@@ -46,6 +47,9 @@ class Deliverer {
   virtual void broken_off(SlotId slot) noexcept = 0;
   // Fewer outcomes than before are unsaved.
   virtual void saved() noexcept = 0;
+  // The answer is owed by Desk::probed(), unless channel_lost() comes before. Only relays are asked.
+  virtual void probe(const ipc::Probe&) noexcept {}
+  virtual void channel_lost() noexcept {}
 };
 
 class Desk {
@@ -70,6 +74,9 @@ class Desk {
   // The slot is over and has nothing in hand; `ended.grant` is filled in here.
   void end(SlotId slot, ipc::GrantEnded ended);
 
+  // The answer to a probe of this channel.
+  void probed(const ipc::Probed& probed);
+
   // Nothing is in hand and every outcome is saved.
   [[nodiscard]] bool settled() const noexcept;
 
@@ -82,6 +89,7 @@ class Desk {
   void on(const ipc::NoWork& none);
   void on(const ipc::OutcomeSaved& saved);
   void on(const ipc::BreakOff& off);
+  void on(const ipc::Probe& probe) { deliverer_.probe(probe); }
   void closed() noexcept;
 
  private:

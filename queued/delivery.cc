@@ -33,6 +33,7 @@ void Deliverer::on(const ipc::HopFound& found) { owner_.hop_found(*this, found);
 void Deliverer::on(const ipc::GrantEnded& ended) { owner_.grant_ended(*this, ended); }
 void Deliverer::on(const ipc::AskWork& ask) { owner_.ask(*this, ask); }
 void Deliverer::on(const ipc::Outcome& outcome) { owner_.outcome(*this, outcome); }
+void Deliverer::on(const ipc::Probed& probed) { owner_.probed(probed); }
 void Deliverer::closed() noexcept { owner_.closed(*this); }
 
 Delivery::Delivery(event::Loop& loop, Engine& engine)
@@ -44,6 +45,7 @@ Delivery::Delivery(event::Loop& loop, Engine& engine)
       drain_(loop, [this]() noexcept { send_backlog(); }) {
   engine_.set_perform([this](Action action) noexcept { perform(std::move(action)); });
   engine_.set_break([this](const LeaseInfo& lease) noexcept { break_off(lease); });
+  engine_.asking().set_probe([this](const ipc::Probe& one) noexcept { return probe(one); });
   patience_.start(kPatience);
 }
 
@@ -51,7 +53,10 @@ Delivery::Delivery(event::Loop& loop, Engine& engine)
 
 void Delivery::connect(ipc::Role role, std::uint32_t index, base::UniqueFd fd) {
   auto& place = deliverers_[{role, index}];
-  if (place) lost({role, index}, engine_.schedule().deliverer_down(place->id()));
+  if (place) {
+    lost_probes(place->id());
+    lost({role, index}, engine_.schedule().deliverer_down(place->id()));
+  }
   place = std::make_unique<Deliverer>(*this, DelivererId(++last_id_), role == ipc::Role::kLocal,
                                       loop_, std::move(fd));
 }
@@ -83,6 +88,7 @@ void Delivery::closed(Deliverer& which) {
   const auto id = which.id();
   const auto key = key_of(which);
   deliverers_.erase(key);
+  lost_probes(id);
   lost(key, engine_.schedule().deliverer_down(id));
 }
 
@@ -96,12 +102,14 @@ Delivery::Key Delivery::key_of(const Deliverer& which) const {
 void Delivery::stop() {
   stopping_ = true;
   engine_.schedule().set_open(false);
+  engine_.stop_gathering();
 }
 
 // A dead deliverer's messages may have arrived or not.
 void Delivery::lost(Key key, const std::vector<LeaseInfo>& leases) {
   for (const auto& lease : leases) lost_[key].insert(lease.key);
   if (stopping_) return;  // they are open in the journal, and the deliverer tells the next queued
+  engine_.tell_gathered();  // it would be asked about them, and they have no lease any more
   for (const auto& lease : leases) {
     engine_.lease_over(lease, true);
     std::vector<RecipientAttempt> attempts;
@@ -159,15 +167,19 @@ bool Delivery::may_adopt(const Deliverer& from, const ipc::HeldLease& lease) con
 
 void Delivery::adopt(Deliverer& from, const ipc::HeldLease& lease) {
   const Message* message = engine_.store().find(lease.message);
-  const Recipient* first = message == nullptr || lease.recipients.empty()
-                               ? nullptr
-                               : find_recipient(*message, lease.recipients.front());
+  // Of some the journal may have the outcome that this deliverer still waits to be confirmed.
+  std::vector<std::uint32_t> open;
+  for (const auto number : lease.recipients)
+    if (const auto* one = message != nullptr ? find_recipient(*message, number) : nullptr;
+        one != nullptr && one->open())
+      open.push_back(number);
+  const Recipient* first = open.empty() ? nullptr : find_recipient(*message, open.front());
   if (first != nullptr && may_adopt(from, lease)) {
     engine_.admit(lease.message);  // it may not be in the schedule yet
     const auto route = engine_.router().route(first->address);
     if (route.destination.local == from.local() &&
         engine_.schedule().adopt(from.id(), {lease.epoch, lease.lease}, route.queue, lease.message,
-                                 lease.recipients))
+                                 open))
       return;
   }
   log::warning("lease.unknown").field("id", lease.message);  // its outcome will be dropped
@@ -247,6 +259,33 @@ void Delivery::returned(base::MessageId id, const std::vector<std::uint32_t>& nu
   base::Millis delay{0};
   if (times > 0) delay = kFirstReturnDelay * (1U << std::min(times - 1, kMaxReturnDoublings));
   engine_.put_back(id, numbers, engine_.now() + delay);
+}
+
+// --- Recipients that next hops are asked for ---------------------------------------------------------
+
+// One deliverer asks for all of a queue, so that they share its connection.
+bool Delivery::probe(const ipc::Probe& probe) {
+  std::vector<Deliverer*> able;
+  for (const auto& [key, deliverer] : deliverers_)
+    if (!deliverer->local()) able.push_back(deliverer.get());
+  if (able.empty() || stopping_) return false;
+  Deliverer& to = *able[std::hash<std::string>()(probe.queue) % able.size()];
+  if (!to.channel().has_credit<ipc::Probe>()) return false;
+  probes_.emplace(probe.request, to.id());
+  to.channel().send(probe);
+  return true;
+}
+
+void Delivery::probed(const ipc::Probed& probed) {
+  if (probes_.erase(probed.request) > 0) engine_.asking().probed(probed);
+}
+
+void Delivery::lost_probes(DelivererId with) {
+  std::vector<base::RequestId> lost;
+  for (const auto& [request, deliverer] : probes_)
+    if (deliverer == with) lost.push_back(request);
+  for (const auto request : lost)
+    probed({request, ipc::Result::kDeferred, our_reply(4, 3, 0, "the deliverer ended"), ""});
 }
 
 // --- What the schedule decided ----------------------------------------------------------------------

@@ -26,6 +26,7 @@ class Deliverer {
   void on(const ipc::GrantEnded& ended);
   void on(const ipc::AskWork& ask);
   void on(const ipc::Outcome& outcome);
+  void on(const ipc::Probed& probed);
   void closed() noexcept;
 
   [[nodiscard]] ipc::Channel& channel();
@@ -65,6 +66,7 @@ class Delivery {
   void grant_ended(Deliverer& from, const ipc::GrantEnded& ended);
   void ask(Deliverer& from, const ipc::AskWork& ask);
   void outcome(Deliverer& from, const ipc::Outcome& outcome);
+  void probed(const ipc::Probed& probed);
   void closed(Deliverer& which);
 
  private:
@@ -89,6 +91,8 @@ class Delivery {
   void settled(const LeaseInfo& lease, const ipc::Outcome& outcome, event::Callback written);
   void returned(base::MessageId id, const std::vector<std::uint32_t>& numbers);
   void lost(Key key, const std::vector<LeaseInfo>& leases);
+  bool probe(const ipc::Probe& probe);
+  void lost_probes(DelivererId with);
 
   event::Loop& loop_;
   Engine& engine_;
@@ -107,6 +111,7 @@ class Delivery {
   std::vector<Unsent> backlog_;
   event::Timer drain_;
   std::unordered_map<base::MessageId, Mishaps> mishaps_;
+  std::map<base::RequestId, DelivererId> probes_;  // under way
 };
 
 }  // namespace postern::queued

@@ -27,7 +27,9 @@ Engine::Engine(event::Loop& loop, Store& store, config::QueuedConfig config)
     : loop_(loop),
       store_(store),
       config_(std::move(config)),
+      retry_tables_(config_.retry),
       router_(std::make_unique<Router>(config_)),
+      asking_(store.clock()),
       schedule_({.lease_recipients = ipc::kLeaseRecipients}, store.epoch(),
                 {.blocked = [this](const std::string& queue, const Destination& destination) {
                    return blocks_.blocked(queue, destination);
@@ -89,10 +91,13 @@ void Engine::read_blocks() {
 
 void Engine::configure(config::QueuedConfig config) {
   config_ = std::move(config);
+  retry_tables_ = RetryTables(config_.retry);
   previous_router_ = std::move(router_);
   previous_until_ = store_.clock().steady() + kOldRights;
   router_ = std::make_unique<Router>(config_);
+  asking_.forget();
   schedule_.clear();
+  shorten_waits();
   told_upto_.clear();
   ++placings_;
   place_again({});
@@ -166,7 +171,7 @@ void Engine::place(const Message& message) {
     else if (!held && route.destination.local && !router_->mailbox(recipient.address))
       end(recipient, ipc::Result::kFailed, our_reply(5, 1, 1, "no such user here"));
     else
-      add(route, message, recipient.number, recipient.next_try);
+      add(route, message, recipient.number, due(message, recipient, route.queue));
   }
   if (!refused.empty()) conclude(message.id, std::move(refused), "", {});
 }
@@ -200,7 +205,23 @@ void Engine::add(const Route& route, const Message& message, std::uint32_t numbe
 HopWait Engine::remembered(const std::string& name) const {
   const auto wait = store_.waits().find(name);
   if (wait == store_.waits().end()) return {};
-  return {wait->second.until, wait->second.failures};
+  return {due_by(retry_tables_, wait->second), wait->second.failures};
+}
+
+QueueTime Engine::due(const Message& message, const Recipient& recipient,
+                      std::string_view queue) const {
+  // When it was tried is known by the wall clock alone; what did not come yet cannot have been.
+  const auto since = std::max(store_.clock().wall() - recipient.last_try, base::Millis(0));
+  return due_by(retry_tables_, queue, message.id, recipient, now() - since);
+}
+
+// Next hops that are dead, by tables that may want them tried earlier.
+void Engine::shorten_waits() {
+  for (const auto& [name, wait] : store_.waits()) {
+    const auto* hop = schedule_.find_hop(name);
+    const auto until = due_by(retry_tables_, wait);
+    if (hop != nullptr && until < hop->until) schedule_.defer(name, {until, wait.failures}, now());
+  }
 }
 
 void Engine::hold(base::MessageId id, std::string why) {
@@ -360,8 +381,14 @@ void Engine::poke() {
 
 void Engine::run() {
   poked_ = false;
+  tell_gathered_before(now() - kGatherTime);
   for (auto& action : schedule_.decide(now())) perform_(std::move(action));
-  if (const auto wake = schedule_.next_wake())
+  auto wake = schedule_.next_wake();
+  for (const auto& [key, gathered] : gathered_) {
+    const auto due = gathered.since + kGatherTime;
+    wake = std::min(wake.value_or(due), due);
+  }
+  if (wake)
     wake_.start(std::clamp(*wake - now(), base::Millis(1), kLongestSleep));
   else
     wake_.cancel();

@@ -11,6 +11,7 @@
 #include <unordered_map>
 #include <vector>
 
+#include "queued/asking.h"
 #include "queued/blocks.h"
 #include "queued/counters.h"
 #include "queued/notices.h"
@@ -30,6 +31,11 @@ class History;
 
 class Engine {
  public:
+  // How long a failure waits at most for others of its message.
+  static constexpr base::Millis kGatherTime{30'000};
+  // Attempts whose failures wait. Their deliverers keep them meanwhile, so they have less patience.
+  static constexpr std::size_t kGatheredAttempts = 512;
+
   using Perform = std::move_only_function<void(Action) noexcept>;
   using Done = event::Callback;
 
@@ -59,8 +65,10 @@ class Engine {
   [[nodiscard]] const Blocks& blocks() const { return blocks_; }
   [[nodiscard]] const Router& router() const { return *router_; }
   [[nodiscard]] const config::QueuedConfig& config() const { return config_; }
+  [[nodiscard]] const RetryTables& retry_tables() const { return retry_tables_; }
   [[nodiscard]] Counters& counters() { return counters_; }
   [[nodiscard]] Slices& slices() { return slices_; }
+  [[nodiscard]] Asking& asking() { return asking_; }
   [[nodiscard]] QueueTime now() const { return store_.clock().now(); }
 
   // The second decision of rights. For a while after a reload what the rules before it allow stands
@@ -129,6 +137,15 @@ class Engine {
   using Break = std::move_only_function<void(const LeaseInfo&) noexcept>;
   void set_break(Break breaks) { break_ = std::move(breaks); }
 
+  // When a recipient in `queue` is due, its queue's own wait left out: the tables may have changed since
+  // its last attempt.
+  [[nodiscard]] QueueTime due(const Message& message, const Recipient& recipient,
+                              std::string_view queue) const;
+
+  // Failures that wait for further ones of their message are told of now.
+  void tell_gathered();
+  // From now on none waits.
+  void stop_gathering();
   // No outcome waits for what its notice needs, or for badmail.
   [[nodiscard]] bool idle() const { return concluding_.empty(); }
   // Decides at the end of this turn what goes out next.
@@ -144,12 +161,21 @@ class Engine {
     bool gap = false;  // a message up to there was held, so its age is not by its order
   };
   struct Occasion {  // what became of recipients of one message, on its way into a record
+    struct Part {      // of one attempt
+      std::string remote;
+      std::vector<RecipientFate> fates;
+    };
     base::MessageId id;
-    std::vector<RecipientFate> fates;
     std::vector<Report> reports;
-    std::string remote;
+    std::vector<Part> parts;
     Done written;
   };
+  struct Gathered {
+    Occasion occasion;
+    QueueTime since{0};
+    std::size_t attempts = 0;
+  };
+  using MessageInQueue = std::pair<base::MessageId, std::string>;
   struct PendingChange {
     Change change;
     Changed changed;
@@ -163,7 +189,15 @@ class Engine {
   void next_change();
   void judge_all(base::MessageId id, const std::vector<RecipientAttempt>& attempts,
                  std::string remote, Done written);
+  void gather(Occasion occasion, const Message& message);
+  void keep_back(const MessageInQueue& key, Occasion occasion);
+  void tell_gathered_of(const MessageInQueue& key);
+  void tell_gathered_before(QueueTime time);
+  [[nodiscard]] Occasion take_gathered(const MessageInQueue& key);
+  [[nodiscard]] static std::string remotes_of(const Occasion& occasion);
+  void settle(Occasion occasion);
   void tell(Occasion occasion);
+  void set_concluding(const Occasion& occasion, bool concluding);
   void put_into_badmail(Occasion occasion);
   void go_on(Occasion occasion, std::string head);
   void finish(Occasion occasion, std::string_view head);
@@ -171,7 +205,8 @@ class Engine {
   Done add_notice(OutcomeRecord& record, Bytes& body, const Message& message,
                   const std::vector<Report>& reports, std::string_view head);
   [[nodiscard]] std::optional<Report> report_of(const Message& message, const Recipient& recipient,
-                                                const RecipientFate& fate, ipc::Arrival arrival,
+                                                const RecipientFate& fate,
+                                                const std::string& remote, ipc::Arrival arrival,
                                                 base::Millis age) const;
   void tell_delay(const Message& message, const OldMail& work, base::Millis age);
   void skip_told(OldMail& work, base::MessageId last);
@@ -179,6 +214,8 @@ class Engine {
   [[nodiscard]] base::Millis age(const Message& message, const mail::Address& recipient) const;
   [[nodiscard]] base::Millis age(const Message& message, std::string_view queue,
                                  const Destination& destination) const;
+  [[nodiscard]] RetryTerms terms(const Recipient& recipient, const Attempt& attempt) const;
+  void shorten_waits();
   void report(const Message& message, const RecipientFate& fate, const std::string& remote);
   void retry_found(const std::vector<base::MessageId>& messages);
   void apply_hold(base::MessageId id, std::string why);
@@ -192,17 +229,23 @@ class Engine {
   event::Loop& loop_;
   Store& store_;
   config::QueuedConfig config_;
+  RetryTables retry_tables_;
   std::unique_ptr<Router> router_;
   std::unique_ptr<Router> previous_router_;  // of the generation before
   base::SteadyTime previous_until_;
   Blocks blocks_;
   Counters counters_;
+  Asking asking_;
   Schedule schedule_;
   Perform perform_;
   History* history_ = nullptr;
   Slices slices_;
   event::Timer wake_;
-  // Recipients whose outcome waits for the original, or for badmail.
+  // Failures that wait for further ones of their message.
+  std::map<MessageInQueue, Gathered> gathered_;
+  std::size_t attempts_gathered_ = 0;
+  bool gathering_ = true;
+  // Recipients whose outcome waits for further ones, for the original, or for badmail.
   std::set<std::pair<base::MessageId, std::uint32_t>> concluding_;
   // By queue: no message up to this one needs a notice of its delay; an aid to expire_slice() alone.
   std::map<std::string, base::MessageId, std::less<>> told_upto_;

@@ -352,4 +352,21 @@ void Intake::abandon_large(Submitter& from, base::MessageId id) {
   engine_.store().drop_large(id);
 }
 
+// --- Recipients ------------------------------------------------------------------------------------
+
+// Only of domains whose next hop is to be asked: an smtpd gets no probe of anybody else.
+void Intake::ask_recipient(Submitter& from, const ipc::AskRecipient& ask) {
+  const auto answer = [this, id = from.id(),
+                       request = ask.request](const std::optional<mail::Reply>& refusal) noexcept {
+    if (Submitter* to = find(id))
+      to->send(ipc::RecipientKnown{request, refusal ? ipc::to_ipc(*refusal) : ipc::ReplyText{}});
+  };
+  if (!engine_.router().asks(ask.address))
+    return answer(reply(451, {4, 3, 0}, "This recipient cannot be asked for, try again later"));
+  const auto route = engine_.router().route(ask.address);
+  const bool blocked =
+      engine_.blocks().blocked(route.queue, route.destination) != Blocked::kNo;
+  engine_.asking().ask(ask.address, route, blocked, answer);
+}
+
 }  // namespace postern::queued

@@ -36,6 +36,7 @@ class Submitter {
   void on(const ipc::AskToken& ask);
   void on(const ipc::OpenLarge& open);
   void on(const ipc::AbandonLarge& abandon);
+  void on(const ipc::AskRecipient& ask);
   void closed() noexcept;
 
   template <class M>
@@ -87,6 +88,7 @@ class Intake {
   void ask(Submitter& from, const ipc::AskToken& ask);
   void open_large(Submitter& from, const ipc::OpenLarge& open);
   void abandon_large(Submitter& from, base::MessageId id);
+  void ask_recipient(Submitter& from, const ipc::AskRecipient& ask);
   void closed(Submitter& which);
   // The channel broke a rule: it ends with this turn.
   void drop(Submitter& which, std::string_view why);

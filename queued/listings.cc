@@ -184,7 +184,7 @@ Standing standing(const Engine& engine, const Message& message, const Recipient&
   const auto route = engine.router().route(recipient.address);
   const auto blocked = engine.blocks().blocked(route.queue, route.destination);
   if (blocked != Blocked::kNo) return stopped(engine, route.queue, route.destination, blocked);
-  auto due = recipient.next_try;
+  auto due = engine.due(message, recipient, route.queue);
   std::string why;
   const auto* queue = engine.schedule().find(route.queue);
   if (queue != nullptr && due <= engine.now())

@@ -36,13 +36,13 @@ bool goes_back_whole(const Message& message, const std::vector<Report>& reports)
 }
 
 mail::ReportedRecipient reported(const Recipient& recipient, const Report& report,
-                                 const std::string& remote, base::WallTime now) {
+                                 base::WallTime now) {
   mail::ReportedRecipient entry;
   entry.address = recipient.address;
   entry.original = recipient.orcpt;
   entry.action = report.action;
   entry.reason = ipc::from_ipc(report.reply);
-  if (remote != kLocalRemote) entry.remote = remote;
+  if (report.remote != kLocalRemote) entry.remote = report.remote;
   entry.last_try = now;
   if (report.action == ReportAction::kFailed && report.reply.status == 5)
     entry.status = {report.reply.status, report.reply.subject, report.reply.detail};
@@ -81,7 +81,7 @@ std::size_t wanted_of_original(const Message& message, const std::vector<Report>
 }
 
 BuiltNotice make_notice(const Message& message, const std::vector<Report>& reports,
-                        const std::string& remote, std::string_view head, base::MessageId id,
+                        std::string_view head, base::MessageId id,
                         const config::QueuedConfig& config, base::WallTime now, QueueTime clock) {
   std::string original;
   mail::Unstuffer unstuffer(mail::LineEnd::kCrLf);
@@ -100,7 +100,7 @@ BuiltNotice make_notice(const Message& message, const std::vector<Report>& repor
   notice.whole = goes_back_whole(message, reports) && head.size() == message.size();
   for (const auto& report : reports)
     if (const Recipient* recipient = find_recipient(message, report.number))
-      notice.recipients.push_back(reported(*recipient, report, remote, now));
+      notice.recipients.push_back(reported(*recipient, report, now));
 
   BuiltNotice built;
   auto text = mail::build_notice(notice);

@@ -18,6 +18,7 @@ struct Report {
   mail::ReportAction action = mail::ReportAction::kFailed;
   ipc::ReplyText reply;
   base::WallTime until;  // delayed: when it is given up; 0: never
+  std::string remote;    // who said the reply, if anybody but us
 };
 
 struct BuiltNotice {
@@ -45,9 +46,9 @@ inline constexpr std::size_t kNoticeWhole = 64 * 1024;
 
 // `head`: the original's beginning, at least as much as is wanted of it, or nothing. `id`: the notice's.
 [[nodiscard]] BuiltNotice make_notice(const Message& message, const std::vector<Report>& reports,
-                                      const std::string& remote, std::string_view head,
-                                      base::MessageId id, const config::QueuedConfig& config,
-                                      base::WallTime now, QueueTime clock);
+                                      std::string_view head, base::MessageId id,
+                                      const config::QueuedConfig& config, base::WallTime now,
+                                      QueueTime clock);
 
 // Of an occasion whose failures nobody can be told of.
 [[nodiscard]] BadmailReason badmail_reason(const Message& message,

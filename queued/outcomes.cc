@@ -33,7 +33,7 @@ std::string_view event_name(Fate fate) {
 base::Millis Engine::age(const Message& message, const mail::Address& recipient) const {
   const auto raw = now() - message.born;
   // The usual case needs no more.
-  if (!is_expired(config_.retry, raw) && !is_late(config_.retry, raw)) return raw;
+  if (raw < retry_tables_.youngest()) return raw;
   const auto route = router_->route(recipient);
   return age(message, route.queue, route.destination);
 }
@@ -48,9 +48,20 @@ base::Millis Engine::age(const Message& message, std::string_view queue,
 }
 
 std::optional<base::Millis> Engine::left(const Message& message, const Recipient& recipient) const {
-  if (config_.retry.expire.count() == 0) return std::nullopt;
   const auto route = router_->route(recipient.address);
-  return config_.retry.expire - age(message, route.queue, route.destination);
+  const auto failure =
+      recipient.trouble ? recipient.trouble->failure : ipc::FailureClass::kConnect;
+  const auto expire = retry_tables_.terms(route.queue, failure).expire;
+  if (expire.count() == 0) return std::nullopt;
+  return expire - age(message, route.queue, route.destination);
+}
+
+// The queue matters only to what is tried again.
+RetryTerms Engine::terms(const Recipient& recipient, const Attempt& attempt) const {
+  const bool ends =
+      attempt.result == ipc::Result::kDelivered || attempt.result == ipc::Result::kFailed;
+  return retry_tables_.terms(ends ? std::string() : router_->route(recipient.address).queue,
+                             attempt.failure);
 }
 
 void Engine::conclude(base::MessageId id, std::vector<RecipientAttempt> attempts,
@@ -69,25 +80,33 @@ void Engine::conclude(base::MessageId id, std::vector<RecipientAttempt> attempts
 void Engine::judge_all(base::MessageId id, const std::vector<RecipientAttempt>& attempts,
                        std::string remote, Done written) {
   const Message* message = store_.find(id);
-  Occasion occasion{id, {}, {}, std::move(remote), std::move(written)};
+  std::vector<RecipientFate> fates;
+  std::vector<Report> reports;
   bool bad = false;
   for (const auto& [number, attempt] : attempts) {
     const Recipient* recipient = message != nullptr ? find_recipient(*message, number) : nullptr;
     if (recipient == nullptr || !recipient->open()) continue;
     const auto old = age(*message, recipient->address);
-    auto fate = judge(config_.retry, *recipient, attempt, old, now());
-    if (auto report = report_of(*message, *recipient, fate, attempt.arrival, old))
-      occasion.reports.push_back(*std::move(report));
+    auto fate = judge(terms(*recipient, attempt), id, *recipient, attempt, old, now());
+    if (auto report = report_of(*message, *recipient, fate, remote, attempt.arrival, old))
+      reports.push_back(*std::move(report));
     bad = bad || (fate.fate == Fate::kFailed && !has_sender(*message));
-    occasion.fates.push_back(std::move(fate));
+    fates.push_back(std::move(fate));
   }
-  if (occasion.fates.empty()) {
-    if (occasion.written) occasion.written();
+  if (fates.empty()) {
+    if (written) written();
     return;
   }
+  Occasion occasion{id, std::move(reports), {}, std::move(written)};
+  occasion.parts.push_back({std::move(remote), std::move(fates)});
   if (bad) return put_into_badmail(std::move(occasion));
-  if (!occasion.reports.empty()) return tell(std::move(occasion));
-  finish(std::move(occasion), {});
+  gather(std::move(occasion), *message);
+}
+
+// What is known of the occasion goes into its record. The message is in memory, unless it is gone.
+void Engine::settle(Occasion occasion) {
+  if (occasion.reports.empty()) return finish(std::move(occasion), {});
+  tell(std::move(occasion));
 }
 
 // The outcome and the notice that it causes become one record. The message is in memory, unless it is
@@ -99,24 +118,29 @@ void Engine::finish(Occasion occasion, std::string_view head) {
     return;
   }
   forget_known(occasion.reports, *message);
-  if (occasion.fates.empty() && occasion.reports.empty()) return;
-  for (const auto& fate : occasion.fates) report(*message, fate, occasion.remote);
+  if (occasion.parts.empty() && occasion.reports.empty()) return;
   OutcomeRecord record;
   record.message = occasion.id;
   record.when = store_.clock().wall();
   record.clock = now();
-  record.remote = occasion.remote.substr(0, ipc::kMaxRemote);
+  record.remote = remotes_of(occasion).substr(0, ipc::kMaxRemote);
+  for (const auto& part : occasion.parts)
+    for (const auto& fate : part.fates) report(*message, fate, part.remote);
   Bytes notice_body;
   Done flushed;
   if (!occasion.reports.empty())
     flushed = add_notice(record, notice_body, *message, occasion.reports, head);
-  if (history_ != nullptr)
-    history_->add(history_lines(*message, occasion.fates, occasion.remote, record.when, *router_));
-  record.fates = occasion.fates;
+  for (auto& part : occasion.parts) {
+    if (history_ != nullptr)
+      history_->add(history_lines(*message, part.fates, part.remote, record.when, *router_));
+    std::move(part.fates.begin(), part.fates.end(), std::back_inserter(record.fates));
+  }
+  std::vector<std::pair<std::uint32_t, QueueTime>> again;
+  for (const auto& fate : record.fates)
+    if (fate.fate == Fate::kDeferred) again.emplace_back(fate.number, fate.next_try);
   store_.outcome(std::move(record), std::move(notice_body), std::move(occasion.written),
                  std::move(flushed));
-  for (const auto& fate : occasion.fates)
-    if (fate.fate == Fate::kDeferred) put_back(occasion.id, {fate.number}, fate.next_try);
+  for (const auto& [number, due] : again) put_back(occasion.id, {number}, due);
   poke();
 }
 
@@ -131,7 +155,9 @@ void Engine::remove(base::MessageId id, const std::string& why) {
                      .reply = our_reply(2, 0, 0, why)});
     (void)schedule_.take(router_->route(recipient.address).queue, id);
   }
-  finish({id, std::move(fates), {}, {}, {}}, {});
+  Occasion occasion{id, {}, {}, {}};
+  if (!fates.empty()) occasion.parts.push_back({{}, std::move(fates)});
+  finish(std::move(occasion), {});
 }
 
 void Engine::report(const Message& message, const RecipientFate& fate, const std::string& remote) {
@@ -196,7 +222,9 @@ void Engine::hop_failed(const EndedGrant& grant, ipc::FailureClass failure,
   record.when = store_.clock().wall();
   record.clock = now();
   record.failures = hop->failures + 1;
-  record.until = now() + retry_delay(config_.retry, record.failures);
+  record.until = now() + retry_delay(retry_tables_.terms(grant.queue, failure), record.failures,
+                                     lot_of(grant.hop, record.failures));
+  record.behalf = grant.queue;
   record.failure = failure;
   record.reply = reply;
   record.remote = remote;
@@ -235,6 +263,7 @@ void Engine::expire_slice(OldMail work) {
   store_.fetch(slice, [this, slice, work = std::move(work)]() mutable noexcept {
     const auto* queue = schedule_.find(work.queue);
     if (queue == nullptr) return;
+    const auto terms = retry_tables_.terms(work.queue, work.failure);
     std::vector<base::MessageId> old;
     std::vector<std::pair<base::MessageId, base::Millis>> late;
     bool more = true;
@@ -244,11 +273,11 @@ void Engine::expire_slice(OldMail work) {
       if (message == nullptr || !message->held.empty()) continue;
       // Nor is any that came later.
       const auto raw = now() - message->born;
-      if (!(more = is_expired(config_.retry, raw) || is_late(config_.retry, raw))) break;
+      if (!(more = is_expired(terms, raw) || is_late(terms, raw))) break;
       const auto lived = age(*message, work.queue, queue->destination());
-      if (is_expired(config_.retry, lived))
+      if (is_expired(terms, lived))
         old.push_back(id);
-      else if (is_late(config_.retry, lived))
+      else if (is_late(terms, lived))
         late.emplace_back(id, lived);
     }
     for (const auto id : old) {

@@ -150,7 +150,7 @@ struct OutcomeRecord {
   }
 };
 
-// A queue waits as a whole until `until`, after `failures` failed connections in a row; 0: it works.
+// A next hop, or a queue whose hosts cannot be found, waits as a whole until `until`, after `failures` failed connections in a row; 0: it works.
 struct QueueRecord {
   std::string queue;
   base::WallTime when;
@@ -160,6 +160,7 @@ struct QueueRecord {
   ipc::FailureClass failure = ipc::FailureClass::kConnect;
   ipc::ReplyText reply;
   std::string remote;
+  std::string behalf;  // of a next hop: the queue whose mail was to go there
   static constexpr auto fields() {
     return std::tuple(ipc::field("queue", &QueueRecord::queue, ipc::kMaxQueueName),
                       ipc::field("when", &QueueRecord::when),
@@ -168,7 +169,8 @@ struct QueueRecord {
                       ipc::field("failures", &QueueRecord::failures),
                       ipc::field("failure", &QueueRecord::failure),
                       ipc::field("reply", &QueueRecord::reply),
-                      ipc::field("remote", &QueueRecord::remote, ipc::kMaxRemote));
+                      ipc::field("remote", &QueueRecord::remote, ipc::kMaxRemote),
+                      ipc::field("behalf", &QueueRecord::behalf, ipc::kMaxQueueName));
   }
 };
 

@@ -91,6 +91,8 @@ Route Router::route(const mail::Address& recipient) const {
   return route;
 }
 
+bool Router::asks(const mail::Address& recipient) const { return decide_as_us(recipient).ask; }
+
 std::optional<Mailbox> Router::mailbox(const mail::Address& recipient) const {
   auto decision = decide_as_us(recipient);
   if (decision.verdict != config::Verdict::kLocal) return std::nullopt;

@@ -37,6 +37,8 @@ class Router {
   }
   // Where accepted mail goes: never refused, whoever sent it.
   [[nodiscard]] Route route(const mail::Address& recipient) const;
+  // Does only the next hop know whether there is such a recipient?
+  [[nodiscard]] bool asks(const mail::Address& recipient) const;
   // nullopt: no such user any more.
   [[nodiscard]] std::optional<Mailbox> mailbox(const mail::Address& recipient) const;
   // Does a route or a domain name a queue of this name, or of this pattern? A route for "*" names

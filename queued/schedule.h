@@ -280,6 +280,8 @@ class Schedule {
   [[nodiscard]] std::vector<base::MessageId> messages(std::string_view queue, base::MessageId after,
                                                       std::size_t limit) const;
   [[nodiscard]] std::optional<base::MessageId> last_message(std::string_view queue) const;
+  // Is a recipient of it in delivery here, or about to be?
+  [[nodiscard]] bool coming(std::string_view queue, base::MessageId message) const;
   // Is a recipient of it held here?
   [[nodiscard]] bool held(std::string_view queue, base::MessageId message) const;
   // What of the queue is due next, of what is not due yet; its hop's own wait is not asked.

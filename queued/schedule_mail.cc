@@ -368,6 +368,17 @@ std::optional<base::MessageId> Schedule::last_message(std::string_view queue_nam
   return backlog_.before(of_queue(queue->number_).to)->key.message;
 }
 
+bool Schedule::coming(std::string_view queue_name, base::MessageId message) const {
+  const Queue* queue = find(queue_name);
+  if (queue == nullptr) return false;
+  const auto [from, to] = of_message(queue->number_, message);
+  const bool runs = queue->hop_ != nullptr && queue->runs() && may_run(*queue->hop_);
+  if (runs && backlog_.first(Stage::kReady, from, to)) return true;
+  for (auto at = leased_.lower_bound({message, 0}); at != leased_.end() && at->first == message; ++at)
+    if (backlog_.find({queue->number_, message, at->second})) return true;
+  return false;
+}
+
 bool Schedule::held(std::string_view queue_name, base::MessageId message) const {
   const Queue* queue = find(queue_name);
   if (queue == nullptr) return false;

@@ -66,6 +66,9 @@ void Submitter::on(const ipc::OpenLarge& open) {
 void Submitter::on(const ipc::AbandonLarge& abandon) {
   if (!failed_) owner_.abandon_large(*this, abandon.large);
 }
+void Submitter::on(const ipc::AskRecipient& ask) {
+  if (!failed_) owner_.ask_recipient(*this, ask);
+}
 void Submitter::closed() noexcept { owner_.closed(*this); }
 
 }  // namespace postern::queued

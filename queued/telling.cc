@@ -9,6 +9,8 @@
 namespace postern::queued {
 namespace {
 
+constexpr base::Millis kBadmailRetry{15 * 60'000};  // where there was no room for it
+
 std::string_view event_name(const std::vector<Report>& reports) {
   const bool failed = std::any_of(reports.begin(), reports.end(), [](const Report& report) {
     return report.action == mail::ReportAction::kFailed;
@@ -19,15 +21,20 @@ std::string_view event_name(const std::vector<Report>& reports) {
 }  // namespace
 
 std::optional<Report> Engine::report_of(const Message& message, const Recipient& recipient,
-                                        const RecipientFate& fate, ipc::Arrival arrival,
-                                        base::Millis age) const {
+                                        const RecipientFate& fate, const std::string& remote,
+                                        ipc::Arrival arrival, base::Millis age) const {
   if (!has_sender(message)) return std::nullopt;
-  const bool late = !recipient.delay_told && is_late(config_.retry, age);
+  RetryTerms terms;
+  bool late = false;
+  if (fate.fate == Fate::kDeferred && age >= retry_tables_.youngest()) {
+    terms = retry_tables_.terms(router_->route(recipient.address).queue, fate.failure);
+    late = !recipient.delay_told && is_late(terms, age);
+  }
   const auto action = report_on(recipient.notify, fate.fate, arrival, late);
   if (!action) return std::nullopt;
-  Report report{recipient.number, *action, fate.reply, {}};
-  if (*action == mail::ReportAction::kDelayed && config_.retry.expire.count() != 0)
-    report.until = {store_.clock().wall().ms + (config_.retry.expire - age).count()};
+  Report report{recipient.number, *action, fate.reply, {}, remote};
+  if (*action == mail::ReportAction::kDelayed && terms.expire.count() != 0)
+    report.until = {store_.clock().wall().ms + (terms.expire - age).count()};
   return report;
 }
 
@@ -35,19 +42,29 @@ std::optional<Report> Engine::report_of(const Message& message, const Recipient&
 void Engine::tell(Occasion occasion) {
   const auto id = occasion.id;
   const auto wanted = wanted_of_original(*store_.find(id), occasion.reports);
-  for (const auto& fate : occasion.fates) concluding_.emplace(id, fate.number);
+  set_concluding(occasion, true);
   store_.load_head(id, wanted,
                    [this, occasion = std::move(occasion)](std::string head) mutable noexcept {
                      go_on(std::move(occasion), std::move(head));
                    });
 }
 
+// Until its record is made.
+void Engine::set_concluding(const Occasion& occasion, bool concluding) {
+  for (const auto& part : occasion.parts)
+    for (const auto& fate : part.fates) {
+      if (concluding)
+        concluding_.emplace(occasion.id, fate.number);
+      else
+        concluding_.erase({occasion.id, fate.number});
+    }
+}
+
 // Meanwhile the message may have been saved, and have left memory.
 void Engine::go_on(Occasion occasion, std::string head) {
   const auto id = occasion.id;
-  store_.fetch({id}, [this, id, occasion = std::move(occasion),
-                      head = std::move(head)]() mutable noexcept {
-    for (const auto& fate : occasion.fates) concluding_.erase({id, fate.number});
+  store_.fetch({id}, [this, occasion = std::move(occasion), head = std::move(head)]() mutable noexcept {
+    set_concluding(occasion, false);
     finish(std::move(occasion), head);
   });
 }
@@ -64,8 +81,8 @@ void Engine::forget_known(std::vector<Report>& reports, const Message& message) 
 // Puts the notice into the outcome's record; what it returns is for when that is flushed.
 Engine::Done Engine::add_notice(OutcomeRecord& record, Bytes& body, const Message& message,
                                 const std::vector<Report>& reports, std::string_view head) {
-  auto notice = make_notice(message, reports, record.remote, head, store_.new_id(), config_,
-                            record.when, record.clock);
+  auto notice = make_notice(message, reports, head, store_.new_id(), config_, record.when,
+                            record.clock);
   const auto event = event_name(reports);
   if (event == "bounce.sent") counters_.bounces.add(store_.clock().steady());
   log::info(event)
@@ -87,14 +104,14 @@ Engine::Done Engine::add_notice(OutcomeRecord& record, Bytes& body, const Messag
 // The queue waits, its recipients are not touched: the record holds the notice alone.
 void Engine::tell_delay(const Message& message, const OldMail& work, base::Millis age) {
   if (!has_sender(message)) return;
-  Occasion occasion{message.id, {}, {}, work.remote, {}};
+  Occasion occasion{message.id, {}, {}, {}};
   RecipientFate fate;
   fate.failure = work.failure;
   fate.reply = work.reply;
   for (const auto& recipient : message.recipients) {
     if (!recipient.open() || router_->route(recipient.address).queue != work.queue) continue;
     fate.number = recipient.number;
-    if (auto report = report_of(message, recipient, fate, {}, age))
+    if (auto report = report_of(message, recipient, fate, work.remote, {}, age))
       occasion.reports.push_back(*std::move(report));
   }
   if (!occasion.reports.empty()) tell(std::move(occasion));
@@ -116,8 +133,9 @@ void Engine::skip_told(OldMail& work, base::MessageId last) {
 // tried again.
 void Engine::put_into_badmail(Occasion occasion) {
   const auto id = occasion.id;
-  for (const auto& fate : occasion.fates) concluding_.emplace(id, fate.number);
-  auto reason = badmail_reason(*store_.find(id), occasion.fates, occasion.remote);
+  set_concluding(occasion, true);
+  const auto& part = occasion.parts.front();  // of one attempt, so there is no other
+  auto reason = badmail_reason(*store_.find(id), part.fates, part.remote);
   store_.put_into_badmail(
       id, std::move(reason),
       [this, id, occasion = std::move(occasion)](os::Result<void> done) mutable noexcept {
@@ -125,10 +143,10 @@ void Engine::put_into_badmail(Occasion occasion) {
           log::warning("message.badmail").field("id", id);
         else
           log::error("badmail.unwritten").field("id", id).field("reason", done.error().text());
-        for (auto& fate : occasion.fates) {
+        for (auto& fate : occasion.parts.front().fates) {
           if (done || fate.fate != Fate::kFailed) continue;
           fate.fate = Fate::kDeferred;
-          fate.next_try = now() + retry_delay(config_.retry, 1);
+          fate.next_try = now() + kBadmailRetry;
         }
         go_on(std::move(occasion), {});
       });

@@ -84,6 +84,7 @@ void Protocol::start() {
 Want Protocol::want() const noexcept {
   if (state_ == State::kClosed) return Want::kClose;
   if (paused_) return Want::kResume;
+  if (asked_) return Want::kAnswer;
   return state_ == State::kResult ? Want::kResult : Want::kInput;
 }
 
@@ -330,11 +331,13 @@ void Protocol::on_rcpt(mail::Command& command) {
       service_->rights->decide(service_->listener, client_.value_or(kThisHost), *address);
   switch (decision.verdict) {
     case config::Verdict::kLocal:
-    case config::Verdict::kRelay:
-      envelope_.recipients.push_back({*std::move(address), std::move(decision), command.notify,
-                                      std::move(command.orcpt)});
-      state_ = State::kRcpt;
-      return say("250 2.1.5 Ok");
+    case config::Verdict::kRelay: {
+      Recipient recipient{*std::move(address), std::move(decision), command.notify,
+                          std::move(command.orcpt)};
+      if (!recipient.decision.ask) return take_recipient(std::move(recipient));
+      asked_ = std::move(recipient);
+      return sink_.ask(asked_->address);
+    }
     case config::Verdict::kNoSuchUser: {
       const auto text = address->text();
       return refuse(Verb::kRcpt, text, line("550 5.1.1 <{}>: no such user here", text));
@@ -344,6 +347,21 @@ void Protocol::on_rcpt(mail::Command& command) {
       return refuse(Verb::kRcpt, text, line("550 5.7.1 <{}>: relaying denied", text));
     }
   }
+}
+
+void Protocol::take_recipient(Recipient recipient) {
+  envelope_.recipients.push_back(std::move(recipient));
+  state_ = State::kRcpt;
+  say("250 2.1.5 Ok");
+}
+
+void Protocol::answered(const mail::Reply* refusal) {
+  CHECK(asked_);
+  auto recipient = *std::exchange(asked_, std::nullopt);
+  if (refusal == nullptr) return take_recipient(std::move(recipient));
+  std::string wire;
+  refusal->append_to(wire);
+  refuse(Verb::kRcpt, recipient.address.text(), std::string_view(wire).substr(0, wire.size() - 2));
 }
 
 void Protocol::on_data() {
@@ -473,6 +491,7 @@ void Protocol::shutdown() {
   if (state_ == State::kBody || state_ == State::kResult) {
     stopping_ = true;
   } else if (state_ != State::kClosed) {
+    asked_.reset();
     say_named("421 4.3.2", "shutting down");
     state_ = State::kClosed;
   }

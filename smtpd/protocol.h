@@ -26,6 +26,9 @@
 //   RSET      |  250   |  250           |  -> kReady           |  -> kReady          |
 //   NOOP HELP VRFY EXPN QUIT: in every state; STARTTLS, AUTH 502; others 500        |
 //
+//   A RCPT whose recipient the sink is asked for has no reply, and nothing more is read, until
+//   answered().
+//
 //   kBody    the body goes to the sink; at its end -> kResult, or refused -> kReady (kClosed)
 //   kResult  nothing is read until accepted() or refused() -> kReady
 //   kClosed  output() is the last; further input is swallowed
@@ -70,7 +73,7 @@ struct Refusal {
 };
 
 // Where messages go. Calls come in the order begin, body*, then end or abort, and only from within
-// input(), resume() and timed_out(). None may call back into the machine.
+// input(), resume() and timed_out(); ask() comes before begin(). None may call back into the machine.
 class MessageSink {
  public:
   virtual ~MessageSink() = default;
@@ -83,6 +86,8 @@ class MessageSink {
   // The body is complete and within the limits. The owner now owes accepted() or refused(), or
   // closes the connection without a reply where the outcome is unknown.
   virtual void end(Envelope&& envelope, const BodyFacts& facts) = 0;
+  // Is there such a recipient? The owner now owes answered().
+  virtual void ask(const mail::Address& recipient) = 0;
   // The message is given up; nothing of it is wanted.
   virtual void abort() = 0;
   virtual void refused(const Refusal&) {}
@@ -92,6 +97,7 @@ enum class Want : std::uint8_t {
   kInput,   // bytes from the client
   kResume,  // the sink paused: resume()
   kResult,  // accepted() or refused()
+  kAnswer,  // answered()
   kClose,   // write output(), then close
 };
 
@@ -129,6 +135,8 @@ class Protocol {
   // (421 also closes).
   void accepted(base::MessageId id);
   void refused(const mail::Reply& reply);
+  // The word on the recipient of the last ask(): the reply that its RCPT gets, or null: it is there.
+  void answered(const mail::Reply* refusal);
   // The timer that timeout() named ran out: says 421 and closes.
   void timed_out();
   // Says 421 and closes: at once between commands, after the reply to a message that is on its way
@@ -160,6 +168,7 @@ class Protocol {
   void on_hello(mail::Command& command);
   void on_mail(mail::Command& command);
   void on_rcpt(mail::Command& command);
+  void take_recipient(Recipient recipient);
   void on_data();
   [[nodiscard]] bool session_is_full(const mail::Command& command);
   [[nodiscard]] std::optional<mail::Address> address_of(mail::Command& command);
@@ -187,6 +196,7 @@ class Protocol {
   std::string output_;
   State state_ = State::kStart;
   Envelope envelope_;
+  std::optional<Recipient> asked_;  // waits for answered()
   mail::DataReader reader_;
   std::string hello_;
   std::uint64_t session_bytes_ = 0;  // of bodies, as they came

@@ -17,6 +17,10 @@ mail::Reply try_later() {
   return {451, {4, 3, 2}, {"The queue is not available now; please try again later"}};
 }
 
+mail::Reply cannot_ask() {
+  return {451, {4, 4, 3}, {"Nobody can say now whether this recipient exists; try again later"}};
+}
+
 // Moves out of `from` what `over` picks, each with `result`, in its order.
 template <class Over>
 void move_out(std::deque<std::unique_ptr<Submission>>& from, Over over,
@@ -63,6 +67,7 @@ void QueueLink::drop_channel() noexcept {
       waiting_, [](const auto& s) { return s.large.value != 0; }, Refused{try_later()}, ended);
   end(std::move(ended));
   end_large_requests(kEndOfTime);
+  end_questions(kEndOfTime);
 }
 
 // --- Submissions --------------------------------------------------------------------------------
@@ -169,7 +174,8 @@ void QueueLink::on(const ipc::Intake& message) {
 // --- Deadlines ----------------------------------------------------------------------------------
 
 bool QueueLink::idle() const noexcept {
-  return waiting_.empty() && sent_.empty() && orphans_.empty() && large_requests_.empty();
+  return waiting_.empty() && sent_.empty() && orphans_.empty() && large_requests_.empty() &&
+         questions_.empty();
 }
 
 void QueueLink::watch_deadlines() {
@@ -192,6 +198,7 @@ void QueueLink::check_deadlines() noexcept {
   }
   end(std::move(ended));
   end_large_requests(limit);
+  end_questions(clock_.steady() - kAskDeadline);
   watch_deadlines();
 }
 
@@ -237,6 +244,41 @@ void QueueLink::end_large_requests(base::SteadyTime older_than) noexcept {
 
 void QueueLink::abandon_large(const LargeFile& file) {
   if (file.name.value != 0 && holds(file)) connection_->send(ipc::AbandonLarge{file.name});
+}
+
+// --- Recipients ---------------------------------------------------------------------------------
+
+void QueueLink::ask_recipient(const mail::Address& recipient, Answered answered) {
+  if (!connection_ || !connection_->channel().has_credit<ipc::AskRecipient>()) {
+    loop_.defer([answered = std::move(answered)]() mutable noexcept { answered(cannot_ask()); });
+    return;
+  }
+  const auto request = next_request();
+  questions_.emplace(request.value, Question{std::move(answered), clock_.steady()});
+  connection_->send(ipc::AskRecipient{request, recipient});
+  watch_deadlines();
+}
+
+void QueueLink::on(const ipc::RecipientKnown& message) {
+  const auto at = questions_.find(message.request.value);
+  if (at == questions_.end()) return;  // its deadline has passed
+  auto answered = std::move(at->second.answered);
+  questions_.erase(at);
+  if (message.refusal.code == 0) return answered(std::nullopt);
+  answered(ipc::from_ipc(message.refusal));
+}
+
+void QueueLink::end_questions(base::SteadyTime older_than) noexcept {
+  std::vector<Answered> over;
+  for (auto at = questions_.begin(); at != questions_.end();) {
+    if (at->second.began >= older_than) {
+      ++at;
+      continue;
+    }
+    over.push_back(std::move(at->second.answered));
+    at = questions_.erase(at);
+  }
+  for (auto& answered : over) answered(cannot_ask());
 }
 
 }  // namespace postern::smtpd

@@ -11,6 +11,7 @@
 #include <cstdint>
 #include <deque>
 #include <memory>
+#include <optional>
 #include <string>
 #include <unordered_map>
 #include <utility>
@@ -34,7 +35,11 @@ class QueueLink {
   };
   using LargeOpened = std::move_only_function<void(LargeFile) noexcept>;
 
+  // Of a recipient that queued was asked for: the reply that its RCPT gets, or nothing: it is there.
+  using Answered = std::move_only_function<void(const std::optional<mail::Reply>&) noexcept>;
+
   static constexpr base::Millis kDeadline{60'000};  // from the final dot to queued's word
+  static constexpr base::Millis kAskDeadline{20'000};  // for its word on a recipient
 
   // `lost` is called when the channel has broken: somebody should see to a new one.
   QueueLink(event::Loop& loop, const base::Clock& clock, event::Callback lost);
@@ -46,6 +51,8 @@ class QueueLink {
   // Answers later, at the latest after kDeadline; with an empty file where there is no channel.
   void open_large(LargeOpened opened);
   void abandon_large(const LargeFile& file);
+  // Answers later, at the latest after kAskDeadline, with a 451 where nobody can say.
+  void ask_recipient(const mail::Address& recipient, Answered answered);
   // Does the channel that gave this file still stand?
   [[nodiscard]] bool holds(const LargeFile& file) const noexcept {
     return connection_ != nullptr && file.channel == channel_;
@@ -62,6 +69,7 @@ class QueueLink {
   void on(const ipc::TokenResult& message);
   void on(const ipc::LargeOpened& message, ipc::Descriptors descriptors);
   void on(const ipc::Intake& message);
+  void on(const ipc::RecipientKnown& message);
   void closed() noexcept;
 
  private:
@@ -69,6 +77,11 @@ class QueueLink {
   using Ended = std::vector<std::pair<Owned, SubmissionResult>>;
   struct LargeRequest {
     LargeOpened opened;
+    base::SteadyTime began;
+  };
+
+  struct Question {
+    Answered answered;
     base::SteadyTime began;
   };
 
@@ -80,6 +93,7 @@ class QueueLink {
   Owned take(base::RequestId request);
   void end(Ended ended) noexcept;
   void end_large_requests(base::SteadyTime older_than) noexcept;
+  void end_questions(base::SteadyTime older_than) noexcept;
   void watch_deadlines();
   [[nodiscard]] bool idle() const noexcept;
   base::RequestId next_request() noexcept { return last_request_ = last_request_.next(); }
@@ -95,6 +109,7 @@ class QueueLink {
       sent_;                   // by request: waiting for Submitted or TokenResult
   std::deque<Owned> orphans_;  // sent on a channel that broke, not yet asked for
   std::unordered_map<std::uint64_t, LargeRequest> large_requests_;
+  std::unordered_map<std::uint64_t, Question> questions_;  // by request
   bool intake_open_ = true;
   mail::Reply intake_refusal_;
   event::Timer deadlines_;

@@ -200,6 +200,22 @@ void Session::end(Envelope&& envelope, const BodyFacts&) {
   context_.link.submit(std::move(submission));
 }
 
+void Session::ask(const mail::Address& recipient) {
+  context_.link.ask_recipient(
+      recipient,
+      [this, weak = std::weak_ptr(alive_)](const std::optional<mail::Reply>& refusal) noexcept {
+        const auto alive = weak.lock();
+        if (alive && *alive) on_answer(refusal);
+      });
+}
+
+void Session::on_answer(const std::optional<mail::Reply>& refusal) noexcept {
+  if (finished_ || protocol_.want() != Want::kAnswer) return;  // closed meanwhile
+  protocol_.answered(refusal ? &*refusal : nullptr);
+  answer_client();
+  stream_.resume();
+}
+
 void Session::on_result(SubmissionResult result) noexcept {
   if (finished_) return;
   if (std::holds_alternative<Unknown>(result)) return finish("queue did not answer");

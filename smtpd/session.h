@@ -50,10 +50,12 @@ class Session final : public event::StreamOwner, public MessageSink {
   void begin(const Envelope& envelope) override;
   Flow body(std::string_view stuffed) override { return body_.add(stuffed); }
   void end(Envelope&& envelope, const BodyFacts& facts) override;
+  void ask(const mail::Address& recipient) override;
   void abort() override { body_.clear(); }
   void refused(const Refusal& refusal) override;
 
   void on_result(SubmissionResult result) noexcept;
+  void on_answer(const std::optional<mail::Reply>& refusal) noexcept;
   void on_body_resumed() noexcept;
   void answer_client() noexcept;
   void after_step();

@@ -51,6 +51,7 @@ class Builder {
     mailbox();
     routes();
     delivery();
+    retry();
     limits();
     history();
     output();
@@ -157,12 +158,20 @@ class Builder {
 
   void recipients(const Section& section, DomainSection& domain) {
     static constexpr std::string_view kFile = "file:";
-    static constexpr std::string_view kExpected = R"("file:" and the name of a file, or "any")";
+    static constexpr std::string_view kExpected =
+        R"("file:" and the name of a file, "ask", or "any")";
     section.require("recipients", kExpected);
     const auto* const value = section.get("recipients");
     if (value == nullptr) return;
     if (value->text == "any") {
       domain.recipients = RecipientsKind::kAny;
+      return;
+    }
+    if (value->text == "ask") {
+      domain.recipients = RecipientsKind::kAsk;
+      if (domain.deliver.kind == HopKind::kMailbox)
+        section.refuse(*value, "recipients",
+                       R"(only a next hop can be asked: expected deliver = "smtp://host" or "mx")");
       return;
     }
     const auto where = report_.where(value->place);
@@ -301,18 +310,92 @@ class Builder {
     delivery.choice("start", config_.delivery.start_disabled,
                     {{"as-left", false}, {"disabled", true}});
 
-    const auto retry = top_.section("retry");
-    if (retry.get("after") != nullptr) {
-      auto& after = config_.retry.after;
-      after.clear();
-      retry.strings("after", after, kMaxRetries,
+  }
+
+  void retry() {
+    const auto section = top_.section("retry");
+    auto& retry = config_.retry;
+    if (section.given("after") || section.given("expire") || section.given("notify"))
+      retry_place(section, retry);
+    waits(section, retry.after);
+    section.duration("expire", retry.expire, false);
+    section.duration("notify", retry.notify, true);
+    section.duration("max_gap", retry.max_gap, false);
+    section.integer("spread", retry.spread, 0, 100);
+    for (const auto& rule : limited(section.sections("rule"), kMaxSections, "retry.rule"))
+      retry_rule(rule, retry.rules.emplace_back());
+  }
+
+  static void waits(const Section& section, std::vector<base::Millis>& after) {
+    const auto* const value = section.get("after");
+    if (value == nullptr) return;
+    after.clear();
+    section.strings("after", after, kMaxRetries,
                     [](std::string_view text) { return parse_time(text, false); });
-      if (const auto* const value = retry.get("after"); value->children.empty())
-        retry.refuse(*value, "after", R"(expected at least one time, like "15m")");
+    if (value->children.empty())
+      section.refuse(*value, "after", R"(expected at least one time, like "15m")");
+  }
+
+  void retry_rule(const Section& section, RetryRule& rule) {
+    retry_place(section, rule);
+    section.choice<std::optional<FailureClass>>(
+        "on", rule.on,
+        {{"dns", FailureClass::kDns},
+         {"connect", FailureClass::kConnect},
+         {"greeting", FailureClass::kGreeting},
+         {"tls", FailureClass::kTls},
+         {"policy", FailureClass::kPolicy},
+         {"mailbox", FailureClass::kMailbox},
+         {"data", FailureClass::kData},
+         {"local", FailureClass::kLocal},
+         {"any", std::nullopt}});
+    retry_patterns(section, rule);
+    waits(section, rule.after);
+    if (section.given("expire")) section.duration("expire", rule.expire.emplace(), false);
+    if (section.given("notify")) section.duration("notify", rule.notify.emplace(), true);
+    if (!section.given("after") && !rule.expire && !rule.notify)
+      report_.add(section.where(), "retry.rule.after",
+                  "this key is missing: expected an array of times, or expire or notify");
+  }
+
+  // Queues by their names, so that each rule that stands here can apply.
+  void retry_patterns(const Section& section, RetryRule& rule) {
+    section.require("to", "an array of domains, like [\"slow.example\", \"*.slow.example\"]");
+    for (const auto* value : section.elements("to", kMaxElements)) {
+      auto pattern = parse_pattern(value->text);
+      if (!pattern) {
+        section.refuse(*value, "to", std::move(pattern.error()));
+        continue;
+      }
+      if (goes_to_mailboxes(*pattern)) {
+        section.refuse(*value, "to",
+                       R"(mail for this [[domain]] goes to mailboxes: their queue is "local")");
+        continue;
+      }
+      const auto [other, fresh] =
+          rules_.emplace(std::pair(*pattern, rule.on), report_.where(value->place));
+      if (fresh)
+        rule.to.push_back(*std::move(pattern));
+      else
+        section.refuse(*value, "to",
+                       "a rule for the same failures " + stands_at(other->second).substr(5));
     }
-    retry.duration("expire", config_.retry.expire, false);
-    retry.duration("notify", config_.retry.notify, true);
-    retry.duration("max_gap", config_.retry.max_gap, false);
+    if (const auto* const array = section.get("to"); array != nullptr && array->children.empty())
+      section.refuse(*array, "to", "expected at least one domain");
+  }
+
+  [[nodiscard]] bool goes_to_mailboxes(const std::string& domain) const {
+    return std::any_of(config_.domains.begin(), config_.domains.end(), [&](const auto& section) {
+      return section.deliver.kind == HopKind::kMailbox &&
+             std::any_of(section.names.begin(), section.names.end(),
+                         [&](const mail::Domain& name) { return name.text() == domain; });
+    });
+  }
+
+  static void retry_place(const Section& section, auto& into) {
+    const auto where = section.where();
+    into.file = where.file;
+    into.line = where.line;
   }
 
   void limits() {
@@ -412,6 +495,8 @@ class Builder {
   Config config_;
   std::map<std::string, Where> own_domains_;  // names of all [[domain]] sections
   std::map<std::string, Where> patterns_;     // `to` of all routes
+  // `to` and `on` of all retry rules.
+  std::map<std::pair<std::string, std::optional<FailureClass>>, Where> rules_;
 };
 
 }  // namespace

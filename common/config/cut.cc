@@ -18,6 +18,13 @@ std::uint32_t processes(std::uint32_t wanted, std::uint32_t cores) {
   return std::max(wanted == 0 ? cores : wanted, 1U);
 }
 
+// As people know it who know where the main file is. It is to be shown, not to be opened.
+std::string short_name(std::string_view file, std::string_view main) {
+  const auto folder = main.substr(0, main.rfind('/') + 1);
+  if (file.starts_with(folder)) file.remove_prefix(folder.size());
+  return std::string(file.substr(file.size() - std::min(file.size(), kMaxPlace)));
+}
+
 }  // namespace
 
 std::vector<base::Endpoint> system_resolvers(const std::string& path) {
@@ -99,9 +106,11 @@ QueuedConfig cut_queued(const Config& config, const Facts& facts) {
   cut.rights = rights_of(config);
   for (const auto& domain : config.domains) cut.domain_hops.push_back(domain.deliver);
   for (const auto& route : config.routes)
-    cut.routes.push_back(
-        {route.to, route.via, route.connections, route.interval, route.internal, route.where.line});
+    cut.routes.push_back({route.to, route.via, route.connections, route.interval, route.internal,
+                          route.where.line, short_name(route.where.file, config.file)});
   cut.retry = config.retry;
+  cut.retry.file = short_name(cut.retry.file, config.file);
+  for (auto& rule : cut.retry.rules) rule.file = short_name(rule.file, config.file);
   cut.control = facts.groups;
   cut.bounce_from = config.bounce.from;
   cut.bounce_copy_to = config.bounce.copy_to;

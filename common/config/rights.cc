@@ -123,8 +123,9 @@ struct RightsIndex::Tables {
   [[nodiscard]] Decision local(std::uint32_t domain, const mail::Address& recipient) const {
     const auto& section = rights.domains[domain];
     Decision decision{.verdict = Verdict::kLocal, .domain = domain};
-    if (section.recipients == RecipientsKind::kAny) {
+    if (section.recipients != RecipientsKind::kFile) {
       decision.user = mailbox_name(recipient.local_part());
+      decision.ask = section.recipients == RecipientsKind::kAsk;
     } else {
       const std::string_view local_part = recipient.local_part();
       const auto& name = recipient.domain().text();
@@ -152,6 +153,7 @@ struct RightsIndex::Tables {
       decision.mailbox_domain = rights.domains[domain->second].names.front().text();
     }
     decision.rewritten = address;
+    decision.ask = false;
     return decision;
   }
 

@@ -29,13 +29,17 @@ struct ListenerRights {
 };
 
 // How a [[domain]] knows its recipients.
-enum class RecipientsKind : std::uint8_t { kFile, kAny };
+enum class RecipientsKind : std::uint8_t {
+  kFile,
+  kAny,
+  kAsk,  // its next hop knows: every local part is accepted once it said so
+};
 
 // One [[domain]] section.
 struct DomainRights {
   std::vector<mail::Domain> names;  // the first is canonical
   RecipientsKind recipients = RecipientsKind::kFile;
-  // Both sorted, lower case, without quotes: local parts valid in every name, and whole addresses.
+  // kFile. Both sorted, lower case, without quotes: local parts valid in every name, and whole addresses.
   // The mailbox of a whole address is its local part in the canonical name, and that address in
   // another.
   std::vector<std::string> users;
@@ -73,7 +77,8 @@ enum class Verdict : std::uint8_t {
 struct Decision {
   Verdict verdict = Verdict::kRelayDenied;
   std::uint32_t domain = 0;  // kLocal: index into Rights::domains
-  // kLocal: the entry of the recipients table, or what stands for it with `any` (design: lower
+  bool ask = false;          // kLocal: if its next hop knows it
+  // kLocal: the entry of the recipients table, or what stands for it without one (design: lower
   // case, percent-encoded outside [a-z0-9._-], never empty, no leading dot); names the mailbox.
   std::string user;
   // kLocal: the mailbox's domain, the section's canonical name.
@@ -121,7 +126,7 @@ inline constexpr auto postern::ipc::kLastEnumerator<postern::config::Service> =
     postern::config::Service::kRelay;
 template <>
 inline constexpr auto postern::ipc::kLastEnumerator<postern::config::RecipientsKind> =
-    postern::config::RecipientsKind::kAny;
+    postern::config::RecipientsKind::kAsk;
 template <>
 inline constexpr auto postern::ipc::kLastEnumerator<postern::config::Verdict> =
     postern::config::Verdict::kRelayDenied;

@@ -11,6 +11,8 @@
 
 namespace postern::config {
 
+inline constexpr std::size_t kMaxPlace = 255;  // of a file's name that comes with a line
+
 enum class LogFormat : std::uint8_t { kText, kJson };
 enum class LogLevel : std::uint8_t { kDebug, kInfo, kWarning, kError };
 
@@ -105,7 +107,8 @@ struct RouteConfig {
   std::uint32_t connections = 20;  // to one next hop
   std::uint64_t interval = 0;      // microseconds between two messages to one next hop; 0: no limit
   bool internal = false;
-  std::uint32_t line = 0;  // of the configuration file, for `explain`
+  std::uint32_t line = 0;  // of the file, for `explain`
+  std::string file;        // as seen from the directory of the main one: "postern.toml"
 
   static constexpr auto fields() {
     return std::tuple(ipc::field("to", &RouteConfig::to, 10'000, 255),
@@ -113,7 +116,34 @@ struct RouteConfig {
                       ipc::field("connections", &RouteConfig::connections),
                       ipc::field("interval", &RouteConfig::interval),
                       ipc::field("internal", &RouteConfig::internal),
-                      ipc::field("line", &RouteConfig::line));
+                      ipc::field("line", &RouteConfig::line),
+                      ipc::field("file", &RouteConfig::file, kMaxPlace));
+  }
+};
+
+// The classes of failure that retry tables speak of.
+enum class FailureClass : std::uint8_t {
+  kDns, kConnect, kGreeting, kTls, kPolicy, kMailbox, kData, kLocal,
+};
+inline constexpr std::size_t kFailureClasses = 8;
+
+// What holds for some queues and one class of failure, or any, in place of what RetryConfig says.
+struct RetryRule {
+  std::vector<std::string> to;  // lower case: "*", "slow.example", "*.slow.example", "local"
+  std::optional<FailureClass> on;   // none: any
+  std::vector<base::Millis> after;  // empty: not said
+  std::optional<base::Millis> expire;
+  std::optional<base::Millis> notify;
+  std::uint32_t line = 0;  // as in RouteConfig
+  std::string file;
+
+  static constexpr auto fields() {
+    return std::tuple(ipc::field("to", &RetryRule::to, 10'000, 255),
+                      ipc::field("on", &RetryRule::on), ipc::field("after", &RetryRule::after, 100),
+                      ipc::field("expire", &RetryRule::expire),
+                      ipc::field("notify", &RetryRule::notify),
+                      ipc::field("line", &RetryRule::line),
+                      ipc::field("file", &RetryRule::file, kMaxPlace));
   }
 };
 
@@ -122,12 +152,20 @@ struct RetryConfig {
   base::Millis expire{5LL * 24 * 3600 * 1000};
   base::Millis notify{12LL * 3600 * 1000};  // age at which the sender is told of the delay; 0: never
   base::Millis max_gap{24LL * 3600 * 1000};
+  std::uint32_t spread = 10;  // a wait is up to this many per cent longer
+  std::vector<RetryRule> rules;
+  std::uint32_t line = 0;  // as in RouteConfig; 0: nothing is written down
+  std::string file;
 
   static constexpr auto fields() {
     return std::tuple(ipc::field("after", &RetryConfig::after, 100),
                       ipc::field("expire", &RetryConfig::expire),
                       ipc::field("notify", &RetryConfig::notify),
-                      ipc::field("max_gap", &RetryConfig::max_gap));
+                      ipc::field("max_gap", &RetryConfig::max_gap),
+                      ipc::field("spread", &RetryConfig::spread),
+                      ipc::field("rules", &RetryConfig::rules, 10'000),
+                      ipc::field("line", &RetryConfig::line),
+                      ipc::field("file", &RetryConfig::file, kMaxPlace));
   }
 };
 
@@ -226,6 +264,9 @@ inline constexpr auto postern::ipc::kLastEnumerator<postern::config::LogFormat> 
 template <>
 inline constexpr auto postern::ipc::kLastEnumerator<postern::config::LogLevel> =
     postern::config::LogLevel::kError;
+template <>
+inline constexpr auto postern::ipc::kLastEnumerator<postern::config::FailureClass> =
+    postern::config::FailureClass::kLocal;
 template <>
 inline constexpr auto postern::ipc::kLastEnumerator<postern::config::HopKind> =
     postern::config::HopKind::kDiscard;

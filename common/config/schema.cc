@@ -15,7 +15,6 @@ constexpr std::string_view kAuth = "authentication comes";
 constexpr std::string_view kPolicy = "access policy comes";
 constexpr std::string_view kSource = "the choice of source addresses comes";
 constexpr std::string_view kUserMailboxes = "mailboxes that belong to their users come";
-constexpr std::string_view kRules = "retry rules come";
 
 constexpr auto kKeys = std::to_array<Key>({
     {"hostname", kString},
@@ -90,10 +89,13 @@ constexpr auto kKeys = std::to_array<Key>({
     {"retry.expire", kDuration},
     {"retry.notify", kDuration},
     {"retry.max_gap", kDuration},
-    {"retry.rule", kSections, kRules},
-    {"retry.rule.to", kStrings, kRules},
-    {"retry.rule.on", kString, kRules},
-    {"retry.rule.after", kDurations, kRules},
+    {"retry.spread", kInteger},
+    {"retry.rule", kSections},
+    {"retry.rule.to", kStrings},
+    {"retry.rule.on", kString},
+    {"retry.rule.after", kDurations},
+    {"retry.rule.expire", kDuration},
+    {"retry.rule.notify", kDuration},
 
     {"limits", kSection},
     {"limits.message_size", kSize},
@@ -160,8 +162,6 @@ constexpr auto kLaterValues = std::to_array<LaterValue>({
     {"listen.service", "submission", "submission comes", R"(name "mx" or "relay")"},
     {"domain.deliver", "lmtp:", "LMTP comes", kDeliverAdvice},
     {"domain.deliver", "smtps:", kTls, kDeliverAdvice},
-    {"domain.recipients", "ask", "asking the next hop for recipients comes",
-     R"(name "file:..." or "any")"},
     {"mailbox.owner", "user", kUserMailboxes, "name one user who owns all mailboxes"},
     {"route.via", "lmtp:", "LMTP comes", kHopAdvice},
     {"route.via", "smtps:", kTls, kHopAdvice},

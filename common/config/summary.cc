@@ -56,6 +56,7 @@ std::string mailbox_text(const Mailbox& mailbox) {
 
 std::string recipients_text(const DomainSection& domain) {
   if (domain.recipients == RecipientsKind::kAny) return "any recipient";
+  if (domain.recipients == RecipientsKind::kAsk) return "whom the next hop knows";
   const auto count = domain.users.size() + domain.addresses.size();
   return fmt::format("{} recipient{} of {}", count, count == 1 ? "" : "s", domain.users_file);
 }

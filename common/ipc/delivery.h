@@ -78,10 +78,7 @@ struct CancelGrant {
   static constexpr auto fields() { return std::tuple(field("grant", &CancelGrant::grant)); }
 };
 
-// The classes of failure that retry tables speak of.
-enum class FailureClass : std::uint8_t {
-  kDns, kConnect, kGreeting, kTls, kPolicy, kMailbox, kData, kLocal,
-};
+using config::FailureClass;
 [[nodiscard]] std::string_view name(FailureClass c);  // "dns", "connect", ...
 
 enum class GrantEnd : std::uint8_t {
@@ -259,8 +256,37 @@ struct BreakOff {
   }
 };
 
-template <>
-inline constexpr FailureClass kLastEnumerator<FailureClass> = FailureClass::kLocal;
+// Does the next hop take mail for this address? Asked as MAIL and RCPT ask, without a message.
+struct Probe {
+  static constexpr Type kType = Type::kProbe;
+  static constexpr Route kRoute{roles(Role::kQueued), roles(Role::kRelay)};
+  static constexpr Window kWindow{.requests = 1024};
+  base::RequestId request;
+  std::string queue;
+  config::HopSpec hop;
+  mail::Address address;
+  static constexpr auto fields() {
+    return std::tuple(field("request", &Probe::request),
+                      field("queue", &Probe::queue, kMaxQueueName), field("hop", &Probe::hop),
+                      field("address", &Probe::address));
+  }
+};
+
+struct Probed {
+  static constexpr Type kType = Type::kProbed;
+  static constexpr Route kRoute{roles(Role::kRelay), roles(Role::kQueued)};
+  using ReplyTo = Replies<Probe>;
+  base::RequestId request;
+  Result result = Result::kDeferred;  // delivered: it does; failed: it does not; else nobody can say
+  ReplyText reply;
+  std::string remote;
+  static constexpr auto fields() {
+    return std::tuple(field("request", &Probed::request), field("result", &Probed::result),
+                      field("reply", &Probed::reply),
+                      field("remote", &Probed::remote, kMaxRemote));
+  }
+};
+
 template <>
 inline constexpr GrantEnd kLastEnumerator<GrantEnd> = GrantEnd::kPermanent;
 template <>

@@ -14,8 +14,9 @@ namespace postern::ipc {
 using AllMessages =
     std::tuple<Hello, Boot, Configure, Configured, Peer, PeerLost, Listen, Ready, Stop, Processes, Submit,
                SubmitRecipients, SubmitBody, Submitted, AskToken, TokenResult, OpenLarge, LargeOpened,
-               AbandonLarge, Intake, HeldLeases, Grant, HopFound, GoAhead, CancelGrant, GrantEnded, AskWork, Lease,
-               LeaseBody, NoWork, Outcome, OutcomeSaved, BreakOff, AskStatus, Status, ListQueues, QueueRows,
+               AbandonLarge, Intake, AskRecipient, RecipientKnown, HeldLeases, Grant, HopFound, GoAhead, CancelGrant,
+               GrantEnded, AskWork, Lease, LeaseBody, NoWork, Outcome, OutcomeSaved, BreakOff, Probe, Probed,
+               AskStatus, Status, ListQueues, QueueRows,
                ListMessages, MessageRows, Show, Shown, AskBody, BodyPart, ListBlocks, BlockRows,
                ListHistory, HistoryRows, Freeze, Unfreeze, SwitchOutbound,
                SwitchIntake, AwaitQuiet, Quiet, Hold, Retry, Reload, StopServer,

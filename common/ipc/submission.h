@@ -141,6 +141,31 @@ struct AbandonLarge {
   static constexpr auto fields() { return std::tuple(field("large", &AbandonLarge::large)); }
 };
 
+// Does the next hop of this recipient's domain know it? Of domains with `recipients = "ask"` alone.
+struct AskRecipient {
+  static constexpr Type kType = Type::kAskRecipient;
+  static constexpr Route kRoute{roles(Role::kSmtpd), roles(Role::kQueued)};
+  static constexpr Window kWindow{.requests = 1024};
+  base::RequestId request;
+  mail::Address address;
+  static constexpr auto fields() {
+    return std::tuple(field("request", &AskRecipient::request),
+                      field("address", &AskRecipient::address));
+  }
+};
+
+struct RecipientKnown {
+  static constexpr Type kType = Type::kRecipientKnown;
+  static constexpr Route kRoute{roles(Role::kQueued), roles(Role::kSmtpd)};
+  using ReplyTo = Replies<AskRecipient>;
+  base::RequestId request;
+  ReplyText refusal;  // what RCPT gets; code 0: it is known
+  static constexpr auto fields() {
+    return std::tuple(field("request", &RecipientKnown::request),
+                      field("refusal", &RecipientKnown::refusal));
+  }
+};
+
 // Whether MAIL may be accepted, on connecting and whenever it changes.
 struct Intake {
   static constexpr Type kType = Type::kIntake;

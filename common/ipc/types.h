@@ -13,10 +13,10 @@ enum class Type : std::uint16_t {
   kBoot, kConfigure, kConfigured, kPeer, kPeerLost, kListen, kReady, kStop, kProcesses,
   // smtpd and queued
   kSubmit, kSubmitRecipients, kSubmitBody, kSubmitted, kAskToken, kTokenResult, kOpenLarge,
-  kLargeOpened, kAbandonLarge, kIntake,
+  kLargeOpened, kAbandonLarge, kIntake, kAskRecipient, kRecipientKnown,
   // deliverers and queued
   kHeldLeases, kGrant, kHopFound, kGoAhead, kCancelGrant, kGrantEnded, kAskWork, kLease, kLeaseBody, kNoWork, kOutcome,
-  kOutcomeSaved, kBreakOff,
+  kOutcomeSaved, kBreakOff, kProbe, kProbed,
   // control tool and queued
   kAskStatus, kStatus, kListQueues, kQueueRows, kListMessages, kMessageRows, kShow, kShown,
   kAskBody, kBodyPart, kListBlocks, kBlockRows, kListHistory, kHistoryRows, kFreeze, kUnfreeze, kSwitchOutbound,

@@ -199,11 +199,44 @@ void add_introduction(std::string& text, ReportAction action, std::size_t count)
   }
 }
 
+// What the sender can do about a failure (RFC 3463); empty: nobody can tell by its code.
+std::string_view advice(const ReportedRecipient& recipient) {
+  const auto status = status_of(recipient);
+  constexpr auto code = [](unsigned subject, unsigned detail) { return subject << 16 | detail; };
+  switch (code(status.subject, status.detail)) {
+    case code(1, 1):
+    case code(1, 3):
+    case code(1, 6):
+      return "Please check how the address is spelt, or ask for the new one.";
+    case code(1, 2):
+      return "Please check how the part behind the @ is spelt.";
+    case code(1, 10):
+      return "That domain takes no mail at all.";
+    case code(2, 2):
+      return "The mailbox is full: try again some days later, or write to another address.";
+    case code(2, 3):
+    case code(3, 4):
+      return "The message is too large for them: please send less, or in parts.";
+    case code(4, 7):
+      return "Please try again later, or write to another address.";
+    default:
+      break;
+  }
+  if (status.subject == 7 && !recipient.remote.empty())
+    return "A rule of theirs forbids it: only they can say why, or allow it.";
+  return {};
+}
+
 void add_recipient(std::string& text, const ReportedRecipient& recipient) {
   add(text, "\r\n<{}>\r\n    ", recipient.address.text());
   const auto remote = clean(recipient.remote, 255);
   const auto said = recipient.reason.text();
   add_wrapped(text, remote.empty() ? said : remote + " said: " + said, "    ");
+  if (const auto hint = advice(recipient);
+      recipient.action == ReportAction::kFailed && !hint.empty()) {
+    text += "    ";
+    add_wrapped(text, hint, "    ");
+  }
   if (recipient.action == ReportAction::kDelayed && recipient.until.ms != 0)
     add(text, "    It is given up on {}.\r\n", base::rfc5322_date(recipient.until));
 }

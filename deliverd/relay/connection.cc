@@ -33,9 +33,10 @@ void append_prefix(std::string_view prefix, std::string& out) {
   }
 }
 
-Envelope envelope_of(const ipc::Lease& lease) {
+Envelope envelope_of(const deliverd::Delivery& delivery) {
+  const auto& lease = delivery.lease;
   Envelope envelope{lease.from.text(), {}, lease.prefix.size() + lease.body_size, lease.eight_bit,
-                    lease.ret, lease.envid};
+                    lease.ret, lease.envid, delivery.probe};
   envelope.recipients.reserve(lease.recipients.size());
   for (const auto& recipient : lease.recipients)
     envelope.recipients.push_back({recipient.address.text(), recipient.notify, recipient.orcpt});
@@ -185,7 +186,7 @@ void Connection::deliver(deliverd::Delivery delivery) {
 }
 
 void Connection::begin() {
-  handle(client_->begin(envelope_of(delivery_->lease), stream_->output()));
+  handle(client_->begin(envelope_of(*delivery_), stream_->output()));
 }
 
 void Connection::finished() {

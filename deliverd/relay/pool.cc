@@ -12,26 +12,15 @@ using deliverd::SlotId;
 // How long queued may take a queue's hosts for known. A connection always goes to what the DNS says then;
 // this only decides with whom it is counted.
 constexpr base::Millis kHopTtl{5 * 60'000};
-constexpr std::size_t kMaxName = 253;  // of the DNS (RFC 1035 2.3.4), in text
+
+Prober::Settings prober_settings(const Pool::Settings& settings) {
+  return {settings.hostname, settings.port, settings.ourselves, settings.idle};
+}
 
 Trouble in_order() {
   Trouble t;
   t.end = ipc::GrantEnd::kClosed;
   return t;
-}
-
-Trouble refused(ipc::GrantEnd end, ipc::FailureClass failure, mail::EnhancedCode code,
-                std::string text) {
-  Trouble t{end, failure, {}, {}};
-  t.reply.enhanced = code;
-  t.reply.lines.push_back(std::move(text));
-  return t;
-}
-
-// A name that no DNS knows how to ask for.
-Trouble not_a_domain(const std::string& name) {
-  return refused(ipc::GrantEnd::kPermanent, ipc::FailureClass::kDns, {5, 1, 2},
-                 "not a domain: " + name);
 }
 
 }  // namespace
@@ -40,7 +29,14 @@ Pool::Pool(event::Loop& loop, Directory& directory, Settings settings, event::Ca
     : loop_(loop),
       directory_(directory),
       settings_(std::move(settings)),
-      desk_(loop, *this, std::move(lost)) {}
+      desk_(loop, *this, std::move(lost)),
+      prober_(loop, directory, prober_settings(settings_),
+              [this](const ipc::Probed& probed) noexcept { desk_.probed(probed); }) {}
+
+void Pool::configure(Settings settings) {
+  settings_ = std::move(settings);
+  prober_.configure(prober_settings(settings_));
+}
 
 Pool::~Pool() {
   *alive_ = false;
@@ -59,9 +55,11 @@ void Pool::granted(SlotId id, const ipc::Grant& grant) noexcept {
 void Pool::look_up(Slot& slot, const ipc::Grant& grant) {
   switch (grant.hop.kind) {
     case config::HopKind::kMx:
-      return look_up_mx(slot, grant.queue);
     case config::HopKind::kHost:
-      return look_up_host(slot, grant.hop);
+      slot.query = relay::look_up(
+          directory_, grant.queue, grant.hop, settings_.port, settings_.ourselves,
+          [this, &slot](Place place) noexcept { found(slot, std::move(place)); });
+      return;
     case config::HopKind::kRefuse:
       return end_later(slot, refused(ipc::GrantEnd::kPermanent, ipc::FailureClass::kPolicy,
                                      {5, 7, 1}, "mail for this destination is refused here"));
@@ -74,38 +72,12 @@ void Pool::look_up(Slot& slot, const ipc::Grant& grant) {
   }
 }
 
-void Pool::look_up_mx(Slot& slot, const std::string& queue) {
-  const auto domain = mail::Domain::parse(queue);
-  if (!domain || domain->text().size() > kMaxName) return end_later(slot, not_a_domain(queue));
-  if (const auto address = literal_address(*domain))
-    return found(slot, base::to_string(base::Endpoint{*address, settings_.port}),
-                 target_of_address(*address, settings_.port, settings_.ourselves));
-  slot.query = directory_.mail_hosts(
-      *domain, [this, &slot, domain = *domain](Directory::Result hosts) noexcept {
-        if (!hosts) return end(slot, std::move(hosts.error()));
-        found(slot, hop_name_of(*hosts, settings_.port),
-              targets_of(domain, *hosts, settings_.port, settings_.ourselves));
-      });
-}
-
-void Pool::look_up_host(Slot& slot, const config::HopSpec& hop) {
-  if (const auto address = base::parse_ip(hop.host))
-    return connect(slot, target_of_address(*address, hop.port, {}));
-  const auto name = mail::Domain::parse(hop.host);
-  if (!name || name->is_literal()) return end_later(slot, not_a_domain(hop.host));
-  slot.query =
-      directory_.host(*name, [this, &slot, port = hop.port](Directory::Result hosts) noexcept {
-        if (!hosts) return end(slot, std::move(hosts.error()));
-        connect(slot, targets_of_route(hosts->front(), port));
-      });
-}
-
 // Other queues may lead to the same hosts: queued, which counts their connections, decides.
-void Pool::found(Slot& slot, std::string next_hop,
-                 std::expected<std::vector<Target>, Trouble> targets) {
-  if (!targets || slot.next_hop == next_hop) return connect(slot, std::move(targets));
-  slot.found = *std::move(targets);
-  desk_.found(slot.id, std::move(next_hop), kHopTtl);
+void Pool::found(Slot& slot, Place place) {
+  if (!place.targets || place.next_hop.empty() || slot.next_hop == place.next_hop)
+    return connect(slot, std::move(place.targets));
+  slot.found = *std::move(place.targets);
+  desk_.found(slot.id, std::move(place.next_hop), kHopTtl);
 }
 
 void Pool::go_ahead(SlotId id) noexcept {
@@ -114,7 +86,7 @@ void Pool::go_ahead(SlotId id) noexcept {
   connect(*at->second, std::exchange(at->second->found, {}));
 }
 
-void Pool::connect(Slot& slot, std::expected<std::vector<Target>, Trouble> targets) {
+void Pool::connect(Slot& slot, Targets targets) {
   if (!targets) return end_later(slot, std::move(targets.error()));
   slot.connection = std::make_unique<Connection>(loop_, settings_.hostname, *std::move(targets),
                                                  slot, settings_.idle);
@@ -171,6 +143,10 @@ void Pool::discard(Slot& slot, const deliverd::Delivery& delivery) {
   desk_.ask(slot.id);
 }
 
+void Pool::probe(const ipc::Probe& probe) noexcept {
+  if (!stopping_) prober_.probe(probe);
+}
+
 // --- Ends
 // -----------------------------------------------------------------------------------------
 
@@ -213,6 +189,7 @@ void Pool::end(Slot& slot, Trouble why) {
 void Pool::stop(event::Callback done) {
   stopping_ = true;
   stopped_ = std::move(done);
+  prober_.forget();
   std::vector<SlotId> all;
   for (const auto& [id, slot] : slots_) all.push_back(id);
   for (const auto id : all) dismissed(id);

@@ -13,6 +13,7 @@
 #include "deliverd/desk.h"
 #include "deliverd/relay/connection.h"
 #include "deliverd/relay/directory.h"
+#include "deliverd/relay/prober.h"
 
 namespace postern::relay {
 
@@ -34,7 +35,7 @@ class Pool final : public deliverd::Deliverer {
   Pool(const Pool&) = delete;
   Pool& operator=(const Pool&) = delete;
 
-  void configure(Settings settings) { settings_ = std::move(settings); }
+  void configure(Settings settings);
   void connect(base::UniqueFd queued) { desk_.connect(ipc::Role::kRelay, std::move(queued)); }
   // Finishes what is in hand and ends all connections; then calls `done`, once.
   void stop(event::Callback done);
@@ -47,6 +48,8 @@ class Pool final : public deliverd::Deliverer {
   void dismissed(deliverd::SlotId id) noexcept override;
   void broken_off(deliverd::SlotId id) noexcept override;
   void saved() noexcept override { check_stopped(); }
+  void probe(const ipc::Probe& probe) noexcept override;
+  void channel_lost() noexcept override { prober_.forget(); }
 
  private:
   struct Slot final : ConnectionOwner {
@@ -70,10 +73,8 @@ class Pool final : public deliverd::Deliverer {
   };
 
   void look_up(Slot& slot, const ipc::Grant& grant);
-  void look_up_mx(Slot& slot, const std::string& queue);
-  void look_up_host(Slot& slot, const config::HopSpec& hop);
-  void found(Slot& slot, std::string next_hop, std::expected<std::vector<Target>, Trouble> targets);
-  void connect(Slot& slot, std::expected<std::vector<Target>, Trouble> targets);
+  void found(Slot& slot, Place place);
+  void connect(Slot& slot, Targets targets);
   void ready(Slot& slot);
   void done(Slot& slot, std::vector<Verdict> verdicts);
   void discard(Slot& slot, const deliverd::Delivery& delivery);
@@ -85,6 +86,7 @@ class Pool final : public deliverd::Deliverer {
   Directory& directory_;
   Settings settings_;
   deliverd::Desk desk_;
+  Prober prober_;
   std::unordered_map<deliverd::SlotId, std::unique_ptr<Slot>> slots_;
   event::Callback stopped_;
   bool stopping_ = false;

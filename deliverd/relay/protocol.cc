@@ -237,7 +237,8 @@ Client::Event Client::begin(Envelope envelope, std::string& out) {
 // MAIL, and with PIPELINING all that follows up to the body, for one write.
 void Client::send_mail(std::string& out) const {
   fmt::format_to(std::back_inserter(out), "MAIL FROM:<{}>", envelope_.from);
-  if (features_.size) fmt::format_to(std::back_inserter(out), " SIZE={}", envelope_.size);
+  if (features_.size && !envelope_.probe)
+    fmt::format_to(std::back_inserter(out), " SIZE={}", envelope_.size);
   // A next hop without 8BITMIME gets the eight bits all the same: they pass everywhere in practice,
   // and rewriting the body would break signatures.
   if (features_.eight_bit && envelope_.eight_bit) out += " BODY=8BITMIME";
@@ -245,7 +246,7 @@ void Client::send_mail(std::string& out) const {
   out += "\r\n";
   if (!features_.pipelining) return;
   for (std::size_t i = 0; i < envelope_.recipients.size(); ++i) send_rcpt(i, out);
-  out += "DATA\r\n";
+  if (!envelope_.probe) out += "DATA\r\n";
 }
 
 void Client::send_rcpt(std::size_t number, std::string& out) const {
@@ -282,8 +283,9 @@ Client::Event Client::on_mail(const mail::Reply& reply, Class c, std::string& ou
     if (!features_.pipelining) send_rcpt(0, out);
     return Event::kNone;
   }
-  decide_open({c == Class::kTransient ? ipc::Result::kDeferred : ipc::Result::kFailed,
-               ipc::FailureClass::kPolicy, reply, {}});
+  const bool failed = c == Class::kPermanent && !envelope_.probe;
+  decide_open({failed ? ipc::Result::kFailed : ipc::Result::kDeferred, ipc::FailureClass::kPolicy,
+               reply, {}});
   return features_.pipelining ? Event::kNone : finish();
 }
 
@@ -307,6 +309,11 @@ Client::Event Client::on_rcpt(mail::Reply reply, Class c, std::string& out) {
 }
 
 Client::Event Client::after_recipients(std::string& out) {
+  if (envelope_.probe) {
+    decide_open({ipc::Result::kDelivered, ipc::FailureClass::kMailbox, {}, {}});
+    needs_rset_ = true;
+    return finish();
+  }
   if (!features_.pipelining) {
     if (accepted_ == 0) {
       needs_rset_ = true;

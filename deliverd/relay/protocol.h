@@ -19,6 +19,8 @@
 // Where the next hop offers PIPELINING, [RSET] MAIL RCPT... DATA is one write, so "data" may answer
 // 354 although no recipient was accepted: then a lone dot ends it. Nothing is sent behind a dot
 // before its reply.
+//
+// A probe ends after its last RCPT: what was accepted there counts as delivered, and only RCPT can fail.
 #pragma once
 
 #include <cstdint>
@@ -50,6 +52,7 @@ struct Envelope {
   bool eight_bit = false;
   mail::Return ret = mail::Return::kUnsaid;
   mail::EnvelopeId envid;
+  bool probe = false;  // no message: only what RCPT is answered counts
 };
 
 struct Verdict {  // on one recipient

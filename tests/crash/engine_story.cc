@@ -211,10 +211,12 @@ std::unique_ptr<smtpd::Submission> EngineStory::compose(std::size_t size, bool r
     envelope.reverse_path = mail::ReversePath(
         address(draw(2) == 0 ? "ann@example.org" : fmt::format("s{}@far9.example", number)));
   Letter letter{.token = submission->token, .from = envelope.reverse_path.text()};
-  const auto count = 1 + draw(4);
+  // So many in one queue are tried in several leases, whose failures wait for each other.
+  const bool many = draw(12) == 0;
+  const auto count = many ? ipc::kLeaseRecipients + 1 + draw(ipc::kLeaseRecipients) : 1 + draw(4);
   for (std::uint64_t n = 0; n < count; ++n) {
-    const auto kind = draw(6);
-    auto to = fmt::format("m{}-{}@far{}.example", number, n, draw(4));
+    const auto kind = many ? 5 : draw(6);
+    auto to = fmt::format("m{}-{}@far{}.example", number, n, many ? number % 4 : draw(4));
     if (kind == 0) to = fmt::format("ann+m{}-{}@example.org", number, n);
     if (kind == 1) to = fmt::format("bob+m{}-{}@example.org", number, n);
     if (refused && n == 0) to = "nobody@example.org";

@@ -68,6 +68,7 @@ def test_what_is_wanted_survives_a_crash(server, make_script):
     server.configure(retry={"after": ["1h"]}).route("*", "smtp://127.0.0.1:9").start()
     send(server, "x@remote.example", ["ENVID=here"], ["NOTIFY=NEVER", "ORCPT=x;y"])
     wait_for("it waits", lambda: server.queues().get("remote.example", {}).get("state") == "retry")
+    wait_for("its blocks are saved", (server.directory / "spool" / "control.json").exists)
     server.kill("queued")
     hop = make_script(offering("DSN", "PIPELINING"))
     server.config["route"][0]["via"] = [hop.via]
@@ -126,6 +127,47 @@ def test_thirty_failures_are_one_notice(server, sink):
     server.wait_empty()
     assert len(server.mailbox("alice")) == 1
     assert {r["Final-Recipient"] for r in recipients} == {f"rfc822; {user}" for user in users}
+
+
+def test_a_thousand_refusals_by_one_host_are_one_notice(server, sink):
+    users = [f"u{n}@remote.example" for n in range(1000)]
+    sink.refuse.update({user: "550 5.1.1 no" for user in users})
+    server.configure(space={"segment": "16MiB"}).route("*", sink.via).start()
+    send(server, users)
+    _, _, recipients, _ = read(server.wait_mail("alice")[0])
+    server.wait_empty()
+    assert len(recipients) == 1000
+    assert len(server.mailbox("alice")) == 1 and len(server.events("bounce.sent")) == 1
+    assert server.status()["total"]["failed"] == 1000
+
+
+def test_a_crash_loses_no_failure_that_waits_for_others(server, make_script):
+    """The first session refuses its 36 recipients, the second one says nothing to its own."""
+    seen = {"sessions": 0, "silent": True}
+
+    def script(line, state):
+        if line == "":
+            seen["sessions"] += 1
+            state["silent"] = seen["sessions"] > 1 and seen["silent"]
+        if line.upper().startswith("RCPT"):
+            return None if state["silent"] else b"550 5.1.1 no\r\n"
+        return honest(line, state)
+
+    hop = make_script(script)
+    server.route("*", hop.via, connections=2).start()
+    users = [f"u{n}@remote.example" for n in range(72)]
+    send(server, users)
+    wait_for("36 were refused, 36 wait", lambda: seen["sessions"] >= 2 and
+             sum(line.upper().startswith("RCPT") for line in list(hop.lines)) >= 37)
+    assert not server.events("bounce.sent")
+    wait_for("its blocks are saved", (server.directory / "spool" / "control.json").exists)
+    seen["silent"] = False
+    server.kill("queued")
+    server.kill("relay")
+    server.wait_mail("alice")
+    server.wait_empty()
+    told = [r["Final-Recipient"] for n in notices_of(server) for r in n[2]]
+    assert sorted(told) == sorted(f"rfc822; {user}" for user in users)
 
 
 def test_a_domain_that_does_not_exist_fails_all_its_recipients_in_one_notice(server, zone):

@@ -117,6 +117,7 @@ class Pipeline final : public smtpd::MessageSink {
     received_ += stuffed;
     return smtpd::Flow::kMore;
   }
+  void ask(const mail::Address&) override { CHECK(false); }
   void abort() override { CHECK(false); }
 
   // As smtpd sends it and queued takes it.

@@ -129,6 +129,7 @@ TEST_F(Cut, Queued) {
   EXPECT_EQ(cut.routes[0].connections, 3U);
   EXPECT_TRUE(cut.routes[0].internal);
   EXPECT_EQ(cut.routes[0].line, 24U);
+  EXPECT_EQ(cut.routes[0].file, "postern.toml");
   EXPECT_EQ(cut.retry.after.size(), 4U);
   EXPECT_EQ(cut.control.view, 4U);
   EXPECT_EQ(cut.control.operate, 5U);

@@ -287,7 +287,7 @@ TEST_F(Parse, RequiredKeysOfSections) {
       "like \"0.0.0.0:25\" or \"[::]:25\"\n"
       "postern.toml:12:1: domain.name: this key is missing: expected an array of domains\n"
       "postern.toml:12:1: domain.recipients: this key is missing: expected \"file:\" and the name "
-      "of a file, or \"any\"\n"
+      "of a file, \"ask\", or \"any\"\n"
       "postern.toml:13:1: route.to: this key is missing: expected an array of domains, like "
       "[\"corp.example\", \"*.corp.example\"]\n"
       "postern.toml:13:1: route.via: this key is missing: expected an array with a next hop, like "
@@ -409,7 +409,7 @@ TEST_F(Parse, BadDomains) {
       "postern.toml:15:11: domain.deliver = \"refuse\": expected \"mailbox\", smtp://host[:port] "
       "or \"mx\"\n"
       "postern.toml:16:14: domain.recipients = \"users\": expected \"file:\" and the name of a "
-      "file, or \"any\"\n"
+      "file, \"ask\", or \"any\"\n"
       "postern.toml:17:13: domain.extension = \"++\": expected one mark like \"+\", or \"\" for "
       "no extensions\n"
       "postern.toml:19:8: domain.name = []: expected at least one domain\n"
@@ -417,7 +417,7 @@ TEST_F(Parse, BadDomains) {
       "smtp://host[:port] or \"mx\": expected nothing or a port between 1 and 65535 behind the "
       "host\n"
       "postern.toml:21:14: domain.recipients = \"file:\": expected \"file:\" and the name of a "
-      "file, or \"any\"\n"
+      "file, \"ask\", or \"any\"\n"
       "postern.toml:22:13: domain.extension = \"a\": expected one mark like \"+\", or \"\" for no "
       "extensions\n");
 }
@@ -529,6 +529,71 @@ TEST_F(Parse, BadDelivery) {
   for (int i = 0; i < 16; ++i) dns += ", \"127.0.0.1\"";
   EXPECT_EQ(behind("[delivery]\ndns = [" + dns + "]\n"),
             "postern.toml:12:7: delivery.dns: expected at most 16 elements\n");
+}
+
+TEST_F(Parse, RetryRules) {
+  const auto loaded = load_text(std::string(kGood) +
+                                "[retry]\nspread = 0\n[[retry.rule]]\nto = [\"slow.example\", "
+                                "\"*.Slow.example\"]\non = \"connect\"\nafter = [\"1m\", \"2m\"]\n"
+                                "[[retry.rule]]\nto = [\"*\", \"local\"]\nexpire = \"1d\"\nnotify = "
+                                "\"0\"\n[[retry.rule]]\nto = [\"slow.example\"]\non = \"any\"\n"
+                                "after = [\"3m\"]\n");
+  ASSERT_TRUE(loaded);
+  const auto& retry = loaded->retry;
+  EXPECT_EQ(retry.spread, 0U);
+  EXPECT_EQ(retry.line, 0U);  // none of its times is written down
+  ASSERT_EQ(retry.rules.size(), 3U);
+  EXPECT_EQ(retry.rules[0].to, (std::vector<std::string>{"slow.example", "*.slow.example"}));
+  EXPECT_EQ(retry.rules[0].on, FailureClass::kConnect);
+  EXPECT_EQ(retry.rules[0].after, (std::vector{base::Millis(60'000), base::Millis(120'000)}));
+  EXPECT_FALSE(retry.rules[0].expire);
+  EXPECT_EQ(retry.rules[0].line, 13U);
+  EXPECT_EQ(retry.rules[1].on, std::nullopt);
+  EXPECT_TRUE(retry.rules[1].after.empty());
+  EXPECT_EQ(retry.rules[1].expire, base::Millis(86'400'000));
+  EXPECT_EQ(retry.rules[1].notify, base::Millis(0));
+  EXPECT_EQ(retry.rules[2].on, std::nullopt);
+  EXPECT_EQ(retry.rules[2].line, 21U);
+}
+
+TEST_F(Parse, BadRetryRules) {
+  EXPECT_EQ(behind("[[retry.rule]]\non = \"slow\"\nafter = []\n[[retry.rule]]\nto = "
+                   "[\"a.example\", \"x y\"]\n[retry]\nspread = 101\n"),
+            "postern.toml:11:1: retry.rule.to: this key is missing: expected an array of domains, "
+            "like [\"slow.example\", \"*.slow.example\"]\n"
+            "postern.toml:12:6: retry.rule.on = \"slow\": expected one of \"dns\", \"connect\", "
+            "\"greeting\", \"tls\", \"policy\", \"mailbox\", \"data\", \"local\", \"any\"\n"
+            "postern.toml:13:9: retry.rule.after = []: expected at least one time, like \"15m\"\n"
+            "postern.toml:14:1: retry.rule.after: this key is missing: expected an array of times, "
+            "or expire or notify\n"
+            "postern.toml:15:20: retry.rule.to = \"x y\": expected \"*\", a domain, or \"*.\" and a "
+            "domain: bad character in domain\n"
+            "postern.toml:17:10: retry.spread = 101: expected a whole number between 0 and 100\n");
+  // Equal ones contradict each other; another class of failure is another rule.
+  EXPECT_EQ(behind("[[retry.rule]]\nto = [\"a.example\"]\non = \"dns\"\nafter = [\"1m\"]\n"
+                   "[[retry.rule]]\nto = [\"a.example\"]\nafter = [\"1m\"]\n"
+                   "[[retry.rule]]\nto = [\"b.example\", \"A.example\"]\non = \"dns\"\n"
+                   "after = [\"2m\"]\n"),
+            "postern.toml:19:20: retry.rule.to = \"A.example\": a rule for the same failures stands "
+            "already at postern.toml:12:7\n");
+  // What no queue is named after would never apply.
+  EXPECT_EQ(behind("[[retry.rule]]\nto = [\"example.org\"]\nafter = [\"1m\"]\n"),
+            "postern.toml:12:7: retry.rule.to = \"example.org\": mail for this [[domain]] goes to "
+            "mailboxes: their queue is \"local\"\n");
+}
+
+TEST_F(Parse, OnlyANextHopCanBeAsked) {
+  const auto domain = [](const char* deliver) {
+    return std::string("[[domain]]\nname = [\"in.example\"]\nrecipients = \"ask\"\n") + deliver;
+  };
+  const auto loaded = load_text(std::string(kGood) + domain("deliver = \"smtp://10.0.0.1\"\n"));
+  ASSERT_TRUE(loaded);
+  EXPECT_EQ(loaded->domains.back().recipients, RecipientsKind::kAsk);
+  EXPECT_EQ(behind(domain("deliver = \"mx\"\n")), "");
+  for (const char* bad : {"", "deliver = \"mailbox\"\n"})
+    EXPECT_EQ(behind(domain(bad)),
+              "postern.toml:13:14: domain.recipients = \"ask\": only a next hop can be asked: "
+              "expected deliver = \"smtp://host\" or \"mx\"\n");
 }
 
 TEST_F(Parse, BadLimits) {

@@ -33,6 +33,7 @@ Rights sample() {
        .addresses = {"bob@example.net", "carol@example.org", "carol@example.net"},
        .extension = "+"},
       {.names = {domain("any.example")}, .recipients = RecipientsKind::kAny, .extension = "+"},
+      {.names = {domain("ask.example")}, .recipients = RecipientsKind::kAsk, .extension = "+"},
       {.names = {domain("plain.example")}, .users = {"dave"}, .extension = ""}};
   rights.postmaster = address("it@example.org");
   return rights;

@@ -30,12 +30,16 @@ TEST(Sample, IsAcceptedWithEveryLineInForce) {
   dir.write("users", read_whole(kConf + "users"));
   const auto loaded = load(dir.write("postern.toml", text));
   ASSERT_TRUE(loaded) << to_string(loaded.error().front());
-  // What stands in the comments is the default, but for the route and the resolvers.
+  // What stands in the comments is the default, but for the route, the rule and the resolvers.
   const auto plain = load(kConf + "postern.toml");
   ASSERT_TRUE(plain);
   auto all = cut_queued(*loaded, {});
   EXPECT_EQ(all.routes.size(), 1U);
   all.routes.clear();
+  EXPECT_EQ(all.retry.rules.size(), 1U);
+  all.retry.rules.clear();
+  all.retry.line = 0;
+  all.retry.file.clear();
   EXPECT_EQ(ipc::encode(all), ipc::encode(cut_queued(*plain, {})));
   EXPECT_EQ(ipc::encode(cut_smtpd(*loaded, {})), ipc::encode(cut_smtpd(*plain, {})));
   EXPECT_EQ(ipc::encode(cut_relay(*loaded, {})), ipc::encode(cut_relay(*plain, {})));

@@ -29,6 +29,7 @@ class FakeQueued {
     outcomes.push_back(m);
     if (saves) connection_.send(ipc::OutcomeSaved{m.request});
   }
+  void on(const ipc::Probed& m) { probed.push_back(m); }
   void closed() noexcept { is_closed = true; }
 
   base::GrantId grant(std::string queue, config::HopSpec hop = {}, std::string next_hop = {}) {
@@ -90,6 +91,7 @@ class FakeQueued {
   std::vector<ipc::GrantEnded> ended;
   std::vector<ipc::AskWork> asks;
   std::vector<ipc::Outcome> outcomes;
+  std::vector<ipc::Probed> probed;
   bool saves = true;
   bool goes_ahead = true;
   bool is_closed = false;

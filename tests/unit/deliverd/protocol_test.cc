@@ -16,6 +16,7 @@ std::vector<Envelope> messages_of(std::string_view words) {
       if (c == '2') messages.back().recipients.push_back({"r2@example.org", {}, {}});
     }
     if (c == 'b') messages.back().eight_bit = true;
+    if (c == 'p') messages.back().probe = true;
     if (c == 'd') {
       messages.back().ret = mail::Return::kHeaders;
       messages.back().envid = mail::EnvelopeId::parse("QQ+2B1").value();

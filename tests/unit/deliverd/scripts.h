@@ -1,7 +1,7 @@
 // Scripts of SMTP sessions as a next hop may lead them. Lines: "S " a reply line, "C " what the client
 // must have said, "T" silence, "X" the connection ends. "C <body>" is a body with its final dot. The
 // messages go first: "1" or "2" recipients each, "b" with eight bits, "L" of 5000 bytes, "d"
-// with all that RFC 3461 lets its sender say.
+// with all that RFC 3461 lets its sender say, "p" for a probe.
 #pragma once
 
 namespace postern::relay {
@@ -192,6 +192,25 @@ inline constexpr Script kScripts[] = {
     {"features in lower case", "1",
      GREET "S 250-mx\nS 250-pipelining\nS 250 size 4000\n" GROUP1 "X\n", "deferred connect"},
     {"QUIT unanswered", "1", PLAIN MAIL "S 550 no\nC QUIT\nX\n", "failed policy 550"},
+    // Probes.
+    {"a probe, command by command", "2p",
+     PLAIN MAIL "S 250 ok\n" RCPT1 "S 251 will forward\n" RCPT2 "S 550 5.1.1 no\n" QUIT,
+     "delivered, failed mailbox 550"},
+    {"probes, pipelined", "2p1p",
+     PIPE MAIL RCPT1 RCPT2 "S 250 ok\nS 450 4.2.0 later\nS 250 ok\n"
+          "C RSET\n" MAIL RCPT1 "S 250 ok\nS 250 ok\nS 553 no\n" QUIT,
+     "deferred mailbox 450, delivered | failed mailbox 553"},
+    {"a probe whose sender is refused", "1p", PLAIN MAIL "S 550 5.7.1 no bounces\n" QUIT,
+     "deferred policy 550"},
+    {"a probe whose sender is refused, pipelined", "1p",
+     PIPE MAIL RCPT1 "S 550 5.7.1 no bounces\nS 503 no sender\n" QUIT, "deferred policy 550"},
+    {"a probe that is not answered", "1p", PLAIN MAIL "S 250 ok\n" RCPT1 "T\n", "deferred connect"},
+    {"a probe that is told off", "1p", PLAIN MAIL "S 250 ok\n" RCPT1 "S 421 4.7.0 go\n",
+     "deferred policy 421"},
+    {"a message behind a probe", "1p1",
+     PIPE MAIL RCPT1 "S 250 ok\nS 250 ok\nC RSET\n" GROUP1
+          "S 250 ok\nS 250 ok\nS 250 ok\nS 354 go\nC <body>\nS 250 done\n" QUIT,
+     "delivered | delivered"},
 };
 
 #undef GREET

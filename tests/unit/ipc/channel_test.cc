@@ -25,6 +25,7 @@ struct Client {
     for (auto& fd : d) files.push_back(std::move(fd));
   }
   void on(const Intake&) {}
+  void on(const RecipientKnown&) {}
   void closed() noexcept { ++closed_count; }
 };
 
@@ -39,6 +40,7 @@ struct Server {
   void on(const AskToken&) {}
   void on(const OpenLarge&) {}
   void on(const AbandonLarge&) {}
+  void on(const AskRecipient&) {}
   void closed() noexcept { ++closed_count; }
 };
 

@@ -42,6 +42,25 @@ TEST(Notice, SaysWhoFailedAndWhy) {
   EXPECT_THAT(text, HasSubstr("\r\nAuto-Submitted: auto-replied\r\n"));
 }
 
+TEST(Notice, SaysWhatTheSenderCanDo) {
+  auto notice = test::sample_notice();
+  notice.recipients.resize(1);
+  auto& failed = notice.recipients.front();
+  const auto people = [&](EnhancedCode code) {
+    failed.status = code;
+    const auto text = build_notice(notice).text;
+    return text.substr(0, text.find("message/delivery-status"));
+  };
+  EXPECT_THAT(people({5, 1, 1}), HasSubstr("\r\n    Please check how the address is spelt"));
+  EXPECT_THAT(people({5, 2, 2}), HasSubstr("The mailbox is full"));
+  EXPECT_THAT(people({5, 3, 4}), HasSubstr("too large for them"));
+  EXPECT_THAT(people({5, 4, 7}), HasSubstr("Please try again later"));
+  EXPECT_THAT(people({5, 7, 26}), HasSubstr("A rule of theirs forbids it"));
+  EXPECT_THAT(people({5, 0, 0}), Not(HasSubstr("Please")));
+  failed.action = ReportAction::kDelayed;  // who is asked to do nothing gets no advice
+  EXPECT_THAT(people({4, 1, 1}), Not(HasSubstr("Please")));
+}
+
 TEST(Notice, ForeignTextStaysInItsLine) {
   const auto text = build_notice(test::sample_notice()).text;
   EXPECT_THAT(text, Not(HasSubstr("\nStatus: 2.0.0")));

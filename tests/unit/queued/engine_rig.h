@@ -22,6 +22,7 @@ inline config::QueuedConfig demo_config() {
   config.domain_hops = {{.kind = config::HopKind::kMailbox}};
   config.retry.after = {base::Millis(60'000), base::Millis(120'000)};
   config.retry.expire = base::Millis(1'000'000);
+  config.retry.spread = 0;
   return config;
 }
 
@@ -44,6 +45,7 @@ struct FakeRelay {
   void on(const ipc::NoWork& m) { no_work.push_back(m); }
   void on(const ipc::OutcomeSaved& m) { saved.push_back(m); }
   void on(const ipc::BreakOff& m) { broken_off.push_back(m); }
+  void on(const ipc::Probe& m) { probes.push_back(m); }
   void closed() noexcept { is_closed = true; }
 
   base::RequestId ask(const ipc::Grant& grant) {
@@ -76,6 +78,7 @@ struct FakeRelay {
   std::vector<ipc::NoWork> no_work;
   std::vector<ipc::OutcomeSaved> saved;
   std::vector<ipc::BreakOff> broken_off;
+  std::vector<ipc::Probe> probes;
   std::uint64_t request = 0;
   bool is_closed = false;
 };
@@ -86,6 +89,7 @@ struct FakeSmtpd {
   void on(const ipc::TokenResult& m) { tokens.push_back(m); }
   void on(const ipc::LargeOpened& m, ipc::Descriptors) { large.push_back(m); }
   void on(const ipc::Intake& m) { intake.push_back(m); }
+  void on(const ipc::RecipientKnown& m) { known.push_back(m); }
   void closed() noexcept { is_closed = true; }
 
   std::unique_ptr<Connection> connection;
@@ -93,6 +97,7 @@ struct FakeSmtpd {
   std::vector<ipc::TokenResult> tokens;
   std::vector<ipc::LargeOpened> large;
   std::vector<ipc::Intake> intake;
+  std::vector<ipc::RecipientKnown> known;
   bool is_closed = false;
 };
 

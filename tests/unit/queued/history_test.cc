@@ -261,6 +261,7 @@ TEST_F(HistoryTest, EveryEndIsNotedOnce) {
   (void)mail("e@far.example");
   engine->conclude(good, {attempt(ipc::Result::kDeferred, 451)}, "mx[192.0.2.1]:25", {});
   engine->conclude(good, {attempt(ipc::Result::kDelivered, 250)}, "mx[192.0.2.1]:25", {});
+  (void)engine->schedule().take("far.example", bad);
   engine->conclude(bad, {attempt(ipc::Result::kFailed, 550)}, "mx[192.0.2.1]:25", {});
   engine->conclude(lost, {attempt(ipc::Result::kFailed, 550)}, "", {});
   turn();

@@ -53,7 +53,7 @@ TEST(ReportOn, WhichReportForWhichWishAndOutcome) {
 TEST(WantedOfOriginal, OnlyAFailureBringsBackTheWholeAndOnlyASmallOne) {
   Message message;
   message.body_size = 1000;
-  const auto report = [](mail::ReportAction action) { return std::vector{Report{0, action, {}, {}}}; };
+  const auto report = [](mail::ReportAction action) { return std::vector{Report{0, action, {}, {}, {}}}; };
   EXPECT_EQ(wanted_of_original(message, report(kFailed)), kNoticeHeader);
   message.ret = mail::Return::kHeaders;
   EXPECT_EQ(wanted_of_original(message, report(kFailed)), kNoticeHeader);
@@ -223,6 +223,218 @@ TEST_F(NoticesTest, ACopyOfABounceGoesToWhomTheConfigurationNames) {
   ASSERT_EQ(notices().size(), 3U);
   EXPECT_EQ(notices()[2].recipients.size(), 1U);
 }
+
+// --- One for many leases ----------------------------------------------------------------------------
+
+class ManyRecipients : public NoticesTest {
+ protected:
+  static constexpr std::uint32_t kMany = 4 * ipc::kLeaseRecipients;
+
+  base::MessageId post_many(const char* notify = "") {
+    auto record = envelope(0);
+    record.from = mail::ReversePath(address("ann@example.org"));
+    for (std::uint32_t n = 0; n < kMany; ++n)
+      record.recipients.push_back({.number = n,
+                                   .address = address("u" + std::to_string(n) + "@far.example"),
+                                   .notify = mail::Notify::parse(notify).value_or(mail::Notify())});
+    record.body_size = 7;
+    const auto id = record.id;
+    store->accept(std::move(record), std::make_shared<const std::string>("hello\r\n"),
+                  [this, id](bool) noexcept { engine->admit(id); });
+    turn();
+    return id;
+  }
+  // Asks on the next grant, or again on the last one.
+  void ask() {
+    if (asked_ < relay.grants.size()) ++asked_;
+    ASSERT_GT(asked_, 0U);
+    relay.ask(relay.grants[asked_ - 1]);
+    turn();
+  }
+  void refuse(std::size_t which) {
+    relay.answer(relay.leases.at(which), ipc::Result::kFailed, 550, "no such user");
+    turn();
+  }
+  // All four leases are out.
+  base::MessageId all_leased() {
+    begin();
+    const auto id = post_many();
+    connect(relay);
+    for (int n = 0; n < 4; ++n) ask();
+    EXPECT_EQ(relay.leases.size(), 4U);
+    return id;
+  }
+  static std::size_t recipients_in(const std::string& text) {
+    std::size_t count = 0;
+    for (auto at = text.find("Action: failed"); at != std::string::npos;
+         at = text.find("Action: failed", at + 1))
+      ++count;
+    return count;
+  }
+  FakeRelay relay;
+
+ private:
+  std::size_t asked_ = 0;
+};
+
+TEST_F(ManyRecipients, ThatOneHostRefusesAreOneNotice) {
+  const auto id = all_leased();
+  for (std::size_t n = 0; n < 4; ++n) {
+    EXPECT_TRUE(notices().empty());
+    // Not in the journal, so the deliverer keeps it.
+    EXPECT_TRUE(relay.saved.empty());
+    EXPECT_FALSE(engine->idle() && n > 0);
+    refuse(n);
+  }
+  EXPECT_EQ(recipients_in(only_notice()), kMany);
+  EXPECT_EQ(relay.saved.size(), 4U);
+  EXPECT_EQ(look(id), nullptr);
+  EXPECT_TRUE(engine->idle());
+  EXPECT_EQ(engine->counters().failed.total(), kMany);
+  EXPECT_EQ(engine->counters().bounces.total(), 1U);
+  // Both are one record: another life knows the same.
+  end();
+  begin();
+  EXPECT_EQ(look(id), nullptr);
+  EXPECT_EQ(recipients_in(only_notice()), kMany);
+}
+
+TEST_F(ManyRecipients, WhatIsReadyCountsAsComing) {
+  begin();
+  const auto id = post_many();
+  connect(relay);
+  ask();
+  refuse(0);  // the others are ready, and nobody has asked for them
+  EXPECT_TRUE(notices().empty());
+  for (int n = 1; n < 4; ++n) {
+    ask();
+    refuse(static_cast<std::size_t>(n));
+  }
+  EXPECT_EQ(recipients_in(only_notice()), kMany);
+  EXPECT_EQ(look(id), nullptr);
+}
+
+TEST_F(ManyRecipients, ADeliveryNeverWaitsForThem) {
+  const auto id = all_leased();
+  refuse(0);
+  auto outcome = relay.leases[1];
+  ipc::Outcome mixed{base::RequestId(++relay.request), outcome.lease, outcome.epoch, id, "mx", {}};
+  for (const auto& recipient : outcome.recipients) {
+    const bool taken = recipient.number % 2 == 0;
+    mixed.results.push_back({recipient.number,
+                             taken ? ipc::Result::kDelivered : ipc::Result::kFailed,
+                             {},
+                             {static_cast<std::uint16_t>(taken ? 250 : 550), {}, {}, {}, "said"},
+                             ipc::Arrival::kFinal});
+  }
+  relay.connection->send(mixed);
+  turn();
+  EXPECT_EQ(engine->counters().delivered.total(), ipc::kLeaseRecipients / 2);
+  EXPECT_TRUE(notices().empty());
+  EXPECT_TRUE(relay.saved.empty());  // half of it is not in the journal
+  // A crash now: what was delivered is known, the refused ones are tried again, and told of once.
+  end();
+  begin();
+  const auto* message = look(id);
+  ASSERT_NE(message, nullptr);
+  EXPECT_EQ(message->open, kMany - ipc::kLeaseRecipients / 2);
+  EXPECT_TRUE(notices().empty());
+}
+
+TEST_F(ManyRecipients, DifferentHostsAreNamedEachWithWhatItSaid) {
+  const auto id = all_leased();
+  for (std::size_t n = 0; n < 4; ++n) {
+    const auto& lease = relay.leases[n];
+    ipc::Outcome outcome{base::RequestId(++relay.request), lease.lease, lease.epoch, id,
+                         "mx" + std::to_string(n % 2) + ".far.example[192.0.2.9]:25", {}};
+    for (const auto& recipient : lease.recipients)
+      outcome.results.push_back({recipient.number, ipc::Result::kFailed, {}, {550, 5, 1, 1, "no"}, {}});
+    relay.connection->send(outcome);
+    turn();
+  }
+  const auto text = only_notice();
+  EXPECT_TRUE(has(text, "Remote-MTA: dns; mx0.far.example\r\n"));
+  EXPECT_TRUE(has(text, "Remote-MTA: dns; mx1.far.example\r\n"));
+}
+
+TEST_F(ManyRecipients, TheyWaitOnlySoLong) {
+  const auto id = all_leased();
+  refuse(0);
+  pass(Engine::kGatherTime - base::Millis(1));
+  EXPECT_TRUE(notices().empty());
+  refuse(1);
+  pass(base::Millis(1));
+  turn();
+  EXPECT_EQ(recipients_in(only_notice()), 2 * ipc::kLeaseRecipients);
+  EXPECT_EQ(relay.saved.size(), 2U);
+  refuse(2);
+  refuse(3);
+  EXPECT_EQ(notices().size(), 2U);
+  EXPECT_EQ(look(id), nullptr);
+}
+
+TEST_F(ManyRecipients, AStopDoesNotWait) {
+  (void)all_leased();
+  refuse(0);
+  refuse(1);
+  delivery->stop();
+  turn();
+  EXPECT_EQ(recipients_in(only_notice()), 2 * ipc::kLeaseRecipients);
+  EXPECT_EQ(relay.saved.size(), 2U);
+  refuse(2);
+  EXPECT_EQ(notices().size(), 2U);
+}
+
+TEST_F(ManyRecipients, AReloadLosesNoneOfThem) {
+  const auto id = all_leased();
+  refuse(0);
+  engine->configure(config);
+  turn(20);
+  EXPECT_FALSE(engine->schedule().leased(id, relay.leases[0].recipients[0].number));
+  for (std::size_t n = 1; n < 4; ++n) refuse(n);
+  EXPECT_EQ(recipients_in(only_notice()), kMany);
+}
+
+TEST_F(ManyRecipients, ADeferredRestMeansThatNothingMoreComes) {
+  const auto id = all_leased();
+  refuse(0);
+  for (std::size_t n = 1; n < 4; ++n) {
+    relay.answer(relay.leases[n], ipc::Result::kDeferred, 451, "later");
+    turn();
+  }
+  EXPECT_EQ(recipients_in(only_notice()), ipc::kLeaseRecipients);
+  EXPECT_EQ(look(id)->open, 3 * ipc::kLeaseRecipients);
+}
+
+TEST_F(ManyRecipients, ADeathOfTheirDelivererEndsTheWaiting) {
+  const auto id = all_leased();
+  refuse(0);
+  relay.connection.reset();
+  turn(20);
+  EXPECT_EQ(recipients_in(only_notice()), ipc::kLeaseRecipients);
+  EXPECT_EQ(look(id)->open, 3 * ipc::kLeaseRecipients);
+}
+
+// The last failure comes, and somewhere in what follows the power goes.
+class ManyRecipientsCrash : public ManyRecipients,
+                            public ::testing::WithParamInterface<std::uint64_t> {};
+
+TEST_P(ManyRecipientsCrash, LosesNoNoticeAndMakesNoneTwice) {
+  const auto id = all_leased();
+  for (std::size_t n = 0; n < 3; ++n) refuse(n);
+  disk.halt_at = disk.operations + GetParam();
+  refuse(3);
+  end();
+  disk.cut_power(GetParam());
+  begin();
+  std::size_t told = 0;
+  for (const auto& notice : notices()) told += recipients_in(body(notice.id));
+  const auto* message = look(id);
+  EXPECT_EQ(told + (message == nullptr ? 0 : message->open), kMany);
+  EXPECT_TRUE(told == 0 || told == kMany) << told;
+}
+
+INSTANTIATE_TEST_SUITE_P(AtEachOperation, ManyRecipientsCrash, ::testing::Range<std::uint64_t>(0, 16));
 
 // --- Delays -----------------------------------------------------------------------------------------
 

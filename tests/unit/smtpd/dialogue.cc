@@ -77,6 +77,12 @@ bool set(Dialogue& d, const std::string& key, const std::string& value) {
     std::sort(domain.users.begin(), domain.users.end());
     return true;
   }
+  if (key == "ask") {  // whom the next hop knows
+    domain.recipients = config::RecipientsKind::kAsk;
+    d.known = words(value);
+    return true;
+  }
+  if (key == "unknown") return d.unknown = reply(value), d.unknown->code != 0;
   if (key == "extension") return domain.extension = value, true;
   if (key == "relay_from") {
     listener.relay_from.clear();

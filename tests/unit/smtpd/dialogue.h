@@ -35,6 +35,8 @@ struct Dialogue {
   std::optional<base::IpAddress> client;
   std::optional<mail::Reply> intake;
   std::optional<mail::Reply> result;
+  std::vector<std::string> known;
+  std::optional<mail::Reply> unknown;
   std::vector<Step> steps;
   std::vector<std::string> messages;
   bool closed = false;

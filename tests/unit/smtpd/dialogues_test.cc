@@ -43,6 +43,8 @@ class Player {
         connection_(service_, dialogue.client) {
     connection_.sink.intake = dialogue.intake;
     connection_.result = dialogue.result;
+    connection_.known = dialogue.known;
+    if (dialogue.unknown) connection_.unknown = *dialogue.unknown;
   }
   void send(std::string_view bytes) { connection_.feed(bytes); }
   void act(Step::Kind kind) {

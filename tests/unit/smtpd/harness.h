@@ -46,12 +46,14 @@ class RecordingSink final : public MessageSink {
     open_ = false;
     ++aborted;
   }
+  void ask(const mail::Address& recipient) override { asked.push_back(recipient.text()); }
   void refused(const Refusal& refusal) override { refusals.emplace_back(refusal.reply); }
 
   std::optional<mail::Reply> intake;
   bool pause_always = false;
   std::vector<Message> messages;
   std::vector<std::string> refusals;
+  std::vector<std::string> asked;
   unsigned aborted = 0;
 
  private:
@@ -85,6 +87,11 @@ class Connection {
         answer();
         moved = true;
       }
+      if (protocol.want() == Want::kAnswer && !holds_answers) {
+        CHECK(unread_.empty() || protocol.input(unread_) == 0);
+        answer_rcpt();
+        moved = true;
+      }
       if (protocol.want() == Want::kInput && !moved) CHECK(unread_.size() < Protocol::kMaxLine);
       take_output();
     }
@@ -99,6 +106,9 @@ class Connection {
   Protocol protocol;
   std::string output;
   std::optional<mail::Reply> result;
+  std::vector<std::string> known;  // of the recipients that it is asked for; others get `unknown`
+  mail::Reply unknown{550, {5, 1, 1}, {"not known"}};
+  bool holds_answers = false;
 
  private:
   void answer() {
@@ -106,6 +116,10 @@ class Connection {
       protocol.refused(*result);
     else
       protocol.accepted(base::MessageId(++last_id_));
+  }
+  void answer_rcpt() {
+    const bool there = std::find(known.begin(), known.end(), sink.asked.back()) != known.end();
+    protocol.answered(there ? nullptr : &unknown);
   }
   std::string unread_;
   std::uint64_t last_id_ = 0;

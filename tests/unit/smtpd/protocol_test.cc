@@ -253,5 +253,48 @@ TEST_F(ProtocolTest, BodySplitAtEachByteIsTheSame) {
   }
 }
 
+// --- Recipients that are asked for ------------------------------------------------------------------
+
+class Asked : public testing::Test {
+ protected:
+  static config::RightsIndex asking() {
+    auto rights = sample_rights();
+    rights.domains[0].recipients = config::RecipientsKind::kAsk;
+    return config::RightsIndex(std::move(rights));
+  }
+  Asked() { connection.holds_answers = true; }
+  config::RightsIndex rights = asking();
+  Service service = sample_service(rights);
+  Connection connection{service, base::parse_ip("192.0.2.7")};
+};
+
+TEST_F(Asked, NothingIsReadBeforeTheAnswer) {
+  connection.feed("HELO c\r\nMAIL FROM:<a@c.example>\r\nRCPT TO:<bob@example.org>\r\nNOOP\r\n");
+  EXPECT_EQ(connection.protocol.want(), Want::kAnswer);
+  EXPECT_EQ(connection.protocol.timeout(), TimeoutKind::kNone);
+  EXPECT_EQ(connection.sink.asked, std::vector<std::string>{"bob@example.org"});
+  connection.output.clear();
+  connection.protocol.answered(nullptr);
+  connection.take_output();
+  EXPECT_EQ(connection.output, "250 2.1.5 Ok\r\n");
+  connection.feed("");
+  connection.feed("RCPT TO:<carol@example.org>\r\n");
+  connection.output.clear();
+  const mail::Reply no{550, {5, 1, 1}, {"no"}};
+  connection.protocol.answered(&no);
+  connection.take_output();
+  EXPECT_EQ(connection.output, "550 5.1.1 no\r\n");
+  EXPECT_EQ(connection.sink.refusals.back(), "550 5.1.1 no");
+}
+
+TEST_F(Asked, AStopIsTheAnswer) {
+  connection.feed("HELO c\r\nMAIL FROM:<a@c.example>\r\nRCPT TO:<bob@example.org>\r\n");
+  connection.output.clear();
+  connection.protocol.shutdown();
+  connection.take_output();
+  EXPECT_TRUE(connection.output.starts_with("421 4.3.2"));
+  EXPECT_TRUE(connection.closed());
+}
+
 }  // namespace
 }  // namespace postern::smtpd::test

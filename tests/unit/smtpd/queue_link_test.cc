@@ -371,5 +371,60 @@ TEST(LargeFiles, AQuestionThatIsNeverAnsweredEndsAndALateFileIsGivenBack) {
   EXPECT_EQ(rig.queued->abandoned, std::vector<base::MessageId>{base::MessageId(8)});
 }
 
+// --- Recipients -------------------------------------------------------------------------------------
+
+class Questions : public testing::Test, protected LinkRig {
+ protected:
+  void ask(const char* to) {
+    link.ask_recipient(mail::Address::parse(to).value(),
+                       [this](const std::optional<mail::Reply>& refusal) noexcept {
+                         answers.push_back(refusal ? refusal->code : 0);
+                       });
+    turn();
+  }
+  void answer(std::size_t which, ipc::ReplyText refusal = {}) {
+    queued->say(ipc::RecipientKnown{queued->recipients_asked.at(which).request, std::move(refusal)});
+    turn();
+  }
+  std::vector<int> answers;
+};
+
+TEST_F(Questions, AreAnsweredByQueued) {
+  connect();
+  ask("a@in.example");
+  ask("b@in.example");
+  EXPECT_TRUE(answers.empty());
+  ASSERT_EQ(queued->recipients_asked.size(), 2U);
+  EXPECT_EQ(queued->recipients_asked[0].address.text(), "a@in.example");
+  answer(1, {550, 5, 1, 1, "no"});
+  answer(0);
+  EXPECT_EQ(answers, (std::vector{550, 0}));
+}
+
+TEST_F(Questions, EndWithTheirChannel) {
+  connect();
+  ask("a@in.example");
+  break_channel();
+  EXPECT_EQ(answers, std::vector{451});
+  ask("a@in.example");  // there is none now
+  EXPECT_EQ(answers, (std::vector{451, 451}));
+}
+
+TEST_F(Questions, EndInTime) {
+  connect();
+  ask("a@in.example");
+  clock.advance(QueueLink::kAskDeadline + base::Millis(1));
+  link.check_deadlines();
+  EXPECT_EQ(answers, std::vector{451});
+  answer(0, {550, 5, 1, 1, "no"});  // too late
+  EXPECT_EQ(answers, std::vector{451});
+}
+
+TEST_F(Questions, NotMoreThanThereIsCreditFor) {
+  connect();
+  for (std::uint32_t n = 0; n < ipc::AskRecipient::kWindow.requests + 1; ++n) ask("a@in.example");
+  EXPECT_EQ(answers, std::vector{451});
+}
+
 }  // namespace
 }  // namespace postern::smtpd::test

@@ -60,6 +60,7 @@ class FakeQueued {
   void on(const ipc::AskToken& m) { asked.push_back(m); }
   void on(const ipc::OpenLarge& m) { large_asked.push_back(m.request); }
   void on(const ipc::AbandonLarge& m) { abandoned.push_back(m.large); }
+  void on(const ipc::AskRecipient& m) { recipients_asked.push_back(m); }
   void closed() noexcept { ended = true; }
 
   template <class M>
@@ -99,6 +100,7 @@ class FakeQueued {
   std::vector<ipc::AskToken> asked;
   std::vector<base::RequestId> large_asked;
   std::vector<base::MessageId> abandoned;
+  std::vector<ipc::AskRecipient> recipients_asked;
   base::UniqueFd file;
   bool ended = false;
 

@@ -416,5 +416,37 @@ TEST(Session, ManyCommandsInOnePieceDoNotPileUpTheirReplies) {
   EXPECT_GE(rig.writes, 4);
 }
 
+// --- Recipients that queued is asked for ------------------------------------------------------------
+
+TEST(Session, WaitsForQueuedsWordOnARecipient) {
+  SessionRig rig;
+  auto rights = sample_rights();
+  rights.domains[0].recipients = config::RecipientsKind::kAsk;
+  const config::RightsIndex asking(std::move(rights));
+  auto service = rig.service;
+  service.rights = &asking;
+  rig.session->reconfigure(service);
+  rig.heard();
+  rig.say("HELO c\r\nMAIL FROM:<a@c.example>\r\n");
+  EXPECT_EQ(rig.say("RCPT TO:<bob@example.org>\r\nRCPT TO:<x@example.org>\r\nNOOP\r\n"), "");
+  ASSERT_EQ(rig.queued->recipients_asked.size(), 1U);
+  rig.clock.advance(base::Millis(15'000));  // beyond the client's own time, which does not run
+  rig.session->check_deadline();
+  EXPECT_EQ(rig.heard(), "");
+  rig.queued->say(ipc::RecipientKnown{rig.queued->recipients_asked[0].request, {}});
+  EXPECT_EQ(rig.heard(), "250 2.1.5 Ok\r\n");
+  ASSERT_EQ(rig.queued->recipients_asked.size(), 2U);
+  rig.queued->say(
+      ipc::RecipientKnown{rig.queued->recipients_asked[1].request, {550, 5, 1, 1, "no"}});
+  EXPECT_EQ(rig.heard(), "550 5.1.1 no\r\n250 2.0.0 Ok\r\n");
+  // One that leaves while it waits is no trouble.
+  rig.say("RCPT TO:<y@example.org>\r\n");
+  rig.leave();
+  rig.queued->say(ipc::RecipientKnown{rig.queued->recipients_asked[2].request, {}});
+  rig.turn();
+  EXPECT_EQ(rig.ended, 1);
+  rig.session.reset();
+}
+
 }  // namespace
 }  // namespace postern::smtpd::test

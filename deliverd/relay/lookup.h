@@ -1,0 +1,32 @@
+// From a queue and its next hop, as queued names them, to the places to connect to: what the
+// configuration wrote down is asked of the directory where that is needed, and judged by next_hop.h.
+#pragma once
+
+#include <expected>
+#include <functional>
+#include <string>
+#include <vector>
+
+#include "common/config/roles.h"
+#include "deliverd/relay/directory.h"
+
+namespace postern::relay {
+
+using Targets = std::expected<std::vector<Target>, Trouble>;
+struct Place {
+  std::string next_hop;  // the name of the set of MX hosts; empty: the configuration names the host
+  Targets targets;
+};
+using Found = std::move_only_function<void(Place) noexcept>;
+
+// `port`: of MX hosts. `found` is called once, perhaps before this returns, unless the query died
+// first. For kMx and kHost; any other hop is a mistake of queued's, and no place to connect to.
+[[nodiscard]] dns::Query look_up(Directory& directory, const std::string& queue,
+                                 const config::HopSpec& hop, std::uint16_t port,
+                                 const Ourselves& ourselves, Found found);
+
+// Why a next hop is out of reach, in our own words.
+[[nodiscard]] Trouble refused(ipc::GrantEnd end, ipc::FailureClass failure, mail::EnhancedCode code,
+                              std::string text);
+
+}  // namespace postern::relay

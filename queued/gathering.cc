@@ -1,0 +1,147 @@
+// The part of Engine that gathers failures, so that a message whose many recipients one host refuses
+// causes one notice, though they are tried in several leases.
+//
+// A failure waits while other recipients of its message are in delivery in the same queue, or ready
+// there, but not long. It waits before its record: nothing of it is durable, and its deliverer keeps
+// the outcome until the record is written. So a crash loses no notice; at most the recipients are
+// tried, and refused, once more. All that was gathered is one record with its notice.
+#include <algorithm>
+#include <iterator>
+#include <memory>
+#include <utility>
+
+#include "queued/engine.h"
+
+namespace postern::queued {
+namespace {
+
+bool is_failure(const Report& report) { return report.action == mail::ReportAction::kFailed; }
+
+event::Callback one_after_the_other(event::Callback first, event::Callback second) {
+  if (!first) return second;
+  if (!second) return first;
+  return [first = std::move(first), second = std::move(second)]() mutable noexcept {
+    first();
+    second();
+  };
+}
+
+// Two callbacks, of which the last one that is called calls `done`.
+std::pair<event::Callback, event::Callback> when_both(event::Callback done) {
+  if (!done) return {};
+  auto shared = std::make_shared<std::pair<event::Callback, int>>(std::move(done), 2);
+  const auto one = [shared]() noexcept {
+    if (--shared->second == 0) shared->first();
+  };
+  return {one, one};
+}
+
+}  // namespace
+
+// Who had a say in it; where several had, all of them.
+std::string Engine::remotes_of(const Occasion& occasion) {
+  std::string all;
+  for (auto part = occasion.parts.begin(); part != occasion.parts.end(); ++part) {
+    const bool said = std::any_of(occasion.parts.begin(), part, [&](const Occasion::Part& before) {
+      return before.remote == part->remote;
+    });
+    if (said || part->remote.empty()) continue;
+    if (!all.empty()) all += ", ";
+    all += part->remote;
+  }
+  return all;
+}
+
+// An attempt is over. Its failures join those that were kept back, and all are told of if nothing more
+// of the message is to come; the rest of it never waits.
+void Engine::gather(Occasion occasion, const Message& message) {
+  const bool fails = std::any_of(occasion.reports.begin(), occasion.reports.end(), is_failure);
+  if (!fails && gathered_.empty()) return settle(std::move(occasion));  // the usual case
+  const auto* first = find_recipient(message, occasion.parts.front().fates.front().number);
+  const MessageInQueue key{message.id, router_->route(first->address).queue};
+  if (!gathering_ || !schedule_.coming(key.second, key.first)) {
+    auto all = take_gathered(key);
+    std::move(occasion.reports.begin(), occasion.reports.end(), std::back_inserter(all.reports));
+    std::move(occasion.parts.begin(), occasion.parts.end(), std::back_inserter(all.parts));
+    all.written = one_after_the_other(std::move(all.written), std::move(occasion.written));
+    return settle(std::move(all));
+  }
+  if (!fails) return settle(std::move(occasion));
+  Occasion failed{occasion.id, {}, {}, {}};
+  auto& part = occasion.parts.front();
+  auto& kept = failed.parts.emplace_back(part.remote, std::vector<RecipientFate>());
+  for (auto& report : occasion.reports) {
+    if (!is_failure(report)) continue;
+    const auto fate = std::find_if(part.fates.begin(), part.fates.end(), [&](const auto& f) {
+      return f.number == report.number;
+    });
+    kept.fates.push_back(std::move(*fate));
+    part.fates.erase(fate);
+    failed.reports.push_back(std::move(report));
+  }
+  std::erase_if(occasion.reports, is_failure);
+  if (part.fates.empty()) {
+    failed.written = std::move(occasion.written);
+    return keep_back(key, std::move(failed));
+  }
+  std::tie(failed.written, occasion.written) = when_both(std::move(occasion.written));
+  keep_back(key, std::move(failed));
+  settle(std::move(occasion));
+}
+
+void Engine::keep_back(const MessageInQueue& key, Occasion occasion) {
+  set_concluding(occasion, true);
+  auto [at, fresh] = gathered_.try_emplace(key);
+  auto& [all, since, attempts] = at->second;
+  if (fresh) {
+    all.id = key.first;
+    since = now();
+  }
+  std::move(occasion.reports.begin(), occasion.reports.end(), std::back_inserter(all.reports));
+  std::move(occasion.parts.begin(), occasion.parts.end(), std::back_inserter(all.parts));
+  all.written = one_after_the_other(std::move(all.written), std::move(occasion.written));
+  ++attempts;
+  if (++attempts_gathered_ > kGatheredAttempts) {
+    const auto oldest =
+        std::min_element(gathered_.begin(), gathered_.end(), [](const auto& a, const auto& b) {
+          return a.second.since < b.second.since;
+        });
+    tell_gathered_of(MessageInQueue(oldest->first));
+  }
+  poke();  // so that its time is watched
+}
+
+Engine::Occasion Engine::take_gathered(const MessageInQueue& key) {
+  const auto at = gathered_.find(key);
+  if (at == gathered_.end()) return {key.first, {}, {}, {}};
+  auto occasion = std::move(at->second.occasion);
+  attempts_gathered_ -= at->second.attempts;
+  gathered_.erase(at);
+  return occasion;
+}
+
+// The message may have left memory meanwhile.
+void Engine::tell_gathered_of(const MessageInQueue& key) {
+  auto occasion = take_gathered(key);
+  store_.fetch({key.first}, [this, occasion = std::move(occasion)]() mutable noexcept {
+    if (store_.find(occasion.id) != nullptr) return settle(std::move(occasion));
+    set_concluding(occasion, false);
+    finish(std::move(occasion), {});
+  });
+}
+
+void Engine::tell_gathered_before(QueueTime time) {
+  std::vector<MessageInQueue> over;
+  for (const auto& [key, gathered] : gathered_)
+    if (gathered.since <= time) over.push_back(key);
+  for (const auto& key : over) tell_gathered_of(key);
+}
+
+void Engine::tell_gathered() { tell_gathered_before(now()); }
+
+void Engine::stop_gathering() {
+  gathering_ = false;
+  tell_gathered();
+}
+
+}  // namespace postern::queued
