@@ -105,6 +105,7 @@ class Intake {
   void store(Submission submission, std::uint32_t crc);
   [[nodiscard]] std::string standing_hold(const MessageRecord& record) const;
   void accepted(const Submission& submission, base::MessageId id);
+  static void log_accepted(const Submission& submission, base::MessageId id);
   void refuse(const Submission& submission, const mail::Reply& reply);
   void answer_waiting(const base::Token& token, base::MessageId id);
   [[nodiscard]] ipc::Intake state() const;

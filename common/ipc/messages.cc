@@ -11,7 +11,7 @@ namespace {
 constexpr std::array<std::string_view, kTypeCount> kTypeNames{
     "hello", "boot", "configure", "configured", "peer", "peer_lost", "listen", "ready", "stop", "processes",
     "submit", "submit_recipients", "submit_body", "submitted", "ask_token", "token_result",
-    "open_large", "large_opened", "abandon_large", "intake", "held_leases", "grant", "cancel_grant",
+    "open_large", "large_opened", "abandon_large", "intake", "sign", "signed", "ticket_keys", "held_leases", "grant", "cancel_grant",
     "grant_ended", "ask_work", "lease", "lease_body", "no_work", "outcome", "outcome_saved",
     "ask_status", "status", "list_queues", "queue_rows", "list_messages", "message_rows", "show",
     "shown", "ask_body", "body_part", "list_blocks", "block_rows", "list_history",
