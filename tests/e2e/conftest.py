@@ -13,7 +13,7 @@ from support.server import BUILD, Postern  # noqa: E402
 from support.sink import Script, Sink  # noqa: E402
 from support.zone import Zone  # noqa: E402
 
-USERS = ("_postern-smtpd", "_postern-queued", "_postern-relay", "_postern-local")
+USERS = ("_postern-smtpd", "_postern-queued", "_postern-relay", "_postern-local", "_postern-key")
 
 
 def pytest_sessionstart(session):
