@@ -159,10 +159,8 @@ void Stream::unfilter(std::string_view fresh) noexcept {
   filtered_->filter->receive(fresh, plain, wire_);
   const auto state = filtered_->filter->state();
   if (state == Filter::State::kFailed) {
-    filtered_->output.clear();
-    if (!blocked_) write_some();  // the last word, if it goes at once
-    if (open()) finish(CloseReason::kError, 0);
-    return;
+    send_last_word();
+    return finish(CloseReason::kError, 0);
   }
   if (state != Filter::State::kOpening && !std::exchange(filtered_->open, true)) {
     in_callback_ = true;
@@ -196,9 +194,14 @@ void Stream::end_if_peer_has() noexcept {
       filtered_->filter->state() != Filter::State::kEnded)
     return;
   filtered_->filter->end(wire_);
-  filtered_->ended = true;
-  if (!blocked_) write_some();
-  if (open()) finish(CloseReason::kEndOfStream, 0);
+  send_last_word();
+  finish(CloseReason::kEndOfStream, 0);
+}
+
+// What the filter has left, if it goes at once. A peer that is gone already is no further trouble.
+void Stream::send_last_word() noexcept {
+  if (!blocked_ && wire_unsent() > 0)
+    (void)::send(fd_.get(), wire_.data() + sent_, wire_unsent(), MSG_NOSIGNAL);
 }
 
 // --- End ----------------------------------------------------------------------------------------
