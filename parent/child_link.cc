@@ -67,6 +67,8 @@ std::unique_ptr<ChildLink> make_child_link(event::Loop& loop, Role role, base::U
       return std::make_unique<Link<Role::kRelay>>(loop, std::move(fd), listener);
     case Role::kLocal:
       return std::make_unique<Link<Role::kLocal>>(loop, std::move(fd), listener);
+    case Role::kKey:
+      return std::make_unique<Link<Role::kKey>>(loop, std::move(fd), listener);
     case Role::kParent:
     case Role::kControl:
       break;

@@ -31,11 +31,13 @@ constexpr std::size_t kMaxAnswer = 16 * 1024;              // of ipc::Done
 
 // The order in which roles are stopped: first those that take mail in, last the one that keeps it.
 constexpr ipc::RoleSet kStopPhases[] = {
-    ipc::roles(Role::kSmtpd), ipc::roles(Role::kRelay, Role::kLocal), ipc::roles(Role::kQueued)};
+    ipc::roles(Role::kSmtpd), ipc::roles(Role::kRelay, Role::kLocal, Role::kKey),
+    ipc::roles(Role::kQueued)};
 // The order in which a new configuration is applied.
-constexpr Role kReloadOrder[] = {Role::kRelay, Role::kLocal, Role::kQueued, Role::kSmtpd};
+constexpr Role kReloadOrder[] = {Role::kKey, Role::kRelay, Role::kLocal, Role::kQueued, Role::kSmtpd};
 
 bool talk(Role a, Role b) {
+  if (a == Role::kKey || b == Role::kKey) return a == Role::kSmtpd || b == Role::kSmtpd;
   return (a == Role::kQueued) != (b == Role::kQueued);
 }
 
@@ -52,6 +54,7 @@ std::string needs_restart(const config::Config& now, const config::Config& then)
   if (now.processes.relay != then.processes.relay) return "processes.relay";
   if (config::needs_local(now) != config::needs_local(then))
     return "the first or last use of mailboxes";
+  if (config::needs_key(now) != config::needs_key(then)) return "the first or last [[certificate]]";
   return {};
 }
 
@@ -117,6 +120,7 @@ std::expected<void, std::string> Server::start() {
 
 void Server::make_children() {
   add_child(Role::kQueued, 0, config::Service::kMx);
+  if (config::needs_key(config_)) add_child(Role::kKey, 0, config::Service::kMx);
   if (config::needs_local(config_)) add_child(Role::kLocal, 0, config::Service::kMx);
   for (std::uint32_t i = 0; i < config::relay_processes(config_, facts_.cores); ++i)
     add_child(Role::kRelay, i, config::Service::kMx);
@@ -145,6 +149,8 @@ std::string Server::config_for(const Child::Spec& spec) const {
       return ipc::encode(config::cut_relay(config, facts_));
     case Role::kLocal:
       return ipc::encode(config::cut_local(config));
+    case Role::kKey:
+      return ipc::encode(config::cut_key(config));
     case Role::kParent:
     case Role::kControl:
       break;

@@ -84,6 +84,8 @@ const std::optional<Identity>& Site::identity(ipc::Role role) const {
       return relay;
     case ipc::Role::kLocal:
       return local;
+    case ipc::Role::kKey:
+      return key;
     case ipc::Role::kParent:
     case ipc::Role::kControl:
       break;
@@ -103,9 +105,11 @@ std::expected<Site, std::string> prepare_site(const config::Config& config) {
       {&site.smtpd, "_postern-smtpd"},
       {&site.queued, "_postern-queued"},
       {&site.relay, "_postern-relay"},
-      {&site.local, config.mailbox.owner}};
+      {&site.local, config.mailbox.owner},
+      {&site.key, "_postern-key"}};
   for (const auto& [identity, name] : users) {
     if (identity == &site.local && !config::needs_local(config)) continue;
+    if (identity == &site.key && !config::needs_key(config)) continue;
     auto found = user(name);
     if (!found) return std::unexpected(std::move(found.error()));
     *identity = *found;
@@ -142,7 +146,8 @@ config::Facts gather_facts(const config::Config& config) {
 }
 
 std::string program_path(ipc::Role role) {
-  const std::string folder = role == ipc::Role::kSmtpd    ? "smtpd"
+  const bool smtpd = role == ipc::Role::kSmtpd || role == ipc::Role::kKey;
+  const std::string folder = smtpd                        ? "smtpd"
                              : role == ipc::Role::kQueued ? "queued"
                                                           : "deliverd";
   const auto here = os::program_directory();

@@ -234,6 +234,8 @@ void Intake::store(Submission submission, std::uint32_t crc) {
   received.hello = head.hello;
   received.client = head.client;
   received.hostname = engine_.config().hostname;
+  received.tls = head.tls;
+  received.tls_peer = head.tls_peer;
   received.with = head.esmtp ? mail::WithProtocol::kEsmtp : mail::WithProtocol::kSmtp;
   received.id = record.id;
   received.only_recipient = recipients.size() == 1 ? &recipients.front().address : nullptr;
@@ -271,16 +273,23 @@ std::string Intake::standing_hold(const MessageRecord& record) const {
   return {};
 }
 
+void Intake::log_accepted(const Submission& submission, base::MessageId id) {
+  const auto& head = submission.head;
+  auto line = log::info("message.accepted")
+                  .field("id", id)
+                  .field("from", head.from.text())
+                  .field("nrcpt", submission.recipients.size())
+                  .field("size", head.body_size)
+                  .field("client", head.client);
+  if (!head.tls.empty()) (void)std::move(line).field("tls", head.tls);
+  if (!head.tls_peer.empty()) (void)std::move(line).field("certificate", head.tls_peer);
+}
+
 // The record is flushed: only now anybody hears of it.
 void Intake::accepted(const Submission& submission, base::MessageId id) {
   const auto& head = submission.head;
   engine_.counters().accepted.add(engine_.store().clock().steady());
-  log::info("message.accepted")
-      .field("id", id)
-      .field("from", head.from.text())
-      .field("nrcpt", submission.recipients.size())
-      .field("size", head.body_size)
-      .field("client", head.client);
+  log_accepted(submission, id);
   if (const Message* message = engine_.store().find(id); message && !message->held.empty())
     log::info("message.held").field("id", id).field("reason", message->held);
   if (Submitter* to = find(submission.from)) to->send(ipc::Submitted{head.request, id, {}});

@@ -108,6 +108,7 @@ class Intake {
   void store(Submission submission, std::uint32_t crc);
   [[nodiscard]] std::string standing_hold(const MessageRecord& record) const;
   void accepted(const Submission& submission, base::MessageId id);
+  static void log_accepted(const Submission& submission, base::MessageId id);
   void refuse(const Submission& submission, const mail::Reply& reply);
   void answer_waiting(const base::Token& token, base::MessageId id);
   // Why no mail is taken now; nullopt: it is.

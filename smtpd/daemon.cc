@@ -25,16 +25,25 @@ std::size_t sessions_with_descriptors() {
   return (std::max(files, 2 * kOtherDescriptors) - kOtherDescriptors) / 2;
 }
 
+tls::ServerSettings settings(config::SmtpdTls config) {
+  tls::ServerSettings settings;
+  for (auto& certificate : config.certificates)
+    settings.certificates.push_back({std::move(certificate.names), std::move(certificate.chain)});
+  settings.minimum = config.minimum;
+  settings.client_ca = std::move(config.client_ca);
+  return settings;
+}
+
 }  // namespace
 
 Daemon::Daemon(role::Host& host) : host_(host) {}
 Daemon::~Daemon() = default;
 
-std::unique_ptr<Daemon::Rules> Daemon::read(const std::string& config) {
+std::expected<std::unique_ptr<Daemon::Rules>, std::string> Daemon::read(const std::string& config) {
   auto parsed = ipc::decode<config::SmtpdConfig>(config);
-  if (!parsed) return nullptr;
+  if (!parsed) return std::unexpected("smtpd cannot read the configuration from the parent");
   config::RightsIndex rights(parsed->rights);
-  auto rules = std::make_unique<Rules>(Rules{*std::move(parsed), std::move(rights), {}});
+  auto rules = std::make_unique<Rules>(Rules{*std::move(parsed), std::move(rights), {}, {}});
   for (std::size_t i = 0; i < rules->config.listeners.size(); ++i) {
     Service service;
     service.hostname = rules->config.hostname;
@@ -42,22 +51,29 @@ std::unique_ptr<Daemon::Rules> Daemon::read(const std::string& config) {
     service.rights = &rules->rights;
     service.limits = rules->config.limits;
     service.require_hello = rules->config.listeners[i].require_hello;
+    service.tls = rules->config.listeners[i].tls;
     service.default_domain = rules->config.default_domain;
     rules->services.push_back(std::move(service));
+  }
+  if (auto& tls = rules->config.tls; !tls.certificates.empty()) {
+    auto context = tls::ServerContext::make(settings(std::exchange(tls, {})), tickets_);
+    if (!context) return std::unexpected("smtpd: " + context.error());
+    rules->tls = *std::move(context);
   }
   return rules;
 }
 
 void Daemon::apply(std::unique_ptr<Rules> rules) {
   rules_ = std::move(rules);
+  if (tls_) tls_->use(rules_->tls);
   log::set_level(static_cast<log::Format>(rules_->config.log.format),
                  static_cast<log::Level>(rules_->config.log.level));
 }
 
 os::Result<void> Daemon::prepare(std::string config, role::Directories, const ipc::Boot&) {
   auto rules = read(config);
-  if (!rules) return os::failure("read the configuration from the parent", EPROTO);
-  apply(std::move(rules));
+  if (!rules) return os::failure(rules.error(), EPROTO);
+  apply(*std::move(rules));
   most_sessions_ = sessions_with_descriptors();
   return {};
 }
@@ -66,15 +82,20 @@ void Daemon::start(event::Loop& loop) {
   loop_ = &loop;
   link_ = std::make_unique<QueueLink>(loop, base::system_clock(),
                                       [this]() noexcept { host_.peer_lost(ipc::Role::kQueued); });
-  context_ =
-      std::make_unique<SessionContext>(SessionContext{loop, base::system_clock(), *link_, budget_});
+  signer_ = std::make_unique<SignerLink>(
+      loop, tickets_, [this]() noexcept { host_.peer_lost(ipc::Role::kKey); });
+  tls_ = std::make_unique<TlsDesk>(*signer_);
+  tls_->use(rules_->tls);
+  context_ = std::make_unique<SessionContext>(
+      SessionContext{loop, base::system_clock(), *link_, budget_, *tls_});
   state_timer_ = std::make_unique<event::Timer>(loop, [this]() noexcept { show_state(); });
   state_timer_->start(kStateInterval);
 }
 
 std::expected<void, std::string> Daemon::configure(std::string config, base::Generation) {
-  auto fresh = read(config);
-  if (!fresh) return std::unexpected("smtpd cannot read the configuration from the parent");
+  auto read_anew = read(config);
+  if (!read_anew) return std::unexpected(std::move(read_anew.error()));
+  auto fresh = *std::move(read_anew);
   // Only sessions and sockets count: a configuration that is taken back may have had more
   // listeners.
   const auto lost = [&](base::ListenerIndex listener) {
@@ -93,6 +114,7 @@ std::expected<void, std::string> Daemon::configure(std::string config, base::Gen
 
 void Daemon::peer(const ipc::Peer& peer, base::UniqueFd fd) {
   if (peer.role == ipc::Role::kQueued) link_->connect(std::move(fd));
+  if (peer.role == ipc::Role::kKey) signer_->connect(std::move(fd));
 }
 
 // A listener that comes again replaces its former socket; no socket: it is no longer served.
@@ -115,11 +137,11 @@ void Daemon::on_connection(base::ListenerIndex listener, os::Accepted accepted) 
     return turn_away(std::move(accepted.fd), no->lines.front());
   if (sessions_.size() >= most_sessions_ ||
       (limits.connections != 0 && sessions_.size() >= limits.connections))
-    return turn_away(std::move(accepted.fd), "too many connections");
+    return turn_away(listener, std::move(accepted.fd), "too many connections");
   const auto at = per_client_.find(client);
   if (limits.connections_per_client != 0 && at != per_client_.end() &&
       at->second >= limits.connections_per_client)
-    return turn_away(std::move(accepted.fd), "too many connections from your address");
+    return turn_away(listener, std::move(accepted.fd), "too many connections from your address");
   ++per_client_[client];
   auto session =
       std::make_unique<Session>(*context_, rules_->services[listener.value], std::move(accepted.fd),
@@ -127,10 +149,12 @@ void Daemon::on_connection(base::ListenerIndex listener, os::Accepted accepted) 
   sessions_.emplace(session.get(), std::move(session));
 }
 
-void Daemon::turn_away(base::UniqueFd fd, std::string_view why) {
+void Daemon::turn_away(base::ListenerIndex listener, base::UniqueFd fd, std::string_view why) {
+  (void)log::info("session.refused").field("reason", why);
+  // Where TLS is spoken from the first byte, clear text would only confuse.
+  if (rules_->services[listener.value].tls == config::TlsMode::kImplicit) return;
   const auto text = fmt::format("421 4.3.2 {} {}\r\n", rules_->config.hostname, why);
   (void)::send(fd.get(), text.data(), text.size(), MSG_NOSIGNAL);
-  (void)log::info("session.refused").field("reason", why);
 }
 
 void Daemon::on_ended(Session* session) noexcept {

@@ -10,6 +10,7 @@
 #include "common/role/role.h"
 #include "smtpd/acceptor.h"
 #include "smtpd/session.h"
+#include "smtpd/signer_link.h"
 
 namespace postern::smtpd {
 
@@ -34,12 +35,14 @@ class Daemon final : public role::Daemon {
     config::SmtpdConfig config;
     config::RightsIndex rights;
     std::vector<Service> services;  // by listener
+    std::shared_ptr<const tls::ServerContext> tls;  // null: there is no certificate
   };
-  static std::unique_ptr<Rules> read(const std::string& config);
+  // On failure why not.
+  std::expected<std::unique_ptr<Rules>, std::string> read(const std::string& config);
   void apply(std::unique_ptr<Rules> rules);
 
   void on_connection(base::ListenerIndex listener, os::Accepted accepted);
-  void turn_away(base::UniqueFd fd, std::string_view why);
+  void turn_away(base::ListenerIndex listener, base::UniqueFd fd, std::string_view why);
   void on_ended(Session* session) noexcept;
   void show_state() noexcept;
 
@@ -49,6 +52,9 @@ class Daemon final : public role::Daemon {
   std::size_t most_sessions_ = 0;  // that the process has descriptors for
   BodyBudget budget_;
   std::unique_ptr<QueueLink> link_;
+  std::shared_ptr<tls::TicketKeys> tickets_ = std::make_shared<tls::TicketKeys>();
+  std::unique_ptr<SignerLink> signer_;
+  std::unique_ptr<TlsDesk> tls_;
   std::unique_ptr<SessionContext> context_;
   std::unordered_map<std::uint32_t, std::unique_ptr<Acceptor>> acceptors_;  // by listener
   std::unordered_map<Session*, std::unique_ptr<Session>> sessions_;

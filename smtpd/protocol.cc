@@ -25,6 +25,7 @@ enum class Protocol::Action : std::uint8_t {
   kVerify,
   kExpand,
   kHelp,
+  kStartTls,
   kOutOfOrder,
   kNoRecipients,
   kNotOffered,
@@ -61,7 +62,7 @@ Protocol::Action Protocol::action(Verb verb, State state) {
       {A::kVerify, A::kVerify, A::kVerify, A::kVerify},                  // VRFY
       {A::kExpand, A::kExpand, A::kExpand, A::kExpand},                  // EXPN
       {A::kHelp, A::kHelp, A::kHelp, A::kHelp},                          // HELP
-      {A::kNotOffered, A::kNotOffered, A::kNotOffered, A::kNotOffered},  // STARTTLS
+      {A::kOutOfOrder, A::kStartTls, A::kOutOfOrder, A::kOutOfOrder},    // STARTTLS
       {A::kNotOffered, A::kNotOffered, A::kNotOffered, A::kNotOffered},  // AUTH
       {A::kForeign, A::kForeign, A::kForeign, A::kForeign},              // GET, POST, ...
       {A::kUnknown, A::kUnknown, A::kUnknown, A::kUnknown},              // others
@@ -76,19 +77,47 @@ Protocol::Protocol(const Service& service, std::optional<base::IpAddress> client
 
 void Protocol::start() {
   CHECK(!started_);
+  begin();
+}
+
+void Protocol::begin() {
   started_ = true;
-  if (!service_->require_hello) state_ = State::kReady;
+  state_ = service_->require_hello ? State::kStart : State::kReady;
   say_named("220", service_->banner);
+}
+
+// RFC 3207 4.2: what was said in clear text is forgotten; who said it is not known. The limits of the session
+// go on, and so does their count.
+void Protocol::secured(TlsFacts facts) {
+  CHECK(!tls_ && (started_ ? want() == Want::kTls && agreed_tls_ : true));
+  tls_ = std::move(facts);
+  if (!started_) return begin();
+  envelope_ = {};
+  hello_.clear();
+  esmtp_ = false;
+  state_ = service_->require_hello ? State::kStart : State::kReady;
+}
+
+// Then nothing can be said.
+bool Protocol::shakes_hands() const noexcept {
+  return !started_ || (state_ == State::kTls && agreed_tls_);
+}
+
+bool Protocol::offers_tls() const noexcept {
+  return !tls_ &&
+         (service_->tls == config::TlsMode::kOptional || service_->tls == config::TlsMode::kRequired);
 }
 
 Want Protocol::want() const noexcept {
   if (state_ == State::kClosed) return Want::kClose;
   if (paused_) return Want::kResume;
   if (asked_) return Want::kAnswer;
+  if (state_ == State::kTls) return Want::kTls;
   return state_ == State::kResult ? Want::kResult : Want::kInput;
 }
 
 TimeoutKind Protocol::timeout() const noexcept {
+  if (state_ == State::kTls || !started_) return TimeoutKind::kTls;
   if (want() != Want::kInput) return TimeoutKind::kNone;
   switch (state_) {
     case State::kReady:
@@ -99,6 +128,7 @@ TimeoutKind Protocol::timeout() const noexcept {
     case State::kMail:
     case State::kRcpt:
     case State::kResult:
+    case State::kTls:
     case State::kClosed:
       break;
   }
@@ -122,7 +152,7 @@ std::size_t Protocol::input(std::string_view bytes) {
 
 std::size_t Protocol::read_line(std::string_view bytes) {
   if (discarded_ != 0) return discard_line(bytes);
-  if (!command_seen_ && bytes.front() == kTlsHandshake) {
+  if (!command_seen_ && !tls_ && bytes.front() == kTlsHandshake) {
     close_with("554 5.5.1 This is SMTP without TLS");
     return bytes.size();
   }
@@ -168,9 +198,12 @@ void Protocol::run(std::string_view text) {
       return fail("500 5.5.2 Command not recognized");
     case Action::kNotOffered:
       return fail("502 5.5.1 Command not offered");
+    case Action::kStartTls:
+      break;
     case Action::kNoRecipients:
       return fail("554 5.5.1 No valid recipients");
     case Action::kOutOfOrder:
+      if (command.verb == Verb::kStartTls) return refuse_start_tls();
       if (state_ == State::kStart) return fail("503 5.5.1 Say HELO or EHLO first");
       if (command.verb == Verb::kMail) return fail("503 5.5.1 MAIL was already given");
       return fail("503 5.5.1 Say MAIL first");
@@ -222,6 +255,8 @@ void Protocol::perform(Action todo, mail::Command& command) {
       return fail("502 5.7.0 EXPN is not allowed");
     case Action::kHelp:
       return say("214 2.0.0 HELO EHLO MAIL RCPT DATA RSET NOOP QUIT VRFY EXPN HELP");
+    case Action::kStartTls:
+      return on_start_tls();
     case Action::kOutOfOrder:
     case Action::kNoRecipients:
     case Action::kNotOffered:
@@ -243,8 +278,35 @@ void Protocol::on_hello(mail::Command& command) {
   }
   fmt::format_to(std::back_inserter(output_),
                  "250-{}\r\n250-PIPELINING\r\n250-SIZE {}\r\n250-8BITMIME\r\n"
-                 "250-DSN\r\n250-ENHANCEDSTATUSCODES\r\n250 HELP\r\n",
-                 service_->hostname, size_limit());
+                 "250-DSN\r\n{}250-ENHANCEDSTATUSCODES\r\n250 HELP\r\n",
+                 service_->hostname, size_limit(), offers_tls() ? "250-STARTTLS\r\n" : "");
+}
+
+void Protocol::on_start_tls() {
+  if (!offers_tls()) return refuse_start_tls();
+  state_ = State::kTls;
+  agreed_tls_ = false;
+}
+
+void Protocol::refuse_start_tls() {
+  if (tls_) return fail("503 5.5.1 TLS is active already");
+  if (!offers_tls()) return fail("502 5.5.1 Command not offered");
+  if (state_ == State::kStart) return fail("503 5.5.1 Say EHLO first");
+  fail("503 5.5.1 STARTTLS is not for the middle of a transaction");
+}
+
+void Protocol::start_tls(TlsStart start) {
+  CHECK(state_ == State::kTls && !agreed_tls_);
+  switch (start) {
+    case TlsStart::kReady:
+      agreed_tls_ = true;
+      return say("220 2.0.0 Go ahead with TLS");
+    case TlsStart::kBytesBehind:  // RFC 3207 6: they may be somebody else's
+      return close_with("554 5.5.1 Nothing may follow STARTTLS before its reply");
+    case TlsStart::kBusy:
+      state_ = State::kReady;
+      return say("454 4.7.0 TLS is not available now");
+  }
 }
 
 // Whether this session has had its share; then it was closed.
@@ -298,6 +360,8 @@ void Protocol::on_mail(mail::Command& command) {
     if (refusal->code == 421) state_ = State::kClosed;
     return;
   }
+  if (service_->tls == config::TlsMode::kRequired && !tls_)  // RFC 3207 4
+    return refuse(Verb::kMail, {}, "530 5.7.0 Must issue a STARTTLS command first");
   if (session_is_full(command)) return;
   if (!esmtp_ && (command.ret != mail::Return::kUnsaid || !command.envid.empty()))
     return fail("555 5.5.4 RET and ENVID need EHLO");
@@ -366,6 +430,10 @@ void Protocol::answered(const mail::Reply* refusal) {
 
 void Protocol::on_data() {
   envelope_.hello = hello_;
+  if (tls_) {
+    envelope_.tls = tls_->text;
+    envelope_.tls_peer = tls_->peer;
+  }
   envelope_.with = esmtp_ ? mail::WithProtocol::kEsmtp : mail::WithProtocol::kSmtp;
   reader_ = {};
   storing_ = true;
@@ -483,12 +551,18 @@ void Protocol::end_transaction() {
 void Protocol::timed_out() {
   if (state_ == State::kBody) give_up_body();
   if (state_ == State::kClosed) return;
+  if (shakes_hands()) {
+    state_ = State::kClosed;
+    return;
+  }
   say_named("421 4.4.2", "timeout, closing connection");
   state_ = State::kClosed;
 }
 
 void Protocol::shutdown() {
-  if (state_ == State::kBody || state_ == State::kResult) {
+  if (shakes_hands()) {
+    state_ = State::kClosed;
+  } else if (state_ == State::kBody || state_ == State::kResult) {
     stopping_ = true;
   } else if (state_ != State::kClosed) {
     asked_.reset();

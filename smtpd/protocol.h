@@ -24,11 +24,16 @@
 //   RCPT      |  503   |  503           |  -> kRcpt            |  kRcpt              |
 //   DATA      |  503   |  503           |  554                 |  -> kBody           |
 //   RSET      |  250   |  250           |  -> kReady           |  -> kReady          |
-//   NOOP HELP VRFY EXPN QUIT: in every state; STARTTLS, AUTH 502; others 500        |
+//   STARTTLS |  503   |  -> kTls       |  503                 |  503                |
+//   NOOP HELP VRFY EXPN QUIT: in every state; AUTH 502; others 500                  |
+//   Where TLS is off, or there is none to be had, STARTTLS gets 502; within TLS 503. Where it is
+//   required, MAIL gets 530 until then.
 //
 //   A RCPT whose recipient the sink is asked for has no reply, and nothing more is read, until
 //   answered().
 //
+//   kTls     nothing is read until start_tls(), then until secured() -> the state of the beginning,
+//            with all forgotten that was said before
 //   kBody    the body goes to the sink; at its end -> kResult, or refused -> kReady (kClosed)
 //   kResult  nothing is read until accepted() or refused() -> kReady
 //   kClosed  output() is the last; further input is swallowed
@@ -60,6 +65,7 @@ struct Service {
   const config::RightsIndex* rights = nullptr;  // never null in use; outlives the service
   config::SmtpLimits limits;
   bool require_hello = true;
+  config::TlsMode tls = config::TlsMode::kOff;
   mail::Domain default_domain;  // stamped on bare addresses of clients that may relay; empty: none
 };
 
@@ -98,6 +104,7 @@ enum class Want : std::uint8_t {
   kResume,  // the sink paused: resume()
   kResult,  // accepted() or refused()
   kAnswer,  // answered()
+  kTls,     // STARTTLS came: start_tls(); then TLS, and secured() when it stands
   kClose,   // write output(), then close
 };
 
@@ -107,6 +114,20 @@ enum class TimeoutKind : std::uint8_t {
   kIdle,     // for a command, with no transaction open
   kCommand,  // for a command within a transaction, or for the hello
   kData,     // for more of a body
+  kTls,      // for the client's part of the TLS handshake
+};
+
+// What of TLS is worth telling.
+struct TlsFacts {
+  std::string text;  // version and cipher: "TLSv1.3 TLS_AES_256_GCM_SHA384"
+  std::string peer;  // the name in the client's certificate, if that counts
+};
+
+// Whether TLS can begin behind STARTTLS.
+enum class TlsStart : std::uint8_t {
+  kReady,
+  kBytesBehind,  // something came behind the command, in clear text: whoever sent it, it does not count
+  kBusy,         // not now
 };
 
 class Protocol {
@@ -137,6 +158,10 @@ class Protocol {
   void refused(const mail::Reply& reply);
   // The word on the recipient of the last ask(): the reply that its RCPT gets, or null: it is there.
   void answered(const mail::Reply* refusal);
+  // The answer to kTls. Unless it is kReady and want() is kTls still, no TLS follows.
+  void start_tls(TlsStart start);
+  // TLS stands; the first time at the start of a session where it is implicit, in place of start().
+  void secured(TlsFacts facts);
   // The timer that timeout() named ran out: says 421 and closes.
   void timed_out();
   // Says 421 and closes: at once between commands, after the reply to a message that is on its way
@@ -151,11 +176,13 @@ class Protocol {
   [[nodiscard]] TimeoutKind timeout() const noexcept;
   // Messages accepted in this session.
   [[nodiscard]] std::uint32_t messages() const noexcept { return messages_; }
+  // Set while TLS stands.
+  [[nodiscard]] const std::optional<TlsFacts>& tls() const noexcept { return tls_; }
   // The client's name in its last HELO or EHLO; empty before.
   [[nodiscard]] const std::string& hello() const noexcept { return hello_; }
 
  private:
-  enum class State : std::uint8_t { kStart, kReady, kMail, kRcpt, kBody, kResult, kClosed };
+  enum class State : std::uint8_t { kStart, kReady, kMail, kRcpt, kBody, kResult, kTls, kClosed };
   enum class Action : std::uint8_t;
   static Action action(mail::Verb verb, State state);
 
@@ -170,6 +197,11 @@ class Protocol {
   void on_rcpt(mail::Command& command);
   void take_recipient(Recipient recipient);
   void on_data();
+  void on_start_tls();
+  void refuse_start_tls();
+  [[nodiscard]] bool offers_tls() const noexcept;
+  [[nodiscard]] bool shakes_hands() const noexcept;
+  void begin();
   [[nodiscard]] bool session_is_full(const mail::Command& command);
   [[nodiscard]] std::optional<mail::Address> address_of(mail::Command& command);
   [[nodiscard]] bool may_relay() const;
@@ -211,6 +243,8 @@ class Protocol {
   bool paused_ = false;
   bool body_complete_ = false;  // its end was seen while paused
   bool stopping_ = false;       // shutdown() came during a message
+  bool agreed_tls_ = false;     // the 220 to STARTTLS was said
+  std::optional<TlsFacts> tls_;
 };
 
 }  // namespace postern::smtpd

@@ -105,6 +105,8 @@ void QueueLink::send(Owned submission) {
   message.client = s.client;
   message.hello = s.envelope.hello;
   message.esmtp = s.envelope.with == mail::WithProtocol::kEsmtp;
+  message.tls = s.envelope.tls;
+  message.tls_peer = s.envelope.tls_peer;
   message.from = s.envelope.reverse_path;
   message.recipient_count = static_cast<std::uint32_t>(s.envelope.recipients.size());
   message.eight_bit = s.envelope.eight_bit;

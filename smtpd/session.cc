@@ -18,6 +18,9 @@ static_assert(kCommandPortion > Protocol::kMaxLine,
               "a portion without a whole line would be stuck");
 // Closing takes at most this long, whether or not the client reads the last reply.
 constexpr base::Millis kCloseTimeout{10'000};
+// Both sides compute for some milliseconds; what takes longer is the network, or a client that wants to
+// keep us busy.
+constexpr base::Millis kHandshakeTimeout{30'000};
 
 base::Millis duration(TimeoutKind kind, const config::Timeouts& t) {
   switch (kind) {
@@ -29,6 +32,8 @@ base::Millis duration(TimeoutKind kind, const config::Timeouts& t) {
       return t.command;
     case TimeoutKind::kData:
       return t.data;
+    case TimeoutKind::kTls:
+      return kHandshakeTimeout;
   }
   std::unreachable();
 }
@@ -48,7 +53,17 @@ Session::Session(SessionContext& context, const Service& service, base::UniqueFd
       timer_(context.loop, [this]() noexcept { check_deadline(); }),
       opened_(context.clock.steady()) {
   (void)log::debug("session.open").field("client", client_);
-  protocol_.start();
+  begin();
+}
+
+void Session::begin() {
+  if (service_->tls != config::TlsMode::kImplicit) {
+    protocol_.start();
+  } else if (context_.tls.has_room()) {
+    shake_hands();
+  } else {
+    return finish("TLS is not available");
+  }
   answer_client();
 }
 
@@ -77,6 +92,7 @@ std::size_t Session::on_input(std::string_view bytes) noexcept {
     if (step == 0) break;  // an incomplete line
     used += step;
   }
+  if (protocol_.want() == Want::kTls) begin_tls(used == bytes.size());
   // Whoever sends on while we owe an answer, or does not read, waits in the kernel's buffer.
   if (used < bytes.size() && protocol_.want() != Want::kInput) stream_.pause();
   if (used < bytes.size() && choked()) {
@@ -94,11 +110,14 @@ void Session::on_drained() noexcept {
   stream_.resume();
 }
 
+void Session::say_replies() {
+  stream_.output() += protocol_.output();
+  protocol_.output().clear();
+}
+
 void Session::after_step() {
-  auto& replies = protocol_.output();
-  const bool spoke = !replies.empty();
-  stream_.output() += replies;
-  replies.clear();
+  const bool spoke = !protocol_.output().empty();
+  say_replies();
   const bool closing = protocol_.want() == Want::kClose;
   if (closing) stream_.close_after_flush();
   // A line that comes byte by byte does not win time, a body's next piece does.
@@ -117,7 +136,9 @@ void Session::on_closed(event::CloseReason reason) noexcept {
     case event::CloseReason::kEndOfStream:
       return finish("client closed");
     case event::CloseReason::kError:
-      return finish("connection lost");
+      return finish(tls_ != nullptr && tls_->state() == event::Filter::State::kFailed
+                        ? "TLS failed"
+                        : "connection lost");
     case event::CloseReason::kFlushed:
       return finish("closed");
   }
@@ -128,13 +149,17 @@ void Session::finish(std::string_view reason) noexcept {
   timer_.cancel();
   stream_.close();
   body_.clear();
+  place_ = {};
   const auto lasted = context_.clock.steady() - opened_;
-  (void)log::info("session.close")
-      .field("client", client_)
-      .field("hello", protocol_.hello())
-      .field("messages", protocol_.messages())
-      .field("ms", lasted.count())
-      .field("reason", reason);
+  auto line = log::info("session.close")
+                  .field("client", client_)
+                  .field("hello", protocol_.hello())
+                  .field("messages", protocol_.messages())
+                  .field("ms", lasted.count())
+                  .field("reason", reason);
+  if (const auto& tls = protocol_.tls()) (void)std::move(line).field("tls", tls->text);
+  if (tls_ != nullptr && !tls_->trouble().empty())
+    (void)std::move(line).field("tls_error", tls_->trouble());
   context_.loop.defer([this, alive = alive_]() noexcept {
     if (*alive) ended_(this);
   });
@@ -167,8 +192,40 @@ void Session::check_deadline() noexcept {
     return timer_.start(left);
   }
   if (protocol_.want() == Want::kClose) return finish("did not read the last reply");
+  if (awaited_ == TimeoutKind::kTls) return finish("TLS handshake took too long");
   protocol_.timed_out();
   answer_client();
+}
+
+// --- TLS ----------------------------------------------------------------------------------------
+
+// STARTTLS came; `alone`: nothing behind it.
+void Session::begin_tls(bool alone) {
+  if (!alone) return protocol_.start_tls(TlsStart::kBytesBehind);
+  if (!context_.tls.has_room()) return protocol_.start_tls(TlsStart::kBusy);
+  protocol_.start_tls(TlsStart::kReady);
+  say_replies();  // the last words in clear text
+  shake_hands();
+}
+
+void Session::shake_hands() {
+  auto tls = context_.tls.accept(place_);
+  tls_ = tls.get();
+  stream_.put(std::move(tls));
+}
+
+void Session::on_filter_open() noexcept {
+  place_ = {};
+  auto facts = tls_->facts();
+  (void)log::info("session.tls")
+      .field("client", client_)
+      .field("version", facts.version)
+      .field("cipher", facts.cipher)
+      .field("name", facts.name)
+      .field("resumed", facts.resumed)
+      .field("certificate", facts.peer);
+  protocol_.secured({facts.version + ' ' + facts.cipher, std::move(facts.peer)});
+  after_step();
 }
 
 // --- Messages -----------------------------------------------------------------------------------

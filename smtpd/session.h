@@ -11,6 +11,7 @@
 #include "smtpd/body_store.h"
 #include "smtpd/protocol.h"
 #include "smtpd/queue_link.h"
+#include "smtpd/tls_desk.h"
 
 namespace postern::smtpd {
 
@@ -20,6 +21,7 @@ struct SessionContext {
   const base::Clock& clock;
   QueueLink& link;
   BodyBudget& budget;  // outlives the link too, whose submissions hold shares of it
+  TlsDesk& tls;
 };
 
 class Session final : public event::StreamOwner, public MessageSink {
@@ -45,6 +47,7 @@ class Session final : public event::StreamOwner, public MessageSink {
   std::size_t on_input(std::string_view bytes) noexcept override;
   void on_closed(event::CloseReason reason) noexcept override;
   void on_drained() noexcept override;
+  void on_filter_open() noexcept override;
   // MessageSink
   const mail::Reply* intake_refusal() override { return context_.link.intake_refusal(); }
   void begin(const Envelope& envelope) override;
@@ -57,8 +60,12 @@ class Session final : public event::StreamOwner, public MessageSink {
   void on_result(SubmissionResult result) noexcept;
   void on_answer(const std::optional<mail::Reply>& refusal) noexcept;
   void on_body_resumed() noexcept;
+  void begin();
   void answer_client() noexcept;
+  void say_replies();
   void after_step();
+  void begin_tls(bool alone);
+  void shake_hands();
   void set_deadline(TimeoutKind kind);
   void finish(std::string_view reason) noexcept;
 
@@ -68,6 +75,8 @@ class Session final : public event::StreamOwner, public MessageSink {
   base::ListenerIndex listener_;
   Ended ended_;
   event::Stream stream_;
+  tls::Session* tls_ = nullptr;  // the stream's filter, where there is one
+  TlsDesk::Place place_;         // during the handshake
   Protocol protocol_;
   BodyStore body_;
   event::Timer timer_;

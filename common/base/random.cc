@@ -7,9 +7,8 @@
 #include "common/base/check.h"
 
 namespace postern::base {
-namespace {
 
-void fill(void* out, std::size_t size) noexcept {
+void random_bytes(void* out, std::size_t size) noexcept {
   ssize_t got;
   do {
     got = ::getrandom(out, size, 0);
@@ -17,17 +16,15 @@ void fill(void* out, std::size_t size) noexcept {
   CHECK(got == static_cast<ssize_t>(size));  // up to 256 bytes are never cut short
 }
 
-}  // namespace
-
 std::uint64_t random_u64() noexcept {
   std::uint64_t value;
-  fill(&value, sizeof value);
+  random_bytes(&value, sizeof value);
   return value;
 }
 
 Token random_token() noexcept {
   Token token;
-  fill(token.bytes.data(), token.bytes.size());
+  random_bytes(token.bytes.data(), token.bytes.size());
   return token;
 }
 

@@ -5,6 +5,7 @@
 #include <limits>
 #include <map>
 
+#include "common/config/certificates.h"
 #include "common/config/hop.h"
 #include "common/config/names.h"
 #include "common/config/section.h"
@@ -46,6 +47,7 @@ class Builder {
   Config build() {
     identity();
     control();
+    read_certificates(top_, config_, report_);
     listeners();
     domains();
     mailbox();
@@ -106,6 +108,13 @@ class Builder {
                      {{"mx", Service::kMx}, {"relay", Service::kRelay}});
       section.strings("relay_from", listener.relay_from, kMaxElements, parse_net);
       section.boolean("require_hello", listener.require_hello);
+      // Who has a certificate wants it to be used.
+      listener.tls = config_.certificates.empty() ? TlsMode::kOff : TlsMode::kOptional;
+      section.choice("tls", listener.tls,
+                     {{"off", TlsMode::kOff},
+                      {"optional", TlsMode::kOptional},
+                      {"required", TlsMode::kRequired},
+                      {"implicit", TlsMode::kImplicit}});
     }
     if (const auto* const array = top_.get("listen"); array != nullptr && array->children.empty())
       top_.refuse(*array, "listen", "expected at least one section [[listen]]");

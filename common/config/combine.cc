@@ -34,6 +34,9 @@ void check_listeners(const Config& config, Report& report) {
       break;
     }
     by_port.emplace(listener.address.port, &listener);
+    if (listener.tls != TlsMode::kOff && config.certificates.empty())
+      report.add(listener.where, "listen.tls",
+                 R"(TLS needs a certificate: add a section [[certificate]], or say tls = "off")");
     if (!listener.relay_from.empty()) continue;
     if (listener.service == Service::kRelay)
       report.add(listener.where, "listen.relay_from",

@@ -7,6 +7,7 @@
 #include <string>
 #include <vector>
 
+#include "common/base/clock.h"
 #include "common/base/ip.h"
 #include "common/config/rights.h"
 #include "common/config/roles.h"
@@ -32,7 +33,24 @@ struct Listener {
   Service service = Service::kMx;
   std::vector<base::Network> relay_from;
   bool require_hello = true;
+  TlsMode tls = TlsMode::kOff;
   Where where;
+};
+
+// Its files, read and found to belong together.
+struct Certificate {
+  std::vector<std::string> names;  // in lower case
+  std::string chain_file, key_file;
+  std::string chain, key;  // PEM
+  std::string kind;        // of the key: "RSA 2048"
+  base::WallTime not_before, not_after;
+  Where where;
+};
+
+struct Tls {
+  tls::Version minimum = tls::Version::k12;
+  std::string client_ca_file;
+  std::string client_ca;  // PEM; empty: clients are not asked
 };
 
 struct DomainSection {
@@ -104,6 +122,8 @@ struct Config {
   std::string runtime = "/run/postern";
   Control control;
   std::vector<Listener> listeners;
+  std::vector<Certificate> certificates;
+  Tls tls;
   mail::Domain default_domain;  // empty: none
   std::vector<DomainSection> domains;
   Mailbox mailbox;

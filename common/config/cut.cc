@@ -61,6 +61,10 @@ bool needs_local(const Config& config) {
   });
 }
 
+bool needs_key(const Config& config) {
+  return !config.certificates.empty();
+}
+
 std::string control_socket(const Config& config) {
   return config.runtime + "/control.sock";
 }
@@ -88,8 +92,13 @@ SmtpdConfig cut_smtpd(const Config& config, const Facts& facts) {
   cut.log = config.log.role;
   cut.hostname = config.hostname;
   for (const auto& listener : config.listeners)
-    cut.listeners.push_back({base::to_string(listener.address), listener.require_hello});
+    cut.listeners.push_back(
+        {base::to_string(listener.address), listener.require_hello, listener.tls});
   cut.default_domain = config.default_domain;
+  for (const auto& certificate : config.certificates)
+    cut.tls.certificates.push_back({certificate.names, certificate.chain});
+  cut.tls.minimum = config.tls.minimum;
+  cut.tls.client_ca = config.tls.client_ca;
   cut.rights = rights_of(config);
   cut.limits = config.limits;
   cut.limits.recipients = recipients_of(config);
@@ -146,6 +155,13 @@ RelayConfig cut_relay(const Config& config, const Facts& facts) {
   for (const auto& listener : config.listeners) cut.own_ports.push_back(listener.address.port);
   std::sort(cut.own_ports.begin(), cut.own_ports.end());
   cut.own_ports.erase(std::unique(cut.own_ports.begin(), cut.own_ports.end()), cut.own_ports.end());
+  return cut;
+}
+
+KeyConfig cut_key(const Config& config) {
+  KeyConfig cut;
+  cut.log = config.log.role;
+  for (const auto& certificate : config.certificates) cut.keys.push_back(certificate.key);
   return cut;
 }
 

@@ -27,16 +27,19 @@ struct Facts {
 [[nodiscard]] std::uint32_t relay_processes(const Config& config, std::uint32_t cores);
 // Whether any mail goes into mailboxes, so that a local deliverer is needed.
 [[nodiscard]] bool needs_local(const Config& config);
+// Whether there is a private key, so that a process is needed to keep it.
+[[nodiscard]] bool needs_key(const Config& config);
 // Of the control tool's socket.
 [[nodiscard]] std::string control_socket(const Config& config);
 
 [[nodiscard]] Rights rights_of(const Config& config);
 
-// What a role must not know, it does not get: there is no secret in any of them yet.
+// What a role must not know, it does not get: the private keys are for the role key alone.
 // smtpd: [limits] connections are divided among the processes, rounded up.
 [[nodiscard]] SmtpdConfig cut_smtpd(const Config& config, const Facts& facts);
 [[nodiscard]] QueuedConfig cut_queued(const Config& config, const Facts& facts);
 [[nodiscard]] RelayConfig cut_relay(const Config& config, const Facts& facts);
 [[nodiscard]] LocalConfig cut_local(const Config& config);
+[[nodiscard]] KeyConfig cut_key(const Config& config);
 
 }  // namespace postern::config

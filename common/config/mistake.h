@@ -22,7 +22,7 @@ struct Mistake {
   friend bool operator==(const Mistake&, const Mistake&) noexcept = default;
 };
 
-// "postern.toml:12:1: listen.tls = \"optional\": TLS comes with a later release ..."; one line,
+// "postern.toml:12:1: route.tls = \"optional\": TLS to other hosts comes with a later ..."; one line,
 // always.
 [[nodiscard]] std::string to_string(const Mistake& mistake);
 

@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "common/config/rights.h"
+#include "common/tls/version.h"
 
 namespace postern::config {
 
@@ -58,13 +59,45 @@ struct SmtpLimits {
   }
 };
 
+enum class TlsMode : std::uint8_t {
+  kOff,
+  kOptional,  // STARTTLS is offered
+  kRequired,  // and MAIL is refused without it
+  kImplicit,  // from the first byte on
+};
+
+// What smtpd knows of a certificate: no key.
+struct SmtpdCertificate {
+  std::vector<std::string> names;
+  std::string chain;  // PEM
+
+  static constexpr auto fields() {
+    return std::tuple(ipc::field("names", &SmtpdCertificate::names, 1'000, 255),
+                      ipc::field("chain", &SmtpdCertificate::chain, 1U << 20));
+  }
+};
+
+struct SmtpdTls {
+  std::vector<SmtpdCertificate> certificates;  // empty: no TLS
+  tls::Version minimum = tls::Version::k12;
+  std::string client_ca;  // PEM; empty: clients are not asked
+
+  static constexpr auto fields() {
+    return std::tuple(ipc::field("certificates", &SmtpdTls::certificates, 10'000),
+                      ipc::field("minimum", &SmtpdTls::minimum),
+                      ipc::field("client_ca", &SmtpdTls::client_ca, 16U << 20));
+  }
+};
+
 struct SmtpdListener {
   std::string name;  // as configured: "127.0.0.1:2525"
   bool require_hello = true;
+  TlsMode tls = TlsMode::kOff;
 
   static constexpr auto fields() {
     return std::tuple(ipc::field("name", &SmtpdListener::name, 256),
-                      ipc::field("require_hello", &SmtpdListener::require_hello));
+                      ipc::field("require_hello", &SmtpdListener::require_hello),
+                      ipc::field("tls", &SmtpdListener::tls));
   }
 };
 
@@ -75,6 +108,7 @@ struct SmtpdConfig {
   mail::Domain default_domain;           // stamped on bare addresses of relay clients; empty: none
   Rights rights;
   SmtpLimits limits;
+  SmtpdTls tls;
 
   static constexpr auto fields() {
     return std::tuple(ipc::field("log", &SmtpdConfig::log),
@@ -82,7 +116,18 @@ struct SmtpdConfig {
                       ipc::field("listeners", &SmtpdConfig::listeners, 1'000),
                       ipc::field("default_domain", &SmtpdConfig::default_domain),
                       ipc::field("rights", &SmtpdConfig::rights),
-                      ipc::field("limits", &SmtpdConfig::limits));
+                      ipc::field("limits", &SmtpdConfig::limits),
+                      ipc::field("tls", &SmtpdConfig::tls));
+  }
+};
+
+struct KeyConfig {
+  LogConfig log;
+  std::vector<std::string> keys;  // PEM: the private keys of all certificates
+
+  static constexpr auto fields() {
+    return std::tuple(ipc::field("log", &KeyConfig::log),
+                      ipc::field("keys", &KeyConfig::keys, 10'000, 64U << 10));
   }
 };
 
@@ -267,6 +312,11 @@ inline constexpr auto postern::ipc::kLastEnumerator<postern::config::LogLevel> =
 template <>
 inline constexpr auto postern::ipc::kLastEnumerator<postern::config::FailureClass> =
     postern::config::FailureClass::kLocal;
+template <>
+inline constexpr auto postern::ipc::kLastEnumerator<postern::config::TlsMode> =
+    postern::config::TlsMode::kImplicit;
+template <>
+inline constexpr auto postern::ipc::kLastEnumerator<postern::tls::Version> = postern::tls::Version::k13;
 template <>
 inline constexpr auto postern::ipc::kLastEnumerator<postern::config::HopKind> =
     postern::config::HopKind::kDiscard;

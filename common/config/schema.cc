@@ -10,7 +10,7 @@ namespace {
 
 using enum Shape;
 
-constexpr std::string_view kTls = "TLS comes";
+constexpr std::string_view kTls = "TLS to other hosts comes";
 constexpr std::string_view kAuth = "authentication comes";
 constexpr std::string_view kPolicy = "access policy comes";
 constexpr std::string_view kSource = "the choice of source addresses comes";
@@ -31,20 +31,20 @@ constexpr auto kKeys = std::to_array<Key>({
     {"listen", kSections},
     {"listen.address", kString},
     {"listen.service", kString},
-    {"listen.tls", kString, kTls, R"("off")"},
+    {"listen.tls", kString},
     {"listen.relay_from", kStrings},
     {"listen.proxy_from", kStrings, "the PROXY protocol comes", "[]"},
     {"listen.xclient_from", kStrings, "XCLIENT comes", "[]"},
     {"listen.xforward_from", kStrings, "XFORWARD comes", "[]"},
     {"listen.require_hello", kBoolean},
 
-    {"certificate", kSections, kTls},
-    {"certificate.names", kStrings, kTls},
-    {"certificate.chain", kString, kTls},
-    {"certificate.key", kString, kTls},
+    {"certificate", kSections},
+    {"certificate.names", kStrings},
+    {"certificate.chain", kString},
+    {"certificate.key", kString},
     {"tls", kSection},
-    {"tls.minimum", kString, kTls},
-    {"tls.client_ca", kString, kTls, R"("")"},
+    {"tls.minimum", kString},
+    {"tls.client_ca", kString},
 
     {"domains", kSection},
     {"domains.default", kString},

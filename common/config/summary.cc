@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <array>
 
+#include "common/base/text.h"
 #include "common/config/cut.h"
 #include "common/config/hop.h"
 
@@ -61,11 +62,46 @@ std::string recipients_text(const DomainSection& domain) {
   return fmt::format("{} recipient{} of {}", count, count == 1 ? "" : "s", domain.users_file);
 }
 
+std::string_view tls_text(TlsMode mode) {
+  switch (mode) {
+    case TlsMode::kOff:
+      return "";
+    case TlsMode::kOptional:
+      return ", TLS optional";
+    case TlsMode::kRequired:
+      return ", TLS required";
+    case TlsMode::kImplicit:
+      return ", TLS from the first byte";
+  }
+  return "";
+}
+
+std::string date(base::WallTime time) {
+  return base::iso8601(time).substr(0, 10);
+}
+
+void certificates_text(const Config& config, std::string& out) {
+  if (config.certificates.empty()) return;
+  out += fmt::format("CERTIFICATES  TLS {} and later\n",
+                     config.tls.minimum == tls::Version::k13 ? "1.3" : "1.2");
+  for (std::size_t i = 0; i < config.certificates.size() && i < kShown; ++i) {
+    const auto& certificate = config.certificates[i];
+    out += fmt::format("  {}: {}, until {}, {}\n",
+                       listed(certificate.names, [](const std::string& name) { return name; }),
+                       certificate.kind, date(certificate.not_after), certificate.chain_file);
+  }
+  if (config.certificates.size() > kShown)
+    out += fmt::format("  and {} more\n", config.certificates.size() - kShown);
+  if (!config.tls.client_ca.empty())
+    out += fmt::format("  clients are asked for certificates of {}\n", config.tls.client_ca_file);
+}
+
 void listeners_text(const Config& config, std::string& out) {
   out += "LISTENERS  who may send where\n";
   for (const auto& listener : config.listeners) {
     const bool mx = listener.service == Service::kMx;
-    out += fmt::format("  {}  {}\n", base::to_string(listener.address), mx ? "mx" : "relay");
+    out += fmt::format("  {}  {}{}\n", base::to_string(listener.address), mx ? "mx" : "relay",
+                       tls_text(listener.tls));
     if (mx)
       out +=
           fmt::format("    everybody: {}\n", config.domains.empty() ? "postmaster" : "our domains");
@@ -155,10 +191,26 @@ void warn_of_mailboxes(const Config& config, std::vector<std::string>& out) {
                     config.file, sections, mailbox_text(mailbox)));
 }
 
+void warn_of_certificate(const Certificate& certificate, base::WallTime now,
+                         std::vector<std::string>& out) {
+  static constexpr base::Millis kSoon{14LL * 24 * 3600 * 1000};
+  const auto warn = [&](std::string_view what, base::WallTime when) {
+    out.push_back(fmt::format("{}: the certificate in {} {} {}", place_text(certificate.where),
+                              certificate.chain_file, what, date(when)));
+  };
+  if (now > certificate.not_after)
+    warn("has expired, on", certificate.not_after);
+  else if (now + kSoon > certificate.not_after)
+    warn("expires soon, on", certificate.not_after);
+  if (now < certificate.not_before) warn("does not count before", certificate.not_before);
+}
+
 }  // namespace
 
 std::vector<std::string> warnings(const Config& config) {
   std::vector<std::string> out;
+  for (const auto& certificate : config.certificates)
+    warn_of_certificate(certificate, base::system_clock().wall(), out);
   for (const auto& listener : config.listeners) warn_of_listener(listener, out);
   for (const auto& domain : config.domains)
     if (domain.recipients == RecipientsKind::kAny)
@@ -172,6 +224,7 @@ std::vector<std::string> warnings(const Config& config) {
 std::string rights_summary(const Config& config) {
   auto out = fmt::format("{}: {}, spool {}\n", config.file, config.hostname, config.spool);
   listeners_text(config, out);
+  certificates_text(config, out);
   domains_text(config, out);
   routes_text(config, out);
   for (const auto& warning : warnings(config)) out += fmt::format("WARNING {}\n", warning);

@@ -6,6 +6,8 @@
 #include <cerrno>
 #include <utility>
 
+#include "common/base/check.h"
+
 namespace postern::event {
 namespace {
 
@@ -16,6 +18,12 @@ constexpr std::size_t kKeepCapacity = 4 * 1024;  // a larger emptied buffer is g
 // One for the thread: a stream uses it only during its own read.
 std::array<char, kScratchSize>& scratch() {
   static thread_local std::array<char, kScratchSize> buffer;
+  return buffer;
+}
+
+// What a filter has made of one read; likewise.
+std::string& plain_scratch() {
+  static thread_local std::string buffer;
   return buffer;
 }
 
@@ -55,6 +63,10 @@ void Stream::read_some() noexcept {
   }
   if (got == 0) return finish(CloseReason::kEndOfStream, 0);
   const std::string_view fresh(buffer.data(), static_cast<std::size_t>(got));
+  filtered_ ? unfilter(fresh) : take(fresh);
+}
+
+void Stream::take(std::string_view fresh) noexcept {
   if (kept_.empty()) return offer(fresh);
   kept_.append(fresh);
   offer(kept_);
@@ -79,13 +91,14 @@ void Stream::offer(std::string_view bytes) noexcept {
 
 void Stream::flush() noexcept {
   if (in_callback_ || !open() || blocked_) return;
-  if (unsent() > 0) write_some();
+  if (filtered_) filter_output();
+  if (wire_unsent() > 0) write_some();
   else if (closing_) finish(CloseReason::kFlushed, 0);
 }
 
 void Stream::write_some() noexcept {
-  while (unsent() > 0) {
-    const ssize_t put = ::send(fd_.get(), output_.data() + sent_, unsent(), MSG_NOSIGNAL);
+  while (wire_unsent() > 0) {
+    const ssize_t put = ::send(fd_.get(), wire_.data() + sent_, wire_unsent(), MSG_NOSIGNAL);
     if (put < 0) {
       if (!would_block(errno)) return finish(CloseReason::kError, errno);
       blocked_ = true;
@@ -93,17 +106,18 @@ void Stream::write_some() noexcept {
     }
     sent_ += static_cast<std::size_t>(put);
     drop_sent();
+    if (filtered_ && wire_unsent() == 0) filter_output();
   }
   sent_ = 0;
-  shrink(output_);
+  shrink(wire_);
   if (std::exchange(blocked_, false)) update_watch();
   if (closing_) finish(CloseReason::kFlushed, 0);
 }
 
 // A peer that is always a little behind must not make us keep all that it ever took.
 void Stream::drop_sent() noexcept {
-  if (sent_ < kScratchSize || sent_ < unsent()) return;
-  output_.erase(0, sent_);
+  if (sent_ < kScratchSize || sent_ < wire_unsent()) return;
+  wire_.erase(0, sent_);
   sent_ = 0;
 }
 
@@ -116,11 +130,81 @@ void Stream::resume() noexcept {
   reading_ = true;
   if (!open()) return;
   update_watch();
-  if (kept_.empty()) return;
+  const bool ended = filtered_ && filtered_->filter->state() == Filter::State::kEnded;
+  if (kept_.empty() && !ended) return;
   loop_.defer([this, alive = alive_]() noexcept {
-    if (*alive && open() && reading_ && !closing_ && !kept_.empty()) offer(kept_);
+    if (!*alive || !open() || !reading_ || closing_) return;
+    if (!kept_.empty()) offer(kept_);
+    end_if_peer_has();
   });
 }
+
+// --- Filter -------------------------------------------------------------------------------------
+
+void Stream::put(std::unique_ptr<Filter> filter) noexcept {
+  CHECK(!filtered_);
+  filtered_ = std::make_unique<Filtered>();
+  filtered_->filter = std::move(filter);
+  filtered_->filter->on_ready([this]() noexcept {
+    if (open() && !closing_) unfilter({});
+  });
+  std::string none;
+  filtered_->filter->receive({}, none, wire_);  // the first word, where it is ours
+}
+
+// What was read, or nothing: the filter goes on.
+void Stream::unfilter(std::string_view fresh) noexcept {
+  auto& plain = plain_scratch();
+  plain.clear();
+  filtered_->filter->receive(fresh, plain, wire_);
+  const auto state = filtered_->filter->state();
+  if (state == Filter::State::kFailed) {
+    send_last_word();
+    return finish(CloseReason::kError, 0);
+  }
+  if (state != Filter::State::kOpening && !std::exchange(filtered_->open, true)) {
+    in_callback_ = true;
+    owner_.on_filter_open();
+    in_callback_ = false;
+    if (!open()) return;
+  }
+  plain.empty() ? flush() : take(plain);
+  end_if_peer_has();
+}
+
+// The owner's output, as it goes onto the wire; at the end also the word that nothing follows. Where the
+// two sides never agreed there is nothing that could be said.
+void Stream::filter_output() noexcept {
+  auto& [filter, output, open, ended] = *filtered_;
+  const auto state = filter->state();
+  if (state != Filter::State::kOpen && state != Filter::State::kEnded) {
+    if (closing_) output.clear();
+    return;
+  }
+  if (!output.empty()) {
+    filter->send(output, wire_);
+    shrink(output);
+  }
+  if (closing_ && !std::exchange(ended, true)) filter->end(wire_);
+}
+
+// As at the end of a clear stream: only when the owner has seen all that came before it.
+void Stream::end_if_peer_has() noexcept {
+  if (!open() || closing_ || !reading_ || !filtered_ ||
+      filtered_->filter->state() != Filter::State::kEnded)
+    return;
+  filtered_->filter->end(wire_);
+  send_last_word();
+  finish(CloseReason::kEndOfStream, 0);
+}
+
+// What the filter has left, if it goes at once. A peer that is gone already is no further trouble.
+void Stream::send_last_word() noexcept {
+  if (!blocked_ && wire_unsent() > 0)
+    (void)::send(fd_.get(), wire_.data() + sent_, wire_unsent(), MSG_NOSIGNAL);
+}
+
+// --- End ----------------------------------------------------------------------------------------
 
 void Stream::close_after_flush() noexcept {
   closing_ = true;
@@ -147,7 +231,8 @@ void Stream::discard_unread() noexcept {
 
 void Stream::finish(CloseReason reason, int error) noexcept {
   error_ = error;
-  if (reason == CloseReason::kFlushed) discard_unread();
+  if (reason == CloseReason::kFlushed || (filtered_ && reason == CloseReason::kError && error == 0))
+    discard_unread();
   close();
   owner_.on_closed(reason);
 }

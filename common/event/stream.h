@@ -6,6 +6,9 @@
 // One read per readiness and one write per turn: what the owner appends to output() during on_input()
 // leaves in a single write when on_input() returns; at other times the owner calls flush().
 //
+// A filter (TLS) may be put in between: from then on output() and on_input() are what it makes of the wire,
+// for good: a stream never goes back to clear text.
+//
 // The owner must not destroy the stream inside one of its callbacks (use Loop::defer()).
 #pragma once
 
@@ -15,13 +18,14 @@
 #include <string_view>
 
 #include "common/base/unique_fd.h"
+#include "common/event/filter.h"
 #include "common/event/loop.h"
 
 namespace postern::event {
 
 enum class CloseReason : std::uint8_t {
   kEndOfStream,  // the peer closed its side in order
-  kError,        // reset, unreachable, timed out in the kernel; see error()
+  kError,        // reset, unreachable, timed out in the kernel; see error(). Or the filter failed: 0
   kFlushed,      // close_after_flush() is done
 };
 
@@ -35,6 +39,8 @@ class StreamOwner {
   virtual void on_closed(CloseReason reason) noexcept = 0;
   // All output was taken by the kernel after it once was not.
   virtual void on_drained() noexcept {}
+  // The filter has agreed with the peer: what is appended to output() can leave.
+  virtual void on_filter_open() noexcept {}
 };
 
 class Stream {
@@ -44,11 +50,17 @@ class Stream {
   Stream(const Stream&) = delete;
   Stream& operator=(const Stream&) = delete;
 
+  // Puts `filter` in between; once, and before its first word is flushed. What output() holds until then
+  // leaves as it is. Inside on_input() only where all of its bytes are returned as used: nothing that
+  // came before counts for the filter.
+  void put(std::unique_ptr<Filter> filter) noexcept;
   // Bytes for the peer are appended here; flush() sends them.
-  [[nodiscard]] std::string& output() noexcept { return output_; }
+  [[nodiscard]] std::string& output() noexcept { return filtered_ ? filtered_->output : wire_; }
   // Sends what it can now and the rest when the peer takes it.
   void flush() noexcept;
-  [[nodiscard]] std::size_t unsent() const noexcept { return output_.size() - sent_; }
+  [[nodiscard]] std::size_t unsent() const noexcept {
+    return wire_unsent() + (filtered_ ? filtered_->output.size() : 0);
+  }
 
   // Stops and starts reading. resume() offers kept input again at this turn's end, also where reading
   // had not been stopped.
@@ -65,9 +77,22 @@ class Stream {
   [[nodiscard]] std::string_view kept() const noexcept { return kept_; }
 
  private:
+  struct Filtered {
+    std::unique_ptr<Filter> filter;
+    std::string output;  // of the owner, not yet in wire_
+    bool open = false;   // the owner was told
+    bool ended = false;  // our own end was said
+  };
+
+  [[nodiscard]] std::size_t wire_unsent() const noexcept { return wire_.size() - sent_; }
   void on_ready(bool readable, bool writable) noexcept;
   void read_some() noexcept;
+  void take(std::string_view fresh) noexcept;
   void offer(std::string_view bytes) noexcept;
+  void unfilter(std::string_view fresh) noexcept;
+  void filter_output() noexcept;
+  void end_if_peer_has() noexcept;
+  void send_last_word() noexcept;
   void write_some() noexcept;
   void drop_sent() noexcept;
   void discard_unread() noexcept;
@@ -79,7 +104,8 @@ class Stream {
   StreamOwner& owner_;
   FdEvent event_;
   std::string kept_;
-  std::string output_;
+  std::string wire_;  // output for the socket
+  std::unique_ptr<Filtered> filtered_;
   std::size_t sent_ = 0;
   int error_ = 0;
   bool reading_ = true;

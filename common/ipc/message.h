@@ -18,11 +18,11 @@
 
 namespace postern::ipc {
 
-enum class Role : std::uint8_t { kParent, kSmtpd, kQueued, kRelay, kLocal, kControl };
-inline constexpr std::size_t kRoleCount = 6;
+enum class Role : std::uint8_t { kParent, kSmtpd, kQueued, kRelay, kLocal, kKey, kControl };
+inline constexpr std::size_t kRoleCount = 7;
 
 [[nodiscard]] constexpr std::string_view name(Role role) {
-  constexpr std::string_view kNames[] = {"parent", "smtpd", "queued", "relay", "local", "control"};
+  constexpr std::string_view kNames[] = {"parent", "smtpd", "queued", "relay", "local", "key", "control"};
   return kNames[static_cast<std::size_t>(role)];
 }
 

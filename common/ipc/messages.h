@@ -5,6 +5,7 @@
 #include "common/ipc/control.h"
 #include "common/ipc/delivery.h"
 #include "common/ipc/family.h"
+#include "common/ipc/signing.h"
 #include "common/ipc/spool.h"
 #include "common/ipc/submission.h"
 
@@ -14,7 +15,7 @@ namespace postern::ipc {
 using AllMessages =
     std::tuple<Hello, Boot, Configure, Configured, Peer, PeerLost, Listen, Ready, Stop, Processes, Submit,
                SubmitRecipients, SubmitBody, Submitted, AskToken, TokenResult, OpenLarge, LargeOpened,
-               AbandonLarge, Intake, AskRecipient, RecipientKnown, HeldLeases, Grant, HopFound, GoAhead, CancelGrant,
+               AbandonLarge, Intake, AskRecipient, RecipientKnown, Sign, Signed, TicketKeys, HeldLeases, Grant, HopFound, GoAhead, CancelGrant,
                GrantEnded, AskWork, Lease, LeaseBody, NoWork, Outcome, OutcomeSaved, BreakOff, Probe, Probed,
                AskStatus, Status, ListQueues, QueueRows,
                ListMessages, MessageRows, Show, Shown, AskBody, BodyPart, ListBlocks, BlockRows,

@@ -2,6 +2,7 @@
 #pragma once
 
 #include "common/ipc/types.h"
+#include "common/mail/trace.h"
 
 namespace postern::ipc {
 
@@ -18,6 +19,8 @@ struct Submit {
   base::IpAddress client;
   std::string hello;  // what the client called itself; printable ASCII
   bool esmtp = false;
+  std::string tls;       // version and cipher, "TLSv1.3 TLS_AES_256_GCM_SHA384"; empty: clear text
+  std::string tls_peer;  // the name in the client's certificate, if that counts
   mail::ReversePath from;
   std::uint32_t recipient_count = 0;
   BodyForm form = BodyForm::kStuffed;
@@ -31,6 +34,8 @@ struct Submit {
     return std::tuple(field("request", &Submit::request), field("token", &Submit::token),
                       field("listener", &Submit::listener), field("client", &Submit::client),
                       field("hello", &Submit::hello, 255), field("esmtp", &Submit::esmtp),
+                      field("tls", &Submit::tls, mail::kMaxTlsText),
+                      field("tls_peer", &Submit::tls_peer, mail::kMaxTlsPeer),
                       field("from", &Submit::from),
                       field("recipient_count", &Submit::recipient_count),
                       field("form", &Submit::form), field("eight_bit", &Submit::eight_bit),

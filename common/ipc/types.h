@@ -14,6 +14,8 @@ enum class Type : std::uint16_t {
   // smtpd and queued
   kSubmit, kSubmitRecipients, kSubmitBody, kSubmitted, kAskToken, kTokenResult, kOpenLarge,
   kLargeOpened, kAbandonLarge, kIntake, kAskRecipient, kRecipientKnown,
+  // smtpd and key
+  kSign, kSigned, kTicketKeys,
   // deliverers and queued
   kHeldLeases, kGrant, kHopFound, kGoAhead, kCancelGrant, kGrantEnded, kAskWork, kLease, kLeaseBody, kNoWork, kOutcome,
   kOutcomeSaved, kBreakOff, kProbe, kProbed,
@@ -27,7 +29,8 @@ enum class Type : std::uint16_t {
 };
 inline constexpr std::size_t kTypeCount = static_cast<std::size_t>(Type::kDone) + 1;
 
-inline constexpr RoleSet kChildren = roles(Role::kSmtpd, Role::kQueued, Role::kRelay, Role::kLocal);
+inline constexpr RoleSet kChildren =
+    roles(Role::kSmtpd, Role::kQueued, Role::kRelay, Role::kLocal, Role::kKey);
 inline constexpr RoleSet kDeliverers = roles(Role::kRelay, Role::kLocal);
 inline constexpr RoleSet kEverybody = kChildren | roles(Role::kParent, Role::kControl);
 

@@ -295,6 +295,7 @@ Command parse_command(std::string_view line) {
     case Verb::kData:
     case Verb::kRset:
     case Verb::kQuit:
+    case Verb::kStartTls:
       if (!rest.empty())
         command.error = syntax(std::string(name(command.verb)) + " takes no argument");
       break;
@@ -305,7 +306,6 @@ Command parse_command(std::string_view line) {
       break;
     case Verb::kNoop:
     case Verb::kHelp:
-    case Verb::kStartTls:
     case Verb::kAuth:
     case Verb::kForeign:
     case Verb::kUnknown:

@@ -36,17 +36,26 @@ class Field {
   std::size_t line_begin_ = 0;
 };
 
+// Of a comment: no byte that would end it or the line.
+std::string comment_text(std::string_view text) {
+  std::string clean;
+  for (const char c : text.substr(0, kMaxTlsPeer))
+    clean += c > ' ' && c <= '~' && c != '(' && c != ')' && c != '\\' ? c : '?';
+  return clean;
+}
+
 std::string literal(const base::IpAddress& address) {
   const std::string_view tag = address.family == base::IpFamily::kV6 ? "[IPv6:" : "[";
   return std::string(tag) + base::to_string(address) + ']';
 }
 
-std::string_view name(WithProtocol with) {
+// RFC 3848; there is no SMTPS.
+std::string_view name(WithProtocol with, bool tls) {
   switch (with) {
     case WithProtocol::kSmtp:
       return "SMTP";
     case WithProtocol::kEsmtp:
-      return "ESMTP";
+      return tls ? "ESMTPS" : "ESMTP";
   }
   CHECK(false);
 }
@@ -62,7 +71,12 @@ std::string received_field(const Received& received) {
   } else {  // said nothing, or nothing that may stand here
     field.word(address.empty() ? "localhost" : address);
   }
-  field.line("by").word(received.hostname).word("with").word(name(received.with));
+  field.line("by").word(received.hostname).word("with").word(name(received.with, !received.tls.empty()));
+  if (!received.tls.empty()) {
+    const bool known = !received.tls_peer.empty();
+    field.line("(" + std::string(received.tls) + (known ? "," : ")"));
+    if (known) field.word("client").word("certificate").word(comment_text(received.tls_peer) + ")");
+  }
   const bool alone = received.only_recipient != nullptr;
   field.word("id").word(base::to_string(received.id) + (alone ? "" : ";"));
   if (alone) field.line("for").word('<' + received.only_recipient->text() + ">;");

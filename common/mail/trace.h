@@ -17,6 +17,9 @@ namespace postern::mail {
 
 enum class WithProtocol : std::uint8_t { kSmtp, kEsmtp };
 
+inline constexpr std::size_t kMaxTlsText = 100;  // version and cipher
+inline constexpr std::size_t kMaxTlsPeer = 200;  // a name in a certificate
+
 struct Received {
   std::string_view hello;                 // as the client said it; may be empty, may be hostile
   std::optional<base::IpAddress> client;  // none: came through a Unix socket
@@ -26,6 +29,8 @@ struct Received {
   // Set only where the message has exactly one recipient, lest it tell one of the others.
   const Address* only_recipient = nullptr;
   base::WallTime when;
+  std::string_view tls;       // "TLSv1.3 TLS_AES_256_GCM_SHA384"; empty: clear text
+  std::string_view tls_peer;  // the name in the client's certificate; may be hostile
 };
 
 [[nodiscard]] std::string received_field(const Received& received);

@@ -105,7 +105,7 @@ Result<void> set_limits(const SandboxPlan& plan) {
   if (auto done = limit(RLIMIT_MEMLOCK, 0); !done) return done;
   if (!works_on_files(plan.kind))  // no threads, no processes
     if (auto done = limit(RLIMIT_NPROC, 0); !done) return done;
-  if (plan.kind == SandboxKind::kConnecting)
+  if (plan.kind == SandboxKind::kConnecting || plan.kind == SandboxKind::kSigning)
     if (auto done = limit(RLIMIT_FSIZE, 0); !done) return done;
   return {};
 }

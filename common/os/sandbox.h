@@ -16,6 +16,7 @@ enum class SandboxKind : std::uint8_t {
   kStoring,     // queued: files below its root, threads; no network
   kConnecting,  // relay: outgoing TCP and UDP; no files, no listening
   kFiling,      // local: files below its root, threads; no network
+  kSigning,     // key: its channels and nothing else
 };
 
 struct SandboxPlan {

@@ -142,6 +142,8 @@ void add_kind(Rules& rules, SandboxKind kind) {
       add_files(rules);
       add_threads(rules);
       return;
+    case SandboxKind::kSigning:
+      return;
   }
 }
 

@@ -65,6 +65,8 @@ std::unique_ptr<ParentLink> make_parent_link(event::Loop& loop, Role self,
       return std::make_unique<Link<Role::kRelay>>(loop, listener);
     case Role::kLocal:
       return std::make_unique<Link<Role::kLocal>>(loop, listener);
+    case Role::kKey:
+      return std::make_unique<Link<Role::kKey>>(loop, listener);
     case Role::kParent:
     case Role::kControl:
       break;

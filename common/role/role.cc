@@ -39,7 +39,7 @@ constexpr std::size_t kMaxAsked = 32;   // below the windows of what is asked
 constexpr std::uint8_t kTryAgain = 75;  // sysexits(3)
 
 std::optional<Role> role_named(std::string_view text) {
-  for (const auto role : {Role::kSmtpd, Role::kQueued, Role::kRelay, Role::kLocal})
+  for (const auto role : {Role::kSmtpd, Role::kQueued, Role::kRelay, Role::kLocal, Role::kKey})
     if (ipc::name(role) == text) return role;
   return std::nullopt;
 }
@@ -52,6 +52,8 @@ os::SandboxKind sandbox_kind(Role role) {
       return os::SandboxKind::kConnecting;
     case Role::kLocal:
       return os::SandboxKind::kFiling;
+    case Role::kKey:
+      return os::SandboxKind::kSigning;
     case Role::kSmtpd:
     case Role::kParent:
     case Role::kControl:
@@ -109,7 +111,7 @@ class Skeleton final : public Host, public ParentLink::Listener {
     os::set_title(fmt::format("postern: {}, {}", ipc::name(self_), state));
   }
   void peer_lost(Role role) override {
-    lost_peer_ = role;
+    lost_peers_ |= ipc::roles(role);
     peer_timer_.start(kPeerPatience);
   }
   void ask_reload(Answer answer) override { ask<ipc::Reload>(std::move(answer)); }
@@ -147,9 +149,9 @@ class Skeleton final : public Host, public ParentLink::Listener {
   }
   void on_peer(const ipc::Peer& peer, base::UniqueFd fd) override {
     must_serve();
-    if (fd.valid() && peer.role == lost_peer_) {
-      lost_peer_.reset();
-      peer_timer_.cancel();
+    if (fd.valid() && ipc::contains(lost_peers_, peer.role)) {
+      lost_peers_ ^= ipc::roles(peer.role);
+      if (lost_peers_ == 0) peer_timer_.cancel();
     }
     if (fd.valid() || self_ == Role::kQueued) daemon_->peer(peer, std::move(fd));
   }
@@ -207,8 +209,8 @@ class Skeleton final : public Host, public ParentLink::Listener {
   }
 
   void ask_for_peer() noexcept {
-    if (!lost_peer_) return;
-    link_->send(ipc::PeerLost{*lost_peer_});
+    for (const auto role : {Role::kSmtpd, Role::kQueued, Role::kRelay, Role::kLocal, Role::kKey})
+      if (ipc::contains(lost_peers_, role)) link_->send(ipc::PeerLost{role});
     peer_timer_.start(kPeerPatience);
   }
 
@@ -220,7 +222,7 @@ class Skeleton final : public Host, public ParentLink::Listener {
   Directories directories_;
   std::unique_ptr<Daemon> daemon_;
   std::unique_ptr<event::Timer> deadline_;
-  std::optional<Role> lost_peer_;
+  ipc::RoleSet lost_peers_ = 0;
   event::Timer peer_timer_{loop_, [this]() noexcept { ask_for_peer(); }};
   base::RequestId last_request_;
   std::unordered_map<std::uint64_t, Answer> asked_;

@@ -14,7 +14,7 @@ from support.sink import Script, Sink  # noqa: E402
 from support.wallclock import WallClock  # noqa: E402
 from support.zone import Zone  # noqa: E402
 
-USERS = ("_postern-smtpd", "_postern-queued", "_postern-relay", "_postern-local")
+USERS = ("_postern-smtpd", "_postern-queued", "_postern-relay", "_postern-local", "_postern-key")
 
 
 def pytest_sessionstart(session):

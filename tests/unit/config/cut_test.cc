@@ -1,7 +1,10 @@
 // What each role gets of the configuration.
 #include "common/config/cut.h"
 
+#include <map>
+
 #include "tests/unit/config/temp_dir.h"
+#include "tests/unit/tls/certificates.h"
 
 namespace postern::config {
 namespace {
@@ -191,6 +194,36 @@ TEST_F(Cut, EveryRoleDecodesItsOwn) {
   expect_round_trip(cut_queued(c, facts()));
   expect_round_trip(cut_relay(c, facts()));
   expect_round_trip(cut_local(c));
+}
+
+// The secrets of a configuration, and who gets them.
+TEST_F(Cut, SecretsGoToTheirRoleAlone) {
+  const auto& issued = tls::test::Authority::instance().issue({"mx.example.org"});
+  const auto& other = tls::test::Authority::instance().issue({"other.example"}, "rsa:2048");
+  const auto c = config(kMore + ("[[certificate]]\nchain = \"" + issued.chain_file + "\"\nkey = \"" +
+                                 issued.key_file + "\"\n[[certificate]]\nchain = \"" +
+                                 other.chain_file + "\"\nkey = \"" + other.key_file + "\"\n"));
+  ASSERT_EQ(c.certificates.size(), 2U);
+  EXPECT_TRUE(needs_key(c));
+  EXPECT_FALSE(needs_key(config()));
+  const std::map<std::string, std::string> cuts{{"smtpd", ipc::encode(cut_smtpd(c, facts()))},
+                                                {"queued", ipc::encode(cut_queued(c, facts()))},
+                                                {"relay", ipc::encode(cut_relay(c, facts()))},
+                                                {"local", ipc::encode(cut_local(c))},
+                                                {"key", ipc::encode(cut_key(c))}};
+  const std::map<std::string, std::string> secrets{{issued.key, "key"}, {other.key, "key"}};
+  for (const auto& [secret, owner] : secrets)
+    for (const auto& [role, cut] : cuts)
+      EXPECT_EQ(cut.find(secret) != std::string::npos, role == owner) << role;
+  for (const auto& [role, cut] : cuts)
+    EXPECT_EQ(cut.find("PRIVATE KEY") != std::string::npos, role == "key") << role;
+  EXPECT_EQ(cut_key(c).keys, (std::vector{issued.key, other.key}));
+  const auto smtpd = cut_smtpd(c, facts());
+  ASSERT_EQ(smtpd.tls.certificates.size(), 2U);
+  EXPECT_EQ(smtpd.tls.certificates[0].chain, issued.chain);
+  EXPECT_EQ(smtpd.tls.certificates[0].names, std::vector<std::string>{"mx.example.org"});
+  EXPECT_EQ(smtpd.listeners[0].tls, TlsMode::kOptional);
+  expect_round_trip(cut_key(c));
 }
 
 TEST_F(Cut, TheLargestListsTravel) {

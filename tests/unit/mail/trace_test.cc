@@ -40,6 +40,29 @@ TEST(Received, WithOneRecipient) {
             "\tMon, 23 Nov 2026 03:21:45 +0000\r\n");
 }
 
+// RFC 3848
+TEST(Received, OverTls) {
+  auto received = sample();
+  received.tls = "TLSv1.3 TLS_AES_256_GCM_SHA384";
+  EXPECT_EQ(received_field(received),
+            "Received: from client.example ([192.0.2.1])\r\n"
+            "\tby mx.example.org with ESMTPS\r\n"
+            "\t(TLSv1.3 TLS_AES_256_GCM_SHA384) id 0000000000007;\r\n"
+            "\tMon, 23 Nov 2026 03:21:45 +0000\r\n");
+  received.tls_peer = "relay.example.net";
+  EXPECT_EQ(received_field(received),
+            "Received: from client.example ([192.0.2.1])\r\n"
+            "\tby mx.example.org with ESMTPS\r\n"
+            "\t(TLSv1.3 TLS_AES_256_GCM_SHA384, client certificate relay.example.net)\r\n"
+            "\tid 0000000000007;\r\n"
+            "\tMon, 23 Nov 2026 03:21:45 +0000\r\n");
+  received.with = WithProtocol::kSmtp;
+  received.tls_peer = "evil) by\r\n\tme (\\";
+  const auto field = received_field(received);
+  EXPECT_NE(field.find("with SMTP\r\n"), std::string::npos) << "there is no SMTPS";
+  EXPECT_NE(field.find("certificate evil??by???me???)"), std::string::npos) << field;
+}
+
 TEST(Received, WithSeveralRecipientsNamesNone) {
   auto received = sample();
   received.with = WithProtocol::kSmtp;

@@ -116,7 +116,8 @@ TEST_P(Sandbox, AllowsThreadsOnlyWhereCallsBlock) {
 
 INSTANTIATE_TEST_SUITE_P(EachKind, Sandbox,
                          ::testing::Values(SandboxKind::kAccepting, SandboxKind::kStoring,
-                                           SandboxKind::kConnecting, SandboxKind::kFiling));
+                                           SandboxKind::kConnecting, SandboxKind::kFiling,
+                                           SandboxKind::kSigning));
 
 }  // namespace
 }  // namespace postern::os

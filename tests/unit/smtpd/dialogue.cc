@@ -95,6 +95,16 @@ bool set(Dialogue& d, const std::string& key, const std::string& value) {
     return true;
   }
   if (key == "require_hello") return d.service.require_hello = value != "no", true;
+  if (key == "tls") {
+    d.service.tls = value == "optional"   ? config::TlsMode::kOptional
+                    : value == "required" ? config::TlsMode::kRequired
+                    : value == "implicit" ? config::TlsMode::kImplicit
+                                          : config::TlsMode::kOff;
+    return d.service.tls != config::TlsMode::kOff;
+  }
+  if (key == "tls_busy") return d.tls_busy = value == "yes", true;
+  if (key == "certificate") return d.certificate = value, true;
+  if (key == "cut") return d.cut = value != "no", true;
   if (key == "limit") return set_limit(d.service.limits, value);
   if (key == "intake") return d.intake = reply(value), d.intake->code != 0;
   if (key == "result") return d.result = reply(value), d.result->code != 0;
@@ -142,6 +152,8 @@ bool add_step(Dialogue& d, const std::string& text, unsigned line) {
     d.steps.push_back({Step::Kind::kShutdown, {}, line});
   else if (text == "!timeout")
     d.steps.push_back({Step::Kind::kTimeout, {}, line});
+  else if (text == "!tls")
+    d.steps.push_back({Step::Kind::kTls, {}, line});
   else if (text == "closed")
     d.closed = true;
   else

@@ -67,9 +67,13 @@ class Connection {
  public:
   Connection(const Service& service, std::optional<base::IpAddress> client)
       : protocol(service, client, sink) {
-    protocol.start();
+    if (service.tls == config::TlsMode::kImplicit)
+      protocol.secured(sample_tls());
+    else
+      protocol.start();
     take_output();
   }
+  static TlsFacts sample_tls() { return {"TLSv1.3 TLS_AES_256_GCM_SHA384", {}}; }
 
   void feed(std::string_view bytes) {
     unread_ += bytes;
@@ -81,6 +85,14 @@ class Connection {
       if (protocol.want() == Want::kResume) {
         protocol.resume();
         moved = true;
+      }
+      if (protocol.want() == Want::kTls && !tls_agreed) {
+        CHECK(unread_.empty() || protocol.input(unread_) == 0);
+        protocol.start_tls(!unread_.empty() ? TlsStart::kBytesBehind
+                           : tls_busy       ? TlsStart::kBusy
+                                            : TlsStart::kReady);
+        tls_agreed = protocol.want() == Want::kTls;
+        moved = !tls_agreed;
       }
       if (protocol.want() == Want::kResult) {
         CHECK(unread_.empty() || protocol.input(unread_) == 0);
@@ -96,6 +108,12 @@ class Connection {
       take_output();
     }
   }
+  // The handshake that STARTTLS began is done.
+  void secure(TlsFacts facts = sample_tls()) {
+    CHECK(std::exchange(tls_agreed, false));
+    protocol.secured(std::move(facts));
+    take_output();
+  }
   void take_output() {
     output += protocol.output();
     protocol.output().clear();
@@ -109,6 +127,8 @@ class Connection {
   std::vector<std::string> known;  // of the recipients that it is asked for; others get `unknown`
   mail::Reply unknown{550, {5, 1, 1}, {"not known"}};
   bool holds_answers = false;
+  bool tls_busy = false;
+  bool tls_agreed = false;
 
  private:
   void answer() {

@@ -73,6 +73,48 @@ TEST_F(ProtocolTest, ReadsNothingWhileItWaits) {
   EXPECT_THAT(protocol.output(), EndsWith("250 2.0.0 Ok: queued as 0000000000007\r\n"));
 }
 
+TEST_F(ProtocolTest, ReadsNothingUntilTlsStands) {
+  service_.tls = config::TlsMode::kOptional;
+  RecordingSink sink;
+  Protocol protocol(service_, base::parse_ip("192.0.2.1"), sink);
+  protocol.start();
+  EXPECT_EQ(protocol.input("EHLO c\r\nSTARTTLS\r\nNOOP\r\n"), 18U);
+  EXPECT_EQ(protocol.want(), Want::kTls);
+  EXPECT_THAT(protocol.output(), EndsWith("250 HELP\r\n")) << "nothing before start_tls()";
+  protocol.start_tls(TlsStart::kReady);
+  EXPECT_THAT(protocol.output(), EndsWith("220 2.0.0 Go ahead with TLS\r\n"));
+  EXPECT_EQ(protocol.want(), Want::kTls);
+  EXPECT_EQ(protocol.timeout(), TimeoutKind::kTls);
+  EXPECT_EQ(protocol.input("NOOP\r\n"), 0U);
+  EXPECT_FALSE(protocol.tls());
+  protocol.output().clear();
+  protocol.secured({"TLSv1.3 X", "peer"});
+  EXPECT_EQ(protocol.output(), "");
+  EXPECT_EQ(protocol.want(), Want::kInput);
+  EXPECT_EQ(protocol.hello(), "");
+  EXPECT_EQ(protocol.tls()->peer, "peer");
+}
+
+TEST_F(ProtocolTest, SaysNothingInClearTextDuringAHandshake) {
+  for (const auto mode : {config::TlsMode::kOptional, config::TlsMode::kImplicit}) {
+    for (const bool time_is_up : {true, false}) {
+      service_.tls = mode;
+      RecordingSink sink;
+      Protocol protocol(service_, base::parse_ip("192.0.2.1"), sink);
+      if (mode == config::TlsMode::kOptional) {
+        protocol.start();
+        (void)protocol.input("EHLO c\r\nSTARTTLS\r\n");
+        protocol.start_tls(TlsStart::kReady);
+      }
+      EXPECT_EQ(protocol.timeout(), TimeoutKind::kTls);
+      protocol.output().clear();
+      time_is_up ? protocol.timed_out() : protocol.shutdown();
+      EXPECT_EQ(protocol.want(), Want::kClose);
+      EXPECT_EQ(protocol.output(), "");
+    }
+  }
+}
+
 TEST_F(ProtocolTest, PausesAfterTheBytesThatAskedForIt) {
   RecordingSink sink;
   sink.pause_always = true;

@@ -18,6 +18,7 @@
 #include "smtpd/queue_link.h"
 #include "smtpd/session.h"
 #include "tests/unit/smtpd/harness.h"
+#include "tests/unit/tls/pair.h"
 
 namespace postern::smtpd::test {
 
@@ -138,7 +139,11 @@ struct LinkRig {
 
 // A session with its client. `type` SOCK_SEQPACKET keeps the server's writes apart.
 struct SessionRig : LinkRig {
-  explicit SessionRig(int type = SOCK_STREAM, bool connected = true) {
+  explicit SessionRig(int type = SOCK_STREAM, bool connected = true,
+                      config::TlsMode mode = config::TlsMode::kOff)
+      : signer(keys(mode)) {
+    service.tls = mode;
+    if (mode != config::TlsMode::kOff) offer_tls();
     service.limits.timeout = {
         .command = base::Millis(5'000), .data = base::Millis(20'000), .idle = base::Millis(9'000)};
     if (connected) connect();
@@ -194,9 +199,23 @@ struct SessionRig : LinkRig {
     turn();
   }
 
+  static const tls::test::Issued& issued() {
+    return tls::test::Authority::instance().issue({"mx.example.org"});
+  }
+  static std::vector<std::string> keys(config::TlsMode mode) {
+    if (mode == config::TlsMode::kOff) return {};
+    return {issued().key};
+  }
+  void offer_tls() {
+    desk.use(*tls::ServerContext::make({.certificates = {{{"mx.example.org"}, issued().chain}}},
+                                       std::make_shared<tls::TicketKeys>()));
+  }
+
   config::RightsIndex rights{sample_rights()};
   Service service = sample_service(rights);
-  SessionContext context{loop, clock, link, budget};
+  tls::test::TestSigner signer;
+  TlsDesk desk{signer};
+  SessionContext context{loop, clock, link, budget, desk};
   base::UniqueFd client;
   std::unique_ptr<Session> session;
   int ended = 0;

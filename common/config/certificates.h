@@ -1,0 +1,13 @@
+// Reads [[certificate]] and [tls]: the files that they name, and whether these belong together, so
+// that a mistake shows when the configuration is read, not when a client comes.
+#pragma once
+
+#include "common/config/config.h"
+#include "common/config/report.h"
+#include "common/config/section.h"
+
+namespace postern::config {
+
+void read_certificates(const Section& top, Config& config, Report& report);
+
+}  // namespace postern::config

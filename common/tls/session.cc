@@ -1,0 +1,282 @@
+#include "common/tls/session.h"
+
+#include <openssl/err.h>
+#include <openssl/x509v3.h>
+
+#include <algorithm>
+#include <array>
+#include <cstring>
+
+#include "common/base/check.h"
+#include "common/base/text.h"
+#include "common/tls/library.h"
+#include "common/tls/provider.h"
+
+namespace postern::tls {
+
+struct Session::Wire {
+  std::string_view in;
+  std::string* out = nullptr;
+};
+struct Session::Point : SigningPoint {};
+
+namespace {
+
+constexpr std::size_t kRecord = 16 * 1024;    // bytes of one record, RFC 8446 5.1
+constexpr std::size_t kMaxEarly = 64 * 1024;  // while a signature is waited for
+constexpr std::size_t kMaxPeer = 200;         // of the name in a certificate
+
+std::array<char, kRecord>& scratch() {
+  static thread_local std::array<char, kRecord> buffer;
+  return buffer;
+}
+
+// --- The BIO: it reads what lies there, and never waits to write --------------------------------
+
+template <class Wire>
+int bio_read(BIO* bio, char* to, std::size_t room, std::size_t* got) noexcept {
+  auto& in = static_cast<Wire*>(::BIO_get_data(bio))->in;
+  ::BIO_clear_retry_flags(bio);
+  if (in.empty()) {
+    ::BIO_set_retry_read(bio);
+    return 0;
+  }
+  *got = std::min(room, in.size());
+  std::memcpy(to, in.data(), *got);
+  in.remove_prefix(*got);
+  return 1;
+}
+
+template <class Wire>
+int bio_write(BIO* bio, const char* from, std::size_t size, std::size_t* put) noexcept {
+  auto* const out = static_cast<Wire*>(::BIO_get_data(bio))->out;
+  if (out != nullptr) out->append(from, size);  // null: nobody is there any more
+  *put = size;
+  return 1;
+}
+
+long bio_control(BIO*, int command, long, void*) noexcept {
+  return command == BIO_CTRL_FLUSH ? 1 : 0;
+}
+
+int bio_create(BIO* bio) noexcept {
+  ::BIO_set_init(bio, 1);
+  return 1;
+}
+
+template <class Wire>
+const BIO_METHOD* wire_method() {
+  static const BIO_METHOD* const kMethod = [] {
+    BIO_METHOD* method = ::BIO_meth_new(::BIO_get_new_index() | BIO_TYPE_SOURCE_SINK, "postern");
+    CHECK(method != nullptr && ::BIO_meth_set_read_ex(method, bio_read<Wire>) == 1 &&
+          ::BIO_meth_set_write_ex(method, bio_write<Wire>) == 1 &&
+          ::BIO_meth_set_ctrl(method, bio_control) == 1 &&
+          ::BIO_meth_set_create(method, bio_create) == 1);
+    return method;
+  }();
+  return kMethod;
+}
+
+// The first host name of the certificate, or else its common name.
+std::string name_in(X509* certificate) {
+  const std::unique_ptr<GENERAL_NAMES, Release<::GENERAL_NAMES_free>> all(
+      static_cast<GENERAL_NAMES*>(
+          ::X509_get_ext_d2i(certificate, NID_subject_alt_name, nullptr, nullptr)));
+  const ASN1_STRING* found = nullptr;
+  for (int i = 0; all && found == nullptr && i < sk_GENERAL_NAME_num(all.get()); ++i) {
+    const auto* const name = sk_GENERAL_NAME_value(all.get(), i);
+    if (name->type == GEN_DNS) found = name->d.dNSName;
+  }
+  X509_NAME* const subject = ::X509_get_subject_name(certificate);
+  const int at = ::X509_NAME_get_index_by_NID(subject, NID_commonName, -1);
+  if (found == nullptr && at >= 0)
+    found = ::X509_NAME_ENTRY_get_data(::X509_NAME_get_entry(subject, at));
+  if (found == nullptr) return "unnamed";
+  const std::string_view text(reinterpret_cast<const char*>(::ASN1_STRING_get0_data(found)),
+                              static_cast<std::size_t>(::ASN1_STRING_length(found)));
+  auto clean = base::printable(text.substr(0, kMaxPeer));
+  clean.resize(std::min(clean.size(), kMaxPeer));
+  return clean;
+}
+
+}  // namespace
+
+void Session::Free::operator()(ssl_st* ssl) const noexcept {
+  ::SSL_free(ssl);
+}
+
+Session::Session() : wire_(std::make_unique<Wire>()), self_(std::make_shared<Session*>(this)) {}
+
+// A handshake that stands still on its fibre must come to its end, or the fibre would be lost.
+Session::~Session() {
+  *self_ = nullptr;
+  wire_->out = nullptr;
+  wire_->in = {};
+  if (waiting_) {
+    const SigningScope scope(*point_);
+    (void)::SSL_do_handshake(ssl_.get());
+    ::ERR_clear_error();
+  }
+}
+
+void Session::attach(ssl_st* ssl) {
+  CHECK(ssl != nullptr);
+  ssl_.reset(ssl);
+  BIO* const bio = ::BIO_new_ex(library(), wire_method<Wire>());
+  CHECK(bio != nullptr);
+  ::BIO_set_data(bio, wire_.get());
+  ::SSL_set_bio(ssl, bio, bio);
+}
+
+std::unique_ptr<Session> Session::accept(std::shared_ptr<const ServerContext> context,
+                                         Signer& signer) {
+  std::unique_ptr<Session> session(new Session);
+  session->attach(::SSL_new(context->for_name({})));
+  SSL* const ssl = session->ssl_.get();
+  ::SSL_set_accept_state(ssl);
+  ::SSL_set_mode(ssl, SSL_MODE_ASYNC);
+  if (context->tickets().newest() == nullptr) {  // nothing to seal a ticket with
+    ::SSL_set_options(ssl, SSL_OP_NO_TICKET);
+    ::SSL_set_num_tickets(ssl, 0);
+  }
+  session->server_ = std::move(context);
+  session->signer_ = &signer;
+  session->point_ = std::make_unique<Point>();
+  return session;
+}
+
+std::unique_ptr<Session> Session::connect(std::shared_ptr<const ClientContext> context,
+                                          const std::string& name) {
+  std::unique_ptr<Session> session(new Session);
+  session->attach(::SSL_new(context->raw()));
+  SSL* const ssl = session->ssl_.get();
+  ::SSL_set_connect_state(ssl);
+  ::SSL_set_tlsext_host_name(ssl, name.c_str());
+  if (context->verifies()) CHECK(::SSL_set1_host(ssl, name.c_str()) == 1);
+  session->client_ = std::move(context);
+  return session;
+}
+
+void Session::receive(std::string_view wire, std::string& plain, std::string& out) noexcept {
+  if (state_ == State::kFailed) return;
+  if (waiting_ && !wire.empty()) {
+    early_.append(wire);
+    if (early_.size() > kMaxEarly) fail("too much came during the handshake");
+    return;
+  }
+  if (waiting_) return;
+  if (!early_.empty()) early_.append(wire);
+  wire_->in = early_.empty() ? wire : std::string_view(early_);
+  wire_->out = &out;
+  if (state_ == State::kOpening) shake_hands();
+  if (state_ == State::kOpen) read(plain);
+  if (waiting_ && early_.empty())
+    early_.assign(wire_->in);
+  else if (waiting_)
+    early_.erase(0, early_.size() - wire_->in.size());
+  else
+    std::string().swap(early_);
+  wire_->in = {};
+  wire_->out = nullptr;
+}
+
+void Session::shake_hands() noexcept {
+  ::ERR_clear_error();
+  int result = 0;
+  if (point_) {
+    const SigningScope scope(*point_);
+    result = ::SSL_do_handshake(ssl_.get());
+  } else {
+    result = ::SSL_do_handshake(ssl_.get());
+  }
+  if (result == 1) {
+    state_ = State::kOpen;
+    point_.reset();
+    ::SSL_clear_mode(ssl_.get(), SSL_MODE_ASYNC);
+    return;
+  }
+  switch (::SSL_get_error(ssl_.get(), result)) {
+    case SSL_ERROR_WANT_READ:
+      return;
+    case SSL_ERROR_WANT_ASYNC:
+      return ask_signer();
+    default:
+      fail(tls::trouble("handshake"));
+  }
+}
+
+void Session::ask_signer() noexcept {
+  CHECK(point_->asked);
+  waiting_ = true;
+  auto request = *std::exchange(point_->asked, std::nullopt);
+  signer_->sign(std::move(request), [self = self_](std::optional<std::string> signature) noexcept {
+    Session* const session = *self;
+    if (session == nullptr || !session->waiting_) return;
+    session->point_->signature = std::move(signature);
+    session->waiting_ = false;
+    if (session->ready_) session->ready_();
+  });
+}
+
+void Session::read(std::string& plain) noexcept {
+  auto& buffer = scratch();
+  ::ERR_clear_error();
+  for (;;) {
+    std::size_t got = 0;
+    const int result = ::SSL_read_ex(ssl_.get(), buffer.data(), buffer.size(), &got);
+    if (result == 1) {
+      plain.append(buffer.data(), got);
+      continue;
+    }
+    switch (::SSL_get_error(ssl_.get(), result)) {
+      case SSL_ERROR_WANT_READ:
+        return;
+      case SSL_ERROR_ZERO_RETURN:  // close_notify
+        state_ = State::kEnded;
+        return;
+      default:
+        return fail(tls::trouble("read"));
+    }
+  }
+}
+
+void Session::send(std::string_view plain, std::string& out) noexcept {
+  if (plain.empty()) return;
+  wire_->out = &out;
+  ::ERR_clear_error();
+  std::size_t put = 0;
+  if (::SSL_write_ex(ssl_.get(), plain.data(), plain.size(), &put) != 1)
+    fail(tls::trouble("write"));
+  wire_->out = nullptr;
+}
+
+void Session::end(std::string& out) noexcept {
+  wire_->out = &out;
+  ::ERR_clear_error();
+  (void)::SSL_shutdown(ssl_.get());
+  ::ERR_clear_error();
+  wire_->out = nullptr;
+}
+
+void Session::fail(std::string why) noexcept {
+  trouble_ = std::move(why);
+  state_ = State::kFailed;
+}
+
+Facts Session::facts() const {
+  SSL* const ssl = ssl_.get();
+  Facts facts;
+  facts.version = ::SSL_get_version(ssl);
+  facts.cipher = ::SSL_get_cipher_name(ssl);
+  facts.resumed = ::SSL_session_reused(ssl) == 1;
+  if (const char* const name = ::SSL_get_servername(ssl, TLSEXT_NAMETYPE_host_name);
+      name != nullptr)
+    facts.name = base::printable(name);
+  X509* const peer = ::SSL_get0_peer_certificate(ssl);
+  const bool checked = (::SSL_get_verify_mode(ssl) & SSL_VERIFY_PEER) != 0;
+  if (peer != nullptr && checked && ::SSL_get_verify_result(ssl) == X509_V_OK)
+    facts.peer = name_in(peer);
+  return facts;
+}
+
+}  // namespace postern::tls

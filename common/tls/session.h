@@ -1,0 +1,82 @@
+// Session: one connection's TLS, as the filter of its event::Stream. An SSL object without a
+// socket: what came in goes through it at once, and what it wants to send is handed back, so there
+// is one read and one write for a turn, as without TLS.
+#pragma once
+
+#include <functional>
+#include <memory>
+#include <optional>
+#include <string>
+
+#include "common/event/filter.h"
+#include "common/tls/client.h"
+#include "common/tls/server.h"
+#include "common/tls/signer.h"
+
+struct ssl_st;
+
+namespace postern::tls {
+
+// What was agreed.
+struct Facts {
+  std::string version;  // "TLSv1.3"
+  std::string cipher;   // "TLS_AES_256_GCM_SHA384"
+  std::string name;     // the host that the client named; empty: none
+  bool resumed = false;
+  // The name in the peer's certificate, if one of those that we believe has signed it; else empty.
+  std::string peer;
+};
+
+class Session final : public event::Filter {
+ public:
+  // The server's side. `signer` outlives the session.
+  [[nodiscard]] static std::unique_ptr<Session> accept(std::shared_ptr<const ServerContext> context,
+                                                       Signer& signer);
+  // The client's side: for the host `name`, whose certificate is checked if the context has roots.
+  [[nodiscard]] static std::unique_ptr<Session> connect(
+      std::shared_ptr<const ClientContext> context, const std::string& name);
+  ~Session() override;
+  Session(const Session&) = delete;
+  Session& operator=(const Session&) = delete;
+
+  // event::Filter
+  void receive(std::string_view wire, std::string& plain, std::string& out) noexcept override;
+  void send(std::string_view plain, std::string& out) noexcept override;
+  void end(std::string& out) noexcept override;
+  [[nodiscard]] State state() const noexcept override { return state_; }
+  void on_ready(event::Callback ready) override { ready_ = std::move(ready); }
+
+  // In kOpen and after.
+  [[nodiscard]] Facts facts() const;
+  // Why it failed.
+  [[nodiscard]] const std::string& trouble() const noexcept { return trouble_; }
+
+ private:
+  struct Wire;   // what the SSL object reads and writes meanwhile
+  struct Point;  // where its signature is waited for
+  Session();
+
+  void attach(ssl_st* ssl);
+  void shake_hands() noexcept;
+  void ask_signer() noexcept;
+  void read(std::string& plain) noexcept;
+  void fail(std::string why) noexcept;
+
+  std::shared_ptr<const ServerContext> server_;
+  std::shared_ptr<const ClientContext> client_;
+  Signer* signer_ = nullptr;
+  struct Free {
+    void operator()(ssl_st* ssl) const noexcept;
+  };
+  std::unique_ptr<ssl_st, Free> ssl_;
+  std::unique_ptr<Wire> wire_;
+  std::unique_ptr<Point> point_;  // during the handshake
+  std::string early_;             // came while a signature was waited for
+  event::Callback ready_;
+  State state_ = State::kOpening;
+  bool waiting_ = false;  // for a signature
+  std::string trouble_;
+  std::shared_ptr<Session*> self_;  // for the signer's answer, which may come too late
+};
+
+}  // namespace postern::tls
