@@ -41,7 +41,10 @@ base::Millis Engine::age(const Message& message, const mail::Address& recipient)
 // Where a hold and a block overlap, their time is taken off once.
 base::Millis Engine::age(const Message& message, std::string_view queue,
                          const Destination& destination) const {
-  auto spans = blocks_.standstills(queue, destination, now());
+  const auto* known = schedule_.find(queue);
+  const auto* hop = known == nullptr ? nullptr : known->hop();
+  auto spans = blocks_.standstills(queue, destination, now(),
+                                   hop != nullptr && hop->known() ? hop->name() : "");
   const auto holds = message.holds(now());
   spans.insert(spans.end(), holds.begin(), holds.end());
   return now() - message.born - covered(std::move(spans), message.born, now());

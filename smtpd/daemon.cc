@@ -134,7 +134,7 @@ void Daemon::on_connection(base::ListenerIndex listener, os::Accepted accepted) 
   const auto& limits = rules_->config.limits;
   const auto client = accepted.client.address;
   if (const auto* no = link_->intake_refusal(); no != nullptr && no->code == 421)
-    return turn_away(std::move(accepted.fd), no->lines.front());
+    return turn_away(listener, std::move(accepted.fd), no->lines.front());
   if (sessions_.size() >= most_sessions_ ||
       (limits.connections != 0 && sessions_.size() >= limits.connections))
     return turn_away(listener, std::move(accepted.fd), "too many connections");
