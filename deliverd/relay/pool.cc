@@ -74,11 +74,11 @@ void Pool::look_up_mx(Slot& slot, const std::string& queue) {
   const auto domain = mail::Domain::parse(queue);
   if (!domain || domain->text().size() > kMaxName) return end_later(slot, not_a_domain(queue));
   if (const auto address = literal_address(*domain))
-    return connect(slot, target_of_address(*address, settings_.port, settings_.ourselves));
+    return connect(slot, target_of_address(*address, settings_.port, settings_.bounds));
   slot.query = directory_.mail_hosts(
       *domain, [this, &slot, domain = *domain](Directory::Result hosts) noexcept {
         if (!hosts) return end(slot, std::move(hosts.error()));
-        connect(slot, targets_of(domain, *hosts, settings_.port, settings_.ourselves));
+        connect(slot, targets_of(domain, *hosts, settings_.port, settings_.bounds));
       });
 }
 
@@ -105,7 +105,9 @@ void Pool::connect(Slot& slot, std::expected<std::vector<Target>, Trouble> targe
 // -------------------------------------------------------------------------------------
 
 void Pool::ready(Slot& slot) {
-  if (!slot.dismissed && slot.messages < kMessagesPerConnection) return desk_.ask(slot.id);
+  const bool spent =
+      slot.messages >= kMessagesPerConnection || (slot.connection && slot.connection->spent());
+  if (!slot.dismissed && !spent) return desk_.ask(slot.id);
   if (slot.connection) return slot.connection->quit();
   end_later(slot, in_order());
 }
