@@ -304,11 +304,13 @@ TEST(Sending, DamagedBodiesNeverLeave) {
 
 TEST(Sending, ChunksAreCountedInPlainLines) {
   event::Loop loop;
-  FakeHop hop(loop, [](const std::string& line, bool& close) -> std::optional<std::string> {
+  bool in_body = false;
+  FakeHop hop(loop, [&](const std::string& line, bool&) -> std::optional<std::string> {
     if (line.starts_with("EHLO")) return "250-fake\r\n250 CHUNKING";
-    if (line.starts_with("BDAT")) return "";
-    if (line != "x") return std::nullopt;
-    close = true;  // the last line of the body
+    if (line.starts_with("BDAT")) in_body = true;
+    if (!in_body) return std::nullopt;
+    if (line != "x") return "";
+    in_body = false;  // the last line
     return "250 2.0.0 taken";
   });
   Sender sender(loop, to(hop));
