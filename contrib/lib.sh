@@ -2,7 +2,7 @@
 # What contrib/quickstart and contrib/check share. Sourced by bash; needs `root` (the repository) and
 # `yes` (1: do not ask).
 
-BUILD_PACKAGES="g++ meson ninja-build pkg-config libevent-dev libseccomp-dev libidn2-dev
+BUILD_PACKAGES="g++ meson ninja-build pkg-config libevent-dev libc-ares-dev libseccomp-dev libidn2-dev
   liblmdb-dev libfmt-dev nlohmann-json3-dev libtomlplusplus-dev libcli11-dev"
 DEMO_PACKAGES="swaks"
 TEST_PACKAGES="libgtest-dev libgmock-dev python3 python3-pytest python3-pytest-xdist python3-aiosmtpd

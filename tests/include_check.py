@@ -20,6 +20,7 @@ TOOLS = ("bench/ledger/", "bench/load/", "bench/sink/")
 # Foreign headers, and the only files or folders that may include them.
 FOREIGN = {
     r"event2/.*": ["common/event/"],
+    r"ares.*\.h": ["common/dns/"],
     r"toml\+\+/.*": ["common/config/toml_file.cc"],
     r"CLI/.*": ["ctl/command.cc", "bench/ledger/command_line.h"],
     r"nlohmann/.*": ["ctl/json.cc", "queued/", "tests/unit/", "bench/ledger/sources.cc"],
@@ -47,7 +48,7 @@ PURE = [
 IMPURE_FOLDERS = ("common/os/", "common/event/", "common/log/")
 IMPURE_HEADERS = re.compile(
     r"unistd\.h|fcntl\.h|poll\.h|sys/(socket|stat|types|epoll|un|uio|mman)\.h|netdb\.h|fstream|iostream"
-    r"|filesystem|event2/.*")
+    r"|filesystem|event2/.*|ares.*\.h")
 # Types that a pure part may name without using them: an address that knows its sockaddr, a clock.
 BASE_FOLDER = "common/base/"
 

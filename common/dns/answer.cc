@@ -1,19 +1,28 @@
 #include "common/dns/answer.h"
 
+#include <ares.h>
+
 #include <algorithm>
 #include <cstring>
 #include <limits>
+#include <memory>
 #include <optional>
 
-#include "common/dns/wire.h"
+#include "common/base/text.h"
 
 namespace postern::dns {
 namespace {
 
+// RFC 1035 3.2.2, 4.1.1; RFC 3596 2.1.
+constexpr std::uint16_t kTypeA = 1;
+constexpr std::uint16_t kTypeCname = 5;
+constexpr std::uint16_t kTypeMx = 15;
+constexpr std::uint16_t kTypeAaaa = 28;
+constexpr std::uint16_t kClassIn = 1;
+constexpr unsigned kRcodeNoError = 0;
+constexpr unsigned kRcodeNoDomain = 3;
 constexpr unsigned kFlagResponse = 0x8000;
-constexpr unsigned kFlagAuthoritative = 0x0400;
 constexpr unsigned kFlagTruncated = 0x0200;
-constexpr unsigned kFlagRecursion = 0x0080;  // is available
 
 // A place in a response, never behind its end.
 class Cursor {
@@ -39,7 +48,21 @@ class Cursor {
     at_ += size;
     return view;
   }
-  std::optional<std::string> name() { return read_name(packet_, at_); }
+  // A name in lower case without its last dot, "" for the root; what is no letter stands escaped.
+  std::optional<std::string> name() {
+    if (at_ >= packet_.size()) return std::nullopt;
+    const auto* start = reinterpret_cast<const unsigned char*>(packet_.data());
+    char* text = nullptr;
+    long used = 0;
+    const int result =
+        ::ares_expand_name(start + at_, start, static_cast<int>(packet_.size()), &text, &used);
+    if (result != ARES_SUCCESS) return std::nullopt;
+    const std::unique_ptr<char, void (*)(char*)> owner(text,
+                                                       [](char* p) { ::ares_free_string(p); });
+    if (used <= 0 || static_cast<std::size_t>(used) > packet_.size() - at_) return std::nullopt;
+    at_ += static_cast<std::size_t>(used);
+    return base::to_lower(text);
+  }
   [[nodiscard]] std::size_t at() const noexcept { return at_; }
 
  private:
@@ -109,14 +132,10 @@ Response read_response(std::string_view packet) {
   if ((*flags & kFlagResponse) == 0 || *questions != 1) return temporary(kMalformed);
   if ((*flags & kFlagTruncated) != 0) return temporary("truncated answer from the name server");
   const unsigned rcode = *flags & 0xf;
-  if (rcode != kNoError && rcode != kNoSuchDomain)
+  if (rcode != kRcodeNoError && rcode != kRcodeNoDomain)
     return temporary("name server failure, code " + std::to_string(rcode));
   if (!cursor.name() || !cursor.u32()) return temporary(kMalformed);
-  // A server that neither knows nor asks others says nothing of what there is: it would have us
-  // return mail.
-  if (*answers == 0 && (*flags & (kFlagAuthoritative | kFlagRecursion)) == 0)
-    return temporary("the name server does not recurse");
-  Response response{rcode == kNoSuchDomain ? Status::kNoDomain : Status::kNoData, {}, {}};
+  Response response{rcode == kRcodeNoDomain ? Status::kNoDomain : Status::kNoData, {}, {}};
   for (std::size_t i = 0; i < *answers && i < kMaxRecords; ++i) {
     auto record = read_record(cursor, packet);
     if (!record) return temporary(kMalformed);
@@ -154,7 +173,6 @@ Found find(const Response& response, std::string_view name, unsigned type) {
 
 base::Millis to_millis(std::uint32_t ttl) {
   constexpr std::uint32_t kMaxTtl = 7 * 24 * 3600;  // RFC 8767 4: more is not to be believed
-  if (ttl > std::numeric_limits<std::int32_t>::max()) ttl = 0;  // RFC 2181 8
   return std::chrono::seconds(std::min(ttl, kMaxTtl));
 }
 

