@@ -23,6 +23,10 @@ constexpr std::size_t kMaxElements = 10'000;
 constexpr std::size_t kMaxWays = 16;  // of a route
 constexpr std::size_t kMaxRetries = 100;
 constexpr std::size_t kMaxResolvers = 16;
+constexpr std::size_t kMaxForbidden = 1'000;
+// Where no host of another's domain can be: this host, this link, groups.
+constexpr std::string_view kForbidden[] = {
+    "0.0.0.0/8", "127.0.0.0/8", "169.254.0.0/16", "224.0.0.0/3", "::/96", "fe80::/10", "ff00::/8"};
 constexpr std::size_t kMaxMailboxPath = 4'000;
 constexpr std::size_t kMaxSocketPath = 107;  // unix(7): sun_path and its NUL
 constexpr std::string_view kSocket = "/control.sock";
@@ -316,6 +320,11 @@ class Builder {
           return std::unexpected("expected a resolver's address, like \"127.0.0.1:53\"");
         });
     delivery.integer("port", config_.delivery.port, 1, 65535);
+    if (delivery.given("forbid"))
+      delivery.strings("forbid", config_.delivery.forbid, kMaxForbidden, parse_net);
+    else
+      for (const auto text : kForbidden)
+        config_.delivery.forbid.push_back(*base::parse_network(text));
     delivery.choice("start", config_.delivery.start_disabled,
                     {{"as-left", false}, {"disabled", true}});
 

@@ -83,6 +83,7 @@ struct Route {
 struct Delivery {
   std::vector<base::Endpoint> dns;  // empty: the system's resolvers
   std::uint16_t port = 25;
+  std::vector<base::Network> forbid;  // no MX is connected to there
   bool start_disabled = false;
 };
 

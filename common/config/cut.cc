@@ -143,6 +143,7 @@ RelayConfig cut_relay(const Config& config, const Facts& facts) {
   if (cut.dns.empty()) cut.dns.push_back({*base::parse_ip("127.0.0.1"), kDnsPort});
   if (cut.dns.size() > kMaxResolvers) cut.dns.resize(kMaxResolvers);
   cut.port = config.delivery.port;
+  cut.forbid = config.delivery.forbid;
   cut.own_addresses = facts.own_addresses;
   // An interface may answer for more than its own address (127.0.0.0/8), so listeners count too.
   for (const auto& listener : config.listeners) {

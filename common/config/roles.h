@@ -274,13 +274,15 @@ struct RelayConfig {
   std::uint16_t port = 25;          // for MX delivery
   std::vector<base::IpAddress> own_addresses;  // an MX that resolves only to these is ourselves
   std::vector<std::uint16_t> own_ports;        // ports that we listen on
+  std::vector<base::Network> forbid;           // where no domain's host is believed to be
 
   static constexpr auto fields() {
     return std::tuple(ipc::field("log", &RelayConfig::log),
                       ipc::field("hostname", &RelayConfig::hostname, 255),
                       ipc::field("dns", &RelayConfig::dns, 16), ipc::field("port", &RelayConfig::port),
                       ipc::field("own_addresses", &RelayConfig::own_addresses, 1'000),
-                      ipc::field("own_ports", &RelayConfig::own_ports, 1'000));
+                      ipc::field("own_ports", &RelayConfig::own_ports, 1'000),
+                      ipc::field("forbid", &RelayConfig::forbid, 1'000));
   }
 };
 

@@ -80,6 +80,7 @@ constexpr auto kKeys = std::to_array<Key>({
     {"delivery", kSection},
     {"delivery.dns", kStrings},
     {"delivery.port", kInteger},
+    {"delivery.forbid", kStrings},
     {"delivery.source", kStrings, kSource, "[]"},
     {"delivery.trust_ad", kBoolean, "DANE comes", "false"},
     {"delivery.start", kString},

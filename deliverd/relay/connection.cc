@@ -1,10 +1,8 @@
 #include "deliverd/relay/connection.h"
 
-#include <netinet/in.h>
-#include <netinet/tcp.h>
-#include <sys/socket.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <cstring>
 #include <utility>
@@ -18,29 +16,21 @@ namespace {
 constexpr std::size_t kChunk = 64 * 1024;       // of a large body, read at once
 constexpr std::size_t kChunksInTurn = 4;        // then other connections have their turn
 constexpr base::Millis kBodyBlock{3 * 60'000};  // RFC 5321 4.5.3.2.5
+constexpr mail::EnhancedCode kUnfit{5, 6, 0};
+constexpr std::string_view kUnfitText =
+    "the stored message cannot be sent: a bare CR or LF, or an end before its end";
 
-// Header lines never begin with a dot; should one do so, it must not end the message.
-void append_prefix(std::string_view prefix, std::string& out) {
-  if (!prefix.starts_with('.') && prefix.find("\n.") == std::string_view::npos) {
-    out += prefix;
-    return;
+// Does the file hold bytes above 127? Only asked where the next hop cannot take them.
+bool file_has_eight_bit(int file, std::uint64_t size) {
+  std::string piece(kChunk, '\0');
+  for (std::uint64_t at = 0; at < size;) {
+    const auto got = ::pread(file, piece.data(), piece.size(), static_cast<off_t>(at));
+    if (got <= 0) return false;  // it cannot be sent either, and that tells more
+    if (has_eight_bit(std::string_view(piece).substr(0, static_cast<std::size_t>(got))))
+      return true;
+    at += static_cast<std::uint64_t>(got);
   }
-  bool line_start = true;
-  for (const char c : prefix) {
-    if (line_start && c == '.') out += '.';
-    out += c;
-    line_start = c == '\n';
-  }
-}
-
-Envelope envelope_of(const deliverd::Delivery& delivery) {
-  const auto& lease = delivery.lease;
-  Envelope envelope{lease.from.text(), {}, lease.prefix.size() + lease.body_size, lease.eight_bit,
-                    lease.ret, lease.envid, delivery.probe};
-  envelope.recipients.reserve(lease.recipients.size());
-  for (const auto& recipient : lease.recipients)
-    envelope.recipients.push_back({recipient.address.text(), recipient.notify, recipient.orcpt});
-  return envelope;
+  return false;
 }
 
 Trouble closed_in_order() {
@@ -80,12 +70,19 @@ bool Connection::ready() const noexcept {
 // -----------------------------------------------------------------------------------
 
 void Connection::connect_next() noexcept {
-  while (next_target_ < targets_.size() && !dismissed_) {
-    const auto& target = targets_[next_target_++];
-    remote_ = remote_name(target);
-    if (try_connect(target)) return;
+  if (targets_.empty() || dismissed_) return nobody_left();
+  std::vector<base::Endpoint> endpoints;
+  for (const auto& target : targets_) {
+    if (target.host != targets_.front().host) break;
+    endpoints.push_back(target.endpoint);
   }
-  // Nobody is left. Where a host did take us, the message in hand is the trouble, not the next hop.
+  tried_.assign(endpoints.size(), false);
+  remote_ = remote_name(targets_.front());
+  race_ = std::make_unique<Race>(loop_, std::move(endpoints), *this);
+}
+
+// Where a host did take us, the message in hand is the trouble, not the next hop.
+void Connection::nobody_left() {
   if (delivery_ && dismissed_) {
     finish({});
   } else if (delivery_) {
@@ -95,54 +92,36 @@ void Connection::connect_next() noexcept {
   gone(had_session_ || dismissed_ ? closed_in_order() : last_trouble_);
 }
 
-// false: it failed at once.
-bool Connection::try_connect(const Target& target) {
-  sockaddr_storage address{};
-  const auto size = base::to_sockaddr(target.endpoint, address);
-  connecting_fd_ = base::UniqueFd::adopt(
-      ::socket(address.ss_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, IPPROTO_TCP));
-  if (!connecting_fd_.valid()) {
-    connect_failed(::strerrordesc_np(errno));
-    return false;
-  }
-  const int on = 1;
-  ::setsockopt(connecting_fd_.get(), IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
-  // A connection to this very host may succeed at once; the writability that it has then tells.
-  if (::connect(connecting_fd_.get(), reinterpret_cast<const sockaddr*>(&address), size) != 0 &&
-      errno != EINPROGRESS) {
-    connect_failed(::strerrordesc_np(errno));
-    return false;
-  }
-  connecting_ = std::make_unique<event::FdEvent>(loop_, connecting_fd_.get(),
-                                                 [this](bool, bool) noexcept { on_connected(); });
-  connecting_->watch(false, true);
-  timer_.start(kConnectTimeout);
-  return true;
+void Connection::on_attempt_failed(std::size_t number, std::string_view why) noexcept {
+  tried_[number] = true;
+  remote_ = remote_name(targets_[number]);
+  last_trouble_ = {ipc::GrantEnd::kTemporary, ipc::FailureClass::kConnect, {}, remote_};
+  last_trouble_.reply.enhanced = {4, 4, 1};  // no answer from host
+  last_trouble_.reply.lines.push_back("connecting: " + std::string(why));
+  log::info("relay.connect").field("remote", remote_).field("error", why);
 }
 
-void Connection::on_connected() noexcept {
-  timer_.cancel();
-  connecting_->watch(false, false);
-  loop_.defer([done = std::move(connecting_)]() noexcept {});  // it is on the stack
-  int error = 0;
-  socklen_t size = sizeof error;
-  if (::getsockopt(connecting_fd_.get(), SOL_SOCKET, SO_ERROR, &error, &size) != 0) error = errno;
-  if (error != 0) {
-    connect_failed(::strerrordesc_np(error));
-    return connect_next();
-  }
-  stream_ = std::make_unique<event::Stream>(loop_, std::move(connecting_fd_), *this);
+void Connection::on_connected(std::size_t number, base::UniqueFd fd) noexcept {
+  remote_ = remote_name(targets_[number]);
+  tried_[number] = true;
+  forget_tried();
+  stream_ = std::make_unique<event::Stream>(loop_, std::move(fd), *this);
   client_.emplace(hostname_);
   over_ = false;
   arm();
 }
 
-void Connection::connect_failed(std::string_view why) {
-  connecting_fd_.reset();
-  last_trouble_ = {ipc::GrantEnd::kTemporary, ipc::FailureClass::kConnect, {}, remote_};
-  last_trouble_.reply.enhanced = {4, 4, 1};  // no answer from host
-  last_trouble_.reply.lines.push_back("connecting: " + std::string(why));
-  log::info("relay.connect").field("remote", remote_).field("error", why);
+void Connection::on_nobody() noexcept {
+  forget_tried();
+  connect_next();
+}
+
+// Those that only lost the race may still be needed.
+void Connection::forget_tried() {
+  race_.reset();
+  std::size_t number = 0;
+  std::erase_if(targets_,
+                [&](const Target&) { return number < tried_.size() && tried_[number++]; });
 }
 
 // --- The session
@@ -171,6 +150,8 @@ void Connection::handle(Client::Event event) {
       return owner_.on_ready();
     case Client::Event::kBody:
       return send_body();
+    case Client::Event::kChunk:
+      return send_chunk();
     case Client::Event::kFinished:
       return finished();
     case Client::Event::kOver:
@@ -186,7 +167,24 @@ void Connection::deliver(deliverd::Delivery delivery) {
 }
 
 void Connection::begin() {
-  handle(client_->begin(envelope_of(*delivery_), stream_->output()));
+  handle(client_->begin(envelope(), stream_->output()));
+}
+
+Envelope Connection::envelope() const {
+  const auto& lease = delivery_->lease;
+  Envelope e{lease.from.text(), {},        lease.prefix.size() + lease.body_size,
+             false,             !lease.large, lease.ret,
+             lease.envid,       delivery_->probe};
+  e.recipients.reserve(lease.recipients.size());
+  for (const auto& recipient : lease.recipients)
+    e.recipients.push_back({recipient.address.text(), recipient.notify, recipient.orcpt});
+  // What is in the message counts, not what its client said of it.
+  e.eight_bit = has_eight_bit(lease.prefix) || has_eight_bit(delivery_->body);
+  if (lease.large && !e.eight_bit)
+    e.eight_bit = client_->features().eight_bit
+                      ? lease.eight_bit
+                      : file_has_eight_bit(delivery_->file.get(), lease.body_size);
+  return e;
 }
 
 void Connection::finished() {
@@ -203,52 +201,94 @@ void Connection::finish(std::vector<Verdict> verdicts) {
 
 void Connection::send_body() {
   auto& out = stream_->output();
+  const auto begin = out.size();
   append_prefix(delivery_->lease.prefix, out);
+  check_ = {};
   if (delivery_->lease.large) {
     body_offset_ = 0;
     body_tail_.clear();
+    if (!check_.passes(std::string_view(out).substr(begin))) {
+      out.resize(begin);
+      return give_up_body(kUnfit, kUnfitText);
+    }
     timer_.start(kBodyBlock);
     return pump_timer_.start(base::Millis(0));
   }
   out += delivery_->body;
-  out += out.ends_with("\r\n") ? ".\r\n" : "\r\n.\r\n";
+  out += terminator(std::string_view(out).substr(begin));
+  if (!check_.passes_end(std::string_view(out).substr(begin))) {
+    out.resize(begin);
+    return give_up_body(kUnfit, kUnfitText);
+  }
   client_->body_sent();
   arm();
+}
+
+void Connection::send_chunk() {
+  const auto& delivery = *delivery_;
+  const auto plain = plain_message(delivery.lease.prefix, delivery.body);
+  const auto& last = delivery.body.empty() ? delivery.lease.prefix : delivery.body;
+  check_ = {};
+  if (!check_.passes(delivery.lease.prefix) || !check_.passes(delivery.body) ||
+      !check_.passes_end(terminator(last)))
+    return give_up_body(kUnfit, kUnfitText);
+  auto& out = stream_->output();
+  client_->chunk(plain.size(), out);
+  out += plain;
+  arm();
+}
+
+// The message ends unsent, and with it the session.
+void Connection::give_up_body(mail::EnhancedCode code, std::string_view why) {
+  log::error("relay.body").field("id", delivery_->lease.message).field("error", why);
+  client_->body_failed(code, why);
+  session_over();
 }
 
 // Sends the next pieces of a large body, as long as the peer takes them.
 void Connection::pump() noexcept {
   if (over_ || !client_ || client_->state() != ClientState::kBody) return;
-  auto& out = stream_->output();
   for (std::size_t i = 0; i < kChunksInTurn; ++i) {
     if (stream_->unsent() > kChunk) return timer_.start(kBodyBlock);  // on_drained() goes on
-    const auto left = delivery_->lease.body_size - body_offset_;
-    if (left == 0) {
-      out += body_offset_ == 0 || body_tail_ == "\r\n" ? ".\r\n" : "\r\n.\r\n";
+    if (body_offset_ == delivery_->lease.body_size) {
+      const auto end = terminator(body_tail_);
+      if (!check_.passes_end(end)) return give_up_body(kUnfit, kUnfitText);
+      stream_->output() += end;
       client_->body_sent();
       stream_->flush();
       return over_ ? void() : arm();
     }
-    const auto before = out.size();
-    out.resize(before + std::min<std::size_t>(left, kChunk));
-    ssize_t got;
-    do {
-      got = ::pread(delivery_->file.get(), out.data() + before, out.size() - before,
-                    static_cast<off_t>(body_offset_));
-    } while (got < 0 && errno == EINTR);
-    if (got <= 0) {
-      client_->body_failed(got < 0 ? ::strerrordesc_np(errno) : "the stored message is too short");
-      return session_over();
-    }
-    out.resize(before + static_cast<std::size_t>(got));
-    body_tail_.append(out, out.size() - std::min<std::size_t>(2, static_cast<std::size_t>(got)));
-    if (body_tail_.size() > 2) body_tail_.erase(0, body_tail_.size() - 2);
-    body_offset_ += static_cast<std::uint64_t>(got);
+    if (!read_piece()) return;
     stream_->flush();
     if (over_) return;
   }
   timer_.start(kBodyBlock);
   pump_timer_.start(base::Millis(0));
+}
+
+// false: the session is over.
+bool Connection::read_piece() {
+  auto& out = stream_->output();
+  const auto before = out.size();
+  out.resize(before + std::min<std::size_t>(delivery_->lease.body_size - body_offset_, kChunk));
+  ssize_t got;
+  do {
+    got = ::pread(delivery_->file.get(), out.data() + before, out.size() - before,
+                  static_cast<off_t>(body_offset_));
+  } while (got < 0 && errno == EINTR);
+  out.resize(before + static_cast<std::size_t>(std::max<ssize_t>(got, 0)));
+  const auto piece = std::string_view(out).substr(before);
+  if (got <= 0) {
+    give_up_body({4, 3, 0}, got < 0 ? ::strerrordesc_np(errno) : "the stored message is too short");
+  } else if (!check_.passes(piece)) {
+    out.resize(before);
+    give_up_body(kUnfit, kUnfitText);
+  } else {
+    body_offset_ += piece.size();
+    body_tail_ += piece.substr(piece.size() - std::min<std::size_t>(2, piece.size()));
+    if (body_tail_.size() > 2) body_tail_.erase(0, body_tail_.size() - 2);
+  }
+  return !over_;
 }
 
 void Connection::on_drained() noexcept {
@@ -266,11 +306,6 @@ bool Connection::dot_left() const noexcept {
 }
 
 void Connection::on_timeout() noexcept {
-  if (connecting_) {
-    connecting_.reset();
-    connect_failed("timed out");
-    return connect_next();
-  }
   if (!client_ || over_) return;
   if (client_->state() == ClientState::kReady) return quit();
   client_->timed_out(dot_left());
@@ -300,8 +335,7 @@ void Connection::quit() {
     return;
   }
   quitting_ = true;
-  connecting_.reset();
-  connecting_fd_.reset();
+  race_.reset();
   over_ = true;
   if (delivery_) finish({});
   gone(closed_in_order());
@@ -316,8 +350,7 @@ void Connection::break_off() {
   pump_timer_.cancel();
   quitting_ = true;
   over_ = true;
-  connecting_.reset();
-  connecting_fd_.reset();
+  race_.reset();
   const bool dot_sent = client_ && client_->state() == ClientState::kDot && dot_left();
   if (dot_sent) client_->lost("broken off by the operator", true);
   stream_.reset();
@@ -366,7 +399,7 @@ void Connection::after_session() noexcept {
     finish({});  // the next hop's limit of messages, or of patience
     return gone(closed_in_order());
   }
-  if (messages_ == 0 && !client_->body_begun() && next_target_ < targets_.size()) {
+  if (messages_ == 0 && !client_->body_begun() && !targets_.empty()) {
     last_trouble_ = {ipc::GrantEnd::kTemporary, trouble.failure, trouble.reply, remote_};
     client_.reset();
     return connect_next();

@@ -1,6 +1,7 @@
-// Connection: one SMTP session to a next hop, the I/O side of Client. It connects to its targets in
-// their order until one gives it a session, sends what it is handed, and ends by itself when it was
-// idle for kIdle. Owned by the pool's slot.
+// Connection: one SMTP session to a next hop, the I/O side of Client. It connects to its targets
+// until one gives it a session, host after host in their order and the addresses of one host by a
+// race, sends what it is handed, and ends by itself when it was idle for kIdle. Owned by the pool's
+// slot.
 //
 // A session that breaks before the body of its first message moves on to the next target with that
 // message in hand. One that breaks later, or at a later message, is over.
@@ -15,8 +16,10 @@
 #include "common/event/loop.h"
 #include "common/event/stream.h"
 #include "deliverd/desk.h"
+#include "deliverd/relay/body.h"
 #include "deliverd/relay/next_hop.h"
 #include "deliverd/relay/protocol.h"
+#include "deliverd/relay/race.h"
 
 namespace postern::relay {
 
@@ -33,10 +36,9 @@ class ConnectionOwner {
   virtual void on_gone(Trouble why) noexcept = 0;
 };
 
-class Connection final : public event::StreamOwner {
+class Connection final : public event::StreamOwner, public RaceOwner {
  public:
-  static constexpr base::Millis kConnectTimeout{30'000};  // per address
-  static constexpr base::Millis kIdle{5'000};             // without a message
+  static constexpr base::Millis kIdle{5'000};  // without a message
 
   // `targets` is not empty; `owner` outlives the connection; `idle`: see kIdle.
   Connection(event::Loop& loop, std::string hostname, std::vector<Target> targets,
@@ -48,7 +50,9 @@ class Connection final : public event::StreamOwner {
   void start();
   // Waits for a message: deliver() may be called.
   [[nodiscard]] bool ready() const noexcept;
-  // Only when ready().
+  // The next hop takes no further message in this session.
+  [[nodiscard]] bool spent() const noexcept { return client_ && client_->spent(); }
+  // Only when ready(), and not spent().
   void deliver(deliverd::Delivery delivery);
   // Ends the session as soon as no message is being sent; on_gone() follows. A message that waits
   // for the next target is given back.
@@ -63,18 +67,25 @@ class Connection final : public event::StreamOwner {
   std::size_t on_input(std::string_view bytes) noexcept override;
   void on_closed(event::CloseReason reason) noexcept override;
   void on_drained() noexcept override;
+  // For the race.
+  void on_attempt_failed(std::size_t number, std::string_view why) noexcept override;
+  void on_connected(std::size_t number, base::UniqueFd fd) noexcept override;
+  void on_nobody() noexcept override;
 
  private:
   void connect_next() noexcept;
-  bool try_connect(const Target& target);
-  void on_connected() noexcept;
-  void connect_failed(std::string_view why);
+  void nobody_left();
+  void forget_tried();
   void on_timeout() noexcept;
   void handle(Client::Event event);
   void begin();
+  [[nodiscard]] Envelope envelope() const;
   void finished();
   void send_body();
+  void send_chunk();
   void pump() noexcept;
+  bool read_piece();
+  void give_up_body(mail::EnhancedCode code, std::string_view why);
   void arm();
   void session_over();
   void after_session() noexcept;
@@ -84,20 +95,20 @@ class Connection final : public event::StreamOwner {
 
   event::Loop& loop_;
   const std::string hostname_;
-  const std::vector<Target> targets_;
+  std::vector<Target> targets_;  // that were not tried yet
   ConnectionOwner& owner_;
   const base::Millis idle_;
-  event::Timer timer_;       // of the current wait: connecting, a reply, idleness
+  event::Timer timer_;       // of the current wait: a reply, idleness
   event::Timer pump_timer_;  // the next piece of a large body, in another turn
-  std::size_t next_target_ = 0;
   std::string remote_;
-  base::UniqueFd connecting_fd_;
-  std::unique_ptr<event::FdEvent> connecting_;
+  std::unique_ptr<Race> race_;  // for the first of the targets, which are one host's
+  std::vector<bool> tried_;     // of them, by number
   std::unique_ptr<event::Stream> stream_;
   std::optional<Client> client_;
   std::optional<deliverd::Delivery> delivery_;
   std::uint64_t body_offset_ = 0;  // of a large body: what was read
   std::string body_tail_;          // its last two bytes
+  WireCheck check_;                // of it
   std::size_t messages_ = 0;       // finished transactions
   Trouble last_trouble_;           // of a target that gave no session
   bool had_session_ = false;       // some target greeted us well

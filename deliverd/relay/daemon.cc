@@ -6,6 +6,7 @@
 #include <utility>
 
 #include "common/base/random.h"
+#include "common/base/text.h"
 #include "common/log/log.h"
 
 namespace postern::relay {
@@ -14,8 +15,9 @@ namespace {
 constexpr base::Millis kStateInterval{1'000};
 
 Pool::Settings settings_of(const config::RelayConfig& config) {
-  return {
-      config.hostname, config.port, {config.own_addresses, config.own_ports}, Connection::kIdle};
+  const Ourselves ourselves{config.own_addresses, config.own_ports,
+                            base::to_lower(config.hostname)};
+  return {config.hostname, config.port, {ourselves, config.forbid}, Connection::kIdle};
 }
 
 void apply_log(const config::LogConfig& config) {

@@ -3,11 +3,19 @@
 #include <algorithm>
 #include <utility>
 
+#include "common/log/log.h"
+
 namespace postern::relay {
 namespace {
 
-bool is_temporary(const Host& host) noexcept {
-  return host.v4.status == dns::Status::kTemporary || host.v6.status == dns::Status::kTemporary;
+bool is_temporary(const dns::AddressAnswer& answer) noexcept {
+  return answer.status == dns::Status::kTemporary;
+}
+
+bool is_certain(const Directory::Result& result) noexcept {
+  return result && std::none_of(result->begin(), result->end(), [](const Host& host) {
+           return is_temporary(host.v4) || is_temporary(host.v6);
+         });
 }
 
 }  // namespace
@@ -25,17 +33,15 @@ dns::Query Directory::find(Key key, const mail::Domain& name, Done done) {
   Waiting waiting{interest, std::move(done)};
   auto at = entries_.find(key);
   if (at != entries_.end() && at->second.complete && at->second.expires <= clock_.steady()) {
-    entries_.erase(at);
-    at = entries_.end();
-  }
-  if (at != entries_.end() && at->second.complete) {
+    expire(at->second);
+    at->second.waiting.push_back(std::move(waiting));
+    start(key, name);
+  } else if (at != entries_.end() && at->second.complete) {
     loop_.defer([this, alive = alive_, result = at->second.result,
                  waiting = std::move(waiting)]() mutable noexcept {
       if (*alive) answer(result, waiting);
     });
-    return dns::Query(std::move(interest));
-  }
-  if (at == entries_.end()) {
+  } else if (at == entries_.end()) {
     make_room();
     entries_[key].waiting.push_back(std::move(waiting));
     start(key, name);
@@ -87,15 +93,50 @@ void Directory::on_addresses(const Key& key, std::size_t host, base::IpFamily fa
   if (--entry.open_queries == 0) complete(key);
 }
 
+// Its time is over: it will be asked for again.
+void Directory::expire(Entry& entry) {
+  Entry fresh;
+  if (entry.stale.empty()) {
+    fresh.stale = std::move(*entry.result);
+    fresh.stale_until = entry.expires + kMaxStale;
+  } else {
+    fresh.stale = std::move(entry.stale);
+    fresh.stale_until = entry.stale_until;
+  }
+  entry = std::move(fresh);
+}
+
+// What the name servers do not say now is taken from what they said before.
+void Directory::fill_from_stale(Entry& entry) {
+  if (!entry.result) {
+    if (entry.result.error().end == ipc::GrantEnd::kTemporary) entry.result = entry.stale;
+    return;
+  }
+  for (auto& host : *entry.result) {
+    const auto before = std::find_if(entry.stale.begin(), entry.stale.end(),
+                                     [&](const Host& h) { return h.name == host.name; });
+    if (before == entry.stale.end()) continue;
+    if (is_temporary(host.v4)) host.v4 = before->v4;
+    if (is_temporary(host.v6)) host.v6 = before->v6;
+  }
+}
+
 // Answers everybody; what is certain is kept for a while.
 void Directory::complete(const Key& key) {
   auto& entry = entries_.at(key);
   auto waiting = std::exchange(entry.waiting, {});
+  const auto now = clock_.steady();
+  const bool fresh = is_certain(entry.result);
+  if (!fresh && !entry.stale.empty() && now < entry.stale_until) fill_from_stale(entry);
   const auto result = entry.result;
-  if (result && std::none_of(result->begin(), result->end(), is_temporary)) {
+  if (is_certain(result)) {
     entry.complete = true;
-    entry.expires = clock_.steady() + std::clamp(entry.ttl, kMinTtl, kMaxTtl);
     entry.queries.clear();
+    entry.expires = now + (fresh ? std::clamp(entry.ttl, kMinTtl, kMaxTtl) : kStaleTtl);
+    if (fresh)
+      entry.stale.clear();
+    else
+      log::warning("relay.stale").field("name", key.second);
   } else {
     entries_.erase(key);
   }

@@ -1,6 +1,9 @@
 // Directory: asks the DNS for the hosts of a domain and their addresses, and remembers the answer
 // by its TTL, so that the many connections of a queue cost one lookup. Questions that are asked
 // while the same one is under way join it. What the answers mean is decided in next_hop.h.
+//
+// What was certain once is used for a day beyond its time while the name servers fail (RFC 8767):
+// mail then goes where it went before.
 #pragma once
 
 #include <expected>
@@ -22,6 +25,8 @@ class Directory {
 
   static constexpr base::Millis kMinTtl{5'000};
   static constexpr base::Millis kMaxTtl{3'600'000};
+  static constexpr base::Millis kMaxStale{24LL * 3'600'000};  // RFC 8767 5: one to three days
+  static constexpr base::Millis kStaleTtl{30'000};  // then the name servers are asked again
   static constexpr std::size_t kMaxEntries = 10'000;
 
   // `resolver` and `clock` outlive the directory.
@@ -49,6 +54,8 @@ class Directory {
     Result result;
     base::SteadyTime expires;
     base::Millis ttl = kMaxTtl;  // the smallest seen so far
+    std::vector<Host> stale;     // what was certain before, for use until:
+    base::SteadyTime stale_until;
     std::vector<dns::Query> queries;
     std::size_t open_queries = 0;
     std::vector<Waiting> waiting;
@@ -66,6 +73,8 @@ class Directory {
   void ask_addresses(const Key& key);
   void on_addresses(const Key& key, std::size_t host, base::IpFamily family,
                     dns::AddressAnswer answer);
+  static void expire(Entry& entry);
+  static void fill_from_stale(Entry& entry);
   void complete(const Key& key);
   void make_room();
   void answer(const Result& result, Waiting& waiting);

@@ -14,7 +14,7 @@ Trouble not_a_domain(const std::string& name) {
 }
 
 dns::Query look_up_mx(Directory& directory, const std::string& queue, std::uint16_t port,
-                      const Ourselves& ourselves, Found found) {
+                      const Bounds& bounds, Found found) {
   const auto domain = mail::Domain::parse(queue);
   if (!domain || domain->text().size() > kMaxName) {
     found({{}, std::unexpected(not_a_domain(queue))});
@@ -22,13 +22,13 @@ dns::Query look_up_mx(Directory& directory, const std::string& queue, std::uint1
   }
   if (const auto address = literal_address(*domain)) {
     found({base::to_string(base::Endpoint{*address, port}),
-           target_of_address(*address, port, ourselves)});
+           target_of_address(*address, port, bounds)});
     return {};
   }
-  return directory.mail_hosts(*domain, [domain = *domain, port, ourselves, found = std::move(found)](
+  return directory.mail_hosts(*domain, [domain = *domain, port, bounds, found = std::move(found)](
                                            Directory::Result hosts) mutable noexcept {
     if (!hosts) return found({{}, std::unexpected(std::move(hosts.error()))});
-    found({hop_name_of(*hosts, port), targets_of(domain, *hosts, port, ourselves)});
+    found({hop_name_of(*hosts, port), targets_of(domain, *hosts, port, bounds)});
   });
 }
 
@@ -52,10 +52,10 @@ dns::Query look_up_host(Directory& directory, const config::HopSpec& hop, Found 
 }  // namespace
 
 dns::Query look_up(Directory& directory, const std::string& queue, const config::HopSpec& hop,
-                   std::uint16_t port, const Ourselves& ourselves, Found found) {
+                   std::uint16_t port, const Bounds& bounds, Found found) {
   switch (hop.kind) {
     case config::HopKind::kMx:
-      return look_up_mx(directory, queue, port, ourselves, std::move(found));
+      return look_up_mx(directory, queue, port, bounds, std::move(found));
     case config::HopKind::kHost:
       return look_up_host(directory, hop, std::move(found));
     case config::HopKind::kRefuse:

@@ -23,7 +23,7 @@ using Found = std::move_only_function<void(Place) noexcept>;
 // first. For kMx and kHost; any other hop is a mistake of queued's, and no place to connect to.
 [[nodiscard]] dns::Query look_up(Directory& directory, const std::string& queue,
                                  const config::HopSpec& hop, std::uint16_t port,
-                                 const Ourselves& ourselves, Found found);
+                                 const Bounds& bounds, Found found);
 
 // Why a next hop is out of reach, in our own words.
 [[nodiscard]] Trouble refused(ipc::GrantEnd end, ipc::FailureClass failure, mail::EnhancedCode code,

@@ -32,6 +32,11 @@ Trouble ourselves_trouble() {
                  "its mail host is this one, which does not take mail for it");
 }
 
+Trouble forbidden_trouble(std::string_view name) {
+  return permanent({5, 4, 4},
+                   fmt::format("{} is at addresses to which this server sends nothing", name));
+}
+
 // What can never be a host: nothing, everybody, a group.
 bool is_host_address(const base::IpAddress& a) noexcept {
   if (a.is_unspecified()) return false;
@@ -44,17 +49,36 @@ bool is_ours(const base::IpAddress& a, std::uint16_t port, const Ourselves& us) 
          std::find(us.addresses.begin(), us.addresses.end(), a) != us.addresses.end();
 }
 
-bool has_our_address(const Host& host, std::uint16_t port, const Ourselves& us) {
-  const auto ours = [&](const base::IpAddress& a) { return is_ours(a, port, us); };
+bool is_forbidden(const base::IpAddress& a, const Bounds& bounds) {
+  return std::any_of(bounds.forbidden.begin(), bounds.forbidden.end(),
+                     [&](const base::Network& network) { return network.contains(a); });
+}
+
+bool names_forbidden(const Host& host, const Bounds& bounds) {
+  const auto forbidden = [&](const base::IpAddress& a) { return is_forbidden(a, bounds); };
+  return std::any_of(host.v4.addresses.begin(), host.v4.addresses.end(), forbidden) ||
+         std::any_of(host.v6.addresses.begin(), host.v6.addresses.end(), forbidden);
+}
+
+// By its name, or by an address that mail may go to: anybody can say that his host is at 127.0.0.1.
+bool is_ours(const Host& host, std::uint16_t port, const Bounds& bounds) {
+  const auto& us = bounds.ourselves;
+  if (host.name.text() == us.name) return true;
+  const auto ours = [&](const base::IpAddress& a) {
+    return is_ours(a, port, us) && !is_forbidden(a, bounds);
+  };
   return std::any_of(host.v4.addresses.begin(), host.v4.addresses.end(), ours) ||
          std::any_of(host.v6.addresses.begin(), host.v6.addresses.end(), ours);
 }
 
-void append_targets(const Host& host, std::uint16_t port, std::vector<Target>& out) {
+void append_targets(const Host& host, std::uint16_t port, const Bounds& bounds,
+                    std::vector<Target>& out) {
   const auto& v4 = host.v4.addresses;
   const auto& v6 = host.v6.addresses;
   const auto add = [&](const std::vector<base::IpAddress>& from, std::size_t i) {
-    if (i < from.size() && is_host_address(from[i]) && out.size() < kMaxTargets)
+    if (i >= from.size() || !is_host_address(from[i]) || is_forbidden(from[i], bounds)) return;
+    const auto same = [&](const Target& t) { return t.endpoint.address == from[i]; };
+    if (out.size() < kMaxTargets && std::none_of(out.begin(), out.end(), same))
       out.push_back({host.name.text(), {from[i], port}});
   };
   for (std::size_t i = 0; i < std::max(v4.size(), v6.size()); ++i) {
@@ -152,12 +176,10 @@ std::expected<std::vector<Host>, Trouble> hosts_of(const mail::Domain& domain,
 
 std::expected<std::vector<Target>, Trouble> targets_of(const mail::Domain& domain,
                                                        const std::vector<Host>& hosts,
-                                                       std::uint16_t port,
-                                                       const Ourselves& ourselves) {
+                                                       std::uint16_t port, const Bounds& bounds) {
   std::uint32_t worst = std::uint32_t{0xffff} + 1;  // preferences below this one are tried
   for (const auto& host : hosts)
-    if (has_our_address(host, port, ourselves))
-      worst = std::min<std::uint32_t>(worst, host.preference);
+    if (is_ours(host, port, bounds)) worst = std::min<std::uint32_t>(worst, host.preference);
   std::vector<Target> targets;
   const dns::AddressAnswer* temporary = nullptr;
   const Host* unknown = nullptr;
@@ -166,7 +188,7 @@ std::expected<std::vector<Target>, Trouble> targets_of(const mail::Domain& domai
   for (const auto& host : hosts) {
     if (host.preference >= worst) continue;
     any_left = true;
-    append_targets(host, port, targets);
+    append_targets(host, port, bounds, targets);
     any_exists = any_exists || exists(host);
     if (const auto* answer = temporary_answer(host); answer != nullptr && temporary == nullptr) {
       temporary = answer;
@@ -178,6 +200,9 @@ std::expected<std::vector<Target>, Trouble> targets_of(const mail::Domain& domai
   if (temporary != nullptr) return std::unexpected(dns_trouble(unknown->name, temporary->trouble));
   // Left without a better host than ourselves: that may be our mistake, not the sender's.
   if (worst <= 0xffff) return std::unexpected(ourselves_trouble());
+  if (std::any_of(hosts.begin(), hosts.end(),
+                  [&](const Host& h) { return names_forbidden(h, bounds); }))
+    return std::unexpected(forbidden_trouble(domain.text()));
   if (hosts.size() == 1 && hosts.front().name == domain)
     return std::unexpected(
         any_exists
@@ -189,7 +214,7 @@ std::expected<std::vector<Target>, Trouble> targets_of(const mail::Domain& domai
 
 std::expected<std::vector<Target>, Trouble> targets_of_route(const Host& host, std::uint16_t port) {
   std::vector<Target> targets;
-  append_targets(host, port, targets);
+  append_targets(host, port, {}, targets);
   if (!targets.empty()) return targets;
   if (const auto* answer = temporary_answer(host))
     return std::unexpected(dns_trouble(host.name, answer->trouble));
@@ -199,11 +224,12 @@ std::expected<std::vector<Target>, Trouble> targets_of_route(const Host& host, s
 
 std::expected<std::vector<Target>, Trouble> target_of_address(const base::IpAddress& address,
                                                               std::uint16_t port,
-                                                              const Ourselves& ourselves) {
+                                                              const Bounds& bounds) {
   auto text = base::to_string(address);
   if (!is_host_address(address))
     return std::unexpected(permanent({5, 4, 4}, fmt::format("{} is no host's address", text)));
-  if (is_ours(address, port, ourselves)) return std::unexpected(ourselves_trouble());
+  if (is_forbidden(address, bounds)) return std::unexpected(forbidden_trouble(text));
+  if (is_ours(address, port, bounds.ourselves)) return std::unexpected(ourselves_trouble());
   return std::vector<Target>{{std::move(text), {address, port}}};
 }
 

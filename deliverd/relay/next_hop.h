@@ -45,10 +45,17 @@ struct Host {
   dns::AddressAnswer v4, v6;
 };
 
-// What is us: an address and a port that we listen on.
+// What is us: an address and a port that we listen on, or our name.
 struct Ourselves {
   std::vector<base::IpAddress> addresses;
   std::vector<std::uint16_t> ports;
+  std::string name;  // in lower case
+};
+
+// Where mail for a domain may not go, whatever the DNS says.
+struct Bounds {
+  Ourselves ourselves;
+  std::vector<base::Network> forbidden;  // of the configuration
 };
 
 // A number of any size; its remainders are used.
@@ -68,21 +75,22 @@ using Chance = std::function<std::uint64_t()>;
 void shuffle_equals(std::vector<Host>& hosts, const Chance& chance);
 
 // Where to connect, from hosts_of() with the answers filled in. Addresses of a host alternate
-// between the families, IPv6 first, else as the DNS ordered them. A host that is ourselves, and all
-// that are no better, are left out: mail only moves towards better hosts, and so cannot loop.
+// between the families, IPv6 first, else as the DNS ordered them; each stands there once. A host
+// that is ourselves, and all that are no better, are left out: mail only moves towards better
+// hosts, and so cannot loop. Forbidden addresses are as if they were not there.
 [[nodiscard]] std::expected<std::vector<Target>, Trouble> targets_of(const mail::Domain& domain,
                                                                      const std::vector<Host>& hosts,
                                                                      std::uint16_t port,
-                                                                     const Ourselves& ourselves);
+                                                                     const Bounds& bounds);
 
-// Likewise for a host that a route names: nobody guards against ourselves, and its absence from the
-// DNS is the operator's error, which mail outlives: always temporary.
+// Likewise for a host that a route names: nothing is forbidden, nobody guards against ourselves,
+// and its absence from the DNS is the operator's error, which mail outlives: always temporary.
 [[nodiscard]] std::expected<std::vector<Target>, Trouble> targets_of_route(const Host& host,
                                                                            std::uint16_t port);
 
 // A single target, for an address literal or a route to an address.
 [[nodiscard]] std::expected<std::vector<Target>, Trouble> target_of_address(
-    const base::IpAddress& address, std::uint16_t port, const Ourselves& ourselves);
+    const base::IpAddress& address, std::uint16_t port, const Bounds& bounds);
 
 // The address in "[192.0.2.1]" or "[IPv6:2001:db8::1]".
 [[nodiscard]] std::optional<base::IpAddress> literal_address(const mail::Domain& domain);

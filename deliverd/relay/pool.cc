@@ -14,7 +14,7 @@ using deliverd::SlotId;
 constexpr base::Millis kHopTtl{5 * 60'000};
 
 Prober::Settings prober_settings(const Pool::Settings& settings) {
-  return {settings.hostname, settings.port, settings.ourselves, settings.idle};
+  return {settings.hostname, settings.port, settings.bounds, settings.idle};
 }
 
 Trouble in_order() {
@@ -57,7 +57,7 @@ void Pool::look_up(Slot& slot, const ipc::Grant& grant) {
     case config::HopKind::kMx:
     case config::HopKind::kHost:
       slot.query = relay::look_up(
-          directory_, grant.queue, grant.hop, settings_.port, settings_.ourselves,
+          directory_, grant.queue, grant.hop, settings_.port, settings_.bounds,
           [this, &slot](Place place) noexcept { found(slot, std::move(place)); });
       return;
     case config::HopKind::kRefuse:
@@ -97,7 +97,9 @@ void Pool::connect(Slot& slot, Targets targets) {
 // -------------------------------------------------------------------------------------
 
 void Pool::ready(Slot& slot) {
-  if (!slot.dismissed && slot.messages < kMessagesPerConnection) return desk_.ask(slot.id);
+  const bool spent =
+      slot.messages >= kMessagesPerConnection || (slot.connection && slot.connection->spent());
+  if (!slot.dismissed && !spent) return desk_.ask(slot.id);
   if (slot.connection) return slot.connection->quit();
   end_later(slot, in_order());
 }

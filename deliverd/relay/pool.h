@@ -25,7 +25,7 @@ class Pool final : public deliverd::Deliverer {
   struct Settings {
     std::string hostname;
     std::uint16_t port = 25;  // for MX
-    Ourselves ourselves;
+    Bounds bounds;
     base::Millis idle = Connection::kIdle;
   };
 

@@ -39,7 +39,7 @@ void Prober::probe(const ipc::Probe& probe) {
 void Prober::start(Hop& hop) {
   hop.transactions = 0;
   const auto& first = hop.waiting.front();
-  hop.query = look_up(directory_, first.queue, first.hop, settings_.port, settings_.ourselves,
+  hop.query = look_up(directory_, first.queue, first.hop, settings_.port, settings_.bounds,
                       [this, &hop](Place place) noexcept { connect(hop, std::move(place.targets)); });
 }
 

@@ -23,7 +23,7 @@ class Prober {
   struct Settings {
     std::string hostname;
     std::uint16_t port = 25;  // for MX
-    Ourselves ourselves;
+    Bounds bounds;
     base::Millis idle = Connection::kIdle;
   };
   using Answered = std::move_only_function<void(const ipc::Probed&) noexcept>;

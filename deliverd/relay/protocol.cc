@@ -7,101 +7,23 @@
 #include <utility>
 
 #include "common/base/check.h"
-#include "common/base/text.h"
 
 namespace postern::relay {
 namespace {
 
 using State = ClientState;
-using std::chrono::minutes;
-using std::chrono::seconds;
 
-// RFC 5321 4.5.3.2; what it does not name (EHLO, RSET) waits like MAIL. Nobody needs the reply to
-// QUIT.
-constexpr base::Millis timeout_of(State state) noexcept {
-  switch (state) {
-    case State::kGreeting:
-    case State::kEhlo:
-    case State::kHelo:
-    case State::kRset:
-    case State::kMail:
-    case State::kRcpt:
-      return minutes(5);
-    case State::kData:
-      return minutes(2);
-    case State::kBody:
-      return minutes(3);
-    case State::kDot:
-    case State::kEmptyDot:
-      return minutes(10);
-    case State::kQuit:
-      return seconds(5);
-    case State::kReady:
-    case State::kOver:
-      return base::Millis(0);
-  }
-  return base::Millis(0);
-}
-
-constexpr std::string_view awaited(State state) noexcept {
-  switch (state) {
-    case State::kGreeting:
-      return "the greeting";
-    case State::kEhlo:
-      return "the reply to EHLO";
-    case State::kHelo:
-      return "the reply to HELO";
-    case State::kReady:
-      return "the next message";
-    case State::kRset:
-      return "the reply to RSET";
-    case State::kMail:
-      return "the reply to MAIL";
-    case State::kRcpt:
-      return "the reply to RCPT";
-    case State::kData:
-      return "the reply to DATA";
-    case State::kBody:
-      return "the message to be taken";
-    case State::kDot:
-      return "the reply to the message";
-    case State::kEmptyDot:
-      return "the reply to an empty message";
-    case State::kQuit:
-      return "the reply to QUIT";
-    case State::kOver:
-      return "the end";
-  }
-  return {};
-}
-
-constexpr ipc::FailureClass class_of_loss(State state) noexcept {
-  switch (state) {
-    case State::kGreeting:
-    case State::kEhlo:
-    case State::kHelo:
-      return ipc::FailureClass::kGreeting;
-    case State::kData:
-    case State::kBody:
-    case State::kDot:
-    case State::kEmptyDot:
-      return ipc::FailureClass::kData;
-    case State::kReady:
-    case State::kRset:
-    case State::kMail:
-    case State::kRcpt:
-    case State::kQuit:
-    case State::kOver:
-      return ipc::FailureClass::kConnect;
-  }
-  return ipc::FailureClass::kConnect;
-}
-
-// "552 too many recipients" is what RFC 5321 4.5.3.1.10 wants read as 452; with another enhanced
-// code it says something else, such as a full mailbox.
+// "452 too many recipients", and 552, which RFC 5321 4.5.3.1.10 wants read as 452; with another
+// enhanced code they say something else, such as a full mailbox.
 bool is_too_many_recipients(const mail::Reply& reply) noexcept {
-  return reply.code == 552 && (reply.enhanced.status == 0 ||
-                               (reply.enhanced.subject == 5 && reply.enhanced.detail == 3));
+  return (reply.code == 452 || reply.code == 552) &&
+         (reply.enhanced.status == 0 ||
+          (reply.enhanced.subject == 5 && reply.enhanced.detail == 3));
+}
+
+std::string_view domain_of(std::string_view address) noexcept {
+  const auto at = address.rfind('@');
+  return at == std::string_view::npos ? std::string_view() : address.substr(at + 1);
 }
 
 }  // namespace
@@ -143,7 +65,14 @@ Client::Step Client::on_input(std::string_view bytes, std::string& out) {
         break;
     }
   }
+  // Said before anything was sent that it could answer: read as the reply to the message, it would
+  // lose the message or send it twice.
+  if ((event == Event::kBody || event == Event::kChunk) && !rest.empty()) event = out_of_step();
   return {bytes.size() - rest.size(), event};
+}
+
+Client::Event Client::out_of_step() {
+  return over(broken("the next hop replies to what was not said", false));
 }
 
 Client::Event Client::on_reply(mail::Reply reply, std::string& out) {
@@ -191,25 +120,9 @@ Client::Event Client::on_hello(mail::Reply reply, Class c, std::string& out) {
     return Event::kNone;
   }
   if (c != Class::kPositive) return over_by_reply(std::move(reply));
-  if (state_ == State::kEhlo) read_features(reply);
+  if (state_ == State::kEhlo) features_ = read_features(reply);
   state_ = State::kReady;
   return Event::kReady;
-}
-
-void Client::read_features(const mail::Reply& reply) {
-  for (std::size_t i = 1; i < reply.lines.size(); ++i) {  // the first line is a greeting
-    const std::string_view line = reply.lines[i];
-    const auto space = line.find(' ');
-    const auto keyword = line.substr(0, space);
-    if (base::equals_ignoring_case(keyword, "PIPELINING")) features_.pipelining = true;
-    if (base::equals_ignoring_case(keyword, "8BITMIME")) features_.eight_bit = true;
-    if (base::equals_ignoring_case(keyword, "DSN")) features_.dsn = true;
-    if (base::equals_ignoring_case(keyword, "SIZE")) {
-      features_.size = true;
-      if (space != std::string_view::npos)
-        features_.max_size = base::parse_number(base::trim(line.substr(space))).value_or(0);
-    }
-  }
 }
 
 Client::Event Client::begin(Envelope envelope, std::string& out) {
@@ -217,40 +130,80 @@ Client::Event Client::begin(Envelope envelope, std::string& out) {
   envelope_ = std::move(envelope);
   verdicts_.assign(envelope_.recipients.size(), {});
   decided_.assign(envelope_.recipients.size(), false);
-  next_recipient_ = accepted_ = 0;
+  answered_ = accepted_ = 0;
   mail_answered_ = mail_accepted_ = body_begun_ = false;
   in_transaction_ = true;
-  if (features_.max_size != 0 && envelope_.size > features_.max_size) {
-    Verdict verdict{ipc::Result::kFailed, ipc::FailureClass::kPolicy, {}, {}};
-    verdict.reply.enhanced = {5, 3, 4};  // message too big for system
-    verdict.reply.lines.push_back(fmt::format("message of {} bytes, the next hop takes at most {}",
-                                              envelope_.size, features_.max_size));
-    decide_open(verdict);
+  by_chunk_ = features_.chunking && envelope_.in_memory && !envelope_.probe;
+  if (const auto refusal = refusal_of(envelope_)) {
+    decide_open(*refusal);
     return finish();
   }
+  choose_recipients();
   state_ = needs_rset_ ? State::kRset : State::kMail;
   if (needs_rset_) out += "RSET\r\n";
   if (!needs_rset_ || features_.pipelining) send_mail(out);
   return Event::kNone;
 }
 
+// What the next hop cannot take, by its own words.
+std::optional<Verdict> Client::refusal_of(const Envelope& envelope) const {
+  Verdict verdict{ipc::Result::kFailed, ipc::FailureClass::kPolicy, {}, {}};
+  if (features_.max_size != 0 && envelope.size > features_.max_size) {
+    verdict.reply.enhanced = {5, 3, 4};  // message too big for system
+    verdict.reply.lines.push_back(fmt::format("message of {} bytes, the next hop takes at most {}",
+                                              envelope.size, features_.max_size));
+    return verdict;
+  }
+  // RFC 6152 3 leaves two ways: to rewrite the message, which breaks its signatures, or to return
+  // it.
+  if (envelope.eight_bit && !features_.eight_bit) {
+    verdict.failure = ipc::FailureClass::kData;
+    verdict.reply.enhanced = {5, 6, 3};  // conversion required but not supported
+    verdict.reply.lines.emplace_back(
+        "message of 8-bit data, the next hop takes 7 bits (no 8BITMIME)");
+    return verdict;
+  }
+  return std::nullopt;
+}
+
+// As many as the next hop takes in one transaction; the others go back untried.
+void Client::choose_recipients() {
+  const auto& limits = features_.limits;
+  std::vector<std::string_view> domains;
+  asked_.clear();
+  for (std::size_t i = 0; i < envelope_.recipients.size(); ++i) {
+    bool fits = limits.recipients == 0 || asked_.size() < limits.recipients;
+    const auto domain = domain_of(envelope_.recipients[i].address);
+    if (fits && limits.domains != 0 &&
+        std::find(domains.begin(), domains.end(), domain) == domains.end()) {
+      fits = domains.size() < limits.domains;
+      if (fits) domains.push_back(domain);
+    }
+    if (fits) {
+      asked_.push_back(i);
+    } else {
+      verdicts_[i].result = ipc::Result::kReturned;
+      decided_[i] = true;
+    }
+  }
+}
+
 // MAIL, and with PIPELINING all that follows up to the body, for one write.
-void Client::send_mail(std::string& out) const {
+void Client::send_mail(std::string& out) {
+  ++transactions_;
   fmt::format_to(std::back_inserter(out), "MAIL FROM:<{}>", envelope_.from);
   if (features_.size && !envelope_.probe)
     fmt::format_to(std::back_inserter(out), " SIZE={}", envelope_.size);
-  // A next hop without 8BITMIME gets the eight bits all the same: they pass everywhere in practice,
-  // and rewriting the body would break signatures.
-  if (features_.eight_bit && envelope_.eight_bit) out += " BODY=8BITMIME";
+  if (envelope_.eight_bit) out += " BODY=8BITMIME";
   if (features_.dsn) ask_for_reports(out);
   out += "\r\n";
   if (!features_.pipelining) return;
-  for (std::size_t i = 0; i < envelope_.recipients.size(); ++i) send_rcpt(i, out);
-  if (!envelope_.probe) out += "DATA\r\n";
+  for (std::size_t i = 0; i < asked_.size(); ++i) send_rcpt(i, out);
+  if (!by_chunk_ && !envelope_.probe) out += "DATA\r\n";
 }
 
-void Client::send_rcpt(std::size_t number, std::string& out) const {
-  const auto& recipient = envelope_.recipients[number];
+void Client::send_rcpt(std::size_t place, std::string& out) const {
+  const auto& recipient = envelope_.recipients[asked_[place]];
   out += "RCPT TO:<";
   out += recipient.address;
   out += '>';
@@ -291,21 +244,32 @@ Client::Event Client::on_mail(const mail::Reply& reply, Class c, std::string& ou
 
 Client::Event Client::on_rcpt(mail::Reply reply, Class c, std::string& out) {
   if (c == Class::kIntermediate) return over_by_reply(std::move(reply));
-  const auto i = next_recipient_++;
+  const auto i = asked_[answered_++];
   if (!decided_[i]) {  // after a refused MAIL they are decided
-    if (c == Class::kPositive) {
+    if (c == Class::kPositive)
       ++accepted_;
-    } else {
-      const bool failed = c == Class::kPermanent && !is_too_many_recipients(reply);
-      const auto failure = class_of_reply(reply);
-      verdicts_[i] = {failed ? ipc::Result::kFailed : ipc::Result::kDeferred, failure,
-                      std::move(reply), {}};
-      decided_[i] = true;
-    }
+    else
+      refuse_recipient(i, std::move(reply), c);
   }
-  if (next_recipient_ == envelope_.recipients.size()) return after_recipients(out);
-  if (!features_.pipelining) send_rcpt(next_recipient_, out);
+  if (answered_ == asked_.size()) return after_recipients(out);
+  if (!features_.pipelining) send_rcpt(answered_, out);
   return Event::kNone;
+}
+
+void Client::refuse_recipient(std::size_t i, mail::Reply reply, Class c) {
+  decided_[i] = true;
+  const bool too_many = is_too_many_recipients(reply);
+  // Behind others that were taken it is the next transaction's. One alone that is too many is
+  // deferred, so this cannot go on for ever.
+  if (too_many && accepted_ > 0) {
+    if (reply.enhanced.status != 0) features_.limits.recipients = accepted_;
+    verdicts_[i].result = ipc::Result::kReturned;
+    return;
+  }
+  const auto result =
+      c == Class::kPermanent && !too_many ? ipc::Result::kFailed : ipc::Result::kDeferred;
+  const auto failure = class_of_reply(reply);
+  verdicts_[i] = {result, failure, std::move(reply), {}};
 }
 
 Client::Event Client::after_recipients(std::string& out) {
@@ -314,13 +278,17 @@ Client::Event Client::after_recipients(std::string& out) {
     needs_rset_ = true;
     return finish();
   }
-  if (!features_.pipelining) {
-    if (accepted_ == 0) {
-      needs_rset_ = true;
-      return finish();
-    }
-    out += "DATA\r\n";
+  const bool awaits_data = features_.pipelining && !by_chunk_;
+  if (accepted_ == 0 && !awaits_data) {
+    needs_rset_ = mail_accepted_;
+    return finish();
   }
+  if (by_chunk_) {
+    state_ = State::kBody;
+    body_begun_ = true;
+    return Event::kChunk;
+  }
+  if (!awaits_data) out += "DATA\r\n";
   state_ = State::kData;
   return Event::kNone;
 }
@@ -345,7 +313,13 @@ Client::Event Client::on_data(const mail::Reply& reply, Class c, std::string& ou
 }
 
 void Client::body_sent() {
-  CHECK(state_ == State::kBody);
+  CHECK(state_ == State::kBody && !by_chunk_);
+  state_ = State::kDot;
+}
+
+void Client::chunk(std::uint64_t size, std::string& out) {
+  CHECK(state_ == State::kBody && by_chunk_);
+  fmt::format_to(std::back_inserter(out), "BDAT {} LAST\r\n", size);
   state_ = State::kDot;
 }
 
@@ -356,6 +330,7 @@ Client::Event Client::on_dot(const mail::Reply& reply, Class c) {
                                                : ipc::Result::kFailed;
   const auto arrival = features_.dsn ? ipc::Arrival::kAnswerable : ipc::Arrival::kRelayed;
   decide_open({result, class_of_reply(reply), reply, arrival});
+  needs_rset_ = by_chunk_ && c != Class::kPositive;  // RFC 3030 2: the transaction still stands
   return finish();
 }
 
@@ -377,10 +352,11 @@ void Client::timed_out(bool dot_left) {
       over(broken(fmt::format("timed out waiting for {}", awaited(state_)), dot_left)));
 }
 
-void Client::body_failed(std::string_view why) {
+void Client::body_failed(mail::EnhancedCode code, std::string_view why) {
   CHECK(state_ == State::kBody);
-  Verdict verdict{ipc::Result::kDeferred, ipc::FailureClass::kLocal, {}, {}};
-  verdict.reply.enhanced = {4, 3, 0};
+  const auto result = code.status == 5 ? ipc::Result::kFailed : ipc::Result::kDeferred;
+  Verdict verdict{result, ipc::FailureClass::kLocal, {}, {}};
+  verdict.reply.enhanced = code;
   verdict.reply.lines.emplace_back(why);
   static_cast<void>(over(std::move(verdict)));
 }

@@ -1,5 +1,6 @@
-// Client: the SMTP client as a pure machine (RFC 5321, 1870, 2920, 3461, 6152): bytes of the next hop in,
-// commands out, and an event where its owner has to act. It knows neither sockets nor clocks.
+// Client: the SMTP client as a pure machine (RFC 5321, 1870, 2920, 3030, 3461, 6152, 9422): bytes
+// of the next hop in, commands out, and an event where its owner has to act. It knows neither
+// sockets nor clocks.
 //
 //   state      sent                 2yz        3yz       4yz            5yz
 //   greeting   -                    EHLO       over      over           over
@@ -11,6 +12,7 @@
 //   data       DATA                 over       body      deferred       failed
 //   body       (body in flight)     over       over      deferred, over failed, over
 //   dot        body and "."         delivered  over      deferred       failed
+//              or BDAT and body
 //   empty dot  "."                  finished   finished  finished       finished
 //   quit       QUIT                 over       over      over           over
 //
@@ -21,6 +23,13 @@
 // before its reply.
 //
 // A probe ends after its last RCPT: what was accepted there counts as delivered, and only RCPT can fail.
+// A message that lies in memory goes by one BDAT where CHUNKING is offered, behind the replies to
+// RCPT: then a count ends it, not a line that a careless peer might see elsewhere. It is not sent
+// earlier: a peer that refuses the command and takes the body for commands would do what its sender
+// wrote there.
+//
+// Recipients beyond what the next hop takes in one transaction are neither accepted nor refused:
+// they come back as `returned`, untried, for a transaction of their own.
 #pragma once
 
 #include <cstdint>
@@ -34,6 +43,8 @@
 #include "common/mail/dsn.h"
 #include "common/mail/reply.h"
 #include "common/mail/reply_reader.h"
+#include "deliverd/relay/client_state.h"
+#include "deliverd/relay/features.h"
 
 namespace postern::relay {
 
@@ -49,7 +60,8 @@ struct Envelope {
   std::string from;                           // without brackets; empty: the null path
   std::vector<EnvelopeRecipient> recipients;  // at least one
   std::uint64_t size = 0;                     // bytes on the wire, without the final dot
-  bool eight_bit = false;
+  bool eight_bit = false;                     // there are bytes above 127 in it
+  bool in_memory = false;                     // it can be sent by BDAT
   mail::Return ret = mail::Return::kUnsaid;
   mail::EnvelopeId envid;
   bool probe = false;  // no message: only what RCPT is answered counts
@@ -62,36 +74,13 @@ struct Verdict {  // on one recipient
   ipc::Arrival arrival = ipc::Arrival::kRelayed;  // delivered
 };
 
-struct Features {
-  bool pipelining = false;
-  bool size = false;
-  std::uint64_t max_size = 0;  // 0: not said
-  bool eight_bit = false;
-  bool dsn = false;
-};
-
-enum class ClientState : std::uint8_t {
-  kGreeting,
-  kEhlo,
-  kHelo,
-  kReady,
-  kRset,
-  kMail,
-  kRcpt,
-  kData,
-  kBody,
-  kDot,
-  kEmptyDot,
-  kQuit,
-  kOver,
-};
-
 class Client {
  public:
   enum class Event : std::uint8_t {
     kNone,      // wait for more
     kReady,     // the session stands: begin() or quit()
     kBody,      // send the body and its final dot now, then call body_sent()
+    kChunk,     // call chunk() and send the message behind it, in plain lines
     kFinished,  // verdicts() are complete: begin() or quit()
     kOver,      // the session is over: trouble() says why. Verdicts of a transaction are complete
   };
@@ -110,14 +99,17 @@ class Client {
   [[nodiscard]] Event begin(Envelope envelope, std::string& out);
   // The body and the final dot have been handed over; only after kBody.
   void body_sent();
+  // The command in front of a message of this many bytes; only after kChunk.
+  void chunk(std::uint64_t size, std::string& out);
   void quit(std::string& out);
   // The connection ended or broke, or we have to leave it, because of `why`; `dot_left`: the final
   // dot may have reached the next hop. No call but verdicts() and trouble() may follow.
   void lost(std::string_view why, bool dot_left);
   // The reply did not come within timeout(), or the body did not go.
   void timed_out(bool dot_left);
-  // The body cannot be read. The connection has to be closed without a dot.
-  void body_failed(std::string_view why);
+  // The body cannot be read (status 4), or must not be sent (5). The connection has to be closed
+  // without a dot. Only after kBody or kChunk.
+  void body_failed(mail::EnhancedCode code, std::string_view why);
 
   [[nodiscard]] ClientState state() const noexcept { return state_; }
   // How long to wait now (RFC 5321 4.5.3.2); in `body` for each block.
@@ -129,6 +121,10 @@ class Client {
   [[nodiscard]] std::vector<Verdict>& verdicts() noexcept { return verdicts_; }
   // Why the session is over, as a verdict on all that it carried.
   [[nodiscard]] const Verdict& trouble() const noexcept { return trouble_; }
+  // The next hop takes no further transaction in this session.
+  [[nodiscard]] bool spent() const noexcept {
+    return features_.limits.transactions != 0 && transactions_ >= features_.limits.transactions;
+  }
   // A transaction was begun, and is not finished.
   [[nodiscard]] bool in_transaction() const noexcept { return in_transaction_; }
   // The session ended before the next hop took the sender of a transaction: nothing was tried.
@@ -146,10 +142,13 @@ class Client {
   Event on_rcpt(mail::Reply reply, Class c, std::string& out);
   Event on_data(const mail::Reply& reply, Class c, std::string& out);
   Event on_dot(const mail::Reply& reply, Class c);
+  void refuse_recipient(std::size_t i, mail::Reply reply, Class c);
   Event after_recipients(std::string& out);
-  void read_features(const mail::Reply& reply);
-  void send_mail(std::string& out) const;
-  void send_rcpt(std::size_t number, std::string& out) const;
+  Event out_of_step();
+  [[nodiscard]] std::optional<Verdict> refusal_of(const Envelope& envelope) const;
+  void choose_recipients();
+  void send_mail(std::string& out);
+  void send_rcpt(std::size_t place, std::string& out) const;
   void ask_for_reports(std::string& out) const;
   void decide_open(const Verdict& verdict);
   Event finish();
@@ -166,8 +165,12 @@ class Client {
   Envelope envelope_;
   std::vector<Verdict> verdicts_;
   std::vector<bool> decided_;
-  std::size_t next_recipient_ = 0;
+  std::vector<std::size_t>
+      asked_;                 // recipients of this transaction, by their place in the envelope
+  std::size_t answered_ = 0;  // of them
   std::size_t accepted_ = 0;
+  std::uint64_t transactions_ = 0;
+  bool by_chunk_ = false;
   bool in_transaction_ = false;
   bool body_begun_ = false;
   bool mail_answered_ = false;

@@ -165,6 +165,26 @@ TEST_F(Cut, Relay) {
   EXPECT_EQ(cut_relay(config(), {}).dns, std::vector{endpoint("127.0.0.1:53")});
 }
 
+TEST_F(Cut, RelayHasNetworksThatItMustNotConnectTo) {
+  const auto forbids = [](const RelayConfig& cut, std::string_view address) {
+    return std::any_of(cut.forbid.begin(), cut.forbid.end(), [&](const base::Network& network) {
+      return network.contains(*base::parse_ip(address));
+    });
+  };
+  const auto usual = cut_relay(config(), facts());
+  for (const auto* here :
+       {"127.0.0.1", "127.9.9.9", "0.0.0.0", "169.254.169.254", "224.0.0.1", "255.255.255.255",
+        "::", "::1", "::7f00:1", "::ffff:127.0.0.1", "fe80::1", "ff02::1"})
+    EXPECT_TRUE(forbids(usual, here)) << here;
+  for (const auto* there :
+       {"192.0.2.1", "10.0.0.1", "126.255.255.255", "223.255.255.255", "2001:db8::1", "fd00::1"})
+    EXPECT_FALSE(forbids(usual, there)) << there;
+  const auto own = cut_relay(config("[delivery]\nforbid = [\"10.0.0.0/8\"]\n"), facts());
+  EXPECT_TRUE(forbids(own, "10.1.2.3"));
+  EXPECT_FALSE(forbids(own, "127.0.0.1"));
+  EXPECT_TRUE(cut_relay(config("[delivery]\nforbid = []\n"), facts()).forbid.empty());
+}
+
 TEST_F(Cut, Local) {
   const auto c = config(kMore);
   EXPECT_TRUE(needs_local(c));

@@ -56,7 +56,7 @@ std::string describe(const std::expected<std::vector<Target>, Trouble>& targets)
   return all;
 }
 
-std::string choose(const dns::MxAnswer& answer, const Zone& zone, const Ourselves& us = {},
+std::string choose(const dns::MxAnswer& answer, const Zone& zone, const Bounds& us = {},
                    const Chance& chance = no_chance) {
   const auto name = domain("example.org");
   auto hosts = hosts_of(name, answer, chance);
@@ -168,7 +168,7 @@ TEST(NextHop, MovesOnlyToBetterHostsThanOurselves) {
                      {"us.example", {addresses({"192.0.2.2"}), addresses({"2001:db8::2"})}},
                      {"equal.example", {addresses({"192.0.2.3"}), addresses({})}},
                      {"worse.example", {addresses({"192.0.2.4"}), addresses({})}}};
-  const Ourselves us{{ip("2001:db8::2")}, {25}};
+  const Bounds us{{{ip("2001:db8::2")}, {25}, "mx.us.example"}, {}};
   EXPECT_EQ(choose(mx({{10, "better.example"},
                        {20, "us.example"},
                        {20, "equal.example"},
@@ -182,7 +182,7 @@ TEST(NextHop, MovesOnlyToBetterHostsThanOurselves) {
   EXPECT_EQ(choose(mx({{10, "gone.example"}, {20, "us.example"}}), zone, us),
             "temporary dns 4.4.6 its mail host is this one, which does not take mail for it");
   // Another port is another server.
-  EXPECT_EQ(choose(mx({{20, "us.example"}}), zone, {{ip("2001:db8::2")}, {2525}}),
+  EXPECT_EQ(choose(mx({{20, "us.example"}}), zone, {{{ip("2001:db8::2")}, {2525}, {}}, {}}),
             "us.example[2001:db8::2]:25 us.example[192.0.2.2]:25");
 }
 
@@ -210,7 +210,7 @@ TEST(NextHop, RoutesToAHost) {
 }
 
 TEST(NextHop, RoutesToAnAddress) {
-  const Ourselves us{{ip("192.0.2.1")}, {25}};
+  const Bounds us{{{ip("192.0.2.1")}, {25}, {}}, {}};
   EXPECT_EQ(describe(target_of_address(ip("192.0.2.1"), 2525, us)), "[192.0.2.1]:2525");
   EXPECT_EQ(describe(target_of_address(ip("192.0.2.1"), 25, us)),
             "temporary dns 4.4.6 its mail host is this one, which does not take mail for it");

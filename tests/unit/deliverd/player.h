@@ -1,5 +1,5 @@
-// Player: drives a relay::Client as its connection would, from a script of replies, and keeps what
-// was said and what became of every message.
+// Player: drives a relay::Client as its connection would, from what a receiver says, on a clock of
+// its own, and keeps what was said and what became of every message.
 #pragma once
 
 #include <fmt/format.h>
@@ -31,8 +31,10 @@ inline std::string_view word(ipc::Result result) {
 
 // "delivered", "failed mailbox 550", "deferred connect" (our own words).
 inline std::string text(const Verdict& verdict) {
-  if (verdict.result == ipc::Result::kDelivered) return "delivered";
-  auto t = fmt::format("{} {}", word(verdict.result), ipc::name(verdict.failure));
+  std::string t(word(verdict.result));
+  if (verdict.result == ipc::Result::kDelivered || verdict.result == ipc::Result::kReturned)
+    return t;
+  t += fmt::format(" {}", ipc::name(verdict.failure));
   if (verdict.reply.code != 0) t += fmt::format(" {}", verdict.reply.code);
   return t;
 }
@@ -40,17 +42,21 @@ inline std::string text(const Verdict& verdict) {
 class Player {
  public:
   static constexpr std::string_view kBody = "Subject: x\r\n\r\n..hello\r\n";
+  static constexpr std::string_view kPlain = "Subject: x\r\n\r\n.hello\r\n";
 
   explicit Player(std::vector<Envelope> messages)
-      : messages_(std::move(messages)), client_("us.example") {}
+      : messages_(std::move(messages)), client_("us.example") {
+    arm();
+  }
 
   // Replies, in whatever pieces.
   void feed(std::string_view bytes) {
     while (!bytes.empty() && !over_) {
+      const auto replies = client_.replies();
       const auto step = client_.on_input(bytes, out_);
-      ASSERT_LE(step.used, bytes.size());
       bytes.remove_prefix(step.used);
       handle(step.event);
+      if (step.event != Client::Event::kNone || client_.replies() != replies) arm();
     }
   }
   void lost(bool dot_left = true) {
@@ -58,17 +64,26 @@ class Player {
     client_.lost("connection lost", dot_left);
     handle(Client::Event::kOver);
   }
-  void silence() {
-    if (over_) return;
+  // Nothing is heard for this long.
+  void wait(base::Millis time) {
+    now_ += time;
+    if (over_ || now_ < deadline_) return;
+    now_ = deadline_;
     client_.timed_out(true);
     handle(Client::Event::kOver);
   }
-  // One line of what the client said; "<body>" for a body with its dot; "" for nothing.
+  void silence() { wait(std::max(base::Millis(0), deadline_ - now_)); }
+  // One line of what the client said; "<body>" for a body with its dot, "<chunk>" for one behind
+  // BDAT; "" for nothing.
   std::string next_line() {
     static const std::string wire = std::string(kBody) + ".\r\n";
     if (out_.starts_with(wire)) {
       out_.erase(0, wire.size());
       return "<body>";
+    }
+    if (out_.starts_with(kPlain)) {
+      out_.erase(0, kPlain.size());
+      return "<chunk>";
     }
     const auto end = out_.find("\r\n");
     if (end == std::string::npos) return std::exchange(out_, {});
@@ -80,15 +95,16 @@ class Player {
   [[nodiscard]] bool over() const { return over_; }
   [[nodiscard]] Client& client() { return client_; }
   [[nodiscard]] const std::string& unread() const { return out_; }
+  [[nodiscard]] base::Millis now() const { return now_; }
   // Of each message that was begun and ended.
   [[nodiscard]] const std::vector<std::vector<Verdict>>& ended() const { return ended_; }
   [[nodiscard]] std::size_t begun() const { return begun_; }
-  [[nodiscard]] std::string outcome() const {
-    std::string all;
+  [[nodiscard]] std::vector<std::string> outcomes() const {
+    std::vector<std::string> all;
     for (const auto& verdicts : ended_) {
-      if (!all.empty()) all += " | ";
+      auto& line = all.emplace_back();
       for (std::size_t i = 0; i < verdicts.size(); ++i)
-        all += (i == 0 ? "" : ", ") + text(verdicts[i]);
+        line += (i == 0 ? "" : ", ") + text(verdicts[i]);
     }
     return all;
   }
@@ -102,22 +118,29 @@ class Player {
         ended_.push_back(client_.verdicts());
         [[fallthrough]];
       case Client::Event::kReady:
-        if (begun_ == messages_.size()) return client_.quit(out_);
+        if (begun_ == messages_.size() || client_.spent()) return client_.quit(out_);
         return handle(client_.begin(messages_[begun_++], out_));
       case Client::Event::kBody:
         out_ += kBody;
         out_ += ".\r\n";
         return client_.body_sent();
+      case Client::Event::kChunk:
+        client_.chunk(kPlain.size(), out_);
+        out_ += kPlain;
+        return;
       case Client::Event::kOver:
         over_ = true;
         if (client_.in_transaction()) ended_.push_back(client_.verdicts());
         return;
     }
   }
+  void arm() { deadline_ = now_ + client_.timeout(); }
 
   std::vector<Envelope> messages_;
   Client client_;
   std::string out_;
+  base::Millis now_{0};
+  base::Millis deadline_{0};
   std::size_t begun_ = 0;
   std::vector<std::vector<Verdict>> ended_;
   bool over_ = false;

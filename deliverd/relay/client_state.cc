@@ -1,0 +1,90 @@
+#include "deliverd/relay/client_state.h"
+
+namespace postern::relay {
+
+using State = ClientState;
+using std::chrono::minutes;
+using std::chrono::seconds;
+
+// RFC 5321 4.5.3.2; what it does not name (EHLO, RSET) waits like MAIL. Nobody needs the reply to
+// QUIT.
+base::Millis timeout_of(State state) noexcept {
+  switch (state) {
+    case State::kGreeting:
+    case State::kEhlo:
+    case State::kHelo:
+    case State::kRset:
+    case State::kMail:
+    case State::kRcpt:
+      return minutes(5);
+    case State::kData:
+      return minutes(2);
+    case State::kBody:
+      return minutes(3);
+    case State::kDot:
+    case State::kEmptyDot:
+      return minutes(10);
+    case State::kQuit:
+      return seconds(5);
+    case State::kReady:
+    case State::kOver:
+      return base::Millis(0);
+  }
+  return base::Millis(0);
+}
+
+std::string_view awaited(State state) noexcept {
+  switch (state) {
+    case State::kGreeting:
+      return "the greeting";
+    case State::kEhlo:
+      return "the reply to EHLO";
+    case State::kHelo:
+      return "the reply to HELO";
+    case State::kReady:
+      return "the next message";
+    case State::kRset:
+      return "the reply to RSET";
+    case State::kMail:
+      return "the reply to MAIL";
+    case State::kRcpt:
+      return "the reply to RCPT";
+    case State::kData:
+      return "the reply to DATA";
+    case State::kBody:
+      return "the message to be taken";
+    case State::kDot:
+      return "the reply to the message";
+    case State::kEmptyDot:
+      return "the reply to an empty message";
+    case State::kQuit:
+      return "the reply to QUIT";
+    case State::kOver:
+      return "the end";
+  }
+  return {};
+}
+
+ipc::FailureClass class_of_loss(State state) noexcept {
+  switch (state) {
+    case State::kGreeting:
+    case State::kEhlo:
+    case State::kHelo:
+      return ipc::FailureClass::kGreeting;
+    case State::kData:
+    case State::kBody:
+    case State::kDot:
+    case State::kEmptyDot:
+      return ipc::FailureClass::kData;
+    case State::kReady:
+    case State::kRset:
+    case State::kMail:
+    case State::kRcpt:
+    case State::kQuit:
+    case State::kOver:
+      return ipc::FailureClass::kConnect;
+  }
+  return ipc::FailureClass::kConnect;
+}
+
+}  // namespace postern::relay

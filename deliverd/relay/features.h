@@ -1,0 +1,30 @@
+// What a next hop says of itself in its reply to EHLO. Pure.
+#pragma once
+
+#include <cstdint>
+
+#include "common/mail/reply.h"
+
+namespace postern::relay {
+
+// What a next hop takes at most (RFC 9422); 0: not said.
+struct Limits {
+  std::uint64_t transactions = 0;  // MAILMAX, of a session
+  std::uint64_t recipients = 0;    // RCPTMAX, of a transaction; also learned from a refusal
+  std::uint64_t domains = 0;       // RCPTDOMAINMAX, likewise
+};
+
+struct Features {
+  bool pipelining = false;
+  bool size = false;
+  std::uint64_t max_size = 0;  // 0: not said
+  bool eight_bit = false;
+  bool chunking = false;
+  bool dsn = false;
+  Limits limits;
+};
+
+// What it does not say, or says in a form that is none, is not offered.
+[[nodiscard]] Features read_features(const mail::Reply& reply);
+
+}  // namespace postern::relay

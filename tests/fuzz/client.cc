@@ -1,0 +1,81 @@
+// Whatever a next hop says, the client says whole commands and no more than it was given, and every
+// message that was begun ends with a verdict for each recipient. The first byte chooses the
+// messages, the second the size of the pieces.
+#include <algorithm>
+#include <cstddef>
+#include <cstdint>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "common/base/check.h"
+#include "deliverd/relay/protocol.h"
+#include "tests/unit/deliverd/player.h"
+
+namespace {
+
+using namespace postern;
+
+std::vector<relay::Envelope> messages(unsigned choice) {
+  std::vector<relay::Envelope> list;
+  for (unsigned i = 0; i <= (choice & 3); ++i) {
+    auto& message = list.emplace_back();
+    message.from = "a@us.example";
+    message.size = (choice & 4) != 0 ? 5000 : 100;
+    message.eight_bit = (choice & 8) != 0;
+    message.in_memory = (choice & 16) != 0;
+    for (unsigned n = 0; n <= choice >> 5; ++n)
+      message.recipients.push_back(
+          {"r" + std::to_string(n) + "@d" + std::to_string(n % 3) + ".example", {}, {}});
+  }
+  return list;
+}
+
+// All that it said is commands and bodies, each with its end.
+void check_output(relay::Player& player) {
+  static constexpr std::string_view kSaid[] = {"EHLO us.example",
+                                               "HELO us.example",
+                                               "MAIL FROM:<a@us.example>",
+                                               "RCPT TO:<r",
+                                               "DATA",
+                                               "BDAT 21 LAST",
+                                               "RSET",
+                                               "QUIT",
+                                               ".",
+                                               "<body>",
+                                               "<chunk>"};
+  while (!player.unread().empty()) {
+    CHECK(player.unread().ends_with("\r\n"));
+    const auto line = player.next_line();
+    CHECK(std::any_of(std::begin(kSaid), std::end(kSaid),
+                      [&](auto said) { return line.starts_with(said); }));
+    CHECK(line.size() < 200 && line.find_first_of("\r\n") == std::string::npos);
+  }
+}
+
+}  // namespace
+
+extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
+  if (size < 3) return 0;
+  const auto list = messages(data[0]);
+  std::string_view wire(reinterpret_cast<const char*>(data) + 2, size - 2);
+  relay::Player player(list);
+  for (const std::size_t piece = 1U + data[1]; !wire.empty();
+       wire.remove_prefix(std::min(piece, wire.size()))) {
+    player.feed(wire.substr(0, piece));
+    check_output(player);
+  }
+  if ((data[1] & 1) != 0)
+    player.lost();
+  else
+    player.silence();
+  CHECK(player.over() && player.ended().size() == player.begun());
+  for (std::size_t i = 0; i < player.ended().size(); ++i) {
+    const auto& verdicts = player.ended()[i];
+    CHECK(verdicts.size() == list[i].recipients.size());
+    // What goes back untried never goes alone, or the message would come round for ever.
+    CHECK(std::any_of(verdicts.begin(), verdicts.end(),
+                      [](const auto& v) { return v.result != ipc::Result::kReturned; }));
+  }
+  return 0;
+}
