@@ -93,8 +93,9 @@ TEST_F(Cut, Smtpd) {
 
 TEST_F(Cut, WithoutALimitOfRecipientsASegmentIsTheLimit) {
   auto c = config();
-  EXPECT_EQ(cut_smtpd(c, facts()).limits.recipients, 9U);
+  EXPECT_EQ(cut_smtpd(c, facts()).limits.recipients, 1000U);
   c.limits.recipients = 0;
+  c.space.segment = 2 << 20;
   EXPECT_EQ(cut_smtpd(c, facts()).limits.recipients, 386U);  // of 5 KiB each, in 2 MiB
   EXPECT_EQ(cut_queued(c, facts()).recipients, 386U);
 }

@@ -623,8 +623,8 @@ TEST_F(Parse, LimitsThatNoSegmentHasRoomFor) {
             "recipients; or set limits.recipients to 181 or less\n");
   EXPECT_EQ(behind("[limits]\nrecipients = 20000\n"),
             "postern.toml:12:14: limits.recipients = 20000: a segment of the journal (space.segment, 64MiB) "
-            "has room for messages with 13083 recipients; for 20000 it must be 98MiB\n");
-  EXPECT_EQ(behind("[limits]\nrecipients = 13083\n"), "");
+            "has room for messages with 13084 recipients; for 20000 it must be 98MiB\n");
+  EXPECT_EQ(behind("[limits]\nrecipients = 13084\n"), "");
   EXPECT_EQ(behind("[limits]\nrecipients = 20000\n[space]\nsegment = \"98MiB\"\n"), "");
   EXPECT_EQ(behind("[limits]\nrecipients = 0\n[space]\nsegment = \"1MiB\"\n"), "");
 }
