@@ -40,7 +40,7 @@ class Field {
 std::string comment_text(std::string_view text) {
   std::string clean;
   for (const char c : text.substr(0, kMaxTlsPeer))
-    clean += c > ' ' && c <= '~' && c != '(' && c != ')' && c != '\\' ? c : '?';
+    clean += c >= ' ' && c <= '~' && c != '(' && c != ')' && c != '\\' ? c : '?';
   return clean;
 }
 
@@ -71,14 +71,15 @@ std::string received_field(const Received& received) {
   } else {  // said nothing, or nothing that may stand here
     field.word(address.empty() ? "localhost" : address);
   }
-  field.line("by").word(received.hostname).word("with").word(name(received.with, !received.tls.empty()));
+  field.line("by").word(received.hostname).word("with");
+  field.word(name(received.with, !received.tls.empty()));
   if (!received.tls.empty()) {
     const bool known = !received.tls_peer.empty();
-    field.line("(" + std::string(received.tls) + (known ? "," : ")"));
+    field.line("(" + comment_text(received.tls) + (known ? "," : ")"));
     if (known) field.word("client").word("certificate").word(comment_text(received.tls_peer) + ")");
   }
   const bool alone = received.only_recipient != nullptr;
-  field.word("id").word(base::to_string(received.id) + (alone ? "" : ";"));
+  field.word("id " + base::to_string(received.id) + (alone ? "" : ";"));
   if (alone) field.line("for").word('<' + received.only_recipient->text() + ">;");
   return field.line(base::rfc5322_date(received.when)).take();
 }

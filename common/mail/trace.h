@@ -29,8 +29,9 @@ struct Received {
   // Set only where the message has exactly one recipient, lest it tell one of the others.
   const Address* only_recipient = nullptr;
   base::WallTime when;
+  // Both may be hostile.
   std::string_view tls;       // "TLSv1.3 TLS_AES_256_GCM_SHA384"; empty: clear text
-  std::string_view tls_peer;  // the name in the client's certificate; may be hostile
+  std::string_view tls_peer;  // the name in the client's certificate
 };
 
 [[nodiscard]] std::string received_field(const Received& received);

@@ -112,7 +112,7 @@ Session::~Session() {
   *self_ = nullptr;
   wire_->out = nullptr;
   wire_->in = {};
-  if (waiting_) {
+  if (paused_) {
     const SigningScope scope(*point_);
     (void)::SSL_do_handshake(ssl_.get());
     ::ERR_clear_error();
@@ -182,6 +182,7 @@ void Session::receive(std::string_view wire, std::string& plain, std::string& ou
 
 void Session::shake_hands() noexcept {
   ::ERR_clear_error();
+  paused_ = false;
   int result = 0;
   if (point_) {
     const SigningScope scope(*point_);
@@ -207,7 +208,7 @@ void Session::shake_hands() noexcept {
 
 void Session::ask_signer() noexcept {
   CHECK(point_->asked);
-  waiting_ = true;
+  waiting_ = paused_ = true;
   auto request = *std::exchange(point_->asked, std::nullopt);
   signer_->sign(std::move(request), [self = self_](std::optional<std::string> signature) noexcept {
     Session* const session = *self;

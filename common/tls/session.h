@@ -75,6 +75,7 @@ class Session final : public event::Filter {
   event::Callback ready_;
   State state_ = State::kOpening;
   bool waiting_ = false;  // for a signature
+  bool paused_ = false;   // the handshake stands still on its fibre
   std::string trouble_;
   std::shared_ptr<Session*> self_;  // for the signer's answer, which may come too late
 };

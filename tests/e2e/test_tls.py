@@ -10,7 +10,7 @@ import subprocess
 import pytest
 
 from support.certificates import Authority
-from support.client import Closed, Session
+from support.client import Session
 from support.server import MX_PORT, RELAY_PORT
 from support.waiting import PATIENCE, wait_for
 
@@ -100,7 +100,7 @@ def test_the_first_version_is_configured(tls_server, authority):
     with pytest.raises(ssl.SSLError):
         TlsSession(tls_server, authority.client(ssl.TLSVersion.TLSv1_2))
     closed = tls_server.wait_log("session.close", reason="TLS failed")
-    assert "version" in closed["tls_error"]
+    assert "unsupported protocol" in closed["tls_error"]
     send_message(TlsSession(tls_server, authority.client(ssl.TLSVersion.TLSv1_3)))
 
 
@@ -293,8 +293,10 @@ def test_the_key_process_may_die(tls, authority):
     assert TlsSession(tls, context, session=ticket).sock.session_reused
     tls.kill("key")
     waiting.settimeout(PATIENCE)
-    answer = waiting.recv(65536)
-    assert answer[0] == 21, "an alert"
+    while more := waiting.recv(65536):
+        incoming.write(more)
+    with pytest.raises(ssl.SSLError, match="alert"):
+        hello.do_handshake()
     kept.expect("NOOP", "250")
 
     def again():
@@ -369,6 +371,18 @@ def test_a_ticket_does_not_outlive_a_change_of_whom_we_believe(tls_server, autho
     assert tls_server.events("session.tls")[-1]["certificate"] == ""
 
 
+def everything(sock):
+    """What comes until the other side ends."""
+    sock.settimeout(PATIENCE)
+    answer = b""
+    try:
+        while more := sock.recv(65536):
+            answer += more
+    except ConnectionResetError:
+        pass
+    return answer
+
+
 @pytest.mark.parametrize("ending", ["close_notify", "end", "clear", "reset", "alert"])
 def test_tls_that_ends_inside_a_transaction_loses_it(tls, authority, ending):
     """At places of a real session; every offset is tried in memory (tests/unit/smtpd)."""
@@ -397,13 +411,7 @@ def test_tls_that_ends_inside_a_transaction_loses_it(tls, authority, ending):
             session.sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")
             session.sock.close()
             continue
-        raw.settimeout(PATIENCE)
-        answer = b""
-        try:
-            while more := raw.recv(65536):
-                answer += more
-        except ConnectionResetError:
-            pass
+        answer = everything(raw)
         assert b"250" not in answer and b"500" not in answer
         session.sock.close()
     tls.wait_log("session.close", len(steps))
@@ -413,13 +421,10 @@ def test_tls_that_ends_inside_a_transaction_loses_it(tls, authority, ending):
 
 
 def test_garbage_in_place_of_a_handshake(tls):
-    for bytes_ in (b"EHLO c\r\n", b"\x16\x03\x01\x00\x05hello", os.urandom(300), b"\x80\x2e\x01\x03\x01"):
+    for bytes_ in (b"EHLO c\r\n", b"\x16\x03\x01\x00\x05hello", b"\x9e" + os.urandom(300), b"\x80\x2e\x01\x03\x01"):
         with socket.create_connection((tls.ip, TLS_PORT), PATIENCE) as sock:
             sock.sendall(bytes_)
-            if bytes_[0] != 0x16:
-                assert b"220" not in sock.recv(1000)
-    with pytest.raises((Closed, ssl.SSLError, OSError)):
-        Session(socket.create_connection((tls.ip, TLS_PORT), 1))
+            assert b"220" not in everything(sock)
 
 
 def test_large_bodies(tls, authority):

@@ -90,6 +90,14 @@ TEST(Session, MayEndWhileItsSignatureIsMade) {
   pair.signer.answer();         // too late, and nobody minds
 }
 
+TEST(Session, MayEndBetweenItsSignatureAndItsNextStep) {
+  auto pair = Pair::of(certificate());
+  pair.run(~std::size_t{0}, false);
+  pair.signer.answer();
+  EXPECT_TRUE(pair.server.ready);
+  pair.server.session.reset();  // no receive() came
+}
+
 TEST(Session, KeepsWhatComesDuringTheSignatureUpToALimit) {
   auto pair = Pair::of(certificate());
   pair.run(~std::size_t{0}, false);
