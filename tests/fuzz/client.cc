@@ -38,7 +38,7 @@ void check_output(relay::Player& player) {
                                                "MAIL FROM:<a@us.example>",
                                                "RCPT TO:<r",
                                                "DATA",
-                                               "BDAT 21 LAST",
+                                               "BDAT 22 LAST",
                                                "RSET",
                                                "QUIT",
                                                ".",

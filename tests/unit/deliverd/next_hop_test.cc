@@ -192,7 +192,8 @@ TEST(NextHop, BoundsHostsAndTargets) {
   for (int i = 0; i < 60; ++i) {
     const auto name = "mx" + std::to_string(i) + ".example";
     records.emplace_back(i, name);
-    zone[name] = {addresses({"192.0.2.1", "192.0.2.2", "192.0.2.3"}), addresses({})};
+    const auto network = "10.0." + std::to_string(i) + ".";
+    zone[name] = {addresses({network + "1", network + "2", network + "3"}), addresses({})};
   }
   const auto hosts = hosts_of(domain("example.org"), mx(records), no_chance);
   EXPECT_EQ(hosts->size(), kMaxHosts);

@@ -66,8 +66,9 @@ class Player {
   }
   // Nothing is heard for this long.
   void wait(base::Millis time) {
+    if (over_) return;
     now_ += time;
-    if (over_ || now_ < deadline_) return;
+    if (now_ < deadline_) return;
     now_ = deadline_;
     client_.timed_out(true);
     handle(Client::Event::kOver);
