@@ -109,9 +109,11 @@ bool Channel::note_received_request(Type type, base::RequestId request, std::uin
   return true;
 }
 
-bool Channel::settle(Ledgers& ledgers, std::uint64_t requests_mask, base::RequestId request) {
-  for (auto& [type, ledger] : ledgers) {
-    if ((requests_mask >> type & 1U) == 0) continue;
+bool Channel::settle(Ledgers& ledgers, std::span<const Type> requests, base::RequestId request) {
+  for (const auto type : requests) {
+    const auto found = ledgers.find(static_cast<std::uint16_t>(type));
+    if (found == ledgers.end()) continue;
+    auto& ledger = found->second;
     const auto at = ledger.announced.find(request.value);
     if (at == ledger.announced.end()) continue;
     ledger.bytes -= at->second;
@@ -121,12 +123,12 @@ bool Channel::settle(Ledgers& ledgers, std::uint64_t requests_mask, base::Reques
   return false;
 }
 
-void Channel::note_sent_reply(std::uint64_t requests_mask, base::RequestId request) {
-  CHECK(settle(received_requests_, requests_mask, request));
+void Channel::note_sent_reply(std::span<const Type> requests, base::RequestId request) {
+  CHECK(settle(received_requests_, requests, request));
 }
 
-bool Channel::note_received_reply(std::uint64_t requests_mask, base::RequestId request) {
-  if (!settle(sent_requests_, requests_mask, request)) return false;
+bool Channel::note_received_reply(std::span<const Type> requests, base::RequestId request) {
+  if (!settle(sent_requests_, requests, request)) return false;
   if (on_credit_)
     loop_.defer([this, alive = alive_]() noexcept {
       if (*alive && on_credit_) on_credit_();

@@ -14,6 +14,7 @@
 #include <cstdint>
 #include <deque>
 #include <memory>
+#include <span>
 #include <string>
 #include <unordered_map>
 #include <utility>
@@ -68,7 +69,7 @@ class Channel {
 
   // For Connection: a request came in, or a reply; false if it breaks its window.
   bool note_received_request(Type type, base::RequestId request, std::uint64_t bytes, Window window);
-  bool note_received_reply(std::uint64_t requests_mask, base::RequestId request);
+  bool note_received_reply(std::span<const Type> requests, base::RequestId request);
 
  private:
   struct Ledger {  // unanswered requests of one type in one direction
@@ -84,8 +85,8 @@ class Channel {
   void begin_frame(Type type, Descriptors descriptors);
   void end_frame();
   void note_sent_request(Type type, base::RequestId request, std::uint64_t bytes);
-  void note_sent_reply(std::uint64_t requests_mask, base::RequestId request);
-  static bool settle(Ledgers& ledgers, std::uint64_t requests_mask, base::RequestId request);
+  void note_sent_reply(std::span<const Type> requests, base::RequestId request);
+  static bool settle(Ledgers& ledgers, std::span<const Type> requests, base::RequestId request);
   void schedule_flush();
   void on_ready(bool readable, bool writable) noexcept;
   void read_some() noexcept;
@@ -121,13 +122,13 @@ class Channel {
 
 // --- Typed side -----------------------------------------------------------------------------------
 
+// The requests that a reply may answer.
 template <class M>
-struct RepliesMask;
+struct RequestTypes;
 template <class... M>
-struct RepliesMask<Replies<M...>> {
-  static constexpr std::uint64_t value = (0ULL | ... | (1ULL << static_cast<unsigned>(M::kType)));
+struct RequestTypes<Replies<M...>> {
+  static constexpr std::array<Type, sizeof...(M)> value{M::kType...};
 };
-static_assert(kTypeCount <= 64);
 
 template <class M>
 void Channel::send(const M& message, Descriptors descriptors) {
@@ -135,7 +136,7 @@ void Channel::send(const M& message, Descriptors descriptors) {
   CHECK(M::kRoute.allows(self_, peer_) && descriptors.size() <= max_descriptors<M>());
   if (!open()) return;  // on_closed tells the owner, who asks anew or gives up
   if constexpr (Request<M>) note_sent_request(M::kType, message.request, announced_bytes(message));
-  if constexpr (Reply<M>) note_sent_reply(RepliesMask<typename M::ReplyTo>::value, message.request);
+  if constexpr (Reply<M>) note_sent_reply(RequestTypes<typename M::ReplyTo>::value, message.request);
   begin_frame(M::kType, std::move(descriptors));
   base::Writer writer(output_);
   Codec<M>::encode(writer, message, {});
@@ -205,7 +206,7 @@ class Connection {
                                             M::kWindow))
           return false;
       if constexpr (Reply<M>)
-        if (!channel_.note_received_reply(RepliesMask<typename M::ReplyTo>::value, message.request))
+        if (!channel_.note_received_reply(RequestTypes<typename M::ReplyTo>::value, message.request))
           return false;
       if constexpr (max_descriptors<M>() > 0) {
         static_assert(HandlesDescriptors<Handler, M>, "the handler lacks on(const M&, Descriptors)");
