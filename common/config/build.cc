@@ -288,8 +288,12 @@ class Builder {
     delivery.integer("port", config_.delivery.port, 1, 65535);
     delivery.choice("start", config_.delivery.start_disabled,
                     {{"as-left", false}, {"disabled", true}});
+    if (const auto* const value = delivery.get("start"))
+      config_.delivery.start_where = report_.where(value->place);
 
     const auto retry = top_.section("retry");
+    if (retry.given("after") || retry.given("expire") || retry.given("notify"))
+      retry_place(retry, config_.retry);
     if (retry.get("after") != nullptr) {
       auto& after = config_.retry.after;
       after.clear();
@@ -301,6 +305,12 @@ class Builder {
     retry.duration("expire", config_.retry.expire, false);
     retry.duration("notify", config_.retry.notify, true);
     retry.duration("max_gap", config_.retry.max_gap, false);
+  }
+
+  static void retry_place(const Section& section, auto& into) {
+    const auto where = section.where();
+    into.file = where.file;
+    into.line = where.line;
   }
 
   void limits() {

@@ -65,6 +65,7 @@ struct Delivery {
   std::vector<base::Endpoint> dns;  // empty: the system's resolvers
   std::uint16_t port = 25;
   bool start_disabled = false;
+  Where start_where;  // of the key, if it is given
 };
 
 struct Bounce {

@@ -17,6 +17,13 @@ std::uint32_t processes(std::uint32_t wanted, std::uint32_t cores) {
   return std::max(wanted == 0 ? cores : wanted, 1U);
 }
 
+// As people know it who know where the main file is. It is to be shown, not to be opened.
+std::string short_name(std::string_view file, std::string_view main) {
+  const auto folder = main.substr(0, main.rfind('/') + 1);
+  if (file.starts_with(folder)) file.remove_prefix(folder.size());
+  return std::string(file.substr(file.size() - std::min(file.size(), kMaxPlace)));
+}
+
 }  // namespace
 
 std::vector<base::Endpoint> system_resolvers(const std::string& path) {
@@ -88,11 +95,15 @@ QueuedConfig cut_queued(const Config& config, const Facts& facts) {
   cut.log = config.log.role;
   cut.hostname = config.hostname;
   cut.rights = rights_of(config);
-  for (const auto& domain : config.domains) cut.domain_hops.push_back(domain.deliver);
+  for (const auto& domain : config.domains) {
+    cut.domain_hops.push_back(domain.deliver);
+    cut.domain_places.push_back({domain.where.line, short_name(domain.where.file, config.file)});
+  }
   for (const auto& route : config.routes)
-    cut.routes.push_back(
-        {route.to, route.via, route.connections, route.internal, route.where.line});
+    cut.routes.push_back({route.to, route.via, route.connections, route.internal, route.where.line,
+                          short_name(route.where.file, config.file)});
   cut.retry = config.retry;
+  cut.retry.file = short_name(cut.retry.file, config.file);
   cut.control = facts.groups;
   cut.bounce_from = config.bounce.from;
   cut.bounce_copy_to = config.bounce.copy_to;
@@ -105,6 +116,8 @@ QueuedConfig cut_queued(const Config& config, const Facts& facts) {
   cut.history_keep = config.history.keep;
   cut.history_size = config.history.size;
   cut.start_disabled = config.delivery.start_disabled;
+  const auto& start = config.delivery.start_where;
+  cut.start_place = {start.line, short_name(start.file, config.file)};
   return cut;
 }
 

@@ -11,6 +11,8 @@
 
 namespace postern::config {
 
+inline constexpr std::size_t kMaxPlace = 255;  // of a file's name that comes with a line
+
 enum class LogFormat : std::uint8_t { kText, kJson };
 enum class LogLevel : std::uint8_t { kDebug, kInfo, kWarning, kError };
 
@@ -104,14 +106,16 @@ struct RouteConfig {
   std::vector<HopSpec> via;     // in order
   std::uint32_t connections = 20;
   bool internal = false;
-  std::uint32_t line = 0;  // of the configuration file, for `explain`
+  std::uint32_t line = 0;  // of the file, for `explain`
+  std::string file;        // as seen from the directory of the main one: "postern.toml"
 
   static constexpr auto fields() {
     return std::tuple(ipc::field("to", &RouteConfig::to, 10'000, 255),
                       ipc::field("via", &RouteConfig::via, 16),
                       ipc::field("connections", &RouteConfig::connections),
                       ipc::field("internal", &RouteConfig::internal),
-                      ipc::field("line", &RouteConfig::line));
+                      ipc::field("line", &RouteConfig::line),
+                      ipc::field("file", &RouteConfig::file, kMaxPlace));
   }
 };
 
@@ -120,12 +124,25 @@ struct RetryConfig {
   base::Millis expire{5LL * 24 * 3600 * 1000};
   base::Millis notify{12LL * 3600 * 1000};  // age at which the sender is told of the delay; 0: never
   base::Millis max_gap{24LL * 3600 * 1000};
+  std::uint32_t line = 0;  // as in RouteConfig; 0: nothing is written down
+  std::string file;
 
   static constexpr auto fields() {
     return std::tuple(ipc::field("after", &RetryConfig::after, 100),
                       ipc::field("expire", &RetryConfig::expire),
                       ipc::field("notify", &RetryConfig::notify),
-                      ipc::field("max_gap", &RetryConfig::max_gap));
+                      ipc::field("max_gap", &RetryConfig::max_gap),
+                      ipc::field("line", &RetryConfig::line),
+                      ipc::field("file", &RetryConfig::file, kMaxPlace));
+  }
+};
+
+struct Place {  // as in RouteConfig
+  std::uint32_t line = 0;
+  std::string file;
+
+  static constexpr auto fields() {
+    return std::tuple(ipc::field("line", &Place::line), ipc::field("file", &Place::file, kMaxPlace));
   }
 };
 
@@ -146,6 +163,7 @@ struct QueuedConfig {
   std::string hostname;
   Rights rights;
   std::vector<HopSpec> domain_hops;  // by index into rights.domains: kMailbox, kMx or kHost
+  std::vector<Place> domain_places;  // likewise
   std::vector<RouteConfig> routes;   // most specific `to` wins
   RetryConfig retry;
   ControlGroups control;
@@ -160,12 +178,14 @@ struct QueuedConfig {
   base::Millis history_keep{30LL * 24 * 3600 * 1000};
   std::uint64_t history_size = 1ULL << 30;  // bytes; 0 for either: there is no history
   bool start_disabled = false;  // [delivery] start = "disabled"
+  Place start_place;
 
   static constexpr auto fields() {
     return std::tuple(
         ipc::field("log", &QueuedConfig::log), ipc::field("hostname", &QueuedConfig::hostname, 255),
         ipc::field("rights", &QueuedConfig::rights),
         ipc::field("domain_hops", &QueuedConfig::domain_hops, 10'000),
+        ipc::field("domain_places", &QueuedConfig::domain_places, 10'000),
         ipc::field("routes", &QueuedConfig::routes, 10'000),
         ipc::field("retry", &QueuedConfig::retry), ipc::field("control", &QueuedConfig::control),
         ipc::field("bounce_from", &QueuedConfig::bounce_from, 200),
@@ -178,7 +198,8 @@ struct QueuedConfig {
         ipc::field("segment_size", &QueuedConfig::segment_size),
         ipc::field("history_keep", &QueuedConfig::history_keep),
         ipc::field("history_size", &QueuedConfig::history_size),
-        ipc::field("start_disabled", &QueuedConfig::start_disabled));
+        ipc::field("start_disabled", &QueuedConfig::start_disabled),
+        ipc::field("start_place", &QueuedConfig::start_place));
   }
 };
 
