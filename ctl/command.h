@@ -17,6 +17,7 @@ enum class Verb : std::uint8_t {
   kQueues,
   kMessages,
   kShow,
+  kExplain,
   kBody,
   kFreeze,
   kUnfreeze,
@@ -39,7 +40,7 @@ struct Command {
   bool yes = false;        // do not ask
   std::string config;      // -c; empty: the default
   std::string socket;      // --socket; empty: the one of the configuration
-  std::string queue;       // queues: a pattern; freeze, unfreeze: a queue
+  std::string queue;       // queues: a pattern; freeze, unfreeze: a queue; explain: also a next hop
   std::string reason;      // freeze, outbound disable, hold
   bool future = false;     // freeze
   bool enable = false;     // outbound
@@ -51,7 +52,7 @@ struct Command {
   bool keep = false;       // export: do not hold what it wrote
   bool release = false;    // import: what it took goes out
   bool again = false;      // import: although the file was imported before
-  base::MessageId id;      // show, body
+  base::MessageId id;      // show, body; explain: 0 for a queue
   ipc::Selector selector;  // messages, history, hold, release, retry; never empty there
 };
 

@@ -35,7 +35,13 @@ base::Millis Engine::age(const Message& message, const mail::Address& recipient)
   // The usual case needs no more.
   if (!is_expired(config_.retry, age) && !is_late(config_.retry, age)) return age;
   const auto route = router_->route(recipient);
-  return age - blocks_.paused(route.queue, route.destination, message.born, now());
+  return this->age(message, route.queue, route.destination);
+}
+
+base::Millis Engine::age(const Message& message, std::string_view queue,
+                         const Destination& destination) const {
+  return now() - message.born - message.held_for(now()) -
+         blocks_.paused(std::string(queue), destination, message.born, now());
 }
 
 void Engine::conclude(base::MessageId id, std::vector<RecipientAttempt> attempts,

@@ -40,7 +40,7 @@ PURE = [
     r"smtpd/(protocol|envelope)\.(h|cc)",
     r"deliverd/relay/(protocol|next_hop)\.(h|cc)",
     r"queued/(backlog|destination|dispatch|hop|index_pages|index_row|record|schedule|schedule_mail|policy|retry|ring|routes|selector|turns|ways)\.(h|cc)",
-    r"ctl/(command|human|json|names|screens|table)\.(h|cc)",
+    r"ctl/(command|explain_screen|human|json|names|screens|table)\.(h|cc)",
     r"bench/ledger/(book|content|lines|mix|name|report|template)\.(h|cc)",
     r"bench/load/(client|latencies|message|plan|sizes)\.(h|cc)",
     r"bench/sink/(moods|protocol)\.(h|cc)",

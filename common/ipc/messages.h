@@ -4,6 +4,7 @@
 
 #include "common/ipc/control.h"
 #include "common/ipc/delivery.h"
+#include "common/ipc/explain.h"
 #include "common/ipc/family.h"
 #include "common/ipc/spool.h"
 #include "common/ipc/submission.h"
@@ -18,6 +19,7 @@ using AllMessages =
                LeaseBody, NoWork, Outcome, OutcomeSaved, AskStatus, Status, ListQueues, QueueRows,
                ListMessages, MessageRows, Show, Shown, AskBody, BodyPart, ListBlocks, BlockRows,
                ListHistory, HistoryRows, Freeze, Unfreeze, SwitchOutbound, Hold, Retry, Reload, StopServer,
+               Explain, Explained, ExplainQueue, QueueExplained,
                CheckSpool, SpoolFindings, ExportSpool, ExportPart, RemoveExported, ImportSpool, SpoolDone,
                Done>;
 

@@ -20,7 +20,7 @@ enum class Type : std::uint16_t {
   // control tool and queued
   kAskStatus, kStatus, kListQueues, kQueueRows, kListMessages, kMessageRows, kShow, kShown,
   kAskBody, kBodyPart, kListBlocks, kBlockRows, kListHistory, kHistoryRows, kFreeze, kUnfreeze, kSwitchOutbound, kHold, kRetry,
-  kReload, kStopServer,
+  kReload, kStopServer, kExplain, kExplained, kExplainQueue, kQueueExplained,
   // control tool and queued: the spool as a whole
   kCheckSpool, kSpoolFindings, kExportSpool, kExportPart, kRemoveExported, kImportSpool, kSpoolDone,
   kDone,

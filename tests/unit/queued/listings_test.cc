@@ -20,6 +20,8 @@ struct FakeControl {
   }
   void on(const ipc::BlockRows& m) { blocks.push_back(m); }
   void on(const ipc::HistoryRows& m) { history.push_back(m); }
+  void on(const ipc::Explained& m) { explained.push_back(m); }
+  void on(const ipc::QueueExplained& m) { queues_explained.push_back(m); }
   void on(const ipc::SpoolFindings& m) { findings.push_back(m); }
   void on(const ipc::ExportPart& m) { exits.push_back(m.exit); }
   void on(const ipc::SpoolDone& m) { exits.push_back(m.exit); }
@@ -34,6 +36,8 @@ struct FakeControl {
   std::string body;
   std::vector<ipc::BlockRows> blocks;
   std::vector<ipc::HistoryRows> history;
+  std::vector<ipc::Explained> explained;
+  std::vector<ipc::QueueExplained> queues_explained;
   std::vector<ipc::SpoolFindings> findings;
   std::vector<int> exits;  // of what is about the spool as a whole
   std::vector<ipc::Done> done;
@@ -228,6 +232,23 @@ TEST_F(ListingsTest, ShowTellsEveryRecipient) {
   ask.id = base::MessageId(1);
   tell(tool, ask);
   EXPECT_FALSE(tool.shown.back().found);
+}
+
+TEST_F(ListingsTest, WhoMayLookIsToldWhyMailDoesNotMove) {
+  const auto id = mail("a@far.example");
+  (void)run(ipc::Freeze{{}, "far.example", "moving", false});
+  FakeControl viewer;
+  serve(viewer, ControlLevel::kView);
+  tell(viewer, ipc::Explain{.id = id});
+  ASSERT_EQ(viewer.explained.size(), 1U);
+  ASSERT_EQ(viewer.explained[0].explanations.size(), 1U);
+  EXPECT_EQ(viewer.explained[0].explanations[0].state, ipc::State::kFrozen);
+  EXPECT_EQ(viewer.explained[0].explanations[0].obstacles[0].who, "anna");
+  tell(viewer, ipc::ExplainQueue{{}, "far.example"});
+  ASSERT_EQ(viewer.queues_explained.size(), 1U);
+  EXPECT_EQ(viewer.queues_explained[0].state, ipc::State::kFrozen);
+  tell(viewer, ipc::Explain{.id = base::MessageId(1)});
+  EXPECT_FALSE(viewer.explained.back().found);
 }
 
 TEST_F(ListingsTest, ABodyComesInPages) {
