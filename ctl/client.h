@@ -36,6 +36,8 @@ class Client {
   void on(const ipc::BodyPart& m);
   void on(const ipc::BlockRows& m) { answer_ = m; }
   void on(const ipc::HistoryRows& m) { answer_ = m; }
+  void on(const ipc::Explained& m) { answer_ = m; }
+  void on(const ipc::QueueExplained& m) { answer_ = m; }
   void on(const ipc::SpoolFindings& m) { answer_ = m; }
   void on(const ipc::ExportPart& m);
   void on(const ipc::SpoolDone& m) { answer_ = m; }
@@ -46,7 +48,8 @@ class Client {
  private:
   using Answers =
       std::variant<std::monostate, ipc::Status, ipc::QueueRows, ipc::MessageRows, ipc::Shown,
-                   ipc::BodyPart, ipc::BlockRows, ipc::HistoryRows, ipc::SpoolFindings,
+                   ipc::BodyPart, ipc::BlockRows, ipc::HistoryRows, ipc::Explained,
+                   ipc::QueueExplained, ipc::SpoolFindings,
                    ipc::ExportPart, ipc::SpoolDone, ipc::Quiet, ipc::Done>;
 
   [[nodiscard]] std::expected<void, Ending> wait();

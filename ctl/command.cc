@@ -28,6 +28,7 @@ constexpr auto kVerbs = std::to_array<VerbName>({
     {"queues", Verb::kQueues, true},
     {"messages", Verb::kMessages, true},
     {"show", Verb::kShow, true},
+    {"explain", Verb::kExplain, true},
     {"body", Verb::kBody, true},
     {"freeze", Verb::kFreeze, true},
     {"unfreeze", Verb::kUnfreeze, true},
@@ -160,6 +161,9 @@ void describe(CLI::App& app, Command& command, Typed& typed) {
   add_selector(*app.add_subcommand("messages", "a row for each message"), command, typed);
   app.add_subcommand("show", "one message's envelope and the state of each recipient")
       ->add_option("ID", typed.id)
+      ->required();
+  app.add_subcommand("explain", "why a message, or a queue, is still here, and what happens next")
+      ->add_option("WHAT", typed.id, "a message by its id, a queue, or a next hop like mx.example.org:25")
       ->required();
   app.add_subcommand("body", "one message as it will be sent")
       ->add_option("ID", typed.id)
@@ -327,6 +331,14 @@ Checked finish(const Typed& typed, Command& command) {
       command.id = *id;
       return {};
     }
+    case Verb::kExplain:
+      if (typed.id.empty()) return usage("explain needs an id, or the name of a queue or a next hop");
+      if (const auto id = base::parse_message_id(typed.id)) {
+        command.id = *id;  // what is shaped like one is one
+        return {};
+      }
+      command.queue = typed.id;
+      return check_length("the queue's name", command.queue, ipc::kMaxHopName);
     case Verb::kOutbound:
     case Verb::kIntake:
       return read_switch(typed, command);
@@ -426,6 +438,7 @@ std::string question(const Command& command) {
     case Verb::kQueues:
     case Verb::kMessages:
     case Verb::kShow:
+    case Verb::kExplain:
     case Verb::kBody:
     case Verb::kFreeze:
     case Verb::kUnfreeze:

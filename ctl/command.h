@@ -17,6 +17,7 @@ enum class Verb : std::uint8_t {
   kQueues,
   kMessages,
   kShow,
+  kExplain,
   kBody,
   kFreeze,
   kUnfreeze,
@@ -40,7 +41,7 @@ struct Command {
   bool yes = false;        // do not ask
   std::string config;      // -c; empty: the default
   std::string socket;      // --socket; empty: the one of the configuration
-  std::string queue;       // queues: a pattern; freeze, unfreeze: a queue, or a next hop
+  std::string queue;       // queues: a pattern; freeze, unfreeze, explain: a queue, or a next hop
   bool hops = false;       // queues: next hops instead
   std::string reason;      // freeze, outbound disable, intake disable, hold
   bool hop = false;        // freeze, unfreeze: `queue` is a next hop
@@ -57,7 +58,7 @@ struct Command {
   bool keep = false;       // export: do not hold what it wrote
   bool release = false;    // import: what it took goes out
   bool again = false;      // import: although the file was imported before
-  base::MessageId id;      // show, body
+  base::MessageId id;      // show, body; explain: 0 for a queue
   ipc::Selector selector;  // messages, history, hold, release, retry; never empty there
 };
 

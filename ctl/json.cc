@@ -38,6 +38,71 @@ Json processes(const std::vector<ipc::ProcessRow>& rows) {
   return list;
 }
 
+Json obstacles(const std::vector<ipc::Obstacle>& list) {
+  auto json = Json::array();
+  for (const auto& o : list)
+    json.push_back({{"blocker", ipc::name(o.blocker)}, {"name", o.name},
+                    {"who", o.who},                    {"reason", o.reason},
+                    {"remote", o.remote},              {"place", o.place},
+                    {"since", time(o.since)},          {"until", time(o.until)},
+                    {"count", o.count},                {"of", o.of}});
+  return json;
+}
+
+Json way(const ipc::Way& w) {
+  return {{"by", name(w.by)}, {"place", w.place},   {"via", w.via},
+          {"way", w.number},  {"ways", w.of},       {"hop", w.hop}};
+}
+
+Json plan(const ipc::RetryPlan& p) {
+  return {{"place", p.place},
+          {"failure", p.failure ? Json(ipc::name(*p.failure)) : Json()},
+          {"wait_seconds", seconds(p.wait)},
+          {"repeats", p.repeats}};
+}
+
+Json explanation(const ipc::Explanation& e) {
+  auto addresses = Json::array();
+  for (const auto& address : e.recipients) addresses.push_back(address.text());
+  return {{"addresses", std::move(addresses)},
+          {"queue", e.queue},
+          {"state", ipc::name(e.state)},
+          {"because", obstacles(e.obstacles)},
+          {"next", time(e.next)},
+          {"passed", e.passed},
+          {"route", way(e.way)},
+          {"retry", plan(e.retry)},
+          {"tries", e.tries},
+          {"last_try", time(e.last_try)},
+          {"last_reply", e.last_reply},
+          {"remote", e.remote},
+          {"notice", time(e.notice)},
+          {"expires", time(e.expires)},
+          {"clock_stands", e.clock_stands}};
+}
+
+Json hop(const ipc::HopFacts& h) {
+  return {{"name", h.name},
+          {"current", h.current},
+          {"connections", h.connections},
+          {"opening", h.opening},
+          {"idle", h.idle},
+          {"limit", h.limit},
+          {"interval_us", h.interval},
+          {"queues", h.queues},
+          {"failures", h.failures},
+          {"failed", time(h.failed)},
+          {"dead_until", time(h.dead_until)},
+          {"last_reply", h.last_reply},
+          {"remote", h.remote}};
+}
+
+Json ending(const ipc::HistoryRow& row) {
+  return {{"address", row.to},     {"queue", row.queue},   {"end", ipc::name(row.end)},
+          {"ended", time(row.ended)}, {"tries", row.tries}, {"remote", row.remote},
+          {"reply", row.reply}};
+}
+
 Json recipient(const ipc::RecipientRow& row) {
   const bool open = row.end == ipc::RecipientEnd::kOpen;
   return {{"address", row.address.text()},
@@ -171,6 +236,48 @@ std::string to_json(base::MessageId id, const ipc::Shown& shown) {
   auto recipients = Json::array();
   for (const auto& row : shown.recipients) recipients.push_back(recipient(row));
   json["recipients"] = std::move(recipients);
+  return line(json);
+}
+
+std::string to_json(const MessageStory& story) {
+  auto json = object();
+  const auto& m = story.queued;
+  const auto* past = m.found || story.ended.empty() ? nullptr : &story.ended.front();
+  json["id"] = base::to_string(story.id);
+  json["queued"] = m.found;
+  json["from"] = past ? past->from.text() : m.from.text();
+  json["client"] = m.bounce ? Json() : Json(base::to_string(past ? past->client : m.client));
+  json["arrived"] = time(past ? past->arrived : m.arrived);
+  json["size"] = past ? past->size : m.size;
+  json["bounce"] = m.bounce;
+  json["origin"] = m.origin.value == 0 ? Json() : Json(base::to_string(m.origin));
+  auto list = Json::array();
+  for (const auto& one : m.explanations) list.push_back(explanation(one));
+  json["explanations"] = std::move(list);
+  auto ended = Json::array();
+  for (const auto& row : story.ended) ended.push_back(ending(row));
+  json["ended"] = std::move(ended);
+  return line(json);
+}
+
+std::string to_json(const ipc::QueueExplained& q) {
+  auto json = object();
+  json[q.is_hop ? "hop" : "queue"] = q.name;
+  json["state"] = ipc::name(q.state);
+  json["because"] = obstacles(q.obstacles);
+  json["next"] = time(q.next);
+  json["passed"] = q.passed;
+  json["route"] = q.is_hop ? Json() : way(q.way);
+  json["retry"] = plan(q.retry);
+  json["messages"] = q.messages;
+  json["bytes"] = q.bytes;
+  json["oldest"] = time(q.oldest);
+  json["recipients"] = {{"ready", q.ready}, {"retry", q.waiting}, {"held", q.held},
+                        {"delivering", q.delivering}};
+  auto hops = Json::array();
+  for (const auto& one : q.hops) hops.push_back(hop(one));
+  json["hops"] = std::move(hops);
+  json["queues"] = q.queues;
   return line(json);
 }
 

@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "common/ipc/control.h"
+#include "ctl/explain_screen.h"
 
 namespace postern::ctl {
 
@@ -17,6 +18,9 @@ namespace postern::ctl {
 [[nodiscard]] std::string to_json(const ipc::HistoryRow& row);
 // `shown` with the recipients of all its pages.
 [[nodiscard]] std::string to_json(base::MessageId id, const ipc::Shown& shown);
+// What explain tells: one object.
+[[nodiscard]] std::string to_json(const MessageStory& story);
+[[nodiscard]] std::string to_json(const ipc::QueueExplained& queue);
 [[nodiscard]] std::string to_json(const ipc::Done& done);
 [[nodiscard]] std::string to_json(const ipc::Quiet& quiet);
 // Of check-spool: what is wrong, and at last what was looked at.

@@ -5,6 +5,7 @@
 
 #include "common/base/check.h"
 #include "common/ipc/control.h"
+#include "common/ipc/explain.h"
 
 namespace postern::ctl {
 
@@ -34,6 +35,18 @@ namespace postern::ctl {
       return "intake";
     case ipc::BlockKind::kException:
       return "exception";
+  }
+  CHECK(false);
+}
+
+[[nodiscard]] inline std::string_view name(ipc::RoutedBy by) {
+  switch (by) {
+    case ipc::RoutedBy::kNothing:
+      return "mx";
+    case ipc::RoutedBy::kRoute:
+      return "route";
+    case ipc::RoutedBy::kDomain:
+      return "domain";
   }
   CHECK(false);
 }

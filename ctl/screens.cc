@@ -13,19 +13,8 @@ using base::printable;
 
 constexpr std::size_t kWholeAnswer = 16 * 1024;  // the longest one
 
-std::string upper(std::string_view text) {
-  std::string out(text);
-  for (auto& c : out)
-    if (c >= 'a' && c <= 'z') c = static_cast<char>(c - 'a' + 'A');
-  return out;
-}
-
 std::string quoted(std::string_view text) {
   return '"' + printable(text) + '"';
-}
-
-std::string path_text(const mail::ReversePath& path) {
-  return path.is_null() ? "<>" : printable(path.address().text());
 }
 
 std::string age(base::WallTime since, base::WallTime now) {
@@ -156,6 +145,17 @@ std::string recipient(const ipc::RecipientRow& row, base::WallTime now) {
 }
 
 }  // namespace
+
+std::string upper(std::string_view text) {
+  std::string out(text);
+  for (auto& c : out)
+    if (c >= 'a' && c <= 'z') c = static_cast<char>(c - 'a' + 'A');
+  return out;
+}
+
+std::string path_text(const mail::ReversePath& path) {
+  return path.is_null() ? "<>" : printable(path.address().text());
+}
 
 std::string status_screen(const ipc::Status& s) {
   auto out = header(s) + attention(s) + outbound(s) + intake(s) + queue(s) + frozen(s);

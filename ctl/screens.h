@@ -10,6 +10,11 @@
 
 namespace postern::ctl {
 
+// In capitals.
+[[nodiscard]] std::string upper(std::string_view text);
+// "<>" for the null one.
+[[nodiscard]] std::string path_text(const mail::ReversePath& path);
+
 // The whole screen, in the zone of the reader.
 [[nodiscard]] std::string status_screen(const ipc::Status& status);
 

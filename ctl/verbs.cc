@@ -8,6 +8,7 @@
 
 #include "common/base/clock.h"
 #include "common/mail/unstuffer.h"
+#include "ctl/explain_verb.h"
 #include "ctl/json.h"
 #include "ctl/screens.h"
 #include "ctl/spool_verbs.h"
@@ -229,6 +230,8 @@ std::expected<int, Ending> perform(const Command& command, Client& client, Outpu
       return messages(command, client, output);
     case Verb::kShow:
       return show(command, client, output);
+    case Verb::kExplain:
+      return explain(command, client, output);
     case Verb::kBody:
       return body(command, client, output);
     case Verb::kBlocks:

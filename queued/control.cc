@@ -10,6 +10,7 @@
 
 #include "common/log/log.h"
 #include "common/os/socket.h"
+#include "queued/explain.h"
 #include "queued/history_listing.h"
 #include "queued/reserve.h"
 #include "queued/exits.h"
@@ -177,6 +178,10 @@ void ControlSession::on(const ipc::Show& ask) {
 }
 void ControlSession::on(const ipc::ListBlocks& ask) { send(list_blocks(owner_.engine(), ask)); }
 void ControlSession::on(const ipc::ListHistory& ask) { owner_.history(id_, ask); }
+void ControlSession::on(const ipc::Explain& ask) {
+  explain(owner_.engine(), ask, answer<ipc::Explained>());
+}
+void ControlSession::on(const ipc::ExplainQueue& ask) { send(explain_queue(owner_.engine(), ask)); }
 void ControlSession::on(const ipc::AskBody& ask) {
   // Mail is private: who may only look at the queue may not read it.
   if (level_ < ControlLevel::kOperate) return send(ipc::BodyPart{.request = ask.request});

@@ -41,6 +41,8 @@ class ControlSession {
   void on(const ipc::AskBody& ask);
   void on(const ipc::ListBlocks& ask);
   void on(const ipc::ListHistory& ask);
+  void on(const ipc::Explain& ask);
+  void on(const ipc::ExplainQueue& ask);
   void on(const ipc::Freeze& command);
   void on(const ipc::Unfreeze& command);
   void on(const ipc::SwitchOutbound& command);

@@ -92,6 +92,13 @@ class Engine {
   void end_hold(base::MessageId id);
   // A message that can be found now: a recipient of it is in delivery, or its outcome is under way.
   [[nodiscard]] bool in_delivery(const Message& message) const;
+  // The recipient's outcome is on its way into a record.
+  [[nodiscard]] bool concludes(base::MessageId id, std::uint32_t number) const {
+    return concluding_.contains({id, number});
+  }
+  // How old the message is for this queue, the time that its clock stood still taken off.
+  [[nodiscard]] base::Millis age(const Message& message, std::string_view queue,
+                                 const Destination& destination) const;
   // Ends all open recipients of one that can be found and is not in delivery. Nobody is told but the log
   // and the history, which get `why`.
   void remove(base::MessageId id, const std::string& why);
@@ -212,8 +219,6 @@ class Engine {
   void skip_told(OldMail& work, base::MessageId last);
   // On the queue clock, without the time that it was held or blocked.
   [[nodiscard]] base::Millis age(const Message& message, const mail::Address& recipient) const;
-  [[nodiscard]] base::Millis age(const Message& message, std::string_view queue,
-                                 const Destination& destination) const;
   [[nodiscard]] RetryTerms terms(const Recipient& recipient, const Attempt& attempt) const;
   void shorten_waits();
   void report(const Message& message, const RecipientFate& fate, const std::string& remote);

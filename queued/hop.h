@@ -42,6 +42,9 @@ class HopState {
     return probing_ ? 1U : std::min(connections_, window_);
   }
   [[nodiscard]] bool probing() const { return probing_; }
+  // What its routes allow; 0: no limit.
+  [[nodiscard]] std::uint32_t limit() const { return connections_ == kNoLimit ? 0 : connections_; }
+  [[nodiscard]] std::uint64_t interval() const { return interval_; }
 
   // --- what happened
   void wait(const HopWait& wait) {

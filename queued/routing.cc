@@ -1,5 +1,7 @@
 #include "queued/routing.h"
 
+#include <fmt/format.h>
+
 #include <algorithm>
 
 #include "queued/frozen_name.h"
@@ -28,6 +30,10 @@ Destination to_destination(const config::RouteConfig& route) {
 
 }  // namespace
 
+std::string place_text(const std::string& file, std::uint32_t line) {
+  return line == 0 ? std::string() : fmt::format("{}:{}", file, line);
+}
+
 Router::Router(const config::QueuedConfig& config)
     : index_(with_our_listener(config.rights)),
       ours_(static_cast<std::uint32_t>(config.rights.listeners.size())),
@@ -40,6 +46,10 @@ Router::Router(const config::QueuedConfig& config)
   for (std::size_t i = 0; i < domain_hops_.size() && i < config.rights.domains.size(); ++i)
     if (domain_hops_[i].kind != config::HopKind::kMailbox)
       for (const auto& name : config.rights.domains[i].names) internal_.push_back(name.text());
+  for (const auto& place : config.domain_places)
+    domain_places_.push_back(place_text(place.file, place.line));
+  for (const auto& route : config.routes)
+    for (const auto& to : route.to) places_[to] = place_text(route.file, route.line);
   for (const auto& route : config.routes) {
     for (const auto& hop : route.via) add_hop(hop);
     if (route.internal) internal_.insert(internal_.end(), route.to.begin(), route.to.end());
@@ -92,6 +102,24 @@ Route Router::route(const mail::Address& recipient) const {
 }
 
 bool Router::asks(const mail::Address& recipient) const { return decide_as_us(recipient).ask; }
+std::string Router::pattern(const std::string& domain) const {
+  if (places_.contains(domain)) return domain;
+  for (auto dot = domain.find('.'); dot != std::string::npos; dot = domain.find('.', dot + 1))
+    if (auto below = "*" + domain.substr(dot); places_.contains(below)) return below;
+  return places_.contains("*") ? "*" : "";
+}
+
+RoutedBy Router::routed_by(const mail::Address& recipient) const {
+  if (index_.is_local(recipient.domain()) || recipient.domain().text().empty()) {
+    const auto decision = decide_as_us(recipient);
+    const bool known = decision.verdict == config::Verdict::kLocal &&
+                       decision.domain < domain_places_.size();
+    return {ipc::RoutedBy::kDomain, known ? domain_places_[decision.domain] : ""};
+  }
+  const auto route = pattern(recipient.domain().text());
+  if (route.empty()) return {};
+  return {ipc::RoutedBy::kRoute, places_.at(route)};
+}
 
 std::optional<Mailbox> Router::mailbox(const mail::Address& recipient) const {
   auto decision = decide_as_us(recipient);

@@ -8,6 +8,7 @@
 
 #include "common/config/rights.h"
 #include "common/config/roles.h"
+#include "common/ipc/explain.h"
 #include "queued/schedule.h"
 
 namespace postern::queued {
@@ -18,6 +19,14 @@ struct Route {
   std::string queue;
   Destination destination;
 };
+
+struct RoutedBy {
+  ipc::RoutedBy by = ipc::RoutedBy::kNothing;
+  std::string place;  // where it stands: "postern.toml:46"; empty: nobody knows
+};
+
+// "postern.toml:46"; empty for line 0, which is none.
+[[nodiscard]] std::string place_text(const std::string& file, std::uint32_t line);
 
 // Whose mailbox a recipient of a local queue is.
 struct Mailbox {
@@ -41,6 +50,8 @@ class Router {
   [[nodiscard]] bool asks(const mail::Address& recipient) const;
   // nullopt: no such user any more.
   [[nodiscard]] std::optional<Mailbox> mailbox(const mail::Address& recipient) const;
+  // The section of the configuration that says where it goes.
+  [[nodiscard]] RoutedBy routed_by(const mail::Address& recipient) const;
   // Does a route or a domain name a queue of this name, or of this pattern? A route for "*" names
   // none.
   [[nodiscard]] bool names(std::string_view queue) const;
@@ -52,6 +63,8 @@ class Router {
  private:
   [[nodiscard]] config::Decision decide_as_us(const mail::Address& recipient) const;
   [[nodiscard]] const Destination& outbound(const std::string& domain) const;
+  // The pattern of the route for it; empty: there is none.
+  [[nodiscard]] std::string pattern(const std::string& domain) const;
 
   // With one listener more than configured, that may do all: for mail that is accepted already.
   config::RightsIndex index_;
@@ -62,6 +75,8 @@ class Router {
   Destination other_;
   std::vector<std::string> internal_;  // "corp.example", "*.corp.example"
   std::vector<std::string> hop_keys_;  // of all hosts that are named
+  std::vector<std::string> domain_places_;               // by index, as domain_hops_
+  std::unordered_map<std::string, std::string> places_;  // of routes, by their patterns
 };
 
 }  // namespace postern::queued

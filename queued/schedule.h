@@ -92,6 +92,7 @@ struct LeaseInfo {
   base::MessageId message;
   std::string queue;
   std::vector<std::uint32_t> recipients;
+  QueueTime since{0};  // when it was handed out, or adopted
 };
 
 struct EndedGrant {
@@ -130,6 +131,7 @@ class Schedule {
     [[nodiscard]] std::uint32_t queues() const { return queues_; }  // that lead here now
     [[nodiscard]] const Destination& destination() const { return *destination_; }
     [[nodiscard]] std::uint32_t lines() const { return lines_; }  // messages that may go here now
+    [[nodiscard]] std::size_t idle() const { return parked_.size(); }  // connections that wait
 
    private:
     friend class Schedule;
@@ -287,6 +289,26 @@ class Schedule {
   // What of the queue is due next, of what is not due yet; its hop's own wait is not asked.
   [[nodiscard]] std::optional<Due> next_due(std::string_view queue) const;
   [[nodiscard]] bool leased(base::MessageId message, std::uint32_t number) const;
+  // How a recipient stands, and when it is due; nullopt: it is not here.
+  struct Standing {
+    Stage stage = Stage::kReady;
+    QueueTime due{0};
+  };
+  [[nodiscard]] std::optional<Standing> standing(std::string_view queue, base::MessageId message,
+                                                 std::uint32_t number) const;
+  // How many messages of the queue have their turn before this one, which is ready; `most`: or more.
+  [[nodiscard]] std::uint32_t ahead(std::string_view queue, base::MessageId message,
+                                    std::uint32_t most) const;
+  // Whose connection it is; null: it is gone.
+  [[nodiscard]] const Hop* hop_of(base::GrantId grant) const;
+  // Connections of all next hops together.
+  struct Room {
+    std::uint32_t used = 0;
+    std::uint32_t slots = 0;
+    bool deliverers = false;  // there is somebody to open one
+  };
+  [[nodiscard]] Room room(bool local) const;
+  [[nodiscard]] bool open() const { return open_; }
   [[nodiscard]] const std::map<LeaseKey, LeaseInfo>& leases() const { return leases_; }
   // Leases of queues, or on next hops, that are blocked now.
   [[nodiscard]] std::uint64_t blocked_leases() const;

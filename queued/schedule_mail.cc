@@ -300,7 +300,7 @@ void Schedule::lease_next(Queue& queue, const Parked& to) {
   queue.deficit_ -= static_cast<std::int32_t>(cost_of(turn.size));
   std::sort(out.recipients.begin(), out.recipients.end());
   const LeaseKey key{epoch_, out.lease};
-  leases_[key] = {key, to.deliverer, to.grant, message, queue.name(), out.recipients};
+  leases_[key] = {key, to.deliverer, to.grant, message, queue.name(), out.recipients, now_};
   ++queue.leases;
   auto& grant = grants_.at(to.grant);
   grant.parked = false;
@@ -323,7 +323,9 @@ bool Schedule::adopt(DelivererId deliverer, LeaseKey key, const std::string& que
     (void)move(*queue, *backlog_.find({queue->number_, message, number}), Stage::kLeased, {});
     leased_.emplace(message, number);
   }
-  leases_[key] = {key, deliverer, {}, message, queue_name, {recipients.begin(), recipients.end()}};
+  leases_[key] = {key,     deliverer,  {},
+                  message, queue_name, {recipients.begin(), recipients.end()},
+                  now_};
   ++queue->leases;
   review(*queue);
   return true;
@@ -392,6 +394,46 @@ std::optional<Schedule::Due> Schedule::next_due(std::string_view queue_name) con
   const auto [from, to] = of_queue(queue->number_);
   const auto next = backlog_.least(Stage::kWaiting, from, to);
   return next ? std::optional(Due{QueueTime(next->rank), next->key.message}) : std::nullopt;
+}
+
+std::optional<Schedule::Standing> Schedule::standing(std::string_view queue_name,
+                                                     base::MessageId message,
+                                                     std::uint32_t number) const {
+  const Queue* queue = find(queue_name);
+  if (queue == nullptr) return std::nullopt;
+  const auto entry = backlog_.find({queue->number_, message, number});
+  if (!entry) return std::nullopt;
+  const bool timed = entry->stage == Stage::kWaiting || entry->stage == Stage::kHeld;
+  return Standing{entry->stage, timed ? QueueTime(entry->rank) : QueueTime(0)};
+}
+
+std::uint32_t Schedule::ahead(std::string_view queue_name, base::MessageId message,
+                              std::uint32_t most) const {
+  const Queue* queue = find(queue_name);
+  if (queue == nullptr) return 0;
+  const auto [first, last] = of_message(queue->number_, message);
+  const auto turn = backlog_.first(Stage::kReady, first, last, kBehind - 1);
+  if (!turn) return 0;
+  std::uint32_t found = 0;
+  auto [from, to] = of_queue(queue->number_);
+  while (found < most) {
+    const auto entry = backlog_.first(Stage::kReady, from, to, turn->rank);
+    if (!entry) break;
+    if (entry->rank < turn->rank || entry->key < turn->key) ++found;
+    from = entry->key;
+    ++from.number;
+  }
+  return found;
+}
+
+const Schedule::Hop* Schedule::hop_of(base::GrantId grant) const {
+  const auto at = grants_.find(grant);
+  return at == grants_.end() ? nullptr : at->second.hop;
+}
+
+Schedule::Room Schedule::room(bool local) const {
+  const Pool& pool = pools_[local ? 1 : 0];
+  return {pool.used, pool.slots, !pool.deliverers.empty()};
 }
 
 }  // namespace postern::queued

@@ -42,7 +42,7 @@ PURE = [
     r"smtpd/(protocol|envelope)\.(h|cc)",
     r"deliverd/relay/(body|client_state|features|next_hop|protocol)\.(h|cc)",
     r"queued/(backlog|blocks|destination|dispatch|frozen_name|hop|index_pages|index_row|record|schedule|schedule_mail|policy|retry|ring|routes|selector|standstill|turns|ways)\.(h|cc)",
-    r"ctl/(command|human|json|names|screens|table|until)\.(h|cc)",
+    r"ctl/(command|explain_screen|human|json|names|screens|table|until)\.(h|cc)",
     r"bench/ledger/(book|content|lines|mix|name|report|template)\.(h|cc)",
     r"bench/load/(client|latencies|message|plan|sizes)\.(h|cc)",
     r"bench/sink/(moods|protocol)\.(h|cc)",

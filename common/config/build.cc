@@ -327,6 +327,8 @@ class Builder {
         config_.delivery.forbid.push_back(*base::parse_network(text));
     delivery.choice("start", config_.delivery.start_disabled,
                     {{"as-left", false}, {"disabled", true}});
+    if (const auto* const value = delivery.get("start"))
+      config_.delivery.start_where = report_.where(value->place);
 
   }
 

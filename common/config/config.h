@@ -85,6 +85,7 @@ struct Delivery {
   std::uint16_t port = 25;
   std::vector<base::Network> forbid;  // no MX is connected to there
   bool start_disabled = false;
+  Where start_where;  // of the key, if it is given
 };
 
 struct Bounce {

@@ -113,7 +113,10 @@ QueuedConfig cut_queued(const Config& config, const Facts& facts) {
   cut.log = config.log.role;
   cut.hostname = config.hostname;
   cut.rights = rights_of(config);
-  for (const auto& domain : config.domains) cut.domain_hops.push_back(domain.deliver);
+  for (const auto& domain : config.domains) {
+    cut.domain_hops.push_back(domain.deliver);
+    cut.domain_places.push_back({domain.where.line, short_name(domain.where.file, config.file)});
+  }
   for (const auto& route : config.routes)
     cut.routes.push_back({route.to, route.via, route.connections, route.interval, route.internal,
                           route.where.line, short_name(route.where.file, config.file)});
@@ -132,6 +135,8 @@ QueuedConfig cut_queued(const Config& config, const Facts& facts) {
   cut.history_keep = config.history.keep;
   cut.history_size = config.history.size;
   cut.start_disabled = config.delivery.start_disabled;
+  const auto& start = config.delivery.start_where;
+  cut.start_place = {start.line, short_name(start.file, config.file)};
   return cut;
 }
 

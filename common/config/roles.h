@@ -214,6 +214,15 @@ struct RetryConfig {
   }
 };
 
+struct Place {  // as in RouteConfig
+  std::uint32_t line = 0;
+  std::string file;
+
+  static constexpr auto fields() {
+    return std::tuple(ipc::field("line", &Place::line), ipc::field("file", &Place::file, kMaxPlace));
+  }
+};
+
 struct ControlGroups {  // resolved group ids; root and the server's own user may always do all
   std::uint32_t view = ~0U;  // ~0: no such group
   std::uint32_t operate = ~0U;
@@ -231,6 +240,7 @@ struct QueuedConfig {
   std::string hostname;
   Rights rights;
   std::vector<HopSpec> domain_hops;  // by index into rights.domains: kMailbox, kMx or kHost
+  std::vector<Place> domain_places;  // likewise
   std::vector<RouteConfig> routes;   // most specific `to` wins
   RetryConfig retry;
   ControlGroups control;
@@ -245,12 +255,14 @@ struct QueuedConfig {
   base::Millis history_keep{30LL * 24 * 3600 * 1000};
   std::uint64_t history_size = 1ULL << 30;  // bytes; 0 for either: there is no history
   bool start_disabled = false;  // [delivery] start = "disabled"
+  Place start_place;
 
   static constexpr auto fields() {
     return std::tuple(
         ipc::field("log", &QueuedConfig::log), ipc::field("hostname", &QueuedConfig::hostname, 255),
         ipc::field("rights", &QueuedConfig::rights),
         ipc::field("domain_hops", &QueuedConfig::domain_hops, 10'000),
+        ipc::field("domain_places", &QueuedConfig::domain_places, 10'000),
         ipc::field("routes", &QueuedConfig::routes, 10'000),
         ipc::field("retry", &QueuedConfig::retry), ipc::field("control", &QueuedConfig::control),
         ipc::field("bounce_from", &QueuedConfig::bounce_from, 200),
@@ -263,7 +275,8 @@ struct QueuedConfig {
         ipc::field("segment_size", &QueuedConfig::segment_size),
         ipc::field("history_keep", &QueuedConfig::history_keep),
         ipc::field("history_size", &QueuedConfig::history_size),
-        ipc::field("start_disabled", &QueuedConfig::start_disabled));
+        ipc::field("start_disabled", &QueuedConfig::start_disabled),
+        ipc::field("start_place", &QueuedConfig::start_place));
   }
 };
 

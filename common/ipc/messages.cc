@@ -18,6 +18,7 @@ constexpr std::array<std::string_view, kTypeCount> kTypeNames{
     "ask_status", "status", "list_queues", "queue_rows", "list_messages", "message_rows", "show",
     "shown", "ask_body", "body_part", "list_blocks", "block_rows", "list_history",
     "history_rows", "freeze", "unfreeze", "switch_outbound", "switch_intake", "await_quiet", "quiet", "hold", "retry", "reload", "stop_server",
+    "explain", "explained", "explain_queue", "queue_explained",
     "check_spool", "spool_findings", "export_spool", "export_part", "remove_exported", "import_spool",
     "spool_done", "done"};
 static_assert(!kTypeNames.back().empty());
@@ -56,6 +57,14 @@ std::string_view name(HistoryEnd end) {
   static constexpr std::string_view kNames[] = {"delivered", "bounced", "failed", "discarded",
                                                 "removed", "badmail"};
   return kNames[static_cast<std::size_t>(end)];
+}
+
+std::string_view name(Blocker blocker) {
+  static constexpr std::string_view kNames[] = {
+      "delivering", "concluding", "damaged",      "held",   "frozen", "hop frozen",
+      "off",        "retry",      "hop dead",     "loading", "starting", "no deliverer",
+      "lookup",     "rate",       "connections",  "slots",  "connecting", "turn"};
+  return kNames[static_cast<std::size_t>(blocker)];
 }
 
 std::uint64_t shapes_hash() {

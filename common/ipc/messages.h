@@ -4,6 +4,7 @@
 
 #include "common/ipc/control.h"
 #include "common/ipc/delivery.h"
+#include "common/ipc/explain.h"
 #include "common/ipc/family.h"
 #include "common/ipc/signing.h"
 #include "common/ipc/spool.h"
@@ -21,6 +22,7 @@ using AllMessages =
                ListMessages, MessageRows, Show, Shown, AskBody, BodyPart, ListBlocks, BlockRows,
                ListHistory, HistoryRows, Freeze, Unfreeze, SwitchOutbound,
                SwitchIntake, AwaitQuiet, Quiet, Hold, Retry, Reload, StopServer,
+               Explain, Explained, ExplainQueue, QueueExplained,
                CheckSpool, SpoolFindings, ExportSpool, ExportPart, RemoveExported, ImportSpool, SpoolDone,
                Done>;
 

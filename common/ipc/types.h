@@ -23,6 +23,7 @@ enum class Type : std::uint16_t {
   kAskStatus, kStatus, kListQueues, kQueueRows, kListMessages, kMessageRows, kShow, kShown,
   kAskBody, kBodyPart, kListBlocks, kBlockRows, kListHistory, kHistoryRows, kFreeze, kUnfreeze, kSwitchOutbound,
   kSwitchIntake, kAwaitQuiet, kQuiet, kHold, kRetry, kReload, kStopServer,
+  kExplain, kExplained, kExplainQueue, kQueueExplained,
   // control tool and queued: the spool as a whole
   kCheckSpool, kSpoolFindings, kExportSpool, kExportPart, kRemoveExported, kImportSpool, kSpoolDone,
   kDone,

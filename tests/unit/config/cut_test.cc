@@ -134,6 +134,12 @@ TEST_F(Cut, Queued) {
   EXPECT_TRUE(cut.routes[0].internal);
   EXPECT_EQ(cut.routes[0].line, 24U);
   EXPECT_EQ(cut.routes[0].file, "postern.toml");
+  ASSERT_EQ(cut.domain_places.size(), 2U);
+  EXPECT_GT(cut.domain_places[0].line, 0U);
+  EXPECT_GT(cut.domain_places[1].line, cut.domain_places[0].line);
+  EXPECT_EQ(cut.domain_places[0].file, "postern.toml");
+  EXPECT_EQ(cut.retry.line, 0U);  // nothing is written down
+  EXPECT_GT(cut.start_place.line, 24U);
   EXPECT_EQ(cut.retry.after.size(), 4U);
   EXPECT_EQ(cut.control.view, 4U);
   EXPECT_EQ(cut.control.operate, 5U);

@@ -156,6 +156,15 @@ TEST(Command, BadValuesAreUsageErrorsThatSayWhatWasExpected) {
   EXPECT_EQ(bad(ids).exit, 64);
 }
 
+TEST(Command, ExplainTakesAnIdAQueueOrANextHop) {
+  EXPECT_EQ(good({"explain", "0000000000007"}).id, base::MessageId(7));
+  EXPECT_EQ(good({"explain", "far.example"}).queue, "far.example");
+  EXPECT_EQ(good({"explain", "10.9.0.1:2525"}).queue, "10.9.0.1:2525");
+  EXPECT_EQ(good({"explain", "far.example"}).id, base::MessageId());
+  EXPECT_EQ(bad({"explain", std::string(256, 'x')}).exit, 64);
+  EXPECT_EQ(bad({"explain"}).exit, 64);
+}
+
 TEST(Command, ForeignWordsAreEscaped) {
   EXPECT_EQ(bad({"\x1b[2J"}).text.find('\x1b'), std::string::npos);
   EXPECT_EQ(bad({"show", "\x1b[2J"}).text.find('\x1b'), std::string::npos);

@@ -57,6 +57,34 @@ class FakeQueued {
     answer.more = answer.found && m.after + 20 < 45;
     connection_.send(answer);
   }
+  // 7: 90 recipients in pages of 60, two of them elsewhere, one ended. 9: finished.
+  void on(const ipc::Explain& m) {
+    ipc::Explained answer;
+    answer.request = m.request;
+    answer.found = m.id.value == 7;
+    answer.ended = 1;
+    const std::uint32_t ends[] = {60, 62, 90};
+    for (const auto end : ends) {
+      if (!answer.found || m.after >= end) continue;
+      auto& one = answer.explanations.emplace_back();
+      one.queue = end == 62 ? "other.example" : "far.example";
+      for (auto i = m.after; i < end; ++i)
+        one.recipients.push_back(
+            mail::Address::parse("u" + std::to_string(i) + "@" + one.queue).value());
+      answer.next_after = end;
+      answer.more = end < 90;
+      break;
+    }
+    connection_.send(answer);
+  }
+  void on(const ipc::ExplainQueue& m) {
+    ipc::QueueExplained answer;
+    answer.request = m.request;
+    answer.found = m.name == "far.example";
+    answer.name = m.name;
+    answer.near = {"far.example"};
+    connection_.send(answer);
+  }
   void on(const ipc::AskBody& m) {
     const auto whole = std::string(kPrefix) + std::string(kStored);
     ipc::BodyPart answer;
@@ -76,6 +104,7 @@ class FakeQueued {
   void on(const ipc::ListHistory& m) {
     ipc::HistoryRows answer;
     answer.request = m.request;
+    if (m.selector.ids == std::vector{base::MessageId(8)}) return connection_.send(answer);
     if (m.selector.from == "broken") answer.error = "read history/x: Input/output error";
     answer.next_after.offset = m.after.offset + 1;
     answer.more = answer.next_after.offset < 5;
@@ -216,6 +245,36 @@ TEST_F(Conversation, ShowGathersTheRecipientsOfAllPages) {
   const auto none = say({"show", "0000000000008"});
   EXPECT_EQ(none.exit, 65);
   EXPECT_NE(none.error.find("there is no message 0000000000008"), std::string::npos);
+}
+
+TEST_F(Conversation, ExplainGathersAlikeRecipientsOfAllPages) {
+  const auto said = say({"explain", "0000000000007"});
+  EXPECT_EQ(said.exit, 0);
+  EXPECT_NE(said.out.find("u0@far.example, u1@far.example, u2@far.example and 85 more: READY"),
+            std::string::npos) << said.out;
+  EXPECT_NE(said.out.find("u60@other.example, u61@other.example: READY"), std::string::npos);
+  EXPECT_NE(said.out.find("u4@example.net: DELIVERED"), std::string::npos);  // by the history
+  const auto json = say({"explain", "0000000000007", "--json"}).out;
+  EXPECT_EQ(std::count(json.begin(), json.end(), '\n'), 1);
+  EXPECT_NE(json.find("\"u89@far.example\""), std::string::npos);
+}
+
+TEST_F(Conversation, ExplainTellsOfWhatIsFinishedByTheHistory) {
+  const auto said = say({"explain", "0000000000009"});
+  EXPECT_EQ(said.exit, 0);
+  EXPECT_NE(said.out.find("finished"), std::string::npos) << said.out;
+  EXPECT_NE(said.out.find("u0@example.net: DELIVERED"), std::string::npos);
+  const auto none = say({"explain", "0000000000008"});
+  EXPECT_EQ(none.exit, 65);
+  EXPECT_NE(none.error.find("the history does not know it either"), std::string::npos);
+}
+
+TEST_F(Conversation, ExplainTellsOfQueues) {
+  EXPECT_EQ(say({"explain", "far.example"}).exit, 0);
+  const auto none = say({"explain", "fat.example"});
+  EXPECT_EQ(none.exit, 65);
+  EXPECT_NE(none.error.find("near it: far.example"), std::string::npos);
+  EXPECT_EQ(say({"explain"}).exit, 64);
 }
 
 TEST_F(Conversation, BodyIsUnstuffedAndByteForByte) {

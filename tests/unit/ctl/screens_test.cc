@@ -3,6 +3,7 @@
 #include <gtest/gtest.h>
 
 #include <nlohmann/json.hpp>
+#include <set>
 
 #include "ctl/json.h"
 
@@ -306,6 +307,192 @@ TEST(Json, MessageAndBlockAndShow) {
   done.exit = 65;
   done.text = "no such queue";
   EXPECT_EQ(to_json(done), "{\"v\":1,\"exit\":65,\"text\":\"no such queue\"}\n");
+}
+
+// --- explain ----------------------------------------------------------------------------------------
+
+ipc::Explanation waiting() {
+  ipc::Explanation e;
+  e.recipients = {mail::Address::parse("ann@corp.example").value()};
+  e.queue = "corp.example";
+  e.state = ipc::State::kRetry;
+  e.next = kNow + Millis(9'251'000);
+  e.obstacles = {{.blocker = ipc::Blocker::kHopDead,
+                  .name = "10.9.0.1:2525",
+                  .reason = "connect timed out",
+                  .since = kNow - Millis(60'000),
+                  .until = e.next,
+                  .count = 4},
+                 {.blocker = ipc::Blocker::kTurn, .name = "corp.example", .count = 12}};
+  e.passed = {"hold", "freeze", "outbound (internal route)"};
+  e.way = {.by = ipc::RoutedBy::kRoute,
+           .place = "postern.toml:46",
+           .via = "smtp://10.9.0.1:2525",
+           .hop = "10.9.0.1:2525"};
+  e.retry = {.place = "postern.toml:67",
+             .failure = ipc::FailureClass::kConnect,
+             .wait = Millis(4 * 3'600'000),
+             .repeats = true};
+  e.tries = 2;
+  e.last_try = kNow - Millis(3'600'000);
+  e.last_reply = "451 4.3.0 try later";
+  e.remote = "mx[192.0.2.9]:25";
+  e.notice = kNow + Millis(8 * 3'600'000);
+  e.expires = kNow + Millis(4LL * 86'400'000);
+  return e;
+}
+
+MessageStory story(std::vector<ipc::Explanation> explanations) {
+  MessageStory s{.id = base::MessageId(7), .queued = {}, .ended = {}};
+  s.queued.found = true;
+  s.queued.from = path("bob@example.org");
+  s.queued.size = 4200;
+  s.queued.arrived = kNow - Millis(3 * 3'600'000);
+  s.queued.client = base::parse_ip("10.0.0.17").value();
+  s.queued.hello = "client.example";
+  s.queued.explanations = std::move(explanations);
+  return s;
+}
+
+TEST_F(Screens, ExplainAMessage) {
+  EXPECT_EQ(explain_page(story({waiting()}), kNow),
+            "0000000000007 from bob@example.org, 4.1K, 11:13:20 (3h00m ago)\n"
+            "  client 10.0.0.17 (client.example)\n"
+            "ann@corp.example: RETRY in 2h34m (16:47:31)\n"
+            "  Because  next hop 10.9.0.1:2525 is dead until 16:47:31 after 4 failures, the last "
+            "14:12:20: connect timed out\n"
+            "  and      12 messages of its queue go before it\n"
+            "  Queue    corp.example\n"
+            "  Route    postern.toml:46  smtp://10.9.0.1:2525\n"
+            "  Retry    postern.toml:67 (connect)\n"
+            "  Tries    2, the last 13:13:20: 451 4.3.0 try later from mx[192.0.2.9]:25\n"
+            "  Passed   hold, freeze, outbound (internal route)\n"
+            "  Then     after a failure every 4h00m; notice 22:13:20; bounce Fri 14:13\n"
+            "  Try      posternctl retry 0000000000007\n");
+}
+
+TEST_F(Screens, ExplainWhatPeopleStopped) {
+  auto e = waiting();
+  e.state = ipc::State::kFrozen;
+  e.next = {};
+  e.clock_stands = true;
+  e.notice = {};
+  e.obstacles = {{.blocker = ipc::Blocker::kFrozen,
+                  .name = "*.example",
+                  .who = "anna",
+                  .reason = "mo\x1bving",
+                  .since = kNow - Millis(60'000)},
+                 {.blocker = ipc::Blocker::kOff,
+                  .who = "configuration",
+                  .reason = "delivery.start is \"disabled\"",
+                  .place = "postern.toml:12",
+                  .since = kNow - Millis(30'000)}};
+  const auto page = explain_page(story({e}), kNow);
+  EXPECT_NE(page.find("ann@corp.example: FROZEN\n"
+                      "  Because  frozen by the pattern *.example by anna since 14:12:20: "
+                      "\"mo\\x1bving\"\n"
+                      "  and      outbound is disabled by configuration since 14:12:50: "
+                      "\"delivery.start is \"disabled\"\"  (postern.toml:12)\n"),
+            std::string::npos)
+      << page;
+  EXPECT_NE(page.find("  Then     nothing by itself; after a failure every 4h00m; bounce when its "
+                      "clock ran 4d00h more\n"
+                      "  Try      posternctl unfreeze corp.example\n"),
+            std::string::npos)
+      << page;
+}
+
+// Each blocker has a sentence, and none of them is empty.
+TEST_F(Screens, EachBlockerIsTold) {
+  std::set<std::string> sentences;
+  for (std::size_t i = 0; i < ipc::kBlockers; ++i) {
+    auto e = waiting();
+    e.obstacles = {{.blocker = static_cast<ipc::Blocker>(i), .name = "10.9.0.1:2525", .count = 2, .of = 20}};
+    const auto page = explain_page(story({e}), kNow);
+    const auto at = page.find("  Because  ");
+    ASSERT_NE(at, std::string::npos) << i;
+    sentences.insert(page.substr(at, page.find('\n', at) - at));
+  }
+  EXPECT_EQ(sentences.size(), ipc::kBlockers);
+}
+
+TEST_F(Screens, ExplainAFinishedMessage) {
+  MessageStory s{.id = base::MessageId(7), .queued = {}, .ended = {}};
+  auto& row = s.ended.emplace_back();
+  row.from = path("bob@example.org");
+  row.size = 4200;
+  row.arrived = kNow - Millis(120'000);
+  row.ended = kNow - Millis(60'000);
+  row.client = base::parse_ip("10.0.0.17").value();
+  row.to = "ann@corp.example";
+  row.queue = "corp.example";
+  row.tries = 1;
+  row.remote = "mx[192.0.2.9]:25";
+  row.reply = "250 2.0.0 ok";
+  EXPECT_EQ(explain_page(s, kNow),
+            "0000000000007 from bob@example.org, 4.1K, 14:11:20 (2m ago)\n"
+            "  client 10.0.0.17; finished: nothing of it is in the queue\n"
+            "ann@corp.example: DELIVERED 14:12:20, 1m after it came, 1 try\n"
+            "  Queue    corp.example\n"
+            "  Reply    250 2.0.0 ok from mx[192.0.2.9]:25\n");
+  const auto object = json::parse(to_json(s));
+  EXPECT_EQ(object.at("queued"), false);
+  EXPECT_EQ(object.at("from"), "bob@example.org");
+  EXPECT_EQ(object.at("ended")[0].at("reply"), "250 2.0.0 ok");
+}
+
+TEST_F(Screens, ExplainAQueueAndANextHop) {
+  ipc::QueueExplained q;
+  q.found = true;
+  q.name = "corp.example";
+  q.state = ipc::State::kRetry;
+  q.obstacles = {waiting().obstacles[0]};
+  q.next = q.obstacles[0].until;
+  q.way = waiting().way;
+  q.retry = waiting().retry;
+  q.messages = 12;
+  q.bytes = 4200;
+  q.oldest = kNow - Millis(60'000);
+  q.ready = 9;
+  q.held = 3;
+  q.hops = {{.name = "10.9.0.1:2525",
+             .current = true,
+             .connections = 3,
+             .opening = 1,
+             .limit = 20,
+             .queues = 4,
+             .failures = 4}};
+  auto page = explain_page(q, kNow);
+  EXPECT_TRUE(page.starts_with("corp.example: RETRY in 2h34m (16:47:31); 12 messages 4.1K, the oldest 1m\n"))
+      << page;
+  EXPECT_NE(page.find("  Mail     ready 9  retry 0  held 3  delivering 0\n"
+                      "  Next hop 10.9.0.1:2525: 3 of 20 connections, 1 opening, shared by 4 "
+                      "queues; 4 failures in a row\n"),
+            std::string::npos)
+      << page;
+  EXPECT_NE(page.find("  Try      posternctl retry --queue corp.example\n"), std::string::npos);
+  const auto object = json::parse(to_json(q));
+  EXPECT_EQ(object.at("queue"), "corp.example");
+  EXPECT_EQ(object.at("because")[0].at("blocker"), "hop dead");
+  EXPECT_EQ(object.at("hops")[0].at("limit"), 20);
+  q.is_hop = true;
+  q.name = "10.9.0.1:2525";
+  q.queues = {"a.example", "b.example"};
+  page = explain_page(q, kNow);
+  EXPECT_TRUE(page.starts_with("10.9.0.1:2525: RETRY in 2h34m (16:47:31)\n")) << page;
+  EXPECT_NE(page.find("  Queues   a.example, b.example and 2 more\n"), std::string::npos) << page;
+}
+
+TEST_F(Screens, ExplainAsJson) {
+  const auto object = json::parse(to_json(story({waiting()})));
+  EXPECT_EQ(object.at("v"), 1);
+  const auto& one = object.at("explanations")[0];
+  EXPECT_EQ(one.at("addresses")[0], "ann@corp.example");
+  EXPECT_EQ(one.at("because")[0].at("blocker"), "hop dead");
+  EXPECT_EQ(one.at("because")[1].at("count"), 12);
+  EXPECT_EQ(one.at("route").at("place"), "postern.toml:46");
+  EXPECT_EQ(one.at("retry").at("wait_seconds"), 4 * 3600);
+  EXPECT_EQ(one.at("next"), one.at("because")[0].at("until"));
 }
 
 }  // namespace

@@ -4,6 +4,7 @@
 #include <gtest/gtest.h>
 
 #include <random>
+#include <set>
 
 namespace postern::ipc {
 namespace {
@@ -130,6 +131,8 @@ TEST(Enums, OutOfRangeIsRefused) {
   expect_range<State>("state");
   expect_range<RecipientEnd>("recipient end");
   expect_range<BlockKind>("block kind");
+  expect_range<Blocker>("blocker");
+  expect_range<RoutedBy>("routed by");
   expect_range<config::Service>("service");
   expect_range<config::RecipientsKind>("recipients kind");
   expect_range<config::HopKind>("hop kind");
@@ -170,6 +173,14 @@ TEST(Replies, AreCleanedOnBothEnds) {
   EXPECT_EQ(from_ipc(sent).lines.at(0), sent.text);
   ReplyText forged{550, 5, 1, 1, "a\r\nb"};
   EXPECT_EQ(from_ipc(forged).lines.at(0), "a\\x0d\\x0ab");
+}
+
+TEST(Names, EachBlockerHasItsOwn) {
+  std::set<std::string_view> names;
+  for (std::size_t i = 0; i < kBlockers; ++i) names.insert(name(static_cast<Blocker>(i)));
+  EXPECT_EQ(names.size(), kBlockers);
+  EXPECT_EQ(static_cast<std::size_t>(kLastEnumerator<Blocker>) + 1, kBlockers);
+  EXPECT_EQ(name(Blocker::kTurn), "turn");
 }
 
 TEST(Shapes, HashIsStableWithinABuild) { EXPECT_EQ(shapes_hash(), shapes_hash()); }

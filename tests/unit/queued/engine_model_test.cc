@@ -185,7 +185,7 @@ class EngineModel : public ::testing::Test, public EngineRig {
     const bool was = frozen.contains(queue);
     engine->change_blocks(
         [=, this](Blocks& blocks) noexcept {
-          return was ? blocks.unfreeze(queue, "anna", clock.wall(), engine->now())
+          return was ? blocks.unfreeze(queue, false, "anna", clock.wall(), engine->now())
                      : blocks.freeze({queue, "full", "anna", clock.wall(), engine->now()});
         },
         [](Blocks::Said) noexcept {});
@@ -291,7 +291,7 @@ class EngineModel : public ::testing::Test, public EngineRig {
     for (const auto& name : std::set(frozen)) {
       engine->change_blocks(
           [=, this](Blocks& blocks) noexcept {
-            return blocks.unfreeze(name, "anna", clock.wall(), engine->now());
+            return blocks.unfreeze(name, false, "anna", clock.wall(), engine->now());
           },
           [](Blocks::Said) noexcept {});
       frozen.erase(name);

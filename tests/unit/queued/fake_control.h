@@ -18,6 +18,8 @@ struct FakeControl {
   }
   void on(const ipc::BlockRows& m) { blocks.push_back(m); }
   void on(const ipc::HistoryRows& m) { history.push_back(m); }
+  void on(const ipc::Explained& m) { explained.push_back(m); }
+  void on(const ipc::QueueExplained& m) { queues_explained.push_back(m); }
   void on(const ipc::SpoolFindings& m) { findings.push_back(m); }
   void on(const ipc::ExportPart& m) { exits.push_back(m.exit); }
   void on(const ipc::SpoolDone& m) { exits.push_back(m.exit); }
@@ -33,6 +35,8 @@ struct FakeControl {
   std::string body;
   std::vector<ipc::BlockRows> blocks;
   std::vector<ipc::HistoryRows> history;
+  std::vector<ipc::Explained> explained;
+  std::vector<ipc::QueueExplained> queues_explained;
   std::vector<ipc::SpoolFindings> findings;
   std::vector<int> exits;  // of what is about the spool as a whole
   std::vector<ipc::Quiet> quiet;

@@ -174,6 +174,23 @@ TEST_F(ListingsTest, ShowTellsEveryRecipient) {
   EXPECT_FALSE(tool.shown.back().found);
 }
 
+TEST_F(ListingsTest, WhoMayLookIsToldWhyMailDoesNotMove) {
+  const auto id = mail("a@far.example");
+  (void)run(ipc::Freeze{{}, "far.example", "moving", false});
+  FakeControl viewer;
+  serve(viewer, ControlLevel::kView);
+  tell(viewer, ipc::Explain{.id = id});
+  ASSERT_EQ(viewer.explained.size(), 1U);
+  ASSERT_EQ(viewer.explained[0].explanations.size(), 1U);
+  EXPECT_EQ(viewer.explained[0].explanations[0].state, ipc::State::kFrozen);
+  EXPECT_EQ(viewer.explained[0].explanations[0].obstacles[0].who, "anna");
+  tell(viewer, ipc::ExplainQueue{{}, "far.example"});
+  ASSERT_EQ(viewer.queues_explained.size(), 1U);
+  EXPECT_EQ(viewer.queues_explained[0].state, ipc::State::kFrozen);
+  tell(viewer, ipc::Explain{.id = base::MessageId(1)});
+  EXPECT_FALSE(viewer.explained.back().found);
+}
+
 TEST_F(ListingsTest, ABodyComesInPages) {
   const std::string text(150'000, 'y');
   const auto id = mail("a@far.example", text);

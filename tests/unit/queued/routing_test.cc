@@ -25,6 +25,30 @@ class RoutingTest : public ::testing::Test {
   config::QueuedConfig config;
 };
 
+TEST_F(RoutingTest, TheSectionThatDecidesIsNamed) {
+  std::uint32_t line = 40;
+  for (auto& route : config.routes) {
+    route.file = "conf.d/r.toml";
+    route.line = line++;
+  }
+  config.domain_places = {{21, "postern.toml"}};
+  const auto by = [&](const std::string& to) { return Router(config).routed_by(address(to)); };
+  EXPECT_EQ(by("a@corp.example").place, "conf.d/r.toml:40");
+  EXPECT_EQ(by("a@x.corp.example").place, "conf.d/r.toml:41");
+  EXPECT_EQ(by("a@deep.corp.example").place, "conf.d/r.toml:41");
+  EXPECT_EQ(by("a@x.y.deep.corp.example").place, "conf.d/r.toml:42");
+  EXPECT_EQ(by("a@corp.example").by, ipc::RoutedBy::kRoute);
+  EXPECT_EQ(by("a@other.example").by, ipc::RoutedBy::kNothing);
+  EXPECT_EQ(by("ann@example.org").by, ipc::RoutedBy::kDomain);
+  EXPECT_EQ(by("ann@example.org").place, "postern.toml:21");
+  config.routes.push_back({.to = {"*"}, .via = {{}}, .line = 50, .file = "postern.toml"});
+  EXPECT_EQ(by("a@other.example").place, "postern.toml:50");
+  // What has no place is not given one.
+  config.routes.back().line = 0;
+  EXPECT_EQ(by("a@other.example").by, ipc::RoutedBy::kRoute);
+  EXPECT_EQ(by("a@other.example").place, "");
+}
+
 TEST_F(RoutingTest, TheMostSpecificRouteWins) {
   EXPECT_EQ(host("a@corp.example"), "exact");
   EXPECT_EQ(host("a@x.corp.example"), "below");

@@ -171,6 +171,39 @@ TEST_F(ScheduleTest, RecipientsOfOneMessageGoTogetherFortyAtMost) {
   EXPECT_EQ(handed.size(), 3U);
 }
 
+TEST_F(ScheduleTest, HowManyComeBeforeIsCounted) {
+  for (std::uint64_t m = 1; m <= 100; ++m) {
+    add("example.com", m);
+    add("example.com", m, 1);  // stands in line with the first
+    add("other.example", m + 1000);
+  }
+  EXPECT_EQ(s->ahead("example.com", base::MessageId(1), 1000), 0U);
+  EXPECT_EQ(s->ahead("example.com", base::MessageId(40), 1000), 39U);
+  EXPECT_EQ(s->ahead("example.com", base::MessageId(40), 10), 10U);
+  EXPECT_EQ(s->ahead("example.com", base::MessageId(1001), 1000), 0U);
+  EXPECT_EQ(s->ahead("nowhere.example", base::MessageId(1), 1000), 0U);
+  // It is the order in which they go.
+  s->deliverer_up(kRelay1, false);
+  settle_down();
+  ASSERT_FALSE(handed.empty());
+  for (int n = 0; n < 20; ++n) {
+    for (std::uint64_t m = 1; m <= 100; ++m) {
+      const auto stands = s->standing("example.com", base::MessageId(m), 0);
+      if (!stands || stands->stage != Stage::kReady || s->ahead("example.com", base::MessageId(m), 1) > 0)
+        continue;
+      const auto before = handed.size();
+      const auto at = std::find_if(handed.begin(), handed.end(),
+                                   [](const HandOut& out) { return out.queue == "example.com"; });
+      ASSERT_NE(at, handed.end());
+      ask(grant_of[at->request.value]);
+      decide();
+      ASSERT_GT(handed.size(), before);
+      EXPECT_EQ(handed.back().message, base::MessageId(m));
+      break;
+    }
+  }
+}
+
 TEST_F(ScheduleTest, WhatIsNotDueWaitsForItsTime) {
   s->deliverer_up(kRelay1, false);
   add("example.com", 1, 0, 1000);

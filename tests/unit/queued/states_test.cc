@@ -59,7 +59,7 @@ TEST(States, TheDocumentNamesWhatTheCodeNames) {
   const std::map<std::string, std::string> headers{
       {"RecordType", "queued/record.h"},          {"Fate", "queued/record.h"},
       {"RecipientEnd", "common/ipc/control.h"},   {"State", "common/ipc/control.h"},
-      {"Blocked", "queued/schedule.h"},
+      {"Blocked", "queued/schedule.h"},           {"Blocker", "common/ipc/explain.h"},
   };
   const auto listed = tables();
   EXPECT_EQ(listed.size(), headers.size());

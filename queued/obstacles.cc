@@ -1,0 +1,303 @@
+#include "queued/obstacles.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <utility>
+
+namespace postern::queued {
+namespace {
+
+using ipc::Blocker;
+using ipc::Obstacle;
+
+Obstacle outbound_off(const Engine& engine) {
+  const auto& off = engine.blocks().outbound();
+  const auto& start = engine.config().start_place;
+  return {.blocker = Blocker::kOff,
+          .who = off.who,
+          .reason = off.reason,
+          .place = off.who == "configuration" ? place_text(start.file, start.line) : "",
+          .since = off.since};
+}
+
+bool is_off(const Engine& engine, const Destination& destination) {
+  const auto& off = engine.blocks().outbound();
+  return off.disabled && !destination.local && (off.all || !destination.internal);
+}
+
+std::string rate_text(std::uint64_t interval) {
+  constexpr std::uint64_t kMinute = 60'000'000, kHour = 60 * kMinute;
+  return interval <= kMinute ? fmt::format("{}/min", kMinute / interval)
+                             : fmt::format("{}/h", kHour / interval);
+}
+
+// As a route says it.
+std::string via_text(const config::HopSpec& spec) {
+  switch (spec.kind) {
+    case config::HopKind::kMx:
+      return "mx";
+    case config::HopKind::kHost:
+      return cut("smtp://" + hop_name(spec), ipc::kMaxHopName);
+    case config::HopKind::kMailbox:
+      return "mailbox";
+    case config::HopKind::kRefuse:
+      return "refuse";
+    case config::HopKind::kDiscard:
+      break;
+  }
+  return "discard";
+}
+
+}  // namespace
+
+std::string cut(std::string text, std::size_t limit) {
+  if (text.size() > limit) text.resize(limit);
+  return text;
+}
+
+// --- Where mail goes --------------------------------------------------------------------------------
+
+const QueueRecord* wait_for(const Engine& engine, const std::string& name) {
+  const auto& waits = engine.store().waits();
+  const auto at = waits.find(name);
+  return at == waits.end() || at->second.failures == 0 ? nullptr : &at->second;
+}
+
+Site site_of(const Engine& engine, const std::string& name, const Destination& destination) {
+  Site site{.queue = name, .destination = destination};
+  const auto& schedule = engine.schedule();
+  const auto* queue = schedule.find(name);
+  if (queue != nullptr) {
+    site.hop = queue->hop();
+    site.way = std::min(queue->way(), destination.via.size() - 1);
+  }
+  const auto& spec = destination.via[site.way];
+  // By this name it is remembered; where the hosts are not known, by the queue's own.
+  const auto known_as = site.hop != nullptr     ? site.hop->name()
+                        : is_found_by_dns(spec) ? name
+                                                : hop_name(spec);
+  if (site.hop == nullptr) site.hop = schedule.find_hop(known_as);
+  site.wait = wait_for(engine, known_as);
+  if (!is_found_by_dns(spec) || (site.hop != nullptr && site.hop->known()))
+    site.hop_name = known_as;
+  return site;
+}
+
+// --- What people stopped ----------------------------------------------------------------------------
+
+Obstacle hold_of(const Engine& engine, const Message& message) {
+  Obstacle hold{.blocker = message.damaged ? Blocker::kDamaged : Blocker::kHeld,
+                .reason = message.held,
+                .since = engine.store().clock().wall_at(message.held_since)};
+  // As held_by() writes it.
+  const auto colon = message.held.find(": ");
+  if (message.held.starts_with("by ") && colon != std::string::npos) {
+    hold.who = cut(message.held.substr(3, colon - 3), 64);
+    hold.reason = message.held.substr(colon + 2);
+  }
+  return hold;
+}
+
+Obstacle frozen_hop(const Engine& engine, const Schedule::Hop& hop) {
+  Obstacle frozen{.blocker = Blocker::kHopFrozen, .name = hop.name()};
+  if (const Freeze* freeze = engine.blocks().hop_frozen(hop.name())) {
+    frozen.who = cut(freeze->who, 64);
+    frozen.reason = cut(freeze->reason, ipc::kReplyShown);
+    frozen.since = freeze->since;
+    frozen.until = freeze->until;
+  }
+  return frozen;
+}
+
+void add_blocks(const Engine& engine, const Site& site, std::vector<Obstacle>& found) {
+  if (const Freeze* freeze = engine.blocks().frozen(site.queue))
+    found.push_back({.blocker = Blocker::kFrozen,
+                     .name = freeze->queue,
+                     .who = freeze->who,
+                     .reason = freeze->reason,
+                     .since = freeze->since,
+                     .until = freeze->until});
+  if (site.hop != nullptr && site.hop->frozen) found.push_back(frozen_hop(engine, *site.hop));
+  if (is_off(engine, site.destination)) found.push_back(outbound_off(engine));
+}
+
+// --- Times ------------------------------------------------------------------------------------------
+
+void add_waits(const Engine& engine, const Site& site, QueueTime due,
+               std::vector<Obstacle>& found) {
+  const auto& clock = engine.store().clock();
+  const auto begin = static_cast<std::ptrdiff_t>(found.size());
+  if (due > engine.now())
+    found.push_back({.blocker = Blocker::kRetry, .until = clock.wall_at(due)});
+  if (site.dead_until() > engine.now()) {
+    Obstacle dead{.blocker = Blocker::kHopDead,
+                  .name = site.hop_name.empty() ? site.queue : site.hop_name,
+                  .until = clock.wall_at(site.dead_until())};
+    if (site.hop != nullptr) dead.count = site.hop->failures;
+    if (site.wait != nullptr) {
+      dead.count = site.wait->failures;
+      dead.reason = cut(text_of(site.wait->reply), ipc::kReplyShown);
+      dead.remote = site.wait->remote;
+      dead.since = site.wait->when;
+    }
+    found.push_back(std::move(dead));
+  }
+  std::stable_sort(found.begin() + begin, found.end(),
+                   [](const Obstacle& a, const Obstacle& b) { return a.until > b.until; });
+}
+
+// --- Connections ------------------------------------------------------------------------------------
+
+void add_connections(const Engine& engine, const Site& site, std::vector<Obstacle>& found) {
+  const auto& schedule = engine.schedule();
+  const auto room = schedule.room(site.destination.local);
+  if (!engine.loaded()) found.push_back({.blocker = Blocker::kLoading});
+  if (!schedule.open()) found.push_back({.blocker = Blocker::kStarting});
+  if (!room.deliverers)
+    found.push_back(
+        {.blocker = Blocker::kNoDeliverer, .name = site.destination.local ? "local" : "relay"});
+  const auto* hop = site.hop;
+  if (hop == nullptr) return;
+  if (!hop->known()) {
+    if (hop->grants > 0) found.push_back({.blocker = Blocker::kLookup, .name = site.queue});
+    return;
+  }
+  if (!hop->may_send(engine.now()))
+    found.push_back({.blocker = Blocker::kRate,
+                     .name = hop->name(),
+                     .place = site.place,
+                     .until = engine.store().clock().wall_at(hop->next_turn())});
+  if (hop->idle() > 0) return;
+  if (hop->grants > hop->unopened && hop->grants >= hop->most()) {
+    const bool fewer = hop->limit() == 0 || hop->most() < hop->limit();
+    found.push_back({.blocker = Blocker::kConnections,
+                     .name = hop->name(),
+                     .reason = fewer ? "fewer than its limit, after a failure" : "",
+                     .place = fewer ? "" : site.place,
+                     .count = hop->grants,
+                     .of = hop->most()});
+  }
+  if (room.used >= room.slots)
+    found.push_back({.blocker = Blocker::kSlots, .count = room.used, .of = room.slots});
+  if (hop->unopened > 0)
+    found.push_back({.blocker = Blocker::kConnecting, .name = hop->name(), .count = hop->unopened});
+}
+
+std::vector<std::string> passed(const Engine& engine, const Site& site,
+                                const std::vector<Obstacle>& obstacles) {
+  const auto free_of = [&](Blocker blocker) {
+    return std::none_of(obstacles.begin(), obstacles.end(),
+                        [&](const Obstacle& o) { return o.blocker == blocker; });
+  };
+  std::vector<std::string> text;
+  if (free_of(Blocker::kHeld) && free_of(Blocker::kDamaged)) text.emplace_back("hold");
+  if (free_of(Blocker::kFrozen) && free_of(Blocker::kHopFrozen)) text.emplace_back("freeze");
+  if (free_of(Blocker::kOff))
+    text.emplace_back(site.destination.local      ? "outbound (local delivery)"
+                      : site.destination.internal ? "outbound (internal route)"
+                                                  : "outbound");
+  if (free_of(Blocker::kRetry)) text.emplace_back("its own time");
+  if (site.hop != nullptr && free_of(Blocker::kHopDead)) text.emplace_back("next hop is not dead");
+  if (site.hop == nullptr || !free_of(Blocker::kDelivering)) return text;
+  if (site.hop->interval() > 0 && free_of(Blocker::kRate))
+    text.push_back("rate " + rate_text(site.hop->interval()));
+  if (site.hop->known() && free_of(Blocker::kConnections))
+    text.push_back(site.hop->limit() == 0
+                       ? fmt::format("connections {}", site.hop->grants)
+                       : fmt::format("connections {}/{}", site.hop->grants, site.hop->limit()));
+  return text;
+}
+
+ipc::Way way_of(const Site& site, const RoutedBy& by) {
+  return {.by = by.by,
+          .place = cut(by.place, ipc::kMaxPlaceText),
+          .via = via_text(site.destination.via[site.way]),
+          .number = static_cast<std::uint32_t>(site.way + 1),
+          .of = static_cast<std::uint32_t>(site.destination.via.size()),
+          .hop = site.hop_name};
+}
+
+ipc::RetryPlan plan_of(const Engine& engine, const std::string& queue,
+                       std::optional<ipc::FailureClass> failure, std::uint32_t failures) {
+  const auto& retry = engine.config().retry;
+  const auto terms =
+      engine.retry_tables().terms(queue, failure.value_or(ipc::FailureClass::kConnect));
+  const auto place = terms.rule != nullptr ? place_text(terms.rule->file, terms.rule->line)
+                                           : place_text(retry.file, retry.line);
+  return {.place = place,
+          .failure = failure,
+          .wait = terms.after[std::min<std::size_t>(failures, terms.after.size() - 1)],
+          .repeats = failures + 1 >= terms.after.size()};
+}
+
+// --- What they mean ---------------------------------------------------------------------------------
+
+ipc::State state_of(const std::vector<Obstacle>& obstacles) {
+  if (obstacles.empty()) return ipc::State::kReady;
+  switch (obstacles.front().blocker) {
+    case Blocker::kDelivering:
+    case Blocker::kConcluding:
+      return ipc::State::kDelivering;
+    case Blocker::kDamaged:
+    case Blocker::kHeld:
+      return ipc::State::kHeld;
+    case Blocker::kFrozen:
+    case Blocker::kHopFrozen:
+      return ipc::State::kFrozen;
+    case Blocker::kOff:
+      return ipc::State::kOff;
+    case Blocker::kRetry:
+    case Blocker::kHopDead:
+      return ipc::State::kRetry;
+    case Blocker::kLoading:
+    case Blocker::kStarting:
+    case Blocker::kNoDeliverer:
+    case Blocker::kLookup:
+    case Blocker::kRate:
+    case Blocker::kConnections:
+    case Blocker::kSlots:
+    case Blocker::kConnecting:
+    case Blocker::kTurn:
+      break;
+  }
+  return ipc::State::kReady;
+}
+
+base::WallTime end_of(const std::vector<Obstacle>& obstacles, base::WallTime now) {
+  base::WallTime end = now;
+  bool sure = true;  // of what matters now; a busy connection says nothing of a later time
+  for (const auto& obstacle : obstacles) {
+    end = std::max(end, obstacle.until);
+    switch (obstacle.blocker) {
+      case Blocker::kDelivering:
+      case Blocker::kConcluding:
+      case Blocker::kDamaged:
+      case Blocker::kHeld:
+      case Blocker::kFrozen:
+      case Blocker::kHopFrozen:
+      case Blocker::kOff:
+        if (obstacle.until.ms == 0) return {};
+        break;
+      case Blocker::kTurn:
+        sure = sure && obstacle.until.ms != 0;
+        break;
+      case Blocker::kLoading:
+      case Blocker::kStarting:
+      case Blocker::kNoDeliverer:
+      case Blocker::kLookup:
+      case Blocker::kConnections:
+      case Blocker::kSlots:
+      case Blocker::kConnecting:
+        sure = false;
+        break;
+      case Blocker::kRetry:
+      case Blocker::kHopDead:
+      case Blocker::kRate:
+        break;
+    }
+  }
+  return sure || end > now ? end : base::WallTime{};
+}
+
+}  // namespace postern::queued

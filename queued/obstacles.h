@@ -1,0 +1,62 @@
+// Obstacles: what keeps mail of a queue from going now, found out from those who decide it: blocks, router,
+// schedule, what is remembered of next hops. Several functions, each of which adds what it knows of, in the
+// order in which they bind.
+#pragma once
+
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "common/ipc/explain.h"
+#include "queued/engine.h"
+
+namespace postern::queued {
+
+// Where mail of a queue would go now.
+struct Site {
+  std::string queue;
+  Destination destination;
+  std::size_t way = 0;                 // of the destination
+  std::string hop_name;                // empty: its hosts are not known
+  const Schedule::Hop* hop = nullptr;  // null: the schedule does not need it now
+  const QueueRecord* wait = nullptr;   // what is remembered of its failures
+  std::string place;                   // of the section that leads there
+  [[nodiscard]] QueueTime dead_until() const {
+    if (hop != nullptr) return hop->until;
+    return wait == nullptr ? QueueTime(0) : wait->until;
+  }
+};
+
+[[nodiscard]] Site site_of(const Engine& engine, const std::string& queue,
+                           const Destination& destination);
+// What is remembered of a next hop that fails; null: nothing.
+[[nodiscard]] const QueueRecord* wait_for(const Engine& engine, const std::string& hop);
+
+using Obstacles = std::vector<ipc::Obstacle>;
+
+[[nodiscard]] ipc::Obstacle hold_of(const Engine& engine, const Message& message);
+[[nodiscard]] ipc::Obstacle frozen_hop(const Engine& engine, const Schedule::Hop& hop);
+// Freezes and the outbound switch.
+void add_blocks(const Engine& engine, const Site& site, Obstacles& found);
+// `due`: the mail's own time. Of the two that end by a time, the one that ends later comes first.
+void add_waits(const Engine& engine, const Site& site, QueueTime due, Obstacles& found);
+// The start, deliverers, look-ups, rates, connections.
+void add_connections(const Engine& engine, const Site& site, Obstacles& found);
+
+// What none of these obstacles is about, in words.
+[[nodiscard]] std::vector<std::string> passed(const Engine& engine, const Site& site,
+                                              const Obstacles& obstacles);
+// The state that the first of them means.
+[[nodiscard]] ipc::State state_of(const Obstacles& obstacles);
+// When they all will be over, if nothing else comes between; 0: nobody can tell.
+[[nodiscard]] base::WallTime end_of(const Obstacles& obstacles, base::WallTime now);
+
+[[nodiscard]] ipc::Way way_of(const Site& site, const RoutedBy& by);
+// `failures`: in a row until now.
+[[nodiscard]] ipc::RetryPlan plan_of(const Engine& engine, const std::string& queue,
+                                     std::optional<ipc::FailureClass> failure,
+                                     std::uint32_t failures);
+
+[[nodiscard]] std::string cut(std::string text, std::size_t limit);
+
+}  // namespace postern::queued

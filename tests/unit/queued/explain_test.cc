@@ -1,0 +1,637 @@
+// Why mail does not move: each blocker, each pair of them that can be, and whether what was
+// foretold comes.
+#include "queued/explain.h"
+
+#include <gtest/gtest.h>
+
+#include "tests/unit/queued/engine_rig.h"
+
+namespace postern::queued {
+namespace {
+
+using ipc::Blocker;
+
+constexpr std::string_view kHop = "10.9.0.1:2525";
+
+class ExplainTest : public ::testing::Test, protected EngineRig {
+ protected:
+  ExplainTest() {
+    // One connection for two queues.
+    config.routes.push_back({.to = {"far.example", "near.example"},
+                             .via = {{config::HopKind::kHost, "10.9.0.1", 2525}},
+                             .connections = 1,
+                             .line = 46,
+                             .file = "conf.d/routes.toml"});
+    config.retry.line = 67;
+    config.retry.file = "postern.toml";
+    config.start_place = {12, "postern.toml"};
+  }
+  // A message that may go, and a relay that has not opened its connection yet.
+  void prepare(const std::string& to = "a@far.example") {
+    begin();
+    main = mail(to);
+    queue = to.substr(2);
+    connect(relay);
+  }
+  // As it stood when it was looked at, without a turn of the loop.
+  std::vector<Blocker> blockers_now() {
+    if (hop_is_frozen) freeze_hop(true);
+    copy.damaged = damaged;
+    std::vector<Blocker> found;
+    for (const auto& obstacle : obstacles(*engine, copy, copy.recipients.front()))
+      found.push_back(obstacle.blocker);
+    return found;
+  }
+  std::vector<Blocker> blockers() {
+    copy = *look(main);
+    return blockers_now();
+  }
+  ipc::Explanation explained() {
+    const Message* message = look(main);
+    return explanation(*engine, *message, message->recipients.front());
+  }
+  void change(Engine::Change change) {
+    engine->change_blocks(std::move(change), [](Blocks::Said said) noexcept { EXPECT_TRUE(said); });
+    for (int n = 0; n < 20; ++n) turn(1);
+  }
+  void freeze_hop(bool frozen) {
+    hop_is_frozen = frozen;
+    auto* hop = const_cast<Schedule::Hop*>(engine->schedule().find_hop(kHop));
+    if (hop != nullptr) hop->frozen = frozen;
+  }
+  // While the message cannot go, so that another one does.
+  void aside(const std::function<void()>& what) {
+    const bool was_held = !look(main)->held.empty();
+    if (!was_held) engine->hold(main, "aside");
+    turn();
+    what();
+    turn();
+    if (!was_held) engine->end_hold(main);
+    turn();
+  }
+  void defer() {
+    (void)engine->schedule().take(queue, main);
+    engine->conclude(
+        main,
+        {{0, {ipc::Result::kDeferred, ipc::FailureClass::kMailbox, {451, 4, 2, 1, "later"}, {}}}},
+        "mx[192.0.2.9]:25", {});
+    turn();
+  }
+  void fail_hop() {
+    engine->hop_failed({queue, std::string(kHop)}, ipc::FailureClass::kConnect,
+                       {0, 4, 4, 1, "connect timed out"}, "");
+    turn();
+  }
+  void limit_rate(base::Millis interval) {
+    const Message* message = look(main);
+    auto destination = engine->router().route(address("a@" + queue)).destination;
+    destination.interval = static_cast<std::uint64_t>(interval.count()) * 1000;
+    engine->schedule().add(queue, destination,
+                           {.message = main,
+                            .number = 0,
+                            .size = message->size(),
+                            .due = message->recipients.front().next_try,
+                            .held = !message->held.empty()},
+                           engine->now());
+  }
+  void set_up(Blocker blocker);
+  void lift(Blocker blocker);
+
+  base::MessageId main;
+  std::string queue;
+  FakeRelay relay;
+  Message copy;
+  bool damaged = false;
+  bool hop_is_frozen = false;
+};
+
+void ExplainTest::set_up(Blocker blocker) {
+  switch (blocker) {
+    case Blocker::kDelivering:
+      (void)relay.ask(relay.grants.back());
+      turn();
+      ASSERT_EQ(relay.leases.size(), 1U);
+      return;
+    case Blocker::kConcluding:  // until its original was read for the notice
+      copy = *look(main);
+      turn();  // so that it leaves memory
+      (void)engine->schedule().take(queue, main);
+      engine->conclude(main, {{0, {ipc::Result::kFailed, ipc::FailureClass::kMailbox, {}, {}}}}, "",
+                       {});
+      return;
+    case Blocker::kDamaged:
+      damaged = true;
+      return;
+    case Blocker::kHeld:
+      engine->hold(main, "by anna: phish");
+      return turn();
+    case Blocker::kFrozen:
+      return change([this](Blocks& b) noexcept {
+        return b.freeze({"*.example", "moving", "bert", clock.wall(), engine->now()});
+      });
+    case Blocker::kHopFrozen:
+      return freeze_hop(true);
+    case Blocker::kOff:
+      return change([this](Blocks& b) noexcept {
+        return b.disable_outbound({true, false, "spam run", "carl", clock.wall(), engine->now()});
+      });
+    case Blocker::kRetry:
+      return defer();
+    case Blocker::kHopDead:
+      return fail_hop();
+    case Blocker::kStarting:
+      return engine->schedule().set_open(false);
+    case Blocker::kNoDeliverer:
+      relay.connection.reset();
+      return turn();
+    case Blocker::kLookup:
+      ASSERT_FALSE(relay.looking.empty());  // as it was prepared
+      return;
+    case Blocker::kRate:
+      limit_rate(base::Millis(30'000));
+      const_cast<Schedule::Hop*>(engine->schedule().find_hop(kHop))->sent(engine->now());
+      return;
+    case Blocker::kConnections:
+      return aside([this] {
+        (void)mail("b@near.example");
+        (void)relay.ask(relay.grants.back());
+      });
+    case Blocker::kTurn:
+      return aside([this] { (void)mail("b@" + queue); });
+    case Blocker::kLoading:
+    case Blocker::kSlots:
+    case Blocker::kConnecting:
+      FAIL() << "has a test of its own";
+  }
+}
+
+void ExplainTest::lift(Blocker blocker) {
+  switch (blocker) {
+    case Blocker::kDelivering:
+      relay.answer(relay.leases.back(), ipc::Result::kReturned, 0, "");
+      return turn();
+    case Blocker::kDamaged:
+      damaged = false;
+      return;
+    case Blocker::kHeld:
+      engine->end_hold(main);
+      return turn();
+    case Blocker::kFrozen:
+      return change([this](Blocks& b) noexcept {
+        return b.unfreeze("*.example", false, "bert", clock.wall(), engine->now());
+      });
+    case Blocker::kHopFrozen:
+      return freeze_hop(false);
+    case Blocker::kOff:
+      return change([this](Blocks& b) noexcept { return b.enable_outbound(engine->now()); });
+    case Blocker::kRetry:
+      return engine->schedule().expedite(queue, main, engine->now());
+    case Blocker::kHopDead:
+      (void)engine->schedule().end_wait(queue, engine->now());
+      return;
+    case Blocker::kStarting:
+      return engine->schedule().set_open(true);
+    case Blocker::kNoDeliverer:
+      return connect(relay);
+    case Blocker::kRate:
+      return clock.advance(base::Millis(30'000));
+    case Blocker::kConnections:
+      relay.answer(relay.leases.back(), ipc::Result::kDelivered, 250, "ok");
+      relay.connection->send(ipc::GrantEnded{relay.grants.back().grant, {}, {}, {}, ""});
+      return turn();
+    case Blocker::kConcluding:
+    case Blocker::kLookup:
+    case Blocker::kTurn:
+    case Blocker::kLoading:
+    case Blocker::kSlots:
+    case Blocker::kConnecting:
+      FAIL() << "is not lifted here";
+  }
+}
+
+// The order in which they bind.
+constexpr Blocker kOrder[] = {Blocker::kDelivering, Blocker::kConcluding,  Blocker::kDamaged,
+                              Blocker::kHeld,       Blocker::kFrozen,      Blocker::kHopFrozen,
+                              Blocker::kOff,        Blocker::kHopDead,     Blocker::kRetry,
+                              Blocker::kStarting,   Blocker::kNoDeliverer, Blocker::kLookup,
+                              Blocker::kRate,       Blocker::kConnections, Blocker::kTurn};
+
+bool any_of(Blocker one, std::initializer_list<Blocker> list) {
+  return std::find(list.begin(), list.end(), one) != list.end();
+}
+
+// What is under way hides all but what people stopped: the rest is asked again when it is over.
+bool under_way(Blocker b) {
+  return any_of(b, {Blocker::kDelivering, Blocker::kConcluding});
+}
+bool by_people(Blocker b) {
+  return any_of(
+      b, {Blocker::kDamaged, Blocker::kHeld, Blocker::kFrozen, Blocker::kHopFrozen, Blocker::kOff});
+}
+
+// Can both be there? `a` stands before `b` in kOrder.
+bool can_be(Blocker a, Blocker b) {
+  if (under_way(a)) return by_people(b);
+  if (a == Blocker::kDamaged && b == Blocker::kHeld) return false;  // the one is the other
+  // What is held, or waits for its time, stands in no line.
+  if (b == Blocker::kTurn && any_of(a, {Blocker::kDamaged, Blocker::kHeld, Blocker::kRetry}))
+    return false;
+  // Of two times the later one binds: these have a test of their own.
+  if (a == Blocker::kHopDead && b == Blocker::kRetry) return false;
+  // A hop with an open connection is not dead.
+  if (a == Blocker::kHopDead && b == Blocker::kConnections) return false;
+  // Connections go with their deliverer.
+  if (a == Blocker::kNoDeliverer) return any_of(b, {Blocker::kRate, Blocker::kTurn});
+  // One whose hosts are known looks for none.
+  if (a == Blocker::kLookup) return b == Blocker::kTurn;
+  if (b == Blocker::kLookup)
+    return !any_of(a, {Blocker::kHopFrozen, Blocker::kHopDead, Blocker::kNoDeliverer});
+  return true;
+}
+
+// Must it be there before others are?
+int rank_of_setup(Blocker b) {
+  // Else it is never granted.
+  if (any_of(b, {Blocker::kLookup, Blocker::kDelivering, Blocker::kConnections})) return 0;
+  if (any_of(b, {Blocker::kNoDeliverer, Blocker::kRate})) return 1;
+  return 2;
+}
+
+struct Pair {
+  Blocker a, b;  // a binds
+  bool a_first;
+};
+
+void PrintTo(const Pair& pair, std::ostream* out) {
+  *out << ipc::name(pair.a) << " and " << ipc::name(pair.b)
+       << (pair.a_first ? "" : ", the second first");
+}
+
+std::vector<Pair> pairs() {
+  std::vector<Pair> found;
+  for (std::size_t i = 0; i < std::size(kOrder); ++i)
+    for (std::size_t j = i + 1; j < std::size(kOrder); ++j) {
+      const auto a = kOrder[i], b = kOrder[j];
+      if (!can_be(a, b)) continue;
+      const int ranks = rank_of_setup(a) - rank_of_setup(b);
+      // An outcome that is under way is there until the next turn of the loop.
+      if (ranks <= 0 && a != Blocker::kConcluding) found.push_back({a, b, true});
+      if (ranks >= 0) found.push_back({a, b, false});
+    }
+  return found;
+}
+
+class ExplainPair : public ExplainTest, public ::testing::WithParamInterface<Pair> {
+ protected:
+  // Others that are there anyway do not matter.
+  std::vector<Blocker> these(const std::vector<Blocker>& all) {
+    std::vector<Blocker> kept;
+    for (const auto one : all)
+      if (one == GetParam().a || one == GetParam().b) kept.push_back(one);
+    return kept;
+  }
+};
+
+TEST_P(ExplainPair, BothAreToldTheBindingOneFirst) {
+  const auto [a, b, a_first] = GetParam();
+  relay.finds_hosts = a != Blocker::kLookup && b != Blocker::kLookup;
+  prepare(relay.finds_hosts ? "a@far.example" : "a@mx.example");
+  set_up(a_first ? a : b);
+  ASSERT_FALSE(HasFatalFailure());
+  set_up(a_first ? b : a);
+  ASSERT_FALSE(HasFatalFailure());
+  if (a == Blocker::kConcluding) {
+    EXPECT_EQ(blockers_now(), (std::vector{a, b}));
+    return turn();
+  }
+  auto found = blockers();
+  EXPECT_EQ(these(found), (std::vector{a, b}));
+  ASSERT_FALSE(found.empty());
+  EXPECT_EQ(found.front(), a);
+  if (a == Blocker::kLookup) return;  // it ends with what it finds
+  lift(a);
+  ASSERT_FALSE(HasFatalFailure());
+  found = blockers();
+  EXPECT_EQ(these(found), std::vector{b});
+  ASSERT_FALSE(found.empty());
+  // A connection is on its way before its turn comes.
+  if (b != Blocker::kTurn) {
+    EXPECT_EQ(found.front(), b);
+  }
+}
+
+INSTANTIATE_TEST_SUITE_P(All, ExplainPair, ::testing::ValuesIn(pairs()));
+
+TEST_F(ExplainTest, OfTwoTimesTheLaterOneBinds) {
+  prepare();
+  set_up(Blocker::kHopDead);
+  pass(base::Millis(5'000));
+  set_up(Blocker::kRetry);
+  auto found = blockers();
+  ASSERT_GE(found.size(), 2U);
+  EXPECT_EQ(found[0], Blocker::kRetry);
+  EXPECT_EQ(found[1], Blocker::kHopDead);
+  EXPECT_EQ(explained().next, store->clock().wall() + base::Millis(60'000));
+  pass(base::Millis(56'000));  // the hop fails again
+  fail_hop();
+  found = blockers();
+  ASSERT_GE(found.size(), 2U);
+  EXPECT_EQ(found[0], Blocker::kHopDead);
+  EXPECT_EQ(found[1], Blocker::kRetry);
+  EXPECT_EQ(explained().next, store->clock().wall() + base::Millis(120'000));
+}
+
+TEST_F(ExplainTest, WhatIsUnderWayIsTold) {
+  prepare();
+  EXPECT_EQ(blockers(), std::vector{Blocker::kConnecting});
+  auto told = explained();
+  EXPECT_EQ(told.state, ipc::State::kReady);
+  EXPECT_EQ(told.obstacles[0].name, kHop);
+  EXPECT_EQ(told.next.ms, 0);
+  set_up(Blocker::kDelivering);
+  told = explained();
+  ASSERT_EQ(told.obstacles.size(), 1U);
+  EXPECT_EQ(told.state, ipc::State::kDelivering);
+  EXPECT_EQ(told.obstacles[0].blocker, Blocker::kDelivering);
+  EXPECT_EQ(told.obstacles[0].name, kHop);
+  EXPECT_EQ(told.obstacles[0].since, store->clock().wall());
+  pass(base::Millis(7'000));
+  EXPECT_EQ(explained().obstacles[0].since, store->clock().wall() - base::Millis(7'000));
+}
+
+TEST_F(ExplainTest, AServerThatStillReadsItsMailSaysSo) {
+  segment_size = 1 << 20;
+  ASSERT_TRUE(open()) << fatal;
+  engine = std::make_unique<Engine>(*loop, *store, config);
+  main = mail("a@far.example");
+  EXPECT_EQ(blockers(),
+            (std::vector{Blocker::kLoading, Blocker::kStarting, Blocker::kNoDeliverer}));
+  engine->start();
+  turn();
+  EXPECT_EQ(blockers(), (std::vector{Blocker::kStarting, Blocker::kNoDeliverer}));
+}
+
+TEST_F(ExplainTest, AServerWithoutAFreeConnectionSaysSo) {
+  begin();
+  const auto slots = engine->schedule().room(false).slots;
+  for (std::uint32_t n = 0; n < slots; ++n) (void)mail("a@q" + std::to_string(n) + ".example");
+  connect(relay);
+  for (int n = 0; n < 50 && relay.leases.size() < slots; ++n) {
+    for (const auto& grant : std::exchange(relay.grants, {})) (void)relay.ask(grant);
+    turn(20);
+  }
+  ASSERT_EQ(relay.leases.size(), slots);
+  main = mail("a@far.example");
+  queue = "far.example";
+  EXPECT_EQ(blockers(), std::vector{Blocker::kSlots});
+  EXPECT_EQ(explained().obstacles[0].count, slots);
+  EXPECT_EQ(explained().obstacles[0].of, slots);
+  for (const auto other : {Blocker::kHopDead, Blocker::kOff, Blocker::kFrozen, Blocker::kHeld}) {
+    set_up(other);
+    const auto found = blockers();
+    EXPECT_EQ(found.front(), other);
+    EXPECT_EQ(found.back(), Blocker::kSlots);
+  }
+}
+
+// --- What happens next ------------------------------------------------------------------------------
+
+class Foretold : public ExplainTest {
+ protected:
+  // Nothing goes a second before the time that was told, and it goes within a second behind it.
+  void expect_it_comes(std::size_t leases_before) {
+    const auto next = explained().next;
+    ASSERT_GT(next, store->clock().wall());
+    pass(next - store->clock().wall() - base::Millis(1'000));
+    ask_all();
+    EXPECT_EQ(relay.leases.size(), leases_before);
+    pass(base::Millis(2'000));
+    ask_all();
+    ASSERT_EQ(relay.leases.size(), leases_before + 1);
+    EXPECT_EQ(relay.leases.back().message, main);
+  }
+  void ask_all() {
+    for (const auto& grant : std::exchange(relay.grants, {})) {
+      used = grant.grant;
+      (void)relay.ask(grant);
+    }
+    turn();
+  }
+  base::GrantId used;
+};
+
+TEST_F(Foretold, ItsOwnTimeComes) {
+  prepare();
+  ask_all();
+  ASSERT_EQ(relay.leases.size(), 1U);
+  const auto lease = relay.leases.back();
+  relay.answer(lease, ipc::Result::kDeferred, 451, "later");
+  turn();
+  const auto told = explained();
+  EXPECT_EQ(told.state, ipc::State::kRetry);
+  EXPECT_EQ(told.tries, 1U);
+  EXPECT_EQ(told.last_reply, "451 4.1.1 later");
+  EXPECT_EQ(told.remote, "mx.far.example[192.0.2.9]:25");
+  EXPECT_EQ(told.next, store->clock().wall() + base::Millis(60'000));
+  EXPECT_EQ(told.retry.wait, base::Millis(120'000));
+  EXPECT_TRUE(told.retry.repeats);
+  relay.connection->send(ipc::GrantEnded{used, {}, {}, {}, ""});
+  turn();
+  expect_it_comes(1);
+}
+
+TEST_F(Foretold, ADeadHopIsTriedAgain) {
+  prepare();
+  const auto grant = relay.grants.back().grant;
+  relay.grants.clear();
+  relay.connection->send(ipc::GrantEnded{grant,
+                                         ipc::GrantEnd::kTemporary,
+                                         ipc::FailureClass::kConnect,
+                                         {0, 4, 4, 1, "connect timed out"},
+                                         "10.9.0.1"});
+  turn();
+  const auto told = explained();
+  EXPECT_EQ(told.state, ipc::State::kRetry);
+  ASSERT_EQ(told.obstacles.size(), 1U);
+  EXPECT_EQ(told.obstacles[0].blocker, Blocker::kHopDead);
+  EXPECT_EQ(told.obstacles[0].count, 1U);
+  EXPECT_EQ(told.obstacles[0].reason, "4.4.1 connect timed out");
+  EXPECT_EQ(told.retry.failure, ipc::FailureClass::kConnect);
+  expect_it_comes(0);
+}
+
+TEST_F(Foretold, AtARateItsTurnIsATime) {
+  prepare();
+  set_up(Blocker::kTurn);
+  set_up(Blocker::kTurn);
+  limit_rate(base::Millis(30'000));
+  auto told = explained();
+  ASSERT_EQ(told.obstacles.back().blocker, Blocker::kTurn);
+  EXPECT_EQ(told.obstacles.back().count, 2U);
+  const auto next = told.next;
+  EXPECT_EQ(next, store->clock().wall() + base::Millis(60'000));
+  for (int n = 0; n < 2; ++n) {
+    ask_all();
+    ASSERT_EQ(relay.leases.size(), static_cast<std::size_t>(n) + 1);
+    EXPECT_NE(relay.leases.back().message, main);
+    relay.answer(relay.leases.back(), ipc::Result::kDelivered, 250, "ok");
+    relay.connection->send(ipc::GrantEnded{used, {}, {}, {}, ""});
+    turn();
+    EXPECT_LE(std::abs((explained().next - next).count()), 1'000);
+    pass(base::Millis(30'000));
+  }
+  ask_all();
+  ASSERT_EQ(relay.leases.size(), 3U);
+  EXPECT_EQ(relay.leases.back().message, main);
+  EXPECT_EQ(store->clock().wall(), next);
+}
+
+// --- All that is told -------------------------------------------------------------------------------
+
+TEST_F(ExplainTest, LinesOfTheConfigurationAreNamed) {
+  config.domain_places = {{21, "postern.toml"}};
+  config.start_disabled = true;
+  prepare();
+  auto told = explained();
+  EXPECT_EQ(told.way.by, ipc::RoutedBy::kRoute);
+  EXPECT_EQ(told.way.place, "conf.d/routes.toml:46");
+  EXPECT_EQ(told.way.via, "smtp://10.9.0.1:2525");
+  EXPECT_EQ(told.retry.place, "postern.toml:67");
+  ASSERT_FALSE(told.obstacles.empty());
+  EXPECT_EQ(told.obstacles[0].blocker, Blocker::kOff);
+  EXPECT_EQ(told.obstacles[0].place, "postern.toml:12");
+  main = mail("a@elsewhere.example");
+  told = explained();
+  EXPECT_EQ(told.way.by, ipc::RoutedBy::kNothing);
+  EXPECT_EQ(told.way.via, "mx");
+  main = mail("bob@example.org");
+  told = explained();
+  EXPECT_EQ(told.way.by, ipc::RoutedBy::kDomain);
+  EXPECT_EQ(told.way.place, "postern.toml:21");
+  EXPECT_EQ(told.way.via, "mailbox");
+}
+
+TEST_F(ExplainTest, WhoAndWhyAndSinceWhenAreTold) {
+  prepare();
+  set_up(Blocker::kOff);
+  set_up(Blocker::kFrozen);
+  pass(base::Millis(9'000));
+  set_up(Blocker::kHeld);
+  const auto told = explained();
+  ASSERT_GE(told.obstacles.size(), 3U);
+  EXPECT_EQ(told.state, ipc::State::kHeld);
+  EXPECT_EQ(told.next.ms, 0);
+  EXPECT_TRUE(told.clock_stands);
+  const auto& [held, frozen, off] =
+      std::tie(told.obstacles[0], told.obstacles[1], told.obstacles[2]);
+  EXPECT_EQ(held.who, "anna");
+  EXPECT_EQ(held.reason, "phish");
+  EXPECT_EQ(held.since, store->clock().wall());
+  EXPECT_EQ(frozen.name, "*.example");
+  EXPECT_EQ(frozen.who, "bert");
+  EXPECT_EQ(frozen.reason, "moving");
+  EXPECT_EQ(frozen.since, store->clock().wall() - base::Millis(9'000));
+  EXPECT_EQ(off.who, "carl");
+  EXPECT_EQ(off.reason, "spam run");
+}
+
+TEST_F(ExplainTest, TheSenderHearsAndItEndsWhenItWasTold) {
+  config.retry.notify = base::Millis(300'000);
+  prepare();
+  const auto arrived = store->clock().wall();
+  pass(base::Millis(100'000));
+  auto told = explained();
+  EXPECT_EQ(told.notice, arrived + base::Millis(300'000));
+  EXPECT_EQ(told.expires, arrived + base::Millis(1'000'000));
+  // Its clock stands while it is held, and both move on.
+  set_up(Blocker::kHeld);
+  pass(base::Millis(50'000));
+  lift(Blocker::kHeld);
+  told = explained();
+  EXPECT_FALSE(told.clock_stands);
+  EXPECT_EQ(told.notice, arrived + base::Millis(350'000));
+  EXPECT_EQ(told.expires, arrived + base::Millis(1'050'000));
+  main = mail("a@far.example", "x\r\n", true);
+  EXPECT_EQ(explained().notice.ms, 0);  // there is nobody to tell
+}
+
+TEST_F(ExplainTest, RecipientsComeInPagesAndAlikeOnesTogether) {
+  begin();
+  auto record = envelope(0);
+  for (std::uint32_t n = 0; n < 150; ++n)
+    record.recipients.push_back(
+        {.number = n,
+         .address = address("u" + std::to_string(n) + (n < 130 ? "@far" : "@other") + ".example")});
+  const auto id = record.id;
+  store->accept(std::move(record), std::make_shared<const std::string>(),
+                [this, id](bool) noexcept { engine->admit(id); });
+  turn();
+  std::vector<std::size_t> sizes;
+  std::vector<std::string> queues;
+  ipc::Explain ask{.id = id};
+  for (bool more = true; more;) {
+    std::optional<ipc::Explained> page;
+    explain(*engine, ask, [&](const ipc::Explained& answer) noexcept { page = answer; });
+    for (int n = 0; n < 30 && !page; ++n) turn(1);
+    ASSERT_TRUE(page && page->found);
+    ASSERT_EQ(page->explanations.size(), 1U);
+    sizes.push_back(page->explanations[0].recipients.size());
+    queues.push_back(page->explanations[0].queue);
+    more = page->more;
+    ask.after = page->next_after;
+  }
+  EXPECT_EQ(sizes, (std::vector<std::size_t>{60, 60, 10, 20}));
+  EXPECT_EQ(queues.back(), "other.example");
+}
+
+TEST_F(ExplainTest, AQueueAndItsNextHopAreExplained) {
+  prepare();
+  (void)mail("b@near.example");
+  set_up(Blocker::kHopDead);
+  auto told = explain_queue(*engine, {{}, "Far.Example"});
+  ASSERT_TRUE(told.found);
+  EXPECT_FALSE(told.is_hop);
+  EXPECT_EQ(told.state, ipc::State::kRetry);
+  EXPECT_EQ(told.next, store->clock().wall() + base::Millis(60'000));
+  EXPECT_EQ(told.messages, 1U);
+  EXPECT_EQ(told.ready, 1U);
+  EXPECT_EQ(told.way.place, "conf.d/routes.toml:46");
+  ASSERT_EQ(told.hops.size(), 1U);
+  EXPECT_EQ(told.hops[0].name, kHop);
+  EXPECT_EQ(told.hops[0].queues, 2U);
+  EXPECT_EQ(told.hops[0].limit, 1U);
+  EXPECT_EQ(told.hops[0].failures, 1U);
+  EXPECT_EQ(told.hops[0].last_reply, "4.4.1 connect timed out");
+  set_up(Blocker::kFrozen);
+  told = explain_queue(*engine, {{}, "far.example"});
+  EXPECT_EQ(told.state, ipc::State::kFrozen);
+  EXPECT_EQ(told.next.ms, 0);
+  ASSERT_GE(told.obstacles.size(), 2U);
+  EXPECT_EQ(told.obstacles[1].blocker, Blocker::kHopDead);
+  told = explain_queue(*engine, {{}, std::string(kHop)});
+  ASSERT_TRUE(told.found);
+  EXPECT_TRUE(told.is_hop);
+  EXPECT_EQ(told.state, ipc::State::kRetry);
+  EXPECT_EQ(told.queues, (std::vector<std::string>{"far.example", "near.example"}));
+  told = explain_queue(*engine, {{}, "fat.example"});
+  EXPECT_FALSE(told.found);
+  ASSERT_FALSE(told.near.empty());
+  EXPECT_EQ(told.near[0], "far.example");
+}
+
+TEST_F(ExplainTest, AQueueOfWhichAllIsHeldOrNotDueSaysSo) {
+  prepare();
+  set_up(Blocker::kRetry);
+  auto told = explain_queue(*engine, {{}, "far.example"});
+  EXPECT_EQ(told.state, ipc::State::kRetry);
+  EXPECT_EQ(told.next, store->clock().wall() + base::Millis(60'000));
+  EXPECT_EQ(told.waiting, 1U);
+  set_up(Blocker::kHeld);
+  told = explain_queue(*engine, {{}, "far.example"});
+  EXPECT_EQ(told.state, ipc::State::kHeld);
+  EXPECT_EQ(told.held, 1U);
+  EXPECT_EQ(told.next.ms, 0);
+}
+
+}  // namespace
+}  // namespace postern::queued
