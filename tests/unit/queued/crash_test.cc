@@ -233,6 +233,7 @@ class DamageTest : public ::testing::Test, protected StoreRig {
   void expect_clean_later(std::size_t left) {
     for (int i = 0; i < 20; ++i) {
       for (int n = 0; n < 5; ++n) conclude(accept(std::string(2000, 'z')), Fate::kDelivered);
+      clock.advance(kAskedFor / 10);  // for a minute tokens in it may be asked for
       store->tick();
       store->pump();
     }

@@ -152,7 +152,7 @@ class FakeDisk final : public os::Disk {
   os::Result<bool> exists(std::string_view path) override {
     const std::lock_guard lock(mutex_);
     if (auto ok = look("stat " + std::string(path)); !ok) return std::unexpected(ok.error());
-    return names_.contains(std::string(path));
+    return names_.contains(std::string(path)) || folders_.contains(std::string(path));
   }
   os::Result<std::uint64_t> free_bytes() override {
     const std::lock_guard lock(mutex_);

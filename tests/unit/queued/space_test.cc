@@ -74,7 +74,7 @@ TEST_F(SpaceTest, AFullDiskRefusesMessagesAndNothingElse) {
   // It drains, and takes mail again by itself.
   for (const auto id : ids) conclude(id, Fate::kDelivered);
   store->pump();
-  tick(5);
+  tick(65);  // for a minute after a crash tokens may be asked for, so long their segments stay
   EXPECT_EQ(store->health().lack, "");
   EXPECT_GT(fill().size(), ids.size() / 2);
 }
@@ -204,7 +204,7 @@ TEST_F(SpaceTest, ACheckpointThatFindsNoRoomIsMadeInSmallerPieces) {
   tick(120);
   EXPECT_EQ(index_rows->rows.size(), 40U);
   EXPECT_EQ(largest, 2U);
-  EXPECT_EQ(store->health().checkpoint_lag, 0U);
+  EXPECT_LE(store->health().checkpoint_lag, 1U);
   EXPECT_EQ(fatal, "");
   kill();
   ASSERT_TRUE(open());
@@ -221,6 +221,7 @@ TEST_F(SpaceTest, AStartMakesTheSegmentsThatItNeeds) {
   store->pump();
   kill();
   segment_size = 256 * 1024;
+  index_rows = std::make_shared<MemoryRows>();  // which would say that all was flushed
   ASSERT_TRUE(open()) << fatal;
   EXPECT_EQ(store->count(), ids.size());
   for (const auto id : ids) EXPECT_NE(body(id), "(gone)");
@@ -241,6 +242,7 @@ TEST_F(SpaceTest, AStartThatFindsNoRoomWaitsForIt) {
   store->pump();
   kill();
   segment_size = 256 * 1024;
+  index_rows = std::make_shared<MemoryRows>();
   for (const auto& name : disk.files("journal"))
     if (is_spare(disk.content(name))) (void)disk.unlink(name);
   leave(3 * segment_size);
