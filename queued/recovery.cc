@@ -83,13 +83,20 @@ class Recovery {
     if (!replayed) return std::unexpected(replayed.error());
     report(number, at->second.file.name, *replayed);
     // What is not surely flushed is written again, in several records. Should the power fail meanwhile, a
-    // part of those must not be all that is left. If this flush lies or fails, they are what counts. The
-    // newest header may be such, too, and the next segment's speaks of it.
+    // part of those must not be all that is left. If this flush lies or fails, they are what counts.
+    if (next == chain().end()) rewrite_header(*at->second.file.file);
     if (replayed->end.last > flushed_ || next == chain().end())
       (void)at->second.file.file->flush_data();
     result_.start.predecessor = replayed->end;
     begun_at_ = std::min(begun_at_, number);
     return paused;
+  }
+
+  // The newest header may be in the cache alone, and after a flush that failed it stays there: but the next
+  // segment's will speak of it.
+  static void rewrite_header(os::File& file) {
+    const auto block = file.read_at(0, kBlock);
+    if (block && decode_header(*block)) (void)file.write_at(0, *block);
   }
 
   // What the next header says of this segment.
