@@ -214,12 +214,13 @@ struct RetryConfig {
   }
 };
 
-struct Place {  // as in RouteConfig
+struct SourceLine {  // as in RouteConfig
   std::uint32_t line = 0;
   std::string file;
 
   static constexpr auto fields() {
-    return std::tuple(ipc::field("line", &Place::line), ipc::field("file", &Place::file, kMaxPlace));
+    return std::tuple(ipc::field("line", &SourceLine::line),
+                      ipc::field("file", &SourceLine::file, kMaxPlace));
   }
 };
 
@@ -240,7 +241,7 @@ struct QueuedConfig {
   std::string hostname;
   Rights rights;
   std::vector<HopSpec> domain_hops;  // by index into rights.domains: kMailbox, kMx or kHost
-  std::vector<Place> domain_places;  // likewise
+  std::vector<SourceLine> domain_places;  // likewise
   std::vector<RouteConfig> routes;   // most specific `to` wins
   RetryConfig retry;
   ControlGroups control;
@@ -255,7 +256,7 @@ struct QueuedConfig {
   base::Millis history_keep{30LL * 24 * 3600 * 1000};
   std::uint64_t history_size = 1ULL << 30;  // bytes; 0 for either: there is no history
   bool start_disabled = false;  // [delivery] start = "disabled"
-  Place start_place;
+  SourceLine start_place;
 
   static constexpr auto fields() {
     return std::tuple(
