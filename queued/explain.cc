@@ -53,7 +53,7 @@ class Explainer {
     out.obstacles = obstacles(recipient, site);
     out.state = state_of(out.obstacles);
     out.next = end_of(out.obstacles, engine_.store().clock().wall());
-    out.passed = passed(engine_, site, out.obstacles);
+    out.passed = passed(site, out.obstacles);
     out.way = way_of(site, engine_.router().routed_by(recipient.address));
     out.tries = recipient.tries;
     out.last_try = recipient.last_try;

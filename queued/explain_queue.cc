@@ -40,7 +40,7 @@ ipc::HopFacts hop_facts(const Engine& engine, const std::string& name) {
 
 void conclude(const Engine& engine, const Site& site, ipc::QueueExplained& answer) {
   answer.next = end_of(answer.obstacles, engine.store().clock().wall());
-  answer.passed = passed(engine, site, answer.obstacles);
+  answer.passed = passed(site, answer.obstacles);
   answer.state = state_of(answer.obstacles);
   if (answer.obstacles.empty() && answer.delivering > 0) answer.state = ipc::State::kDelivering;
   std::optional<ipc::FailureClass> failure;

@@ -184,8 +184,7 @@ void add_connections(const Engine& engine, const Site& site, std::vector<Obstacl
     found.push_back({.blocker = Blocker::kConnecting, .name = hop->name(), .count = hop->unopened});
 }
 
-std::vector<std::string> passed(const Engine& engine, const Site& site,
-                                const std::vector<Obstacle>& obstacles) {
+std::vector<std::string> passed(const Site& site, const std::vector<Obstacle>& obstacles) {
   const auto free_of = [&](Blocker blocker) {
     return std::none_of(obstacles.begin(), obstacles.end(),
                         [&](const Obstacle& o) { return o.blocker == blocker; });

@@ -44,8 +44,7 @@ void add_waits(const Engine& engine, const Site& site, QueueTime due, Obstacles&
 void add_connections(const Engine& engine, const Site& site, Obstacles& found);
 
 // What none of these obstacles is about, in words.
-[[nodiscard]] std::vector<std::string> passed(const Engine& engine, const Site& site,
-                                              const Obstacles& obstacles);
+[[nodiscard]] std::vector<std::string> passed(const Site& site, const Obstacles& obstacles);
 // The state that the first of them means.
 [[nodiscard]] ipc::State state_of(const Obstacles& obstacles);
 // When they all will be over, if nothing else comes between; 0: nobody can tell.

@@ -22,7 +22,9 @@ constexpr std::uint16_t kClassIn = 1;
 constexpr unsigned kRcodeNoError = 0;
 constexpr unsigned kRcodeNoDomain = 3;
 constexpr unsigned kFlagResponse = 0x8000;
+constexpr unsigned kFlagAuthoritative = 0x0400;
 constexpr unsigned kFlagTruncated = 0x0200;
+constexpr unsigned kFlagRecursion = 0x0080;  // is available
 
 // A place in a response, never behind its end.
 class Cursor {
@@ -135,6 +137,10 @@ Response read_response(std::string_view packet) {
   if (rcode != kRcodeNoError && rcode != kRcodeNoDomain)
     return temporary("name server failure, code " + std::to_string(rcode));
   if (!cursor.name() || !cursor.u32()) return temporary(kMalformed);
+  // A server that neither knows nor asks others says nothing of what there is: it would have us
+  // return mail.
+  if (*answers == 0 && (*flags & (kFlagAuthoritative | kFlagRecursion)) == 0)
+    return temporary("the name server does not recurse");
   Response response{rcode == kRcodeNoDomain ? Status::kNoDomain : Status::kNoData, {}, {}};
   for (std::size_t i = 0; i < *answers && i < kMaxRecords; ++i) {
     auto record = read_record(cursor, packet);
@@ -173,6 +179,7 @@ Found find(const Response& response, std::string_view name, unsigned type) {
 
 base::Millis to_millis(std::uint32_t ttl) {
   constexpr std::uint32_t kMaxTtl = 7 * 24 * 3600;  // RFC 8767 4: more is not to be believed
+  if (ttl > std::numeric_limits<std::int32_t>::max()) ttl = 0;  // RFC 2181 8
   return std::chrono::seconds(std::min(ttl, kMaxTtl));
 }
 

@@ -23,6 +23,7 @@ class HandClock final : public base::Clock {
 // example.org has MX 10 a.example, which is at 192.0.2.1; or the name server fails.
 class Rig {
  public:
+  Rig() { resolver_->attach(loop_); }
   std::string ask() {
     const auto domain = mail::Domain::parse("example.org").value();
     std::optional<Directory::Result> result;
@@ -59,8 +60,9 @@ class Rig {
 
   event::Loop loop_;
   dns::FakeServer server_{[this](const std::string& q, bool) { return answer(q); }};
-  dns::Resolver resolver_{loop_, {server_.endpoint()}, {base::Millis(200), 1}};
-  Directory directory_{loop_, resolver_, clock, [] { return 0U; }};
+  std::unique_ptr<dns::Resolver> resolver_ =
+      dns::Resolver::make({server_.endpoint()}, {base::Millis(200), 1}).value();
+  Directory directory_{loop_, *resolver_, clock, [] { return 0U; }};
 };
 
 constexpr const char* kThere = "a.example 192.1.2.1";

@@ -474,8 +474,9 @@ TEST_P(Zones, EndInTheRightPlace) {
   });
   server.tcp_bytes = zone.tcp_bytes;
   event::Loop loop;
-  dns::Resolver resolver(loop, {server.endpoint()}, {base::Millis(60), 1});
-  Directory directory(loop, resolver, base::system_clock(), [] { return ~std::uint64_t{0}; });
+  const auto resolver = dns::Resolver::make({server.endpoint()}, {base::Millis(60), 1}).value();
+  resolver->attach(loop);
+  Directory directory(loop, *resolver, base::system_clock(), [] { return ~std::uint64_t{0}; });
   const auto domain = mail::Domain::parse("example.org").value();
   std::optional<std::expected<std::vector<Target>, Trouble>> targets;
   const auto query = directory.mail_hosts(domain, [&](Directory::Result hosts) noexcept {

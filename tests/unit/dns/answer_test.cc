@@ -50,6 +50,23 @@ TEST(Answer, TellsAbsenceFromTrouble) {
   EXPECT_EQ(read_mx("", domain("example.org")).status, Status::kTemporary);
 }
 
+// A referral is no answer: to take it for one would return mail.
+TEST(Answer, AServerThatDoesNotRecurseSaysNothing) {
+  EXPECT_EQ(mx(Packet("example.org", kMx, 0x8100)).status, Status::kTemporary);
+  EXPECT_EQ(mx(Packet("example.org", kMx, 0x8103)).status, Status::kTemporary);
+  EXPECT_EQ(mx(Packet("example.org", kMx, 0x8500)).status, Status::kNoData) << "its own zone";
+  EXPECT_EQ(mx(Packet("example.org", kMx, 0x8100).mx("example.org", 1, "a.example")).status,
+            Status::kRecords);
+}
+
+TEST(Answer, ATtlAboveTwoToThe31IsZero) {
+  for (const std::uint32_t ttl : {0U, 0x80000000U, 0xffffffffU})
+    EXPECT_EQ(mx(Packet("example.org", kMx).mx("example.org", 1, "a.example", ttl)).ttl,
+              seconds(0));
+  EXPECT_EQ(mx(Packet("example.org", kMx).mx("example.org", 1, "a.example", 0x7fffffff)).ttl,
+            std::chrono::hours(24 * 7));
+}
+
 TEST(Answer, ReadsAddresses) {
   const auto answer = v4(Packet("example.org", kA).a("example.org", kAddress));
   ASSERT_EQ(answer.addresses.size(), 1U);

@@ -7,11 +7,14 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <atomic>
 #include <functional>
+#include <mutex>
 #include <optional>
 #include <string>
 #include <thread>
+#include <vector>
 
 #include "common/base/ip.h"
 #include "common/base/unique_fd.h"
@@ -50,6 +53,15 @@ class FakeServer {
     return {base::parse_ip("127.0.0.1").value(), port_};
   }
   [[nodiscard]] int queries() const { return queries_; }
+  // The ports that queries came from by UDP.
+  [[nodiscard]] std::vector<std::uint16_t> ports() {
+    const std::scoped_lock lock(mutex_);
+    return ports_;
+  }
+  // Of an answer by TCP, only so many bytes go, its length among them.
+  std::atomic<std::size_t> tcp_bytes = ~std::size_t{0};
+  // What stands in front of each answer by UDP, as a datagram of its own made from it.
+  std::function<std::string(std::string)> lie;
 
   // The response `packet` as an answer to `query`: its id, and the question as it was asked.
   static std::string as_answer(const std::string& query, std::string packet) {
@@ -74,9 +86,16 @@ class FakeServer {
         ::recvfrom(udp_.get(), buffer, sizeof buffer, 0, reinterpret_cast<sockaddr*>(&from), &size);
     if (got <= 0) return;
     ++queries_;
-    if (const auto reply = answer_(std::string(buffer, static_cast<std::size_t>(got)), false))
-      ::sendto(udp_.get(), reply->data(), reply->size(), 0, reinterpret_cast<sockaddr*>(&from),
-               size);
+    if (const auto source = base::from_sockaddr(from)) {
+      const std::scoped_lock lock(mutex_);
+      ports_.push_back(source->port);
+    }
+    const auto send = [&](const std::string& bytes) {
+      ::sendto(udp_.get(), bytes.data(), bytes.size(), 0, reinterpret_cast<sockaddr*>(&from), size);
+    };
+    const auto reply = answer_(std::string(buffer, static_cast<std::size_t>(got)), false);
+    if (reply && lie) send(lie(*reply));
+    if (reply) send(*reply);
   }
   void serve_tcp() {
     const auto peer = base::UniqueFd::adopt(::accept(tcp_.get(), nullptr, nullptr));
@@ -93,7 +112,7 @@ class FakeServer {
       const std::string length{static_cast<char>(reply->size() >> 8),
                                static_cast<char>(reply->size())};
       const auto wire = length + *reply;
-      ::send(peer.get(), wire.data(), wire.size(), MSG_NOSIGNAL);
+      ::send(peer.get(), wire.data(), std::min<std::size_t>(wire.size(), tcp_bytes), MSG_NOSIGNAL);
     }
   }
 
@@ -102,6 +121,8 @@ class FakeServer {
   std::uint16_t port_ = 0;
   std::atomic<bool> stop_ = false;
   std::atomic<int> queries_ = 0;
+  std::mutex mutex_;
+  std::vector<std::uint16_t> ports_;
   std::thread thread_;
 };
 

@@ -62,7 +62,7 @@ TEST(Received, OverTls) {
   EXPECT_NE(field.find("with SMTP\r\n"), std::string::npos) << "there is no SMTPS";
   received.tls = "TLSv1.3 X)\r\nEvil: y";  // a stolen smtpd says what it likes
   EXPECT_NE(received_field(received).find("(TLSv1.3 X???Evil: y,"), std::string::npos);
-  EXPECT_NE(field.find("certificate evil? by???me ??)"), std::string::npos) << field;
+  EXPECT_NE(field.find("certificate evil? by???me ??" ")"), std::string::npos) << field;
 }
 
 TEST(Received, WithSeveralRecipientsNamesNone) {

@@ -176,7 +176,7 @@ TEST_F(ListingsTest, ShowTellsEveryRecipient) {
 
 TEST_F(ListingsTest, WhoMayLookIsToldWhyMailDoesNotMove) {
   const auto id = mail("a@far.example");
-  (void)run(ipc::Freeze{{}, "far.example", "moving", false});
+  (void)run(ipc::Freeze{.queue = "far.example", .reason = "moving"});
   FakeControl viewer;
   serve(viewer, ControlLevel::kView);
   tell(viewer, ipc::Explain{.id = id});

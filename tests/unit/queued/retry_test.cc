@@ -226,25 +226,25 @@ TEST_F(RetryReload, TheTablesOfTheStartHoldForWhatAnEarlierLifeDeferred) {
   EXPECT_EQ(due_in(id), minutes(2));
 }
 
-TEST_F(RetryReload, AQueueThatWaitsAsAWholeToo) {
+TEST_F(RetryReload, ANextHopThatIsDeadToo) {
   begin();
   (void)mail("a@slow.example");
-  engine->queue_failed("slow.example", kConnect, {0, 4, 4, 1, "refused"}, "");
+  engine->hop_failed({"slow.example", "slow.example"}, kConnect, {0, 4, 4, 1, "refused"}, "");
   turn();
-  EXPECT_EQ(engine->schedule().find("slow.example")->until - engine->now(), minutes(15));
+  EXPECT_EQ(engine->schedule().find("slow.example")->hop()->until - engine->now(), minutes(15));
   pass(minutes(1));
   config.retry.rules = {rule({"slow.example"}, kConnect, 3)};
   engine->configure(config);
   turn();
-  EXPECT_EQ(engine->schedule().find("slow.example")->until - engine->now(), minutes(2));
+  EXPECT_EQ(engine->schedule().find("slow.example")->hop()->until - engine->now(), minutes(2));
   config.retry.rules = {rule({"slow.example"}, kConnect, 300)};
   engine->configure(config);
   turn();
-  EXPECT_EQ(engine->schedule().find("slow.example")->until - engine->now(), minutes(2));
+  EXPECT_EQ(engine->schedule().find("slow.example")->hop()->until - engine->now(), minutes(14));  // as its last attempt saw it
   end();
   config.retry.rules = {rule({"slow.example"}, kConnect, 2)};
   begin();
-  EXPECT_EQ(engine->schedule().find("slow.example")->until - engine->now(), minutes(1));
+  EXPECT_EQ(engine->schedule().find("slow.example")->hop()->until - engine->now(), minutes(1));
 }
 
 TEST_F(RetryReload, RetryActsAtOnceAndOverridesNoBlock) {

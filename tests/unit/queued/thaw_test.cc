@@ -20,15 +20,18 @@ class ThawTest : public ::testing::Test {
  protected:
   ThawTest()
       : s({.relay_slots = kSlots}, base::Epoch(5),
-          [this](const std::string& queue, const Destination&) {
-            return frozen && queue == "big.example" ? Blocked::kFrozen : Blocked::kNo;
-          }) {
+          {.blocked =
+               [this](const std::string& queue, const Destination&) {
+                 return frozen && queue == "big.example" ? Blocked::kFrozen : Blocked::kNo;
+               },
+           .hop_frozen = {},
+           .wait = {}}) {
     s.set_open(true);
     s.deliverer_up(kRelay, false);
   }
   void add(const std::string& queue, std::uint64_t message, bool held = false) {
-    s.add(queue, {.connections = 100, .via = {config::HopSpec{}}}, base::MessageId(message), 100, 0,
-          now, held, now);
+    s.add(queue, {.connections = 100, .via = {{config::HopKind::kHost, queue, 25}}},
+          {base::MessageId(message), 0, 100, 0, now, held}, now);
   }
   void ask(base::GrantId grant) {
     s.ask(kRelay, base::RequestId(++request), grant);
