@@ -22,9 +22,22 @@ constexpr std::uint16_t kClassIn = 1;
 constexpr unsigned kRcodeNoError = 0;
 constexpr unsigned kRcodeNoDomain = 3;
 constexpr unsigned kFlagResponse = 0x8000;
+constexpr unsigned kOpcode = 0x7800;  // 0 in the answer to a query
 constexpr unsigned kFlagAuthoritative = 0x0400;
 constexpr unsigned kFlagTruncated = 0x0200;
 constexpr unsigned kFlagRecursion = 0x0080;  // is available
+
+constexpr std::size_t kMaxName = 255;  // on the wire (RFC 1035 2.3.4)
+
+// What a name takes on the wire; "\ddd" and "\." are one byte each. c-ares does not count.
+std::size_t wire_size(std::string_view text) {
+  std::size_t bytes = 2;
+  for (std::size_t at = 0; at < text.size(); ++at, ++bytes) {
+    if (text[at] != '\\' || at + 1 == text.size()) continue;
+    at += text[at + 1] >= '0' && text[at + 1] <= '9' ? 3 : 1;
+  }
+  return bytes;
+}
 
 // A place in a response, never behind its end.
 class Cursor {
@@ -63,6 +76,7 @@ class Cursor {
                                                        [](char* p) { ::ares_free_string(p); });
     if (used <= 0 || static_cast<std::size_t>(used) > packet_.size() - at_) return std::nullopt;
     at_ += static_cast<std::size_t>(used);
+    if (wire_size(text) > kMaxName) return std::nullopt;
     return base::to_lower(text);
   }
   [[nodiscard]] std::size_t at() const noexcept { return at_; }
@@ -131,7 +145,8 @@ Response read_response(std::string_view packet) {
   const auto answers = cursor.u16();
   const auto rest = cursor.u32();  // authority and additional sections, which nobody reads
   if (!id || !flags || !questions || !answers || !rest) return temporary(kMalformed);
-  if ((*flags & kFlagResponse) == 0 || *questions != 1) return temporary(kMalformed);
+  if ((*flags & kFlagResponse) == 0 || (*flags & kOpcode) != 0 || *questions != 1)
+    return temporary(kMalformed);
   if ((*flags & kFlagTruncated) != 0) return temporary("truncated answer from the name server");
   const unsigned rcode = *flags & 0xf;
   if (rcode != kRcodeNoError && rcode != kRcodeNoDomain)

@@ -40,6 +40,7 @@ TEST(Sample, IsAcceptedWithEveryLineInForce) {
   all.retry.rules.clear();
   all.retry.line = 0;
   all.retry.file.clear();
+  all.start_place = {};
   EXPECT_EQ(ipc::encode(all), ipc::encode(cut_queued(*plain, {})));
   EXPECT_EQ(ipc::encode(cut_smtpd(*loaded, {})), ipc::encode(cut_smtpd(*plain, {})));
   EXPECT_EQ(ipc::encode(cut_relay(*loaded, {})), ipc::encode(cut_relay(*plain, {})));

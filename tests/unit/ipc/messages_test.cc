@@ -40,7 +40,8 @@ struct Filler {
   void fill(std::optional<T>& value, Limits limits) { fill(value.emplace(), limits); }
   template <class T>
   void fill(std::vector<T>& value, Limits limits) {
-    for (int i = 0; i < 2; ++i) fill(value.emplace_back(), {limits.element, 0});
+    for (std::size_t i = 0; i < std::min<std::size_t>(limits.own, 2); ++i)
+      fill(value.emplace_back(), {limits.element, 0});
   }
   template <Described T>
   void fill(T& value, Limits) {
