@@ -91,7 +91,7 @@ Exit explain_queue(const Command& command, Client& client, Output& output) {
 }  // namespace
 
 std::expected<int, Ending> explain(const Command& command, Client& client, Output& output) {
-  return command.id.value != 0 ? explain_message(command, client, output)
+  return command.queue.empty() ? explain_message(command, client, output)
                                : explain_queue(command, client, output);
 }
 

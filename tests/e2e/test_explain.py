@@ -32,7 +32,7 @@ def blockers(explanation):
 
 
 def test_a_dead_route(server, nowhere):
-    server.configure(retry={"after": ["1h", "4h"]})
+    server.configure(retry={"after": ["1h", "4h"], "spread": 0})
     server.route("remote.example", f"smtp://{nowhere}:2599", connections=7).start()
     ident = server.send(["x@remote.example", "y@remote.example"])
     wait_for("the hop is dead", lambda: server.queues()["remote.example"]["state"] == "retry")
@@ -104,7 +104,7 @@ def test_what_people_stop_comes_first_and_all_of_it_is_told(server, sink):
 
 def test_what_is_finished_is_told_by_the_history(server, sink):
     sink.refuse["y@remote.example"] = "450 4.2.1 come\x1b[2J later"
-    server.configure(retry={"after": ["1h"]})
+    server.configure(retry={"after": ["1h"], "spread": 0})
     server.route("*", sink.via).start()
     ident = server.send(["x@remote.example", "y@remote.example"])
     sink.wait()
@@ -152,7 +152,7 @@ def test_lines_of_included_files_and_of_domains(server):
 
 
 def test_many_recipients_are_gathered(server):
-    server.configure(limits={"recipients": 1000}).start()
+    server.start()
     server.ctl("freeze", "*", "--reason", "nothing moves", "--future")
     recipients = [f"u{n}@{'a' if n % 2 else 'b'}.example" for n in range(500)]
     ident = server.send(recipients)

@@ -39,7 +39,7 @@ def test_check_warns_of_an_open_relay(server):
     (("[retry]", "[retry"), "postern.toml:"),
     (('"1s"', '"soon"'), "soon"),
     (("file:users", "file:gone"), "gone"),
-    (("[space]", "[tls]\nminimum = \"1.3\"\n[space]"), "later"),
+    (("[space]", "[pickup]\ndirectory = \"in\"\n[space]"), "later"),
     (("2525", "99999"), "99999"),
 ])
 def test_mistakes_are_named_with_their_place(server, change, what):
