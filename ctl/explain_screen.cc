@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <cstdlib>
 #include <utility>
 
 #include "common/base/check.h"
@@ -280,20 +281,37 @@ std::string hop_text(const ipc::HopFacts& hop, base::WallTime now) {
 
 }  // namespace
 
+namespace {
+
+// Pages are made one after the other, and times are read off two clocks: what differs by seconds only is
+// the same.
+void take_if_near(base::WallTime& time, base::WallTime other) {
+  constexpr std::int64_t kNear = 10'000;
+  if (time.ms != 0 && other.ms != 0 && std::abs(time.ms - other.ms) < kNear) time = other;
+}
+
+bool is_same(ipc::Explanation one, const ipc::Explanation& other) {
+  one.recipients = other.recipients;
+  take_if_near(one.next, other.next);
+  take_if_near(one.notice, other.notice);
+  take_if_near(one.expires, other.expires);
+  for (std::size_t i = 0; i < std::min(one.obstacles.size(), other.obstacles.size()); ++i) {
+    take_if_near(one.obstacles[i].since, other.obstacles[i].since);
+    take_if_near(one.obstacles[i].until, other.obstacles[i].until);
+  }
+  return one == other;
+}
+
+}  // namespace
+
 void merge(std::vector<ipc::Explanation>& all, std::vector<ipc::Explanation> page) {
   for (auto& one : page) {
-    const auto recipients = std::exchange(one.recipients, {});
-    const auto same = std::find_if(all.begin(), all.end(), [&](const ipc::Explanation& other) {
-      auto bare = other;
-      bare.recipients.clear();
-      return bare == one;
-    });
-    if (same == all.end()) {
+    const auto same = std::find_if(all.begin(), all.end(),
+                                   [&](const auto& other) { return is_same(one, other); });
+    if (same == all.end())
       all.push_back(std::move(one));
-      all.back().recipients = recipients;
-    } else {
-      same->recipients.insert(same->recipients.end(), recipients.begin(), recipients.end());
-    }
+    else
+      same->recipients.insert(same->recipients.end(), one.recipients.begin(), one.recipients.end());
   }
 }
 

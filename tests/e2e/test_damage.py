@@ -103,6 +103,7 @@ def test_a_file_that_cannot_be_read_stops_three_starts_at_most(server):
     server.start()
     server.may_die = True
     bodies = fill(server, 5)
+    wait_for("the start is complete", lambda: not (server.directory / "spool" / "recovering").exists())
     die(server)
     (server.directory / "spool" / "journal" / "000000").mkdir()  # as a file, it cannot be opened
     for _ in range(2):
