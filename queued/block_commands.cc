@@ -141,7 +141,7 @@ void Control::freeze(SessionId id, const ipc::Freeze& command, const std::string
                           const auto by_it = [this, name = freeze.queue, hop = freeze.hop](
                                                  const LeaseInfo& lease,
                                                  const Schedule::Queue& queue) noexcept {
-                            const auto* on = engine_.schedule().hop_of(lease);
+                            const auto* on = engine_.schedule().hop_of(lease.grant);
                             const Freeze* by = !hop ? engine_.blocks().frozen(queue.name())
                                                : on != nullptr
                                                    ? engine_.blocks().hop_frozen(on->name())

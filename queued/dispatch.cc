@@ -195,8 +195,8 @@ void Schedule::open_grant(Pool& pool, Hop& hop) {
   ++pool.used;
   const auto& spec = queue.destination().via[queue.way_];
   const bool named = hop.known() && (!is_found_by_dns(spec) || queue.found_until_ > now_);
-  actions_.push_back(
-      OpenGrant{deliverer, id, queue.name(), spec, named ? hop.name() : std::string()});
+  actions_.emplace_back(std::in_place_type<OpenGrant>, deliverer, id, queue.name(), spec,
+                        named ? hop.name() : std::string());
 }
 
 // Connections that have nothing to do make room at once.

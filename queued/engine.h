@@ -133,7 +133,7 @@ class Engine {
     std::set<LeaseKey> open;               // their outcomes have not come
     std::set<base::MessageId> may_repeat;  // these may have arrived, and are tried again
   };
-  using Stopped = 
+  using Stopped =
       std::move_only_function<bool(const LeaseInfo&, const Schedule::Queue&) const noexcept>;
   // Breaks off what is in delivery of these queues: a message whose final dot may have been sent is
   // `unknown`, any other comes back untried.

@@ -102,10 +102,13 @@ Route Router::route(const mail::Address& recipient) const {
 }
 
 bool Router::asks(const mail::Address& recipient) const { return decide_as_us(recipient).ask; }
+
 std::string Router::pattern(const std::string& domain) const {
   if (places_.contains(domain)) return domain;
   for (auto dot = domain.find('.'); dot != std::string::npos; dot = domain.find('.', dot + 1))
-    if (auto below = "*" + domain.substr(dot); places_.contains(below)) return below;
+    if (auto below = fmt::format("*{}", std::string_view(domain).substr(dot));
+        places_.contains(below))
+      return below;
   return places_.contains("*") ? "*" : "";
 }
 

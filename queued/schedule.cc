@@ -113,7 +113,7 @@ void Schedule::ask(DelivererId deliverer, base::RequestId request, base::GrantId
   const Parked parked{deliverer, request, id};
   // A connection that an earlier life granted, or one that is told to go already.
   if (at == grants_.end() || at->second.deliverer != deliverer || at->second.parked) {
-    actions_.push_back(SendAway{deliverer, request});
+    actions_.emplace_back(std::in_place_type<SendAway>, deliverer, request);
     return;
   }
   Grant& grant = at->second;
@@ -131,7 +131,7 @@ void Schedule::ask(DelivererId deliverer, base::RequestId request, base::GrantId
 }
 
 void Schedule::send_away(const Parked& parked) {
-  actions_.push_back(SendAway{parked.deliverer, parked.request});
+  actions_.emplace_back(std::in_place_type<SendAway>, parked.deliverer, parked.request);
   const auto at = grants_.find(parked.grant);
   if (at == grants_.end()) return;
   at->second.parked = false;
@@ -182,7 +182,7 @@ std::optional<EndedGrant> Schedule::grant_ended(DelivererId deliverer, base::Gra
   // Its request for work may still be parked: unanswered, it would cost the channel's credit for
   // ever.
   if (const auto parked = unpark(*at->second.hop, id))
-    actions_.push_back(SendAway{deliverer, parked->request});
+    actions_.emplace_back(std::in_place_type<SendAway>, deliverer, parked->request);
   end_grant(id);
   if (Queue* queue = look(ended.queue)) drop_if_empty(*queue);
   return ended;
@@ -225,7 +225,7 @@ void Schedule::close_blocked() {
 }
 
 void Schedule::close(base::GrantId id, Grant& grant) {
-  if (mark_leaving(grant)) actions_.push_back(CloseGrant{grant.deliverer, id});
+  if (mark_leaving(grant)) actions_.emplace_back(std::in_place_type<CloseGrant>, grant.deliverer, id);
 }
 
 void Schedule::close_grants(Hop& hop, bool busy_too) {
@@ -246,7 +246,7 @@ std::uint64_t Schedule::blocked_leases() const {
   std::uint64_t sum = 0;
   for (const auto& [key, lease] : leases_) {
     const Queue* queue = find(lease.queue);
-    const Hop* hop = hop_of(lease);
+    const Hop* hop = hop_of(lease.grant);
     if ((hop != nullptr && hop->frozen) || (queue != nullptr && queue->blocked != Blocked::kNo)) ++sum;
   }
   return sum;

@@ -269,8 +269,6 @@ class Schedule {
   [[nodiscard]] const Queue* find(std::string_view queue) const;
   [[nodiscard]] const std::map<std::string, Queue, std::less<>>& queues() const { return queues_; }
   [[nodiscard]] const Hop* find_hop(std::string_view name) const;
-  // Of the connection that carries it; null: that is gone, or of an earlier life.
-  [[nodiscard]] const Hop* hop_of(const LeaseInfo& lease) const;
   // Those whose hosts are known.
   [[nodiscard]] const std::map<std::string, Hop, std::less<>>& hops() const { return hops_; }
   // The first `limit` queues behind `after` that lead to this hop and may run; looks at no more than

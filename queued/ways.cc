@@ -47,11 +47,6 @@ const Schedule::Hop* Schedule::find_hop(std::string_view name) const {
   return queue == nullptr ? nullptr : queue->seeking_.get();
 }
 
-const Schedule::Hop* Schedule::hop_of(const LeaseInfo& lease) const {
-  const auto grant = grants_.find(lease.grant);
-  return grant == grants_.end() ? nullptr : grant->second.hop;
-}
-
 void Schedule::drop_if_unused(Hop& hop) {
   if (hop.queues_ > 0 || hop.grants > 0 || hop.awaited_ > 0) return;
   enlist(hop, false, false);
@@ -251,7 +246,7 @@ std::optional<std::string> Schedule::hop_found(DelivererId deliverer, base::Gran
   if (std::exchange(queue->urgent_, false)) hop.until = QueueTime(0);
   const bool go = hop.until <= now_ && !hop.frozen && hop.grants <= std::max(1U, hop.most());
   if (go)
-    actions_.push_back(GoAhead{deliverer, id});
+    actions_.emplace_back(std::in_place_type<GoAhead>, deliverer, id);
   else
     close(id, grant);
   if (hop.until > now_ || hop.frozen) find_way(*queue);

@@ -75,7 +75,9 @@ std::string received_field(const Received& received) {
   field.word(name(received.with, !received.tls.empty()));
   if (!received.tls.empty()) {
     const bool known = !received.tls_peer.empty();
-    field.line("(" + comment_text(received.tls) + (known ? "," : ")"));
+    std::string tls(1, '(');
+    tls.append(comment_text(received.tls)).push_back(known ? ',' : ')');
+    field.line(tls);
     if (known) field.word("client").word("certificate").word(comment_text(received.tls_peer) + ")");
   }
   const bool alone = received.only_recipient != nullptr;
