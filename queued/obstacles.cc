@@ -143,8 +143,8 @@ void add_waits(const Engine& engine, const Site& site, QueueTime due,
     }
     found.push_back(std::move(dead));
   }
-  std::stable_sort(found.begin() + begin, found.end(),
-                   [](const Obstacle& a, const Obstacle& b) { return a.until > b.until; });
+  const auto own = found.begin() + begin;
+  if (found.end() - own == 2 && own[0].until < own[1].until) std::swap(own[0], own[1]);
 }
 
 // --- Connections ------------------------------------------------------------------------------------

@@ -11,7 +11,6 @@
 namespace postern::queued {
 namespace {
 
-constexpr base::Millis kCapTime{60'000};  // how long a host's limit of connections is respected
 constexpr std::size_t kSlice = 50;  // messages of a queue that end in one turn
 
 std::string_view event_name(Fate fate) {
