@@ -42,11 +42,13 @@ def test_smtp_source(postern):
     assert status["disk"]["flushes"] < status["disk"]["records"]  # they share flushes
 
 
-def test_smtp_sink(server):
+@pytest.mark.parametrize("options", [["-c"], ["-e"], ["-p", "-8"]],
+                         ids=["all features", "HELO only", "no PIPELINING, no 8BITMIME"])
+def test_smtp_sink(server, options):
     command, environment = postfix_tool("smtp-sink")
     address = Address()
     user = ["-u", "nobody"] if os.getuid() == 0 else []
-    with subprocess.Popen([*command, *user, "-c", f"inet:{address.ip}:{SINK_PORT}", "100"],
+    with subprocess.Popen([*command, *user, *options, f"inet:{address.ip}:{SINK_PORT}", "100"],
                           env=environment, stdout=subprocess.DEVNULL,
                           stderr=subprocess.DEVNULL) as sink:
         try:

@@ -1,14 +1,9 @@
 """How mail leaves: where it may go, how many recipients at once, in which form."""
-import os
-import subprocess
 
 import pytest
 from dnslib import AAAA
 
-from support.net import Address
-from support.server import RELAY_PORT
 from support.sink import SINK_PORT, honest
-from test_peers import postfix_tool
 
 
 def mx_server(server, **delivery):
@@ -152,23 +147,3 @@ def test_eight_bits_never_go_to_a_host_of_seven(server, make_script):
     assert "DATA" not in seven.lines
     server.send("x@remote.example", "Subject: plain\r\n\r\n")
     seven.wait_lines("SUBJECT: PLAIN")
-
-
-@pytest.mark.parametrize("options", [["-e"], ["-p", "-8"]], ids=["HELO only", "no PIPELINING, no 8BITMIME"])
-def test_smtp_sink_of_few_features(server, options):
-    command, environment = postfix_tool("smtp-sink")
-    address = Address()
-    user = ["-u", "nobody"] if os.getuid() == 0 else []
-    with subprocess.Popen([*command, *user, *options, f"inet:{address.ip}:{SINK_PORT}", "100"], env=environment,
-                          stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as sink:
-        try:
-            server.route("*", f"smtp://{address.ip}:{SINK_PORT}", connections=5).start()
-            source, environment = postfix_tool("smtp-source")
-            subprocess.run([*source, "-s", "5", "-m", "60", "-l", "4096", "-f", "alice@example.org",
-                            "-t", "x@remote.example", f"inet:{server.ip}:{RELAY_PORT}"],
-                           check=True, capture_output=True, env=environment, timeout=120)
-            server.wait_empty(90)
-            assert server.status()["total"]["delivered"] == 60
-        finally:
-            sink.terminate()
-    address.close()

@@ -96,6 +96,17 @@ Says mx_bytes(std::function<Raw(std::string)> treat) {
     return treat(Packet(q.name, q.type).mx(q.name, 10, "a.example").bytes());
   });
 }
+// The MX host behind a chain of so many aliases.
+Raw aliases(const Question& q, int count) {
+  Packet p(q.name, q.type);
+  std::string name = q.name;
+  for (int i = 0; i < count; ++i) {
+    const auto next = "n" + std::to_string(i) + ".example";
+    p.cname(name, next);
+    name = next;
+  }
+  return p.mx(name, 10, "a.example").bytes();
+}
 Raw many(const Question& q, unsigned count) {
   Packet p(q.name, q.type);
   for (unsigned i = 0; i < count; ++i) p.mx(q.name, i, "m" + std::to_string(i) + ".example");
@@ -122,26 +133,8 @@ std::vector<Zone> zones() {
              .cname("b.example", "example.org")
              .bytes();
        }},
-      {"a chain of 40 aliases", kNoHost, mx([](const Question& q) {
-         Packet p(q.name, q.type);
-         std::string name = q.name;
-         for (int i = 0; i < 40; ++i) {
-           const auto next = "n" + std::to_string(i) + ".example";
-           p.cname(name, next);
-           name = next;
-         }
-         return p.mx(name, 10, "a.example").bytes();
-       })},
-      {"a chain of 12 aliases", kToA, mx([](const Question& q) {
-         Packet p(q.name, q.type);
-         std::string name = q.name;
-         for (int i = 0; i < 12; ++i) {
-           const auto next = "n" + std::to_string(i) + ".example";
-           p.cname(name, next);
-           name = next;
-         }
-         return p.mx(name, 10, "a.example").bytes();
-       })},
+      {"a chain of 40 aliases", kNoHost, mx([](const Question& q) { return aliases(q, 40); })},
+      {"a chain of 12 aliases", kToA, mx([](const Question& q) { return aliases(q, 12); })},
       {"an alias that leads nowhere", kNoHost, mx([](const Question& q) {
          return Packet(q.name, q.type).cname(q.name, "gone.example").bytes();
        })},
