@@ -120,8 +120,8 @@ void JournalFiles::settle_twins() {
   for (auto& twin : twins_) {
     const auto number = twin.header.number;
     auto& kept = chain_.at(number);
-    if (worth(twin) > worth(kept)) std::swap(twin, kept);
-    if (worth(twin) <= 1) {  // none of its records is of that segment: it may be another one
+    if (worth(kept) < worth(twin)) std::swap(twin, kept);
+    if (worth(twin).records == 0) {  // of that segment: its records may be those of another one
       nameless_.push_back({std::move(twin.file), "?"});
       continue;
     }
@@ -131,17 +131,17 @@ void JournalFiles::settle_twins() {
   twins_.clear();
 }
 
-std::uint64_t JournalFiles::worth(const FoundSegment& segment) {
+JournalFiles::Worth JournalFiles::worth(const FoundSegment& segment) {
   const auto next = chain_.find(segment.header.number + 1);
   const auto bytes = read(segment, segment.file.capacity);
-  if (!bytes) return 0;
+  if (!bytes) return {};
   const bool vouched = next != chain_.end() &&
                        next->second.header.predecessor.number == segment.header.number &&
                        next->second.header.predecessor.epoch == segment.header.epoch;
   const auto records = replay_segment(*bytes, segment.header, {}, [](const Frame&, const Place&) {
                          return true;
                        }).records;
-  return records + (vouched ? 1ULL << 62 : 1);
+  return {.vouched = vouched, .records = records};
 }
 
 // A page that looks like a header may be a piece of a body which some fault put in its place. But

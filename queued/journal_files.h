@@ -4,6 +4,7 @@
 // nothing.
 #pragma once
 
+#include <compare>
 #include <cstdint>
 #include <map>
 #include <optional>
@@ -56,7 +57,14 @@ class JournalFiles {
   os::Result<std::string> read_bytes(const SegmentFile& file, std::uint64_t size);
   void sort(File file);
   void settle_twins();
-  [[nodiscard]] std::uint64_t worth(const FoundSegment& segment);
+  // How much speaks for one of two files that name the same segment: first its successor, then what it
+  // holds.
+  struct Worth {
+    bool vouched = false;
+    std::uint64_t records = 0;
+    auto operator<=>(const Worth&) const = default;
+  };
+  [[nodiscard]] Worth worth(const FoundSegment& segment);
   void doubt_headers();
   [[nodiscard]] bool vouched(const FoundSegment& segment);
   os::Result<void> order();
