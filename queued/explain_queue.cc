@@ -65,8 +65,7 @@ void explain_known(const Engine& engine, const Schedule::Queue& queue,
   answer.waiting = queue.counts.waiting;
   answer.held = queue.counts.held;
   answer.delivering = queue.counts.leased;
-  for (const auto id : engine.schedule().messages(queue.name(), base::MessageId(), 1))
-    answer.oldest = arrival_of(id);
+  if (const auto first = engine.schedule().first_message(queue)) answer.oldest = arrival_of(*first);
   auto site = site_of(engine, queue.name(), queue.destination());
   RoutedBy by;
   if (const auto address = address_in(engine, queue.name()))
@@ -75,7 +74,7 @@ void explain_known(const Engine& engine, const Schedule::Queue& queue,
   answer.way = way_of(site, by);
   add_blocks(engine, site, answer.obstacles);
   const bool none_ready = queue.counts.ready == 0 && queue.counts.leased == 0;
-  const auto due = none_ready ? engine.schedule().next_due(queue.name()) : std::nullopt;
+  const auto due = none_ready ? engine.schedule().next_due(queue) : std::nullopt;
   if (none_ready && !due && queue.counts.held > 0)
     answer.obstacles.insert(answer.obstacles.begin(),
                             Obstacle{.blocker = Blocker::kHeld, .count = queue.counts.held});

@@ -2,6 +2,7 @@
 #pragma once
 
 #include "common/ipc/family.h"
+#include "common/ipc/page.h"
 #include "common/ipc/types.h"
 
 namespace postern::ipc {
@@ -170,10 +171,10 @@ struct QueueRows {
   static constexpr Route kRoute = kAnswer;
   using ReplyTo = Replies<ListQueues>;
   base::RequestId request;
-  std::vector<QueueRow> rows;
+  Page<QueueRow> rows;
   bool more = false;  // ask again behind the last row's name
   static constexpr auto fields() {
-    return std::tuple(field("request", &QueueRows::request), field("rows", &QueueRows::rows, 40),
+    return std::tuple(field("request", &QueueRows::request), field("rows", &QueueRows::rows),
                       field("more", &QueueRows::more));
   }
 };
@@ -249,11 +250,11 @@ struct MessageRows {
   static constexpr Route kRoute = kAnswer;
   using ReplyTo = Replies<ListMessages>;
   base::RequestId request;
-  std::vector<MessageRow> rows;
+  Page<MessageRow> rows;
   bool more = false;           // there may be more: ask again
   base::MessageId next_after;  // with this cursor
   static constexpr auto fields() {
-    return std::tuple(field("request", &MessageRows::request), field("rows", &MessageRows::rows, 30),
+    return std::tuple(field("request", &MessageRows::request), field("rows", &MessageRows::rows),
                       field("more", &MessageRows::more),
                       field("next_after", &MessageRows::next_after));
   }

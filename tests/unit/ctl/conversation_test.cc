@@ -35,7 +35,7 @@ class FakeQueued {
     answer.request = m.request;
     int first = m.after.empty() ? 0 : std::stoi(m.after.substr(1)) - 100 + 1;
     for (int i = first; i < std::min(first + 40, 90); ++i)
-      answer.rows.push_back({.queue = "q" + std::to_string(100 + i)});
+      EXPECT_TRUE(answer.rows.add({.queue = "q" + std::to_string(100 + i)}));
     answer.more = first + 40 < 90;
     connection_.send(answer);
   }
@@ -44,7 +44,9 @@ class FakeQueued {
     answer.request = m.request;
     answer.more = m.after.value < 3;
     answer.next_after = m.after.next();
-    if (m.after.value == 2) answer.rows.emplace_back().id = base::MessageId(7);
+    if (m.after.value == 2) {
+      EXPECT_TRUE(answer.rows.add({.id = base::MessageId(7)}));
+    }
     connection_.send(answer);
   }
   void on(const ipc::Show& m) {
