@@ -48,7 +48,10 @@ bool is_known(const Engine& engine, const std::string& name, bool hop) {
   if (hop)
     return engine.router().names_hop(name) ||
            std::any_of(hops.begin(), hops.end(),
-                       [&](const auto& entry) { return fit_hop(name, entry.first) != 0; });
+                       [&](const auto& entry) {
+                         return !entry.second.destination().local &&
+                                fit_hop(name, entry.first) != 0;
+                       });
   const auto& queues = engine.schedule().queues();
   if (engine.router().names(name) || queues.contains(name)) return true;
   return is_pattern(name) && std::any_of(queues.begin(), queues.end(), [&](const auto& entry) {
@@ -142,6 +145,7 @@ void Control::freeze(SessionId id, const ipc::Freeze& command, const std::string
                                                  const LeaseInfo& lease,
                                                  const Schedule::Queue& queue) noexcept {
                             const auto* on = engine_.schedule().hop_of(lease.grant);
+                            if (on == nullptr) on = queue.hop();  // a lease of an earlier life
                             const Freeze* by = !hop ? engine_.blocks().frozen(queue.name())
                                                : on != nullptr
                                                    ? engine_.blocks().hop_frozen(on->name())

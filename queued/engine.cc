@@ -210,9 +210,10 @@ HopWait Engine::remembered(const std::string& name) const {
 
 QueueTime Engine::due(const Message& message, const Recipient& recipient,
                       std::string_view queue) const {
-  // When it was tried is known by the wall clock alone; what did not come yet cannot have been.
-  const auto since = std::max(store_.clock().wall() - recipient.last_try, base::Millis(0));
-  return due_by(retry_tables_, queue, message.id, recipient, now() - since);
+  // Rows of version 4 know it by the wall clock alone.
+  const auto tried =
+      recipient.tried.count() != 0 ? recipient.tried : store_.clock().at(recipient.last_try);
+  return due_by(retry_tables_, queue, message.id, recipient, tried);
 }
 
 // Next hops that are dead, by tables that may want them tried earlier.

@@ -97,6 +97,7 @@ class Engine {
     return concluding_.contains({id, number});
   }
   // How old the message is for this queue, the time that its clock stood still taken off.
+  [[nodiscard]] base::Millis least_age(const Message& message) const;  // of its open recipients
   [[nodiscard]] base::Millis age(const Message& message, std::string_view queue,
                                  const Destination& destination) const;
   // Ends all open recipients of one that can be found and is not in delivery. Nobody is told but the log

@@ -71,6 +71,13 @@ Site site_of(const Engine& engine, const std::string& name, const Destination& d
   if (queue != nullptr) {
     site.hop = queue->hop();
     site.way = std::min(queue->way(), destination.via.size() - 1);
+    // Of two ways that are dead the one counts that is tried first.
+    const auto* better = queue->better();
+    if (better != nullptr && site.hop != nullptr && site.hop->until > engine.now() &&
+        better->until < site.hop->until) {
+      site.hop = better;
+      site.way = std::min(queue->better_way(), destination.via.size() - 1);
+    }
   }
   const auto& spec = destination.via[site.way];
   // By this name it is remembered; where the hosts are not known, by the queue's own.

@@ -49,6 +49,16 @@ base::Millis Engine::age(const Message& message, std::string_view queue,
   return now() - message.born - covered(std::move(spans), message.born, now());
 }
 
+base::Millis Engine::least_age(const Message& message) const {
+  auto least = now() - message.born;
+  for (const auto& recipient : message.recipients) {
+    if (!recipient.open()) continue;
+    const auto route = router_->route(recipient.address);
+    least = std::min(least, age(message, route.queue, route.destination));
+  }
+  return least;
+}
+
 std::optional<base::Millis> Engine::left(const Message& message, const Recipient& recipient) const {
   const auto route = router_->route(recipient.address);
   const auto failure =
