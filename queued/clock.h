@@ -37,11 +37,6 @@ class QueueClock {
   [[nodiscard]] ClockReading reading() const { return {now(), wall()}; }
   // What the wall clock shows, as far as one can tell, when the queue clock stands at `t`.
   [[nodiscard]] base::WallTime wall_at(QueueTime t) const { return wall() + (t - now()); }
-  // Where the queue clock stood when the wall clock showed `t`, as far as one can tell; never later than
-  // now.
-  [[nodiscard]] QueueTime at(base::WallTime t) const {
-    return now() - std::max(wall() - t, base::Millis(0));
-  }
 
  private:
   const base::Clock& clock_;

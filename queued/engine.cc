@@ -210,10 +210,7 @@ HopWait Engine::remembered(const std::string& name) const {
 
 QueueTime Engine::due(const Message& message, const Recipient& recipient,
                       std::string_view queue) const {
-  // Rows of version 4 know it by the wall clock alone.
-  const auto tried =
-      recipient.tried.count() != 0 ? recipient.tried : store_.clock().at(recipient.last_try);
-  return due_by(retry_tables_, queue, message.id, recipient, tried);
+  return due_by(retry_tables_, queue, message.id, recipient);
 }
 
 // Next hops that are dead, by tables that may want them tried earlier.

@@ -149,7 +149,6 @@ MessageRecord Importer::record_of(const transfer::Message& message) {
     to.address = from.address;
     to.tries = from.tries;
     to.last_try = from.last_try;
-    to.tried = host_.store().clock().at(from.last_try);
     to.next_try = std::max(now + from.due, QueueTime(0));
     to.failure = from.failure;
     to.reply = from.reply;
