@@ -231,16 +231,17 @@ TEST(NextHop, ASetOfHostsHasOneNameWhateverItsOrder) {
   };
   const std::vector<Host> a{host(20, "c.example"), host(10, "b.example"), host(10, "a.example")};
   const std::vector<Host> b{host(5, "a.example"), host(5, "b.example"), host(7, "c.example")};
-  EXPECT_EQ(hop_name_of(a, 25), "a.example,b.example>c.example:25");
-  EXPECT_EQ(hop_name_of(b, 25), hop_name_of(a, 25));
+  EXPECT_EQ(hop_name_of(a, 25, "", false), "a.example,b.example>c.example:25");
+  EXPECT_EQ(hop_name_of(b, 25, "", false), hop_name_of(a, 25, "", false));
   std::vector<Host> many;
   for (int n = 0; n < 20; ++n)
     many.push_back(host(10, (std::string(60, 'x') + std::to_string(n) + ".example").c_str()));
-  const auto name = hop_name_of(many, 2525);
+  const auto name = hop_name_of(many, 2525, "", false);
   EXPECT_EQ(name.size(), ipc::kMaxHopName);
   EXPECT_TRUE(name.ends_with(":2525"));
+  EXPECT_TRUE(hop_name_of(many, 25, "/verified", false).ends_with(":25/verified"));
   many.back() = host(10, "other.example");
-  EXPECT_NE(hop_name_of(many, 2525), name);
+  EXPECT_NE(hop_name_of(many, 2525, "", false), name);
 }
 
 }  // namespace
