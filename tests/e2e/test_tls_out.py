@@ -200,7 +200,7 @@ def test_the_demand_stands_in_explain(sender, zone, authority, make_sink):
     sender.start()
     held = sender.send("x@verified.test")
     failure(sender, "verified.test")
-    one = sender.ctl("explain", held).rows[-1]
+    one = sender.ctl("explain", held).rows[0]["explanations"][0]
     assert one["route"]["via"] == f"smtp://wrong.example:{SINK_PORT} (tls verified)"
     assert one["route"]["hop"] == f"wrong.example:{SINK_PORT}/verified"
     assert "hostname mismatch" in str(one)
