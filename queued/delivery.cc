@@ -258,7 +258,7 @@ void Delivery::settled(const LeaseInfo& lease, const ipc::Outcome& outcome,
   if (works) engine_.hop_works(lease);
   if (!attempts.empty()) mishaps_.erase(lease.message);
   if (!untried.empty()) returned(lease.message, untried);
-  engine_.conclude(lease.message, std::move(attempts), outcome.remote, std::move(written));
+  engine_.conclude(lease.message, std::move(attempts), outcome.remote, std::move(written), outcome.tls);
 }
 
 // The first time they are due at once; a message that nobody tries must not circle.

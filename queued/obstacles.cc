@@ -5,6 +5,8 @@
 #include <algorithm>
 #include <utility>
 
+#include "common/config/hop.h"
+
 namespace postern::queued {
 namespace {
 
@@ -34,19 +36,10 @@ std::string rate_text(std::uint64_t interval) {
 
 // As a route says it.
 std::string via_text(const config::HopSpec& spec) {
-  switch (spec.kind) {
-    case config::HopKind::kMx:
-      return "mx";
-    case config::HopKind::kHost:
-      return cut("smtp://" + hop_name(spec), ipc::kMaxHopName);
-    case config::HopKind::kMailbox:
-      return "mailbox";
-    case config::HopKind::kRefuse:
-      return "refuse";
-    case config::HopKind::kDiscard:
-      break;
-  }
-  return "discard";
+  auto text = config::hop_text(spec);
+  if (spec.tls != config::HopTls::kOptional)
+    text += fmt::format(" (tls {})", config::tls_text(spec.tls));
+  return cut(std::move(text), ipc::kMaxHopName);
 }
 
 }  // namespace

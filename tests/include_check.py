@@ -40,7 +40,7 @@ PURE = [
     r"common/transfer/.*",
     r"common/config/(rights|units|mistake|schema|value)\.(h|cc)",
     r"smtpd/(protocol|envelope)\.(h|cc)",
-    r"deliverd/relay/(body|client_state|features|next_hop|protocol)\.(h|cc)",
+    r"deliverd/relay/(body|client_state|features|next_hop|protocol|sts|tls_plan)\.(h|cc)",
     r"queued/(backlog|blocks|destination|dispatch|frozen_name|hop|index_pages|index_row|record|schedule|schedule_mail|policy|retry|ring|routes|selector|standstill|turns|ways)\.(h|cc)",
     r"ctl/(command|explain_screen|human|json|names|screens|table|until)\.(h|cc)",
     r"bench/ledger/(book|content|lines|mix|name|report|template)\.(h|cc)",

@@ -84,6 +84,11 @@ struct Delivery {
   std::vector<base::Endpoint> dns;  // empty: the system's resolvers
   std::uint16_t port = 25;
   std::vector<base::Network> forbid;  // no MX is connected to there
+  bool trust_ad = false;              // also of resolvers that are not on loopback
+  struct {
+    std::string file;  // empty: there is none
+    std::string pem;
+  } authorities;
   bool start_disabled = false;
   Where start_where;  // of the key, if it is given
 };

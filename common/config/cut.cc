@@ -149,6 +149,12 @@ RelayConfig cut_relay(const Config& config, const Facts& facts) {
   if (cut.dns.size() > kMaxResolvers) cut.dns.resize(kMaxResolvers);
   cut.port = config.delivery.port;
   cut.forbid = config.delivery.forbid;
+  // A word on DNSSEC is worth what the way is worth that it came (RFC 7672 2.2).
+  cut.trust_ad = config.delivery.trust_ad ||
+                 std::all_of(cut.dns.begin(), cut.dns.end(), [](const base::Endpoint& resolver) {
+                   return resolver.address.is_loopback();
+                 });
+  cut.ca = config.delivery.authorities.pem;
   cut.own_addresses = facts.own_addresses;
   // An interface may answer for more than its own address (127.0.0.0/8), so listeners count too.
   for (const auto& listener : config.listeners) {

@@ -133,16 +133,28 @@ struct KeyConfig {
 
 enum class HopKind : std::uint8_t { kMx, kHost, kMailbox, kRefuse, kDiscard };
 
+// What a next hop must offer before it gets mail.
+enum class HopTls : std::uint8_t {
+  kOff,       // nothing: TLS is not spoken
+  kOptional,  // TLS where it can be had; an MX host that has TLSA records must obey them
+  kRequired,  // TLS, with whomsoever
+  kVerified,  // and a certificate for its name, from an authority that we know
+  kDane,      // and a certificate that its TLSA records name
+};
+
 // One place in `via` or `deliver`.
 struct HopSpec {
   HopKind kind = HopKind::kMx;
   std::string host;         // kHost: a name or an IP address without brackets
   std::uint16_t port = 25;  // kHost; kMx uses [delivery] port
+  HopTls tls = HopTls::kOptional;
+  bool implicit = false;  // kHost: TLS from the first byte ("smtps:")
 
   friend bool operator==(const HopSpec&, const HopSpec&) noexcept = default;
   static constexpr auto fields() {
     return std::tuple(ipc::field("kind", &HopSpec::kind), ipc::field("host", &HopSpec::host, 255),
-                      ipc::field("port", &HopSpec::port));
+                      ipc::field("port", &HopSpec::port), ipc::field("tls", &HopSpec::tls),
+                      ipc::field("implicit", &HopSpec::implicit));
   }
 };
 
@@ -289,6 +301,8 @@ struct RelayConfig {
   std::vector<base::IpAddress> own_addresses;  // an MX that resolves only to these is ourselves
   std::vector<std::uint16_t> own_ports;        // ports that we listen on
   std::vector<base::Network> forbid;           // where no domain's host is believed to be
+  bool trust_ad = false;  // the resolvers' word on DNSSEC is believed
+  std::string ca;         // PEM: authorities whose certificates count; empty: none
 
   static constexpr auto fields() {
     return std::tuple(ipc::field("log", &RelayConfig::log),
@@ -296,7 +310,9 @@ struct RelayConfig {
                       ipc::field("dns", &RelayConfig::dns, 16), ipc::field("port", &RelayConfig::port),
                       ipc::field("own_addresses", &RelayConfig::own_addresses, 1'000),
                       ipc::field("own_ports", &RelayConfig::own_ports, 1'000),
-                      ipc::field("forbid", &RelayConfig::forbid, 1'000));
+                      ipc::field("forbid", &RelayConfig::forbid, 1'000),
+                      ipc::field("trust_ad", &RelayConfig::trust_ad),
+                      ipc::field("ca", &RelayConfig::ca, 16U << 20));
   }
 };
 
@@ -336,6 +352,9 @@ inline constexpr auto postern::ipc::kLastEnumerator<postern::tls::Version> = pos
 template <>
 inline constexpr auto postern::ipc::kLastEnumerator<postern::config::HopKind> =
     postern::config::HopKind::kDiscard;
+template <>
+inline constexpr auto postern::ipc::kLastEnumerator<postern::config::HopTls> =
+    postern::config::HopTls::kDane;
 template <>
 inline constexpr auto postern::ipc::kLastEnumerator<postern::config::MailboxKind> =
     postern::config::MailboxKind::kDrop;

@@ -10,7 +10,6 @@ namespace {
 
 using enum Shape;
 
-constexpr std::string_view kTls = "TLS to other hosts comes";
 constexpr std::string_view kAuth = "authentication comes";
 constexpr std::string_view kPolicy = "access policy comes";
 constexpr std::string_view kSource = "the choice of source addresses comes";
@@ -66,7 +65,7 @@ constexpr auto kKeys = std::to_array<Key>({
     {"route", kSections},
     {"route.to", kStrings},
     {"route.via", kStrings},
-    {"route.tls", kString, kTls, R"("off")"},
+    {"route.tls", kString},
     {"route.login", kString, kAuth, R"("")"},
     {"route.password_file", kString, kAuth, R"("")"},
     {"route.connections", kInteger},
@@ -82,7 +81,8 @@ constexpr auto kKeys = std::to_array<Key>({
     {"delivery.port", kInteger},
     {"delivery.forbid", kStrings},
     {"delivery.source", kStrings, kSource, "[]"},
-    {"delivery.trust_ad", kBoolean, "DANE comes", "false"},
+    {"delivery.trust_ad", kBoolean},
+    {"delivery.ca", kString},
     {"delivery.start", kString},
 
     {"retry", kSection},
@@ -154,18 +154,16 @@ constexpr auto kKeys = std::to_array<Key>({
     {"processes.relay", kInteger},
 });
 
-constexpr std::string_view kHopAdvice = R"(name "mx", smtp://host[:port], "refuse" or "discard")";
-constexpr std::string_view kDeliverAdvice = R"(name "mailbox", smtp://host[:port] or "mx")";
+constexpr std::string_view kHopAdvice = R"(name "mx", smtp[s]://host[:port], "refuse" or "discard")";
+constexpr std::string_view kDeliverAdvice = R"(name "mailbox", smtp[s]://host[:port] or "mx")";
 constexpr std::string_view kLogAdvice = R"(name "stderr" or a file)";
 
 constexpr auto kLaterValues = std::to_array<LaterValue>({
     {"listen.address", "unix:", "Unix listeners come", "name an address and a port"},
     {"listen.service", "submission", "submission comes", R"(name "mx" or "relay")"},
     {"domain.deliver", "lmtp:", "LMTP comes", kDeliverAdvice},
-    {"domain.deliver", "smtps:", kTls, kDeliverAdvice},
     {"mailbox.owner", "user", kUserMailboxes, "name one user who owns all mailboxes"},
     {"route.via", "lmtp:", "LMTP comes", kHopAdvice},
-    {"route.via", "smtps:", kTls, kHopAdvice},
     {"log.to", "journal", "the systemd journal comes", kLogAdvice},
     {"log.to", "syslog", "syslog comes", kLogAdvice},
 });

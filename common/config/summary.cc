@@ -132,9 +132,12 @@ void routes_text(const Config& config, std::string& out) {
     const auto& route = config.routes[i];
     everything = everything || std::find(route.to.begin(), route.to.end(), "*") != route.to.end();
     if (i >= kShown) continue;
-    out +=
-        fmt::format("  {}: to {}{}\n", listed(route.to, [](const std::string& to) { return to; }),
-                    listed(route.via, hop_text), route.internal ? " (internal)" : "");
+    const auto tls = route.via.empty() ? HopTls::kOptional : route.via.front().tls;
+    out += fmt::format("  {}: to {}{}{}\n",
+                       listed(route.to, [](const std::string& to) { return to; }),
+                       listed(route.via, hop_text),
+                       tls == HopTls::kOptional ? "" : fmt::format(", TLS {}", tls_text(tls)),
+                       route.internal ? " (internal)" : "");
   }
   if (config.routes.size() > kShown)
     out += fmt::format("  and {} more\n", config.routes.size() - kShown);

@@ -64,6 +64,17 @@ inline constexpr BodyForm kLastEnumerator<BodyForm> = BodyForm::kStuffed;
 template <>
 inline constexpr mail::Return kLastEnumerator<mail::Return> = mail::Return::kFull;
 
+// How a session was kept from others, for people; empty: there was none.
+struct TlsNote {
+  static constexpr std::size_t kMost = 200;
+  std::string tls;       // "TLSv1.3 TLS_AES_256_GCM_SHA384", "none: not offered"
+  std::string verified;  // "dane: mx.example.org", "yes: mx.example.org", "no: certificate has expired"
+  static constexpr auto fields() {
+    return std::tuple(field("tls", &TlsNote::tls, kMost),
+                      field("verified", &TlsNote::verified, kMost));
+  }
+};
+
 struct ReplyText {  // a mail::Reply of one line
   std::uint16_t code = 0;
   std::uint8_t status = 0;

@@ -191,6 +191,9 @@ TEST(Blocks, ANextHopIsFrozenByAnyOfItsNames) {
   EXPECT_EQ(reason("10.0.0.1:25"), "all");
   EXPECT_EQ(reason("[::1]:26"), "six");
   EXPECT_EQ(reason("[::1]:25"), "all");
+  // Whatever is demanded of it.
+  EXPECT_EQ(reason("mx0.example.net>mx1.example.net:25/verified"), "why");
+  EXPECT_EQ(reason("10.0.0.1:2525/smtps/required"), "port");
   const auto said = blocks.unfreeze("mx2.example.net", true, "anna", {}, QueueTime(9));
   ASSERT_TRUE(said);
   EXPECT_EQ(*said,

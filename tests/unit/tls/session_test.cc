@@ -166,7 +166,7 @@ TEST(Session, TheClientRefusesAnotherName) {
             "other.example", {.roots = Authority::instance().root()});
   pair.run();
   EXPECT_EQ(pair.client.state(), State::kFailed);
-  EXPECT_EQ(pair.client.session->trouble(), "handshake: certificate verify failed");
+  EXPECT_EQ(pair.client.session->trouble(), "handshake: certificate verify failed (hostname mismatch)");
   EXPECT_EQ(pair.server.state(), State::kFailed);
 }
 
@@ -220,7 +220,7 @@ TEST(Session, KeepsItsContextOverAChange) {
     server.make(Session::accept(*context, signer));
   }
   tickets.reset();
-  client.make(Session::connect(*ClientContext::make({}), "mx.example.org"));
+  client.make(Session::connect(*ClientContext::make({}), {.host = "mx.example.org"}));
   client.receive({});
   for (int i = 0; i < 10; ++i) {
     if (!client.out.empty()) server.receive(std::exchange(client.out, {}));
