@@ -274,6 +274,13 @@ std::expected<int, Ending> perform(const Command& command, Client& client, Outpu
       hold.reason = command.reason;
       return stop(hold, command, client, output);
     }
+    case Verb::kUser: {  // what works on the file has been done before
+      ipc::LockAccount lock;
+      lock.account = command.account;
+      lock.unlock = command.user == UserAction::kUnlock;
+      lock.reason = command.reason;
+      return tell(lock, command, client, output);
+    }
     case Verb::kRetry: {
       ipc::Retry retry;
       retry.selector = command.selector;

@@ -75,7 +75,7 @@ class Engine {
   // too, for a session may have begun by them.
   [[nodiscard]] config::Decision decide(base::ListenerIndex listener,
                                         const base::IpAddress& client,
-                                        const mail::Address& recipient) const;
+                                        const mail::Address& recipient, bool logged_in) const;
 
   // A message that has just become durable.
   void admit(base::MessageId id);

@@ -467,6 +467,12 @@ ipc::BlockRows list_blocks(const Engine& engine, const ipc::ListBlocks& ask) {
                    .reason = hold.reason,
                    .who = hold.who,
                    .since = hold.since});
+  for (const auto& lock : blocks.locks())
+    all.push_back({.kind = ipc::BlockKind::kLock,
+                   .name = lock.account,
+                   .reason = lock.reason,
+                   .who = lock.who,
+                   .since = lock.since});
   ipc::BlockRows answer;
   answer.request = ask.request;
   for (std::size_t i = ask.after; i < all.size() && answer.rows.size() < kBlockRows; ++i)

@@ -1,6 +1,6 @@
-// Protocol: the server's side of one SMTP session (RFC 5321, with PIPELINING, SIZE, 8BITMIME, DSN
-// and ENHANCEDSTATUSCODES) as a pure machine: bytes in, replies and sink calls out. It does no I/O,
-// reads no clock and knows no socket, so a session, a test and a fuzzer drive it alike.
+// Protocol: the server's side of one SMTP session (RFC 5321, with PIPELINING, SIZE, 8BITMIME, DSN,
+// STARTTLS, AUTH and ENHANCEDSTATUSCODES) as a pure machine: bytes in, replies and sink calls out. It
+// does no I/O, reads no clock and knows no socket, so a session, a test and a fuzzer drive it alike.
 //
 // How an owner drives it:
 //   protocol.start();                      // the greeting is in output()
@@ -25,15 +25,21 @@
 //   DATA      |  503   |  503           |  554                 |  -> kBody           |
 //   RSET      |  250   |  250           |  -> kReady           |  -> kReady          |
 //   STARTTLS |  503   |  -> kTls       |  503                 |  503                |
-//   NOOP HELP VRFY EXPN QUIT: in every state; AUTH 502; others 500                  |
+//   AUTH      |  503   |  -> kLogin     |  503                 |  503                |
+//   NOOP HELP VRFY EXPN QUIT: in every state; others 500                            |
 //   Where TLS is off, or there is none to be had, STARTTLS gets 502; within TLS 503. Where it is
 //   required, MAIL gets 530 until then.
+//
+//   Where nobody can log in, AUTH gets 502, without TLS 538 (unless passwords go in clear text too),
+//   and 503 after a login. Where a login is required, MAIL gets 530 until then.
 //
 //   A RCPT whose recipient the sink is asked for has no reply, and nothing more is read, until
 //   answered().
 //
 //   kTls     nothing is read until start_tls(), then until secured() -> the state of the beginning,
 //            with all forgotten that was said before
+//   kLogin   nothing is read until login_answered(); after a challenge the next line is the client's
+//            answer to it, until the exchange ends -> kReady
 //   kBody    the body goes to the sink; at its end -> kResult, or refused -> kReady (kClosed)
 //   kResult  nothing is read until accepted() or refused() -> kReady
 //   kClosed  output() is the last; further input is swallowed
@@ -44,6 +50,7 @@
 #include <optional>
 #include <string>
 #include <string_view>
+#include <vector>
 
 #include "common/base/ids.h"
 #include "common/base/ip.h"
@@ -67,6 +74,9 @@ struct Service {
   bool require_hello = true;
   config::TlsMode tls = config::TlsMode::kOff;
   mail::Domain default_domain;  // stamped on bare addresses of clients that may relay; empty: none
+  std::vector<sasl::Mechanism> mechanisms;  // by which clients may log in; empty: they cannot
+  bool plaintext_logins = false;            // without TLS too
+  bool login_required = false;              // MAIL is refused without
 };
 
 enum class Flow : std::uint8_t { kMore, kPause };
@@ -78,8 +88,23 @@ struct Refusal {
   std::string_view reply;                  // as sent, without CR LF
 };
 
+// AUTH came. The view ends with the call.
+struct LoginStart {
+  sasl::Mechanism mechanism = sasl::Mechanism::kPlain;
+  bool plus_offered = false;                // SCRAM-SHA-256-PLUS
+  std::optional<std::string_view> initial;  // the initial response, without base64
+};
+
+// What came of a step of a login.
+struct LoginStep {
+  enum class Result : std::uint8_t { kChallenge, kAccepted, kRefused, kUnavailable };
+  Result result = Result::kRefused;
+  std::string text;  // kChallenge: the challenge, kAccepted: the account
+};
+
 // Where messages go. Calls come in the order begin, body*, then end or abort, and only from within
-// input(), resume() and timed_out(); ask() comes before begin(). None may call back into the machine.
+// input(), resume(), timed_out(), shutdown(), secured() and end_login(); ask() comes before begin().
+// None may call back into the machine.
 class MessageSink {
  public:
   virtual ~MessageSink() = default;
@@ -96,6 +121,11 @@ class MessageSink {
   virtual void ask(const mail::Address& recipient) = 0;
   // The message is given up; nothing of it is wanted.
   virtual void abort() = 0;
+  // A login, step by step: the owner now owes login_answered(), unless log_out() comes before.
+  virtual void log_in(const LoginStart& start) = 0;
+  virtual void login_response(std::string_view response) = 0;
+  // The exchange is given up, or the login counts no longer.
+  virtual void log_out() = 0;
   virtual void refused(const Refusal&) {}
 };
 
@@ -104,6 +134,7 @@ enum class Want : std::uint8_t {
   kResume,  // the sink paused: resume()
   kResult,  // accepted() or refused()
   kAnswer,  // answered()
+  kLogin,   // login_answered()
   kTls,     // STARTTLS came: start_tls(); then TLS, and secured() when it stands
   kClose,   // write output(), then close
 };
@@ -121,6 +152,7 @@ enum class TimeoutKind : std::uint8_t {
 struct TlsFacts {
   std::string text;  // version and cipher: "TLSv1.3 TLS_AES_256_GCM_SHA384"
   std::string peer;  // the name in the client's certificate, if that counts
+  bool binds = false;  // a login can be bound to it
 };
 
 // Whether TLS can begin behind STARTTLS.
@@ -135,6 +167,8 @@ class Protocol {
   // Of a command line with its CR LF; RFC 5321 4.5.3.1.4 asks for 512, and for more with
   // parameters.
   static constexpr std::size_t kMaxLine = 2048;
+  static constexpr std::size_t kMaxLoginLine = 12'288;  // of an exchange, RFC 4954 4
+  static constexpr std::uint32_t kMaxLogins = 3;        // refused; then the session ends
   static constexpr std::size_t kMaxDiscard = 64 * 1024;  // of a longer one, then the session ends
   static constexpr std::uint32_t kMaxErrors = 20;        // the next bad command ends the session
   static constexpr std::uint32_t kMaxReceived = 100;     // more are a loop (RFC 5321 6.3)
@@ -158,6 +192,11 @@ class Protocol {
   void refused(const mail::Reply& reply);
   // The word on the recipient of the last ask(): the reply that its RCPT gets, or null: it is there.
   void answered(const mail::Reply* refusal);
+  // The word on the last step of a login.
+  void login_answered(LoginStep step);
+  // The account of this session may not be used any more: says 421 and closes, after the reply to a
+  // message that is whole.
+  void end_login();
   // The answer to kTls. Unless it is kReady and want() is kTls still, no TLS follows.
   void start_tls(TlsStart start);
   // TLS stands; the first time at the start of a session where it is implicit, in place of start().
@@ -178,11 +217,17 @@ class Protocol {
   [[nodiscard]] std::uint32_t messages() const noexcept { return messages_; }
   // Set while TLS stands.
   [[nodiscard]] const std::optional<TlsFacts>& tls() const noexcept { return tls_; }
+  // As whom the client has logged in; empty: it has not.
+  [[nodiscard]] const std::string& account() const noexcept { return account_; }
+  // Of a line, with its end.
+  [[nodiscard]] std::size_t longest_line() const noexcept {
+    return state_ == State::kLogin ? kMaxLoginLine : kMaxLine;
+  }
   // The client's name in its last HELO or EHLO; empty before.
   [[nodiscard]] const std::string& hello() const noexcept { return hello_; }
 
  private:
-  enum class State : std::uint8_t { kStart, kReady, kMail, kRcpt, kBody, kResult, kTls, kClosed };
+  enum class State : std::uint8_t { kStart, kReady, kMail, kRcpt, kBody, kResult, kTls, kLogin, kClosed };
   enum class Action : std::uint8_t;
   static Action action(mail::Verb verb, State state);
 
@@ -199,6 +244,13 @@ class Protocol {
   void on_data();
   void on_start_tls();
   void refuse_start_tls();
+  void on_auth(const mail::Command& command);
+  void refuse_auth();
+  void take_response(std::string_view line);
+  void give_up_login() noexcept;
+  [[nodiscard]] bool offers_auth() const noexcept;
+  [[nodiscard]] bool offers(sasl::Mechanism mechanism) const noexcept;
+  [[nodiscard]] std::string auth_feature() const;
   [[nodiscard]] bool offers_tls() const noexcept;
   [[nodiscard]] bool shakes_hands() const noexcept;
   void begin();
@@ -243,8 +295,12 @@ class Protocol {
   bool paused_ = false;
   bool body_complete_ = false;  // its end was seen while paused
   bool stopping_ = false;       // shutdown() came during a message
+  bool ending_ = false;         // end_login() came while its result was waited for
   bool agreed_tls_ = false;     // the 220 to STARTTLS was said
   std::optional<TlsFacts> tls_;
+  std::string account_;          // empty: nobody has logged in
+  bool login_asked_ = false;     // login_answered() is owed
+  std::uint32_t refused_logins_ = 0;
 };
 
 }  // namespace postern::smtpd

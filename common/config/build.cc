@@ -5,6 +5,7 @@
 #include <limits>
 #include <map>
 
+#include "common/config/accounts_file.h"
 #include "common/config/certificates.h"
 #include "common/config/hop.h"
 #include "common/config/names.h"
@@ -53,6 +54,7 @@ class Builder {
     control();
     read_certificates(top_, config_, report_);
     listeners();
+    read_auth(top_, config_, report_);
     domains();
     mailbox();
     routes();
@@ -109,7 +111,9 @@ class Builder {
                            "expected an address and a port, like \"0.0.0.0:25\" or \"[::]:25\"");
                      });
       section.choice("service", listener.service,
-                     {{"mx", Service::kMx}, {"relay", Service::kRelay}});
+                     {{"mx", Service::kMx},
+                      {"relay", Service::kRelay},
+                      {"submission", Service::kSubmission}});
       section.strings("relay_from", listener.relay_from, kMaxElements, parse_net);
       section.boolean("require_hello", listener.require_hello);
       // Who has a certificate wants it to be used.

@@ -53,6 +53,16 @@ struct Tls {
   std::string client_ca;  // PEM; empty: clients are not asked
 };
 
+struct Auth {
+  std::string accounts_file;  // empty: none
+  std::vector<AccountEntry> accounts;
+  std::string dovecot;  // its socket's path; empty: none
+  std::vector<sasl::Mechanism> mechanisms{sasl::Mechanism::kPlain, sasl::Mechanism::kLogin,
+                                          sasl::Mechanism::kScramSha256};
+  bool allow_plaintext = false;
+  Where where;
+};
+
 struct DomainSection {
   std::vector<mail::Domain> names;  // the first is canonical
   HopSpec deliver{.kind = HopKind::kMailbox};
@@ -131,6 +141,7 @@ struct Config {
   std::vector<Listener> listeners;
   std::vector<Certificate> certificates;
   Tls tls;
+  Auth auth;
   mail::Domain default_domain;  // empty: none
   std::vector<DomainSection> domains;
   Mailbox mailbox;

@@ -65,6 +65,10 @@ bool needs_key(const Config& config) {
   return !config.certificates.empty();
 }
 
+bool needs_auth(const Config& config) {
+  return !config.auth.accounts_file.empty() || !config.auth.dovecot.empty();
+}
+
 std::string control_socket(const Config& config) {
   return config.runtime + "/control.sock";
 }
@@ -99,6 +103,7 @@ SmtpdConfig cut_smtpd(const Config& config, const Facts& facts) {
     cut.tls.certificates.push_back({certificate.names, certificate.chain});
   cut.tls.minimum = config.tls.minimum;
   cut.tls.client_ca = config.tls.client_ca;
+  if (needs_auth(config)) cut.auth = {config.auth.mechanisms, config.auth.allow_plaintext};
   cut.rights = rights_of(config);
   cut.limits = config.limits;
   cut.limits.recipients = recipients_of(config);
@@ -174,6 +179,14 @@ KeyConfig cut_key(const Config& config) {
   KeyConfig cut;
   cut.log = config.log.role;
   for (const auto& certificate : config.certificates) cut.keys.push_back(certificate.key);
+  return cut;
+}
+
+AuthConfig cut_auth(const Config& config) {
+  AuthConfig cut;
+  cut.log = config.log.role;
+  cut.dovecot = !config.auth.dovecot.empty();
+  cut.accounts = config.auth.accounts;
   return cut;
 }
 

@@ -16,7 +16,7 @@
 
 namespace postern::config {
 
-enum class Service : std::uint8_t { kMx, kRelay };
+enum class Service : std::uint8_t { kMx, kRelay, kSubmission };
 
 struct ListenerRights {
   Service service = Service::kMx;
@@ -104,10 +104,15 @@ class RightsIndex {
 
   // May `client` send to `recipient` through this listener? An unknown listener may nothing. A
   // relay listener serves only the clients of its relay_from, an mx listener everybody, for our
-  // domains. Postmaster is accepted from all. A recipient is looked up whole first, then without
-  // extension.
+  // domains. Postmaster is accepted from all. Whoever has `logged_in` may send anywhere, and a
+  // submission listener serves nobody else, not even for postmaster. A recipient is looked up whole
+  // first, then without extension.
   [[nodiscard]] Decision decide(base::ListenerIndex listener, const base::IpAddress& client,
-                                const mail::Address& recipient) const;
+                                const mail::Address& recipient, bool logged_in = false) const;
+  // Can clients log in there?
+  [[nodiscard]] static bool takes_logins(Service service) noexcept {
+    return service != Service::kMx;
+  }
   // Does the table of its domain hold the address, apart from postmaster's special rights?
   [[nodiscard]] bool knows(const mail::Address& address) const;
   // Is the domain one of ours?
@@ -123,7 +128,7 @@ class RightsIndex {
 
 template <>
 inline constexpr auto postern::ipc::kLastEnumerator<postern::config::Service> =
-    postern::config::Service::kRelay;
+    postern::config::Service::kSubmission;
 template <>
 inline constexpr auto postern::ipc::kLastEnumerator<postern::config::RecipientsKind> =
     postern::config::RecipientsKind::kAsk;

@@ -8,6 +8,8 @@
 #include <vector>
 
 #include "common/config/rights.h"
+#include "common/sasl/account.h"
+#include "common/sasl/mechanism.h"
 #include "common/tls/version.h"
 
 namespace postern::config {
@@ -101,6 +103,17 @@ struct SmtpdListener {
   }
 };
 
+// How clients may log in, as smtpd has to know it: no account, no password.
+struct SmtpdAuth {
+  std::vector<sasl::Mechanism> mechanisms;  // empty: nobody can log in
+  bool allow_plaintext = false;             // without TLS too
+
+  static constexpr auto fields() {
+    return std::tuple(ipc::field("mechanisms", &SmtpdAuth::mechanisms, sasl::kMechanisms),
+                      ipc::field("allow_plaintext", &SmtpdAuth::allow_plaintext));
+  }
+};
+
 struct SmtpdConfig {
   LogConfig log;
   std::string hostname;
@@ -109,6 +122,7 @@ struct SmtpdConfig {
   Rights rights;
   SmtpLimits limits;
   SmtpdTls tls;
+  SmtpdAuth auth;
 
   static constexpr auto fields() {
     return std::tuple(ipc::field("log", &SmtpdConfig::log),
@@ -117,7 +131,8 @@ struct SmtpdConfig {
                       ipc::field("default_domain", &SmtpdConfig::default_domain),
                       ipc::field("rights", &SmtpdConfig::rights),
                       ipc::field("limits", &SmtpdConfig::limits),
-                      ipc::field("tls", &SmtpdConfig::tls));
+                      ipc::field("tls", &SmtpdConfig::tls),
+                      ipc::field("auth", &SmtpdConfig::auth));
   }
 };
 
@@ -128,6 +143,32 @@ struct KeyConfig {
   static constexpr auto fields() {
     return std::tuple(ipc::field("log", &KeyConfig::log),
                       ipc::field("keys", &KeyConfig::keys, 10'000, 64U << 10));
+  }
+};
+
+// One line of the password file.
+struct AccountEntry {
+  std::string name;
+  std::string hash;      // of crypt(3); may be empty
+  std::string verifier;  // of SCRAM-SHA-256, as text; may be empty, but not both
+
+  static constexpr auto fields() {
+    return std::tuple(ipc::field("name", &AccountEntry::name, sasl::kMaxAccount),
+                      ipc::field("hash", &AccountEntry::hash, sasl::kMaxHash),
+                      ipc::field("verifier", &AccountEntry::verifier, sasl::kMaxVerifier));
+  }
+};
+inline constexpr std::size_t kMaxAccounts = 1'000'000;
+
+struct AuthConfig {
+  LogConfig log;
+  bool dovecot = false;  // it knows the accounts; else they are here
+  std::vector<AccountEntry> accounts;
+
+  static constexpr auto fields() {
+    return std::tuple(ipc::field("log", &AuthConfig::log),
+                      ipc::field("dovecot", &AuthConfig::dovecot),
+                      ipc::field("accounts", &AuthConfig::accounts, kMaxAccounts));
   }
 };
 

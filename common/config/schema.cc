@@ -10,7 +10,8 @@ namespace {
 
 using enum Shape;
 
-constexpr std::string_view kAuth = "authentication comes";
+constexpr std::string_view kLogin = "logging in at other hosts comes";
+constexpr std::string_view kAccount = "limits of accounts come";
 constexpr std::string_view kPolicy = "access policy comes";
 constexpr std::string_view kSource = "the choice of source addresses comes";
 constexpr std::string_view kUserMailboxes = "mailboxes that belong to their users come";
@@ -66,8 +67,8 @@ constexpr auto kKeys = std::to_array<Key>({
     {"route.to", kStrings},
     {"route.via", kStrings},
     {"route.tls", kString},
-    {"route.login", kString, kAuth, R"("")"},
-    {"route.password_file", kString, kAuth, R"("")"},
+    {"route.login", kString, kLogin, R"("")"},
+    {"route.password_file", kString, kLogin, R"("")"},
     {"route.connections", kInteger},
     {"route.rate", kString},
     {"route.pass_client", kString, "passing on the client's address comes", R"("none")"},
@@ -111,14 +112,14 @@ constexpr auto kKeys = std::to_array<Key>({
     {"limits.timeout.idle", kDuration},
 
     {"auth", kSection},
-    {"auth.accounts", kString, kAuth, R"("")"},
-    {"auth.dovecot", kString, kAuth, R"("")"},
-    {"auth.mechanisms", kStrings, kAuth, "[]"},
-    {"auth.allow_plaintext", kBoolean, kAuth, "false"},
-    {"account", kSections, kAuth},
-    {"account.name", kString, kAuth},
-    {"account.senders", kStrings, kAuth},
-    {"account.recipients", kStrings, kAuth},
+    {"auth.accounts", kString},
+    {"auth.dovecot", kString},
+    {"auth.mechanisms", kStrings},
+    {"auth.allow_plaintext", kBoolean},
+    {"account", kSections, kAccount},
+    {"account.name", kString, kAccount},
+    {"account.senders", kStrings, kAccount},
+    {"account.recipients", kStrings, kAccount},
 
     {"policy", kSection},
     {"policy.clients", kStrings, kPolicy, "[]"},
@@ -160,7 +161,6 @@ constexpr std::string_view kLogAdvice = R"(name "stderr" or a file)";
 
 constexpr auto kLaterValues = std::to_array<LaterValue>({
     {"listen.address", "unix:", "Unix listeners come", "name an address and a port"},
-    {"listen.service", "submission", "submission comes", R"(name "mx" or "relay")"},
     {"domain.deliver", "lmtp:", "LMTP comes", kDeliverAdvice},
     {"mailbox.owner", "user", kUserMailboxes, "name one user who owns all mailboxes"},
     {"route.via", "lmtp:", "LMTP comes", kHopAdvice},

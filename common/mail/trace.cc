@@ -50,11 +50,12 @@ std::string literal(const base::IpAddress& address) {
 }
 
 // RFC 3848; there is no SMTPS.
-std::string_view name(WithProtocol with, bool tls) {
+std::string_view name(WithProtocol with, bool tls, bool logged_in) {
   switch (with) {
     case WithProtocol::kSmtp:
       return "SMTP";
     case WithProtocol::kEsmtp:
+      if (logged_in) return tls ? "ESMTPSA" : "ESMTPA";
       return tls ? "ESMTPS" : "ESMTP";
   }
   CHECK(false);
@@ -72,7 +73,7 @@ std::string received_field(const Received& received) {
     field.word(address.empty() ? "localhost" : address);
   }
   field.line("by").word(received.hostname).word("with");
-  field.word(name(received.with, !received.tls.empty()));
+  field.word(name(received.with, !received.tls.empty(), received.logged_in));
   if (!received.tls.empty()) {
     const bool known = !received.tls_peer.empty();
     std::string tls(1, '(');

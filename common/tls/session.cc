@@ -344,4 +344,28 @@ Facts Session::facts() const {
   return facts;
 }
 
+// Without the extended master secret, TLS 1.2 lets somebody in the middle have the same on both sides
+// (RFC 9266 4.2).
+std::string Session::exporter_binding() const {
+  static constexpr std::string_view kLabel = "EXPORTER-Channel-Binding";
+  SSL* const ssl = ssl_.get();
+  if (::SSL_version(ssl) < TLS1_3_VERSION && ::SSL_get_extms_support(ssl) != 1) return {};
+  std::string made(32, '\0');
+  if (::SSL_export_keying_material(ssl, reinterpret_cast<unsigned char*>(made.data()), made.size(),
+                                   kLabel.data(), kLabel.size(), nullptr, 0, 0) != 1)
+    return {};
+  return made;
+}
+
+// The first Finished of the handshake: the client's, or where it is resumed the server's.
+std::string Session::unique_binding() const {
+  SSL* const ssl = ssl_.get();
+  if (::SSL_version(ssl) != TLS1_2_VERSION || ::SSL_get_extms_support(ssl) != 1) return {};
+  std::array<char, EVP_MAX_MD_SIZE> first{};
+  const bool ours = (::SSL_is_server(ssl) == 1) == (::SSL_session_reused(ssl) == 1);
+  const auto size = ours ? ::SSL_get_finished(ssl, first.data(), first.size())
+                         : ::SSL_get_peer_finished(ssl, first.data(), first.size());
+  return {first.data(), std::min(size, first.size())};
+}
+
 }  // namespace postern::tls

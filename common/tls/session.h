@@ -50,6 +50,10 @@ class Session final : public event::Filter {
 
   // In kOpen and after.
   [[nodiscard]] Facts facts() const;
+  // What a login can be bound to (RFC 9266, RFC 5929); empty where it cannot, and tls-unique in TLS 1.3
+  // always. In kOpen.
+  [[nodiscard]] std::string exporter_binding() const;
+  [[nodiscard]] std::string unique_binding() const;
   // Why it failed.
   [[nodiscard]] const std::string& trouble() const noexcept { return trouble_; }
 

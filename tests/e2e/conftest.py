@@ -14,7 +14,8 @@ from support.sink import Script, Sink  # noqa: E402
 from support.wallclock import WallClock  # noqa: E402
 from support.zone import Zone  # noqa: E402
 
-USERS = ("_postern-smtpd", "_postern-queued", "_postern-relay", "_postern-local", "_postern-key")
+USERS = ("_postern-smtpd", "_postern-queued", "_postern-relay", "_postern-local", "_postern-key",
+         "_postern-auth")
 
 
 def pytest_sessionstart(session):

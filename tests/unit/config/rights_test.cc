@@ -205,5 +205,25 @@ TEST(Rights, ManyNetworks) {
   }
 }
 
+TEST(Rights, OfWhoHasLoggedIn) {
+  auto rights = sample();
+  rights.listeners.push_back({Service::kSubmission, {}});
+  const RightsIndex index(std::move(rights));
+  constexpr base::ListenerIndex kSubmission(3);
+  const auto verdict = [&](base::ListenerIndex listener, const char* to, bool logged_in) {
+    return index.decide(listener, ip("192.0.2.1"), address(to), logged_in).verdict;
+  };
+  for (const char* to : {"x@elsewhere.example", "alice@example.org", "postmaster"})
+    EXPECT_EQ(verdict(kSubmission, to, false), kDenied) << to;
+  EXPECT_EQ(verdict(kSubmission, "x@elsewhere.example", true), kRelay);
+  EXPECT_EQ(verdict(kSubmission, "alice@example.org", true), kLocal);
+  EXPECT_EQ(verdict(kSubmission, "nobody@example.org", true), kNoUser);
+  EXPECT_EQ(verdict(kSubmission, "postmaster", true), kLocal);
+  EXPECT_EQ(verdict(base::ListenerIndex(kRelayOnly), "x@elsewhere.example", true), kRelay);
+  // Nobody can log in at an mx listener; who says so all the same wins nothing.
+  EXPECT_EQ(verdict(base::ListenerIndex(kMxOnly), "x@elsewhere.example", true), kDenied);
+  EXPECT_EQ(verdict(base::ListenerIndex(9), "x@elsewhere.example", true), kDenied);
+}
+
 }  // namespace
 }  // namespace postern::config

@@ -133,7 +133,7 @@ TEST_F(Later, EveryLaterKeyIsRefusedWithItsSentence) {
                                           line, key.path, value, key.later, set));
     ++count;
   }
-  EXPECT_EQ(count, 25U);
+  EXPECT_EQ(count, 22U);
 }
 
 TEST_F(Later, WhatAsksForNothingIsAccepted) {
@@ -156,7 +156,7 @@ TEST_F(Later, LaterSections) {
   EXPECT_EQ(
       mistakes(std::string(kGood) +
                "[[account]]\nname = \"*\"\n"),
-      "postern.toml:11:1: account: authentication comes with a later release of Postern; leave "
+      "postern.toml:11:1: account: limits of accounts come with a later release of Postern; leave "
       "the section out\n");
 }
 

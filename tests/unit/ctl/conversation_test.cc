@@ -117,6 +117,9 @@ class FakeQueued {
     if (m.queue == "busy.example") return stopped(m.request, "busy.example is frozen");
     done(m.request, 65, "no queue " + m.queue + ", " + m.reason);
   }
+  void on(const ipc::LockAccount& m) {
+    done(m.request, 0, (m.unlock ? "unlock " : "lock ") + m.account + m.reason);
+  }
   void on(const ipc::SwitchIntake& m) { done(m.request, 0, m.enable ? "on" : "off: " + m.reason); }
   // Two are in flight, then one, then none, and one of them may have arrived.
   void on(const ipc::AwaitQuiet& m) {

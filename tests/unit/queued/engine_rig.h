@@ -90,6 +90,7 @@ struct FakeSmtpd {
   void on(const ipc::LargeOpened& m, ipc::Descriptors) { large.push_back(m); }
   void on(const ipc::Intake& m) { intake.push_back(m); }
   void on(const ipc::RecipientKnown& m) { known.push_back(m); }
+  void on(const ipc::EndAccount& m) { ended.push_back(m.account); }
   void closed() noexcept { is_closed = true; }
 
   std::unique_ptr<Connection> connection;
@@ -98,6 +99,7 @@ struct FakeSmtpd {
   std::vector<ipc::LargeOpened> large;
   std::vector<ipc::Intake> intake;
   std::vector<ipc::RecipientKnown> known;
+  std::vector<std::string> ended;
   bool is_closed = false;
 };
 

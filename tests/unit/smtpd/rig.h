@@ -215,7 +215,8 @@ struct SessionRig : LinkRig {
   Service service = sample_service(rights);
   tls::test::TestSigner signer;
   TlsDesk desk{signer};
-  SessionContext context{loop, clock, link, budget, desk};
+  AuthLink auth{loop, clock, []() noexcept {}};
+  SessionContext context{loop, clock, link, budget, desk, auth};
   base::UniqueFd client;
   std::unique_ptr<Session> session;
   int ended = 0;

@@ -58,6 +58,18 @@ TEST(Session, CarriesBytesBothWaysHoweverTheyAreCut) {
   }
 }
 
+// RFC 9266: both ends have the same, and no other session has it.
+TEST(Session, ALoginCanBeBoundToIt) {
+  auto pair = Pair::of(certificate()), other = Pair::of(certificate());
+  pair.run();
+  other.run();
+  const auto binding = pair.server.session->exporter_binding();
+  EXPECT_EQ(binding.size(), 32U);
+  EXPECT_EQ(binding, pair.client.session->exporter_binding());
+  EXPECT_NE(binding, other.server.session->exporter_binding());
+  EXPECT_EQ(pair.server.session->unique_binding(), "");  // there is none in TLS 1.3
+}
+
 TEST(Session, WaitsForItsSignature) {
   auto pair = Pair::of(certificate());
   pair.run(~std::size_t{0}, false);
