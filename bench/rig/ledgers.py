@@ -1,4 +1,5 @@
 """What ledgers tell of time: how long each message took from its 250 to the sink."""
+import bisect
 import math
 from pathlib import Path
 
@@ -37,5 +38,8 @@ def delays(sent, received):
 
 
 def quantile(values, share):
-    """Of sorted values."""
-    return values[min(len(values) - 1, math.floor(share * len(values)))]
+    """Of sorted whole milliseconds, as if those that are the same were spread evenly over one."""
+    value = values[min(len(values) - 1, math.floor(share * len(values)))]
+    below = bisect.bisect_left(values, value)
+    same = bisect.bisect_right(values, value) - below
+    return max(0.0, value - 0.5 + (share * len(values) - below) / same)
