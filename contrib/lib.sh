@@ -54,10 +54,11 @@ ensure_packages() {
     fail "apt-get could not install them"
 }
 
-# As root the processes give up their rights and become users of their own.
+# As root the processes give up their rights and become users of their own. ensure_users [always]: for an
+# ordinary user too, who has something run as root.
 ensure_users() {
   local user missing=()
-  [ "$(id -u)" = 0 ] || return 0
+  [ "$(id -u)" = 0 ] || [ "${1:-}" = always ] || return 0
   for user in $ROLE_USERS; do
     getent passwd "$user" >/dev/null || missing+=("$user")
   done
@@ -65,7 +66,7 @@ ensure_users() {
   say "Started by root, Postern's processes become these users, which are missing: ${missing[*]}"
   agree "Create them as system users?" || fail "please create them, or run this as an ordinary user"
   for user in "${missing[@]}"; do
-    useradd --system --user-group --no-create-home --home-dir /nonexistent --shell /usr/sbin/nologin \
+    as_root useradd --system --user-group --no-create-home --home-dir /nonexistent --shell /usr/sbin/nologin \
       "$user" || fail "useradd $user"
   done
 }

@@ -96,12 +96,13 @@ void explain_hop(const Engine& engine, ipc::QueueExplained& answer) {
   constexpr std::size_t kLooks = 20'000, kNamed = 10;
   const auto* hop = engine.schedule().find_hop(answer.name);
   const auto* wait = wait_for(engine, answer.name);
-  if (hop == nullptr && wait == nullptr) return;
+  const bool frozen =
+      hop != nullptr ? hop->frozen : engine.blocks().hop_frozen(answer.name) != nullptr;
+  if (hop == nullptr && wait == nullptr && !frozen) return;
   answer.found = answer.is_hop = true;
   Site site{.hop_name = answer.name, .hop = hop, .wait = wait};
   if (hop != nullptr) site.destination = hop->destination();
-  if (hop != nullptr && hop->frozen)
-    answer.obstacles.push_back(frozen_hop(engine, *hop));
+  if (frozen) answer.obstacles.push_back(frozen_hop(engine, answer.name));
   add_waits(engine, site, QueueTime(0), answer.obstacles);
   add_connections(engine, site, answer.obstacles);
   answer.hops.push_back(hop_facts(engine, answer.name));
