@@ -3,6 +3,7 @@
 
 #include <gtest/gtest.h>
 
+#include "common/base/random.h"
 #include "tests/unit/smtpd/rig.h"
 
 namespace postern::smtpd::test {
