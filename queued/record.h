@@ -52,7 +52,7 @@ struct RecipientRecord {
   mail::Notify notify;
   bool delay_told = false;  // the sender knows that it is late
   mail::OriginalRecipient orcpt;
-  QueueTime tried{0};  // last_try by the queue clock, which no one sets; 0: not known
+  QueueTime tried{-1};  // last_try by the queue clock, which no one sets; -1: not known
   static constexpr auto fields() {
     return std::tuple(ipc::field("number", &RecipientRecord::number),
                       ipc::field("address", &RecipientRecord::address),

@@ -98,7 +98,7 @@ base::Millis retry_delay(const RetryTerms& terms, std::uint32_t failures, std::u
 
 QueueTime due_by(const RetryTables& tables, std::string_view queue, base::MessageId id,
                  const Recipient& recipient) {
-  if (recipient.tries == 0 || !recipient.trouble || recipient.tried.count() == 0)
+  if (recipient.tries == 0 || !recipient.trouble || recipient.tried.count() < 0)
     return recipient.next_try;
   const auto terms = tables.terms(queue, recipient.trouble->failure);
   return std::min(recipient.next_try,

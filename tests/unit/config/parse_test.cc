@@ -385,7 +385,7 @@ TEST_F(Parse, BadListeners) {
       "\"0.0.0.0:25\" or \"[::]:25\"\n"
       "postern.toml:14:11: listen.address = \"0.0.0.0:0\": expected an address and a port, like "
       "\"0.0.0.0:25\" or \"[::]:25\"\n"
-      "postern.toml:15:11: listen.service = \"mail\": expected one of \"mx\", \"relay\"\n"
+      "postern.toml:15:11: listen.service = \"mail\": expected one of \"mx\", \"relay\", \"submission\"\n"
       "postern.toml:16:29: listen.relay_from = \"10.0.0.1/8\": expected a network like "
       "\"192.0.2.0/24\" or an address, with no bit set behind the prefix\n"
       "postern.toml:17:3: listen.relay_from = \"example.org\": expected a network like "

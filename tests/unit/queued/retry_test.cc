@@ -162,7 +162,7 @@ TEST(DueBy, NewTablesBringForwardAndNeverPutOff) {
   config.rules = {rule({"a.example"}, kDns, 5)};  // it failed otherwise
   EXPECT_EQ(due_by(RetryTables(config), "a.example", id, recipient), minutes(130));
   config.rules = {rule({"a.example"}, kConnect, 5)};
-  recipient.tried = {};  // nobody knows
+  recipient.tried = QueueTime(-1);  // nobody knows
   EXPECT_EQ(due_by(RetryTables(config), "a.example", id, recipient), minutes(130));
   recipient.tries = 0;
   EXPECT_EQ(due_by(RetryTables(config), "a.example", id, recipient), minutes(130));
