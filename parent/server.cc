@@ -277,6 +277,9 @@ void Server::fail_start(std::string why) {
   (void)log::error("server.failed").field("reason", why);
   exit_status_ = kOsError;
   if (started_) std::exchange(started_, {})(why);
+  // What could not start is not started again while the others end.
+  for (auto& child : children_)
+    if (child->state() == Child::State::kDown) child->stop(kStopSeconds);
   stop();
 }
 
