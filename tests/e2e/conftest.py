@@ -132,7 +132,8 @@ def small_disk(tmp_path):
     """A file system of 64 MiB in a mount namespace of this process's own, so that nothing is left behind
     whatever happens. For tests that are marked `root`: an ordinary user, who may not mount, gets none."""
     if os.getuid() != 0:
-        pytest.skip("only root may mount a small disk")
+        yield None
+        return
     place = tmp_path / "disk"
     place.mkdir()
     libc = ctypes.CDLL(None, use_errno=True)

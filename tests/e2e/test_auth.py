@@ -312,10 +312,9 @@ def test_a_login_outlives_the_auth_process_and_queued(auth, authority, sink):
     wait_for("auth has told the new queued", lambda: send().startswith("250"))
 
 
+@pytest.mark.root
 def test_only_auth_holds_passwords(auth):
     """Of the memory of the processes; readable to root alone."""
-    if os.getuid() != 0:
-        pytest.skip("reads the memory of others, which needs root")
     line = next(line for line in (auth.directory / "accounts").read_text().splitlines() if line.startswith("bob:"))
     secret = line.split(":")[1].encode()
     holds = {}

@@ -127,6 +127,16 @@ def test_kill_on_the_way_to_mailboxes(server, load, role, most):
     assert verdict["duplicate"] <= most * KILLS, verdict
 
 
+def expect_all(server, clients, taker, summary, killed):
+    """What was acknowledged has come, and no more of it twice than was under way."""
+    drain(server)
+    taker.end()
+    verdict = compare(clients.ledger, taker.ledger)
+    note_verdict(f"kill -9 of {killed}, {KILLS} times", verdict)
+    assert verdict["delivered"] == summary["acknowledged"] >= GOT_OVER
+    assert verdict["duplicate"] <= REPEATED * KILLS, verdict
+
+
 def test_kill_of_the_whole_server(server, load, taker):
     server.route("*", taker.via, connections=CONNECTIONS).start()
     clients = load(RECIPIENT)
@@ -138,12 +148,7 @@ def test_kill_of_the_whole_server(server, load, taker):
         wait_for("all are dead", lambda: not server.alive())
         server.start_again()
     summary = under_load(server, clients, kill_all)
-    drain(server)
-    taker.end()
-    verdict = compare(clients.ledger, taker.ledger)
-    note_verdict(f"kill -9 of the whole server, {KILLS} times", verdict)
-    assert verdict["delivered"] == summary["acknowledged"]
-    assert verdict["duplicate"] <= REPEATED * KILLS, verdict
+    expect_all(server, clients, taker, summary, "the whole server")
 
 
 def test_kill_of_everything_but_the_parent(server, load, taker):
@@ -157,12 +162,7 @@ def test_kill_of_everything_but_the_parent(server, load, taker):
             if pid != server.process.pid:
                 os.kill(pid, signal.SIGKILL)
     summary = under_load(server, clients, kill_all)
-    drain(server)
-    taker.end()
-    verdict = compare(clients.ledger, taker.ledger)
-    note_verdict(f"kill -9 of everything but the parent, {KILLS} times", verdict)
-    assert verdict["delivered"] == summary["acknowledged"]
-    assert verdict["duplicate"] <= REPEATED * KILLS, verdict
+    expect_all(server, clients, taker, summary, "everything but the parent")
 
 
 def test_kill_of_the_parent_alone(server, load, taker):
@@ -177,12 +177,7 @@ def test_kill_of_the_parent_alone(server, load, taker):
         wait_for("its children have ended", lambda: not server.alive())
         server.start_again()
     summary = under_load(server, clients, kill_parent)
-    drain(server)
-    taker.end()
-    verdict = compare(clients.ledger, taker.ledger)
-    note_verdict(f"kill -9 of the parent alone, {KILLS} times", verdict)
-    assert verdict["delivered"] == summary["acknowledged"] >= GOT_OVER
-    assert verdict["duplicate"] <= REPEATED * KILLS, verdict
+    expect_all(server, clients, taker, summary, "the parent alone")
 
 
 def test_kill_of_key(server, load, taker, tmp_path):

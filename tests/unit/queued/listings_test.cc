@@ -11,21 +11,25 @@ namespace {
 class ListingsTest : public ::testing::Test, protected ControlRig {
  protected:
   void SetUp() override { start(); }
+  // All messages, page by page, each once.
+  std::set<base::MessageId> list_messages() {
+    std::set<base::MessageId> seen;
+    ipc::ListMessages ask;
+    ask.selector.all = true;
+    for (int page = 0; page < 10; ++page) {
+      tell(tool, ask);
+      for (const auto& row : tool.messages.back().rows) EXPECT_TRUE(seen.insert(row.id).second);
+      ask.after = tool.messages.back().next_after;
+      if (!tool.messages.back().more) break;
+    }
+    return seen;
+  }
 };
 
 TEST_F(ListingsTest, MessagesComeInPagesAndEachOnce) {
   std::set<base::MessageId> all;
   for (int n = 0; n < 600; ++n) all.insert(mail("a@q" + std::to_string(n % 5) + ".example"));
-  std::set<base::MessageId> seen;
-  ipc::ListMessages ask;
-  ask.selector.all = true;
-  for (int page = 0; page < 10; ++page) {
-    tell(tool, ask);
-    for (const auto& row : tool.messages.back().rows) EXPECT_TRUE(seen.insert(row.id).second);
-    ask.after = tool.messages.back().next_after;
-    if (!tool.messages.back().more) break;
-  }
-  EXPECT_EQ(seen, all);
+  EXPECT_EQ(list_messages(), all);
   EXPECT_EQ(tool.messages.size(), 3U);
 }
 
@@ -57,16 +61,7 @@ TEST_F(ListingsTest, LongRowsMakeShortPages) {
   freeze.queue = far;
   freeze.reason = std::string(250, 'w');
   ASSERT_TRUE(run(freeze).starts_with("0 "));
-  std::set<base::MessageId> seen;
-  ipc::ListMessages ask;
-  ask.selector.all = true;
-  for (int page = 0; page < 10; ++page) {
-    tell(tool, ask);
-    for (const auto& row : tool.messages.back().rows) EXPECT_TRUE(seen.insert(row.id).second);
-    ask.after = tool.messages.back().next_after;
-    if (!tool.messages.back().more) break;
-  }
-  EXPECT_EQ(seen, all);
+  EXPECT_EQ(list_messages(), all);
   EXPECT_GT(tool.messages.size(), 2U);
 }
 

@@ -1,0 +1,128 @@
+// Where queues lead: to the next way of their route while one is dead, and back.
+#include "tests/unit/queued/schedule_rig.h"
+
+namespace postern::queued {
+namespace {
+
+class WaysTest : public ScheduleTest {
+ protected:
+  WaysTest() {
+    s->deliverer_up(kRelay1, false);
+    auto_ask = false;
+  }
+  std::string way_of(const std::string& queue) const { return s->find(queue)->hop()->name(); }
+  const Destination two{.via = {host("a"), host("b")}};
+};
+
+TEST_F(WaysTest, TheNextOneIsTakenWhileTheFirstIsDeadAndTheFirstWhenItWorksAgain) {
+  for (std::uint64_t m = 1; m <= 9; ++m) add("q" + std::to_string(m % 3), two, m);
+  decide();
+  ASSERT_EQ(opened.size(), 2U);
+  EXPECT_EQ(opened[0].hop.host, "a");
+  (void)s->grant_ended(kRelay1, opened[1].grant);
+  fail(opened[0], 1000);
+  for (int q = 0; q < 3; ++q) EXPECT_EQ(way_of("q" + std::to_string(q)), "b:25");
+  decide();
+  ASSERT_EQ(opened.size(), 4U);
+  EXPECT_EQ(opened[2].hop.host, "b");
+  EXPECT_EQ(s->next_wake(), QueueTime(1000));
+  // Its time has come: one queue tries, the others stay where they are.
+  now = QueueTime(1000);
+  decide();
+  ASSERT_EQ(opened.size(), 5U);
+  EXPECT_EQ(opened[4].hop.host, "a");
+  EXPECT_EQ(s->find_hop("a:25")->queues(), 1U);
+  EXPECT_EQ(s->find_hop("b:25")->queues(), 2U);
+  ask(opened[4]);
+  decide();
+  ASSERT_EQ(handed.size(), 1U);
+  deliver_last();
+  EXPECT_EQ(s->find_hop("a:25")->queues(), 3U);
+}
+
+// Its timer found nobody who had something to go: the first who has tries it.
+TEST_F(WaysTest, TheFirstIsTriedAgainByWhoHasMailLater) {
+  add("q", two, 1);
+  decide();
+  fail(opened[0], 1000);
+  decide();
+  ASSERT_EQ(opened.size(), 2U);
+  ask(opened[1]);
+  decide();
+  ASSERT_EQ(handed.size(), 1U);
+  add("q", two, 2);
+  s->hold("q", base::MessageId(2), true, now);
+  deliver_last();  // by b; the other message stays, held
+  (void)s->grant_ended(kRelay1, opened[1].grant);
+  now = QueueTime(1000);
+  decide();
+  ASSERT_EQ(opened.size(), 2U);
+  now = QueueTime(1500);
+  s->hold("q", base::MessageId(2), false, now);
+  decide();
+  ASSERT_EQ(opened.size(), 3U);
+  EXPECT_EQ(opened[2].hop.host, "a");
+}
+
+// A queue that leads to the hop, but has nothing to go, does not try it in the others' place.
+TEST_F(WaysTest, AnIdleQueueDoesNotKeepTheOthersAway) {
+  add("idle", two, 1);
+  add("q", two, 2);
+  decide();
+  ASSERT_EQ(opened.size(), 2U);
+  s->hold("idle", base::MessageId(1), true, now);
+  (void)s->grant_ended(kRelay1, opened[1].grant);
+  fail(opened[0], 1000);
+  EXPECT_EQ(way_of("idle"), "a:25");
+  EXPECT_EQ(way_of("q"), "b:25");
+  now = QueueTime(1000);
+  decide();
+  EXPECT_EQ(way_of("q"), "a:25");
+}
+
+TEST_F(WaysTest, WhereAllAreDeadOneTimerIsLeft) {
+  add("q", two, 1);
+  decide();
+  fail(opened[0], 1000);
+  decide();
+  ASSERT_EQ(opened.size(), 2U);
+  fail(opened[1], 1010);
+  decide();
+  EXPECT_EQ(opened.size(), 2U);
+  EXPECT_EQ(s->next_wake(), QueueTime(1000));
+  now = QueueTime(1000);
+  decide();
+  ASSERT_EQ(opened.size(), 3U);
+  EXPECT_EQ(opened[2].hop.host, "a");
+  fail(opened[2], 2000, 2);
+  decide();
+  EXPECT_EQ(opened.size(), 3U);  // b is dead still
+  now = QueueTime(1010);
+  decide();
+  ASSERT_EQ(opened.size(), 4U);
+  EXPECT_EQ(opened[3].hop.host, "b");
+}
+
+TEST_F(WaysTest, AWayThatCanNeverWorkIsLeftForGood) {
+  add("q", two, 1);
+  decide();
+  const auto ended = s->grant_ended(kRelay1, opened[0].grant);
+  EXPECT_EQ(s->way_failed(*ended), Schedule::Onward::kNextWay);
+  EXPECT_EQ(s->way_failed(*ended), Schedule::Onward::kElsewhere);
+  decide();
+  ASSERT_EQ(opened.size(), 2U);
+  EXPECT_EQ(opened[1].hop.host, "b");
+  EXPECT_EQ(s->way_failed(*s->grant_ended(kRelay1, opened[1].grant)),
+            Schedule::Onward::kLastWay);
+}
+
+TEST_F(WaysTest, WhatWasRememberedOfAHopCounts) {
+  remembered["a:25"] = {QueueTime(3000), 2};
+  add("q", two, 1);
+  decide();
+  ASSERT_EQ(opened.size(), 1U);
+  EXPECT_EQ(opened[0].hop.host, "b");
+}
+
+}  // namespace
+}  // namespace postern::queued
