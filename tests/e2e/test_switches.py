@@ -143,9 +143,11 @@ def test_intake_stays_off_over_kill_and_restart(server, sink):
     server.ctl("intake", "disable", "--reason", "x", "--yes")
 
     def refused():
-        with pytest.raises(smtplib.SMTPConnectError) as error:
-            server.smtp()
-        return error.value.smtp_code == 421
+        try:
+            with server.smtp():
+                return False
+        except smtplib.SMTPConnectError as error:
+            return error.smtp_code == 421
     for role in ("queued", "smtpd"):
         server.kill(role)
         back(server)

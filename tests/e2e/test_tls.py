@@ -421,7 +421,8 @@ def test_tls_that_ends_inside_a_transaction_loses_it(tls, authority, ending):
 
 
 def test_garbage_in_place_of_a_handshake(tls):
-    for bytes_ in (b"EHLO c\r\n", b"\x16\x03\x01\x00\x05hello", b"\x9e" + os.urandom(300), b"\x80\x2e\x01\x03\x01"):
+    hello_of_ssl2 = b"\x80\x2e\x01\x03\x01" + bytes(43)
+    for bytes_ in (b"EHLO c\r\n", b"\x16\x03\x01\x00\x05hello", b"\x9e\x01\x00" + os.urandom(300), hello_of_ssl2):
         with socket.create_connection((tls.ip, TLS_PORT), PATIENCE) as sock:
             sock.sendall(bytes_)
             assert b"220" not in everything(sock)
