@@ -9,7 +9,7 @@ from pathlib import Path
 LAYERS = ["base", "log", "os", "event", "tls", "mail", "ipc", "transfer", "dns", "config", "role"]
 
 # Headers of plain data that the message list speaks of: fields and their limits, no code above them.
-DATA_HEADERS = {"common/config/roles.h", "common/config/rights.h"}
+DATA_HEADERS = {"common/config/roles.h", "common/config/rights.h", "common/config/policy.h"}
 # Of TLS: what is asked of a signer, the keys of tickets, versions; no library behind them.
 TLS_DATA_HEADERS = {"common/tls/signer.h", "common/tls/tickets.h", "common/tls/version.h"}
 
@@ -38,8 +38,8 @@ PURE = [
     r"common/mail/.*",
     r"common/ipc/(codec|message|messages)\.(h|cc)",
     r"common/transfer/.*",
-    r"common/config/(rights|units|mistake|schema|value)\.(h|cc)",
-    r"smtpd/(protocol|envelope)\.(h|cc)",
+    r"common/config/(network_set|policy|rights|units|mistake|schema|value)\.(h|cc)",
+    r"smtpd/(client_attributes|introductions|protocol|proxy_header|envelope)\.(h|cc)",
     r"deliverd/relay/(body|client_state|features|next_hop|protocol)\.(h|cc)",
     r"queued/(backlog|blocks|destination|dispatch|frozen_name|hop|index_pages|index_row|record|schedule|schedule_mail|policy|retry|ring|routes|selector|standstill|turns|ways)\.(h|cc)",
     r"ctl/(command|explain_screen|human|json|names|screens|table|until)\.(h|cc)",
