@@ -105,13 +105,13 @@ void Engine::configure(config::QueuedConfig config) {
   poke();
 }
 
-config::Decision Engine::decide(base::ListenerIndex listener, const base::IpAddress& client,
+config::Decision Engine::decide(base::ListenerIndex listener, const config::Origin& origin,
                                 const mail::Address& recipient) const {
-  auto decision = router_->decide(listener, client, recipient);
+  auto decision = router_->decide(listener, origin, recipient);
   const bool good = decision.verdict == config::Verdict::kLocal ||
                     decision.verdict == config::Verdict::kRelay;
   if (good || !previous_router_ || store_.clock().steady() > previous_until_) return decision;
-  auto before = previous_router_->decide(listener, client, recipient);
+  auto before = previous_router_->decide(listener, origin, recipient);
   return before.verdict == config::Verdict::kLocal || before.verdict == config::Verdict::kRelay
              ? before
              : decision;

@@ -25,7 +25,11 @@
 //   DATA      |  503   |  503           |  554                 |  -> kBody           |
 //   RSET      |  250   |  250           |  -> kReady           |  -> kReady          |
 //   STARTTLS |  503   |  -> kTls       |  503                 |  503                |
+//   XCLIENT   |  -> kStart, or kReady with HELO=     |  503                 |  503                |
+//   XFORWARD  |  250   |  250           |  503                 |  503                |
 //   NOOP HELP VRFY EXPN QUIT: in every state; AUTH 502; others 500                  |
+//   XCLIENT and XFORWARD get 550 from who may not say them. A client that is not served at all is
+//   greeted with 554, and gets 503 for everything but QUIT.
 //   Where TLS is off, or there is none to be had, STARTTLS gets 502; within TLS 503. Where it is
 //   required, MAIL gets 530 until then.
 //
@@ -41,18 +45,22 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <memory>
 #include <optional>
 #include <string>
 #include <string_view>
 
 #include "common/base/ids.h"
 #include "common/base/ip.h"
+#include "common/config/network_set.h"
+#include "common/config/policy.h"
 #include "common/config/rights.h"
 #include "common/config/roles.h"
 #include "common/mail/command.h"
 #include "common/mail/data_reader.h"
 #include "common/mail/domain.h"
 #include "common/mail/reply.h"
+#include "smtpd/client_attributes.h"
 #include "smtpd/envelope.h"
 
 namespace postern::smtpd {
@@ -67,6 +75,8 @@ struct Service {
   bool require_hello = true;
   config::TlsMode tls = config::TlsMode::kOff;
   mail::Domain default_domain;  // stamped on bare addresses of clients that may relay; empty: none
+  const config::PolicyIndex* policy = nullptr;  // outlives the service; null: everybody is served
+  config::NetworkSet xforward_from;             // who may say XFORWARD
 };
 
 enum class Flow : std::uint8_t { kMore, kPause };
@@ -94,6 +104,10 @@ class MessageSink {
   virtual void end(Envelope&& envelope, const BodyFacts& facts) = 0;
   // Is there such a recipient? The owner now owes answered().
   virtual void ask(const mail::Address& recipient) = 0;
+  // Asked at a MAIL that nothing else is against: may its client send another message now?
+  [[nodiscard]] virtual bool may_send(const base::IpAddress&) { return true; }
+  // XCLIENT named another client. False: that one has as many connections as it may, and hears 421.
+  [[nodiscard]] virtual bool introduced(const ClientAttributes&) { return true; }
   // The message is given up; nothing of it is wanted.
   virtual void abort() = 0;
   virtual void refused(const Refusal&) {}
@@ -146,8 +160,12 @@ class Protocol {
   Protocol(const Protocol&) = delete;
   Protocol& operator=(const Protocol&) = delete;
 
+  // Before the greeting: this is whom a proxy is connected for.
+  void proxied(const base::IpAddress& client);
   // Greets. Once, before all else.
   void start();
+  // In place of start(): says 421 and closes.
+  void turn_away(std::string_view why);
   // Returns how many of `bytes` are done with. Fewer than all only as said above.
   [[nodiscard]] std::size_t input(std::string_view bytes);
   // The sink takes body bytes again.
@@ -178,6 +196,8 @@ class Protocol {
   [[nodiscard]] std::uint32_t messages() const noexcept { return messages_; }
   // Set while TLS stands.
   [[nodiscard]] const std::optional<TlsFacts>& tls() const noexcept { return tls_; }
+  // Whose session this is; none for a Unix socket.
+  [[nodiscard]] const std::optional<config::Origin>& origin() const noexcept { return origin_; }
   // The client's name in its last HELO or EHLO; empty before.
   [[nodiscard]] const std::string& hello() const noexcept { return hello_; }
 
@@ -199,6 +219,14 @@ class Protocol {
   void on_data();
   void on_start_tls();
   void refuse_start_tls();
+  void greet();
+  void on_xclient(mail::Command& command);
+  void on_xforward(mail::Command& command);
+  void forget_introductions();
+  [[nodiscard]] bool may_xclient() const;
+  [[nodiscard]] bool may_xforward() const;
+  [[nodiscard]] std::string offer_introductions() const;
+  [[nodiscard]] const std::string* denied(std::string_view recipient) const;
   [[nodiscard]] bool offers_tls() const noexcept;
   [[nodiscard]] bool shakes_hands() const noexcept;
   void begin();
@@ -223,7 +251,9 @@ class Protocol {
   void after_message();
 
   const Service* service_;
-  std::optional<base::IpAddress> client_;
+  std::optional<config::Origin> origin_;
+  std::string client_name_;                      // as XCLIENT says
+  std::unique_ptr<ClientAttributes> forwarded_;  // of the next message
   MessageSink& sink_;
   std::string output_;
   State state_ = State::kStart;
@@ -242,6 +272,7 @@ class Protocol {
   bool storing_ = false;  // the sink still wants this body
   bool paused_ = false;
   bool body_complete_ = false;  // its end was seen while paused
+  bool turned_away_ = false;    // the greeting was 554
   bool stopping_ = false;       // shutdown() came during a message
   bool agreed_tls_ = false;     // the 220 to STARTTLS was said
   std::optional<TlsFacts> tls_;

@@ -28,7 +28,7 @@ using SubmissionResult = std::variant<Accepted, Refused, Unknown>;
 struct Submission {
   base::Token token;
   base::ListenerIndex listener;
-  base::IpAddress client;
+  config::Origin origin;
   Envelope envelope;
   std::string body;  // stuffed; empty where it is in a large file
   BodyShare share;   // for `body`

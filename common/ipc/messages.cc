@@ -9,7 +9,7 @@ namespace postern::ipc {
 namespace {
 
 constexpr std::array<std::string_view, kTypeCount> kTypeNames{
-    "hello", "boot", "configure", "configured", "peer", "peer_lost", "listen", "ready", "stop", "processes",
+    "hello", "boot", "configure", "configured", "peer", "peer_lost", "listen", "tally", "ready", "stop", "processes",
     "submit", "submit_recipients", "submit_body", "submitted", "ask_token", "token_result",
     "open_large", "large_opened", "abandon_large", "intake", "ask_recipient", "recipient_known", "sign", "signed", "ticket_keys",
     "held_leases", "grant", "hop_found", "go_ahead", "cancel_grant",

@@ -25,7 +25,8 @@ constexpr std::array kShortNames{
     Name{"POST", Verb::kForeign}, Name{"HEAD", Verb::kForeign},
 };
 constexpr std::array kLongNames{
-    Name{"STARTTLS", Verb::kStartTls}, Name{"GET", Verb::kForeign},
+    Name{"STARTTLS", Verb::kStartTls}, Name{"XCLIENT", Verb::kXclient},
+    Name{"XFORWARD", Verb::kXforward}, Name{"GET", Verb::kForeign},
     Name{"PUT", Verb::kForeign},       Name{"CONNECT", Verb::kForeign},
     Name{"OPTIONS", Verb::kForeign},   Name{"DELETE", Verb::kForeign},
     Name{"TRACE", Verb::kForeign},     Name{"PATCH", Verb::kForeign},
@@ -262,6 +263,10 @@ std::string_view name(Verb verb) noexcept {
       return "STARTTLS";
     case Verb::kAuth:
       return "AUTH";
+    case Verb::kXclient:
+      return "XCLIENT";
+    case Verb::kXforward:
+      return "XFORWARD";
     case Verb::kForeign:
       return "foreign";
     case Verb::kUnknown:
@@ -303,6 +308,10 @@ Command parse_command(std::string_view line) {
     case Verb::kExpn:
       if (rest.empty())
         command.error = syntax(std::string(name(command.verb)) + " needs an argument");
+      break;
+    case Verb::kXclient:
+    case Verb::kXforward:
+      command.argument = rest;
       break;
     case Verb::kNoop:
     case Verb::kHelp:

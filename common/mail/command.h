@@ -30,6 +30,8 @@ enum class Verb : std::uint8_t {
   kHelp,
   kStartTls,
   kAuth,
+  kXclient,
+  kXforward,
   kForeign,  // the request of another protocol: GET, POST, CONNECT, ...
   kUnknown,
 };
@@ -59,7 +61,8 @@ struct Path {
 
 struct Command {
   Verb verb = Verb::kUnknown;
-  std::string argument;               // HELO and EHLO: the client's name; a valid hello name
+  std::string argument;               // HELO and EHLO: the client's name; a valid hello name. XCLIENT
+                                      // and XFORWARD: all that follows
   Path path;                          // MAIL and RCPT
   std::optional<std::uint64_t> size;  // MAIL: SIZE= of RFC 1870
   BodyType body = BodyType::k7Bit;    // MAIL

@@ -159,6 +159,10 @@ class Skeleton final : public Host, public ParentLink::Listener {
     must_serve();
     daemon_->listen(listen.listener, std::move(fd));
   }
+  void on_tally(const ipc::Tally& tally, base::UniqueFd fd) override {
+    must_serve();
+    daemon_->tally(tally, std::move(fd));
+  }
   void on_stop(const ipc::Stop& stop) override {
     if (!daemon_) ::_exit(0);  // it came right behind Boot: nothing has begun
     end(stop.seconds);
