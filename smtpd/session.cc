@@ -163,6 +163,7 @@ void Session::finish(std::string_view reason) noexcept {
   stream_.close();
   body_.clear();
   place_ = {};
+  client_place_ = {};
   const auto lasted = context_.clock.steady() - opened_;
   auto line = log::info("session.close")
                   .field("client", client())

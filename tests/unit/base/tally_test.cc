@@ -109,7 +109,7 @@ TEST_F(TallyTest, CountsNothingWhereThereIsNoRoom) {
 // Whatever stands there, a reader ends, and reads nothing but numbers.
 TEST_F(TallyTest, AReaderBearsAnyBytes) {
   for (const int fill : {0xFF, 0x55, 0x01}) {
-    std::memset(memory.get(), fill, sizeof *memory);
+    std::memset(memory->bytes, fill, sizeof memory->bytes);
     for (unsigned number = 0; number < 1000; ++number) (void)reader.look(numbered(number), 2);
   }
   owner.own(1);

@@ -112,7 +112,7 @@ TEST_F(PolicyFile, BadLines) {
       "deny:10:18: \"250 Ok\": expected a code from 400 to 559, and not 421\n"
       "deny:11:18: \"421 Bye\": expected a code from 400 to 559, and not 421\n"
       "deny:12:18: \"Gr\\xc3\\xbc\\xc3\\x9fe\": expected a text in printable ASCII\n"
-      "deny:13:18: \"" + std::string(57, 'x') + "...\": expected at most 400 characters\n");
+      "deny:13:18: \"" + std::string(60, 'x') + "...\": expected at most 400 characters\n");
 }
 
 TEST_F(PolicyFile, TellsWhatElseIsWrong) {

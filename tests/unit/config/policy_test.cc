@@ -21,7 +21,7 @@ std::string asked(const PolicyIndex& index, std::string_view client, std::string
 }
 
 TEST(Policy, ServesEverybodyUnlessItSaysWhom) {
-  EXPECT_TRUE(PolicyIndex({}).serves(ip("192.0.2.1")));
+  EXPECT_TRUE(PolicyIndex(Policy{}).serves(ip("192.0.2.1")));
   Policy only;
   only.clients = {*base::parse_network("10.0.0.0/8"), *base::parse_network("2001:db8::/32")};
   const PolicyIndex some(only);
