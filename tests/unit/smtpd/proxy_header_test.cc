@@ -141,6 +141,15 @@ TEST(ProxyHeader, ChecksTheChecksum) {
   EXPECT_EQ(read(binary('\x21', '\x11', kV4Addresses + tlv('\x03', "\0\0\0"s))), "wrong checksum");
 }
 
+// As HAProxy 2.6 sends it with proxy-v2-options crc32c,unique-id.
+TEST(ProxyHeader, ReadsWhatHaproxySends) {
+  expect_whole(binary('\x21', '\x11',
+                      "\x7F\x6C\x32\xBF\x7F\x4B\x23\x96\xA6\xA9\x09\xE2"s +
+                          tlv('\x03', "\x9A\x3C\x10\x38") +
+                          tlv('\x05', "7F6C32BF:A6A9_7F4B2396:09E2_6B07597A_0000:3C1E")),
+               "127.108.50.191:42665 127.75.35.150:2530");
+}
+
 TEST(ProxyHeader, RefusesDamagedVersion2) {
   const auto good = binary('\x21', '\x11', kV4Addresses);
   for (std::size_t at = 0; at < 14; ++at) {
