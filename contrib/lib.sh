@@ -3,12 +3,13 @@
 # `yes` (1: do not ask).
 
 BUILD_PACKAGES="g++ meson ninja-build pkg-config libevent-dev libc-ares-dev libseccomp-dev libidn2-dev
-  liblmdb-dev libssl-dev libfmt-dev nlohmann-json3-dev libtomlplusplus-dev libcli11-dev"
+  liblmdb-dev libssl-dev libcrypt-dev libfmt-dev nlohmann-json3-dev libtomlplusplus-dev libcli11-dev"
 DEMO_PACKAGES="swaks"
 TEST_PACKAGES="libgtest-dev libgmock-dev python3 python3-pytest python3-pytest-xdist python3-aiosmtpd
-  python3-dnslib swaks libnet-ssleay-perl curl openssl dovecot-imapd
-  haproxy"
-ROLE_USERS="_postern-smtpd _postern-queued _postern-relay _postern-local _postern-key"
+  python3-dnslib swaks libnet-ssleay-perl curl openssl dovecot-imapd knot unbound msmtp
+  libauthen-sasl-perl libio-socket-ssl-perl haproxy"
+ROLE_USERS="_postern-smtpd _postern-queued _postern-relay _postern-local _postern-key
+  _postern-auth"
 
 say() { printf '%s\n' "$*"; }
 step() { printf '\n== %s\n' "$*"; }
@@ -53,10 +54,11 @@ ensure_packages() {
     fail "apt-get could not install them"
 }
 
-# As root the processes give up their rights and become users of their own.
+# As root the processes give up their rights and become users of their own. ensure_users [always]: for an
+# ordinary user too, who has something run as root.
 ensure_users() {
   local user missing=()
-  [ "$(id -u)" = 0 ] || return 0
+  [ "$(id -u)" = 0 ] || [ "${1:-}" = always ] || return 0
   for user in $ROLE_USERS; do
     getent passwd "$user" >/dev/null || missing+=("$user")
   done
@@ -64,7 +66,7 @@ ensure_users() {
   say "Started by root, Postern's processes become these users, which are missing: ${missing[*]}"
   agree "Create them as system users?" || fail "please create them, or run this as an ordinary user"
   for user in "${missing[@]}"; do
-    useradd --system --user-group --no-create-home --home-dir /nonexistent --shell /usr/sbin/nologin \
+    as_root useradd --system --user-group --no-create-home --home-dir /nonexistent --shell /usr/sbin/nologin \
       "$user" || fail "useradd $user"
   done
 }

@@ -27,6 +27,11 @@ class Client {
   // next question.
   template <class Answer, class Question>
   [[nodiscard]] std::expected<Answer, Ending> ask(Question question);
+  // The two halves of it, with something to do in between.
+  template <class Question>
+  void put(Question question);
+  template <class Answer>
+  [[nodiscard]] std::expected<Answer, Ending> take();
 
   // The handler side of the connection.
   void on(const ipc::Status& m) { answer_ = m; }
@@ -66,15 +71,26 @@ class Client {
   ipc::Connection<Client, ipc::Role::kControl, ipc::Role::kQueued> connection_;
 };
 
-template <class Answer, class Question>
-std::expected<Answer, Ending> Client::ask(Question question) {
+template <class Question>
+void Client::put(Question question) {
   last_request_ = last_request_.next();
   question.request = last_request_;
   answer_ = std::monostate();
   connection_.send(question);
+  connection_.channel().flush();
+}
+
+template <class Answer>
+std::expected<Answer, Ending> Client::take() {
   if (auto waited = wait(); !waited) return std::unexpected(std::move(waited.error()));
   // The channel has matched the answer to the question already.
   return std::get<Answer>(std::move(answer_));
+}
+
+template <class Answer, class Question>
+std::expected<Answer, Ending> Client::ask(Question question) {
+  put(std::move(question));
+  return take<Answer>();
 }
 
 }  // namespace postern::ctl

@@ -10,6 +10,7 @@
 
 #include "common/base/text.h"
 #include "common/config/units.h"
+#include "common/sasl/account.h"
 
 namespace postern::ctl {
 namespace {
@@ -38,6 +39,7 @@ constexpr auto kVerbs = std::to_array<VerbName>({
     {"history", Verb::kHistory, true},
     {"hold", Verb::kHold, true},
     {"release", Verb::kRelease, true},
+    {"user", Verb::kUser, true},
     {"retry", Verb::kRetry, true},
     {"check-spool", Verb::kCheckSpool, true},
     {"export", Verb::kExport, true},
@@ -184,6 +186,12 @@ void describe(CLI::App& app, Command& command, Typed& typed) {
   auto* const retry = app.add_subcommand("retry", "try messages now; a block stays a block");
   add_selector(*retry, command, typed);
   retry->add_flag("--dry-run", command.dry_run, "only count them");
+  auto* const user = app.add_subcommand("user", "the accounts of the password file, and their locks");
+  user->add_option("WHAT", typed.what, "add, passwd, remove, list, lock or unlock")
+      ->required()
+      ->check(CLI::IsMember({"add", "passwd", "remove", "list", "lock", "unlock"}));
+  user->add_option("NAME", command.account, "the account");
+  user->add_option("--reason", command.reason, "why; lock needs one");
   app.add_subcommand("check-spool",
                      "read all that is stored and compare it; changes nothing; with the server stopped too");
   auto* const written = app.add_subcommand("export", "write the queue to a file, and hold it here");
@@ -294,6 +302,26 @@ Checked read_switch(const Typed& typed, Command& command) {
   return {};
 }
 
+Checked read_user(const Typed& typed, Command& command) {
+  static constexpr std::pair<std::string_view, UserAction> kActions[] = {
+      {"add", UserAction::kAdd},   {"passwd", UserAction::kPasswd}, {"remove", UserAction::kRemove},
+      {"list", UserAction::kList}, {"lock", UserAction::kLock},     {"unlock", UserAction::kUnlock}};
+  for (const auto& [name, action] : kActions)
+    if (name == typed.what) command.user = action;
+  if (command.user == UserAction::kLock && command.reason.empty())
+    return usage("user lock needs --reason TEXT: others will ask why");
+  if (command.user != UserAction::kLock && !command.reason.empty())
+    return usage(fmt::format("user {} takes no reason", typed.what));
+  if (command.user == UserAction::kList) {
+    if (!command.account.empty()) return usage("user list takes no name");
+    return {};
+  }
+  command.account = base::to_lower(command.account);
+  if (const auto wrong = sasl::wrong_with_account(command.account); !wrong.empty())
+    return usage(fmt::format("user {}: {}", typed.what, wrong));
+  return {};
+}
+
 Checked read_frozen(const Typed& typed, Command& command) {
   const auto verb = verb_name(command.verb);
   if (command.queue.empty() == typed.hop.empty())
@@ -345,6 +373,8 @@ Checked finish(const Typed& typed, Command& command) {
     case Verb::kFreeze:
     case Verb::kUnfreeze:
       return read_frozen(typed, command);
+    case Verb::kUser:
+      return read_user(typed, command);
     case Verb::kStatus:
     case Verb::kQueues:
     case Verb::kBlocks:
@@ -444,6 +474,7 @@ std::string question(const Command& command) {
     case Verb::kUnfreeze:
     case Verb::kBlocks:
     case Verb::kHistory:
+    case Verb::kUser:
     case Verb::kCheckSpool:
     case Verb::kExport:
     case Verb::kReload:

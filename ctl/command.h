@@ -27,6 +27,7 @@ enum class Verb : std::uint8_t {
   kHold,
   kRelease,
   kHistory,
+  kUser,
   kRetry,
   kCheckSpool,
   kExport,
@@ -34,6 +35,8 @@ enum class Verb : std::uint8_t {
   kReload,
   kStop,
 };
+
+enum class UserAction : std::uint8_t { kAdd, kPasswd, kRemove, kList, kLock, kUnlock };
 
 struct Command {
   Verb verb = Verb::kStatus;
@@ -43,7 +46,9 @@ struct Command {
   std::string socket;      // --socket; empty: the one of the configuration
   std::string queue;       // queues: a pattern; freeze, unfreeze, explain: a queue, or a next hop
   bool hops = false;       // queues: next hops instead
-  std::string reason;      // freeze, outbound disable, intake disable, hold
+  UserAction user = UserAction::kList;
+  std::string account;     // user, but for list; in lower case
+  std::string reason;      // freeze, outbound disable, intake disable, hold, user lock
   bool hop = false;        // freeze, unfreeze: `queue` is a next hop
   std::string until;       // freeze: as it was typed (until.h)
   bool keep_clock = false;  // freeze

@@ -140,7 +140,7 @@ std::string way_text(const ipc::Way& way) {
       break;
   }
   if (way.of > 1) text += fmt::format(" ({} of {})", way.number, way.of);
-  if (way.via == "mx" && !way.hop.empty()) text += ": " + printable(way.hop);
+  if (way.via.starts_with("mx") && !way.hop.empty()) text += ": " + printable(way.hop);
   return text;
 }
 

@@ -205,6 +205,14 @@ std::string to_json(const ipc::BlockRow& row) {
   return line(json);
 }
 
+std::string to_json(const AccountRow& row) {
+  auto json = object();
+  json["account"] = row.account;
+  json["hash"] = row.hash.empty() ? Json() : Json(row.hash);
+  json["scram"] = row.scram;
+  return line(json);
+}
+
 std::string to_json(const ipc::HistoryRow& row) {
   auto json = object();
   json["id"] = base::to_string(row.id);

@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "common/ipc/control.h"
+#include "ctl/accounts.h"
 #include "ctl/explain_screen.h"
 
 namespace postern::ctl {
@@ -16,6 +17,7 @@ namespace postern::ctl {
 [[nodiscard]] std::string to_json(const ipc::MessageRow& row);
 [[nodiscard]] std::string to_json(const ipc::BlockRow& row);
 [[nodiscard]] std::string to_json(const ipc::HistoryRow& row);
+[[nodiscard]] std::string to_json(const AccountRow& row);
 // `shown` with the recipients of all its pages.
 [[nodiscard]] std::string to_json(base::MessageId id, const ipc::Shown& shown);
 // What explain tells: one object.

@@ -10,10 +10,12 @@
 #include <string>
 
 #include "common/log/log.h"
+#include "ctl/accounts.h"
 #include "ctl/client.h"
 #include "ctl/command.h"
 #include "ctl/offline.h"
 #include "ctl/socket_path.h"
+#include "ctl/user_verb.h"
 #include "ctl/verbs.h"
 
 namespace postern::ctl {
@@ -48,6 +50,12 @@ int run(int argc, char** argv) {
   const auto command = parse_command({argv + (argc > 0 ? 1 : 0), argv + argc},
                                      ::isatty(STDIN_FILENO) != 0 && ::isatty(STDOUT_FILENO) != 0);
   if (!command) return end(command.error());
+  if (edits_accounts(*command)) {
+    auto output = standard_output();
+    const auto exit = edit_users(*command, output);
+    output.flush();
+    return exit ? *exit : end(exit.error());
+  }
   const auto path = socket_path(*command);
   if (!path) return end(path.error());
   const auto connected = Client::connect(*path);

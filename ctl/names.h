@@ -35,6 +35,8 @@ namespace postern::ctl {
       return "intake";
     case ipc::BlockKind::kException:
       return "exception";
+    case ipc::BlockKind::kLock:
+      return "lock";
   }
   CHECK(false);
 }

@@ -231,7 +231,8 @@ Table block_table(std::size_t line_width) {
 
 void add_row(Table& table, const ipc::BlockRow& row, base::WallTime now) {
   const bool stops_mail =
-      row.kind != ipc::BlockKind::kIntake && row.kind != ipc::BlockKind::kException;
+      row.kind != ipc::BlockKind::kIntake && row.kind != ipc::BlockKind::kException &&
+      row.kind != ipc::BlockKind::kLock;
   std::string of = row.kind == ipc::BlockKind::kOutbound ? (row.all ? "all" : "but internal routes")
                                                          : block_name(row);
   table.add({std::string(name(row.kind)), std::move(of), local_time(row.since, now),

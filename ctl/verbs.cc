@@ -35,18 +35,24 @@ Exit status(const Command& command, Client& client, Output& output) {
   return answer->attention.empty() ? 0 : 1;
 }
 
-// A listing page by page: the next one is asked for when this one was printed, so neither side ever
-// holds more. `advance` puts the cursor behind a page.
+// A listing page by page: the server gathers the next one while this one is printed, and neither side
+// ever holds more. `advance` puts the cursor behind a page.
 template <class Rows, class Question, class Advance>
 Exit list(Question question, Table table, std::string_view none, const Command& command,
           Client& client, Output& output, Advance advance) {
   bool any = false;
+  client.put(question);
   for (bool more = true; more;) {
-    const auto page = client.ask<Rows>(question);
+    const auto page = client.take<Rows>();
     if (!page) return std::unexpected(page.error());
     if constexpr (requires { page->error; })
       if (!page->error.empty())
         return std::unexpected(Ending{EX_IOERR, "posternctl: " + plain(page->error)});
+    more = page->more;
+    if (more) {
+      advance(question, *page);
+      client.put(question);
+    }
     for (const auto& row : page->rows) {
       if (command.json)
         output.write(to_json(row));
@@ -57,8 +63,6 @@ Exit list(Question question, Table table, std::string_view none, const Command& 
     output.flush();
     if (output.failed()) return 0;  // told at the end
     any = any || !page->rows.empty();
-    more = page->more;
-    if (more) advance(question, *page);
   }
   if (!any && !command.json) output.write(none);
   return 0;
@@ -269,6 +273,13 @@ std::expected<int, Ending> perform(const Command& command, Client& client, Outpu
       hold.dry_run = command.dry_run;
       hold.reason = command.reason;
       return stop(hold, command, client, output);
+    }
+    case Verb::kUser: {  // what works on the file has been done before
+      ipc::LockAccount lock;
+      lock.account = command.account;
+      lock.unlock = command.user == UserAction::kUnlock;
+      lock.reason = command.reason;
+      return tell(lock, command, client, output);
     }
     case Verb::kRetry: {
       ipc::Retry retry;

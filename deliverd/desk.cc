@@ -195,35 +195,36 @@ void Desk::on(const ipc::LeaseBody& part) {
 void Desk::hand_over(std::optional<SlotId> id, Delivery delivery) {
   auto lease = held(delivery.lease);
   const auto at = id ? slots_.find(*id) : slots_.end();
-  if (at == slots_.end()) return store(lease, {}, returned(lease));
+  if (at == slots_.end()) return store(lease, {}, {}, returned(lease));
   if (lease.recipients.empty()) {  // all of them ended meanwhile
-    store(lease, {}, {});
+    store(lease, {}, {}, {});
     return ask(*id);
   }
   at->second.in_hand = std::move(lease);
   deliverer_.deliver(*id, std::move(delivery));
 }
 
-void Desk::report(SlotId id, const std::string& remote, std::vector<ipc::RecipientResult> results) {
+void Desk::report(SlotId id, const std::string& remote, ipc::TlsNote tls,
+                  std::vector<ipc::RecipientResult> results) {
   auto& slot = slots_.at(id);
   CHECK(slot.in_hand.has_value() && results.size() == slot.in_hand->recipients.size());
   const auto lease = std::move(*slot.in_hand);
   slot.in_hand.reset();
-  store(lease, remote, std::move(results));
+  store(lease, remote, std::move(tls), std::move(results));
 }
 
 void Desk::give_back(SlotId id) {
   auto& slot = slots_.at(id);
   CHECK(slot.in_hand.has_value());
-  report(id, {}, returned(*slot.in_hand));
+  report(id, {}, {}, returned(*slot.in_hand));
 }
 
-void Desk::store(const ipc::HeldLease& lease, std::string remote,
+void Desk::store(const ipc::HeldLease& lease, std::string remote, ipc::TlsNote tls,
                  std::vector<ipc::RecipientResult> results) {
   if (remote.size() > ipc::kMaxRemote) remote.resize(ipc::kMaxRemote);
   last_request_ = last_request_.next();
   Report report{{last_request_, lease.lease, lease.epoch, lease.message, std::move(remote),
-                 std::move(results)}};
+                 std::move(tls), std::move(results)}};
   if (auto* c = channel(); c != nullptr && c->has_credit<ipc::Outcome>()) {
     c->send(report.outcome);
     report.sent = true;

@@ -68,7 +68,8 @@ class Desk {
   // The slot wants a message.
   void ask(SlotId slot);
   // What became of the delivery in hand.
-  void report(SlotId slot, const std::string& remote, std::vector<ipc::RecipientResult> results);
+  void report(SlotId slot, const std::string& remote, ipc::TlsNote tls,
+              std::vector<ipc::RecipientResult> results);
   // Nothing was tried of the delivery in hand.
   void give_back(SlotId slot);
   // The slot is over and has nothing in hand; `ended.grant` is filled in here.
@@ -110,7 +111,7 @@ class Desk {
 
   [[nodiscard]] ipc::Channel* channel() noexcept;
   void hand_over(std::optional<SlotId> slot, Delivery delivery);
-  void store(const ipc::HeldLease& lease, std::string remote,
+  void store(const ipc::HeldLease& lease, std::string remote, ipc::TlsNote tls,
              std::vector<ipc::RecipientResult> results);
   void drop_channel() noexcept;
   void send_waiting();

@@ -33,12 +33,16 @@ class Link final : public ChildLink {
     route(tally, one(std::move(fd)));
   }
   void send(const ipc::Stop& stop) override { connection_.send(stop); }
+  void send(const ipc::Socket& socket, base::UniqueFd fd) override {
+    route(socket, one(std::move(fd)));
+  }
   void send(const ipc::Processes& processes) override { route(processes, {}); }
   void send(const ipc::Done& done) override { route(done, {}); }
 
   void on(const ipc::Ready& ready) { listener_.on_ready(ready); }
   void on(const ipc::Configured& configured) { listener_.on_configured(configured); }
   void on(const ipc::PeerLost& lost) { listener_.on_peer_lost(lost.role); }
+  void on(const ipc::AskSocket& ask) { listener_.on_ask_socket(ask.request); }
   void on(const ipc::Reload& reload) { listener_.on_reload(reload.request); }
   void on(const ipc::StopServer& stop) { listener_.on_stop_server(stop.request); }
   void closed() noexcept { listener_.on_link_closed(); }
@@ -72,6 +76,8 @@ std::unique_ptr<ChildLink> make_child_link(event::Loop& loop, Role role, base::U
       return std::make_unique<Link<Role::kLocal>>(loop, std::move(fd), listener);
     case Role::kKey:
       return std::make_unique<Link<Role::kKey>>(loop, std::move(fd), listener);
+    case Role::kAuth:
+      return std::make_unique<Link<Role::kAuth>>(loop, std::move(fd), listener);
     case Role::kParent:
     case Role::kControl:
       break;

@@ -32,13 +32,21 @@ constexpr std::size_t kMaxAnswer = 16 * 1024;              // of ipc::Done
 
 // The order in which roles are stopped: first those that take mail in, last the one that keeps it.
 constexpr ipc::RoleSet kStopPhases[] = {
-    ipc::roles(Role::kSmtpd), ipc::roles(Role::kRelay, Role::kLocal, Role::kKey),
+    ipc::roles(Role::kSmtpd), ipc::roles(Role::kRelay, Role::kLocal, Role::kKey, Role::kAuth),
     ipc::roles(Role::kQueued)};
 // The order in which a new configuration is applied.
-constexpr Role kReloadOrder[] = {Role::kKey, Role::kRelay, Role::kLocal, Role::kQueued, Role::kSmtpd};
+constexpr Role kReloadOrder[] = {Role::kAuth,  Role::kKey,    Role::kRelay,
+                                 Role::kLocal, Role::kQueued, Role::kSmtpd};
+
+constexpr config::Service kServices[] = {config::Service::kMx, config::Service::kRelay,
+                                         config::Service::kSubmission};
 
 bool talk(Role a, Role b) {
   if (a == Role::kKey || b == Role::kKey) return a == Role::kSmtpd || b == Role::kSmtpd;
+  if (a == Role::kAuth || b == Role::kAuth) {
+    const auto other = a == Role::kAuth ? b : a;
+    return other == Role::kSmtpd || other == Role::kQueued;
+  }
   return (a == Role::kQueued) != (b == Role::kQueued);
 }
 
@@ -56,6 +64,7 @@ std::string needs_restart(const config::Config& now, const config::Config& then)
   if (config::needs_local(now) != config::needs_local(then))
     return "the first or last use of mailboxes";
   if (config::needs_key(now) != config::needs_key(then)) return "the first or last [[certificate]]";
+  if (config::needs_auth(now) != config::needs_auth(then)) return "the first or last use of [auth]";
   return {};
 }
 
@@ -122,12 +131,13 @@ std::expected<void, std::string> Server::start() {
 
 void Server::make_children() {
   add_child(Role::kQueued, 0, config::Service::kMx);
+  if (config::needs_auth(config_)) add_child(Role::kAuth, 0, config::Service::kMx);
   if (config::needs_key(config_)) add_child(Role::kKey, 0, config::Service::kMx);
   if (config::needs_local(config_)) add_child(Role::kLocal, 0, config::Service::kMx);
   for (std::uint32_t i = 0; i < config::relay_processes(config_, facts_.cores); ++i)
     add_child(Role::kRelay, i, config::Service::kMx);
   std::uint32_t index = 0;
-  for (const auto service : {config::Service::kMx, config::Service::kRelay}) {
+  for (const auto service : kServices) {
     if (!serves(config_.listeners, service)) continue;
     for (std::uint32_t i = 0; i < config::smtpd_processes(config_, facts_.cores); ++i)
       add_child(Role::kSmtpd, index++, service);
@@ -153,6 +163,8 @@ std::string Server::config_for(const Child::Spec& spec) const {
       return ipc::encode(config::cut_local(config));
     case Role::kKey:
       return ipc::encode(config::cut_key(config));
+    case Role::kAuth:
+      return ipc::encode(config::cut_auth(config));
     case Role::kParent:
     case Role::kControl:
       break;
@@ -240,6 +252,21 @@ void Server::on_peer_lost(Child& child, Role role) {
       connect(child, *other);
 }
 
+// Of the path that the configuration names, and no other.
+void Server::on_socket_asked(Child& child, base::RequestId request) {
+  base::UniqueFd fd;
+  if (const auto& path = config_.auth.dovecot; !path.empty()) {
+    auto connected = os::connect_unix(path, os::Waiting::kNever);
+    if (connected)
+      fd = *std::move(connected);
+    else
+      (void)log::warning("auth.no_dovecot")
+          .field("path", path)
+          .field("reason", connected.error().text());
+  }
+  child.link().send(ipc::Socket{request}, std::move(fd));
+}
+
 void Server::tell_processes() {
   ipc::Processes message;
   for (const auto& child : children_) {
@@ -316,7 +343,7 @@ void Server::begin_reload(std::optional<base::RequestId> asked) {
 std::string Server::refusal_of(const config::Config& fresh) {
   if (const auto what = needs_restart(config_, fresh); !what.empty())
     return what + " cannot change while Postern runs; nothing was changed, restart to apply it";
-  for (const auto service : {config::Service::kMx, config::Service::kRelay}) {
+  for (const auto service : kServices) {
     const bool served =
         std::any_of(children_.begin(), children_.end(), [service](const auto& child) {
           return child->role() == Role::kSmtpd && child->spec().service == service;

@@ -39,6 +39,7 @@ class Server final : public Child::Owner {
   void on_child_dead(Child& child) override;
   void on_child_configured(Child& child, const ipc::Configured& answer) override;
   void on_peer_lost(Child& child, ipc::Role role) override;
+  void on_socket_asked(Child& child, base::RequestId request) override;
   void on_reload_asked(base::RequestId request) override { begin_reload(request); }
   void on_stop_asked(base::RequestId request) override;
 

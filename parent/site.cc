@@ -86,6 +86,8 @@ const std::optional<Identity>& Site::identity(ipc::Role role) const {
       return local;
     case ipc::Role::kKey:
       return key;
+    case ipc::Role::kAuth:
+      return auth;
     case ipc::Role::kParent:
     case ipc::Role::kControl:
       break;
@@ -106,10 +108,12 @@ std::expected<Site, std::string> prepare_site(const config::Config& config) {
       {&site.queued, "_postern-queued"},
       {&site.relay, "_postern-relay"},
       {&site.local, config.mailbox.owner},
-      {&site.key, "_postern-key"}};
+      {&site.key, "_postern-key"},
+      {&site.auth, "_postern-auth"}};
   for (const auto& [identity, name] : users) {
     if (identity == &site.local && !config::needs_local(config)) continue;
     if (identity == &site.key && !config::needs_key(config)) continue;
+    if (identity == &site.auth && !config::needs_auth(config)) continue;
     auto found = user(name);
     if (!found) return std::unexpected(std::move(found.error()));
     *identity = *found;
@@ -146,7 +150,8 @@ config::Facts gather_facts(const config::Config& config) {
 }
 
 std::string program_path(ipc::Role role) {
-  const bool smtpd = role == ipc::Role::kSmtpd || role == ipc::Role::kKey;
+  const bool smtpd =
+      role == ipc::Role::kSmtpd || role == ipc::Role::kKey || role == ipc::Role::kAuth;
   const std::string folder = smtpd                        ? "smtpd"
                              : role == ipc::Role::kQueued ? "queued"
                                                           : "deliverd";

@@ -18,7 +18,7 @@ using Identity = os::SandboxPlan::Identity;
 
 struct Site {
   // What each role becomes; nothing where we are not root and all stay who we are.
-  std::optional<Identity> smtpd, queued, relay, local, key;
+  std::optional<Identity> smtpd, queued, relay, local, key, auth;
   // Each role's directory: the spool, the mailbox root, an empty one for the others.
   base::UniqueFd spool, mailboxes, empty;
   base::UniqueFd badmail;  // queued's second one, if it is not in the spool

@@ -7,6 +7,7 @@
 
 #include "common/base/text.h"
 #include "common/log/log.h"
+#include "common/sasl/account.h"
 #include "queued/control.h"
 #include "queued/exits.h"
 #include "queued/selecting.h"
@@ -48,7 +49,10 @@ bool is_known(const Engine& engine, const std::string& name, bool hop) {
   if (hop)
     return engine.router().names_hop(name) ||
            std::any_of(hops.begin(), hops.end(),
-                       [&](const auto& entry) { return fit_hop(name, entry.first) != 0; });
+                       [&](const auto& entry) {
+                         return !entry.second.destination().local &&
+                                fit_hop(name, entry.first) != 0;
+                       });
   const auto& queues = engine.schedule().queues();
   if (engine.router().names(name) || queues.contains(name)) return true;
   return is_pattern(name) && std::any_of(queues.begin(), queues.end(), [&](const auto& entry) {
@@ -142,6 +146,7 @@ void Control::freeze(SessionId id, const ipc::Freeze& command, const std::string
                                                  const LeaseInfo& lease,
                                                  const Schedule::Queue& queue) noexcept {
                             const auto* on = engine_.schedule().hop_of(lease.grant);
+                            if (on == nullptr) on = queue.hop();  // a lease of an earlier life
                             const Freeze* by = !hop ? engine_.blocks().frozen(queue.name())
                                                : on != nullptr
                                                    ? engine_.blocks().hop_frozen(on->name())
@@ -245,6 +250,30 @@ void Control::switch_intake(SessionId id, const ipc::SwitchIntake& command,
         engine_.store().settle([this, id, request, text = *std::move(said)]() mutable noexcept {
           done(id, request, kOk, std::move(text));
         });
+      });
+}
+
+// --- Accounts ---------------------------------------------------------------------------------------
+
+// Its sessions end as soon as the lock is in force (Intake).
+void Control::lock_account(SessionId id, const ipc::LockAccount& command, const std::string& who) {
+  const AccountLock lock{.account = base::to_lower(command.account),
+                         .reason = command.reason,
+                         .who = who,
+                         .since = engine_.store().clock().wall()};
+  if (auto wrong = sasl::wrong_with_account(lock.account); !wrong.empty())
+    return done(id, command.request, kUsage, std::move(wrong));
+  engine_.change_blocks(
+      [lock, unlock = command.unlock](Blocks& blocks) noexcept {
+        return unlock ? blocks.unlock(lock.account) : blocks.lock(lock);
+      },
+      [this, id, request = command.request, unlock = command.unlock, lock](Blocks::Said said) noexcept {
+        if (!said) return done(id, request, unlock ? kDataError : kTemporary, said.error());
+        log::warning(unlock ? "account.unlocked" : "account.locked")
+            .field("account", lock.account)
+            .field("who", lock.who)
+            .field("reason", lock.reason);
+        done(id, request, kOk, *std::move(said));
       });
 }
 

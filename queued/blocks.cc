@@ -232,6 +232,31 @@ Blocks::Said Blocks::end_hold(const ipc::Selector& what) {
   return fmt::format("new mail with {} is not held any more", conditions_text(what));
 }
 
+const AccountLock* Blocks::locked(std::string_view account) const {
+  const auto at = std::find_if(locks_.begin(), locks_.end(),
+                               [&](const AccountLock& lock) { return lock.account == account; });
+  return at == locks_.end() ? nullptr : &*at;
+}
+
+Blocks::Said Blocks::lock(AccountLock lock) {
+  const auto name = lock.account;
+  const auto at = std::find_if(locks_.begin(), locks_.end(),
+                               [&](const AccountLock& known) { return known.account == name; });
+  if (at != locks_.end()) {
+    *at = std::move(lock);
+    return fmt::format("account {} was locked already; the reason is replaced", name);
+  }
+  if (locks_.size() >= kMaxLocks) return std::unexpected("there are too many locked accounts");
+  locks_.push_back(std::move(lock));
+  return fmt::format("account {} is locked", name);
+}
+
+Blocks::Said Blocks::unlock(const std::string& account) {
+  if (std::erase_if(locks_, [&](const AccountLock& lock) { return lock.account == account; }) == 0)
+    return std::unexpected(fmt::format("account {} is not locked", account));
+  return fmt::format("account {} is not locked any more", account);
+}
+
 // --- Clocks -----------------------------------------------------------------------------------------
 
 namespace {

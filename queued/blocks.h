@@ -52,6 +52,14 @@ struct IntakeSwitch {
   base::WallTime since;
 };
 
+// An account that may not log in.
+struct AccountLock {
+  std::string account;
+  std::string reason;
+  std::string who;
+  base::WallTime since;
+};
+
 // A block that is over, for the clocks of mail that was there meanwhile.
 struct Past {
   enum class Kind : std::uint8_t {
@@ -73,8 +81,11 @@ class Blocks {
       10'000;  // freezes; and as many exceptions, and blocks that are over
   static constexpr std::size_t kMaxHolds = 200;  // each is asked about each message that comes
 
-  // Of the text. 1: without standing holds; 2: without times and clocks of freezes, hops, intake.
-  static constexpr int kVersion = 3;
+  static constexpr std::size_t kMaxLocks = 10'000;
+
+  // Of the text. 1: without standing holds; 2: without times and clocks of freezes, hops, intake; 3: without
+  // locks of accounts.
+  static constexpr int kVersion = 4;
   // Everything as text, and back; the error says what is wrong with it.
   [[nodiscard]] std::string to_text() const;
   [[nodiscard]] static std::expected<Blocks, std::string> from_text(std::string_view text);
@@ -103,6 +114,9 @@ class Blocks {
   [[nodiscard]] const OutboundSwitch& outbound() const { return outbound_; }
   [[nodiscard]] const IntakeSwitch& intake() const { return intake_; }
   [[nodiscard]] const std::vector<StandingHold>& holds() const { return holds_; }
+  [[nodiscard]] const std::vector<AccountLock>& locks() const { return locks_; }
+  // Null: it is not locked.
+  [[nodiscard]] const AccountLock* locked(std::string_view account) const;
 
   // Each answers with a sentence for the operator; an error changes nothing.
   using Said = std::expected<std::string, std::string>;
@@ -118,6 +132,8 @@ class Blocks {
   Said enable_intake();
   Said hold(StandingHold hold);
   Said end_hold(const ipc::Selector& what);
+  Said lock(AccountLock lock);
+  Said unlock(const std::string& account);
 
  private:
   [[nodiscard]] const Freeze* frozen_by(std::string_view what, bool hop) const;
@@ -131,6 +147,7 @@ class Blocks {
   std::vector<FreezeException> exceptions_;
   std::vector<Past> past_;
   std::vector<StandingHold> holds_;
+  std::vector<AccountLock> locks_;
   OutboundSwitch outbound_;
   IntakeSwitch intake_;
 };

@@ -56,6 +56,10 @@ void to_json(Json& json, const StandingHold& h) {
   if (h.what.smaller) json["smaller"] = *h.what.smaller;
 }
 
+void to_json(Json& json, const AccountLock& l) {
+  json = {{"account", l.account}, {"reason", l.reason}, {"who", l.who}, {"since", l.since.ms}};
+}
+
 template <class T>
 Json list(const std::vector<T>& items) {
   Json json = Json::array();
@@ -108,6 +112,13 @@ std::optional<Past> read_past(const Json& j) {
               .to = queue_time(j, "to")};
 }
 
+AccountLock read_lock(const Json& j) {
+  return {.account = j.at("account").get<std::string>(),
+          .reason = j.value("reason", ""),
+          .who = j.value("who", ""),
+          .since = wall_time(j, "since")};
+}
+
 OutboundSwitch read_outbound(const Json& j) {
   return {.disabled = j.at("disabled").get<bool>(),
           .all = j.value("all", false),
@@ -151,6 +162,7 @@ std::string Blocks::to_text() const {
                  {"exceptions", list(exceptions_)},
                  {"past", list(past_)},
                  {"holds", list(holds_)},
+                 {"locks", list(locks_)},
                  {"outbound",
                   {{"disabled", outbound_.disabled},
                    {"all", outbound_.all},
@@ -190,10 +202,12 @@ std::expected<Blocks, std::string> Blocks::from_text(std::string_view text) {
       if (!hold) return std::unexpected("a standing hold in it makes no sense");
       read.holds_.push_back(*std::move(hold));
     }
+    for (const auto& j : version < 4 ? Json::array() : blocks.at("locks"))
+      read.locks_.push_back(read_lock(j));
     read.outbound_ = read_outbound(blocks.at("outbound"));
     if (version > 2) read.intake_ = read_intake(blocks.at("intake"));
     if (read.freezes_.size() > kMax || read.exceptions_.size() > kMax || read.past_.size() > kMax ||
-        read.holds_.size() > kMaxHolds)
+        read.holds_.size() > kMaxHolds || read.locks_.size() > kMaxLocks)
       return std::unexpected("it has too many entries");
     return read;
   } catch (const Json::exception& error) {

@@ -196,6 +196,9 @@ void ControlSession::on(const ipc::Unfreeze& command) {
 void ControlSession::on(const ipc::SwitchOutbound& command) {
   if (may(ControlLevel::kOperate, command.request)) owner_.switch_outbound(id_, command, who_);
 }
+void ControlSession::on(const ipc::LockAccount& command) {
+  if (may(ControlLevel::kOperate, command.request)) owner_.lock_account(id_, command, who_);
+}
 void ControlSession::on(const ipc::SwitchIntake& command) {
   if (may(ControlLevel::kOperate, command.request)) owner_.switch_intake(id_, command, who_);
 }

@@ -47,6 +47,7 @@ class ControlSession {
   void on(const ipc::Unfreeze& command);
   void on(const ipc::SwitchOutbound& command);
   void on(const ipc::SwitchIntake& command);
+  void on(const ipc::LockAccount& command);
   void on(const ipc::AwaitQuiet& ask);
   void on(const ipc::Hold& command);
   void on(const ipc::Retry& command);
@@ -105,6 +106,7 @@ class Control {
   void unfreeze(SessionId id, const ipc::Unfreeze& command, const std::string& who);
   void switch_outbound(SessionId id, const ipc::SwitchOutbound& command, const std::string& who);
   void switch_intake(SessionId id, const ipc::SwitchIntake& command, const std::string& who);
+  void lock_account(SessionId id, const ipc::LockAccount& command, const std::string& who);
   void await_quiet(SessionId id, const ipc::AwaitQuiet& ask);
   void hold(SessionId id, const ipc::Hold& command, const std::string& who);
   void retry(SessionId id, const ipc::Retry& command, const std::string& who);

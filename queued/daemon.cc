@@ -107,6 +107,9 @@ void QueuedDaemon::start(event::Loop& loop) {
                                        history_limits());
   engine_->set_history(history_.get());
   intake_ = std::make_unique<Intake>(loop, *engine_);
+  ticket_desk_ = std::make_unique<TicketDesk>(
+      loop, intake_->tickets(),
+      [this](const std::string& account) { return engine_->blocks().locked(account) == nullptr; });
   delivery_ = std::make_unique<Delivery>(loop, *engine_);
   control_ = std::make_unique<Control>(loop, *engine_, host_, std::move(user_names_),
                                        [this](ipc::Status& status) noexcept { fill(status); });
@@ -151,6 +154,9 @@ void QueuedDaemon::peer(const ipc::Peer& peer, base::UniqueFd fd) {
     case ipc::Role::kRelay:
     case ipc::Role::kLocal:
       if (fd.valid()) delivery_->connect(peer.role, peer.index, std::move(fd));
+      break;
+    case ipc::Role::kAuth:
+      if (fd.valid()) ticket_desk_->connect(std::move(fd));
       break;
     case ipc::Role::kParent:
     case ipc::Role::kQueued:
@@ -214,6 +220,11 @@ std::vector<std::string> QueuedDaemon::stopped() const {
     phrases.push_back(fmt::format("{} more freezes", freezes.size() - kNamed));
   if (const auto holds = blocks.holds().size(); holds > 0)
     phrases.push_back(fmt::format("{} standing {}", holds, holds == 1 ? "hold" : "holds"));
+  const auto& locks = blocks.locks();
+  for (std::size_t i = 0; i < std::min(kNamed, locks.size()); ++i)
+    phrases.push_back(fmt::format("account {} locked", locks[i].account));
+  if (locks.size() > kNamed)
+    phrases.push_back(fmt::format("{} more accounts locked", locks.size() - kNamed));
   return phrases;
 }
 

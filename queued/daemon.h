@@ -52,6 +52,7 @@ class QueuedDaemon final : public role::Daemon {
   std::unique_ptr<LocalStore> store_;
   std::unique_ptr<Engine> engine_;
   std::unique_ptr<Intake> intake_;
+  std::unique_ptr<TicketDesk> ticket_desk_;
   std::unique_ptr<Delivery> delivery_;
   std::unique_ptr<Control> control_;
   std::unique_ptr<event::Timer> ticker_;

@@ -38,9 +38,7 @@ void Deliverer::closed() noexcept { owner_.closed(*this); }
 
 Delivery::Delivery(event::Loop& loop, Engine& engine)
     : loop_(loop), engine_(engine), patience_(loop, [this]() noexcept {
-        open_ = true;
-        engine_.schedule().set_open(!stopping_);
-        engine_.poke();
+        engine_.store().when_sure([this]() noexcept { open(); });
       }),
       drain_(loop, [this]() noexcept { send_backlog(); }) {
   engine_.set_perform([this](Action action) noexcept { perform(std::move(action)); });
@@ -72,6 +70,13 @@ void Delivery::check_open() {
                                       [](const auto& entry) { return entry.second->reported; });
   if (static_cast<std::uint32_t>(reported) < *expected_) return;
   patience_.start(base::Millis(0));
+}
+
+// What may not be on disk yet is not handed out: after a power cut it might go a second time.
+void Delivery::open() {
+  open_ = true;
+  engine_.schedule().set_open(!stopping_);
+  engine_.poke();
 }
 
 Deliverer* Delivery::find(DelivererId id) {
@@ -107,6 +112,7 @@ void Delivery::stop() {
 
 // A dead deliverer's messages may have arrived or not.
 void Delivery::lost(Key key, const std::vector<LeaseInfo>& leases) {
+  std::set<base::MessageId> struck;  // one death counts once, however many leases a message had
   for (const auto& lease : leases) lost_[key].insert(lease.key);
   if (stopping_) return;  // they are open in the journal, and the deliverer tells the next queued
   engine_.tell_gathered();  // it would be asked about them, and they have no lease any more
@@ -119,10 +125,12 @@ void Delivery::lost(Key key, const std::vector<LeaseInfo>& leases) {
            {ipc::Result::kUnknown, ipc::FailureClass::kLocal,
             our_reply(4, 3, 0, "the deliverer ended during delivery; it may have arrived")}});
     engine_.conclude(lease.message, std::move(attempts), "", {});
-    if (++mishaps_[lease.message].deaths >= kMaxDeaths) {
-      mishaps_.erase(lease.message);
-      engine_.hold(lease.message, "crashed the deliverer");
-    }
+    struck.insert(lease.message);
+  }
+  for (const auto id : struck) {
+    if (++mishaps_[id].deaths < kMaxDeaths) continue;
+    mishaps_.erase(id);
+    engine_.hold(id, "crashed the deliverer");
   }
   engine_.poke();
 }
@@ -250,7 +258,7 @@ void Delivery::settled(const LeaseInfo& lease, const ipc::Outcome& outcome,
   if (works) engine_.hop_works(lease);
   if (!attempts.empty()) mishaps_.erase(lease.message);
   if (!untried.empty()) returned(lease.message, untried);
-  engine_.conclude(lease.message, std::move(attempts), outcome.remote, std::move(written));
+  engine_.conclude(lease.message, std::move(attempts), outcome.remote, std::move(written), outcome.tls);
 }
 
 // The first time they are due at once; a message that nobody tries must not circle.

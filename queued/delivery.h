@@ -78,6 +78,7 @@ class Delivery {
 
   Deliverer* find(DelivererId id);
   void check_open();
+  void open();
   [[nodiscard]] Key key_of(const Deliverer& which) const;
   [[nodiscard]] bool may_adopt(const Deliverer& from, const ipc::HeldLease& lease) const;
   void adopted(Deliverer& from);

@@ -2,13 +2,17 @@
 
 #include <fmt/format.h>
 
+#include "common/config/hop.h"
+
 namespace postern::queued {
 
 std::string hop_name(const config::HopSpec& hop) {
   switch (hop.kind) {
     case config::HopKind::kHost:
-      return hop.host.find(':') == std::string::npos ? fmt::format("{}:{}", hop.host, hop.port)
-                                                     : fmt::format("[{}]:{}", hop.host, hop.port);
+      return fmt::format("{}:{}{}",
+                         hop.host.find(':') == std::string::npos ? hop.host
+                                                                 : fmt::format("[{}]", hop.host),
+                         hop.port, config::demand_text(hop));
     case config::HopKind::kMailbox:
       return "mailbox:";
     case config::HopKind::kRefuse:

@@ -24,8 +24,9 @@ struct Destination {
   return hop.kind == config::HopKind::kMx;
 }
 
-// The name of a next hop that the configuration tells: "relay.example.org:25", "[2001:db8::1]:25". No
-// queue has such a name.
+// The name of a next hop that the configuration tells: "relay.example.org:25", "[2001:db8::1]:25", and
+// behind it what it must offer ("relay.example.org:25/verified"): mail must not go over a connection that
+// was made under lesser demands. No queue has such a name.
 [[nodiscard]] std::string hop_name(const config::HopSpec& hop);
 
 }  // namespace postern::queued

@@ -106,12 +106,12 @@ void Engine::configure(config::QueuedConfig config) {
 }
 
 config::Decision Engine::decide(base::ListenerIndex listener, const config::Origin& origin,
-                                const mail::Address& recipient) const {
-  auto decision = router_->decide(listener, origin, recipient);
+                                const mail::Address& recipient, bool logged_in) const {
+  auto decision = router_->decide(listener, origin, recipient, logged_in);
   const bool good = decision.verdict == config::Verdict::kLocal ||
                     decision.verdict == config::Verdict::kRelay;
   if (good || !previous_router_ || store_.clock().steady() > previous_until_) return decision;
-  auto before = previous_router_->decide(listener, origin, recipient);
+  auto before = previous_router_->decide(listener, origin, recipient, logged_in);
   return before.verdict == config::Verdict::kLocal || before.verdict == config::Verdict::kRelay
              ? before
              : decision;
@@ -210,9 +210,7 @@ HopWait Engine::remembered(const std::string& name) const {
 
 QueueTime Engine::due(const Message& message, const Recipient& recipient,
                       std::string_view queue) const {
-  // When it was tried is known by the wall clock alone; what did not come yet cannot have been.
-  const auto since = std::max(store_.clock().wall() - recipient.last_try, base::Millis(0));
-  return due_by(retry_tables_, queue, message.id, recipient, now() - since);
+  return due_by(retry_tables_, queue, message.id, recipient);
 }
 
 // Next hops that are dead, by tables that may want them tried earlier.

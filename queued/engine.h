@@ -75,7 +75,7 @@ class Engine {
   // too, for a session may have begun by them.
   [[nodiscard]] config::Decision decide(base::ListenerIndex listener,
                                         const config::Origin& origin,
-                                        const mail::Address& recipient) const;
+                                        const mail::Address& recipient, bool logged_in) const;
 
   // A message that has just become durable.
   void admit(base::MessageId id);
@@ -83,7 +83,7 @@ class Engine {
   // that follows from it. What nobody can be told of goes into badmail first. `written` runs when the
   // record is in the journal.
   void conclude(base::MessageId id, std::vector<RecipientAttempt> attempts, std::string remote,
-                Done written);
+                Done written, ipc::TlsNote tls = {});
   // Recipients come back as they were, due at `due`.
   void put_back(base::MessageId id, const std::vector<std::uint32_t>& numbers, QueueTime due);
   // Nothing of it is handed out from now on; what is in delivery stays so. Its clock stands still.
@@ -97,6 +97,7 @@ class Engine {
     return concluding_.contains({id, number});
   }
   // How old the message is for this queue, the time that its clock stood still taken off.
+  [[nodiscard]] base::Millis least_age(const Message& message) const;  // of its open recipients
   [[nodiscard]] base::Millis age(const Message& message, std::string_view queue,
                                  const Destination& destination) const;
   // Ends all open recipients of one that can be found and is not in delivery. Nobody is told but the log
@@ -171,6 +172,7 @@ class Engine {
     struct Part {      // of one attempt
       std::string remote;
       std::vector<RecipientFate> fates;
+      ipc::TlsNote tls;
     };
     base::MessageId id;
     std::vector<Report> reports;
@@ -195,7 +197,7 @@ class Engine {
   void read_blocks();
   void next_change();
   void judge_all(base::MessageId id, const std::vector<RecipientAttempt>& attempts,
-                 std::string remote, Done written);
+                 std::string remote, Done written, ipc::TlsNote tls);
   void gather(Occasion occasion, const Message& message);
   void keep_back(const MessageInQueue& key, Occasion occasion);
   void tell_gathered_of(const MessageInQueue& key);
@@ -221,7 +223,7 @@ class Engine {
   [[nodiscard]] base::Millis age(const Message& message, const mail::Address& recipient) const;
   [[nodiscard]] RetryTerms terms(const Recipient& recipient, const Attempt& attempt) const;
   void shorten_waits();
-  void report(const Message& message, const RecipientFate& fate, const std::string& remote);
+  void report(const Message& message, const RecipientFate& fate, const Occasion::Part& part);
   void retry_found(const std::vector<base::MessageId>& messages);
   void apply_hold(base::MessageId id, std::string why);
   void forget_wait(const std::string& name);

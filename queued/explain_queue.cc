@@ -65,8 +65,7 @@ void explain_known(const Engine& engine, const Schedule::Queue& queue,
   answer.waiting = queue.counts.waiting;
   answer.held = queue.counts.held;
   answer.delivering = queue.counts.leased;
-  for (const auto id : engine.schedule().messages(queue.name(), base::MessageId(), 1))
-    answer.oldest = arrival_of(id);
+  if (const auto first = engine.schedule().first_message(queue)) answer.oldest = arrival_of(*first);
   auto site = site_of(engine, queue.name(), queue.destination());
   RoutedBy by;
   if (const auto address = address_in(engine, queue.name()))
@@ -75,7 +74,7 @@ void explain_known(const Engine& engine, const Schedule::Queue& queue,
   answer.way = way_of(site, by);
   add_blocks(engine, site, answer.obstacles);
   const bool none_ready = queue.counts.ready == 0 && queue.counts.leased == 0;
-  const auto due = none_ready ? engine.schedule().next_due(queue.name()) : std::nullopt;
+  const auto due = none_ready ? engine.schedule().next_due(queue) : std::nullopt;
   if (none_ready && !due && queue.counts.held > 0)
     answer.obstacles.insert(answer.obstacles.begin(),
                             Obstacle{.blocker = Blocker::kHeld, .count = queue.counts.held});
@@ -97,12 +96,13 @@ void explain_hop(const Engine& engine, ipc::QueueExplained& answer) {
   constexpr std::size_t kLooks = 20'000, kNamed = 10;
   const auto* hop = engine.schedule().find_hop(answer.name);
   const auto* wait = wait_for(engine, answer.name);
-  if (hop == nullptr && wait == nullptr) return;
+  const bool frozen =
+      hop != nullptr ? hop->frozen : engine.blocks().hop_frozen(answer.name) != nullptr;
+  if (hop == nullptr && wait == nullptr && !frozen) return;
   answer.found = answer.is_hop = true;
   Site site{.hop_name = answer.name, .hop = hop, .wait = wait};
   if (hop != nullptr) site.destination = hop->destination();
-  if (hop != nullptr && hop->frozen)
-    answer.obstacles.push_back(frozen_hop(engine, *hop));
+  if (frozen) answer.obstacles.push_back(frozen_hop(engine, answer.name));
   add_waits(engine, site, QueueTime(0), answer.obstacles);
   add_connections(engine, site, answer.obstacles);
   answer.hops.push_back(hop_facts(engine, answer.name));

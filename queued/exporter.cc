@@ -34,7 +34,8 @@ std::string token_text(const base::Token& token) {
   return text;
 }
 
-// A notice came by no transaction; its name is made of its id and its sender's, the export's.
+}  // namespace
+
 base::Token token_of(const Message& message, const base::Token& file) {
   if (message.token != base::Token{}) return message.token;
   auto token = file;
@@ -42,8 +43,6 @@ base::Token token_of(const Message& message, const base::Token& file) {
     token.bytes[i] = static_cast<std::uint8_t>(message.id.value >> (8 * i));
   return token;
 }
-
-}  // namespace
 
 std::string exported_reason(const base::Token& file, std::string_view former) {
   auto reason = fmt::format("{}{}", kExported, token_text(file));
@@ -183,8 +182,7 @@ transfer::Envelope Exporter::envelope_of(const Message& message) const {
   envelope.id = message.id;
   envelope.token = token_of(message, file_);
   envelope.arrived = message.arrived;
-  const auto now = host_.store().clock().now();
-  envelope.age = now - message.born - covered(message.holds(now), message.born, now);
+  envelope.age = host_.age(message);
   envelope.client = message.client;
   envelope.hello = message.hello;
   envelope.from = message.from;

@@ -70,6 +70,7 @@ std::size_t fit(std::string_view name, std::string_view queue) {
 
 std::size_t fit_hop(std::string_view name, std::string_view hop) {
   const auto wanted = split(name);
+  hop = hop.substr(0, hop.find('/'));  // whatever is demanded of it
   const auto port = split(hop.substr(hop.find_last_of(",>") + 1)).port;
   std::size_t best = 0;
   while (!hop.empty()) {

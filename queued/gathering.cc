@@ -69,7 +69,7 @@ void Engine::gather(Occasion occasion, const Message& message) {
   if (!fails) return settle(std::move(occasion));
   Occasion failed{occasion.id, {}, {}, {}};
   auto& part = occasion.parts.front();
-  auto& kept = failed.parts.emplace_back(part.remote, std::vector<RecipientFate>());
+  auto& kept = failed.parts.emplace_back(part.remote, std::vector<RecipientFate>(), part.tls);
   for (auto& report : occasion.reports) {
     if (!is_failure(report)) continue;
     const auto fate = std::find_if(part.fates.begin(), part.fates.end(), [&](const auto& f) {

@@ -101,7 +101,7 @@ void Importer::read_known(base::MessageId after) {
   host_.store().scan(after, kScanned, [this, alive = alive_](const Batch& batch) noexcept {
     if (!*alive) return;
     for (const Message* message : batch.messages) {
-      known_.insert(message->token);
+      known_.insert(token_of(*message, file_));
       if (message->held == importing_reason(file_)) to_release_.push_back(message->id);
     }
     if (batch.more) return read_known(batch.last);

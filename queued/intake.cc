@@ -27,7 +27,10 @@ mail::Reply disk_low() { return reply(452, {4, 3, 1}, "Insufficient system stora
 }  // namespace
 
 Intake::Intake(event::Loop& loop, Engine& engine) : loop_(loop), engine_(engine) {
-  engine_.on_blocks([this]() noexcept { tell_state(); });
+  engine_.on_blocks([this]() noexcept {
+    tell_state();
+    end_locked();
+  });
 }
 
 void Intake::connect(std::uint32_t index, const std::vector<base::ListenerIndex>& listeners,
@@ -40,6 +43,7 @@ void Intake::connect(std::uint32_t index, const std::vector<base::ListenerIndex>
     place->send(state());
     told_code_ = state().refusal.code;  // as all others were told
   }
+  if (place) place->index = index;
   if (place)
     place->listeners = {listeners.begin(), listeners.end()};
   else
@@ -136,7 +140,7 @@ void Intake::check_room() {
 // --- Submissions ------------------------------------------------------------------------------------
 
 // Null: nothing is against it. Rewritten recipients are replaced.
-std::optional<mail::Reply> Intake::check(Submission& submission) const {
+std::optional<mail::Reply> Intake::check(Submission& submission, const Submitter& from) const {
   const auto& head = submission.head;
   const auto& config = engine_.config();
   if (auto no = refusal()) return no;
@@ -145,8 +149,15 @@ std::optional<mail::Reply> Intake::check(Submission& submission) const {
   if ((config.recipients != 0 && submission.recipients.size() > config.recipients) ||
       !engine_.store().fits(submission.recipients.size(), head.large.value == 0 ? head.body_size : 0))
     return reply(452, {4, 5, 3}, "Too many recipients");
+  if (head.session != base::Token{}) {
+    const auto* const account = tickets_.account_of(head.session, from.index);
+    // It may have been given to a queued before this one, or auth tells of it any moment.
+    if (account == nullptr) return reply(451, {4, 7, 0}, "Your login is not known any more, try again");
+    submission.account = *account;
+  }
   for (auto& recipient : submission.recipients) {
-    const auto decision = engine_.decide(head.listener, head.origin, recipient.address);
+    const auto decision = engine_.decide(head.listener, head.origin, recipient.address,
+                                         !submission.account.empty());
     switch (decision.verdict) {
       case config::Verdict::kLocal:
       case config::Verdict::kRelay:
@@ -181,7 +192,7 @@ void Intake::submit(Submission submission) {
     if (large.value != 0) engine_.store().drop_large(large);
     return refuse(submission, reply(550, {5, 7, 1}, "Relay access denied"));
   }
-  if (const auto no = check(submission)) {
+  if (const auto no = check(submission, *from)) {
     if (large.value != 0) engine_.store().drop_large(large);
     return refuse(submission, *no);
   }
@@ -236,6 +247,7 @@ void Intake::store(Submission submission, std::uint32_t crc) {
   received.client_name = head.client_name;
   received.forwarded = head.forwarded;
   received.hostname = engine_.config().hostname;
+  received.logged_in = !submission.account.empty();
   received.tls = head.tls;
   received.tls_peer = head.tls_peer;
   received.with = head.esmtp ? mail::WithProtocol::kEsmtp : mail::WithProtocol::kSmtp;
@@ -286,6 +298,7 @@ void Intake::log_accepted(const Submission& submission, base::MessageId id) {
   if (head.origin.client() != head.origin.peer) (void)std::move(line).field("peer", head.origin.peer);
   if (!head.client_name.empty()) (void)std::move(line).field("name", head.client_name);
   if (!head.forwarded.empty()) (void)std::move(line).field("forwarded", head.forwarded);
+  if (!submission.account.empty()) (void)std::move(line).field("account", submission.account);
   if (!head.tls.empty()) (void)std::move(line).field("tls", head.tls);
   if (!head.tls_peer.empty()) (void)std::move(line).field("certificate", head.tls_peer);
 }
@@ -336,6 +349,18 @@ void Intake::ask(Submitter& from, const ipc::AskToken& ask) {
   for (const auto& [index, submitter] : submitters_)
     if (submitter->assembles(ask.token)) drop(*submitter, "a token is asked for while it is sent");
   from.send(ipc::TokenResult{ask.request, {}});
+}
+
+// --- Accounts ---------------------------------------------------------------------------------------
+
+// The sessions of accounts that are locked now.
+void Intake::end_locked() {
+  for (const auto& lock : engine_.blocks().locks()) {
+    const auto sessions = tickets_.drop_account(lock.account);
+    if (sessions == 0) continue;
+    log::info("account.ended").field("account", lock.account).field("sessions", sessions);
+    for (const auto& [index, submitter] : submitters_) submitter->send(ipc::EndAccount{lock.account});
+  }
 }
 
 // --- Large files ------------------------------------------------------------------------------------

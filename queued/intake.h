@@ -11,6 +11,7 @@
 
 #include "common/ipc/channel.h"
 #include "queued/engine.h"
+#include "queued/tickets.h"
 
 namespace postern::queued {
 
@@ -23,6 +24,7 @@ struct Submission {
   ipc::Submit head;
   std::vector<ipc::SubmitRecipient> recipients;
   std::shared_ptr<std::string> body;  // null for a large one
+  std::string account;  // by its ticket; empty: the client has not logged in
 };
 
 // One smtpd's channel.
@@ -56,6 +58,7 @@ class Submitter {
     return assembling_ && assembling_->head.token == token;
   }
 
+  std::uint32_t index = 0;                            // of the smtpd
   std::unordered_set<base::ListenerIndex> listeners;  // as the parent says
   std::unordered_set<base::MessageId> large;          // files that it has and has not submitted
 
@@ -82,6 +85,8 @@ class Intake {
   [[nodiscard]] bool open() const { return closed_why_.empty(); }
   [[nodiscard]] const std::string& closed_why() const { return closed_why_; }
   [[nodiscard]] bool idle() const { return pending_.empty(); }
+  // Who is logged in.
+  [[nodiscard]] Tickets& tickets() { return tickets_; }
 
   // From the channels.
   void submit(Submission submission);
@@ -104,7 +109,7 @@ class Intake {
   // Bytes that large bodies under way may still take.
   [[nodiscard]] std::uint64_t in_flight() const;
   [[nodiscard]] std::string find_lack() const;
-  [[nodiscard]] std::optional<mail::Reply> check(Submission& submission) const;
+  [[nodiscard]] std::optional<mail::Reply> check(Submission& submission, const Submitter& from) const;
   void store(Submission submission, std::uint32_t crc);
   [[nodiscard]] std::string standing_hold(const MessageRecord& record) const;
   void accepted(const Submission& submission, base::MessageId id);
@@ -115,11 +120,13 @@ class Intake {
   [[nodiscard]] std::optional<mail::Reply> refusal() const;
   [[nodiscard]] ipc::Intake state() const;
   void tell_state();
+  void end_locked();
 
   event::Loop& loop_;
   Engine& engine_;
   std::map<std::uint32_t, std::unique_ptr<Submitter>> submitters_;  // by index
   std::unordered_map<base::Token, std::vector<Waiting>> pending_;
+  Tickets tickets_;
   std::uint32_t last_id_ = 0;
   std::size_t opening_ = 0;  // large files asked of the store
   std::string closed_why_;

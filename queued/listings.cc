@@ -10,7 +10,7 @@
 namespace postern::queued {
 namespace {
 
-constexpr std::size_t kQueueRows = 40, kMessageRows = 30, kRecipientRows = 20, kBlockRows = 24;
+constexpr std::size_t kRecipientRows = 20, kBlockRows = 24;
 constexpr std::size_t kScannedQueues = 5000;
 constexpr std::size_t kReplyRoom = mail::Reply::kMaxText + 32;
 
@@ -66,6 +66,13 @@ std::string last_reply_in(const Engine& engine, const Message& message, const st
   return {};
 }
 
+// Nothing keeps the queue as a whole, but all its messages wait for their own times.
+bool only_its_messages_wait(const Engine& engine, const Schedule::Queue& queue) {
+  return queue.blocked == Blocked::kNo && (queue.hop() == nullptr || !queue.hop()->frozen) &&
+         wait_of(engine, queue) == nullptr && queue.leases == 0 && queue.counts.ready == 0 &&
+         queue.counts.waiting > 0;
+}
+
 ipc::QueueRow queue_row(const Engine& engine, const Schedule::Queue& queue) {
   ipc::QueueRow row;
   row.queue = queue.name();
@@ -73,8 +80,7 @@ ipc::QueueRow queue_row(const Engine& engine, const Schedule::Queue& queue) {
   row.bytes = queue.bytes;
   if (queue.hop() != nullptr)
     row.connections = queue.hop()->queues() == 1 ? queue.hop()->grants : queue.leases;
-  for (const auto id : engine.schedule().messages(queue.name(), base::MessageId(), 1))
-    row.oldest = arrival_of(id);
+  if (const auto first = engine.schedule().first_message(queue)) row.oldest = arrival_of(*first);
   const auto& clock = engine.store().clock();
   const auto* wait = wait_of(engine, queue);
   if (wait != nullptr) row.last_reply = cut(text_of(wait->reply), kReplyRoom);
@@ -93,14 +99,9 @@ ipc::QueueRow queue_row(const Engine& engine, const Schedule::Queue& queue) {
     row.why = cut(row.last_reply, ipc::kMaxReason);
   } else if (queue.leases > 0) {
     row.state = ipc::State::kDelivering;
-  } else if (queue.counts.ready == 0 && queue.counts.waiting > 0) {
+  } else if (only_its_messages_wait(engine, queue)) {
     row.state = ipc::State::kRetry;
-    if (const auto next = engine.schedule().next_due(queue.name())) {
-      row.next_try = clock.wall_at(next->time);
-      // The queue as a whole is well: what the first of its messages was told says more.
-      if (const Message* first = engine.store().find(next->message))
-        row.last_reply = last_reply_in(engine, *first, queue.name());
-    }
+    if (const auto next = engine.schedule().next_due(queue)) row.next_try = clock.wall_at(next->time);
   } else if (queue.counts.ready == 0 && queue.counts.held > 0) {
     row.state = ipc::State::kHeld;
     row.why = "its messages are held";
@@ -232,43 +233,72 @@ ipc::QueueRows list_hops(const Engine& engine, const ipc::ListQueues& ask) {
   for (auto at = ask.after.empty() ? hops.begin() : hops.upper_bound(ask.after); at != hops.end();
        ++at) {
     if (!matches(pattern, at->first)) continue;
-    if ((answer.more = answer.rows.size() == kQueueRows)) break;
-    answer.rows.push_back(hop_row(engine, at->second));
+    if ((answer.more = !answer.rows.add(hop_row(engine, at->second)))) break;
   }
   return answer;
 }
 
 }  // namespace
 
-void list_queues(Engine& engine, const ipc::ListQueues& ask, Reply<ipc::QueueRows> reply) {
-  if (ask.hops) return reply(list_hops(engine, ask));
+namespace {
+
+// A page of queues under way.
+struct QueuePage {
   ipc::QueueRows answer;
-  answer.request = ask.request;
+  std::vector<ipc::QueueRow> rows;
+  // Rows of queues that are well themselves: what the first of their messages was told says more.
+  struct Told {
+    std::size_t row = 0;
+    base::MessageId by;
+  };
+  std::vector<Told> told;
+};
+
+QueuePage gather_queues(const Engine& engine, const ipc::ListQueues& ask) {
+  QueuePage page;
+  page.answer.request = ask.request;
   const auto& queues = engine.schedule().queues();
-  std::size_t looked_at = 0;
   const auto pattern = ask.pattern.empty() ? std::string("*") : base::to_lower(ask.pattern);
-  std::vector<std::string> names;
-  std::vector<base::MessageId> first;  // of each, for what it was told
+  std::size_t looked_at = 0;
   for (auto at = ask.after.empty() ? queues.begin() : queues.upper_bound(ask.after);
        at != queues.end(); ++at) {
+    const auto& [name, queue] = *at;
     // A page ends with a row, for its name is the cursor.
-    if (names.size() == kQueueRows || (looked_at >= kScannedQueues && !names.empty())) {
-      answer.more = true;
+    if (page.rows.size() == page.answer.rows.kMostRows ||
+        (looked_at >= kScannedQueues && !page.rows.empty())) {
+      page.answer.more = true;
       break;
     }
     ++looked_at;
-    if (at->second.messages() == 0) continue;
-    if (!matches(pattern, at->first)) continue;
-    names.push_back(at->first);
-    if (const auto next = engine.schedule().next_due(at->first)) first.push_back(next->message);
+    if (queue.messages() == 0 || !matches(pattern, name)) continue;
+    if (only_its_messages_wait(engine, queue))
+      if (const auto next = engine.schedule().next_due(queue))
+        page.told.push_back({page.rows.size(), next->message});
+    page.rows.push_back(queue_row(engine, queue));
   }
-  engine.store().fetch(std::move(first), [&engine, names = std::move(names),
-                                          answer = std::move(answer),
-                                          reply = std::move(reply)]() mutable noexcept {
-    for (const auto& name : names)
-      if (const auto* queue = engine.schedule().find(name))
-        answer.rows.push_back(queue_row(engine, *queue));
-    reply(answer);
+  return page;
+}
+
+}  // namespace
+
+void list_queues(Engine& engine, const ipc::ListQueues& ask, Reply<ipc::QueueRows> reply) {
+  if (ask.hops) return reply(list_hops(engine, ask));
+  auto page = gather_queues(engine, ask);
+  std::vector<base::MessageId> ids;
+  for (const auto& told : page.told) ids.push_back(told.by);
+  engine.store().fetch(std::move(ids), [&engine, page = std::move(page),
+                                        reply = std::move(reply)]() mutable noexcept {
+    for (const auto& told : page.told) {
+      auto& row = page.rows[told.row];
+      if (const Message* message = engine.store().find(told.by))
+        row.last_reply = last_reply_in(engine, *message, row.queue);
+    }
+    for (auto& row : page.rows) {
+      if (page.answer.rows.add(std::move(row))) continue;
+      page.answer.more = true;
+      break;
+    }
+    reply(page.answer);
   });
 }
 
@@ -286,34 +316,37 @@ void list_named(Engine& engine, std::unique_ptr<MessagePage> page) {
   auto ids = page->ask.selector.ids;
   std::sort(ids.begin(), ids.end());
   std::erase_if(ids, [&](base::MessageId id) { return id <= page->ask.after; });
-  page->answer.more = ids.size() > kMessageRows;
-  ids.resize(std::min(ids.size(), kMessageRows));
-  engine.store().fetch(ids, [&engine, ids, page = std::move(page)]() noexcept {
+  auto& answer = page->answer;
+  answer.more = ids.size() > answer.rows.kMostRows;
+  ids.resize(std::min(ids.size(), answer.rows.kMostRows));
+  engine.store().fetch(ids, [&engine, &answer, ids, page = std::move(page)]() noexcept {
     for (const auto id : ids) {
-      page->answer.next_after = id;
       const Message* message = engine.store().find(id);
-      if (message != nullptr && selects(engine, page->ask.selector, *message))
-        page->answer.rows.push_back(message_row(engine, *message));
+      if (message != nullptr && selects(engine, page->ask.selector, *message) &&
+          !answer.rows.add(message_row(engine, *message))) {
+        answer.more = true;
+        break;
+      }
+      answer.next_after = id;
     }
-    page->reply(page->answer);
+    page->reply(answer);
   });
 }
 
 // The first look takes as many as the page has rows; if few of them are wanted, the next ones take more.
 void list_selected(Engine& engine, std::unique_ptr<MessagePage> page) {
   const auto after = page->answer.next_after;
-  const auto limit = page->looked_at == 0 ? kMessageRows + 1 : kScanned;
+  const auto limit = page->looked_at == 0 ? page->answer.rows.kMostRows + 1 : kScanned;
   engine.store().scan(after, limit, [&engine, page = std::move(page)](const Batch& batch) mutable noexcept {
     auto& answer = page->answer;
     for (const Message* message : batch.messages) {
-      if (answer.rows.size() == kMessageRows) {
+      if (selects(engine, page->ask.selector, *message) &&
+          !answer.rows.add(message_row(engine, *message))) {
         answer.more = true;
         break;
       }
       ++page->looked_at;
       answer.next_after = message->id;
-      if (selects(engine, page->ask.selector, *message))
-        answer.rows.push_back(message_row(engine, *message));
     }
     if (!answer.more && batch.more) {
       answer.next_after = batch.last;
@@ -434,6 +467,12 @@ ipc::BlockRows list_blocks(const Engine& engine, const ipc::ListBlocks& ask) {
                    .reason = hold.reason,
                    .who = hold.who,
                    .since = hold.since});
+  for (const auto& lock : blocks.locks())
+    all.push_back({.kind = ipc::BlockKind::kLock,
+                   .name = lock.account,
+                   .reason = lock.reason,
+                   .who = lock.who,
+                   .since = lock.since});
   ipc::BlockRows answer;
   answer.request = ask.request;
   for (std::size_t i = ask.after; i < all.size() && answer.rows.size() < kBlockRows; ++i)
@@ -447,8 +486,8 @@ Totals totals(const Engine& engine) {
   Totals sum;
   for (const auto& [name, queue] : engine.schedule().queues()) {
     const auto& counts = queue.counts;
-    for (const auto first : engine.schedule().messages(name, base::MessageId(), 1))
-      if (sum.oldest.value == 0 || first < sum.oldest) sum.oldest = first;
+    if (const auto first = engine.schedule().first_message(queue))
+      if (sum.oldest.value == 0 || *first < sum.oldest) sum.oldest = *first;
     const std::uint64_t idle = std::uint64_t{counts.ready} + counts.waiting;
     sum.delivering += counts.leased;
     const auto& destination = queue.destination();
@@ -463,7 +502,9 @@ Totals totals(const Engine& engine) {
         sum.off += idle;
         break;
       case Blocked::kNo:
-        if (wait_of(engine, queue) != nullptr) {
+        if (queue.hop() != nullptr && queue.hop()->frozen) {
+          sum.frozen += idle;
+        } else if (wait_of(engine, queue) != nullptr) {
           sum.retry += idle;
         } else {
           sum.ready += counts.ready;

@@ -21,6 +21,7 @@ class LiveTransfer final : public TransferHost {
   void release(std::vector<base::MessageId> ids, Done released) override {
     each(std::move(ids), std::move(released), [this](base::MessageId id) { engine_.end_hold(id); });
   }
+  base::Millis age(const Message& message) const override { return engine_.least_age(message); }
   bool in_delivery(const Message& message) const override { return engine_.in_delivery(message); }
   void remove(const std::vector<base::MessageId>& ids) override {
     for (const auto id : ids) engine_.remove(id, "exported");

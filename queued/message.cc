@@ -29,6 +29,7 @@ Recipient to_recipient(const RecipientRecord& record) {
   recipient.number = record.number;
   recipient.tries = record.tries;
   recipient.last_try = record.last_try;
+  recipient.tried = record.tried;
   recipient.next_try = record.next_try;
   recipient.notify = record.notify;
   recipient.delay_told = record.delay_told;
@@ -45,6 +46,7 @@ RecipientRecord to_record(const Recipient& recipient) {
   record.address = recipient.address;
   record.tries = recipient.tries;
   record.last_try = recipient.last_try;
+  record.tried = recipient.tried;
   record.next_try = recipient.next_try;
   record.notify = recipient.notify;
   record.delay_told = recipient.delay_told;

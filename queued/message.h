@@ -23,6 +23,7 @@ struct Recipient {
   mail::Address address;
   std::shared_ptr<const Trouble> trouble;  // null: nothing was tried yet
   base::WallTime last_try;
+  QueueTime tried{0};  // the same by the queue clock; 0: not known
   QueueTime next_try{0};
   std::uint32_t number = 0;
   std::uint32_t tries = 0;

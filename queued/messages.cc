@@ -1,6 +1,7 @@
 #include "queued/messages.h"
 
 #include <algorithm>
+#include <unordered_set>
 #include <utility>
 
 #include "common/base/check.h"
@@ -9,6 +10,7 @@ namespace postern::queued {
 namespace {
 
 constexpr std::size_t kFewBodies = 1024;  // below it, gaps in the list of bodies do not matter
+constexpr std::size_t kFewIdle = 1024;    // likewise in the list of saved residents
 
 bool same(const ipc::ReplyText& a, const ipc::ReplyText& b) {
   return a.code == b.code && a.status == b.status && a.subject == b.subject &&
@@ -55,6 +57,7 @@ bool Messages::apply(const OutcomeRecord& record, Sequence sequence) {
     }
     ++recipient->tries;
     recipient->last_try = record.when;
+    recipient->tried = record.clock;
     recipient->next_try = fate.next_try;
     if (!shared || shared->failure != fate.failure || !same(shared->reply, fate.reply))
       shared = std::make_shared<const Trouble>(Trouble{fate.failure, fate.reply, record.remote});
@@ -369,6 +372,17 @@ void Messages::saved(const Changes& changes) {
     saving->read_mark = reads_begun_;
     (ended_.contains(id) ? buried_ : idle_).push_back(id);
   }
+  if (idle_.size() > 2 * residents_.size() + kFewIdle) tidy_idle();
+}
+
+// Most messages end before anybody needs their room, and those that change often stand in it often: the
+// last place of each resident counts.
+void Messages::tidy_idle() {
+  std::unordered_set<base::MessageId> seen;
+  std::deque<base::MessageId> kept;
+  for (auto at = idle_.rbegin(); at != idle_.rend(); ++at)
+    if (find(*at) != nullptr && seen.insert(*at).second) kept.push_front(*at);
+  idle_ = std::move(kept);
 }
 
 void Messages::unsaved(const Changes& changes) {

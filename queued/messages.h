@@ -109,6 +109,7 @@ class Messages {
   void end(Message& message, Sequence sequence);
   void count_in(const Message& message);
   void count_out(const Message& message);
+  void tidy_idle();
   void drop_body(Message& message);
   Saving* saving_of(base::MessageId id);
   void forget_rowless(Sequence flushed);

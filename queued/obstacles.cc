@@ -5,6 +5,8 @@
 #include <algorithm>
 #include <utility>
 
+#include "common/config/hop.h"
+
 namespace postern::queued {
 namespace {
 
@@ -26,6 +28,14 @@ bool is_off(const Engine& engine, const Destination& destination) {
   return off.disabled && !destination.local && (off.all || !destination.internal);
 }
 
+// While all hosts of a route are frozen the schedule has no mail for them, and may know none of them.
+bool hop_is_frozen(const Engine& engine, const Site& site) {
+  if (site.hop != nullptr) return site.hop->frozen;
+  return std::ranges::all_of(site.destination.via, [&](const config::HopSpec& hop) {
+    return hop.kind == config::HopKind::kHost && engine.blocks().hop_frozen(hop_name(hop)) != nullptr;
+  });
+}
+
 std::string rate_text(std::uint64_t interval) {
   constexpr std::uint64_t kMinute = 60'000'000, kHour = 60 * kMinute;
   return interval <= kMinute ? fmt::format("{}/min", kMinute / interval)
@@ -34,19 +44,10 @@ std::string rate_text(std::uint64_t interval) {
 
 // As a route says it.
 std::string via_text(const config::HopSpec& spec) {
-  switch (spec.kind) {
-    case config::HopKind::kMx:
-      return "mx";
-    case config::HopKind::kHost:
-      return cut("smtp://" + hop_name(spec), ipc::kMaxHopName);
-    case config::HopKind::kMailbox:
-      return "mailbox";
-    case config::HopKind::kRefuse:
-      return "refuse";
-    case config::HopKind::kDiscard:
-      break;
-  }
-  return "discard";
+  auto text = config::hop_text(spec);
+  if (spec.tls != config::HopTls::kOptional)
+    text += fmt::format(" (tls {})", config::tls_text(spec.tls));
+  return cut(std::move(text), ipc::kMaxHopName);
 }
 
 }  // namespace
@@ -71,6 +72,13 @@ Site site_of(const Engine& engine, const std::string& name, const Destination& d
   if (queue != nullptr) {
     site.hop = queue->hop();
     site.way = std::min(queue->way(), destination.via.size() - 1);
+    // Of two ways that are dead the one counts that is tried first.
+    const auto* better = queue->better();
+    if (better != nullptr && site.hop != nullptr && site.hop->until > engine.now() &&
+        better->until < site.hop->until) {
+      site.hop = better;
+      site.way = std::min(queue->better_way(), destination.via.size() - 1);
+    }
   }
   const auto& spec = destination.via[site.way];
   // By this name it is remembered; where the hosts are not known, by the queue's own.
@@ -99,9 +107,9 @@ Obstacle hold_of(const Engine& engine, const Message& message) {
   return hold;
 }
 
-Obstacle frozen_hop(const Engine& engine, const Schedule::Hop& hop) {
-  Obstacle frozen{.blocker = Blocker::kHopFrozen, .name = hop.name()};
-  if (const Freeze* freeze = engine.blocks().hop_frozen(hop.name())) {
+Obstacle frozen_hop(const Engine& engine, const std::string& hop) {
+  Obstacle frozen{.blocker = Blocker::kHopFrozen, .name = hop};
+  if (const Freeze* freeze = engine.blocks().hop_frozen(hop)) {
     frozen.who = cut(freeze->who, 64);
     frozen.reason = cut(freeze->reason, ipc::kReplyShown);
     frozen.since = freeze->since;
@@ -118,7 +126,8 @@ void add_blocks(const Engine& engine, const Site& site, std::vector<Obstacle>& f
                      .reason = freeze->reason,
                      .since = freeze->since,
                      .until = freeze->until});
-  if (site.hop != nullptr && site.hop->frozen) found.push_back(frozen_hop(engine, *site.hop));
+  if (hop_is_frozen(engine, site))
+    found.push_back(frozen_hop(engine, site.hop != nullptr ? site.hop->name() : site.hop_name));
   if (is_off(engine, site.destination)) found.push_back(outbound_off(engine));
 }
 

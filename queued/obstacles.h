@@ -35,7 +35,7 @@ struct Site {
 using Obstacles = std::vector<ipc::Obstacle>;
 
 [[nodiscard]] ipc::Obstacle hold_of(const Engine& engine, const Message& message);
-[[nodiscard]] ipc::Obstacle frozen_hop(const Engine& engine, const Schedule::Hop& hop);
+[[nodiscard]] ipc::Obstacle frozen_hop(const Engine& engine, const std::string& hop);
 // Freezes and the outbound switch.
 void add_blocks(const Engine& engine, const Site& site, Obstacles& found);
 // `due`: the mail's own time. Of the two that end by a time, the one that ends later comes first.

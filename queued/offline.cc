@@ -5,6 +5,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <csignal>
 #include <cstdio>
 #include <memory>
@@ -55,7 +56,8 @@ std::optional<Wish> parse(const std::vector<std::string>& words) {
 // A store that nobody else uses.
 class StandingHost final : public TransferHost {
  public:
-  StandingHost(LocalStore& store, const Wish& wish) : store_(store), wish_(wish) {}
+  StandingHost(LocalStore& store, const Wish& wish)
+      : store_(store), wish_(wish), blocks_(blocks_of(store)) {}
 
   Store& store() override { return store_; }
   const std::string& hostname() const override { return wish_.hostname; }
@@ -78,6 +80,19 @@ class StandingHost final : public TransferHost {
   void release(std::vector<base::MessageId> ids, Done released) override {
     hold(std::move(ids), {}, std::move(released));
   }
+  // Routes are not known here: a queue is taken for its domain, and outbound mail for all of it.
+  base::Millis age(const Message& message) const override {
+    const auto now = store_.clock().now();
+    auto least = now - message.born;
+    for (const auto& recipient : message.recipients) {
+      if (!recipient.open()) continue;
+      auto spans = blocks_.standstills(recipient.address.domain().text(), {}, now);
+      const auto holds = message.holds(now);
+      spans.insert(spans.end(), holds.begin(), holds.end());
+      least = std::min(least, now - message.born - covered(std::move(spans), message.born, now));
+    }
+    return least;
+  }
   bool in_delivery(const Message&) const override { return false; }
   void remove(const std::vector<base::MessageId>& ids) override {
     for (const auto id : ids) {
@@ -96,8 +111,15 @@ class StandingHost final : public TransferHost {
   void admit(base::MessageId) override {}
 
  private:
+  // Damaged ones are for the next start to tell of.
+  static Blocks blocks_of(const LocalStore& store) {
+    if (!store.blocks_text()) return {};
+    return Blocks::from_text(*store.blocks_text()).value_or(Blocks());
+  }
+
   LocalStore& store_;
   const Wish& wish_;
+  const Blocks blocks_;
   bool loaded_ = false;
   std::vector<Done> waiting_;
 };

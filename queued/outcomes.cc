@@ -49,6 +49,16 @@ base::Millis Engine::age(const Message& message, std::string_view queue,
   return now() - message.born - covered(std::move(spans), message.born, now());
 }
 
+base::Millis Engine::least_age(const Message& message) const {
+  auto least = now() - message.born;
+  for (const auto& recipient : message.recipients) {
+    if (!recipient.open()) continue;
+    const auto route = router_->route(recipient.address);
+    least = std::min(least, age(message, route.queue, route.destination));
+  }
+  return least;
+}
+
 std::optional<base::Millis> Engine::left(const Message& message, const Recipient& recipient) const {
   const auto route = router_->route(recipient.address);
   const auto failure =
@@ -67,20 +77,20 @@ RetryTerms Engine::terms(const Recipient& recipient, const Attempt& attempt) con
 }
 
 void Engine::conclude(base::MessageId id, std::vector<RecipientAttempt> attempts,
-                      std::string remote, Done written) {
+                      std::string remote, Done written, ipc::TlsNote tls) {
   if (store_.find(id) != nullptr)  // the usual case
-    return judge_all(id, attempts, std::move(remote), std::move(written));
+    return judge_all(id, attempts, std::move(remote), std::move(written), std::move(tls));
   for (const auto& attempt : attempts) concluding_.emplace(id, attempt.number);
   store_.fetch({id}, [this, id, attempts = std::move(attempts), remote = std::move(remote),
-                      written = std::move(written)]() mutable noexcept {
+                      written = std::move(written), tls = std::move(tls)]() mutable noexcept {
     for (const auto& attempt : attempts) concluding_.erase({id, attempt.number});
-    judge_all(id, attempts, std::move(remote), std::move(written));
+    judge_all(id, attempts, std::move(remote), std::move(written), std::move(tls));
   });
 }
 
 // The message is in memory, unless it is gone.
 void Engine::judge_all(base::MessageId id, const std::vector<RecipientAttempt>& attempts,
-                       std::string remote, Done written) {
+                       std::string remote, Done written, ipc::TlsNote tls) {
   const Message* message = store_.find(id);
   std::vector<RecipientFate> fates;
   std::vector<Report> reports;
@@ -100,7 +110,7 @@ void Engine::judge_all(base::MessageId id, const std::vector<RecipientAttempt>& 
     return;
   }
   Occasion occasion{id, std::move(reports), {}, std::move(written)};
-  occasion.parts.push_back({std::move(remote), std::move(fates)});
+  occasion.parts.push_back({std::move(remote), std::move(fates), std::move(tls)});
   if (bad) return put_into_badmail(std::move(occasion));
   gather(std::move(occasion), *message);
 }
@@ -127,7 +137,7 @@ void Engine::finish(Occasion occasion, std::string_view head) {
   record.clock = now();
   record.remote = remotes_of(occasion).substr(0, ipc::kMaxRemote);
   for (const auto& part : occasion.parts)
-    for (const auto& fate : part.fates) report(*message, fate, part.remote);
+    for (const auto& fate : part.fates) report(*message, fate, part);
   Bytes notice_body;
   Done flushed;
   if (!occasion.reports.empty())
@@ -158,11 +168,12 @@ void Engine::remove(base::MessageId id, const std::string& why) {
     (void)schedule_.take(router_->route(recipient.address).queue, id);
   }
   Occasion occasion{id, {}, {}, {}};
-  if (!fates.empty()) occasion.parts.push_back({{}, std::move(fates)});
+  if (!fates.empty()) occasion.parts.push_back({{}, std::move(fates), {}});
   finish(std::move(occasion), {});
 }
 
-void Engine::report(const Message& message, const RecipientFate& fate, const std::string& remote) {
+void Engine::report(const Message& message, const RecipientFate& fate,
+                    const Occasion::Part& part) {
   const Recipient* recipient = find_recipient(message, fate.number);
   if (recipient == nullptr) return;
   const auto steady = store_.clock().steady();
@@ -182,14 +193,17 @@ void Engine::report(const Message& message, const RecipientFate& fate, const std
   if (fate.fate == Fate::kFailed && fate.reply.code == 0 && fate.reply.subject == 4 &&
       fate.reply.detail == 7)
     log::warning("message.expired").field("id", message.id).field("to", recipient->address.text());
-  log::info(event_name(fate.fate))
+  auto line = log::info(event_name(fate.fate));
+  (void)std::move(line)
       .field("id", message.id)
       .field("to", recipient->address.text())
       .field("queue", router_->route(recipient->address).queue)
-      .field("remote", remote)
+      .field("remote", part.remote)
       .field("reply", text_of(fate.reply))
       .field("tries", recipient->tries + 1)
       .field("delay", (store_.clock().wall() - message.arrived).count());
+  if (!part.tls.tls.empty()) (void)std::move(line).field("tls", part.tls.tls);
+  if (!part.tls.verified.empty()) (void)std::move(line).field("verified", part.tls.verified);
 }
 
 // --- Next hops --------------------------------------------------------------------------------------

@@ -21,7 +21,7 @@
 
 namespace postern::queued {
 
-inline constexpr std::uint16_t kFormatVersion = 4;
+inline constexpr std::uint16_t kFormatVersion = 5;
 inline constexpr std::uint16_t kOldestVersion = 4;
 
 enum class RecordType : std::uint8_t {
@@ -52,6 +52,7 @@ struct RecipientRecord {
   mail::Notify notify;
   bool delay_told = false;  // the sender knows that it is late
   mail::OriginalRecipient orcpt;
+  QueueTime tried{0};  // last_try by the queue clock, which no one sets; 0: not known
   static constexpr auto fields() {
     return std::tuple(ipc::field("number", &RecipientRecord::number),
                       ipc::field("address", &RecipientRecord::address),
@@ -63,7 +64,8 @@ struct RecipientRecord {
                       ipc::field("remote", &RecipientRecord::remote, ipc::kMaxRemote),
                       ipc::field("notify", &RecipientRecord::notify),
                       ipc::field("delay_told", &RecipientRecord::delay_told),
-                      ipc::field("orcpt", &RecipientRecord::orcpt));
+                      ipc::field("orcpt", &RecipientRecord::orcpt),
+                      ipc::field("tried", &RecipientRecord::tried).since(5));
   }
 };
 

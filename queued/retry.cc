@@ -97,11 +97,12 @@ base::Millis retry_delay(const RetryTerms& terms, std::uint32_t failures, std::u
 }
 
 QueueTime due_by(const RetryTables& tables, std::string_view queue, base::MessageId id,
-                 const Recipient& recipient, QueueTime tried) {
-  if (recipient.tries == 0 || !recipient.trouble) return recipient.next_try;
+                 const Recipient& recipient) {
+  if (recipient.tries == 0 || !recipient.trouble || recipient.tried.count() == 0)
+    return recipient.next_try;
   const auto terms = tables.terms(queue, recipient.trouble->failure);
   return std::min(recipient.next_try,
-                  tried + retry_delay(terms, recipient.tries, lot_of(id, recipient.tries)));
+                  recipient.tried + retry_delay(terms, recipient.tries, lot_of(id, recipient.tries)));
 }
 
 QueueTime due_by(const RetryTables& tables, const QueueRecord& wait) {

@@ -84,9 +84,10 @@ class RetryTables {
                                   base::Millis age, QueueTime now);
 
 // When a recipient that waits is due by the tables of now: never later than it was foreseen by those of
-// its last attempt. `tried`: that attempt's time on the queue clock.
+// its last attempt. Of one whose attempt's time on the queue clock is not known (it was imported, or
+// format 4 kept it), what was foreseen stands.
 [[nodiscard]] QueueTime due_by(const RetryTables& tables, std::string_view queue,
-                               base::MessageId id, const Recipient& recipient, QueueTime tried);
+                               base::MessageId id, const Recipient& recipient);
 // Likewise of a queue that waits as a whole.
 [[nodiscard]] QueueTime due_by(const RetryTables& tables, const QueueRecord& wait);
 

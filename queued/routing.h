@@ -41,8 +41,8 @@ class Router {
   // The second decision of rights, for what a client submits.
   [[nodiscard]] config::Decision decide(base::ListenerIndex listener,
                                         const config::Origin& origin,
-                                        const mail::Address& recipient) const {
-    return index_.decide(listener, origin, recipient);
+                                        const mail::Address& recipient, bool logged_in) const {
+    return index_.decide(listener, origin, recipient, logged_in);
   }
   // Where accepted mail goes: never refused, whoever sent it.
   [[nodiscard]] Route route(const mail::Address& recipient) const;

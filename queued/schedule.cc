@@ -194,7 +194,7 @@ void Schedule::review_blocks(QueueTime now) {
   now_ = std::max(now_, now);
   std::vector<Hop*> thawed;
   const auto review_hop = [&](Hop& hop) {
-    const bool was = std::exchange(hop.frozen, rules_.hop_frozen && rules_.hop_frozen(hop.name()));
+    const bool was = std::exchange(hop.frozen, is_frozen(hop));
     if (hop.frozen && !was) send_on(hop);
     if (hop.frozen || hop.ring_.empty()) close_grants(hop, hop.frozen);
     review(hop);

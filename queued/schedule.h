@@ -166,6 +166,9 @@ class Schedule {
     [[nodiscard]] const Hop* hop() const { return hop_; }
     // Which of destination().via that is.
     [[nodiscard]] std::size_t way() const { return way_; }
+    // A way before it that is dead, and is gone back to; null: there is none.
+    [[nodiscard]] const Hop* better() const { return better_; }
+    [[nodiscard]] std::size_t better_way() const { return better_way_; }
 
    private:
     friend class Schedule;
@@ -279,13 +282,14 @@ class Schedule {
   // not.
   [[nodiscard]] std::vector<base::MessageId> messages(std::string_view queue, base::MessageId after,
                                                       std::size_t limit) const;
+  [[nodiscard]] std::optional<base::MessageId> first_message(const Queue& queue) const;
   [[nodiscard]] std::optional<base::MessageId> last_message(std::string_view queue) const;
   // Is a recipient of it in delivery here, or about to be?
   [[nodiscard]] bool coming(std::string_view queue, base::MessageId message) const;
   // Is a recipient of it held here?
   [[nodiscard]] bool held(std::string_view queue, base::MessageId message) const;
   // What of the queue is due next, of what is not due yet; its hop's own wait is not asked.
-  [[nodiscard]] std::optional<Due> next_due(std::string_view queue) const;
+  [[nodiscard]] std::optional<Due> next_due(const Queue& queue) const;
   [[nodiscard]] bool leased(base::MessageId message, std::uint32_t number) const;
   // How a recipient stands, and when it is due; nullopt: it is not here.
   struct Standing {
@@ -357,12 +361,15 @@ class Schedule {
   Hop& hop_of_way(Queue& queue);
   Hop& hop_named(const std::string& name, const Queue& queue);
   void take_up(Hop& hop, const Queue& queue);
+  [[nodiscard]] bool is_frozen(const Hop& hop) const;
   void lead(Queue& queue, Hop& hop);
   void leave(Queue& queue);
   void forget_better(Queue& queue);
   [[nodiscard]] bool is_usable(const Queue& queue) const;
+  [[nodiscard]] bool is_untried(const Hop& hop) const;
   void find_way(Queue& queue);
   bool go_on(Queue& queue, bool come_back);
+  void take_better(Queue& queue);
   void come_back(Queue& queue);
   void call_back(Hop& hop, bool all);
   void send_on(Hop& hop);

@@ -252,7 +252,7 @@ void Schedule::wake(QueueTime now) {
     if (time > now_) return;
     set_wake(*hop, QueueTime(0));
     // One queue tries whether it works again; the others stay where they are meanwhile.
-    if (hop->awaited_ > 0 && hop->queues_ == 0) call_back(*hop, false);
+    if (hop->awaited_ > 0 && is_untried(*hop)) call_back(*hop, false);
     review(*hop);
   }
 }
@@ -364,6 +364,11 @@ std::vector<base::MessageId> Schedule::messages(std::string_view queue_name, bas
   return found;
 }
 
+std::optional<base::MessageId> Schedule::first_message(const Queue& queue) const {
+  if (queue.messages_ == 0) return std::nullopt;
+  return backlog_.at_or_after(of_queue(queue.number_).from)->key.message;
+}
+
 std::optional<base::MessageId> Schedule::last_message(std::string_view queue_name) const {
   const Queue* queue = find(queue_name);
   if (queue == nullptr || queue->messages_ == 0) return std::nullopt;
@@ -388,10 +393,8 @@ bool Schedule::held(std::string_view queue_name, base::MessageId message) const 
   return backlog_.first(Stage::kHeld, from, to).has_value();
 }
 
-std::optional<Schedule::Due> Schedule::next_due(std::string_view queue_name) const {
-  const Queue* queue = find(queue_name);
-  if (queue == nullptr) return std::nullopt;
-  const auto [from, to] = of_queue(queue->number_);
+std::optional<Schedule::Due> Schedule::next_due(const Queue& queue) const {
+  const auto [from, to] = of_queue(queue.number_);
   const auto next = backlog_.least(Stage::kWaiting, from, to);
   return next ? std::optional(Due{QueueTime(next->rank), next->key.message}) : std::nullopt;
 }

@@ -9,6 +9,7 @@
 namespace postern::queued {
 namespace {
 
+constexpr std::size_t kFewTold = 1024;  // queues; those that are gone are forgotten above it
 constexpr base::Millis kBadmailRetry{15 * 60'000};  // where there was no room for it
 
 std::string_view event_name(const std::vector<Report>& reports) {
@@ -122,6 +123,9 @@ void Engine::tell_delay(const Message& message, const OldMail& work, base::Milli
 // stood still by itself, neither is certain.
 void Engine::skip_told(OldMail& work, base::MessageId last) {
   if (last.value == 0 || work.gap) return;
+  if (told_upto_.size() > 2 * schedule_.queues().size() + kFewTold)
+    std::erase_if(told_upto_,
+                  [this](const auto& told) { return schedule_.find(told.first) == nullptr; });
   auto& upto = told_upto_[work.queue];
   work.after = std::max(work.after, upto);
   upto = std::max(upto, last);

@@ -26,6 +26,9 @@ class TransferHost {
   virtual void hold(std::vector<base::MessageId> ids, std::string why, Done held) = 0;
   // Their holds end, durably when `released` runs; nothing else about them changes.
   virtual void release(std::vector<base::MessageId> ids, Done released) = 0;
+  // Of one that can be found now, on the queue clock, without when its clock stood still; of recipients
+  // for whom that differs, the least.
+  [[nodiscard]] virtual base::Millis age(const Message& message) const = 0;
   // One that can be found now: is something of it in delivery?
   [[nodiscard]] virtual bool in_delivery(const Message& message) const = 0;
   // Ends all of these, which can be found now and are not in delivery; nobody is told.
@@ -37,6 +40,9 @@ class TransferHost {
   bool importing = false;
 };
 
+// The name of a message in an export. A notice came by no transaction; its name is made of its id and of
+// the export's.
+[[nodiscard]] base::Token token_of(const Message& message, const base::Token& file);
 // Why a message is held that this export writes; what held it before, `former`, stands in it too.
 [[nodiscard]] std::string exported_reason(const base::Token& file, std::string_view former);
 [[nodiscard]] bool is_exported(std::string_view held, const base::Token& file);

@@ -24,8 +24,15 @@ Schedule::Hop& Schedule::hop_named(const std::string& name, const Queue& queue) 
 // What others know of one that is new here.
 void Schedule::take_up(Hop& hop, const Queue& queue) {
   hop.destination_ = queue.destination_;
-  if (rules_.hop_frozen) hop.frozen = rules_.hop_frozen(hop.name());
+  hop.frozen = is_frozen(hop);
   if (rules_.wait) hop.wait(rules_.wait(hop.name()));
+}
+
+// While a queue looks for its hosts, its hop has the queue's name, and a mailbox is no host at all: no
+// name of a next hop stands for these.
+bool Schedule::is_frozen(const Hop& hop) const {
+  return hop.known() && !hop.destination_->local && rules_.hop_frozen &&
+         rules_.hop_frozen(hop.name());
 }
 
 // Of the way that the queue is on.
@@ -108,8 +115,9 @@ bool Schedule::is_usable(const Queue& queue) const {
   return !hop.probing() || hop.grants == 0 || queue.destination().via.size() == 1;
 }
 
-// For a queue that has something to go.
+// For a queue that has something to go. If nobody tries the better way, which may work again, it does.
 void Schedule::find_way(Queue& queue) {
+  if (queue.better_ != nullptr && is_untried(*queue.better_)) take_better(queue);
   if (queue.hop_ == nullptr) lead(queue, hop_of_way(queue));
   while (!is_usable(queue) && go_on(queue, true)) {
   }
@@ -130,11 +138,20 @@ bool Schedule::go_on(Queue& queue, bool come_back) {
   return true;
 }
 
-void Schedule::come_back(Queue& queue) {
+// Its time to be tried again has come, but no queue that leads there has something to go.
+bool Schedule::is_untried(const Hop& hop) const {
+  return hop.until <= now_ && !hop.frozen && hop.grants == 0 && hop.ring_.empty();
+}
+
+void Schedule::take_better(Queue& queue) {
   Hop& hop = *queue.better_;
   queue.way_ = queue.better_way_;
   lead(queue, hop);
   forget_better(queue);
+}
+
+void Schedule::come_back(Queue& queue) {
+  take_better(queue);
   review(queue);
 }
 

@@ -34,6 +34,15 @@ tls::ServerSettings settings(config::SmtpdTls config) {
   return settings;
 }
 
+// Where there is no TLS, and passwords do not go without, nobody can log in.
+void set_logins(const config::SmtpdConfig& config, std::size_t listener, Service& service) {
+  const auto kind = config.rights.listeners[listener].service;
+  service.login_required = kind == config::Service::kSubmission;
+  service.plaintext_logins = config.auth.allow_plaintext;
+  const bool can = service.tls != config::TlsMode::kOff || service.plaintext_logins;
+  if (config::RightsIndex::takes_logins(kind) && can) service.mechanisms = config.auth.mechanisms;
+}
+
 }  // namespace
 
 Daemon::Daemon(role::Host& host) : host_(host) {}
@@ -57,6 +66,7 @@ std::expected<std::unique_ptr<Daemon::Rules>, std::string> Daemon::read(const st
     service.default_domain = rules->config.default_domain;
     service.policy = &rules->policy;
     service.xforward_from = config::NetworkSet(rules->config.listeners[i].xforward_from);
+    set_logins(rules->config, i, service);
     rules->services.push_back(std::move(service));
   }
   if (auto& tls = rules->config.tls; !tls.certificates.empty()) {
@@ -89,10 +99,15 @@ void Daemon::start(event::Loop& loop) {
                                       [this]() noexcept { host_.peer_lost(ipc::Role::kQueued); });
   signer_ = std::make_unique<SignerLink>(
       loop, tickets_, [this]() noexcept { host_.peer_lost(ipc::Role::kKey); });
+  auth_ = std::make_unique<AuthLink>(loop, base::system_clock(),
+                                     [this]() noexcept { host_.peer_lost(ipc::Role::kAuth); });
+  const auto ended = [this](const std::string& account) noexcept { end_account(account); };
+  link_->on_account_ended(ended);
+  auth_->on_account_ended(ended);
   tls_ = std::make_unique<TlsDesk>(*signer_);
   tls_->use(rules_->tls);
   context_ = std::make_unique<SessionContext>(
-      SessionContext{loop, base::system_clock(), *link_, budget_, *tls_, clients_});
+      SessionContext{loop, base::system_clock(), *link_, budget_, *tls_, *auth_, clients_});
   state_timer_ = std::make_unique<event::Timer>(loop, [this]() noexcept { show_state(); });
   state_timer_->start(kStateInterval);
 }
@@ -119,6 +134,7 @@ std::expected<void, std::string> Daemon::configure(std::string config, base::Gen
 
 void Daemon::peer(const ipc::Peer& peer, base::UniqueFd fd) {
   if (peer.role == ipc::Role::kQueued) link_->connect(std::move(fd));
+  if (peer.role == ipc::Role::kAuth) auth_->connect(std::move(fd));
   if (peer.role == ipc::Role::kKey) signer_->connect(std::move(fd));
 }
 
@@ -180,6 +196,11 @@ void Daemon::turn_away(base::ListenerIndex listener, base::UniqueFd fd, std::str
 void Daemon::on_ended(Session* session) noexcept {
   sessions_.erase(session);
   if (stopped_ && sessions_.empty()) stopped_();
+}
+
+void Daemon::end_account(const std::string& account) noexcept {
+  for (auto& [key, session] : sessions_)
+    if (session->account() == account) session->end_login();
 }
 
 void Daemon::stop(event::Callback done) {

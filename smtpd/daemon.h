@@ -44,6 +44,7 @@ class Daemon final : public role::Daemon {
 
   void on_connection(base::ListenerIndex listener, os::Accepted accepted);
   void turn_away(base::ListenerIndex listener, base::UniqueFd fd, std::string_view why);
+  void end_account(const std::string& account) noexcept;
   void on_ended(Session* session) noexcept;
   void show_state() noexcept;
 
@@ -55,6 +56,7 @@ class Daemon final : public role::Daemon {
   BodyBudget budget_;
   std::unique_ptr<QueueLink> link_;
   std::shared_ptr<tls::TicketKeys> tickets_ = std::make_shared<tls::TicketKeys>();
+  std::unique_ptr<AuthLink> auth_;
   std::unique_ptr<SignerLink> signer_;
   std::unique_ptr<TlsDesk> tls_;
   std::unique_ptr<SessionContext> context_;

@@ -26,6 +26,7 @@ struct Envelope {
   std::vector<Recipient> recipients;
   std::string hello;  // a valid hello name; empty where none was required and none was said
   mail::WithProtocol with = mail::WithProtocol::kSmtp;
+  std::string account;   // as whom the client has logged in; empty: it has not
   std::string client_name;  // as XCLIENT says; empty: unknown
   std::string forwarded;    // as XFORWARD says, for people; empty: nothing
   std::string tls;       // version and cipher; empty: clear text

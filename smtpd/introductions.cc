@@ -33,12 +33,13 @@ std::string Protocol::offer_introductions() const {
 }
 
 // From now on the session is that of the client who is named, as if it began now: nothing is known of
-// it but what is said here. The limits of the session go on.
+// it but what is said here, and nobody has logged in. The limits of the session go on.
 void Protocol::on_xclient(mail::Command& command) {
   if (!may_xclient()) return fail("550 5.7.0 XCLIENT is not for you");
   auto said = parse_client_attributes(Introduction::kXclient, command.argument);
   if (!said) return fail(fmt::format("501 5.5.4 {}", said.error()));
   end_transaction();
+  forget_login();
   if (said->addr) {
     origin_->claimed = said->addr;
     client_name_.clear();

@@ -8,6 +8,7 @@
 #include <iterator>
 #include <utility>
 
+#include "common/base/base64.h"
 #include "common/base/check.h"
 
 namespace postern::smtpd {
@@ -26,11 +27,11 @@ enum class Protocol::Action : std::uint8_t {
   kExpand,
   kHelp,
   kStartTls,
+  kAuth,
   kXclient,
   kXforward,
   kOutOfOrder,
   kNoRecipients,
-  kNotOffered,
   kForeign,
   kUnknown,
 };
@@ -65,7 +66,7 @@ Protocol::Action Protocol::action(Verb verb, State state) {
       {A::kExpand, A::kExpand, A::kExpand, A::kExpand},                  // EXPN
       {A::kHelp, A::kHelp, A::kHelp, A::kHelp},                          // HELP
       {A::kOutOfOrder, A::kStartTls, A::kOutOfOrder, A::kOutOfOrder},    // STARTTLS
-      {A::kNotOffered, A::kNotOffered, A::kNotOffered, A::kNotOffered},  // AUTH
+      {A::kOutOfOrder, A::kAuth, A::kOutOfOrder, A::kOutOfOrder},        // AUTH
       {A::kXclient, A::kXclient, A::kOutOfOrder, A::kOutOfOrder},        // XCLIENT
       {A::kXforward, A::kXforward, A::kOutOfOrder, A::kOutOfOrder},      // XFORWARD
       {A::kForeign, A::kForeign, A::kForeign, A::kForeign},              // GET, POST, ...
@@ -120,6 +121,7 @@ void Protocol::secured(TlsFacts facts) {
   envelope_ = {};
   hello_.clear();
   esmtp_ = false;
+  forget_login();
   state_ = service_->require_hello ? State::kStart : State::kReady;
   forget_introductions();
 }
@@ -138,6 +140,7 @@ Want Protocol::want() const noexcept {
   if (state_ == State::kClosed) return Want::kClose;
   if (paused_) return Want::kResume;
   if (asked_) return Want::kAnswer;
+  if (login_asked_) return Want::kLogin;
   if (state_ == State::kTls) return Want::kTls;
   return state_ == State::kResult ? Want::kResult : Want::kInput;
 }
@@ -155,6 +158,7 @@ TimeoutKind Protocol::timeout() const noexcept {
     case State::kRcpt:
     case State::kResult:
     case State::kTls:
+    case State::kLogin:
     case State::kClosed:
       break;
   }
@@ -182,13 +186,16 @@ std::size_t Protocol::read_line(std::string_view bytes) {
     close_with("554 5.5.1 This is SMTP without TLS");
     return bytes.size();
   }
-  const auto lf = bytes.substr(0, kMaxLine).find('\n');
-  if (lf == std::string_view::npos) return bytes.size() < kMaxLine ? 0 : discard_line(bytes);
+  const auto most = longest_line();
+  const auto lf = bytes.substr(0, most).find('\n');
+  if (lf == std::string_view::npos) return bytes.size() < most ? 0 : discard_line(bytes);
   const auto text = bytes.substr(0, lf);
   // RFC 5321 2.3.8: a line ends with CR LF, and neither stands elsewhere. Who sends it otherwise is
   // heard differently by others, so nothing that follows is believed.
   if (text.find('\r') + 1 != lf || lf == 0)
     close_with("500 5.5.2 Line must end with CR LF");
+  else if (state_ == State::kLogin)
+    take_response(text.substr(0, lf - 1));
   else
     run(text.substr(0, lf - 1));
   return lf + 1;
@@ -207,6 +214,11 @@ std::size_t Protocol::discard_line(std::string_view bytes) {
   } else if (lf != std::string_view::npos) {
     discarded_ = 0;
     command_seen_ = true;
+    if (crlf && state_ == State::kLogin) {
+      give_up_login();
+      fail("500 5.5.6 Authentication exchange line is too long");
+      return consumed;
+    }
     crlf ? fail("500 5.5.2 Line too long") : close_with("500 5.5.2 Line must end with CR LF");
   }
   return consumed;
@@ -224,9 +236,8 @@ void Protocol::run(std::string_view text) {
       return fail("500 5.5.2 Command not recognized");
     case Action::kUnknown:
       return fail("500 5.5.2 Command not recognized");
-    case Action::kNotOffered:
-      return fail("502 5.5.1 Command not offered");
     case Action::kStartTls:
+    case Action::kAuth:
     case Action::kXclient:
     case Action::kXforward:
       break;
@@ -234,6 +245,7 @@ void Protocol::run(std::string_view text) {
       return fail("554 5.5.1 No valid recipients");
     case Action::kOutOfOrder:
       if (command.verb == Verb::kStartTls) return refuse_start_tls();
+      if (command.verb == Verb::kAuth) return refuse_auth();
       if (command.verb == Verb::kXclient || command.verb == Verb::kXforward)
         return fail(line("503 5.5.1 {} is not for the middle of a transaction", name(command.verb)));
       if (state_ == State::kStart) return fail("503 5.5.1 Say HELO or EHLO first");
@@ -289,13 +301,14 @@ void Protocol::perform(Action todo, mail::Command& command) {
       return say("214 2.0.0 HELO EHLO MAIL RCPT DATA RSET NOOP QUIT VRFY EXPN HELP");
     case Action::kStartTls:
       return on_start_tls();
+    case Action::kAuth:
+      return on_auth(command);
     case Action::kXclient:
       return on_xclient(command);
     case Action::kXforward:
       return on_xforward(command);
     case Action::kOutOfOrder:
     case Action::kNoRecipients:
-    case Action::kNotOffered:
     case Action::kForeign:
     case Action::kUnknown:
       break;
@@ -314,9 +327,9 @@ void Protocol::on_hello(mail::Command& command) {
   }
   fmt::format_to(std::back_inserter(output_),
                  "250-{}\r\n250-PIPELINING\r\n250-SIZE {}\r\n250-8BITMIME\r\n"
-                 "250-DSN\r\n{}{}250-ENHANCEDSTATUSCODES\r\n250 HELP\r\n",
+                 "250-DSN\r\n{}{}{}250-ENHANCEDSTATUSCODES\r\n250 HELP\r\n",
                  service_->hostname, size_limit(), offers_tls() ? "250-STARTTLS\r\n" : "",
-                 offer_introductions());
+                 offers_auth() ? auth_feature() : std::string(), offer_introductions());
 }
 
 void Protocol::on_start_tls() {
@@ -346,6 +359,112 @@ void Protocol::start_tls(TlsStart start) {
   }
 }
 
+// --- Logins
+// -----------------------------------------------------------------------------------------
+
+bool Protocol::offers_auth() const noexcept {
+  return !service_->mechanisms.empty() && (tls_ || service_->plaintext_logins);
+}
+
+bool Protocol::offers(sasl::Mechanism mechanism) const noexcept {
+  const auto& all = service_->mechanisms;
+  if (mechanism == sasl::Mechanism::kScramSha256Plus && !(tls_ && tls_->binds)) return false;
+  return std::find(all.begin(), all.end(), mechanism) != all.end();
+}
+
+std::string Protocol::auth_feature() const {
+  std::string text = "250-AUTH";
+  for (const auto mechanism : service_->mechanisms)
+    if (offers(mechanism)) (text += ' ') += sasl::name(mechanism);
+  return text + "\r\n";
+}
+
+void Protocol::refuse_auth() {
+  if (service_->mechanisms.empty()) return fail("502 5.5.1 Command not offered");
+  if (!account_.empty()) return fail("503 5.5.1 You are logged in already");
+  if (!esmtp_) return fail("503 5.5.1 Say EHLO first");
+  fail("503 5.5.1 AUTH is not for the middle of a transaction");
+}
+
+void Protocol::on_auth(const mail::Command& command) {
+  if (service_->mechanisms.empty() || !account_.empty() || !esmtp_) return refuse_auth();
+  if (!offers_auth())
+    return fail("538 5.7.11 Encryption required for requested authentication mechanism");
+  const std::string_view argument = command.argument;
+  const auto mechanism = sasl::find_mechanism(argument.substr(0, argument.find(' ')));
+  if (!mechanism || !offers(*mechanism))
+    return fail("504 5.5.4 Authentication mechanism not offered");
+  LoginStart start{*mechanism, offers(sasl::Mechanism::kScramSha256Plus), std::nullopt};
+  std::optional<std::string> initial;
+  if (const auto blank = argument.find(' '); blank != std::string_view::npos) {
+    const auto text = argument.substr(blank + 1);
+    initial = text == "=" ? std::string() : base::parse_base64(text);  // RFC 4954 4
+    if (!initial || text.empty()) return fail("501 5.5.2 Initial response is not base64");
+    start.initial = *initial;
+  }
+  state_ = State::kLogin;
+  login_asked_ = true;
+  sink_.log_in(start);
+}
+
+void Protocol::take_response(std::string_view text) {
+  if (text == "*") {
+    give_up_login();
+    return fail("501 5.7.0 Authentication given up");
+  }
+  const auto response = base::parse_base64(text);
+  if (!response) {
+    give_up_login();
+    return fail("501 5.5.2 Response is not base64");
+  }
+  login_asked_ = true;
+  sink_.login_response(*response);
+}
+
+void Protocol::give_up_login() noexcept {
+  if (state_ != State::kLogin) return;
+  state_ = State::kReady;
+  login_asked_ = false;
+  sink_.log_out();
+}
+
+void Protocol::forget_login() {
+  if (!std::exchange(account_, {}).empty()) sink_.log_out();
+}
+
+void Protocol::login_answered(LoginStep step) {
+  CHECK(state_ == State::kLogin && login_asked_);
+  login_asked_ = false;
+  if (step.result == LoginStep::Result::kChallenge)
+    return say("334 " + base::to_base64(step.text));
+  state_ = State::kReady;
+  switch (step.result) {
+    case LoginStep::Result::kChallenge:
+      break;
+    case LoginStep::Result::kAccepted:
+      account_ = std::move(step.text);
+      return say("235 2.7.0 Authentication successful");
+    case LoginStep::Result::kUnavailable:
+      return say("454 4.7.0 Temporary authentication failure");
+    case LoginStep::Result::kRefused:
+      if (++refused_logins_ >= kMaxLogins)
+        return close_with("421 4.7.0 Too many failed logins");
+      return fail("535 5.7.8 Authentication credentials invalid");
+  }
+}
+
+void Protocol::end_login() {
+  if (account_.empty() || state_ == State::kClosed) return;
+  if (state_ == State::kResult) {
+    ending_ = true;
+  } else if (shakes_hands()) {
+    state_ = State::kClosed;
+  } else {
+    asked_.reset();
+    close_with("421 4.7.0 Your account may not be used any more");
+  }
+}
+
 // Whether this session has had its share; then it was closed.
 bool Protocol::session_is_full(const mail::Command& command) {
   const auto& limits = service_->limits;
@@ -365,7 +484,7 @@ bool Protocol::session_is_full(const mail::Command& command) {
 
 bool Protocol::may_relay() const {
   const auto& listeners = service_->rights->rights().listeners;
-  if (!origin_) return true;
+  if (!origin_ || !account_.empty()) return true;
   const auto& client = origin_->client();
   if (service_->listener.value >= listeners.size() || client.is_unspecified()) return false;
   const auto& networks = listeners[service_->listener.value].relay_from;
@@ -400,7 +519,10 @@ void Protocol::on_mail(mail::Command& command) {
   }
   if (service_->tls == config::TlsMode::kRequired && !tls_)  // RFC 3207 4
     return refuse(Verb::kMail, {}, "530 5.7.0 Must issue a STARTTLS command first");
+  if (service_->login_required && account_.empty())  // RFC 4954 6
+    return refuse(Verb::kMail, {}, "530 5.7.0 Authentication required");
   if (session_is_full(command)) return;
+  if (command.auth_said && !offers_auth()) return fail("555 5.5.4 AUTH= is not offered");
   if (!esmtp_ && (command.ret != mail::Return::kUnsaid || !command.envid.empty()))
     return fail("555 5.5.4 RET and ENVID need EHLO");
   mail::ReversePath from;
@@ -435,7 +557,8 @@ void Protocol::on_rcpt(mail::Command& command) {
   if (const auto* reply = denied(address->text()))
     return refuse(Verb::kRcpt, address->text(), *reply);
   auto decision = service_->rights->decide(
-      service_->listener, origin_ ? *origin_ : config::Origin(kThisHost), *address);
+      service_->listener, origin_ ? *origin_ : config::Origin(kThisHost), *address,
+      !account_.empty());
   switch (decision.verdict) {
     case config::Verdict::kLocal:
     case config::Verdict::kRelay: {
@@ -475,6 +598,7 @@ void Protocol::on_data() {
   envelope_.hello = hello_;
   envelope_.client_name = client_name_;
   if (forwarded_) envelope_.forwarded = text_of(*forwarded_).substr(0, mail::kMaxForwarded);
+  envelope_.account = account_;
   if (tls_) {
     envelope_.tls = tls_->text;
     envelope_.tls_peer = tls_->peer;
@@ -585,6 +709,7 @@ void Protocol::refused(const mail::Reply& reply) {
 void Protocol::after_message() {
   state_ = State::kRcpt;
   end_transaction();
+  if (std::exchange(ending_, false)) return end_login();
   if (stopping_) shutdown();
 }
 
@@ -601,6 +726,7 @@ void Protocol::timed_out() {
     state_ = State::kClosed;
     return;
   }
+  give_up_login();
   say_named("421 4.4.2", "timeout, closing connection");
   state_ = State::kClosed;
 }
@@ -612,6 +738,7 @@ void Protocol::shutdown() {
     stopping_ = true;
   } else if (state_ != State::kClosed) {
     asked_.reset();
+    give_up_login();
     say_named("421 4.3.2", "shutting down");
     state_ = State::kClosed;
   }
@@ -642,6 +769,7 @@ void Protocol::refuse(Verb verb, std::string_view address, std::string_view text
 
 void Protocol::close_with(std::string_view text) {
   if (state_ == State::kBody) give_up_body();
+  give_up_login();
   say(text);
   state_ = State::kClosed;
 }

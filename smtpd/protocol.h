@@ -1,6 +1,6 @@
-// Protocol: the server's side of one SMTP session (RFC 5321, with PIPELINING, SIZE, 8BITMIME, DSN
-// and ENHANCEDSTATUSCODES) as a pure machine: bytes in, replies and sink calls out. It does no I/O,
-// reads no clock and knows no socket, so a session, a test and a fuzzer drive it alike.
+// Protocol: the server's side of one SMTP session (RFC 5321, with PIPELINING, SIZE, 8BITMIME, DSN,
+// STARTTLS, AUTH and ENHANCEDSTATUSCODES) as a pure machine: bytes in, replies and sink calls out. It
+// does no I/O, reads no clock and knows no socket, so a session, a test and a fuzzer drive it alike.
 //
 // How an owner drives it:
 //   protocol.start();                      // the greeting is in output()
@@ -25,19 +25,25 @@
 //   DATA      |  503   |  503           |  554                 |  -> kBody           |
 //   RSET      |  250   |  250           |  -> kReady           |  -> kReady          |
 //   STARTTLS |  503   |  -> kTls       |  503                 |  503                |
+//   AUTH      |  503   |  -> kLogin     |  503                 |  503                |
 //   XCLIENT   |  -> kStart, or kReady with HELO=     |  503                 |  503                |
 //   XFORWARD  |  250   |  250           |  503                 |  503                |
-//   NOOP HELP VRFY EXPN QUIT: in every state; AUTH 502; others 500                  |
+//   NOOP HELP VRFY EXPN QUIT: in every state; others 500                            |
 //   XCLIENT and XFORWARD get 550 from who may not say them. A client that is not served at all is
-//   greeted with 554, and gets 503 for everything but QUIT.
+//   greeted with 554, and gets 503 for everything but QUIT. XCLIENT ends a login.
 //   Where TLS is off, or there is none to be had, STARTTLS gets 502; within TLS 503. Where it is
 //   required, MAIL gets 530 until then.
+//
+//   Where nobody can log in, AUTH gets 502, without TLS 538 (unless passwords go in clear text too),
+//   and 503 after a login. Where a login is required, MAIL gets 530 until then.
 //
 //   A RCPT whose recipient the sink is asked for has no reply, and nothing more is read, until
 //   answered().
 //
 //   kTls     nothing is read until start_tls(), then until secured() -> the state of the beginning,
 //            with all forgotten that was said before
+//   kLogin   nothing is read until login_answered(); after a challenge the next line is the client's
+//            answer to it, until the exchange ends -> kReady
 //   kBody    the body goes to the sink; at its end -> kResult, or refused -> kReady (kClosed)
 //   kResult  nothing is read until accepted() or refused() -> kReady
 //   kClosed  output() is the last; further input is swallowed
@@ -49,6 +55,7 @@
 #include <optional>
 #include <string>
 #include <string_view>
+#include <vector>
 
 #include "common/base/ids.h"
 #include "common/base/ip.h"
@@ -75,6 +82,9 @@ struct Service {
   bool require_hello = true;
   config::TlsMode tls = config::TlsMode::kOff;
   mail::Domain default_domain;  // stamped on bare addresses of clients that may relay; empty: none
+  std::vector<sasl::Mechanism> mechanisms;  // by which clients may log in; empty: they cannot
+  bool plaintext_logins = false;            // without TLS too
+  bool login_required = false;              // MAIL is refused without
   const config::PolicyIndex* policy = nullptr;  // outlives the service; null: everybody is served
   config::NetworkSet xforward_from;             // who may say XFORWARD
 };
@@ -88,8 +98,23 @@ struct Refusal {
   std::string_view reply;                  // as sent, without CR LF
 };
 
+// AUTH came. The view ends with the call.
+struct LoginStart {
+  sasl::Mechanism mechanism = sasl::Mechanism::kPlain;
+  bool plus_offered = false;                // SCRAM-SHA-256-PLUS
+  std::optional<std::string_view> initial;  // the initial response, without base64
+};
+
+// What came of a step of a login.
+struct LoginStep {
+  enum class Result : std::uint8_t { kChallenge, kAccepted, kRefused, kUnavailable };
+  Result result = Result::kRefused;
+  std::string text;  // kChallenge: the challenge, kAccepted: the account
+};
+
 // Where messages go. Calls come in the order begin, body*, then end or abort, and only from within
-// input(), resume() and timed_out(); ask() comes before begin(). None may call back into the machine.
+// input(), resume(), timed_out(), shutdown(), secured() and end_login(); ask() comes before begin().
+// None may call back into the machine.
 class MessageSink {
  public:
   virtual ~MessageSink() = default;
@@ -110,6 +135,11 @@ class MessageSink {
   [[nodiscard]] virtual bool introduced(const ClientAttributes&) { return true; }
   // The message is given up; nothing of it is wanted.
   virtual void abort() = 0;
+  // A login, step by step: the owner now owes login_answered(), unless log_out() comes before.
+  virtual void log_in(const LoginStart& start) = 0;
+  virtual void login_response(std::string_view response) = 0;
+  // The exchange is given up, or the login counts no longer.
+  virtual void log_out() = 0;
   virtual void refused(const Refusal&) {}
 };
 
@@ -118,6 +148,7 @@ enum class Want : std::uint8_t {
   kResume,  // the sink paused: resume()
   kResult,  // accepted() or refused()
   kAnswer,  // answered()
+  kLogin,   // login_answered()
   kTls,     // STARTTLS came: start_tls(); then TLS, and secured() when it stands
   kClose,   // write output(), then close
 };
@@ -135,6 +166,7 @@ enum class TimeoutKind : std::uint8_t {
 struct TlsFacts {
   std::string text;  // version and cipher: "TLSv1.3 TLS_AES_256_GCM_SHA384"
   std::string peer;  // the name in the client's certificate, if that counts
+  bool binds = false;  // a login can be bound to it
 };
 
 // Whether TLS can begin behind STARTTLS.
@@ -149,6 +181,8 @@ class Protocol {
   // Of a command line with its CR LF; RFC 5321 4.5.3.1.4 asks for 512, and for more with
   // parameters.
   static constexpr std::size_t kMaxLine = 2048;
+  static constexpr std::size_t kMaxLoginLine = 12'288;  // of an exchange, RFC 4954 4
+  static constexpr std::uint32_t kMaxLogins = 3;        // refused; then the session ends
   static constexpr std::size_t kMaxDiscard = 64 * 1024;  // of a longer one, then the session ends
   static constexpr std::uint32_t kMaxErrors = 20;        // the next bad command ends the session
   static constexpr std::uint32_t kMaxReceived = 100;     // more are a loop (RFC 5321 6.3)
@@ -176,6 +210,11 @@ class Protocol {
   void refused(const mail::Reply& reply);
   // The word on the recipient of the last ask(): the reply that its RCPT gets, or null: it is there.
   void answered(const mail::Reply* refusal);
+  // The word on the last step of a login.
+  void login_answered(LoginStep step);
+  // The account of this session may not be used any more: says 421 and closes, after the reply to a
+  // message that is whole.
+  void end_login();
   // The answer to kTls. Unless it is kReady and want() is kTls still, no TLS follows.
   void start_tls(TlsStart start);
   // TLS stands; the first time at the start of a session where it is implicit, in place of start().
@@ -198,11 +237,17 @@ class Protocol {
   [[nodiscard]] const std::optional<TlsFacts>& tls() const noexcept { return tls_; }
   // Whose session this is; none for a Unix socket.
   [[nodiscard]] const std::optional<config::Origin>& origin() const noexcept { return origin_; }
+  // As whom the client has logged in; empty: it has not.
+  [[nodiscard]] const std::string& account() const noexcept { return account_; }
+  // Of a line, with its end.
+  [[nodiscard]] std::size_t longest_line() const noexcept {
+    return state_ == State::kLogin ? kMaxLoginLine : kMaxLine;
+  }
   // The client's name in its last HELO or EHLO; empty before.
   [[nodiscard]] const std::string& hello() const noexcept { return hello_; }
 
  private:
-  enum class State : std::uint8_t { kStart, kReady, kMail, kRcpt, kBody, kResult, kTls, kClosed };
+  enum class State : std::uint8_t { kStart, kReady, kMail, kRcpt, kBody, kResult, kTls, kLogin, kClosed };
   enum class Action : std::uint8_t;
   static Action action(mail::Verb verb, State state);
 
@@ -219,6 +264,14 @@ class Protocol {
   void on_data();
   void on_start_tls();
   void refuse_start_tls();
+  void on_auth(const mail::Command& command);
+  void refuse_auth();
+  void take_response(std::string_view line);
+  void give_up_login() noexcept;
+  void forget_login();
+  [[nodiscard]] bool offers_auth() const noexcept;
+  [[nodiscard]] bool offers(sasl::Mechanism mechanism) const noexcept;
+  [[nodiscard]] std::string auth_feature() const;
   void greet();
   void on_xclient(mail::Command& command);
   void on_xforward(mail::Command& command);
@@ -274,8 +327,12 @@ class Protocol {
   bool body_complete_ = false;  // its end was seen while paused
   bool turned_away_ = false;    // the greeting was 554
   bool stopping_ = false;       // shutdown() came during a message
+  bool ending_ = false;         // end_login() came while its result was waited for
   bool agreed_tls_ = false;     // the 220 to STARTTLS was said
   std::optional<TlsFacts> tls_;
+  std::string account_;          // empty: nobody has logged in
+  bool login_asked_ = false;     // login_answered() is owed
+  std::uint32_t refused_logins_ = 0;
 };
 
 }  // namespace postern::smtpd

@@ -109,6 +109,7 @@ void QueueLink::send(Owned submission) {
   message.esmtp = s.envelope.with == mail::WithProtocol::kEsmtp;
   message.tls = s.envelope.tls;
   message.tls_peer = s.envelope.tls_peer;
+  if (!s.envelope.account.empty()) message.session = s.session;
   message.from = s.envelope.reverse_path;
   message.recipient_count = static_cast<std::uint32_t>(s.envelope.recipients.size());
   message.eight_bit = s.envelope.eight_bit;
@@ -169,6 +170,8 @@ void QueueLink::on(const ipc::TokenResult& message) {
   waiting_.push_front(std::move(submission));
   pump();
 }
+
+void QueueLink::on(const ipc::EndAccount& message) { account_ended_(message.account); }
 
 void QueueLink::on(const ipc::Intake& message) {
   intake_open_ = message.open;

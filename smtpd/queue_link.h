@@ -44,6 +44,9 @@ class QueueLink {
   // `lost` is called when the channel has broken: somebody should see to a new one.
   QueueLink(event::Loop& loop, const base::Clock& clock, event::Callback lost);
 
+  // The sessions of an account end when queued says so.
+  using AccountEnded = std::move_only_function<void(const std::string&) noexcept>;
+  void on_account_ended(AccountEnded ended) { account_ended_ = std::move(ended); }
   // A fresh channel, in place of the former.
   void connect(base::UniqueFd fd);
   // Takes the submission; its `done` is called exactly once, never from within submit().
@@ -70,6 +73,7 @@ class QueueLink {
   void on(const ipc::LargeOpened& message, ipc::Descriptors descriptors);
   void on(const ipc::Intake& message);
   void on(const ipc::RecipientKnown& message);
+  void on(const ipc::EndAccount& message);
   void closed() noexcept;
 
  private:
@@ -101,6 +105,7 @@ class QueueLink {
   event::Loop& loop_;
   const base::Clock& clock_;
   event::Callback lost_;
+  AccountEnded account_ended_ = [](const std::string&) noexcept {};
   std::unique_ptr<Connection> connection_;
   std::uint64_t channel_ = 0;  // counts channels; names the present one
   base::RequestId last_request_;

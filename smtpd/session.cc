@@ -100,7 +100,9 @@ std::size_t Session::read_commands(std::string_view bytes) {
   const auto choked = [this] { return stream_.unsent() + protocol_.output().size() >= kMaxUnsent; };
   std::size_t used = 0;
   while (used < bytes.size() && protocol_.want() == Want::kInput && !choked()) {
-    const auto most = protocol_.timeout() == TimeoutKind::kData ? bytes.size() : kCommandPortion;
+    const auto most = protocol_.timeout() == TimeoutKind::kData
+                          ? bytes.size()
+                          : std::max(kCommandPortion, protocol_.longest_line());
     const auto step = protocol_.input(bytes.substr(used, most));
     if (step == 0) break;  // an incomplete line
     used += step;
@@ -164,6 +166,7 @@ void Session::finish(std::string_view reason) noexcept {
   body_.clear();
   place_ = {};
   client_place_ = {};
+  log_out();
   const auto lasted = context_.clock.steady() - opened_;
   auto line = log::info("session.close")
                   .field("client", client())
@@ -174,6 +177,7 @@ void Session::finish(std::string_view reason) noexcept {
   if (const auto& peer = protocol_.origin()->peer; client() != peer)
     (void)std::move(line).field("peer", peer);
   if (const auto& tls = protocol_.tls()) (void)std::move(line).field("tls", tls->text);
+  if (!account().empty()) (void)std::move(line).field("account", account());
   if (tls_ != nullptr && !tls_->trouble().empty())
     (void)std::move(line).field("tls_error", tls_->trouble());
   context_.loop.defer([this, alive = alive_]() noexcept {
@@ -300,7 +304,8 @@ void Session::on_filter_open() noexcept {
       .field("name", facts.name)
       .field("resumed", facts.resumed)
       .field("certificate", facts.peer);
-  protocol_.secured({facts.version + ' ' + facts.cipher, std::move(facts.peer)});
+  const bool binds = !tls_->exporter_binding().empty();
+  protocol_.secured({facts.version + ' ' + facts.cipher, std::move(facts.peer), binds});
   after_step();
 }
 
@@ -323,6 +328,7 @@ void Session::end(Envelope&& envelope, const BodyFacts&) {
   submission->token = base::random_token();
   submission->listener = listener_;
   submission->origin = *protocol_.origin();
+  submission->session = login_;
   submission->envelope = std::move(envelope);
   submission->began = context_.clock.steady();
   submission->done = [this, weak = std::weak_ptr(alive_)](SubmissionResult result) noexcept {
@@ -359,6 +365,57 @@ void Session::on_result(SubmissionResult result) noexcept {
   answer_client();
   stream_.resume();
 }
+
+// --- Logins -------------------------------------------------------------------------------------
+
+AuthLink::Answered Session::login_answer() {
+  return [this, login = login_, weak = std::weak_ptr(alive_)](LoginStep step) noexcept {
+    const auto alive = weak.lock();
+    if (alive && *alive && login == login_) on_login_step(std::move(step));
+  };
+}
+
+void Session::log_in(const LoginStart& start) {
+  login_ = base::random_token();
+  ipc::Login login;
+  login.session = login_;
+  login.client = client();
+  login.mechanism = start.mechanism;
+  login.plus_offered = start.plus_offered;
+  if (tls_ != nullptr) {
+    login.tls_exporter = tls_->exporter_binding();
+    login.tls_unique = tls_->unique_binding();
+  }
+  if (start.initial) login.initial.emplace(*start.initial);
+  context_.auth.log_in(std::move(login), login_answer());
+}
+
+void Session::login_response(std::string_view response) {
+  context_.auth.respond(login_, response, login_answer());
+}
+
+void Session::log_out() {
+  if (login_ == base::Token{}) return;
+  context_.auth.end(login_);
+  login_ = {};
+}
+
+void Session::on_login_step(LoginStep step) noexcept {
+  if (finished_ || protocol_.want() != Want::kLogin) return;  // given up meanwhile
+  const bool ended = step.result == LoginStep::Result::kRefused ||
+                     step.result == LoginStep::Result::kUnavailable;
+  if (ended) log_out();  // the next one is another
+  protocol_.login_answered(std::move(step));
+  answer_client();
+  stream_.resume();
+}
+
+void Session::end_login() {
+  protocol_.end_login();
+  answer_client();
+}
+
+// --- Messages -----------------------------------------------------------------------------------
 
 void Session::on_body_resumed() noexcept {
   if (finished_) return;

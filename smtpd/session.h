@@ -8,6 +8,7 @@
 #include "common/base/clock.h"
 #include "common/base/ip.h"
 #include "common/event/stream.h"
+#include "smtpd/auth_link.h"
 #include "smtpd/body_store.h"
 #include "smtpd/client_desk.h"
 #include "smtpd/protocol.h"
@@ -23,6 +24,7 @@ struct SessionContext {
   QueueLink& link;
   BodyBudget& budget;  // outlives the link too, whose submissions hold shares of it
   TlsDesk& tls;
+  AuthLink& auth;
   ClientDesk& clients;
 };
 
@@ -42,6 +44,10 @@ class Session final : public event::StreamOwner, public MessageSink {
   [[nodiscard]] base::ListenerIndex listener() const noexcept { return listener_; }
   // From now on by another generation of the configuration.
   void reconfigure(const Service& service);
+  // As whom the client has logged in; empty: it has not.
+  [[nodiscard]] const std::string& account() const noexcept { return protocol_.account(); }
+  // The account may not be used any more.
+  void end_login();
   // Says 421 as soon as no answer is owed for a message.
   void shutdown();
   // Ends the session if its client has had its time. Comes by itself in time.
@@ -61,6 +67,9 @@ class Session final : public event::StreamOwner, public MessageSink {
   void ask(const mail::Address& recipient) override;
   void abort() override { body_.clear(); }
   void refused(const Refusal& refusal) override;
+  void log_in(const LoginStart& start) override;
+  void login_response(std::string_view response) override;
+  void log_out() override;
   bool may_send(const base::IpAddress& client) override {
     return context_.clients.may_send(client);
   }
@@ -68,6 +77,8 @@ class Session final : public event::StreamOwner, public MessageSink {
 
   void on_result(SubmissionResult result) noexcept;
   void on_answer(const std::optional<mail::Reply>& refusal) noexcept;
+  [[nodiscard]] AuthLink::Answered login_answer();
+  void on_login_step(LoginStep step) noexcept;
   void on_body_resumed() noexcept;
   void begin();
   [[nodiscard]] std::size_t read_commands(std::string_view bytes);
@@ -93,6 +104,7 @@ class Session final : public event::StreamOwner, public MessageSink {
   TlsDesk::Place place_;         // during the handshake
   ClientDesk::Place client_place_;
   Protocol protocol_;
+  base::Token login_;  // by which auth and queued know the client's login; zero: it has not tried
   BodyStore body_;
   event::Timer timer_;
   base::SteadyTime opened_;

@@ -29,6 +29,7 @@ struct Submission {
   base::Token token;
   base::ListenerIndex listener;
   config::Origin origin;
+  base::Token session;  // by which auth and queued know the client's login
   Envelope envelope;
   std::string body;  // stuffed; empty where it is in a large file
   BodyShare share;   // for `body`

@@ -6,12 +6,15 @@ import sys
 from pathlib import Path
 
 # A layer may use those before it.
-LAYERS = ["base", "log", "os", "event", "tls", "mail", "ipc", "transfer", "dns", "config", "role"]
+LAYERS = ["base", "log", "os", "event", "tls", "mail", "ipc", "transfer", "dns", "sasl", "config", "role"]
 
 # Headers of plain data that the message list speaks of: fields and their limits, no code above them.
-DATA_HEADERS = {"common/config/roles.h", "common/config/rights.h", "common/config/policy.h"}
-# Of TLS: what is asked of a signer, the keys of tickets, versions; no library behind them.
-TLS_DATA_HEADERS = {"common/tls/signer.h", "common/tls/tickets.h", "common/tls/version.h"}
+DATA_HEADERS = {"common/config/roles.h", "common/config/rights.h", "common/config/policy.h",
+                "common/sasl/account.h", "common/sasl/mechanism.h"}
+# Of TLS: what is asked of a signer, the keys of tickets, versions, with no library behind them; and
+# digests, with one that does no I/O.
+TLS_DATA_HEADERS = {"common/tls/signer.h", "common/tls/tickets.h", "common/tls/version.h",
+                    "common/tls/digest.h"}
 
 # Where a daemon's own parts stand; none includes another's.
 DAEMONS = ["smtpd", "queued", "deliverd", "parent", "ctl"]
@@ -31,6 +34,7 @@ FOREIGN = {
     r"idn2\.h": ["common/config/"],
     r"lmdb\.h": ["queued/lmdb_index.cc"],
     r"openssl/.*": ["common/tls/"],
+    r"crypt\.h": ["common/sasl/"],
 }
 
 # Pure: what they include, through all of our own headers, does no I/O.
@@ -40,7 +44,9 @@ PURE = [
     r"common/transfer/.*",
     r"common/config/(network_set|policy|rights|units|mistake|schema|value)\.(h|cc)",
     r"smtpd/(client_attributes|introductions|protocol|proxy_header|envelope)\.(h|cc)",
-    r"deliverd/relay/(body|client_state|features|next_hop|protocol)\.(h|cc)",
+    r"common/sasl/(account|mechanism|scram_verifier)\.(h|cc)",
+    r"smtpd/auth/(accounts|checker|dovecot|exchange|plain|scram|throttle)\.(h|cc)",
+    r"deliverd/relay/(body|client_state|features|next_hop|protocol|sts|tls_plan)\.(h|cc)",
     r"queued/(backlog|blocks|destination|dispatch|frozen_name|hop|index_pages|index_row|record|schedule|schedule_mail|policy|retry|ring|routes|selector|standstill|turns|ways)\.(h|cc)",
     r"ctl/(command|explain_screen|human|json|names|screens|table|until)\.(h|cc)",
     r"bench/ledger/(book|content|lines|mix|name|report|template)\.(h|cc)",

@@ -19,18 +19,21 @@ def free_port():
 
 
 class Sink:
-    """postern-sink, with its running counter read from a pipe."""
+    """postern-sink, with its running counter read from a pipe. It listens at each of `addresses`, or at one
+    that is free; `greets`: it does so there, and that is waited for."""
 
-    def __init__(self, build, *options):
-        self.address = ("127.0.0.1", free_port())
+    def __init__(self, build, *options, addresses=(), greets=True):
+        addresses = addresses or [("127.0.0.1", free_port())]
+        self.address = addresses[0]
         self.process = subprocess.Popen(
-            [Path(build) / "bench/postern-sink", "--listen", "{}:{}".format(*self.address), "--progress", "4ms",
-             *options],
+            [Path(build) / "bench/postern-sink", "--progress", "4ms", *options,
+             *(word for at in addresses for word in ("--listen", "{}:{}".format(*at)))],
             stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
         self.count = self.wrong = 0
         self._reader = threading.Thread(target=self._read, daemon=True)
         self._reader.start()
-        processes.wait_greeting(self.address, self.process, os.devnull)
+        if greets:
+            processes.wait_greeting(self.address, self.process, os.devnull)
 
     def _read(self):
         for line in self.process.stdout:
@@ -57,13 +60,30 @@ class Sink:
         self._reader.join()
 
 
-def source(build, address, messages, sessions=50, size=4096, options=(), patience=600):
-    """Sends them over persistent sessions; returns when the last one was answered: what it says of it."""
-    done = subprocess.run(
+def start_source(build, address, messages, sessions=50, size=4096, options=()):
+    """postern-load, started: it sends them over persistent sessions."""
+    return subprocess.Popen(
         [Path(build) / "bench/postern-load", "--to", "{}:{}".format(*address), "--sessions", str(sessions),
-         "--messages", str(messages), "--size", str(size), "--json", *options],
-        stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, check=True, timeout=patience)
-    said = json.loads(done.stdout)
+         "--messages", str(messages), "--size", str(size), "--json", *map(str, options)],
+        stdin=subprocess.DEVNULL, stdout=subprocess.PIPE)
+
+
+def end_source(process, messages, patience=600):
+    """When the last one was answered: what it says of it."""
+    try:
+        text, _ = process.communicate(timeout=patience)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.wait()
+        raise
+    if process.returncode != 0:
+        raise RuntimeError(f"postern-load ended with {process.returncode}")
+    said = json.loads(text)
     if said["acknowledged"] != messages:
         raise RuntimeError(f"{messages - said['acknowledged']} of {messages} messages were not acknowledged")
     return said
+
+
+def source(build, address, messages, sessions=50, size=4096, options=(), patience=600):
+    """Both in one."""
+    return end_source(start_source(build, address, messages, sessions, size, options), messages, patience)

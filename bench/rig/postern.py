@@ -3,6 +3,7 @@ import json
 import os
 import signal
 import subprocess
+import time
 from pathlib import Path
 
 from rig import load, processes
@@ -16,10 +17,7 @@ runtime    = "run"
 address    = "{listen}"
 service    = "relay"
 relay_from = ["127.0.0.0/8"]
-[[route]]
-to          = ["*"]
-via         = ["smtp://{next_hop}"]
-connections = {connections}
+{routes}\
 [limits]
 connections_per_client = 0
 [retry]
@@ -28,13 +26,19 @@ after = ["1s"]
 smtpd = {smtpd}
 relay = {relay}
 """
+ROUTE = """\
+[[route]]
+to          = ["{to}"]
+via         = ["smtp://{next_hop[0]}:{next_hop[1]}"]
+connections = {connections}
+"""
 
 
 class Postern:
     name = "Postern"
 
     def __init__(self, directory, build, listen, next_hop, connections=20, smtpd=0, relay=0):
-        """`listen` and `next_hop` are (address, port)."""
+        """`listen` and `next_hop` are (address, port); or {destination: next hop} in place of the latter."""
         self.directory = Path(directory)
         self.build = Path(build)
         self.listen = listen
@@ -43,9 +47,11 @@ class Postern:
         self.directory.mkdir(parents=True)
         (self.directory / "log").mkdir()
         self.file = self.directory / "postern.toml"
+        routes = next_hop if isinstance(next_hop, dict) else {"*": next_hop}
         self.file.write_text(CONFIG.format(
-            listen="{}:{}".format(*listen), next_hop="{}:{}".format(*next_hop), connections=connections,
-            smtpd=smtpd, relay=relay))
+            listen="{}:{}".format(*listen), smtpd=smtpd, relay=relay,
+            routes="".join(ROUTE.format(to=to, next_hop=hop, connections=connections)
+                           for to, hop in routes.items())))
 
     @property
     def log_file(self):
@@ -67,12 +73,37 @@ class Postern:
 
     def control(self, *words):
         """What posternctl --json says."""
-        said = subprocess.run([self.build / "ctl" / "posternctl", "-c", self.file, "--json", *words],
+        said = subprocess.run(self.tool("--json", *words),
                               stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=60,
                               check=False)
         if not said.stdout and said.returncode != 0:
             raise RuntimeError(f"posternctl {' '.join(words)}: {said.stderr.strip()}")
         return [json.loads(line) for line in said.stdout.splitlines()]
+
+    def tool(self, *words):
+        """posternctl, to be run."""
+        return [self.build / "ctl" / "posternctl", "-c", self.file, *words]
+
+    def unread(self, *words):
+        """Seconds until posternctl has printed all of it, where nobody reads."""
+        begun = time.monotonic()
+        done = subprocess.run(self.tool(*words), stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, timeout=600,
+                              check=False)
+        seconds = time.monotonic() - begun
+        if done.returncode not in (0, 1):  # 1: something needs attention
+            raise RuntimeError(f"posternctl {' '.join(words)}: exit {done.returncode}")
+        return seconds
+
+    def first_lines(self, count, *words):
+        """Seconds until it has printed so many lines; then it is ended."""
+        begun = time.monotonic()
+        with subprocess.Popen(self.tool(*words), stdin=subprocess.DEVNULL, stdout=subprocess.PIPE) as tool:
+            for got in range(count):
+                if not tool.stdout.readline():
+                    raise RuntimeError(f"posternctl {' '.join(words)} printed {got} lines, not {count}")
+            seconds = time.monotonic() - begun
+            tool.kill()
+        return seconds
 
     def status(self):
         return self.control("status")[0]

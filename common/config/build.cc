@@ -5,6 +5,7 @@
 #include <limits>
 #include <map>
 
+#include "common/config/accounts_file.h"
 #include "common/config/certificates.h"
 #include "common/config/hop.h"
 #include "common/config/names.h"
@@ -54,6 +55,7 @@ class Builder {
     control();
     read_certificates(top_, config_, report_);
     listeners();
+    read_auth(top_, config_, report_);
     domains();
     mailbox();
     routes();
@@ -111,7 +113,9 @@ class Builder {
                            "expected an address and a port, like \"0.0.0.0:25\" or \"[::]:25\"");
                      });
       section.choice("service", listener.service,
-                     {{"mx", Service::kMx}, {"relay", Service::kRelay}});
+                     {{"mx", Service::kMx},
+                      {"relay", Service::kRelay},
+                      {"submission", Service::kSubmission}});
       section.strings("relay_from", listener.relay_from, kMaxElements, parse_net);
       section.strings("proxy_from", listener.proxy_from, kMaxElements, parse_net);
       section.strings("xclient_from", listener.xclient_from, kMaxElements, parse_net);
@@ -138,10 +142,10 @@ class Builder {
       section.string("deliver", domain.deliver, [](std::string_view text) -> Parsed<HopSpec> {
         auto hop = parse_hop(text);
         if (!hop)
-          return std::unexpected(R"(expected "mailbox", smtp://host[:port] or "mx": )" +
+          return std::unexpected(R"(expected "mailbox", smtp[s]://host[:port] or "mx": )" +
                                  hop.error());
         if (hop->kind == HopKind::kRefuse || hop->kind == HopKind::kDiscard)
-          return std::unexpected(R"(expected "mailbox", smtp://host[:port] or "mx")");
+          return std::unexpected(R"(expected "mailbox", smtp[s]://host[:port] or "mx")");
         return hop;
       });
       section.string(
@@ -255,6 +259,7 @@ class Builder {
       route.where = section.where();
       patterns(section, route);
       hops(section, route);
+      protection(section, route);
       section.integer("connections", route.connections, 0, kNoMore);
       section.string("rate", route.interval,
                      [](std::string_view text) -> std::expected<std::uint64_t, std::string> {
@@ -292,7 +297,7 @@ class Builder {
 
   void hops(const Section& section, Route& route) {
     static constexpr std::string_view kExpected =
-        R"(expected "mx", smtp://host[:port], "refuse" or "discard")";
+        R"(expected "mx", smtp[s]://host[:port], "refuse" or "discard")";
     section.require("via", "an array with a next hop, like [\"smtp://relay.example\"]");
     const auto* const array = section.get("via");
     if (array == nullptr) return;
@@ -310,6 +315,26 @@ class Builder {
         section.refuse(*value, "via", "this stands alone: mail would end where it could wait");
       else
         route.via.push_back(*std::move(hop));
+    }
+  }
+
+  // What the route demands of each of its next hops.
+  static void protection(const Section& section, Route& route) {
+    HopTls tls = HopTls::kOptional;
+    section.choice("tls", tls,
+                   {{"off", HopTls::kOff},
+                    {"optional", HopTls::kOptional},
+                    {"required", HopTls::kRequired},
+                    {"verified", HopTls::kVerified},
+                    {"dane", HopTls::kDane}});
+    for (auto& hop : route.via) {
+      hop.tls = tls;
+      if (hop.implicit && tls == HopTls::kOff)
+        section.refuse(*section.get("tls"), "tls", R"(an smtps:// hop of this route begins with TLS)");
+      if (tls == HopTls::kDane && base::parse_ip(hop.host))
+        section.refuse(*section.get("tls"), "tls",
+                       fmt::format("{} has no name in the DNS, so there are no TLSA records for it",
+                                   hop.host));
     }
   }
 
@@ -334,7 +359,8 @@ class Builder {
                     {{"as-left", false}, {"disabled", true}});
     if (const auto* const value = delivery.get("start"))
       config_.delivery.start_where = report_.where(value->place);
-
+    delivery.boolean("trust_ad", config_.delivery.trust_ad);
+    read_authorities(delivery, config_, report_);
   }
 
   void retry() {

@@ -18,6 +18,10 @@ constexpr std::size_t kMaxNames = 1'000;
 constexpr std::size_t kMaxChainFile = 1U << 20;
 constexpr std::size_t kMaxKeyFile = 64U << 10;
 constexpr std::size_t kMaxAuthorities = 16U << 20;
+// Where systems keep them: Debian and its kin, Fedora and its, Alpine.
+constexpr std::string_view kSystemAuthorities[] = {"/etc/ssl/certs/ca-certificates.crt",
+                                                   "/etc/pki/tls/certs/ca-bundle.crt",
+                                                   "/etc/ssl/cert.pem"};
 
 // The content of the file that stands at `key`, and its path; empty where it cannot be read, which
 // was reported.
@@ -78,13 +82,14 @@ void read_certificate(const Section& section, Certificate& certificate) {
                                certificate.key_file, certificate.chain_file));
 }
 
-void read_authorities(const Section& section, Tls& into) {
-  const auto* const value = section.get("client_ca");
+void read_authorities_at(const Section& section, std::string_view key, std::string& file,
+                         std::string& pem) {
+  const auto* const value = section.get(key);
   if (value == nullptr || value->text.empty()) return;
-  into.client_ca = content(section, "client_ca", into.client_ca_file, kMaxAuthorities);
-  if (into.client_ca.empty()) return;
-  if (const auto bad = tls::wrong_with_authorities(into.client_ca); !bad.empty())
-    section.refuse(*value, "client_ca", fmt::format("the file {}: {}", into.client_ca_file, bad));
+  pem = content(section, key, file, kMaxAuthorities);
+  if (pem.empty()) return;
+  if (const auto bad = tls::wrong_with_authorities(pem); !bad.empty())
+    section.refuse(*value, key, fmt::format("the file {}: {}", file, bad));
 }
 
 }  // namespace
@@ -101,7 +106,27 @@ void read_certificates(const Section& top, Config& config, Report& report) {
   const auto section = top.section("tls");
   section.choice("minimum", config.tls.minimum,
                  {{"1.2", tls::Version::k12}, {"1.3", tls::Version::k13}});
-  read_authorities(section, config.tls);
+  read_authorities_at(section, "client_ca", config.tls.client_ca_file, config.tls.client_ca);
+}
+
+void read_authorities(const Section& delivery, Config& config, Report& report) {
+  auto& [file, pem] = config.delivery.authorities;
+  read_authorities_at(delivery, "ca", file, pem);
+  if (const auto* const value = delivery.get("ca"); value != nullptr && !value->text.empty())
+    return;
+  for (const auto path : kSystemAuthorities) {
+    auto system = read_file(std::string(path), kMaxAuthorities);
+    if (!system) continue;
+    file = path;
+    pem = *std::move(system);
+    return;
+  }
+  for (const auto& route : config.routes)
+    if (!route.via.empty() && route.via.front().tls == HopTls::kVerified)
+      report.add(route.where, "route.tls",
+                 fmt::format("verified needs authorities to believe: there is no {}, and "
+                             "delivery.ca names no other file",
+                             kSystemAuthorities[0]));
 }
 
 }  // namespace postern::config

@@ -1,5 +1,5 @@
 // Reads [[certificate]] and [tls]: the files that they name, and whether these belong together, so
-// that a mistake shows when the configuration is read, not when a client comes.
+// that a mistake shows when the configuration is read, not when a client comes. Likewise delivery.ca.
 #pragma once
 
 #include "common/config/config.h"
@@ -9,5 +9,8 @@
 namespace postern::config {
 
 void read_certificates(const Section& top, Config& config, Report& report);
+// The authorities whose certificates of next hops count: those of delivery.ca, else of the system. The
+// routes have been read.
+void read_authorities(const Section& delivery, Config& config, Report& report);
 
 }  // namespace postern::config

@@ -21,6 +21,20 @@ bool collide(const base::Endpoint& a, const base::Endpoint& b) {
   return a.address == b.address || a.address.is_unspecified() || b.address.is_unspecified();
 }
 
+// A submission listener where nobody can log in would serve nobody.
+void check_logins(const Config& config, const Listener& listener, Report& report) {
+  if (listener.service != Service::kSubmission) return;
+  if (!needs_auth(config))
+    report.add(listener.where, "listen.service",
+               R"(service = "submission" is for users who log in: say who they are in [auth])");
+  else if (listener.tls == TlsMode::kOff && !config.auth.allow_plaintext)
+    report.add(listener.where, "listen.tls",
+               "nobody could log in: passwords are not taken without TLS (auth.allow_plaintext)");
+  if (!listener.relay_from.empty())
+    report.add(listener.where, "listen.relay_from",
+               R"(service = "submission" is for users who log in, wherever they are: take it out)");
+}
+
 void check_listeners(const Config& config, Report& report) {
   std::multimap<std::uint16_t, const Listener*> by_port;
   for (const auto& listener : config.listeners) {
@@ -37,11 +51,12 @@ void check_listeners(const Config& config, Report& report) {
     if (listener.tls != TlsMode::kOff && config.certificates.empty())
       report.add(listener.where, "listen.tls",
                  R"(TLS needs a certificate: add a section [[certificate]], or say tls = "off")");
+    check_logins(config, listener, report);
     if (!listener.relay_from.empty()) continue;
     if (listener.service == Service::kRelay)
       report.add(listener.where, "listen.relay_from",
                  R"(service = "relay" is for clients in relay_from: name at least one network)");
-    else if (config.domains.empty())
+    else if (listener.service == Service::kMx && config.domains.empty())
       report.add(listener.where, "listen.service",
                  R"(service = "mx" takes mail for our domains: add a section [[domain]])");
   }

@@ -54,6 +54,16 @@ struct Tls {
   std::string client_ca;  // PEM; empty: clients are not asked
 };
 
+struct Auth {
+  std::string accounts_file;  // empty: none
+  std::vector<AccountEntry> accounts;
+  std::string dovecot;  // its socket's path; empty: none
+  std::vector<sasl::Mechanism> mechanisms{sasl::Mechanism::kPlain, sasl::Mechanism::kLogin,
+                                          sasl::Mechanism::kScramSha256};
+  bool allow_plaintext = false;
+  Where where;
+};
+
 struct DomainSection {
   std::vector<mail::Domain> names;  // the first is canonical
   HopSpec deliver{.kind = HopKind::kMailbox};
@@ -85,6 +95,11 @@ struct Delivery {
   std::vector<base::Endpoint> dns;  // empty: the system's resolvers
   std::uint16_t port = 25;
   std::vector<base::Network> forbid;  // no MX is connected to there
+  bool trust_ad = false;              // also of resolvers that are not on loopback
+  struct {
+    std::string file;  // empty: there is none
+    std::string pem;
+  } authorities;
   bool start_disabled = false;
   Where start_where;  // of the key, if it is given
 };
@@ -127,6 +142,7 @@ struct Config {
   std::vector<Listener> listeners;
   std::vector<Certificate> certificates;
   Tls tls;
+  Auth auth;
   mail::Domain default_domain;  // empty: none
   std::vector<DomainSection> domains;
   Mailbox mailbox;

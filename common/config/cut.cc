@@ -65,6 +65,10 @@ bool needs_key(const Config& config) {
   return !config.certificates.empty();
 }
 
+bool needs_auth(const Config& config) {
+  return !config.auth.accounts_file.empty() || !config.auth.dovecot.empty();
+}
+
 std::string control_socket(const Config& config) {
   return config.runtime + "/control.sock";
 }
@@ -100,6 +104,7 @@ SmtpdConfig cut_smtpd(const Config& config, const Facts& facts) {
     cut.tls.certificates.push_back({certificate.names, certificate.chain});
   cut.tls.minimum = config.tls.minimum;
   cut.tls.client_ca = config.tls.client_ca;
+  if (needs_auth(config)) cut.auth = {config.auth.mechanisms, config.auth.allow_plaintext};
   cut.rights = rights_of(config);
   cut.policy = config.policy;
   cut.limits = config.limits;
@@ -151,6 +156,12 @@ RelayConfig cut_relay(const Config& config, const Facts& facts) {
   if (cut.dns.size() > kMaxResolvers) cut.dns.resize(kMaxResolvers);
   cut.port = config.delivery.port;
   cut.forbid = config.delivery.forbid;
+  // A word on DNSSEC is worth what the way is worth that it came (RFC 7672 2.2).
+  cut.trust_ad = config.delivery.trust_ad ||
+                 std::all_of(cut.dns.begin(), cut.dns.end(), [](const base::Endpoint& resolver) {
+                   return resolver.address.is_loopback();
+                 });
+  cut.ca = config.delivery.authorities.pem;
   cut.own_addresses = facts.own_addresses;
   // An interface may answer for more than its own address (127.0.0.0/8), so listeners count too.
   for (const auto& listener : config.listeners) {
@@ -170,6 +181,14 @@ KeyConfig cut_key(const Config& config) {
   KeyConfig cut;
   cut.log = config.log.role;
   for (const auto& certificate : config.certificates) cut.keys.push_back(certificate.key);
+  return cut;
+}
+
+AuthConfig cut_auth(const Config& config) {
+  AuthConfig cut;
+  cut.log = config.log.role;
+  cut.dovecot = !config.auth.dovecot.empty();
+  cut.accounts = config.auth.accounts;
   return cut;
 }
 

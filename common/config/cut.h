@@ -29,17 +29,21 @@ struct Facts {
 [[nodiscard]] bool needs_local(const Config& config);
 // Whether there is a private key, so that a process is needed to keep it.
 [[nodiscard]] bool needs_key(const Config& config);
+// Whether anybody can log in, so that a process is needed that knows the passwords.
+[[nodiscard]] bool needs_auth(const Config& config);
 // Of the control tool's socket.
 [[nodiscard]] std::string control_socket(const Config& config);
 
 [[nodiscard]] Rights rights_of(const Config& config);
 
-// What a role must not know, it does not get: the private keys are for the role key alone.
+// What a role must not know, it does not get: the private keys are for the role key alone, the
+// passwords for the role auth.
 // smtpd: [limits] connections are divided among the processes, rounded up.
 [[nodiscard]] SmtpdConfig cut_smtpd(const Config& config, const Facts& facts);
 [[nodiscard]] QueuedConfig cut_queued(const Config& config, const Facts& facts);
 [[nodiscard]] RelayConfig cut_relay(const Config& config, const Facts& facts);
 [[nodiscard]] LocalConfig cut_local(const Config& config);
 [[nodiscard]] KeyConfig cut_key(const Config& config);
+[[nodiscard]] AuthConfig cut_auth(const Config& config);
 
 }  // namespace postern::config

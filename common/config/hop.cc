@@ -9,10 +9,14 @@ namespace postern::config {
 namespace {
 
 constexpr std::string_view kScheme = "smtp://";
+constexpr std::string_view kImplicitScheme = "smtps://";
 constexpr std::uint16_t kSmtpPort = 25;
+constexpr std::uint16_t kSmtpsPort = 465;
 
-std::expected<HopSpec, std::string> parse_host(std::string_view text) {
-  HopSpec hop{.kind = HopKind::kHost, .port = kSmtpPort};
+std::expected<HopSpec, std::string> parse_host(std::string_view text, bool implicit) {
+  HopSpec hop{.kind = HopKind::kHost,
+              .port = implicit ? kSmtpsPort : kSmtpPort,
+              .implicit = implicit};
   const bool bracketed = text.starts_with('[');
   const auto host_end = bracketed ? text.find(']') : text.find(':');
   auto host = text.substr(0, host_end);
@@ -55,7 +59,9 @@ std::expected<HopSpec, std::string> parse_hop(std::string_view text) {
   if (text == "mailbox") return HopSpec{.kind = HopKind::kMailbox};
   if (text == "refuse") return HopSpec{.kind = HopKind::kRefuse};
   if (text == "discard") return HopSpec{.kind = HopKind::kDiscard};
-  if (text.starts_with(kScheme)) return parse_host(text.substr(kScheme.size()));
+  if (text.starts_with(kScheme)) return parse_host(text.substr(kScheme.size()), false);
+  if (text.starts_with(kImplicitScheme))
+    return parse_host(text.substr(kImplicitScheme.size()), true);
   return std::unexpected("unknown kind of next hop");
 }
 
@@ -73,8 +79,31 @@ std::string hop_text(const HopSpec& hop) {
       break;
   }
   const bool v6 = hop.host.find(':') != std::string::npos;
-  return v6 ? fmt::format("smtp://[{}]:{}", hop.host, hop.port)
-            : fmt::format("smtp://{}:{}", hop.host, hop.port);
+  const auto scheme = hop.implicit ? kImplicitScheme : kScheme;
+  return v6 ? fmt::format("{}[{}]:{}", scheme, hop.host, hop.port)
+            : fmt::format("{}{}:{}", scheme, hop.host, hop.port);
+}
+
+std::string_view tls_text(HopTls tls) {
+  switch (tls) {
+    case HopTls::kOff:
+      return "off";
+    case HopTls::kOptional:
+      return "optional";
+    case HopTls::kRequired:
+      return "required";
+    case HopTls::kVerified:
+      return "verified";
+    case HopTls::kDane:
+      return "dane";
+  }
+  return {};
+}
+
+std::string demand_text(const HopSpec& hop) {
+  std::string text = hop.implicit ? "/smtps" : "";
+  if (hop.tls != HopTls::kOptional) text.append("/").append(tls_text(hop.tls));
+  return text;
 }
 
 }  // namespace postern::config

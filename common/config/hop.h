@@ -1,5 +1,5 @@
-// Next hops as the configuration writes them: "mx", "smtp://host[:port]", "mailbox", "refuse",
-// "discard".
+// Next hops as the configuration writes them: "mx", "smtp://host[:port]", "smtps://host[:port]",
+// "mailbox", "refuse", "discard".
 #pragma once
 
 #include <expected>
@@ -14,5 +14,10 @@ namespace postern::config {
 [[nodiscard]] std::expected<HopSpec, std::string> parse_hop(std::string_view text);
 // Parses back to the same hop; the port is always named.
 [[nodiscard]] std::string hop_text(const HopSpec& hop);
+// "off", "optional", ...
+[[nodiscard]] std::string_view tls_text(HopTls tls);
+// What sets apart two ways to the same host that demand other things of it, at the end of a next
+// hop's name: "" for "optional", else "/verified", "/smtps/required", ...
+[[nodiscard]] std::string demand_text(const HopSpec& hop);
 
 }  // namespace postern::config

@@ -151,18 +151,21 @@ bool RightsIndex::believes(base::ListenerIndex listener, const Origin& origin) c
 }
 
 Decision RightsIndex::decide(base::ListenerIndex listener, const Origin& origin,
-                             const mail::Address& recipient) const {
+                             const mail::Address& recipient, bool logged_in) const {
   if (listener.value >= tables_->rights.listeners.size() || recipient.empty() ||
       !believes(listener, origin))
     return {.verdict = Verdict::kRelayDenied};
   const auto& client = origin.client();
+  const auto service = tables_->rights.listeners[listener.value].service;
+  if (service == Service::kSubmission && !logged_in) return {.verdict = Verdict::kRelayDenied};
   const auto domain = tables_->names.find(recipient.domain().text());
   const bool ours = domain != tables_->names.end();
   if (recipient.is_postmaster() && (ours || recipient.domain().empty()))
     return tables_->postmaster();
   const bool may_relay =
-      !client.is_unspecified() && tables_->relay_from[listener.value].contains(client);
-  if (!may_relay && tables_->rights.listeners[listener.value].service == Service::kRelay)
+      (logged_in && takes_logins(service)) ||
+      (!client.is_unspecified() && tables_->relay_from[listener.value].contains(client));
+  if (!may_relay && service == Service::kRelay)
     return {.verdict = Verdict::kRelayDenied};
   if (ours) return tables_->local(domain->second, recipient);
   return {.verdict = may_relay ? Verdict::kRelay : Verdict::kRelayDenied};

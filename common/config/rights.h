@@ -16,7 +16,7 @@
 
 namespace postern::config {
 
-enum class Service : std::uint8_t { kMx, kRelay };
+enum class Service : std::uint8_t { kMx, kRelay, kSubmission };
 
 struct ListenerRights {
   Service service = Service::kMx;
@@ -134,10 +134,15 @@ class RightsIndex {
 
   // May the client send to `recipient` through this listener? An unknown listener may nothing. A
   // relay listener serves only the clients of its relay_from, an mx listener everybody, for our
-  // domains. Postmaster is accepted from all. A recipient is looked up whole first, then without
-  // extension. Nothing is accepted from an origin that is not believed.
+  // domains. Postmaster is accepted from all. Whoever has `logged_in` may send anywhere, and a
+  // submission listener serves nobody else, not even for postmaster. A recipient is looked up whole
+  // first, then without extension. Nothing is accepted from an origin that is not believed.
   [[nodiscard]] Decision decide(base::ListenerIndex listener, const Origin& origin,
-                                const mail::Address& recipient) const;
+                                const mail::Address& recipient, bool logged_in = false) const;
+  // Can clients log in there?
+  [[nodiscard]] static bool takes_logins(Service service) noexcept {
+    return service != Service::kMx;
+  }
   // Must this peer send a PROXY header?
   [[nodiscard]] bool expects_proxy(base::ListenerIndex listener, const base::IpAddress& peer) const;
   // May who is connected name another client by XCLIENT?
@@ -159,7 +164,7 @@ class RightsIndex {
 
 template <>
 inline constexpr auto postern::ipc::kLastEnumerator<postern::config::Service> =
-    postern::config::Service::kRelay;
+    postern::config::Service::kSubmission;
 template <>
 inline constexpr auto postern::ipc::kLastEnumerator<postern::config::RecipientsKind> =
     postern::config::RecipientsKind::kAsk;

@@ -9,6 +9,8 @@
 
 #include "common/config/policy.h"
 #include "common/config/rights.h"
+#include "common/sasl/account.h"
+#include "common/sasl/mechanism.h"
 #include "common/tls/version.h"
 
 namespace postern::config {
@@ -104,6 +106,17 @@ struct SmtpdListener {
   }
 };
 
+// How clients may log in, as smtpd has to know it: no account, no password.
+struct SmtpdAuth {
+  std::vector<sasl::Mechanism> mechanisms;  // empty: nobody can log in
+  bool allow_plaintext = false;             // without TLS too
+
+  static constexpr auto fields() {
+    return std::tuple(ipc::field("mechanisms", &SmtpdAuth::mechanisms, sasl::kMechanisms),
+                      ipc::field("allow_plaintext", &SmtpdAuth::allow_plaintext));
+  }
+};
+
 struct SmtpdConfig {
   LogConfig log;
   std::string hostname;
@@ -113,6 +126,7 @@ struct SmtpdConfig {
   Policy policy;
   SmtpLimits limits;
   SmtpdTls tls;
+  SmtpdAuth auth;
 
   static constexpr auto fields() {
     return std::tuple(ipc::field("log", &SmtpdConfig::log),
@@ -122,7 +136,8 @@ struct SmtpdConfig {
                       ipc::field("rights", &SmtpdConfig::rights),
                       ipc::field("policy", &SmtpdConfig::policy),
                       ipc::field("limits", &SmtpdConfig::limits),
-                      ipc::field("tls", &SmtpdConfig::tls));
+                      ipc::field("tls", &SmtpdConfig::tls),
+                      ipc::field("auth", &SmtpdConfig::auth));
   }
 };
 
@@ -136,18 +151,56 @@ struct KeyConfig {
   }
 };
 
+// One line of the password file.
+struct AccountEntry {
+  std::string name;
+  std::string hash;      // of crypt(3); may be empty
+  std::string verifier;  // of SCRAM-SHA-256, as text; may be empty, but not both
+
+  static constexpr auto fields() {
+    return std::tuple(ipc::field("name", &AccountEntry::name, sasl::kMaxAccount),
+                      ipc::field("hash", &AccountEntry::hash, sasl::kMaxHash),
+                      ipc::field("verifier", &AccountEntry::verifier, sasl::kMaxVerifier));
+  }
+};
+inline constexpr std::size_t kMaxAccounts = 1'000'000;
+
+struct AuthConfig {
+  LogConfig log;
+  bool dovecot = false;  // it knows the accounts; else they are here
+  std::vector<AccountEntry> accounts;
+
+  static constexpr auto fields() {
+    return std::tuple(ipc::field("log", &AuthConfig::log),
+                      ipc::field("dovecot", &AuthConfig::dovecot),
+                      ipc::field("accounts", &AuthConfig::accounts, kMaxAccounts));
+  }
+};
+
 enum class HopKind : std::uint8_t { kMx, kHost, kMailbox, kRefuse, kDiscard };
+
+// What a next hop must offer before it gets mail.
+enum class HopTls : std::uint8_t {
+  kOff,       // nothing: TLS is not spoken
+  kOptional,  // TLS where it can be had; an MX host that has TLSA records must obey them
+  kRequired,  // TLS, with whomsoever
+  kVerified,  // and a certificate for its name, from an authority that we know
+  kDane,      // and a certificate that its TLSA records name
+};
 
 // One place in `via` or `deliver`.
 struct HopSpec {
   HopKind kind = HopKind::kMx;
   std::string host;         // kHost: a name or an IP address without brackets
   std::uint16_t port = 25;  // kHost; kMx uses [delivery] port
+  HopTls tls = HopTls::kOptional;
+  bool implicit = false;  // kHost: TLS from the first byte ("smtps:")
 
   friend bool operator==(const HopSpec&, const HopSpec&) noexcept = default;
   static constexpr auto fields() {
     return std::tuple(ipc::field("kind", &HopSpec::kind), ipc::field("host", &HopSpec::host, 255),
-                      ipc::field("port", &HopSpec::port));
+                      ipc::field("port", &HopSpec::port), ipc::field("tls", &HopSpec::tls),
+                      ipc::field("implicit", &HopSpec::implicit));
   }
 };
 
@@ -294,6 +347,8 @@ struct RelayConfig {
   std::vector<base::IpAddress> own_addresses;  // an MX that resolves only to these is ourselves
   std::vector<std::uint16_t> own_ports;        // ports that we listen on
   std::vector<base::Network> forbid;           // where no domain's host is believed to be
+  bool trust_ad = false;  // the resolvers' word on DNSSEC is believed
+  std::string ca;         // PEM: authorities whose certificates count; empty: none
 
   static constexpr auto fields() {
     return std::tuple(ipc::field("log", &RelayConfig::log),
@@ -301,7 +356,9 @@ struct RelayConfig {
                       ipc::field("dns", &RelayConfig::dns, 16), ipc::field("port", &RelayConfig::port),
                       ipc::field("own_addresses", &RelayConfig::own_addresses, 1'000),
                       ipc::field("own_ports", &RelayConfig::own_ports, 1'000),
-                      ipc::field("forbid", &RelayConfig::forbid, 1'000));
+                      ipc::field("forbid", &RelayConfig::forbid, 1'000),
+                      ipc::field("trust_ad", &RelayConfig::trust_ad),
+                      ipc::field("ca", &RelayConfig::ca, 16U << 20));
   }
 };
 
@@ -341,6 +398,9 @@ inline constexpr auto postern::ipc::kLastEnumerator<postern::tls::Version> = pos
 template <>
 inline constexpr auto postern::ipc::kLastEnumerator<postern::config::HopKind> =
     postern::config::HopKind::kDiscard;
+template <>
+inline constexpr auto postern::ipc::kLastEnumerator<postern::config::HopTls> =
+    postern::config::HopTls::kDane;
 template <>
 inline constexpr auto postern::ipc::kLastEnumerator<postern::config::MailboxKind> =
     postern::config::MailboxKind::kDrop;

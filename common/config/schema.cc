@@ -10,8 +10,8 @@ namespace {
 
 using enum Shape;
 
-constexpr std::string_view kTls = "TLS to other hosts comes";
-constexpr std::string_view kAuth = "authentication comes";
+constexpr std::string_view kLogin = "logging in at other hosts comes";
+constexpr std::string_view kAccount = "limits of accounts come";
 constexpr std::string_view kSource = "the choice of source addresses comes";
 constexpr std::string_view kUserMailboxes = "mailboxes that belong to their users come";
 
@@ -65,9 +65,9 @@ constexpr auto kKeys = std::to_array<Key>({
     {"route", kSections},
     {"route.to", kStrings},
     {"route.via", kStrings},
-    {"route.tls", kString, kTls, R"("off")"},
-    {"route.login", kString, kAuth, R"("")"},
-    {"route.password_file", kString, kAuth, R"("")"},
+    {"route.tls", kString},
+    {"route.login", kString, kLogin, R"("")"},
+    {"route.password_file", kString, kLogin, R"("")"},
     {"route.connections", kInteger},
     {"route.rate", kString},
     {"route.pass_client", kString, "passing on the client's address comes", R"("none")"},
@@ -81,7 +81,8 @@ constexpr auto kKeys = std::to_array<Key>({
     {"delivery.port", kInteger},
     {"delivery.forbid", kStrings},
     {"delivery.source", kStrings, kSource, "[]"},
-    {"delivery.trust_ad", kBoolean, "DANE comes", "false"},
+    {"delivery.trust_ad", kBoolean},
+    {"delivery.ca", kString},
     {"delivery.start", kString},
 
     {"retry", kSection},
@@ -110,14 +111,14 @@ constexpr auto kKeys = std::to_array<Key>({
     {"limits.timeout.idle", kDuration},
 
     {"auth", kSection},
-    {"auth.accounts", kString, kAuth, R"("")"},
-    {"auth.dovecot", kString, kAuth, R"("")"},
-    {"auth.mechanisms", kStrings, kAuth, "[]"},
-    {"auth.allow_plaintext", kBoolean, kAuth, "false"},
-    {"account", kSections, kAuth},
-    {"account.name", kString, kAuth},
-    {"account.senders", kStrings, kAuth},
-    {"account.recipients", kStrings, kAuth},
+    {"auth.accounts", kString},
+    {"auth.dovecot", kString},
+    {"auth.mechanisms", kStrings},
+    {"auth.allow_plaintext", kBoolean},
+    {"account", kSections, kAccount},
+    {"account.name", kString, kAccount},
+    {"account.senders", kStrings, kAccount},
+    {"account.recipients", kStrings, kAccount},
 
     {"policy", kSection},
     {"policy.clients", kStrings},
@@ -153,18 +154,15 @@ constexpr auto kKeys = std::to_array<Key>({
     {"processes.relay", kInteger},
 });
 
-constexpr std::string_view kHopAdvice = R"(name "mx", smtp://host[:port], "refuse" or "discard")";
-constexpr std::string_view kDeliverAdvice = R"(name "mailbox", smtp://host[:port] or "mx")";
+constexpr std::string_view kHopAdvice = R"(name "mx", smtp[s]://host[:port], "refuse" or "discard")";
+constexpr std::string_view kDeliverAdvice = R"(name "mailbox", smtp[s]://host[:port] or "mx")";
 constexpr std::string_view kLogAdvice = R"(name "stderr" or a file)";
 
 constexpr auto kLaterValues = std::to_array<LaterValue>({
     {"listen.address", "unix:", "Unix listeners come", "name an address and a port"},
-    {"listen.service", "submission", "submission comes", R"(name "mx" or "relay")"},
     {"domain.deliver", "lmtp:", "LMTP comes", kDeliverAdvice},
-    {"domain.deliver", "smtps:", kTls, kDeliverAdvice},
     {"mailbox.owner", "user", kUserMailboxes, "name one user who owns all mailboxes"},
     {"route.via", "lmtp:", "LMTP comes", kHopAdvice},
-    {"route.via", "smtps:", kTls, kHopAdvice},
     {"log.to", "journal", "the systemd journal comes", kLogAdvice},
     {"log.to", "syslog", "syslog comes", kLogAdvice},
 });

@@ -77,6 +77,32 @@ std::string_view tls_text(TlsMode mode) {
   return "";
 }
 
+std::string_view service_text(Service service) {
+  switch (service) {
+    case Service::kMx:
+      return "mx";
+    case Service::kRelay:
+      return "relay";
+    case Service::kSubmission:
+      return "submission";
+  }
+  return "";
+}
+
+bool takes_passwords(const Config& config, const Listener& listener) {
+  return needs_auth(config) && RightsIndex::takes_logins(listener.service) &&
+         (listener.tls != TlsMode::kOff || config.auth.allow_plaintext);
+}
+
+std::string logins_text(const Config& config) {
+  const auto& auth = config.auth;
+  auto text = listed(auth.mechanisms, [](sasl::Mechanism one) { return std::string(sasl::name(one)); });
+  if (auth.allow_plaintext) text += ", without TLS too";
+  if (!auth.dovecot.empty()) return text + ", accounts of Dovecot";
+  const auto count = auth.accounts.size();
+  return text + fmt::format(", {} account{} of {}", count, count == 1 ? "" : "s", auth.accounts_file);
+}
+
 std::string date(base::WallTime time) {
   return base::iso8601(time).substr(0, 10);
 }
@@ -101,14 +127,16 @@ void listeners_text(const Config& config, std::string& out) {
   out += "LISTENERS  who may send where\n";
   for (const auto& listener : config.listeners) {
     const bool mx = listener.service == Service::kMx;
-    out += fmt::format("  {}  {}{}\n", base::to_string(listener.address), mx ? "mx" : "relay",
+    out += fmt::format("  {}  {}{}\n", base::to_string(listener.address), service_text(listener.service),
                        tls_text(listener.tls));
     if (mx)
       out +=
           fmt::format("    everybody: {}\n", config.domains.empty() ? "postmaster" : "our domains");
     if (!listener.relay_from.empty())
       out += fmt::format("    {}: anywhere\n", networks_text(listener.relay_from));
-    if (!mx) out += "    everybody else: postmaster\n";
+    if (takes_passwords(config, listener))
+      out += fmt::format("    who logs in ({}): anywhere\n", logins_text(config));
+    if (listener.service == Service::kRelay) out += "    everybody else: postmaster\n";
     if (!listener.proxy_from.empty())
       out += fmt::format("    {}: must name the client (PROXY), and have its rights\n",
                          networks_text(listener.proxy_from));
@@ -162,9 +190,12 @@ void routes_text(const Config& config, std::string& out) {
     const auto& route = config.routes[i];
     everything = everything || std::find(route.to.begin(), route.to.end(), "*") != route.to.end();
     if (i >= kShown) continue;
-    out +=
-        fmt::format("  {}: to {}{}\n", listed(route.to, [](const std::string& to) { return to; }),
-                    listed(route.via, hop_text), route.internal ? " (internal)" : "");
+    const auto tls = route.via.empty() ? HopTls::kOptional : route.via.front().tls;
+    out += fmt::format("  {}: to {}{}{}\n",
+                       listed(route.to, [](const std::string& to) { return to; }),
+                       listed(route.via, hop_text),
+                       tls == HopTls::kOptional ? "" : fmt::format(", TLS {}", tls_text(tls)),
+                       route.internal ? " (internal)" : "");
   }
   if (config.routes.size() > kShown)
     out += fmt::format("  and {} more\n", config.routes.size() - kShown);
@@ -202,6 +233,27 @@ void warn_of_listener(const Listener& listener, std::vector<std::string>& out) {
     out.push_back(fmt::format("{}: {}: an mx listener gives relay rights ({})",
                               place_text(listener.where), base::to_string(listener.address),
                               networks_text(listener.relay_from)));
+}
+
+bool is_scram(sasl::Mechanism mechanism) {
+  return mechanism == sasl::Mechanism::kScramSha256 ||
+         mechanism == sasl::Mechanism::kScramSha256Plus;
+}
+
+void warn_of_logins(const Config& config, std::vector<std::string>& out) {
+  if (!needs_auth(config)) return;
+  const auto& auth = config.auth;
+  const auto place = place_text(auth.where);
+  if (auth.allow_plaintext)
+    out.push_back(
+        fmt::format("{}: auth.allow_plaintext: passwords cross the network in clear text", place));
+  if (std::none_of(auth.mechanisms.begin(), auth.mechanisms.end(), is_scram)) return;
+  const auto without = std::count_if(auth.accounts.begin(), auth.accounts.end(),
+                                     [](const AccountEntry& one) { return one.verifier.empty(); });
+  if (without > 0)
+    out.push_back(fmt::format("{}: {} of {} accounts have no SCRAM verifier: clients that choose SCRAM "
+                              "cannot log in to them (posternctl user passwd makes one)",
+                              place, without, auth.accounts.size()));
 }
 
 // One holds the other, or they are the same directory.
@@ -257,6 +309,7 @@ std::vector<std::string> warnings(const Config& config) {
       out.push_back(
           fmt::format("{}: {}: recipients = \"any\" accepts mail for addresses that nobody reads",
                       place_text(domain.where), names_text(domain.names)));
+  warn_of_logins(config, out);
   warn_of_mailboxes(config, out);
   return out;
 }

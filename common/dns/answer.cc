@@ -18,6 +18,7 @@ constexpr std::uint16_t kTypeA = 1;
 constexpr std::uint16_t kTypeCname = 5;
 constexpr std::uint16_t kTypeMx = 15;
 constexpr std::uint16_t kTypeAaaa = 28;
+constexpr std::uint16_t kTypeTlsa = 52;  // RFC 6698 7.1
 constexpr std::uint16_t kClassIn = 1;
 constexpr unsigned kRcodeNoError = 0;
 constexpr unsigned kRcodeNoDomain = 3;
@@ -26,6 +27,7 @@ constexpr unsigned kOpcode = 0x7800;  // 0 in the answer to a query
 constexpr unsigned kFlagAuthoritative = 0x0400;
 constexpr unsigned kFlagTruncated = 0x0200;
 constexpr unsigned kFlagRecursion = 0x0080;  // is available
+constexpr unsigned kFlagAuthentic = 0x0020;  // RFC 4035 3.2.3
 
 constexpr std::size_t kMaxName = 255;  // on the wire (RFC 1035 2.3.4)
 
@@ -99,6 +101,7 @@ struct Response {
   Status status = Status::kTemporary;
   std::string trouble;
   std::vector<Record> records;
+  bool secure = false;
 };
 
 std::optional<Record> read_record(Cursor& cursor, std::string_view packet) {
@@ -132,7 +135,7 @@ std::optional<Record> read_record(Cursor& cursor, std::string_view packet) {
 }
 
 Response temporary(std::string_view trouble) {
-  return {Status::kTemporary, std::string(trouble), {}};
+  return {Status::kTemporary, std::string(trouble), {}, false};
 }
 
 Response read_response(std::string_view packet) {
@@ -156,7 +159,8 @@ Response read_response(std::string_view packet) {
   // return mail.
   if (*answers == 0 && (*flags & (kFlagAuthoritative | kFlagRecursion)) == 0)
     return temporary("the name server does not recurse");
-  Response response{rcode == kRcodeNoDomain ? Status::kNoDomain : Status::kNoData, {}, {}};
+  Response response{rcode == kRcodeNoDomain ? Status::kNoDomain : Status::kNoData, {}, {},
+                    (*flags & kFlagAuthentic) != 0};
   for (std::size_t i = 0; i < *answers && i < kMaxRecords; ++i) {
     auto record = read_record(cursor, packet);
     if (!record) return temporary(kMalformed);
@@ -168,6 +172,7 @@ Response read_response(std::string_view packet) {
 // The records of `type` that belong to `name` or to what it is an alias of; their smallest TTL.
 struct Found {
   std::vector<const Record*> records;
+  std::string_view owner;  // of these
   std::uint32_t ttl = std::numeric_limits<std::uint32_t>::max();
 };
 
@@ -185,6 +190,7 @@ Found find(const Response& response, std::string_view name, unsigned type) {
         alias = &record;
       }
     }
+    found.owner = current;
     if (!found.records.empty() || alias == nullptr) return found;
     found.ttl = std::min(found.ttl, alias->ttl);
     current = alias->target;
@@ -214,7 +220,7 @@ base::IpAddress to_address(std::string_view data, base::IpFamily family) {
 
 MxAnswer read_mx(std::string_view packet, const mail::Domain& name) {
   const auto response = read_response(packet);
-  MxAnswer answer{response.status, {}, false, {}, response.trouble};
+  MxAnswer answer{response.status, {}, false, {}, response.trouble, response.secure};
   if (answer.status == Status::kTemporary) return answer;
   const auto found = find(response, name.text(), kTypeMx);
   if (found.records.empty()) return answer;
@@ -239,19 +245,43 @@ MxAnswer read_mx(std::string_view packet, const mail::Domain& name) {
 AddressAnswer read_addresses(std::string_view packet, const mail::Domain& name,
                              base::IpFamily family) {
   const auto response = read_response(packet);
-  AddressAnswer answer{response.status, {}, {}, response.trouble};
+  AddressAnswer answer{response.status, {}, {}, response.trouble, response.secure, {}};
   if (answer.status == Status::kTemporary) return answer;
   const bool v4 = family == base::IpFamily::kV4;
   const auto found = find(response, name.text(), v4 ? kTypeA : kTypeAaaa);
   for (const auto* record : found.records) {
     if (record->data.size() != (v4 ? 4 : 16))
-      return {Status::kTemporary, {}, {}, "malformed address from the name server"};
+      return {Status::kTemporary, {}, {}, "malformed address from the name server", false, {}};
     if (answer.addresses.size() < kMaxAddresses)
       answer.addresses.push_back(to_address(record->data, family));
   }
   if (answer.addresses.empty()) return answer;
   answer.status = Status::kRecords;
   answer.ttl = to_millis(found.ttl);
+  if (found.owner != name.text()) answer.alias_of = found.owner;
+  return answer;
+}
+
+TlsaAnswer read_tlsa(std::string_view packet, std::string_view name) {
+  constexpr std::size_t kHead = 3;  // usage, selector, matching type
+  const auto response = read_response(packet);
+  TlsaAnswer answer{response.status, {}, {}, response.trouble, response.secure};
+  if (answer.status == Status::kTemporary) return answer;
+  const auto found = find(response, name, kTypeTlsa);
+  if (found.records.empty()) return answer;
+  answer.status = Status::kRecords;
+  answer.ttl = to_millis(found.ttl);
+  for (const auto* record : found.records) {
+    const auto data = record->data;
+    if (data.size() < kHead)
+      return {Status::kTemporary, {}, {}, "malformed TLSA record from the name server", false};
+    const auto byte = [&](std::size_t i) { return static_cast<std::uint8_t>(data[i]); };
+    answer.records.push_back({byte(0), byte(1), byte(2), std::string(data.substr(kHead))});
+  }
+  std::sort(answer.records.begin(), answer.records.end());
+  const auto repeated = std::unique(answer.records.begin(), answer.records.end());
+  answer.records.erase(repeated, answer.records.end());
+  if (answer.records.size() > kMaxTlsa) answer.records.resize(kMaxTlsa);
   return answer;
 }
 

@@ -18,6 +18,7 @@ inline constexpr std::size_t kMaxRecords = 512;   // records of a response that 
 inline constexpr std::size_t kMaxMx = 100;        // MX records that are kept, the best ones
 inline constexpr std::size_t kMaxAddresses = 20;  // of one host and family
 inline constexpr int kMaxAliases = 16;            // CNAMEs in a row
+inline constexpr std::size_t kMaxTlsa = 50;       // TLSA records of one host
 
 enum class Status : std::uint8_t {
   kRecords,    // there is at least one record
@@ -39,6 +40,7 @@ struct MxAnswer {
   bool unusable = false;          // there were also records that name no host ("bad host.")
   base::Millis ttl{0};            // of records: the smallest
   std::string trouble;            // of a temporary error: a few words
+  bool secure = false;            // the name server vouches for it (RFC 4035 3.2.3), whatever it says
 };
 
 struct AddressAnswer {
@@ -46,11 +48,31 @@ struct AddressAnswer {
   std::vector<base::IpAddress> addresses;  // in the order of the answer
   base::Millis ttl{0};
   std::string trouble;
+  bool secure = false;
+  std::string alias_of;  // the name that the addresses stand at, if that is another
+};
+
+struct TlsaRecord {  // RFC 6698 2.1
+  std::uint8_t usage = 0;
+  std::uint8_t selector = 0;
+  std::uint8_t matching = 0;
+  std::string data;
+  friend auto operator<=>(const TlsaRecord&, const TlsaRecord&) noexcept = default;
+};
+
+struct TlsaAnswer {
+  Status status = Status::kTemporary;
+  std::vector<TlsaRecord> records;  // ordered, each once
+  base::Millis ttl{0};
+  std::string trouble;
+  bool secure = false;
 };
 
 // Reads `response`, an answer to a question for the MX, or the addresses of `family`, of `name`.
 [[nodiscard]] MxAnswer read_mx(std::string_view response, const mail::Domain& name);
 [[nodiscard]] AddressAnswer read_addresses(std::string_view response, const mail::Domain& name,
                                            base::IpFamily family);
+// `name`: "_25._tcp.mx.example.org", in lower case.
+[[nodiscard]] TlsaAnswer read_tlsa(std::string_view response, std::string_view name);
 
 }  // namespace postern::dns

@@ -49,6 +49,7 @@ std::expected<std::unique_ptr<Resolver>, std::string> Resolver::make(
   CHECK(!servers.empty());
   if (auto ready = library_initialised(); !ready) return std::unexpected(ready.error());
   std::unique_ptr<Resolver> resolver(new Resolver);  // the constructor is private
+  resolver->trust_ad_ = wanted.trust_ad;
   // Everything is said here, so that nothing is taken from the system's files.
   char lookups[] = "b";
   char no_file[] = "/dev/null";
@@ -84,8 +85,9 @@ void Resolver::attach(event::Loop& loop) {
       loop, [this]() noexcept { process(ARES_SOCKET_BAD, ARES_SOCKET_BAD); });
 }
 
-void Resolver::set_servers(std::vector<base::Endpoint> servers) {
+void Resolver::set_servers(std::vector<base::Endpoint> servers, bool trust_ad) {
   CHECK(!servers.empty());
+  trust_ad_ = trust_ad;
   next_servers_ = std::move(servers);
   apply_servers();
 }
@@ -97,32 +99,46 @@ void Resolver::apply_servers() {
   for (auto& pending : std::exchange(waiting_, {})) send(std::move(pending));
 }
 
+// What the servers vouch for is worth what they are.
+template <class Answer, class Read, class Done>
+auto Resolver::reading(Read read, Done done) {
+  return [this, read = std::move(read), done = std::move(done)](
+             std::string_view packet, std::string_view trouble) mutable noexcept {
+    Answer answer;
+    if (trouble.empty())
+      answer = read(packet);
+    else
+      answer.trouble = trouble;
+    answer.secure = answer.secure && trust_ad_;
+    done(std::move(answer));
+  };
+}
+
 Query Resolver::mx(const mail::Domain& name, OnMx done) {
-  return ask(name, ns_t_mx,
-             [name, done = std::move(done)](std::string_view packet,
-                                            std::string_view trouble) mutable noexcept {
-               if (trouble.empty()) return done(read_mx(packet, name));
-               MxAnswer answer;
-               answer.trouble = trouble;
-               done(std::move(answer));
-             });
+  CHECK(!name.empty() && !name.is_literal());
+  const auto read = [name](std::string_view packet) { return read_mx(packet, name); };
+  return ask(name.text(), ns_t_mx, reading<MxAnswer>(read, std::move(done)));
 }
 
 Query Resolver::addresses(const mail::Domain& name, base::IpFamily family, OnAddresses done) {
-  return ask(name, family == base::IpFamily::kV4 ? ns_t_a : ns_t_aaaa,
-             [name, family, done = std::move(done)](std::string_view packet,
-                                                    std::string_view trouble) mutable noexcept {
-               if (trouble.empty()) return done(read_addresses(packet, name, family));
-               AddressAnswer answer;
-               answer.trouble = trouble;
-               done(std::move(answer));
-             });
+  CHECK(!name.empty() && !name.is_literal());
+  const auto read = [name, family](std::string_view packet) {
+    return read_addresses(packet, name, family);
+  };
+  return ask(name.text(), family == base::IpFamily::kV4 ? ns_t_a : ns_t_aaaa,
+             reading<AddressAnswer>(read, std::move(done)));
 }
 
-Query Resolver::ask(const mail::Domain& name, int type, OnResponse done) {
-  CHECK(loop_ != nullptr && !name.empty() && !name.is_literal());
+Query Resolver::tlsa(const std::string& name, OnTlsa done) {
+  constexpr int kTypeTlsa = 52;  // no header names it
+  const auto read = [name](std::string_view packet) { return read_tlsa(packet, name); };
+  return ask(name, kTypeTlsa, reading<TlsaAnswer>(read, std::move(done)));
+}
+
+Query Resolver::ask(std::string name, int type, OnResponse done) {
+  CHECK(loop_ != nullptr);
   auto interest = std::make_shared<char>();
-  auto pending = std::make_unique<Pending>(this, interest, name.text(), type, std::move(done));
+  auto pending = std::make_unique<Pending>(this, interest, std::move(name), type, std::move(done));
   if (next_servers_.empty())
     send(std::move(pending));
   else
@@ -139,6 +155,9 @@ void Resolver::send(std::unique_ptr<Pending> pending) {
   if (result != ARES_SUCCESS)
     return settle(std::move(pending), {},
                   std::string("cannot ask for this name: ") + ::ares_strerror(result));
+  // RFC 6840 5.7: whoever sets AD wants to know of it.
+  constexpr unsigned char kAuthentic = 0x20;
+  packet[3] |= kAuthentic;
   ++under_way_;
   ::ares_send(channel_, packet, size, &Resolver::on_answer, pending.release());
   ::ares_free_string(packet);

@@ -38,12 +38,14 @@ class Resolver {
  public:
   using OnMx = std::move_only_function<void(MxAnswer) noexcept>;
   using OnAddresses = std::move_only_function<void(AddressAnswer) noexcept>;
+  using OnTlsa = std::move_only_function<void(TlsaAnswer) noexcept>;
 
   struct Options {
     base::Millis timeout;  // of the first try
     int tries;
+    bool trust_ad;  // believe the servers when they say that an answer is secure
   };
-  static constexpr Options kDefaults{base::Millis(3'000), 2};
+  static constexpr Options kDefaults{base::Millis(3'000), 2, false};
 
   // An error, in words, where c-ares cannot start.
   [[nodiscard]] static std::expected<std::unique_ptr<Resolver>, std::string> make(
@@ -56,11 +58,13 @@ class Resolver {
   void attach(event::Loop& loop);
   // Other servers from now on. Queries that are under way end with the old ones; new ones wait for
   // that.
-  void set_servers(std::vector<base::Endpoint> servers);
+  void set_servers(std::vector<base::Endpoint> servers, bool trust_ad);
 
   // `name` is no literal and not empty.
   [[nodiscard]] Query mx(const mail::Domain& name, OnMx done);
   [[nodiscard]] Query addresses(const mail::Domain& name, base::IpFamily family, OnAddresses done);
+  // `name`: "_25._tcp.mx.example.org", in lower case.
+  [[nodiscard]] Query tlsa(const std::string& name, OnTlsa done);
 
  private:
   struct Pending;
@@ -69,7 +73,9 @@ class Resolver {
       std::move_only_function<void(std::string_view packet, std::string_view trouble) noexcept>;
   Resolver() = default;
 
-  Query ask(const mail::Domain& name, int type, OnResponse done);
+  Query ask(std::string name, int type, OnResponse done);
+  template <class Answer, class Read, class Done>
+  auto reading(Read read, Done done);
   void send(std::unique_ptr<Pending> pending);
   void settle(std::unique_ptr<Pending> pending, std::string packet, std::string trouble);
   void apply_servers();
@@ -81,6 +87,7 @@ class Resolver {
 
   ares_channeldata* channel_ = nullptr;
   event::Loop* loop_ = nullptr;
+  bool trust_ad_ = false;
   std::unique_ptr<event::Timer> timer_;
   std::unordered_map<int, std::unique_ptr<event::FdEvent>> sockets_;
   std::size_t under_way_ = 0;

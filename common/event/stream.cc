@@ -162,10 +162,11 @@ void Stream::put(std::unique_ptr<Filter> filter) noexcept {
 void Stream::unfilter(std::string_view fresh) noexcept {
   auto& plain = plain_scratch();
   plain.clear();
+  const auto before = wire_.size();
   filtered_->filter->receive(fresh, plain, wire_);
   const auto state = filtered_->filter->state();
   if (state == Filter::State::kFailed) {
-    send_last_word();
+    send_last_word(before);
     return finish(CloseReason::kError, 0);
   }
   if (state != Filter::State::kOpening && !std::exchange(filtered_->open, true)) {
@@ -199,15 +200,18 @@ void Stream::end_if_peer_has() noexcept {
   if (!open() || closing_ || !reading_ || !filtered_ ||
       filtered_->filter->state() != Filter::State::kEnded)
     return;
+  const auto before = wire_.size();
   filtered_->filter->end(wire_);
-  send_last_word();
+  send_last_word(before);
   finish(CloseReason::kEndOfStream, 0);
 }
 
-// What the filter has left, if it goes at once. A peer that is gone already is no further trouble.
-void Stream::send_last_word() noexcept {
+// What the filter has left, if it goes at once. A peer that is gone already is no further trouble, and none
+// of this is the owner's: he may ask how much of his own, the first `owners` bytes, was not sent.
+void Stream::send_last_word(std::size_t owners) noexcept {
   if (!blocked_ && wire_unsent() > 0)
     (void)::send(fd_.get(), wire_.data() + sent_, wire_unsent(), MSG_NOSIGNAL);
+  wire_.resize(owners);
 }
 
 // --- End ----------------------------------------------------------------------------------------

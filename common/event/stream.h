@@ -91,7 +91,7 @@ class Stream {
   void unfilter(std::string_view fresh) noexcept;
   void filter_output() noexcept;
   void end_if_peer_has() noexcept;
-  void send_last_word() noexcept;
+  void send_last_word(std::size_t owners) noexcept;
   void write_some() noexcept;
   void drop_sent() noexcept;
   void discard_unread() noexcept;

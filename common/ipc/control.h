@@ -2,6 +2,7 @@
 #pragma once
 
 #include "common/ipc/family.h"
+#include "common/ipc/page.h"
 #include "common/ipc/types.h"
 
 namespace postern::ipc {
@@ -14,11 +15,11 @@ inline constexpr std::size_t kMaxConditions = 1600;  // a selector's, as they ar
 
 inline constexpr Route kAnswer{roles(Role::kQueued), roles(Role::kControl)};
 
-enum class BlockKind : std::uint8_t { kFreeze, kOutbound, kHold, kIntake, kException };
+enum class BlockKind : std::uint8_t { kFreeze, kOutbound, kHold, kIntake, kException, kLock };
 
 struct BlockRow {
   BlockKind kind = BlockKind::kFreeze;
-  std::string name;  // queue, next hop, or pattern; conditions of a standing hold; "" for a switch
+  std::string name;  // queue, next hop, or pattern; conditions of a hold; account; "" for a switch
   std::string reason;
   std::string who;
   base::WallTime since;
@@ -170,10 +171,10 @@ struct QueueRows {
   static constexpr Route kRoute = kAnswer;
   using ReplyTo = Replies<ListQueues>;
   base::RequestId request;
-  std::vector<QueueRow> rows;
+  Page<QueueRow> rows;
   bool more = false;  // ask again behind the last row's name
   static constexpr auto fields() {
-    return std::tuple(field("request", &QueueRows::request), field("rows", &QueueRows::rows, 40),
+    return std::tuple(field("request", &QueueRows::request), field("rows", &QueueRows::rows),
                       field("more", &QueueRows::more));
   }
 };
@@ -249,11 +250,11 @@ struct MessageRows {
   static constexpr Route kRoute = kAnswer;
   using ReplyTo = Replies<ListMessages>;
   base::RequestId request;
-  std::vector<MessageRow> rows;
+  Page<MessageRow> rows;
   bool more = false;           // there may be more: ask again
   base::MessageId next_after;  // with this cursor
   static constexpr auto fields() {
-    return std::tuple(field("request", &MessageRows::request), field("rows", &MessageRows::rows, 30),
+    return std::tuple(field("request", &MessageRows::request), field("rows", &MessageRows::rows),
                       field("more", &MessageRows::more),
                       field("next_after", &MessageRows::next_after));
   }
@@ -570,6 +571,23 @@ struct Hold {
   }
 };
 
+// Locks an account, which ends its sessions, or unlocks it.
+struct LockAccount {
+  static constexpr Type kType = Type::kLockAccount;
+  static constexpr Route kRoute = kAsk;
+  static constexpr Window kWindow{};
+  base::RequestId request;
+  std::string account;
+  bool unlock = false;
+  std::string reason;  // not of unlock
+  static constexpr auto fields() {
+    return std::tuple(field("request", &LockAccount::request),
+                      field("account", &LockAccount::account, sasl::kMaxAccount),
+                      field("unlock", &LockAccount::unlock),
+                      field("reason", &LockAccount::reason, kMaxReason));
+  }
+};
+
 struct Retry {
   static constexpr Type kType = Type::kRetry;
   static constexpr Route kRoute = kAsk;
@@ -609,7 +627,7 @@ struct Done {
   static constexpr Route kRoute{roles(Role::kQueued, Role::kParent),
                                 roles(Role::kControl, Role::kQueued)};
   using ReplyTo =
-      Replies<Freeze, Unfreeze, SwitchOutbound, SwitchIntake, Hold, Retry, Reload, StopServer>;
+      Replies<Freeze, Unfreeze, SwitchOutbound, SwitchIntake, Hold, LockAccount, Retry, Reload, StopServer>;
   base::RequestId request;
   std::uint8_t exit = 0;
   std::string text;
@@ -628,6 +646,6 @@ inline constexpr RecipientEnd kLastEnumerator<RecipientEnd> = RecipientEnd::kRem
 template <>
 inline constexpr HistoryEnd kLastEnumerator<HistoryEnd> = HistoryEnd::kBadmail;
 template <>
-inline constexpr BlockKind kLastEnumerator<BlockKind> = BlockKind::kException;
+inline constexpr BlockKind kLastEnumerator<BlockKind> = BlockKind::kLock;
 
 }  // namespace postern::ipc

@@ -226,11 +226,13 @@ struct Outcome {
   base::Epoch epoch;
   base::MessageId message;
   std::string remote;
+  TlsNote tls;
   std::vector<RecipientResult> results;
   static constexpr auto fields() {
     return std::tuple(field("request", &Outcome::request), field("lease", &Outcome::lease),
                       field("epoch", &Outcome::epoch), field("message", &Outcome::message),
                       field("remote", &Outcome::remote, kMaxRemote),
+                      field("tls", &Outcome::tls),
                       field("results", &Outcome::results, kLeaseRecipients));
   }
 };

@@ -70,7 +70,7 @@ struct Peer {
 // fresh one.
 struct PeerLost {
   static constexpr Type kType = Type::kPeerLost;
-  static constexpr Route kRoute{roles(Role::kSmtpd, Role::kRelay, Role::kLocal), roles(Role::kParent)};
+  static constexpr Route kRoute{roles(Role::kSmtpd, Role::kRelay, Role::kLocal, Role::kAuth), roles(Role::kParent)};
   Role role = Role::kParent;
   static constexpr auto fields() { return std::tuple(field("role", &PeerLost::role)); }
 };
@@ -131,6 +131,25 @@ struct Processes {
   static constexpr Route kRoute{roles(Role::kParent), roles(Role::kQueued)};
   std::vector<ProcessRow> rows;
   static constexpr auto fields() { return std::tuple(field("rows", &Processes::rows, 16)); }
+};
+
+// auth needs a connection to Dovecot's authentication socket, whose name only the parent knows.
+struct AskSocket {
+  static constexpr Type kType = Type::kAskSocket;
+  static constexpr Route kRoute{roles(Role::kAuth), roles(Role::kParent)};
+  static constexpr Window kWindow{1};
+  base::RequestId request;
+  static constexpr auto fields() { return std::tuple(field("request", &AskSocket::request)); }
+};
+
+// Descriptor: the connected socket; none where nobody answers there.
+struct Socket {
+  static constexpr Type kType = Type::kSocket;
+  static constexpr Route kRoute{roles(Role::kParent), roles(Role::kAuth)};
+  using ReplyTo = Replies<AskSocket>;
+  static constexpr std::size_t kDescriptors = 1;
+  base::RequestId request;
+  static constexpr auto fields() { return std::tuple(field("request", &Socket::request)); }
 };
 
 }  // namespace postern::ipc

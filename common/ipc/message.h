@@ -18,11 +18,11 @@
 
 namespace postern::ipc {
 
-enum class Role : std::uint8_t { kParent, kSmtpd, kQueued, kRelay, kLocal, kKey, kControl };
-inline constexpr std::size_t kRoleCount = 7;
+enum class Role : std::uint8_t { kParent, kSmtpd, kQueued, kRelay, kLocal, kKey, kAuth, kControl };
+inline constexpr std::size_t kRoleCount = 8;
 
 [[nodiscard]] constexpr std::string_view name(Role role) {
-  constexpr std::string_view kNames[] = {"parent", "smtpd", "queued", "relay", "local", "key", "control"};
+  constexpr std::string_view kNames[] = {"parent", "smtpd", "queued", "relay", "local", "key", "auth", "control"};
   return kNames[static_cast<std::size_t>(role)];
 }
 

@@ -9,15 +9,16 @@ namespace postern::ipc {
 namespace {
 
 constexpr std::array<std::string_view, kTypeCount> kTypeNames{
-    "hello", "boot", "configure", "configured", "peer", "peer_lost", "listen", "tally", "ready", "stop", "processes",
+    "hello", "boot", "configure", "configured", "peer", "peer_lost", "listen", "tally", "ready", "stop", "processes", "ask_socket", "socket",
     "submit", "submit_recipients", "submit_body", "submitted", "ask_token", "token_result",
     "open_large", "large_opened", "abandon_large", "intake", "ask_recipient", "recipient_known", "sign", "signed", "ticket_keys",
+    "login", "login_response", "login_answer", "end_login", "ticket", "ticket_taken", "drop_ticket", "end_account",
     "held_leases", "grant", "hop_found", "go_ahead", "cancel_grant",
     "grant_ended", "ask_work", "lease", "lease_body", "no_work", "outcome", "outcome_saved", "break_off",
     "probe", "probed",
     "ask_status", "status", "list_queues", "queue_rows", "list_messages", "message_rows", "show",
     "shown", "ask_body", "body_part", "list_blocks", "block_rows", "list_history",
-    "history_rows", "freeze", "unfreeze", "switch_outbound", "switch_intake", "await_quiet", "quiet", "hold", "retry", "reload", "stop_server",
+    "history_rows", "freeze", "unfreeze", "switch_outbound", "switch_intake", "await_quiet", "quiet", "hold", "lock_account", "retry", "reload", "stop_server",
     "explain", "explained", "explain_queue", "queue_explained",
     "check_spool", "spool_findings", "export_spool", "export_part", "remove_exported", "import_spool",
     "spool_done", "done"};

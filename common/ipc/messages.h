@@ -6,6 +6,7 @@
 #include "common/ipc/delivery.h"
 #include "common/ipc/explain.h"
 #include "common/ipc/family.h"
+#include "common/ipc/login.h"
 #include "common/ipc/signing.h"
 #include "common/ipc/spool.h"
 #include "common/ipc/submission.h"
@@ -14,14 +15,15 @@ namespace postern::ipc {
 
 // Every message, in the order of Type.
 using AllMessages =
-    std::tuple<Hello, Boot, Configure, Configured, Peer, PeerLost, Listen, Tally, Ready, Stop, Processes, Submit,
+    std::tuple<Hello, Boot, Configure, Configured, Peer, PeerLost, Listen, Tally, Ready, Stop, Processes, AskSocket, Socket, Submit,
                SubmitRecipients, SubmitBody, Submitted, AskToken, TokenResult, OpenLarge, LargeOpened,
-               AbandonLarge, Intake, AskRecipient, RecipientKnown, Sign, Signed, TicketKeys, HeldLeases, Grant, HopFound, GoAhead, CancelGrant,
+               AbandonLarge, Intake, AskRecipient, RecipientKnown, Sign, Signed, TicketKeys,
+               Login, LoginResponse, LoginAnswer, EndLogin, Ticket, TicketTaken, DropTicket, EndAccount, HeldLeases, Grant, HopFound, GoAhead, CancelGrant,
                GrantEnded, AskWork, Lease, LeaseBody, NoWork, Outcome, OutcomeSaved, BreakOff, Probe, Probed,
                AskStatus, Status, ListQueues, QueueRows,
                ListMessages, MessageRows, Show, Shown, AskBody, BodyPart, ListBlocks, BlockRows,
                ListHistory, HistoryRows, Freeze, Unfreeze, SwitchOutbound,
-               SwitchIntake, AwaitQuiet, Quiet, Hold, Retry, Reload, StopServer,
+               SwitchIntake, AwaitQuiet, Quiet, Hold, LockAccount, Retry, Reload, StopServer,
                Explain, Explained, ExplainQueue, QueueExplained,
                CheckSpool, SpoolFindings, ExportSpool, ExportPart, RemoveExported, ImportSpool, SpoolDone,
                Done>;

@@ -23,6 +23,7 @@ struct Submit {
   bool esmtp = false;
   std::string tls;       // version and cipher, "TLSv1.3 TLS_AES_256_GCM_SHA384"; empty: clear text
   std::string tls_peer;  // the name in the client's certificate, if that counts
+  base::Token session;   // of a client that has logged in, for which auth gave a ticket; else zero
   mail::ReversePath from;
   std::uint32_t recipient_count = 0;
   BodyForm form = BodyForm::kStuffed;
@@ -40,7 +41,7 @@ struct Submit {
                       field("hello", &Submit::hello, 255), field("esmtp", &Submit::esmtp),
                       field("tls", &Submit::tls, mail::kMaxTlsText),
                       field("tls_peer", &Submit::tls_peer, mail::kMaxTlsPeer),
-                      field("from", &Submit::from),
+                      field("session", &Submit::session), field("from", &Submit::from),
                       field("recipient_count", &Submit::recipient_count),
                       field("form", &Submit::form), field("eight_bit", &Submit::eight_bit),
                       field("ret", &Submit::ret), field("envid", &Submit::envid),

@@ -10,19 +10,21 @@ namespace postern::ipc {
 enum class Type : std::uint16_t {
   kHello,
   // parent and its children
-  kBoot, kConfigure, kConfigured, kPeer, kPeerLost, kListen, kTally, kReady, kStop, kProcesses,
+  kBoot, kConfigure, kConfigured, kPeer, kPeerLost, kListen, kTally, kReady, kStop, kProcesses, kAskSocket, kSocket,
   // smtpd and queued
   kSubmit, kSubmitRecipients, kSubmitBody, kSubmitted, kAskToken, kTokenResult, kOpenLarge,
   kLargeOpened, kAbandonLarge, kIntake, kAskRecipient, kRecipientKnown,
   // smtpd and key
   kSign, kSigned, kTicketKeys,
+  // smtpd, auth and queued
+  kLogin, kLoginResponse, kLoginAnswer, kEndLogin, kTicket, kTicketTaken, kDropTicket, kEndAccount,
   // deliverers and queued
   kHeldLeases, kGrant, kHopFound, kGoAhead, kCancelGrant, kGrantEnded, kAskWork, kLease, kLeaseBody, kNoWork, kOutcome,
   kOutcomeSaved, kBreakOff, kProbe, kProbed,
   // control tool and queued
   kAskStatus, kStatus, kListQueues, kQueueRows, kListMessages, kMessageRows, kShow, kShown,
   kAskBody, kBodyPart, kListBlocks, kBlockRows, kListHistory, kHistoryRows, kFreeze, kUnfreeze, kSwitchOutbound,
-  kSwitchIntake, kAwaitQuiet, kQuiet, kHold, kRetry, kReload, kStopServer,
+  kSwitchIntake, kAwaitQuiet, kQuiet, kHold, kLockAccount, kRetry, kReload, kStopServer,
   kExplain, kExplained, kExplainQueue, kQueueExplained,
   // control tool and queued: the spool as a whole
   kCheckSpool, kSpoolFindings, kExportSpool, kExportPart, kRemoveExported, kImportSpool, kSpoolDone,
@@ -31,7 +33,7 @@ enum class Type : std::uint16_t {
 inline constexpr std::size_t kTypeCount = static_cast<std::size_t>(Type::kDone) + 1;
 
 inline constexpr RoleSet kChildren =
-    roles(Role::kSmtpd, Role::kQueued, Role::kRelay, Role::kLocal, Role::kKey);
+    roles(Role::kSmtpd, Role::kQueued, Role::kRelay, Role::kLocal, Role::kKey, Role::kAuth);
 inline constexpr RoleSet kDeliverers = roles(Role::kRelay, Role::kLocal);
 inline constexpr RoleSet kEverybody = kChildren | roles(Role::kParent, Role::kControl);
 
@@ -63,6 +65,17 @@ inline constexpr BodyForm kLastEnumerator<BodyForm> = BodyForm::kStuffed;
 
 template <>
 inline constexpr mail::Return kLastEnumerator<mail::Return> = mail::Return::kFull;
+
+// How a session was kept from others, for people; empty: there was none.
+struct TlsNote {
+  static constexpr std::size_t kMost = 200;
+  std::string tls;       // "TLSv1.3 TLS_AES_256_GCM_SHA384", "none: not offered"
+  std::string verified;  // "dane: mx.example.org", "yes: mx.example.org", "no: certificate has expired"
+  static constexpr auto fields() {
+    return std::tuple(field("tls", &TlsNote::tls, kMost),
+                      field("verified", &TlsNote::verified, kMost));
+  }
+};
 
 struct ReplyText {  // a mail::Reply of one line
   std::uint16_t code = 0;

@@ -153,6 +153,11 @@ void read_mail_parameter(std::string_view key, std::string_view value, bool& bod
     auto envid = EnvelopeId::parse(value);
     if (!envid) command.error = syntax("ENVID must be xtext of 1 to 100 characters");
     else command.envid = *std::move(envid);
+  } else if (base::equals_ignoring_case(key, "AUTH")) {  // RFC 4954 5
+    if (refuse_second(key, std::exchange(command.auth_said, true), command)) return;
+    const auto named = from_xtext(value);
+    if (value != "<>" && (!named || !Address::parse(*named)))
+      command.error = syntax("AUTH must be an address in xtext, or <>");
   } else {
     command.error =
         refusal(555, {5, 5, 4}, "Parameter not recognized: " + base::printable(key, 80));
@@ -227,6 +232,15 @@ void read_hello(std::string_view rest, Command& command) {
     return;
   }
   command.argument = rest;
+}
+
+// The mechanism, and behind blanks what it begins with.
+void read_auth(std::string_view rest, Command& command) {
+  command.argument = take_word(rest);
+  if (command.argument.empty() || rest.find_first_of(kBlank) != std::string_view::npos)
+    command.error = syntax("Syntax: AUTH mechanism [initial-response]");
+  else if (!rest.empty())
+    command.argument.append(1, ' ').append(rest);
 }
 
 bool is_control(char c) noexcept {
@@ -309,13 +323,15 @@ Command parse_command(std::string_view line) {
       if (rest.empty())
         command.error = syntax(std::string(name(command.verb)) + " needs an argument");
       break;
+    case Verb::kAuth:
+      read_auth(rest, command);
+      break;
     case Verb::kXclient:
     case Verb::kXforward:
       command.argument = rest;
       break;
     case Verb::kNoop:
     case Verb::kHelp:
-    case Verb::kAuth:
     case Verb::kForeign:
     case Verb::kUnknown:
       break;

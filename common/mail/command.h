@@ -61,13 +61,15 @@ struct Path {
 
 struct Command {
   Verb verb = Verb::kUnknown;
-  std::string argument;               // HELO and EHLO: the client's name; a valid hello name. XCLIENT
-                                      // and XFORWARD: all that follows
+  // HELO and EHLO: the client's name, a valid hello name. AUTH: the mechanism and, behind one blank, the
+  // initial response, both as they came. XCLIENT and XFORWARD: all that follows.
+  std::string argument;
   Path path;                          // MAIL and RCPT
   std::optional<std::uint64_t> size;  // MAIL: SIZE= of RFC 1870
   BodyType body = BodyType::k7Bit;    // MAIL
   Return ret = Return::kUnsaid;       // MAIL: what reports are wanted, RFC 3461
   EnvelopeId envid;                   // MAIL
+  bool auth_said = false;             // MAIL: AUTH= of RFC 4954, well formed; whom it names counts not
   Notify notify;                      // RCPT
   OriginalRecipient orcpt;            // RCPT
   // Set: the line names its verb and is wrong in the rest; nothing else but `verb` counts.

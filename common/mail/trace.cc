@@ -65,11 +65,12 @@ void words(std::string_view text, Field& field) {
 }
 
 // RFC 3848; there is no SMTPS.
-std::string_view name(WithProtocol with, bool tls) {
+std::string_view name(WithProtocol with, bool tls, bool logged_in) {
   switch (with) {
     case WithProtocol::kSmtp:
       return "SMTP";
     case WithProtocol::kEsmtp:
+      if (logged_in) return tls ? "ESMTPSA" : "ESMTPA";
       return tls ? "ESMTPS" : "ESMTP";
   }
   CHECK(false);
@@ -95,7 +96,7 @@ std::string received_field(const Received& received) {
     words(comment_text(received.forwarded.substr(0, kMaxForwarded)) + ')', field);
   }
   field.line("by").word(received.hostname).word("with");
-  field.word(name(received.with, !received.tls.empty()));
+  field.word(name(received.with, !received.tls.empty(), received.logged_in));
   if (!received.tls.empty()) {
     const bool known = !received.tls_peer.empty();
     std::string tls(1, '(');

@@ -31,6 +31,7 @@ struct Received {
   // Set only where the message has exactly one recipient, lest it tell one of the others.
   const Address* only_recipient = nullptr;
   base::WallTime when;
+  bool logged_in = false;
   // Both may be hostile.
   std::string_view tls;       // "TLSv1.3 TLS_AES_256_GCM_SHA384"; empty: clear text
   std::string_view tls_peer;  // the name in the client's certificate

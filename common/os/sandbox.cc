@@ -103,9 +103,10 @@ Result<void> set_limits(const SandboxPlan& plan) {
   if (auto done = limit(RLIMIT_NOFILE, plan.open_files); !done) return done;
   if (auto done = limit(RLIMIT_CORE, 0); !done) return done;
   if (auto done = limit(RLIMIT_MEMLOCK, 0); !done) return done;
-  if (!works_on_files(plan.kind))  // no threads, no processes
+  if (!works_on_files(plan.kind) && plan.kind != SandboxKind::kAuthenticating)  // no threads, no processes
     if (auto done = limit(RLIMIT_NPROC, 0); !done) return done;
-  if (plan.kind == SandboxKind::kConnecting || plan.kind == SandboxKind::kSigning)
+  if (plan.kind == SandboxKind::kConnecting || plan.kind == SandboxKind::kSigning ||
+      plan.kind == SandboxKind::kAuthenticating)
     if (auto done = limit(RLIMIT_FSIZE, 0); !done) return done;
   return {};
 }

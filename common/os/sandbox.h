@@ -17,6 +17,7 @@ enum class SandboxKind : std::uint8_t {
   kConnecting,  // relay: outgoing TCP and UDP; no files, no listening
   kFiling,      // local: files below its root, threads; no network
   kSigning,     // key: its channels and nothing else
+  kAuthenticating,  // auth: likewise, and threads for what takes long
 };
 
 struct SandboxPlan {

@@ -144,6 +144,9 @@ void add_kind(Rules& rules, SandboxKind kind) {
       return;
     case SandboxKind::kSigning:
       return;
+    case SandboxKind::kAuthenticating:
+      add_threads(rules);
+      return;
   }
 }
 

@@ -61,10 +61,11 @@ Result<base::UniqueFd> listen_unix(const std::string& path, unsigned mode) {
   return fd;
 }
 
-Result<base::UniqueFd> connect_unix(const std::string& path) {
+Result<base::UniqueFd> connect_unix(const std::string& path, Waiting waiting) {
   const auto address = unix_address(path);
   if (!address) return std::unexpected(address.error());
-  auto fd = base::UniqueFd::adopt(::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0));
+  const int type = SOCK_STREAM | SOCK_CLOEXEC | (waiting == Waiting::kNever ? SOCK_NONBLOCK : 0);
+  auto fd = base::UniqueFd::adopt(::socket(AF_UNIX, type, 0));
   if (!fd.valid() ||
       ::connect(fd.get(), reinterpret_cast<const sockaddr*>(&*address), sizeof *address) != 0 ||
       ::fcntl(fd.get(), F_SETFL, O_NONBLOCK) != 0)

@@ -16,7 +16,10 @@ namespace postern::os {
 // A Unix-domain listener at `path` with `mode`; a stale socket there is replaced, a live one is an
 // error (EADDRINUSE).
 [[nodiscard]] Result<base::UniqueFd> listen_unix(const std::string& path, unsigned mode);
-[[nodiscard]] Result<base::UniqueFd> connect_unix(const std::string& path);
+// A listener that is behind with accepting is waited for, or (kNever) is an error (EAGAIN).
+enum class Waiting : std::uint8_t { kAllowed, kNever };
+[[nodiscard]] Result<base::UniqueFd> connect_unix(const std::string& path,
+                                                  Waiting waiting = Waiting::kAllowed);
 
 struct Accepted {
   base::UniqueFd fd;       // non-blocking, close-on-exec

@@ -17,6 +17,7 @@ class Link final : public ParentLink {
   void send(const ipc::Ready& ready) override { connection_.send(ready); }
   void send(const ipc::Configured& configured) override { connection_.send(configured); }
   void send(const ipc::PeerLost& lost) override { route(lost); }
+  void send(const ipc::AskSocket& ask) override { route(ask); }
   void send(const ipc::Reload& reload) override { route(reload); }
   void send(const ipc::StopServer& stop) override { route(stop); }
 
@@ -33,6 +34,7 @@ class Link final : public ParentLink {
   void on(const ipc::Tally& tally, ipc::Descriptors d) {
     listener_.on_tally(tally, only(std::move(d)));
   }
+  void on(const ipc::Socket&, ipc::Descriptors d) { listener_.on_socket(only(std::move(d))); }
   void on(const ipc::Stop& stop) { listener_.on_stop(stop); }
   void on(const ipc::Processes& processes) { listener_.on_processes(processes); }
   void on(const ipc::Done& done) { listener_.on_done(done); }
@@ -70,6 +72,8 @@ std::unique_ptr<ParentLink> make_parent_link(event::Loop& loop, Role self,
       return std::make_unique<Link<Role::kLocal>>(loop, listener);
     case Role::kKey:
       return std::make_unique<Link<Role::kKey>>(loop, listener);
+    case Role::kAuth:
+      return std::make_unique<Link<Role::kAuth>>(loop, listener);
     case Role::kParent:
     case Role::kControl:
       break;

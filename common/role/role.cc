@@ -39,7 +39,7 @@ constexpr std::size_t kMaxAsked = 32;   // below the windows of what is asked
 constexpr std::uint8_t kTryAgain = 75;  // sysexits(3)
 
 std::optional<Role> role_named(std::string_view text) {
-  for (const auto role : {Role::kSmtpd, Role::kQueued, Role::kRelay, Role::kLocal, Role::kKey})
+  for (const auto role : {Role::kSmtpd, Role::kQueued, Role::kRelay, Role::kLocal, Role::kKey, Role::kAuth})
     if (ipc::name(role) == text) return role;
   return std::nullopt;
 }
@@ -54,6 +54,8 @@ os::SandboxKind sandbox_kind(Role role) {
       return os::SandboxKind::kFiling;
     case Role::kKey:
       return os::SandboxKind::kSigning;
+    case Role::kAuth:
+      return os::SandboxKind::kAuthenticating;
     case Role::kSmtpd:
     case Role::kParent:
     case Role::kControl:
@@ -116,6 +118,10 @@ class Skeleton final : public Host, public ParentLink::Listener {
   }
   void ask_reload(Answer answer) override { ask<ipc::Reload>(std::move(answer)); }
   void ask_stop(Answer answer) override { ask<ipc::StopServer>(std::move(answer)); }
+  void ask_socket() override {
+    last_request_ = last_request_.next();
+    link_->send(ipc::AskSocket{last_request_});
+  }
   [[noreturn]] void fatal(const std::string& why) override {
     log::error("process.fatal").field("reason", why);
     log::finish();
@@ -162,6 +168,10 @@ class Skeleton final : public Host, public ParentLink::Listener {
   void on_tally(const ipc::Tally& tally, base::UniqueFd fd) override {
     must_serve();
     daemon_->tally(tally, std::move(fd));
+  }
+  void on_socket(base::UniqueFd fd) override {
+    must_serve();
+    daemon_->socket(std::move(fd));
   }
   void on_stop(const ipc::Stop& stop) override {
     if (!daemon_) ::_exit(0);  // it came right behind Boot: nothing has begun
@@ -213,7 +223,7 @@ class Skeleton final : public Host, public ParentLink::Listener {
   }
 
   void ask_for_peer() noexcept {
-    for (const auto role : {Role::kSmtpd, Role::kQueued, Role::kRelay, Role::kLocal, Role::kKey})
+    for (const auto role : {Role::kSmtpd, Role::kQueued, Role::kRelay, Role::kLocal, Role::kKey, Role::kAuth})
       if (ipc::contains(lost_peers_, role)) link_->send(ipc::PeerLost{role});
     peer_timer_.start(kPeerPatience);
   }

@@ -1,11 +1,14 @@
-// ClientContext: what all sessions of a client share: whose certificates it believes, and the least
-// version.
+// ClientContext: what all sessions of a client share: whose certificates it believes, the least
+// version, and the sessions that it may resume. What one session demands of its server is a Wish.
 #pragma once
 
+#include <cstdint>
 #include <expected>
 #include <memory>
 #include <string>
+#include <vector>
 
+#include "common/tls/resumption.h"
 #include "common/tls/version.h"
 
 struct ssl_ctx_st;
@@ -14,14 +17,36 @@ namespace postern::tls {
 
 struct ClientSettings {
   Version minimum = Version::k12;
-  // PEM: the server must prove the name that is wanted by a certificate of these. Empty: any server
-  // will do, and the session keeps out listeners only.
-  std::string roots;
+  std::string roots;  // PEM; what in it is no certificate is passed over. Empty: nobody is believed
+};
+
+// What a server must prove for the handshake to succeed.
+enum class Proof : std::uint8_t {
+  kNothing,  // the session keeps out listeners only
+  kName,     // the host's name, or address, by a certificate that the roots lead to (RFC 9525)
+  kRecords,  // that its certificate is one which the DNS names (RFC 7672)
+};
+
+// A TLSA record (RFC 6698 2.1).
+struct Association {
+  std::uint8_t usage = 0;
+  std::uint8_t selector = 0;
+  std::uint8_t matching = 0;
+  std::string data;
+};
+
+struct Wish {
+  std::string host;  // a name, which the server is told (RFC 6066 3), or an address
+  Proof proof = Proof::kNothing;
+  std::vector<Association> associations = {};  // kRecords: at least one that is usable
+  std::vector<std::string> also = {};          // kRecords: names that count as well as the host's
+  // Sessions of the same key may be resumed: it must say all that was demanded. Empty: none is.
+  std::string resume_key = {};
 };
 
 class ClientContext {
  public:
-  [[nodiscard]] static std::expected<std::shared_ptr<const ClientContext>, std::string> make(
+  [[nodiscard]] static std::expected<std::shared_ptr<ClientContext>, std::string> make(
       const ClientSettings& settings);
   ~ClientContext();
   ClientContext(const ClientContext&) = delete;
@@ -29,7 +54,7 @@ class ClientContext {
 
   // For common/tls alone.
   [[nodiscard]] ssl_ctx_st* raw() const noexcept { return context_.get(); }
-  [[nodiscard]] bool verifies() const noexcept { return verifies_; }
+  [[nodiscard]] Resumption& resumption() noexcept { return resumption_; }
 
  private:
   ClientContext() = default;
@@ -37,7 +62,7 @@ class ClientContext {
     void operator()(ssl_ctx_st* context) const noexcept;
   };
   std::unique_ptr<ssl_ctx_st, Free> context_;
-  bool verifies_ = false;
+  Resumption resumption_;
 };
 
 }  // namespace postern::tls

@@ -1,5 +1,6 @@
 #include "common/tls/session.h"
 
+#include <fmt/format.h>
 #include <openssl/err.h>
 #include <openssl/x509v3.h>
 
@@ -8,6 +9,7 @@
 #include <cstring>
 
 #include "common/base/check.h"
+#include "common/base/ip.h"
 #include "common/base/text.h"
 #include "common/tls/library.h"
 #include "common/tls/provider.h"
@@ -99,6 +101,36 @@ std::string name_in(X509* certificate) {
   return clean;
 }
 
+int index_of_session() {
+  static const int index = ::SSL_get_ex_new_index(0, nullptr, nullptr, nullptr, nullptr);
+  return index;
+}
+
+// An address is proved by an address, and never said as a name (RFC 6066 3).
+bool expect_name(SSL* ssl, const std::string& host) {
+  if (base::parse_ip(host))
+    return ::X509_VERIFY_PARAM_set1_ip_asc(::SSL_get0_param(ssl), host.c_str()) == 1;
+  ::SSL_set_hostflags(ssl,
+                      X509_CHECK_FLAG_NEVER_CHECK_SUBJECT | X509_CHECK_FLAG_NO_PARTIAL_WILDCARDS);
+  return ::SSL_set_tlsext_host_name(ssl, host.c_str()) == 1 &&
+         ::SSL_set1_host(ssl, host.c_str()) == 1;
+}
+
+bool expect_records(SSL* ssl, const Wish& wish) {
+  ::SSL_set_hostflags(ssl, X509_CHECK_FLAG_NO_PARTIAL_WILDCARDS);
+  if (::SSL_dane_enable(ssl, wish.host.c_str()) <= 0) return false;
+  for (const auto& name : wish.also)
+    if (::SSL_add1_host(ssl, name.c_str()) != 1) return false;
+  bool usable = false;
+  for (const auto& record : wish.associations) {
+    const auto* const data = reinterpret_cast<const unsigned char*>(record.data.data());
+    usable |= ::SSL_dane_tlsa_add(ssl, record.usage, record.selector, record.matching, data,
+                                  record.data.size()) > 0;
+  }
+  ::ERR_clear_error();
+  return usable;
+}
+
 }  // namespace
 
 void Session::Free::operator()(ssl_st* ssl) const noexcept {
@@ -145,16 +177,36 @@ std::unique_ptr<Session> Session::accept(std::shared_ptr<const ServerContext> co
   return session;
 }
 
-std::unique_ptr<Session> Session::connect(std::shared_ptr<const ClientContext> context,
-                                          const std::string& name) {
+std::unique_ptr<Session> Session::connect(std::shared_ptr<ClientContext> context,
+                                          const Wish& wish) {
   std::unique_ptr<Session> session(new Session);
   session->attach(::SSL_new(context->raw()));
   SSL* const ssl = session->ssl_.get();
   ::SSL_set_connect_state(ssl);
-  ::SSL_set_tlsext_host_name(ssl, name.c_str());
-  if (context->verifies()) CHECK(::SSL_set1_host(ssl, name.c_str()) == 1);
   session->client_ = std::move(context);
+  if (!(wish.proof == Proof::kRecords ? expect_records(ssl, wish) : expect_name(ssl, wish.host)))
+    return nullptr;
+  // Without a proof the certificate is looked at too, so that people can be told.
+  ::SSL_set_verify(ssl, wish.proof == Proof::kNothing ? SSL_VERIFY_NONE : SSL_VERIFY_PEER, nullptr);
+  if (!wish.resume_key.empty()) session->resume_as(wish.resume_key);
   return session;
+}
+
+void Session::resume_as(const std::string& key) {
+  resume_key_ = key;
+  ::SSL_set_ex_data(ssl_.get(), index_of_session(), this);
+  ::SSL_CTX_sess_set_new_cb(client_->raw(), keep_session);
+  if (const auto earlier = client_->resumption().take(key))
+    ::SSL_set_session(ssl_.get(), earlier.get());
+}
+
+// A copy: with its connection the original would be marked as not to be resumed.
+int Session::keep_session(ssl_st* ssl, ssl_session_st* fresh) noexcept {
+  auto* const session = static_cast<Session*>(::SSL_get_ex_data(ssl, index_of_session()));
+  if (session == nullptr || ::SSL_SESSION_is_resumable(fresh) != 1) return 0;
+  if (Resumption::Handle copy(::SSL_SESSION_dup(fresh)); copy)
+    session->client_->resumption().put(session->resume_key_, std::move(copy));
+  return 0;
 }
 
 void Session::receive(std::string_view wire, std::string& plain, std::string& out) noexcept {
@@ -202,8 +254,18 @@ void Session::shake_hands() noexcept {
     case SSL_ERROR_WANT_ASYNC:
       return ask_signer();
     default:
-      fail(tls::trouble("handshake"));
+      return handshake_failed();
   }
+}
+
+// A certificate that proves too little is named by what is wrong with it.
+void Session::handshake_failed() noexcept {
+  const auto doubt = ::SSL_get_verify_result(ssl_.get());
+  auto why = tls::trouble("handshake");
+  if (client_ && doubt != X509_V_OK)
+    why += fmt::format(" ({})", ::X509_verify_cert_error_string(doubt));
+  if (client_ && !resume_key_.empty()) client_->resumption().forget(resume_key_);
+  fail(std::move(why));
 }
 
 void Session::ask_signer() noexcept {
@@ -274,10 +336,36 @@ Facts Session::facts() const {
       name != nullptr)
     facts.name = base::printable(name);
   X509* const peer = ::SSL_get0_peer_certificate(ssl);
-  const bool checked = (::SSL_get_verify_mode(ssl) & SSL_VERIFY_PEER) != 0;
+  const bool checked = client_ || (::SSL_get_verify_mode(ssl) & SSL_VERIFY_PEER) != 0;
   if (peer != nullptr && checked && ::SSL_get_verify_result(ssl) == X509_V_OK)
     facts.peer = name_in(peer);
+  if (const auto doubt = ::SSL_get_verify_result(ssl); client_ && doubt != X509_V_OK)
+    facts.doubt = ::X509_verify_cert_error_string(doubt);
   return facts;
+}
+
+// Without the extended master secret, TLS 1.2 lets somebody in the middle have the same on both sides
+// (RFC 9266 4.2).
+std::string Session::exporter_binding() const {
+  static constexpr std::string_view kLabel = "EXPORTER-Channel-Binding";
+  SSL* const ssl = ssl_.get();
+  if (::SSL_version(ssl) < TLS1_3_VERSION && ::SSL_get_extms_support(ssl) != 1) return {};
+  std::string made(32, '\0');
+  if (::SSL_export_keying_material(ssl, reinterpret_cast<unsigned char*>(made.data()), made.size(),
+                                   kLabel.data(), kLabel.size(), nullptr, 0, 0) != 1)
+    return {};
+  return made;
+}
+
+// The first Finished of the handshake: the client's, or where it is resumed the server's.
+std::string Session::unique_binding() const {
+  SSL* const ssl = ssl_.get();
+  if (::SSL_version(ssl) != TLS1_2_VERSION || ::SSL_get_extms_support(ssl) != 1) return {};
+  std::array<char, EVP_MAX_MD_SIZE> first{};
+  const bool ours = (::SSL_is_server(ssl) == 1) == (::SSL_session_reused(ssl) == 1);
+  const auto size = ours ? ::SSL_get_finished(ssl, first.data(), first.size())
+                         : ::SSL_get_peer_finished(ssl, first.data(), first.size());
+  return {first.data(), std::min(size, first.size())};
 }
 
 }  // namespace postern::tls

@@ -25,6 +25,8 @@ struct Facts {
   bool resumed = false;
   // The name in the peer's certificate, if one of those that we believe has signed it; else empty.
   std::string peer;
+  // The client's side: why its server's certificate is not to be believed; empty: it is.
+  std::string doubt;
 };
 
 class Session final : public event::Filter {
@@ -32,9 +34,9 @@ class Session final : public event::Filter {
   // The server's side. `signer` outlives the session.
   [[nodiscard]] static std::unique_ptr<Session> accept(std::shared_ptr<const ServerContext> context,
                                                        Signer& signer);
-  // The client's side: for the host `name`, whose certificate is checked if the context has roots.
-  [[nodiscard]] static std::unique_ptr<Session> connect(
-      std::shared_ptr<const ClientContext> context, const std::string& name);
+  // The client's side. Nothing: the wish cannot be put to OpenSSL (no record is usable).
+  [[nodiscard]] static std::unique_ptr<Session> connect(std::shared_ptr<ClientContext> context,
+                                                        const Wish& wish);
   ~Session() override;
   Session(const Session&) = delete;
   Session& operator=(const Session&) = delete;
@@ -48,6 +50,10 @@ class Session final : public event::Filter {
 
   // In kOpen and after.
   [[nodiscard]] Facts facts() const;
+  // What a login can be bound to (RFC 9266, RFC 5929); empty where it cannot, and tls-unique in TLS 1.3
+  // always. In kOpen.
+  [[nodiscard]] std::string exporter_binding() const;
+  [[nodiscard]] std::string unique_binding() const;
   // Why it failed.
   [[nodiscard]] const std::string& trouble() const noexcept { return trouble_; }
 
@@ -58,12 +64,16 @@ class Session final : public event::Filter {
 
   void attach(ssl_st* ssl);
   void shake_hands() noexcept;
+  void handshake_failed() noexcept;
   void ask_signer() noexcept;
   void read(std::string& plain) noexcept;
+  void resume_as(const std::string& key);
+  static int keep_session(ssl_st* ssl, ssl_session_st* fresh) noexcept;
   void fail(std::string why) noexcept;
 
   std::shared_ptr<const ServerContext> server_;
-  std::shared_ptr<const ClientContext> client_;
+  std::shared_ptr<ClientContext> client_;
+  std::string resume_key_;
   Signer* signer_ = nullptr;
   struct Free {
     void operator()(ssl_st* ssl) const noexcept;

@@ -48,7 +48,7 @@ void Clerk::filed(SlotId id, std::vector<Filed> copies) {
   }
   auto& slot = slots_.at(id);
   slot.busy = false;
-  desk_.report(id, "local", std::move(results));
+  desk_.report(id, "local", {}, std::move(results));
   if (slot.dismissed) return end_later(id);
   desk_.ask(id);
 }

@@ -7,7 +7,7 @@ using std::chrono::minutes;
 using std::chrono::seconds;
 
 // RFC 5321 4.5.3.2; what it does not name (EHLO, RSET) waits like MAIL. Nobody needs the reply to
-// QUIT.
+// QUIT, and whoever is slow to agree on TLS is not there.
 base::Millis timeout_of(State state) noexcept {
   switch (state) {
     case State::kGreeting:
@@ -19,6 +19,9 @@ base::Millis timeout_of(State state) noexcept {
       return minutes(5);
     case State::kData:
       return minutes(2);
+    case State::kStartTls:
+    case State::kTls:
+      return minutes(1);
     case State::kBody:
       return minutes(3);
     case State::kDot:
@@ -41,6 +44,10 @@ std::string_view awaited(State state) noexcept {
       return "the reply to EHLO";
     case State::kHelo:
       return "the reply to HELO";
+    case State::kStartTls:
+      return "the reply to STARTTLS";
+    case State::kTls:
+      return "the TLS handshake";
     case State::kReady:
       return "the next message";
     case State::kRset:
@@ -71,6 +78,9 @@ ipc::FailureClass class_of_loss(State state) noexcept {
     case State::kEhlo:
     case State::kHelo:
       return ipc::FailureClass::kGreeting;
+    case State::kStartTls:
+    case State::kTls:
+      return ipc::FailureClass::kTls;
     case State::kData:
     case State::kBody:
     case State::kDot:

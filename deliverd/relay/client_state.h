@@ -13,6 +13,8 @@ enum class ClientState : std::uint8_t {
   kGreeting,
   kEhlo,
   kHelo,
+  kStartTls,
+  kTls,
   kReady,
   kRset,
   kMail,

@@ -1,5 +1,6 @@
 #include "deliverd/relay/connection.h"
 
+#include <fmt/format.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -39,13 +40,30 @@ Trouble closed_in_order() {
   return t;
 }
 
+TlsUse use_of(const Plan& plan, bool fell_back) {
+  if (plan.implicit) return TlsUse::kFromStart;
+  switch (plan.need) {
+    case Need::kClear:
+      return TlsUse::kNever;
+    case Need::kTry:
+      return fell_back ? TlsUse::kNever : TlsUse::kIfOffered;
+    case Need::kEncrypt:
+    case Need::kVerify:
+    case Need::kDane:
+      break;
+  }
+  return TlsUse::kAlways;
+}
+
 }  // namespace
 
-Connection::Connection(event::Loop& loop, std::string hostname, std::vector<Target> targets,
+Connection::Connection(event::Loop& loop, std::string hostname, Way way, TlsDesk& tls,
                        ConnectionOwner& owner, base::Millis idle)
     : loop_(loop),
       hostname_(std::move(hostname)),
-      targets_(std::move(targets)),
+      hop_(std::move(way.hop)),
+      targets_(std::move(way.targets)),
+      desk_(tls),
       owner_(owner),
       idle_(idle),
       timer_(loop, [this]() noexcept { on_timeout(); }),
@@ -71,9 +89,27 @@ bool Connection::ready() const noexcept {
 
 void Connection::connect_next() noexcept {
   if (targets_.empty() || dismissed_) return nobody_left();
+  remote_ = remote_name(targets_.front());
+  if (!clear_why_.empty()) return race(std::move(plan_));
+  auto query = desk_.plan(hop_, targets_.front(),
+                          [this](Planned plan) noexcept { race(std::move(plan)); });
+  // One that was answered at once may have led to the next host, whose question is the one to keep.
+  if (query.active()) planning_ = std::move(query);
+}
+
+// Only the address where TLS failed is spoken to in clear.
+void Connection::race(Planned plan) noexcept {
+  const auto host = targets_.front().host;
+  if (!plan) {
+    last_trouble_ = std::move(plan.error());
+    log::info("relay.tls").field("remote", remote_).field("error", last_trouble_.reply.text());
+    std::erase_if(targets_, [&](const Target& target) { return target.host == host; });
+    return connect_next();
+  }
+  plan_ = *std::move(plan);
   std::vector<base::Endpoint> endpoints;
   for (const auto& target : targets_) {
-    if (target.host != targets_.front().host) break;
+    if (target.host != host || (!clear_why_.empty() && !endpoints.empty())) break;
     endpoints.push_back(target.endpoint);
   }
   tried_.assign(endpoints.size(), false);
@@ -104,15 +140,19 @@ void Connection::on_attempt_failed(std::size_t number, std::string_view why) noe
 void Connection::on_connected(std::size_t number, base::UniqueFd fd) noexcept {
   remote_ = remote_name(targets_[number]);
   tried_[number] = true;
+  target_ = targets_[number];
   forget_tried();
+  note_ = {};
   stream_ = std::make_unique<event::Stream>(loop_, std::move(fd), *this);
-  client_.emplace(hostname_);
+  client_.emplace(hostname_, use_of(plan_, !clear_why_.empty()));
   over_ = false;
-  arm();
+  if (client_->state() == ClientState::kTls) begin_tls();
+  if (!over_) arm();
 }
 
 void Connection::on_nobody() noexcept {
   forget_tried();
+  clear_why_.clear();
   connect_next();
 }
 
@@ -143,8 +183,11 @@ void Connection::handle(Client::Event event) {
   switch (event) {
     case Client::Event::kNone:
       return arm();
+    case Client::Event::kTls:
+      return begin_tls();
     case Client::Event::kReady:
       had_session_ = true;
+      if (!client_->in_tls()) note_clear();
       if (delivery_) return begin();  // it comes from a session that broke
       arm();
       return owner_.on_ready();
@@ -158,6 +201,54 @@ void Connection::handle(Client::Event event) {
       return session_over();
   }
 }
+
+// --- TLS
+// ------------------------------------------------------------------------------------------
+
+void Connection::begin_tls() {
+  auto session = desk_.begin(plan_, target_);
+  if (!session) {
+    client_->tls_failed("none of its TLSA records can be used");
+    return session_over();
+  }
+  session_ = session.get();
+  stream_->put(std::move(session));
+  arm();
+  stream_->flush();
+}
+
+void Connection::on_filter_open() noexcept {
+  if (over_) return;
+  note_ = note_of(plan_, session_->facts());
+  client_->secured(stream_->output());
+  arm();
+}
+
+// Why nobody is kept from reading.
+void Connection::note_clear() {
+  auto why = plan_.need == Need::kClear        ? std::string("none: off")
+             : !clear_why_.empty()             ? "none: " + clear_why_
+             : !client_->tls_refusal().empty() ? "none: refused: " + client_->tls_refusal()
+                                               : "none: not offered";
+  why.resize(std::min(why.size(), ipc::TlsNote::kMost));
+  note_ = {std::move(why), {}};
+}
+
+// TLS that was only tried failed: the same address once more, in clear.
+void Connection::fall_back_if_it_may() {
+  const bool may = plan_.need == Need::kTry && clear_why_.empty() && client_->tls_failed();
+  clear_why_.clear();
+  if (!may) return;
+  clear_why_ = client_->trouble().reply.text();
+  targets_.insert(targets_.begin(), target_);
+  log::warning("relay.tls")
+      .field("remote", remote_)
+      .field("error", clear_why_)
+      .field("then", "once more, in clear");
+}
+
+// --- Messages
+// -------------------------------------------------------------------------------------
 
 void Connection::deliver(deliverd::Delivery delivery) {
   CHECK(ready());
@@ -315,9 +406,15 @@ void Connection::on_timeout() noexcept {
 void Connection::on_closed(event::CloseReason reason) noexcept {
   if (over_) return;
   const bool error = reason == event::CloseReason::kError;
-  client_->lost(error ? std::string("connection lost (") + ::strerrordesc_np(stream_->error()) + ")"
-                      : std::string("connection closed by the next hop"),
-                dot_left());
+  const bool tls_broke = error && stream_->error() == 0;
+  const auto state = client_->state();
+  if (tls_broke && (state == ClientState::kTls || (state == ClientState::kEhlo && client_->in_tls())))
+    client_->tls_failed(session_->trouble());
+  else
+    client_->lost(tls_broke ? "TLS broke (" + session_->trouble() + ")"
+                  : error   ? fmt::format("connection lost ({})", ::strerrordesc_np(stream_->error()))
+                            : std::string("connection closed by the next hop"),
+                  dot_left());
   session_over();
 }
 
@@ -335,6 +432,7 @@ void Connection::quit() {
     return;
   }
   quitting_ = true;
+  planning_ = {};
   race_.reset();
   over_ = true;
   if (delivery_) finish({});
@@ -350,6 +448,7 @@ void Connection::break_off() {
   pump_timer_.cancel();
   quitting_ = true;
   over_ = true;
+  planning_ = {};
   race_.reset();
   const bool dot_sent = client_ && client_->state() == ClientState::kDot && dot_left();
   if (dot_sent) client_->lost("broken off by the operator", true);
@@ -379,6 +478,7 @@ void Connection::session_over() {
 
 void Connection::after_session() noexcept {
   stream_.reset();
+  session_ = nullptr;
   const bool had_message = delivery_.has_value();
   const bool in_transaction = client_->in_transaction();
   const auto trouble = client_->trouble();
@@ -392,6 +492,7 @@ void Connection::after_session() noexcept {
     // Refused before a session stood, perhaps with a message in hand from an earlier one.
     last_trouble_ = {ipc::GrantEnd::kTemporary, trouble.failure, trouble.reply, remote_};
     log::info("relay.refused").field("remote", remote_).field("reply", trouble.reply.text());
+    fall_back_if_it_may();
     client_.reset();
     return connect_next();
   }
@@ -401,6 +502,7 @@ void Connection::after_session() noexcept {
   }
   if (messages_ == 0 && !client_->body_begun() && !targets_.empty()) {
     last_trouble_ = {ipc::GrantEnd::kTemporary, trouble.failure, trouble.reply, remote_};
+    clear_why_.clear();
     client_.reset();
     return connect_next();
   }

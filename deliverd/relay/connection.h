@@ -5,6 +5,9 @@
 //
 // A session that breaks before the body of its first message moves on to the next target with that
 // message in hand. One that breaks later, or at a later message, is over.
+//
+// What a session must be before it carries mail is decided for each host (tls_plan.h). Where TLS is only
+// tried and fails, the same address is connected to once more, and spoken to in clear.
 #pragma once
 
 #include <memory>
@@ -20,6 +23,7 @@
 #include "deliverd/relay/next_hop.h"
 #include "deliverd/relay/protocol.h"
 #include "deliverd/relay/race.h"
+#include "deliverd/relay/tls_desk.h"
 
 namespace postern::relay {
 
@@ -40,9 +44,15 @@ class Connection final : public event::StreamOwner, public RaceOwner {
  public:
   static constexpr base::Millis kIdle{5'000};  // without a message
 
-  // `targets` is not empty; `owner` outlives the connection; `idle`: see kIdle.
-  Connection(event::Loop& loop, std::string hostname, std::vector<Target> targets,
-             ConnectionOwner& owner, base::Millis idle = kIdle);
+  // What it leads to.
+  struct Way {
+    config::HopSpec hop;          // what is demanded there
+    std::vector<Target> targets;  // not empty
+  };
+
+  // `owner` and `tls` outlive the connection; `idle`: see kIdle.
+  Connection(event::Loop& loop, std::string hostname, Way way, TlsDesk& tls, ConnectionOwner& owner,
+             base::Millis idle = kIdle);
   ~Connection() override;
   Connection(const Connection&) = delete;
   Connection& operator=(const Connection&) = delete;
@@ -62,11 +72,14 @@ class Connection final : public event::StreamOwner, public RaceOwner {
   void break_off();
   // Whom it talks or talked to.
   [[nodiscard]] const std::string& remote() const noexcept { return remote_; }
+  // How its session was kept from others, or why it was not.
+  [[nodiscard]] const ipc::TlsNote& tls() const noexcept { return note_; }
 
   // For the stream.
   std::size_t on_input(std::string_view bytes) noexcept override;
   void on_closed(event::CloseReason reason) noexcept override;
   void on_drained() noexcept override;
+  void on_filter_open() noexcept override;
   // For the race.
   void on_attempt_failed(std::size_t number, std::string_view why) noexcept override;
   void on_connected(std::size_t number, base::UniqueFd fd) noexcept override;
@@ -74,6 +87,10 @@ class Connection final : public event::StreamOwner, public RaceOwner {
 
  private:
   void connect_next() noexcept;
+  void race(Planned plan) noexcept;
+  void begin_tls();
+  void note_clear();
+  void fall_back_if_it_may();
   void nobody_left();
   void forget_tried();
   void on_timeout() noexcept;
@@ -95,15 +112,23 @@ class Connection final : public event::StreamOwner, public RaceOwner {
 
   event::Loop& loop_;
   const std::string hostname_;
+  const config::HopSpec hop_;
   std::vector<Target> targets_;  // that were not tried yet
+  TlsDesk& desk_;
   ConnectionOwner& owner_;
   const base::Millis idle_;
   event::Timer timer_;       // of the current wait: a reply, idleness
   event::Timer pump_timer_;  // the next piece of a large body, in another turn
   std::string remote_;
+  dns::Query planning_;         // for the host of the first of the targets
+  Plan plan_;                   // of the host that is or was connected to last
+  Target target_;               // that it was
+  std::string clear_why_;       // TLS was tried there, and failed: now it is spoken to in clear
   std::unique_ptr<Race> race_;  // for the first of the targets, which are one host's
   std::vector<bool> tried_;     // of them, by number
   std::unique_ptr<event::Stream> stream_;
+  tls::Session* session_ = nullptr;  // the stream's
+  ipc::TlsNote note_;
   std::optional<Client> client_;
   std::optional<deliverd::Delivery> delivery_;
   std::uint64_t body_offset_ = 0;  // of a large body: what was read

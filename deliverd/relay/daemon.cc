@@ -32,9 +32,14 @@ os::Result<void> Daemon::prepare(std::string config, role::Directories, const ip
     return os::failure("read the configuration from the parent", EPROTO);
   config_ = *std::move(parsed);
   apply_log(config_.log);
-  auto resolver = dns::Resolver::make(config_.dns, dns::Resolver::kDefaults);
+  auto options = dns::Resolver::kDefaults;
+  options.trust_ad = config_.trust_ad;
+  auto resolver = dns::Resolver::make(config_.dns, options);
   if (!resolver) return os::failure("start the resolver (" + resolver.error() + ")", EPROTO);
   resolver_ = *std::move(resolver);
+  auto context = TlsDesk::context_for(config_.ca);
+  if (!context) return os::failure("prepare TLS (" + context.error() + ")", EPROTO);
+  context_ = *std::move(context);
   return {};
 }
 
@@ -42,7 +47,10 @@ void Daemon::start(event::Loop& loop) {
   resolver_->attach(loop);
   directory_ =
       std::make_unique<Directory>(loop, *resolver_, base::system_clock(), &base::random_u64);
-  pool_ = std::make_unique<Pool>(loop, *directory_, settings_of(config_),
+  book_ = std::make_unique<TlsaBook>(loop, *resolver_, base::system_clock());
+  tls_ = std::make_unique<TlsDesk>(*book_);
+  tls_->use(context_);
+  pool_ = std::make_unique<Pool>(loop, *directory_, *tls_, settings_of(config_),
                                  [this]() noexcept { host_.peer_lost(ipc::Role::kQueued); });
   state_timer_ = std::make_unique<event::Timer>(loop, [this]() noexcept { show_state(); });
   state_timer_->start(kStateInterval);
@@ -57,13 +65,20 @@ std::expected<void, std::string> Daemon::configure(std::string config, base::Gen
   auto parsed = ipc::decode<config::RelayConfig>(config);
   if (!parsed || parsed->dns.empty())
     return std::unexpected("relay cannot read the configuration from the parent");
-  const bool other_servers = parsed->dns != config_.dns;
+  const bool other_servers =
+      parsed->dns != config_.dns || parsed->trust_ad != config_.trust_ad;
+  if (parsed->ca != config_.ca) {
+    auto context = TlsDesk::context_for(parsed->ca);
+    if (!context) return std::unexpected("relay cannot use delivery.ca: " + context.error());
+    tls_->use(*std::move(context));
+  }
   config_ = *std::move(parsed);
   apply_log(config_.log);
   pool_->configure(settings_of(config_));
   if (other_servers) {
-    resolver_->set_servers(config_.dns);
+    resolver_->set_servers(config_.dns, config_.trust_ad);
     directory_->clear();
+    tls_->forget_records();
   }
   return {};
 }

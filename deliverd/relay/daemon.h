@@ -33,6 +33,9 @@ class Daemon final : public role::Daemon {
   config::RelayConfig config_;
   std::unique_ptr<dns::Resolver> resolver_;
   std::unique_ptr<Directory> directory_;
+  std::unique_ptr<TlsaBook> book_;
+  std::unique_ptr<TlsDesk> tls_;
+  std::shared_ptr<tls::ClientContext> context_;  // of the configuration
   std::unique_ptr<Pool> pool_;
   std::unique_ptr<event::Timer> state_timer_;
 };

@@ -38,6 +38,7 @@ Features read_features(const mail::Reply& reply) {
     if (base::equals_ignoring_case(keyword, "8BITMIME")) features.eight_bit = true;
     if (base::equals_ignoring_case(keyword, "CHUNKING")) features.chunking = true;
     if (base::equals_ignoring_case(keyword, "DSN")) features.dsn = true;
+    if (base::equals_ignoring_case(keyword, "STARTTLS")) features.starttls = true;
     if (base::equals_ignoring_case(keyword, "LIMITS") && space != std::string_view::npos)
       read_limits(line.substr(space + 1), features.limits);
     if (base::equals_ignoring_case(keyword, "SIZE")) {

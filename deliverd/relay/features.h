@@ -21,6 +21,7 @@ struct Features {
   bool eight_bit = false;
   bool chunking = false;
   bool dsn = false;
+  bool starttls = false;
   Limits limits;
 };
 

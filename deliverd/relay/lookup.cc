@@ -2,6 +2,9 @@
 
 #include <utility>
 
+#include "common/config/hop.h"
+#include "deliverd/relay/tls_plan.h"
+
 namespace postern::relay {
 namespace {
 
@@ -13,22 +16,24 @@ Trouble not_a_domain(const std::string& name) {
                  "not a domain: " + name);
 }
 
-dns::Query look_up_mx(Directory& directory, const std::string& queue, std::uint16_t port,
-                      const Bounds& bounds, Found found) {
+dns::Query look_up_mx(Directory& directory, const std::string& queue, const config::HopSpec& hop,
+                      std::uint16_t port, const Bounds& bounds, Found found) {
+  const auto demand = config::demand_text(hop);
   const auto domain = mail::Domain::parse(queue);
   if (!domain || domain->text().size() > kMaxName) {
     found({{}, std::unexpected(not_a_domain(queue))});
     return {};
   }
   if (const auto address = literal_address(*domain)) {
-    found({base::to_string(base::Endpoint{*address, port}),
+    found({base::to_string(base::Endpoint{*address, port}) + demand,
            target_of_address(*address, port, bounds)});
     return {};
   }
-  return directory.mail_hosts(*domain, [domain = *domain, port, bounds, found = std::move(found)](
+  return directory.mail_hosts(*domain, [domain = *domain, port, bounds, demand,
+                                        dane = heeds_tlsa(hop), found = std::move(found)](
                                            Directory::Result hosts) mutable noexcept {
     if (!hosts) return found({{}, std::unexpected(std::move(hosts.error()))});
-    found({hop_name_of(*hosts, port), targets_of(domain, *hosts, port, bounds)});
+    found({hop_name_of(*hosts, port, demand, dane), targets_of(domain, *hosts, port, bounds)});
   });
 }
 
@@ -55,7 +60,7 @@ dns::Query look_up(Directory& directory, const std::string& queue, const config:
                    std::uint16_t port, const Bounds& bounds, Found found) {
   switch (hop.kind) {
     case config::HopKind::kMx:
-      return look_up_mx(directory, queue, port, bounds, std::move(found));
+      return look_up_mx(directory, queue, hop, port, bounds, std::move(found));
     case config::HopKind::kHost:
       return look_up_host(directory, hop, std::move(found));
     case config::HopKind::kRefuse:

@@ -71,15 +71,28 @@ bool is_ours(const Host& host, std::uint16_t port, const Bounds& bounds) {
          std::any_of(host.v6.addresses.begin(), host.v6.addresses.end(), ours);
 }
 
-void append_targets(const Host& host, std::uint16_t port, const Bounds& bounds,
-                    std::vector<Target>& out) {
+// Each family that has addresses must be vouched for, or the host could be had elsewhere.
+std::vector<std::string> vouched_names(const Host& host) {
+  if (!host.named_securely) return {};
+  const auto insecure = [](const dns::AddressAnswer& answer) {
+    return !answer.addresses.empty() && !answer.secure;
+  };
+  if (insecure(host.v4) || insecure(host.v6)) return {};
+  const auto& alias = host.v4.addresses.empty() ? host.v6.alias_of : host.v4.alias_of;
+  if (alias.empty()) return {host.name.text()};
+  return {alias, host.name.text()};  // RFC 7672 2.2.2
+}
+
+void append_targets(const Host& host, const std::string& domain, std::uint16_t port,
+                    const Bounds& bounds, std::vector<Target>& out) {
+  const auto vouched = vouched_names(host);
   const auto& v4 = host.v4.addresses;
   const auto& v6 = host.v6.addresses;
   const auto add = [&](const std::vector<base::IpAddress>& from, std::size_t i) {
     if (i >= from.size() || !is_host_address(from[i]) || is_forbidden(from[i], bounds)) return;
     const auto same = [&](const Target& t) { return t.endpoint.address == from[i]; };
     if (out.size() < kMaxTargets && std::none_of(out.begin(), out.end(), same))
-      out.push_back({host.name.text(), {from[i], port}});
+      out.push_back({host.name.text(), {from[i], port}, domain, vouched});
   };
   for (std::size_t i = 0; i < std::max(v4.size(), v6.size()); ++i) {
     add(v6, i);
@@ -116,7 +129,10 @@ void shuffle_equals(std::vector<Host>& hosts, const Chance& chance) {
   }
 }
 
-std::string hop_name_of(std::vector<Host> hosts, std::uint16_t port) {
+std::string hop_name_of(std::vector<Host> hosts, std::uint16_t port, std::string_view demand,
+                        bool dane) {
+  dane = dane && std::all_of(hosts.begin(), hosts.end(),
+                             [](const Host& host) { return host.named_securely; });
   std::sort(hosts.begin(), hosts.end(), [](const Host& a, const Host& b) {
     return std::pair(a.preference, std::string_view(a.name.text())) <
            std::pair(b.preference, std::string_view(b.name.text()));
@@ -126,7 +142,7 @@ std::string hop_name_of(std::vector<Host> hosts, std::uint16_t port) {
     if (i > 0) name += hosts[i].preference == hosts[i - 1].preference ? ',' : '>';
     name += hosts[i].name.text();
   }
-  const auto end = fmt::format(":{}", port);
+  const auto end = fmt::format(":{}{}{}", port, demand, dane ? "/dnssec" : "");
   if (name.size() + end.size() > ipc::kMaxHopName) {
     const auto hash = fmt::format("...{:016x}", std::hash<std::string>()(name));
     name.resize(ipc::kMaxHopName - end.size() - hash.size());
@@ -150,7 +166,7 @@ std::expected<std::vector<Host>, Trouble> hosts_of(const mail::Domain& domain,
       return std::unexpected(
           permanent({5, 1, 2}, fmt::format("no such domain: {}", domain.text())));
     case dns::Status::kNoData:
-      return std::vector<Host>{{0, domain, {}, {}}};
+      return std::vector<Host>{{0, domain, {}, {}, mx.secure}};
     case dns::Status::kRecords:
       break;
   }
@@ -160,7 +176,7 @@ std::expected<std::vector<Host>, Trouble> hosts_of(const mail::Domain& domain,
     if (record.host.empty())
       null_mx = true;
     else if (!base::parse_ip(record.host.text()))  // an address is no host name (RFC 5321 5.1)
-      hosts.push_back({record.preference, record.host, {}, {}});
+      hosts.push_back({record.preference, record.host, {}, {}, mx.secure});
   }
   // Beside other records a null MX is a mistake to be passed over (RFC 7505 3).
   if (hosts.empty() && null_mx)
@@ -188,7 +204,7 @@ std::expected<std::vector<Target>, Trouble> targets_of(const mail::Domain& domai
   for (const auto& host : hosts) {
     if (host.preference >= worst) continue;
     any_left = true;
-    append_targets(host, port, bounds, targets);
+    append_targets(host, domain.text(), port, bounds, targets);
     any_exists = any_exists || exists(host);
     if (const auto* answer = temporary_answer(host); answer != nullptr && temporary == nullptr) {
       temporary = answer;
@@ -214,7 +230,7 @@ std::expected<std::vector<Target>, Trouble> targets_of(const mail::Domain& domai
 
 std::expected<std::vector<Target>, Trouble> targets_of_route(const Host& host, std::uint16_t port) {
   std::vector<Target> targets;
-  append_targets(host, port, {}, targets);
+  append_targets(host, {}, port, {}, targets);
   if (!targets.empty()) return targets;
   if (const auto* answer = temporary_answer(host))
     return std::unexpected(dns_trouble(host.name, answer->trouble));
@@ -230,7 +246,7 @@ std::expected<std::vector<Target>, Trouble> target_of_address(const base::IpAddr
     return std::unexpected(permanent({5, 4, 4}, fmt::format("{} is no host's address", text)));
   if (is_forbidden(address, bounds)) return std::unexpected(forbidden_trouble(text));
   if (is_ours(address, port, bounds.ourselves)) return std::unexpected(ourselves_trouble());
-  return std::vector<Target>{{std::move(text), {address, port}}};
+  return std::vector<Target>{{std::move(text), {address, port}, {}, {}}};
 }
 
 std::optional<base::IpAddress> literal_address(const mail::Domain& domain) {

@@ -24,6 +24,9 @@ inline constexpr std::size_t kMaxTargets = 20;  // that are tried in one go
 struct Target {
   std::string host;  // as the MX or the route names it; an address for itself
   base::Endpoint endpoint;
+  std::string domain = {};  // whose MX host it is; empty: a route names the host, or mail its address
+  // Names of the host that DNSSEC vouches for, first the one that its addresses stand at; empty: none.
+  std::vector<std::string> vouched = {};
   friend bool operator==(const Target&, const Target&) noexcept = default;
 };
 
@@ -43,6 +46,7 @@ struct Host {
   std::uint16_t preference = 0;
   mail::Domain name;
   dns::AddressAnswer v4, v6;
+  bool named_securely = false;  // DNSSEC vouches for the MX record that names it
 };
 
 // What is us: an address and a port that we listen on, or our name.
@@ -68,8 +72,11 @@ using Chance = std::function<std::uint64_t()>;
                                                                  const Chance& chance);
 
 // The name of a set of hosts, whatever their order in the DNS: "mx1.example,mx2.example:25", with '>' where
-// what follows is less preferred; cut with a hash of it all where it is too long.
-[[nodiscard]] std::string hop_name_of(std::vector<Host> hosts, std::uint16_t port);
+// what follows is less preferred; cut with a hash of it all where it is too long. `demand`
+// (config::demand_text) sets apart who demands more of them. Where `dane` may be demanded of them too, a set
+// that DNSSEC vouches for is another than the same hosts named by anybody.
+[[nodiscard]] std::string hop_name_of(std::vector<Host> hosts, std::uint16_t port,
+                                      std::string_view demand, bool dane);
 
 // Puts hosts of equal preference, which stand together, into random order.
 void shuffle_equals(std::vector<Host>& hosts, const Chance& chance);

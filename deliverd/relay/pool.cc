@@ -25,12 +25,14 @@ Trouble in_order() {
 
 }  // namespace
 
-Pool::Pool(event::Loop& loop, Directory& directory, Settings settings, event::Callback lost)
+Pool::Pool(event::Loop& loop, Directory& directory, TlsDesk& tls, Settings settings,
+           event::Callback lost)
     : loop_(loop),
       directory_(directory),
+      tls_(tls),
       settings_(std::move(settings)),
       desk_(loop, *this, std::move(lost)),
-      prober_(loop, directory, prober_settings(settings_),
+      prober_(loop, directory, tls, prober_settings(settings_),
               [this](const ipc::Probed& probed) noexcept { desk_.probed(probed); }) {}
 
 void Pool::configure(Settings settings) {
@@ -48,6 +50,7 @@ Pool::~Pool() {
 void Pool::granted(SlotId id, const ipc::Grant& grant) noexcept {
   auto& slot = *slots_.emplace(id, std::make_unique<Slot>(*this, id)).first->second;
   if (stopping_) return end_later(slot, in_order());
+  slot.hop = grant.hop;
   slot.next_hop = grant.next_hop;
   look_up(slot, grant);
 }
@@ -88,7 +91,8 @@ void Pool::go_ahead(SlotId id) noexcept {
 
 void Pool::connect(Slot& slot, Targets targets) {
   if (!targets) return end_later(slot, std::move(targets.error()));
-  slot.connection = std::make_unique<Connection>(loop_, settings_.hostname, *std::move(targets),
+  slot.connection = std::make_unique<Connection>(loop_, settings_.hostname,
+                                                 Connection::Way{slot.hop, *std::move(targets)}, tls_,
                                                  slot, settings_.idle);
   slot.connection->start();
 }
@@ -126,7 +130,7 @@ void Pool::done(Slot& slot, std::vector<Verdict> verdicts) {
     for (std::size_t i = 0; i < verdicts.size(); ++i)
       results.push_back({slot.recipients[i], verdicts[i].result, verdicts[i].failure,
                          ipc::to_ipc(verdicts[i].reply), verdicts[i].arrival});
-    desk_.report(slot.id, slot.connection->remote(), std::move(results));
+    desk_.report(slot.id, slot.connection->remote(), slot.connection->tls(), std::move(results));
   }
   if (slot.connection->ready()) ready(slot);
 }
@@ -140,7 +144,7 @@ void Pool::discard(Slot& slot, const deliverd::Delivery& delivery) {
   for (const auto& recipient : delivery.lease.recipients)
     results.push_back({recipient.number, ipc::Result::kDelivered, {}, ipc::to_ipc(reply),
                        ipc::Arrival::kAnswerable});  // nobody is told that it arrived
-  desk_.report(slot.id, "discard", std::move(results));
+  desk_.report(slot.id, "discard", {}, std::move(results));
   if (slot.dismissed) return end_later(slot, in_order());
   desk_.ask(slot.id);
 }

@@ -29,8 +29,9 @@ class Pool final : public deliverd::Deliverer {
     base::Millis idle = Connection::kIdle;
   };
 
-  // `directory` outlives the pool; `lost`: the channel to queued broke.
-  Pool(event::Loop& loop, Directory& directory, Settings settings, event::Callback lost);
+  // `directory` and `tls` outlive the pool; `lost`: the channel to queued broke.
+  Pool(event::Loop& loop, Directory& directory, TlsDesk& tls, Settings settings,
+       event::Callback lost);
   ~Pool() override;
   Pool(const Pool&) = delete;
   Pool& operator=(const Pool&) = delete;
@@ -64,6 +65,7 @@ class Pool final : public deliverd::Deliverer {
     const deliverd::SlotId id;
     dns::Query query;
     std::unique_ptr<Connection> connection;
+    config::HopSpec hop;
     std::string next_hop;                   // that queued knows of
     std::vector<Target> found;              // until queued says that they may be connected to
     std::vector<std::uint32_t> recipients;  // of the message in hand, by their numbers
@@ -84,6 +86,7 @@ class Pool final : public deliverd::Deliverer {
 
   event::Loop& loop_;
   Directory& directory_;
+  TlsDesk& tls_;
   Settings settings_;
   deliverd::Desk desk_;
   Prober prober_;

@@ -6,12 +6,15 @@
 #include <utility>
 
 #include "common/base/check.h"
+#include "common/config/hop.h"
 
 namespace postern::relay {
 namespace {
 
 std::string name_of(const config::HopSpec& hop) {
-  return hop.kind == config::HopKind::kMx ? "mx" : fmt::format("{}:{}", hop.host, hop.port);
+  const auto demand = config::demand_text(hop);
+  return hop.kind == config::HopKind::kMx ? "mx" + demand
+                                          : fmt::format("{}:{}{}", hop.host, hop.port, demand);
 }
 
 ipc::Probed answer(const ipc::Probe& probe, ipc::Result result, const mail::Reply& reply,
@@ -21,9 +24,11 @@ ipc::Probed answer(const ipc::Probe& probe, ipc::Result result, const mail::Repl
 
 }  // namespace
 
-Prober::Prober(event::Loop& loop, Directory& directory, Settings settings, Answered answered)
+Prober::Prober(event::Loop& loop, Directory& directory, TlsDesk& tls, Settings settings,
+               Answered answered)
     : loop_(loop),
       directory_(directory),
+      tls_(tls),
       settings_(std::move(settings)),
       answered_(std::move(answered)) {}
 
@@ -39,13 +44,15 @@ void Prober::probe(const ipc::Probe& probe) {
 void Prober::start(Hop& hop) {
   hop.transactions = 0;
   const auto& first = hop.waiting.front();
+  hop.hop = first.hop;
   hop.query = look_up(directory_, first.queue, first.hop, settings_.port, settings_.bounds,
                       [this, &hop](Place place) noexcept { connect(hop, std::move(place.targets)); });
 }
 
 void Prober::connect(Hop& hop, Targets targets) {
   if (!targets) return gone_later(hop, std::move(targets.error()));
-  hop.connection = std::make_unique<Connection>(loop_, settings_.hostname, *std::move(targets), hop,
+  hop.connection = std::make_unique<Connection>(loop_, settings_.hostname,
+                                                Connection::Way{hop.hop, *std::move(targets)}, tls_, hop,
                                                 settings_.idle);
   hop.connection->start();
 }

@@ -28,8 +28,9 @@ class Prober {
   };
   using Answered = std::move_only_function<void(const ipc::Probed&) noexcept>;
 
-  // `directory` outlives the prober. `answered` is called once for each probe, at the end of a turn.
-  Prober(event::Loop& loop, Directory& directory, Settings settings, Answered answered);
+  // `directory` and `tls` outlive the prober. `answered` is called once for each probe, at the end of a turn.
+  Prober(event::Loop& loop, Directory& directory, TlsDesk& tls, Settings settings,
+         Answered answered);
   Prober(const Prober&) = delete;
   Prober& operator=(const Prober&) = delete;
   ~Prober() { *alive_ = false; }
@@ -49,6 +50,7 @@ class Prober {
     void on_gone(Trouble why) noexcept override { prober.gone(*this, std::move(why)); }
 
     Prober& prober;
+    config::HopSpec hop;
     dns::Query query;
     std::unique_ptr<Connection> connection;
     std::deque<ipc::Probe> waiting;
@@ -66,6 +68,7 @@ class Prober {
 
   event::Loop& loop_;
   Directory& directory_;
+  TlsDesk& tls_;
   Settings settings_;
   Answered answered_;
   std::map<Key, std::unique_ptr<Hop>> hops_;

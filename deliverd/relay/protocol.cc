@@ -65,6 +65,11 @@ Client::Step Client::on_input(std::string_view bytes, std::string& out) {
         break;
     }
   }
+  // Who is in the way could have put in what we would take for a word said in TLS.
+  if (event == Event::kTls && !rest.empty()) {
+    event = over(no_tls({4, 7, 5}, "the next hop speaks between its reply to STARTTLS and TLS"));
+    tls_failed_ = false;  // nor is clear text safer
+  }
   // Said before anything was sent that it could answer: read as the reply to the message, it would
   // lose the message or send it twice.
   if ((event == Event::kBody || event == Event::kChunk) && !rest.empty()) event = out_of_step();
@@ -88,6 +93,8 @@ Client::Event Client::on_reply(mail::Reply reply, std::string& out) {
     case State::kEhlo:
     case State::kHelo:
       return on_hello(std::move(reply), c, out);
+    case State::kStartTls:
+      return on_starttls(std::move(reply), c);
     case State::kRset:
       if (c != Class::kPositive) return over_by_reply(std::move(reply));
       needs_rset_ = false;
@@ -104,6 +111,7 @@ Client::Event Client::on_reply(mail::Reply reply, std::string& out) {
       return on_dot(reply, c);
     case State::kEmptyDot:  // no recipient was left that this could be about
       return finish();
+    case State::kTls:    // it does not reach us by replies
     case State::kReady:  // said without being asked: the replies are out of step
     case State::kBody:   // before its end: nothing of it will be taken
     case State::kQuit:
@@ -121,8 +129,55 @@ Client::Event Client::on_hello(mail::Reply reply, Class c, std::string& out) {
   }
   if (c != Class::kPositive) return over_by_reply(std::move(reply));
   if (state_ == State::kEhlo) features_ = read_features(reply);
+  return session_stands(out);
+}
+
+// Or has to be secured first.
+Client::Event Client::session_stands(std::string& out) {
+  const bool wanted = !in_tls_ && tls_ != TlsUse::kNever;
+  if (wanted && features_.starttls) {
+    out += "STARTTLS\r\n";
+    state_ = State::kStartTls;
+    return Event::kNone;
+  }
+  if (wanted && tls_ == TlsUse::kAlways)
+    return over(no_tls({4, 7, 4}, "the next hop does not offer STARTTLS"));
   state_ = State::kReady;
   return Event::kReady;
+}
+
+Client::Event Client::on_starttls(mail::Reply reply, Class c) {
+  switch (c) {
+    case Class::kPositive:
+      state_ = State::kTls;
+      return Event::kTls;
+    case Class::kTransient:
+    case Class::kPermanent:
+      if (tls_ == TlsUse::kAlways) return over_by_reply(std::move(reply));
+      tls_refusal_ = reply.text();
+      state_ = State::kReady;
+      return Event::kReady;
+    case Class::kIntermediate:
+    case Class::kNone:
+      break;
+  }
+  return over_by_reply(std::move(reply));
+}
+
+void Client::secured(std::string& out) {
+  CHECK(state_ == State::kTls);
+  in_tls_ = true;
+  state_ = State::kGreeting;
+  if (tls_ == TlsUse::kFromStart) return;
+  features_ = {};
+  out += "EHLO " + hostname_ + "\r\n";
+  state_ = State::kEhlo;
+}
+
+void Client::tls_failed(std::string_view why) {
+  CHECK(state_ == State::kTls || (state_ == State::kEhlo && in_tls_));
+  static_cast<void>(over(no_tls({4, 7, 5}, why)));
+  tls_failed_ = true;
 }
 
 Client::Event Client::begin(Envelope envelope, std::string& out) {
@@ -373,8 +428,19 @@ Verdict Client::broken(std::string text, bool dot_left) const {
   return verdict;
 }
 
+// Likewise on one that cannot be secured.
+Verdict Client::no_tls(mail::EnhancedCode code, std::string_view why) {
+  Verdict verdict{ipc::Result::kDeferred, ipc::FailureClass::kTls, {}, {}};
+  verdict.reply.enhanced = code;
+  verdict.reply.lines.emplace_back(why);
+  return verdict;
+}
+
 ipc::FailureClass Client::class_of_reply(const mail::Reply& reply) const noexcept {
   switch (state_) {
+    case State::kStartTls:
+    case State::kTls:
+      return ipc::FailureClass::kTls;
     case State::kRset:
     case State::kMail:
       return ipc::FailureClass::kPolicy;
@@ -409,6 +475,7 @@ Client::Event Client::over_by_reply(mail::Reply reply) {
 
 Client::Event Client::over(Verdict verdict) {
   if (in_transaction_) decide_open(verdict);
+  tls_failed_ = state_ == State::kStartTls || state_ == State::kTls;
   trouble_ = std::move(verdict);
   state_ = State::kOver;
   return Event::kOver;

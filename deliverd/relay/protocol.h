@@ -1,11 +1,13 @@
-// Client: the SMTP client as a pure machine (RFC 5321, 1870, 2920, 3030, 3461, 6152, 9422): bytes
+// Client: the SMTP client as a pure machine (RFC 5321, 1870, 2920, 3030, 3207, 3461, 6152, 9422): bytes
 // of the next hop in, commands out, and an event where its owner has to act. It knows neither
 // sockets nor clocks.
 //
 //   state      sent                 2yz        3yz       4yz            5yz
 //   greeting   -                    EHLO       over      over           over
-//   ehlo       EHLO                 ready      over      over           HELO
-//   helo       HELO                 ready      over      over           over
+//   ehlo       EHLO                 ready *    over      over           HELO
+//   helo       HELO                 ready *    over      over           over
+//   starttls   STARTTLS             tls        over      ready **       ready **
+//   tls        (handshake)          -> ehlo, or greeting where TLS comes first
 //   rset       RSET                 -> mail    over      over           over
 //   mail       MAIL                 -> rcpt    over      all deferred   all failed
 //   rcpt       RCPT, each           accepted   over      deferred       failed
@@ -16,6 +18,9 @@
 //   empty dot  "."                  finished   finished  finished       finished
 //   quit       QUIT                 over       over      over           over
 //
+// * Where TLS is wanted and offered: starttls; where it must be and is not: over. ** Where it must be: over.
+// What was said in clear is forgotten in TLS (RFC 3207 4.2), and a byte behind the reply to STARTTLS is
+// somebody else's: over.
 // Anywhere: 421, a malformed reply, silence and the end of the connection are "over", as is a code
 // of no known class. Over in "dot" without an answer is `unknown`: the message may have arrived.
 // Where the next hop offers PIPELINING, [RSET] MAIL RCPT... DATA is one write, so "data" may answer
@@ -74,10 +79,19 @@ struct Verdict {  // on one recipient
   ipc::Arrival arrival = ipc::Arrival::kRelayed;  // delivered
 };
 
+// When to speak TLS.
+enum class TlsUse : std::uint8_t {
+  kNever,
+  kIfOffered,  // and in clear where it is not, or is refused
+  kAlways,     // or not at all
+  kFromStart,  // before the greeting
+};
+
 class Client {
  public:
   enum class Event : std::uint8_t {
     kNone,      // wait for more
+    kTls,       // begin the handshake, then call secured() or tls_failed()
     kReady,     // the session stands: begin() or quit()
     kBody,      // send the body and its final dot now, then call body_sent()
     kChunk,     // call chunk() and send the message behind it, in plain lines
@@ -90,13 +104,21 @@ class Client {
   };
 
   // `hostname` is what we call ourselves.
-  explicit Client(std::string hostname) : hostname_(std::move(hostname)) {}
+  explicit Client(std::string hostname, TlsUse tls = TlsUse::kNever)
+      : hostname_(std::move(hostname)),
+        tls_(tls),
+        state_(tls == TlsUse::kFromStart ? ClientState::kTls : ClientState::kGreeting) {}
 
   // Reads until an event or the end of `bytes`; commands are appended to `out`. To be called again
   // with what was not used, unless the event was kOver.
   [[nodiscard]] Step on_input(std::string_view bytes, std::string& out);
   // Only when ready. kFinished at once where the message is larger than the next hop takes.
   [[nodiscard]] Event begin(Envelope envelope, std::string& out);
+  // The two sides have agreed: all that follows is in TLS. In `tls` alone.
+  void secured(std::string& out);
+  // They have not; the session is over. In `tls`, or before the first reply behind it: in TLS 1.3 the server has
+  // the last word on a handshake, and may say it when we take it for done.
+  void tls_failed(std::string_view why);
   // The body and the final dot have been handed over; only after kBody.
   void body_sent();
   // The command in front of a message of this many bytes; only after kChunk.
@@ -115,6 +137,11 @@ class Client {
   // How long to wait now (RFC 5321 4.5.3.2); in `body` for each block.
   [[nodiscard]] base::Millis timeout() const noexcept;
   [[nodiscard]] const Features& features() const noexcept { return features_; }
+  [[nodiscard]] bool in_tls() const noexcept { return in_tls_; }
+  // Over because TLS could not be agreed on: in clear it might go better.
+  [[nodiscard]] bool tls_failed() const noexcept { return tls_failed_; }
+  // What STARTTLS was answered where that was no.
+  [[nodiscard]] const std::string& tls_refusal() const noexcept { return tls_refusal_; }
   // How many were read.
   [[nodiscard]] std::uint64_t replies() const noexcept { return replies_; }
   // Of the last transaction, in the order of its recipients.
@@ -138,6 +165,8 @@ class Client {
 
   Event on_reply(mail::Reply reply, std::string& out);
   Event on_hello(mail::Reply reply, Class c, std::string& out);
+  Event session_stands(std::string& out);
+  Event on_starttls(mail::Reply reply, Class c);
   Event on_mail(const mail::Reply& reply, Class c, std::string& out);
   Event on_rcpt(mail::Reply reply, Class c, std::string& out);
   Event on_data(const mail::Reply& reply, Class c, std::string& out);
@@ -155,12 +184,14 @@ class Client {
   Event over(Verdict verdict);
   Event over_by_reply(mail::Reply reply);
   [[nodiscard]] ipc::FailureClass class_of_reply(const mail::Reply& reply) const noexcept;
+  [[nodiscard]] static Verdict no_tls(mail::EnhancedCode code, std::string_view why);
   [[nodiscard]] Verdict broken(std::string text, bool dot_left) const;
 
   std::string hostname_;
+  TlsUse tls_;
   mail::ReplyReader reader_;
   std::uint64_t replies_ = 0;
-  ClientState state_ = ClientState::kGreeting;
+  ClientState state_;
   Features features_;
   Envelope envelope_;
   std::vector<Verdict> verdicts_;
@@ -170,6 +201,9 @@ class Client {
   std::size_t answered_ = 0;  // of them
   std::size_t accepted_ = 0;
   std::uint64_t transactions_ = 0;
+  bool in_tls_ = false;
+  bool tls_failed_ = false;
+  std::string tls_refusal_;
   bool by_chunk_ = false;
   bool in_transaction_ = false;
   bool body_begun_ = false;

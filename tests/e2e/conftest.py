@@ -2,6 +2,8 @@
 import ctypes
 import os
 import pwd
+import shutil
+import subprocess
 import sys
 from pathlib import Path
 
@@ -14,7 +16,8 @@ from support.sink import Script, Sink  # noqa: E402
 from support.wallclock import WallClock  # noqa: E402
 from support.zone import Zone  # noqa: E402
 
-USERS = ("_postern-smtpd", "_postern-queued", "_postern-relay", "_postern-local", "_postern-key")
+USERS = ("_postern-smtpd", "_postern-queued", "_postern-relay", "_postern-local", "_postern-key",
+         "_postern-auth")
 
 
 def pytest_sessionstart(session):
@@ -26,6 +29,25 @@ def pytest_sessionstart(session):
         missing = [user for user in USERS if user not in known]
         if missing:
             pytest.exit(f"root runs need the users {missing}: contrib/check makes them", 3)
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_pyfunc_call(pyfuncitem):
+    """What needs root is run through sudo for an ordinary user, as a run of its own, and fails where that
+    cannot be: a test that did not run has not passed."""
+    if os.getuid() == 0 or pyfuncitem.get_closest_marker("root") is None:
+        return None
+    if shutil.which("sudo") is None or subprocess.run(["sudo", "-n", "true"], stdin=subprocess.DEVNULL,
+                                                      capture_output=True, check=False).returncode != 0:
+        pytest.fail("this needs root: run it as root, or let sudo work without a password", pytrace=False)
+    kept = [f"{name}={value}" for name, value in os.environ.items() if name.startswith(("POSTERN_", "ASAN_", "UBSAN_"))]
+    here = Path(__file__).parent
+    done = subprocess.run(
+        ["sudo", "-n", "env", "PYTHONDONTWRITEBYTECODE=1", f"POSTERN_BUILD={BUILD}", *kept, sys.executable, "-m", "pytest",
+         "-q", "-c", "pytest.ini", f"{pyfuncitem.path.name}::{pyfuncitem.name}"],
+        cwd=here, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return True
 
 
 @pytest.fixture
@@ -108,10 +130,9 @@ CLONE_NEWNS, MS_REC, MS_PRIVATE = 0x20000, 0x4000, 1 << 18
 @pytest.fixture
 def small_disk(tmp_path):
     """A file system of 64 MiB in a mount namespace of this process's own, so that nothing is left behind
-    whatever happens; None for an ordinary user, who may not mount."""
+    whatever happens. For tests that are marked `root`: an ordinary user, who may not mount, gets none."""
     if os.getuid() != 0:
-        yield None
-        return
+        pytest.skip("only root may mount a small disk")
     place = tmp_path / "disk"
     place.mkdir()
     libc = ctypes.CDLL(None, use_errno=True)

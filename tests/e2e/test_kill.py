@@ -1,15 +1,19 @@
 """kill -9 of each process under the load of 50 sessions, at any moment: the ledgers of postern-load and
 postern-sink decide whether anything is lost, changed, or delivered though it was refused."""
+import collections
 import os
 import random
 import signal
+import smtplib
+import ssl
 import time
 from pathlib import Path
 
 import pytest
 
+from support.certificates import Authority
 from support.client import Closed
-from support.figures import note_verdict
+from support.figures import note, note_verdict
 from support.load import Load, Taker, compare
 from support.server import MX_PORT
 from support.waiting import PATIENCE, wait_for
@@ -54,10 +58,29 @@ def under_load(server, load, kill):
     return load.end()
 
 
+KILLED = collections.Counter()  # processes, by role, in all these tests
+
+
+@pytest.fixture(scope="module", autouse=True)
+def roles_killed():
+    yield
+    note("kill -9 hit in all: " + ", ".join(f"{role} {count}" for role, count in sorted(KILLED.items())))
+
+
+def role_of(title):
+    """Of a process, by the title that ps shows; the parent's is its command line."""
+    return title.split()[1].rstrip(",") if title.startswith("postern: ") else "parent"
+
+
 def kill(server, role):
     """And sees it dead, so that the next kill is of the next one."""
     killed = server.kill(role)
+    KILLED[role] += len(killed)
     wait_for(f"{role} is dead", lambda: not set(killed) & set(server.alive()))
+
+
+def count_all(server, but=()):
+    KILLED.update(role_of(title) for pid, title in server.alive().items() if pid not in but)
 
 
 def drain(server):
@@ -109,6 +132,7 @@ def test_kill_of_the_whole_server(server, load, taker):
     clients = load(RECIPIENT)
 
     def kill_all():
+        count_all(server)
         os.killpg(server.session, signal.SIGKILL)
         server.process.wait(10)
         wait_for("all are dead", lambda: not server.alive())
@@ -128,6 +152,7 @@ def test_kill_of_everything_but_the_parent(server, load, taker):
 
     def kill_all():
         server.may_die = True
+        count_all(server, [server.process.pid])
         for pid in list(server.alive()):
             if pid != server.process.pid:
                 os.kill(pid, signal.SIGKILL)
@@ -138,6 +163,58 @@ def test_kill_of_everything_but_the_parent(server, load, taker):
     note_verdict(f"kill -9 of everything but the parent, {KILLS} times", verdict)
     assert verdict["delivered"] == summary["acknowledged"]
     assert verdict["duplicate"] <= REPEATED * KILLS, verdict
+
+
+def test_kill_of_the_parent_alone(server, load, taker):
+    """What it leaves ends by itself, so that the next one finds ports and spool free."""
+    server.route("*", taker.via, connections=CONNECTIONS).start()
+    clients = load(RECIPIENT)
+
+    def kill_parent():
+        KILLED["parent"] += 1
+        server.process.kill()
+        server.process.wait(10)
+        wait_for("its children have ended", lambda: not server.alive())
+        server.start_again()
+    summary = under_load(server, clients, kill_parent)
+    drain(server)
+    taker.end()
+    verdict = compare(clients.ledger, taker.ledger)
+    note_verdict(f"kill -9 of the parent alone, {KILLS} times", verdict)
+    assert verdict["delivered"] == summary["acknowledged"] >= GOT_OVER
+    assert verdict["duplicate"] <= REPEATED * KILLS, verdict
+
+
+def test_kill_of_key(server, load, taker, tmp_path):
+    """Mail goes on without it, and the next one signs: each kill is followed by a handshake."""
+    folder = tmp_path / "ca"
+    folder.mkdir()
+    authority = Authority(folder)
+    chain, key = authority.issue("mx.example.org")
+    server.configure(certificate=[{"chain": str(chain), "key": str(key)}])
+    server.route("*", taker.via, connections=CONNECTIONS).start()
+    context = ssl.create_default_context(cafile=str(authority.root))
+    context.check_hostname = False
+    clients = load(RECIPIENT)
+
+    def handshake():
+        try:
+            with smtplib.SMTP(server.ip, MX_PORT, timeout=PATIENCE) as client:
+                client.starttls(context=context)
+                return client.noop()[0] == 250
+        except (OSError, smtplib.SMTPException):
+            return False
+
+    def kill_key():
+        kill(server, "key")
+        wait_for("the next one signs", handshake)
+    summary = under_load(server, clients, kill_key)
+    drain(server)
+    taker.end()
+    verdict = compare(clients.ledger, taker.ledger)
+    note_verdict(f"kill -9 of key, relaying, {KILLS} times", verdict)
+    assert verdict["delivered"] == summary["acknowledged"] >= GOT_OVER
+    assert verdict["duplicate"] == 0, verdict
 
 
 def settled(pid):
@@ -165,7 +242,7 @@ def test_kill_between_the_flush_and_the_reply(server, killed):
     os.kill(queued, signal.SIGCONT)
     wait_for("it is in the queue", lambda: len(server.messages()) == 1)
     for role in killed:
-        server.kill(role)
+        KILLED[role] += len(server.kill(role))
     if "smtpd" not in killed:
         os.kill(smtpd, signal.SIGCONT)
     hand.sock.settimeout(2 * PATIENCE)

@@ -1,18 +1,17 @@
 """What senders are told: DSN parameters taken and handed on, reports of every kind, delays, badmail."""
 import email
 import email.policy
-import os
 import smtplib
 import socket
-import subprocess
 import sys
 import threading
 
-from support.net import Address
+import pytest
+
 from support.server import MX_PORT, REPOSITORY
 from support.sink import SINK_PORT, honest, instead
 from support.waiting import wait_for
-from test_peers import PEERS, postfix_tool
+from test_peers import PEERS
 
 BODY = "Subject: precious\r\nMessage-ID: <1@x>\r\n\r\nbody\r\n"
 
@@ -386,30 +385,16 @@ def start_postfix(tmp_path, closing, next_hop):
     return "smtp://{}:{}".format(*listen)
 
 
-def start_smtp_sink(closing):
-    """For an ordinary user: what Postfix has that needs no root. It parses commands, and nothing else."""
-    command, environment = postfix_tool("smtp-sink")
-    address = closing(Address())
-    sink = subprocess.Popen([*command, "-c", f"inet:{address.ip}:{SINK_PORT}", "100"],
-                            env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    sink.close = sink.terminate
-    closing(sink)
-    return f"smtp://{address.ip}:{SINK_PORT}"
-
-
+@pytest.mark.root
 def test_postfix_takes_our_notices_and_reports_what_we_hand_on(server, make_sink, closing, tmp_path):
     refusing, final = make_sink(), make_sink()
     refusing.refuse["x@refusing.example"] = "550 5.1.1 no"
-    root = os.getuid() == 0
-    postfix = (start_postfix(tmp_path, closing, (final.ip, SINK_PORT)) if root
-               else start_smtp_sink(closing))
+    postfix = start_postfix(tmp_path, closing, (final.ip, SINK_PORT))
     server.route("refusing.example", refusing.via).route("*", postfix).start()
     body = "Subject: gr\u00fc\u00df\r\n\r\n.a dot\r\n".encode()
     send(server, "x@refusing.example", ["RET=FULL", "ENVID=one", "BODY=8BITMIME"],
          body=body, sender="sender@remote.example")
     server.wait_log("delivery.ok", to="sender@remote.example")  # Postfix took the notice
-    if not root:
-        return
     notice = email.message_from_bytes(final.wait()[0].content, policy=email.policy.default)
     assert final.messages[0].sender in (None, "", "<>")
     assert notice.get_content_type() == "multipart/report" and body in final.messages[0].content

@@ -308,10 +308,9 @@ def test_the_key_process_may_die(tls, authority):
     assert tls.pids("key") != [key]
 
 
+@pytest.mark.root
 def test_no_process_but_key_holds_the_key(tls, authority):
     send_message(TlsSession(tls, authority.client()))
-    if os.getuid() != 0:
-        pytest.skip("the memory of others is for root")
     text = (authority.directory / "mx.key").read_text()
     der = ssl.PEM_cert_to_DER_cert(text.replace("PRIVATE KEY", "CERTIFICATE"))
     secret = der[36:68]  # of PKCS 8 with P-256: the number itself

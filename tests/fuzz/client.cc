@@ -41,6 +41,8 @@ void check_output(relay::Player& player) {
                                                "BDAT 22 LAST",
                                                "RSET",
                                                "QUIT",
+                                               "STARTTLS",
+                                               "<tls>",
                                                ".",
                                                "<body>",
                                                "<chunk>"};
@@ -59,11 +61,13 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
   if (size < 3) return 0;
   const auto list = messages(data[0]);
   std::string_view wire(reinterpret_cast<const char*>(data) + 2, size - 2);
-  relay::Player player(list);
+  const auto tls = (data[1] & 2) != 0 ? relay::TlsUse::kIfOffered : relay::TlsUse::kNever;
+  relay::Player player(list, tls);
   for (const std::size_t piece = 1U + data[1]; !wire.empty();
        wire.remove_prefix(std::min(piece, wire.size()))) {
     player.feed(wire.substr(0, piece));
     check_output(player);
+    if (player.client().state() == relay::ClientState::kTls) player.agree(piece > 10);
   }
   if ((data[1] & 1) != 0)
     player.lost();

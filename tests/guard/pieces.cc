@@ -119,6 +119,9 @@ class Pipeline final : public smtpd::MessageSink {
   }
   void ask(const mail::Address&) override { CHECK(false); }
   void abort() override { CHECK(false); }
+  void log_in(const smtpd::LoginStart&) override {}
+  void login_response(std::string_view) override {}
+  void log_out() override {}
 
   // As smtpd sends it and queued takes it.
   void end(smtpd::Envelope&& envelope, const smtpd::BodyFacts&) override {

@@ -1,4 +1,5 @@
 """Certificates for tests, made by the openssl program: an authority and what it signed."""
+import hashlib
 import itertools
 import ssl
 import subprocess
@@ -38,6 +39,28 @@ class Authority:
         self._run("x509", "-req", "-in", f"{stem}.csr", "-CA", "root.pem", "-CAkey", "root.key",
                   "-CAcreateserial", "-extfile", f"{stem}.ext", "-days", str(days), "-out", f"{stem}.pem")
         return self.directory / f"{stem}.pem", self.directory / f"{stem}.key"
+
+    def self_signed(self, name):
+        """(chain, key) of a certificate that nobody else has signed."""
+        stem = f"c{next(self._numbers)}"
+        self._key(stem, "P-256")
+        self._run("req", "-x509", "-new", "-key", f"{stem}.key", "-subj", f"/CN={name}", "-addext",
+                  f"subjectAltName=DNS:{name}", "-days", "30", "-out", f"{stem}.pem")
+        return self.directory / f"{stem}.pem", self.directory / f"{stem}.key"
+
+    def server(self, chain, key):
+        """A context that shows a certificate; aiosmtpd also connects to itself with it."""
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS)
+        context.load_cert_chain(chain, key)
+        return context
+
+    def spki(self, chain):
+        """What a TLSA record "1 1" holds: SHA-256 of the public key of the first certificate."""
+        key = subprocess.run(["openssl", "x509", "-in", chain, "-noout", "-pubkey"], check=True,
+                             capture_output=True).stdout
+        der = subprocess.run(["openssl", "pkey", "-pubin", "-outform", "DER"], input=key, check=True,
+                             capture_output=True).stdout
+        return hashlib.sha256(der).digest()
 
     def client(self, version=None, certificate=None):
         """A context that believes this authority."""

@@ -21,6 +21,7 @@ class Received:
     recipients: list
     content: bytes
     peer: tuple
+    tls: bool
 
     @property
     def body(self):
@@ -52,15 +53,18 @@ class _Server(SMTP):
 
 
 class _Controller(Controller):
+    starttls = None
+
     def factory(self):
         return _Server(self.handler, enable_SMTPUTF8=False, data_size_limit=64 << 20,
-                       hostname="sink.example")
+                       hostname="sink.example", tls_context=self.starttls)
 
 
 class Sink:
-    """Takes what it is not told to refuse; `refuse` maps recipients to replies."""
+    """Takes what it is not told to refuse; `refuse` maps recipients to replies. `tls`: a context for
+    STARTTLS, or with `implicit` for the first byte."""
 
-    def __init__(self, ip=None, port=SINK_PORT):
+    def __init__(self, ip=None, port=SINK_PORT, tls=None, implicit=False):
         self.address = None if ip else Address()
         self.ip = ip or self.address.ip
         self.port = port
@@ -68,7 +72,9 @@ class Sink:
         self.refuse = {}
         self.reply = "250 2.0.0 taken"
         self._lock = threading.Lock()
-        self._controller = _Controller(self, hostname=self.ip, port=port)
+        self._controller = _Controller(self, hostname=self.ip, port=port,
+                                       ssl_context=tls if implicit else None)
+        self._controller.starttls = None if implicit else tls
         self._controller.start()
 
     @property
@@ -86,7 +92,8 @@ class Sink:
             return self.reply
         with self._lock:
             self.messages.append(Received(envelope.mail_from, list(envelope.rcpt_tos),
-                                          envelope.original_content, session.peer))
+                                          envelope.original_content, session.peer,
+                                          session.ssl is not None))
         return self.reply
 
     def wait(self, count=1, timeout=30.0):

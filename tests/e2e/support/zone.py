@@ -1,7 +1,7 @@
 """Zone: a DNS server of a test's own, over UDP and TCP, that answers what it is told."""
 import threading
 
-from dnslib import MX, QTYPE, RCODE, RR, A, AAAA, CNAME, NS, DNSError
+from dnslib import MX, QTYPE, RCODE, RR, TLSA, A, AAAA, CNAME, NS, DNSError
 from dnslib.server import BaseResolver, DNSLogger, DNSServer
 
 
@@ -12,6 +12,7 @@ class Zone(BaseResolver):
         self.records = {}  # name -> [RR]
         self.failing = {}  # name or (name, type) -> rcode
         self.silent = set()  # names that are never answered
+        self.vouched = ()  # ends of names for which the answer says that DNSSEC proves it
         self.asked = []
         self._lock = threading.Lock()
         logger = DNSLogger("-request,-reply,-truncated,-error", prefix=False, logf=lambda text: None)
@@ -21,7 +22,7 @@ class Zone(BaseResolver):
             server.start_thread()
 
     def add(self, name, *data):
-        kinds = {MX: QTYPE.MX, A: QTYPE.A, AAAA: QTYPE.AAAA, CNAME: QTYPE.CNAME, NS: QTYPE.NS}
+        kinds = {MX: QTYPE.MX, A: QTYPE.A, AAAA: QTYPE.AAAA, CNAME: QTYPE.CNAME, NS: QTYPE.NS, TLSA: QTYPE.TLSA}
         self.records.setdefault(name, []).extend(
             RR(name, kinds[type(item)], rdata=item, ttl=60) for item in data)
 
@@ -32,6 +33,9 @@ class Zone(BaseResolver):
     def a(self, name, *ips):
         self.add(name, *(A(ip) for ip in ips))
 
+    def tlsa(self, host, port, usage, selector, matching, data):
+        self.add(f"_{port}._tcp.{host}", TLSA(usage, selector, matching, data))
+
     def fail(self, name, rcode="SERVFAIL", kind=None):
         self.failing[(name, kind) if kind else name] = getattr(RCODE, rcode)
 
@@ -41,6 +45,7 @@ class Zone(BaseResolver):
         with self._lock:
             self.asked.append((name, kind))
         reply = request.reply()
+        reply.header.ad = int(any(name.endswith(end) for end in self.vouched))
         if name in self.silent:
             raise DNSError("lost on the way")  # dnslib then sends nothing
         rcode = self.failing.get((name, kind), self.failing.get(name))

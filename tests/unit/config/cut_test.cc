@@ -3,6 +3,7 @@
 
 #include <map>
 
+#include "common/sasl/scram_verifier.h"
 #include "tests/unit/config/temp_dir.h"
 #include "tests/unit/tls/certificates.h"
 
@@ -227,9 +228,14 @@ TEST_F(Cut, EveryRoleDecodesItsOwn) {
 TEST_F(Cut, SecretsGoToTheirRoleAlone) {
   const auto& issued = tls::test::Authority::instance().issue({"mx.example.org"});
   const auto& other = tls::test::Authority::instance().issue({"other.example"}, "rsa:2048");
+  const std::string hash =
+      "$y$j9T$F5Jx5fExrKuPp53xLKQ..1$tnSYvahCwPBHKZUspmcxMfb0.WiB9W.zEaKlOBL35rC";
+  const auto verifier = sasl::ScramVerifier::make("pw", "0123456789abcdef", 4096).text();
+  dir_.write("accounts", "bob:" + hash + ":" + verifier + "\n");
   const auto c = config(kMore + ("[[certificate]]\nchain = \"" + issued.chain_file + "\"\nkey = \"" +
                                  issued.key_file + "\"\n[[certificate]]\nchain = \"" +
-                                 other.chain_file + "\"\nkey = \"" + other.key_file + "\"\n"));
+                                 other.chain_file + "\"\nkey = \"" + other.key_file +
+                                 "\"\n[auth]\naccounts = \"accounts\"\n"));
   ASSERT_EQ(c.certificates.size(), 2U);
   EXPECT_TRUE(needs_key(c));
   EXPECT_FALSE(needs_key(config()));
@@ -237,8 +243,10 @@ TEST_F(Cut, SecretsGoToTheirRoleAlone) {
                                                 {"queued", ipc::encode(cut_queued(c, facts()))},
                                                 {"relay", ipc::encode(cut_relay(c, facts()))},
                                                 {"local", ipc::encode(cut_local(c))},
-                                                {"key", ipc::encode(cut_key(c))}};
-  const std::map<std::string, std::string> secrets{{issued.key, "key"}, {other.key, "key"}};
+                                                {"key", ipc::encode(cut_key(c))},
+                                                {"auth", ipc::encode(cut_auth(c))}};
+  const std::map<std::string, std::string> secrets{
+      {issued.key, "key"}, {other.key, "key"}, {hash, "auth"}, {verifier, "auth"}};
   for (const auto& [secret, owner] : secrets)
     for (const auto& [role, cut] : cuts)
       EXPECT_EQ(cut.find(secret) != std::string::npos, role == owner) << role;
@@ -251,6 +259,9 @@ TEST_F(Cut, SecretsGoToTheirRoleAlone) {
   EXPECT_EQ(smtpd.tls.certificates[0].names, std::vector<std::string>{"mx.example.org"});
   EXPECT_EQ(smtpd.listeners[0].tls, TlsMode::kOptional);
   expect_round_trip(cut_key(c));
+  expect_round_trip(cut_auth(c));
+  EXPECT_TRUE(needs_auth(c));
+  EXPECT_FALSE(needs_auth(config()));
 }
 
 TEST_F(Cut, TheLargestListsTravel) {

@@ -406,7 +406,7 @@ TEST_F(Parse, BadDomains) {
       "postern.toml:14:9: domain.name = \"Example.ORG\": this stands already at "
       "postern.toml:9:9\n"
       "postern.toml:14:24: domain.name = \"a..b\": expected a domain: empty label in domain\n"
-      "postern.toml:15:11: domain.deliver = \"refuse\": expected \"mailbox\", smtp://host[:port] "
+      "postern.toml:15:11: domain.deliver = \"refuse\": expected \"mailbox\", smtp[s]://host[:port] "
       "or \"mx\"\n"
       "postern.toml:16:14: domain.recipients = \"users\": expected \"file:\" and the name of a "
       "file, \"ask\", or \"any\"\n"
@@ -414,7 +414,7 @@ TEST_F(Parse, BadDomains) {
       "no extensions\n"
       "postern.toml:19:8: domain.name = []: expected at least one domain\n"
       "postern.toml:20:11: domain.deliver = \"smtp://h:x\": expected \"mailbox\", "
-      "smtp://host[:port] or \"mx\": expected nothing or a port between 1 and 65535 behind the "
+      "smtp[s]://host[:port] or \"mx\": expected nothing or a port between 1 and 65535 behind the "
       "host\n"
       "postern.toml:21:14: domain.recipients = \"file:\": expected \"file:\" and the name of a "
       "file, \"ask\", or \"any\"\n"
@@ -474,17 +474,17 @@ TEST_F(Parse, BadRoutes) {
              "\"example.org\"]\nvia = [\"relay.example\"]\n[[route]]\nto = []\nvia = []\n"),
       "postern.toml:12:35: route.to = \"**\": expected \"*\", a domain, or \"*.\" and a domain: "
       "bad character in domain\n"
-      "postern.toml:13:8: route.via = \"mailbox\": expected \"mx\", smtp://host[:port], "
+      "postern.toml:13:8: route.via = \"mailbox\": expected \"mx\", smtp[s]://host[:port], "
       "\"refuse\" or \"discard\"; mailboxes are for a [[domain]]\n"
       "postern.toml:14:15: route.connections = -1: expected a whole number between 0 and "
       "4294967295\n"
       "postern.toml:16:7: route.to = \"A.EXAMPLE\": this stands already at postern.toml:12:7\n"
       "postern.toml:16:20: route.to = \"example.org\": this is a [[domain]] of ours "
       "(postern.toml:9:9), and no route leads there\n"
-      "postern.toml:17:8: route.via = \"relay.example\": expected \"mx\", smtp://host[:port], "
+      "postern.toml:17:8: route.via = \"relay.example\": expected \"mx\", smtp[s]://host[:port], "
       "\"refuse\" or \"discard\": unknown kind of next hop\n"
       "postern.toml:19:6: route.to = []: expected at least one domain\n"
-      "postern.toml:20:7: route.via = []: expected \"mx\", smtp://host[:port], \"refuse\" or "
+      "postern.toml:20:7: route.via = []: expected \"mx\", smtp[s]://host[:port], \"refuse\" or "
       "\"discard\"\n");
 }
 

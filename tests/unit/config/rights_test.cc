@@ -205,6 +205,26 @@ TEST(Rights, ManyNetworks) {
   }
 }
 
+TEST(Rights, OfWhoHasLoggedIn) {
+  auto rights = sample();
+  rights.listeners.push_back({Service::kSubmission, {}});
+  const RightsIndex index(std::move(rights));
+  constexpr base::ListenerIndex kSubmission(3);
+  const auto verdict = [&](base::ListenerIndex listener, const char* to, bool logged_in) {
+    return index.decide(listener, ip("192.0.2.1"), address(to), logged_in).verdict;
+  };
+  for (const char* to : {"x@elsewhere.example", "alice@example.org", "postmaster"})
+    EXPECT_EQ(verdict(kSubmission, to, false), kDenied) << to;
+  EXPECT_EQ(verdict(kSubmission, "x@elsewhere.example", true), kRelay);
+  EXPECT_EQ(verdict(kSubmission, "alice@example.org", true), kLocal);
+  EXPECT_EQ(verdict(kSubmission, "nobody@example.org", true), kNoUser);
+  EXPECT_EQ(verdict(kSubmission, "postmaster", true), kLocal);
+  EXPECT_EQ(verdict(base::ListenerIndex(kRelayOnly), "x@elsewhere.example", true), kRelay);
+  // Nobody can log in at an mx listener; who says so all the same wins nothing.
+  EXPECT_EQ(verdict(base::ListenerIndex(kMxOnly), "x@elsewhere.example", true), kDenied);
+  EXPECT_EQ(verdict(base::ListenerIndex(9), "x@elsewhere.example", true), kDenied);
+}
+
 // --- Clients behind others ----------------------------------------------------------------------
 
 constexpr const char* kProxy = "192.0.2.100";
@@ -269,6 +289,20 @@ TEST(Origin, IsBelievedOnlyFromWhomTheListenerNames) {
           << "another listener names nobody";
     }
   }
+}
+
+TEST(Origin, ALoginMakesNobodyBelieved) {
+  auto rights = sample();
+  rights.listeners.push_back({.service = Service::kSubmission, .xclient_from = {net(kGateway)}});
+  const RightsIndex index(std::move(rights));
+  const auto verdict = [&](const Origin& from, bool logged_in) {
+    return index.decide(base::ListenerIndex(3), from, address("x@far.example"), logged_in).verdict;
+  };
+  EXPECT_EQ(verdict(origin(kGateway, "", "192.0.2.1"), true), kRelay);
+  EXPECT_EQ(verdict(origin(kGateway, "", "0.0.0.0"), true), kRelay);
+  EXPECT_EQ(verdict(origin(kGateway, "", "192.0.2.1"), false), kDenied);
+  EXPECT_EQ(verdict(origin("10.1.1.1", "", "192.0.2.1"), true), kDenied);
+  EXPECT_EQ(verdict(origin(kProxy, "192.0.2.1", ""), true), kDenied);
 }
 
 TEST(Origin, AnUnknownClientRelaysNowhereEvenWhereAllMay) {

@@ -46,6 +46,24 @@ TEST(Command, WhatStopsMailIsWrittenInFull) {
   EXPECT_EQ(good({"stop"}).verb, Verb::kStop);
 }
 
+TEST(Command, UsersAreNamedInLowerCase) {
+  const auto add = good({"user", "add", "Bob@Example.org"});
+  EXPECT_EQ(add.verb, Verb::kUser);
+  EXPECT_EQ(add.user, UserAction::kAdd);
+  EXPECT_EQ(add.account, "bob@example.org");
+  EXPECT_EQ(good({"user", "list"}).user, UserAction::kList);
+  const auto lock = good({"user", "lock", "bob", "--reason", "spam"});
+  EXPECT_EQ(lock.user, UserAction::kLock);
+  EXPECT_EQ(lock.reason, "spam");
+  EXPECT_EQ(good({"user", "unlock", "bob"}).user, UserAction::kUnlock);
+  EXPECT_NE(bad({"user", "lock", "bob"}).text.find("needs --reason"), std::string::npos);
+  EXPECT_NE(bad({"user", "add", "bob", "--reason", "x"}).text.find("takes no reason"),
+            std::string::npos);
+  for (const Words& words : {Words{"user"}, Words{"user", "add"}, Words{"user", "list", "bob"},
+                             Words{"user", "add", "b:b"}, Words{"user", "drop", "bob"}})
+    EXPECT_EQ(bad(words).exit, 64);
+}
+
 TEST(Command, FreezesNameAQueueOrANextHop) {
   const auto queue =
       good({"freeze", "*.example.org", "--reason", "why", "--until", "18:00", "--keep-clock"});

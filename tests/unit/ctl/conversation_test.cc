@@ -35,7 +35,7 @@ class FakeQueued {
     answer.request = m.request;
     int first = m.after.empty() ? 0 : std::stoi(m.after.substr(1)) - 100 + 1;
     for (int i = first; i < std::min(first + 40, 90); ++i)
-      answer.rows.push_back({.queue = "q" + std::to_string(100 + i)});
+      EXPECT_TRUE(answer.rows.add({.queue = "q" + std::to_string(100 + i)}));
     answer.more = first + 40 < 90;
     connection_.send(answer);
   }
@@ -44,7 +44,9 @@ class FakeQueued {
     answer.request = m.request;
     answer.more = m.after.value < 3;
     answer.next_after = m.after.next();
-    if (m.after.value == 2) answer.rows.emplace_back().id = base::MessageId(7);
+    if (m.after.value == 2) {
+      EXPECT_TRUE(answer.rows.add({.id = base::MessageId(7)}));
+    }
     connection_.send(answer);
   }
   void on(const ipc::Show& m) {
@@ -114,6 +116,9 @@ class FakeQueued {
   void on(const ipc::Freeze& m) {
     if (m.queue == "busy.example") return stopped(m.request, "busy.example is frozen");
     done(m.request, 65, "no queue " + m.queue + ", " + m.reason);
+  }
+  void on(const ipc::LockAccount& m) {
+    done(m.request, 0, (m.unlock ? "unlock " : "lock ") + m.account + m.reason);
   }
   void on(const ipc::SwitchIntake& m) { done(m.request, 0, m.enable ? "on" : "off: " + m.reason); }
   // Two are in flight, then one, then none, and one of them may have arrived.

@@ -14,6 +14,7 @@
 #include "common/base/ip.h"
 #include "common/event/loop.h"
 #include "common/event/stream.h"
+#include "common/tls/session.h"
 
 namespace postern::relay {
 
@@ -44,6 +45,14 @@ class FakeHop {
   [[nodiscard]] bool bound() const { return bound_; }
   [[nodiscard]] const base::Endpoint& endpoint() const { return endpoint_; }
   void answer(Answer answer) { answer_ = std::move(answer); }
+
+  // From now on it can speak TLS: once more where it says STARTTLS, or `first`, before its greeting.
+  void secure(std::shared_ptr<const tls::ServerContext> context, tls::Signer& signer,
+              bool first = false) {
+    context_ = std::move(context);
+    signer_ = &signer;
+    tls_first_ = first;
+  }
 
   std::vector<std::string> lines;     // every command of all sessions
   std::vector<std::string> messages;  // with their dots, without the last one
@@ -97,6 +106,7 @@ class FakeHop {
     ++sessions;
     ++open;
     sessions_.push_back(std::make_unique<Session>(*this, std::move(fd)));
+    if (tls_first_) sessions_.back()->stream.put(tls::Session::accept(context_, *signer_));
     reply(*sessions_.back(), "<greeting>");
     sessions_.back()->stream.flush();
   }
@@ -108,6 +118,10 @@ class FakeHop {
     if (!text) text = usual(line);
     if (line == "DATA" && text->starts_with("354")) session.in_data = true;
     if (line == "QUIT") close = true;
+    if (line == "STARTTLS" && context_ && text->starts_with("220")) {
+      session.stream.output() += *text + "\r\n";
+      return session.stream.put(tls::Session::accept(context_, *signer_));
+    }
     if (!text->empty()) session.stream.output() += *text + "\r\n";
     if (close) session.stream.close_after_flush();
   }
@@ -116,11 +130,15 @@ class FakeHop {
     if (line.starts_with("EHLO")) return "250-fake\r\n250-PIPELINING\r\n250 SIZE";
     if (line == "DATA") return "354 go";
     if (line == "QUIT") return "221 bye";
+    if (line == "STARTTLS") return "220 go";
     return line == "<message>" ? "250 2.0.0 taken" : "250 ok";
   }
 
   event::Loop& loop_;
   Answer answer_;
+  std::shared_ptr<const tls::ServerContext> context_;
+  tls::Signer* signer_ = nullptr;
+  bool tls_first_ = false;
   base::UniqueFd socket_;
   base::Endpoint endpoint_;
   bool bound_ = false;

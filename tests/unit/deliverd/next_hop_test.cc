@@ -231,16 +231,48 @@ TEST(NextHop, ASetOfHostsHasOneNameWhateverItsOrder) {
   };
   const std::vector<Host> a{host(20, "c.example"), host(10, "b.example"), host(10, "a.example")};
   const std::vector<Host> b{host(5, "a.example"), host(5, "b.example"), host(7, "c.example")};
-  EXPECT_EQ(hop_name_of(a, 25), "a.example,b.example>c.example:25");
-  EXPECT_EQ(hop_name_of(b, 25), hop_name_of(a, 25));
+  EXPECT_EQ(hop_name_of(a, 25, "", false), "a.example,b.example>c.example:25");
+  EXPECT_EQ(hop_name_of(b, 25, "", false), hop_name_of(a, 25, "", false));
   std::vector<Host> many;
   for (int n = 0; n < 20; ++n)
     many.push_back(host(10, (std::string(60, 'x') + std::to_string(n) + ".example").c_str()));
-  const auto name = hop_name_of(many, 2525);
+  const auto name = hop_name_of(many, 2525, "", false);
   EXPECT_EQ(name.size(), ipc::kMaxHopName);
   EXPECT_TRUE(name.ends_with(":2525"));
+  EXPECT_TRUE(hop_name_of(many, 25, "/verified", false).ends_with(":25/verified"));
   many.back() = host(10, "other.example");
-  EXPECT_NE(hop_name_of(many, 2525), name);
+  EXPECT_NE(hop_name_of(many, 2525, "", false), name);
+}
+
+// RFC 7672 2.2.1, 2.2.2: a host is vouched for with the record that names it and all of its addresses.
+TEST(NextHop, WhatDnssecVouchesForIsToldOfEachTarget) {
+  const auto vouched = [](bool named, bool v4, bool v6, const std::string& alias = "") {
+    Host host{10, domain("mx.example"), addresses({"192.0.2.1"}), addresses({"2001:db8::1"}), named};
+    host.v4.secure = v4;
+    host.v6.secure = v6;
+    host.v4.alias_of = host.v6.alias_of = alias;
+    const auto targets = targets_of(domain("example.org"), {host}, 25, {});
+    EXPECT_EQ(targets->at(0).domain, "example.org");
+    EXPECT_EQ(targets->at(0).vouched, targets->at(1).vouched);
+    return targets->at(0).vouched;
+  };
+  using Names = std::vector<std::string>;
+  EXPECT_EQ(vouched(true, true, true), Names{"mx.example"});
+  EXPECT_EQ(vouched(true, true, true, "real.example"), (Names{"real.example", "mx.example"}));
+  EXPECT_EQ(vouched(false, true, true), Names{});
+  EXPECT_EQ(vouched(true, false, true), Names{});
+  EXPECT_EQ(vouched(true, true, false), Names{});
+  Host routed{0, domain("mx.example"), addresses({"192.0.2.1"}), addresses({}), true};
+  routed.v4.secure = true;
+  EXPECT_EQ(targets_of_route(routed, 25)->at(0).vouched, Names{"mx.example"});
+  EXPECT_EQ(targets_of_route(routed, 25)->at(0).domain, "");
+}
+
+TEST(NextHop, HostsThatDnssecNamesAreAnotherNextHop) {
+  const std::vector<Host> hosts{{10, domain("mx.example"), {}, {}, true}};
+  EXPECT_EQ(hop_name_of(hosts, 25, "/required", true), "mx.example:25/required/dnssec");
+  EXPECT_EQ(hop_name_of(hosts, 25, "/verified", false), "mx.example:25/verified");
+  EXPECT_EQ(hop_name_of({{10, domain("mx.example"), {}, {}, false}}, 25, "", true), "mx.example:25");
 }
 
 }  // namespace

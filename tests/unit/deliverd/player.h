@@ -44,8 +44,9 @@ class Player {
   static constexpr std::string_view kBody = "Subject: x\r\n\r\n..hello\r\n";
   static constexpr std::string_view kPlain = "Subject: x\r\n\r\n.hello\r\n";
 
-  explicit Player(std::vector<Envelope> messages)
-      : messages_(std::move(messages)), client_("us.example") {
+  explicit Player(std::vector<Envelope> messages, TlsUse tls = TlsUse::kNever)
+      : messages_(std::move(messages)), client_("us.example", tls) {
+    if (client_.state() == ClientState::kTls) out_ += "<tls>\r\n";
     arm();
   }
 
@@ -73,9 +74,19 @@ class Player {
     client_.timed_out(true);
     handle(Client::Event::kOver);
   }
+  // The handshake that is under way succeeds, or does not.
+  void agree(bool good) {
+    if (over_) return;
+    if (good)
+      client_.secured(out_);
+    else
+      client_.tls_failed("handshake: no");
+    if (!good) handle(Client::Event::kOver);
+    arm();
+  }
   void silence() { wait(std::max(base::Millis(0), deadline_ - now_)); }
   // One line of what the client said; "<body>" for a body with its dot, "<chunk>" for one behind
-  // BDAT; "" for nothing.
+  // BDAT, "<tls>" for the beginning of a handshake; "" for nothing.
   std::string next_line() {
     static const std::string wire = std::string(kBody) + ".\r\n";
     if (out_.starts_with(wire)) {
@@ -114,6 +125,9 @@ class Player {
   void handle(Client::Event event) {
     switch (event) {
       case Client::Event::kNone:
+        return;
+      case Client::Event::kTls:
+        out_ += "<tls>\r\n";
         return;
       case Client::Event::kFinished:
         ended_.push_back(client_.verdicts());

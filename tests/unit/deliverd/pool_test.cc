@@ -7,6 +7,7 @@
 
 #include "fake_hop.h"
 #include "fake_queued.h"
+#include "tls_rig.h"
 #include "tests/unit/dns/fake_server.h"
 #include "tests/unit/dns/packet.h"
 
@@ -27,13 +28,14 @@ class Rig {
       : names_([this](const std::string& q, bool) { return answer(q); }),
         resolver_(dns::Resolver::make({names_.endpoint()}, {base::Millis(100), 1}).value()),
         directory_(loop, *resolver_, base::system_clock(), [] { return 0U; }),
+        tls_(loop),
         hop(loop) {
     resolver_->attach(loop);
     restart_pool(base::Millis(60'000));
     connect();
   }
   void restart_pool(base::Millis idle) {
-    pool_.emplace(loop, directory_, Pool::Settings{"us.example", hop.endpoint().port, {}, idle},
+    pool_.emplace(loop, directory_, tls_.desk, Pool::Settings{"us.example", hop.endpoint().port, {}, idle},
                   [this]() noexcept { ++lost; });
   }
   void connect(std::uint64_t epoch = 1) {
@@ -98,6 +100,7 @@ class Rig {
   dns::FakeServer names_;
   std::unique_ptr<dns::Resolver> resolver_;
   Directory directory_;
+  TlsRig tls_;
 
  public:
   FakeHop hop;

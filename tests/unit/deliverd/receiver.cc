@@ -89,6 +89,12 @@ Envelope message(const std::string& words) {
 
 bool set(Receiver& r, const std::string& key, const std::string& value) {
   if (key == "message") return r.messages.push_back(message(value)), true;
+  if (key == "tls") {
+    r.tls = value == "if offered" ? TlsUse::kIfOffered
+            : value == "always"   ? TlsUse::kAlways
+                                  : TlsUse::kFromStart;
+    return value == "if offered" || value == "always" || value == "from start";
+  }
   if (key == "pieces") return r.whole = value == "whole";
   return false;
 }
@@ -107,6 +113,10 @@ bool add_step(Receiver& r, const std::string& text, unsigned at) {
     r.steps.push_back({Kind::kSay, unescaped(argument), false, {}, at});
   else if (text.starts_with("C: "))
     r.steps.push_back({Kind::kExpect, argument, false, {}, at});
+  else if (text == "!tls")
+    r.steps.push_back({Kind::kTls, {}, false, {}, at});
+  else if (text == "!no tls")
+    r.steps.push_back({Kind::kNoTls, {}, false, {}, at});
   else if (text == "!silence")
     r.steps.push_back({Kind::kSilence, {}, false, {}, at});
   else if (text == "!close")

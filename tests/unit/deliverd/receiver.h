@@ -6,6 +6,7 @@
 //   message: r1 r2 8bit size=5000 reports file probe    recipients and traits of a message to send, one a
 //   line;
 //                                              a recipient without @ is at example.org
+//   tls: if offered                            or always, from start; else never
 //   pieces: whole                              it depends on what comes in one piece
 //   an empty line, then
 //   S: text       the receiver says this line
@@ -13,6 +14,8 @@
 //   read C: text       the client must have said this line; <body>: a message with its dot;
 //   <chunk>: one
 //                 behind BDAT
+//   !tls          the handshake that the client began (<tls>) succeeds
+//   !no tls       it fails
 //   !silence      nothing more comes until the client gives up
 //   !wait 10s     nothing comes for so long
 //   !drip 10s     from here on, each byte comes so long after the one before
@@ -29,7 +32,7 @@
 namespace postern::relay {
 
 struct ReceiverStep {
-  enum class Kind { kSay, kExpect, kWait, kDrip, kSilence, kClose };
+  enum class Kind { kSay, kExpect, kTls, kNoTls, kWait, kDrip, kSilence, kClose };
   Kind kind;
   std::string text;   // kSay: the bytes; kExpect: the line
   bool line = false;  // kSay: ends with CR LF
@@ -40,6 +43,7 @@ struct ReceiverStep {
 struct Receiver {
   std::string name;
   std::vector<Envelope> messages;
+  TlsUse tls = TlsUse::kNever;
   bool whole = false;
   std::vector<ReceiverStep> steps;
   std::vector<std::string> outcomes;

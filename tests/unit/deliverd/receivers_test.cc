@@ -33,7 +33,7 @@ class Play {
  public:
   // `cut`: what is said at once comes in two pieces, this many bytes first.
   Play(const Receiver& receiver, Pieces pieces, std::size_t cut = 0)
-      : receiver_(receiver), pieces_(pieces), cut_(cut), player_(receiver.messages) {}
+      : receiver_(receiver), pieces_(pieces), cut_(cut), player_(receiver.messages, receiver.tls) {}
 
   void run() {
     SCOPED_TRACE(receiver_.name);
@@ -62,6 +62,7 @@ class Play {
     if (s.kind == Kind::kExpect) {
       EXPECT_EQ(player_.next_line(), s.text) << "line " << s.at;
     }
+    if (s.kind == Kind::kTls || s.kind == Kind::kNoTls) player_.agree(s.kind == Kind::kTls);
     if (s.kind == Kind::kWait) player_.wait(s.time);
     if (s.kind == Kind::kDrip) drip_ = s.time;
     if (s.kind == Kind::kSilence) player_.silence();
@@ -125,7 +126,7 @@ TEST(Receivers, MayCloseAtEveryByte) {
     SCOPED_TRACE(receiver.name);
     const auto replies = all_replies(receiver);
     for (std::size_t cut = 0; cut <= replies.size(); ++cut) {
-      Player player(receiver.messages);
+      Player player(receiver.messages, receiver.tls);
       player.feed(std::string_view(replies).substr(0, cut));
       const bool was_over = player.over();
       const bool awaits_end = player.client().state() == ClientState::kDot;

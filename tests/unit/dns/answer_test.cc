@@ -156,6 +156,57 @@ TEST(Answer, WrongLengthsAreMalformed) {
 
 // A response that is cut is malformed or says less; it is never read past its end (sanitizers
 // watch).
+TEST(Answer, SaysWhetherTheServerVouchesForIt) {
+  for (const bool secure : {false, true}) {
+    const unsigned flags = secure ? 0x81a0 : 0x8180;
+    EXPECT_EQ(read_mx(Packet("example.org", kMx, flags).bytes(), domain("example.org")).secure, secure);
+    EXPECT_EQ(read_addresses(Packet("example.org", kA, flags).a("example.org", "\1\2\3\4").bytes(),
+                             domain("example.org"), base::IpFamily::kV4)
+                  .secure,
+              secure);
+    EXPECT_EQ(read_tlsa(Packet("_25._tcp.a", kTlsa, flags | 3).bytes(), "_25._tcp.a").secure, secure);
+  }
+}
+
+TEST(Answer, SaysWhatAnAliasStandsFor) {
+  Packet p("mx.example", kA);
+  p.cname("mx.example", "real.example").a("real.example", "\1\2\3\4");
+  EXPECT_EQ(read_addresses(p.bytes(), domain("mx.example"), base::IpFamily::kV4).alias_of,
+            "real.example");
+  Packet direct("mx.example", kA);
+  direct.a("mx.example", "\1\2\3\4");
+  EXPECT_EQ(read_addresses(direct.bytes(), domain("mx.example"), base::IpFamily::kV4).alias_of, "");
+}
+
+TEST(Answer, ReadsTlsa) {
+  const std::string name = "_25._tcp.mx.example";
+  const std::string digest(32, 'x');
+  Packet p(name, kTlsa, 0x81a0);
+  p.cname(name, "dane.example").record("dane.example", kTlsa, 70, "\3\1\1" + digest);
+  p.record("dane.example", kTlsa, 50, "\2\1\1" + digest);
+  p.record("dane.example", kTlsa, 50, "\2\1\1" + digest);
+  p.record("other.example", kTlsa, 10, "\3\1\1" + digest);
+  const auto answer = read_tlsa(p.bytes(), name);
+  EXPECT_EQ(answer.status, Status::kRecords);
+  EXPECT_EQ(answer.records, (std::vector<TlsaRecord>{{2, 1, 1, digest}, {3, 1, 1, digest}}));
+  EXPECT_EQ(answer.ttl, std::chrono::seconds(50));
+}
+
+TEST(Answer, AShortTlsaRecordIsMalformed) {
+  Packet p("_25._tcp.a", kTlsa, 0x81a0);
+  p.record("_25._tcp.a", kTlsa, 50, "\3\1");
+  const auto answer = read_tlsa(p.bytes(), "_25._tcp.a");
+  EXPECT_EQ(answer.status, Status::kTemporary);
+  EXPECT_FALSE(answer.secure);
+}
+
+TEST(Answer, TlsaRecordsAreBounded) {
+  Packet p("_25._tcp.a", kTlsa);
+  for (int i = 0; i < 200; ++i)
+    p.record("_25._tcp.a", kTlsa, 50, "\3\1\1" + std::to_string(i));
+  EXPECT_EQ(read_tlsa(p.bytes(), "_25._tcp.a").records.size(), kMaxTlsa);
+}
+
 TEST(Answer, SurvivesCutsAndNoise) {
   Packet packet("example.org", kMx);
   packet.cname("example.org", "b.example")

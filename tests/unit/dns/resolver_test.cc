@@ -77,6 +77,20 @@ TEST(Resolver, NoDomain) {
   EXPECT_EQ(client.mx("example.org").status, Status::kNoDomain);
 }
 
+// RFC 6840 5.7: it is asked for; and it is worth what the way is worth that it came.
+TEST(Resolver, AWordOnDnssecCountsWhereServersAreTrusted) {
+  std::atomic<bool> asked = false;
+  FakeServer server([&](const std::string& q, bool) {
+    asked = (q[3] & 0x20) != 0;
+    return FakeServer::as_answer(q, Packet("example.org", kMx, 0x81a3).bytes());
+  });
+  Client client({server.endpoint()});
+  EXPECT_FALSE(client.mx("example.org").secure);
+  EXPECT_TRUE(asked);
+  client.resolver->set_servers({server.endpoint()}, true);
+  EXPECT_TRUE(client.mx("example.org").secure);
+}
+
 TEST(Resolver, FailingServersAreTemporary) {
   for (const unsigned rcode : {1U, 2U, 4U, 5U}) {
     FakeServer server([&](const std::string& q, bool) {
@@ -211,7 +225,7 @@ TEST(Resolver, ChangesItsServers) {
   std::optional<Status> first, second;
   const auto a =
       client.resolver->mx(domain("example.org"), [&](MxAnswer r) noexcept { first = r.status; });
-  client.resolver->set_servers({fresh.endpoint()});
+  client.resolver->set_servers({fresh.endpoint()}, false);
   const auto b =
       client.resolver->mx(domain("example.org"), [&](MxAnswer r) noexcept { second = r.status; });
   while (!first || !second) client.loop.run_once(true);

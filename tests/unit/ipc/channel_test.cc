@@ -26,6 +26,7 @@ struct Client {
   }
   void on(const Intake&) {}
   void on(const RecipientKnown&) {}
+  void on(const EndAccount&) {}
   void closed() noexcept { ++closed_count; }
 };
 

@@ -43,6 +43,14 @@ struct Filler {
     for (std::size_t i = 0; i < std::min<std::size_t>(limits.own, 2); ++i)
       fill(value.emplace_back(), {limits.element, 0});
   }
+  template <class Row>
+  void fill(Page<Row>& page, Limits) {
+    for (int i = 0; i < 2; ++i) {
+      Row row;
+      fill(row, {});
+      EXPECT_TRUE(page.add(std::move(row)));
+    }
+  }
   template <Described T>
   void fill(T& value, Limits) {
     std::apply([&](const auto&... f) { (fill(value.*f.member, f.limits), ...); }, T::fields());

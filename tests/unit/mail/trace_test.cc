@@ -41,6 +41,15 @@ TEST(Received, WithOneRecipient) {
 }
 
 // RFC 3848
+TEST(Received, OfWhoHasLoggedIn) {
+  auto received = sample();
+  received.logged_in = true;
+  EXPECT_NE(received_field(received).find(" with ESMTPA id "), std::string::npos);
+  received.tls = "TLSv1.3 TLS_AES_256_GCM_SHA384";
+  EXPECT_NE(received_field(received).find(" with ESMTPSA\r\n"), std::string::npos);
+}
+
+// RFC 3848
 TEST(Received, OverTls) {
   auto received = sample();
   received.tls = "TLSv1.3 TLS_AES_256_GCM_SHA384";

@@ -108,7 +108,8 @@ TEST_P(Sandbox, AllowsThreadsOnlyWhereCallsBlock) {
     }
     return ran;
   };
-  if (kind == SandboxKind::kStoring || kind == SandboxKind::kFiling)
+  if (kind == SandboxKind::kStoring || kind == SandboxKind::kFiling ||
+      kind == SandboxKind::kAuthenticating)
     EXPECT_EQ(outcome(kind, thread), kDone);
   else
     EXPECT_TRUE(forbidden(kind, thread));
@@ -117,7 +118,7 @@ TEST_P(Sandbox, AllowsThreadsOnlyWhereCallsBlock) {
 INSTANTIATE_TEST_SUITE_P(EachKind, Sandbox,
                          ::testing::Values(SandboxKind::kAccepting, SandboxKind::kStoring,
                                            SandboxKind::kConnecting, SandboxKind::kFiling,
-                                           SandboxKind::kSigning));
+                                           SandboxKind::kSigning, SandboxKind::kAuthenticating));
 
 }  // namespace
 }  // namespace postern::os

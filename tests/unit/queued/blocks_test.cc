@@ -191,6 +191,9 @@ TEST(Blocks, ANextHopIsFrozenByAnyOfItsNames) {
   EXPECT_EQ(reason("10.0.0.1:25"), "all");
   EXPECT_EQ(reason("[::1]:26"), "six");
   EXPECT_EQ(reason("[::1]:25"), "all");
+  // Whatever is demanded of it.
+  EXPECT_EQ(reason("mx0.example.net>mx1.example.net:25/verified"), "why");
+  EXPECT_EQ(reason("10.0.0.1:2525/smtps/required"), "port");
   const auto said = blocks.unfreeze("mx2.example.net", true, "anna", {}, QueueTime(9));
   ASSERT_TRUE(said);
   EXPECT_EQ(*said,
@@ -361,6 +364,23 @@ TEST(Blocks, TheFirstVersionIsRead) {
   EXPECT_TRUE(read->holds().empty());
 }
 
+TEST(Blocks, LocksOfAccounts) {
+  Blocks blocks;
+  EXPECT_EQ(*blocks.lock({.account = "bob", .reason = "spam", .who = "ann", .since = {5}}),
+            "account bob is locked");
+  EXPECT_EQ(*blocks.lock({.account = "bob", .reason = "more spam", .who = "ann", .since = {6}}),
+            "account bob was locked already; the reason is replaced");
+  const auto read = Blocks::from_text(blocks.to_text());
+  ASSERT_TRUE(read) << read.error();
+  ASSERT_NE(read->locked("bob"), nullptr);
+  EXPECT_EQ(read->locked("bob")->reason, "more spam");
+  EXPECT_EQ(read->locked("bob")->since.ms, 6);
+  EXPECT_EQ(read->locked("amy"), nullptr);
+  EXPECT_FALSE(blocks.unlock("amy"));
+  EXPECT_EQ(*blocks.unlock("bob"), "account bob is not locked any more");
+  EXPECT_EQ(blocks.locked("bob"), nullptr);
+}
+
 // As the version before this one wrote it, with a freeze, an exception, a hold and a switch.
 TEST(Blocks, TheSecondVersionIsRead) {
   std::ifstream file(POSTERN_SOURCE_ROOT "/tests/unit/queued/control-2.json");
@@ -384,7 +404,7 @@ TEST(Blocks, TheSecondVersionIsRead) {
   // It is written as this version, which says the same.
   const auto again = Blocks::from_text(read->to_text());
   ASSERT_TRUE(again) << again.error();
-  EXPECT_EQ(Blocks::version_of(read->to_text()), 3);
+  EXPECT_EQ(Blocks::version_of(read->to_text()), 4);
   EXPECT_EQ(again->to_text(), read->to_text());
   EXPECT_EQ(stood(*again, "mx.corp.example", kMailbox, 0, 400), 100);
 }

@@ -76,6 +76,30 @@ TEST_P(ClockTest, RetriesKeepTheirDistance) {
   EXPECT_EQ(look(id), nullptr);  // and expired when an hour has passed
 }
 
+// The tables are asked anew then; how long ago the last attempt was, no jump changes.
+TEST_P(ClockTest, AReloadAfterAJumpKeepsTheDistance) {
+  begin();
+  const auto id = mail("a@far.example");
+  FakeRelay relay;
+  connect(relay);
+  defer(relay);
+  if (HasFatalFailure()) return;
+  const auto expect_waiting = [&](QueueTime until) {
+    engine->configure(config);
+    turn();
+    const auto* message = look(id);
+    EXPECT_EQ(engine->due(*message, message->recipients.at(0), "far.example"), until);
+  };
+  const auto at = due(id);
+  jump(GetParam());
+  expect_waiting(at);
+  // Also by the row, in the next life.
+  end();
+  jump(-GetParam());
+  begin();
+  expect_waiting(due(id));
+}
+
 TEST_P(ClockTest, AJumpAcrossARestartCountsForADayAtMost) {
   begin();
   const auto id = mail("a@far.example");

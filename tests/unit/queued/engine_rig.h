@@ -90,6 +90,7 @@ struct FakeSmtpd {
   void on(const ipc::LargeOpened& m, ipc::Descriptors) { large.push_back(m); }
   void on(const ipc::Intake& m) { intake.push_back(m); }
   void on(const ipc::RecipientKnown& m) { known.push_back(m); }
+  void on(const ipc::EndAccount& m) { ended.push_back(m.account); }
   void closed() noexcept { is_closed = true; }
 
   std::unique_ptr<Connection> connection;
@@ -98,6 +99,7 @@ struct FakeSmtpd {
   std::vector<ipc::LargeOpened> large;
   std::vector<ipc::Intake> intake;
   std::vector<ipc::RecipientKnown> known;
+  std::vector<std::string> ended;
   bool is_closed = false;
 };
 
@@ -197,9 +199,15 @@ struct EngineRig : StoreRig {
   // A message straight into the store and the schedule.
   base::MessageId mail(const std::string& to, std::string body = "Subject: x\r\n\r\nhello\r\n",
                        bool null_sender = false) {
+    return mail(std::vector{to}, std::move(body), null_sender);
+  }
+  base::MessageId mail(const std::vector<std::string>& to,
+                       std::string body = "Subject: x\r\n\r\nhello\r\n",
+                       bool null_sender = false) {
     auto record = envelope(0);
     if (null_sender) record.from = {};
-    record.recipients.push_back({.number = 0, .address = address(to)});
+    for (std::uint32_t n = 0; n < to.size(); ++n)
+      record.recipients.push_back({.number = n, .address = address(to[n])});
     record.body_size = body.size();
     const auto id = record.id;
     store->accept(std::move(record), std::make_shared<const std::string>(std::move(body)),

@@ -184,6 +184,22 @@ TEST_F(EngineTest, ADeadDeliverersMessageComesBackAndIsHeldTheSecondTime) {
   EXPECT_TRUE(look(id)->held.empty());
 }
 
+TEST_F(EngineTest, ADeathCountsOnceHoweverManyLeasesAMessageHas) {
+  begin();
+  const auto id = mail(std::vector<std::string>{"a@far.example", "b@near.example"});
+  FakeRelay relay;
+  connect(relay);
+  for (std::size_t lease = 0; lease < 2; ++lease) {
+    ASSERT_GT(relay.grants.size(), lease);
+    (void)relay.ask(relay.grants[lease]);
+    turn();
+  }
+  ASSERT_EQ(relay.leases.size(), 2U);
+  relay.connection.reset();
+  turn();
+  EXPECT_EQ(look(id)->held, "");
+}
+
 TEST_F(EngineTest, ASurvivingDelivererFinishesItsLeaseAfterARestart) {
   begin();
   const auto id = mail("a@far.example");

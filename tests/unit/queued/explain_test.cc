@@ -460,6 +460,29 @@ TEST_F(Foretold, ADeadHopIsTriedAgain) {
   expect_it_comes(0);
 }
 
+TEST_F(Foretold, OfTwoDeadWaysTheOneThatIsTriedFirstCounts) {
+  config.routes.front().via.push_back({config::HopKind::kHost, "10.9.0.2", 2525});
+  prepare();
+  for (const auto* mx : {"10.9.0.1", "10.9.0.2"}) {
+    ASSERT_FALSE(relay.grants.empty());
+    EXPECT_EQ(relay.grants.back().hop.host, mx);
+    const auto grant = relay.grants.back().grant;
+    relay.grants.clear();
+    relay.connection->send(ipc::GrantEnded{grant,
+                                           ipc::GrantEnd::kTemporary,
+                                           ipc::FailureClass::kConnect,
+                                           {0, 4, 4, 1, "connect timed out"},
+                                           mx});
+    turn();
+    pass(base::Millis(10'000));
+  }
+  const auto told = explained();
+  ASSERT_EQ(told.obstacles.size(), 1U);
+  EXPECT_EQ(told.obstacles[0].name, "10.9.0.1:2525");
+  EXPECT_EQ(told.next, store->clock().wall() + base::Millis(40'000));
+  expect_it_comes(0);
+}
+
 TEST_F(Foretold, AtARateItsTurnIsATime) {
   prepare();
   set_up(Blocker::kTurn);

@@ -139,6 +139,7 @@ class Story {
     auto record = rig_.envelope();
     record.body_size = text.size();
     submitted[record.id] = text;
+    refused.erase(record.id);  // a later life may give away again what never was in the journal
     rig_.store->accept(record, std::make_shared<const std::string>(std::move(text)),
                        [this, id = record.id](bool yes) noexcept { answer(id, yes); });
   }

@@ -50,6 +50,47 @@ TEST_F(IntakeTest, NoAnswerComesBeforeTheFlush) {
   EXPECT_FALSE(fatal.empty());
 }
 
+// Of who has logged in counts what auth said, not what smtpd says.
+TEST_F(IntakeTest, ALoginCountsByItsTicketAlone) {
+  config.rights.listeners[0].service = config::Service::kSubmission;
+  engine->configure(config);
+  auto frame = submit_frame(1, 1, 0);
+  frame.origin = base::parse_ip("192.0.2.1").value();
+  frame.esmtp = true;
+  frame.session.bytes.fill(7);
+  EXPECT_EQ(submit(frame, {"a@far.example"}, "x"), "451 4.7.0");
+  intake->tickets().give(frame.session, 1, "bob");  // of another smtpd
+  frame.request = base::RequestId(2);
+  frame.token.bytes[0] = 2;
+  EXPECT_EQ(submit(frame, {"a@far.example"}, "x"), "451 4.7.0");
+  intake->tickets().give(frame.session, 0, "bob");
+  frame.request = base::RequestId(3);
+  frame.token.bytes[0] = 3;
+  ASSERT_EQ(submit(frame, {"a@far.example"}, "x"), "accepted");
+  EXPECT_NE(prefix(smtpd.submitted.back().id).find("with ESMTPA"), std::string::npos);
+  intake->tickets().drop(frame.session);
+  frame.request = base::RequestId(4);
+  frame.token.bytes[0] = 4;
+  EXPECT_EQ(submit(frame, {"a@far.example"}, "x"), "451 4.7.0");
+}
+
+TEST_F(IntakeTest, ALockEndsTheSessionsOfItsAccount) {
+  base::Token bob, amy;
+  bob.bytes.fill(1);
+  amy.bytes.fill(2);
+  intake->tickets().give(bob, 0, "bob");
+  intake->tickets().give(amy, 0, "amy");
+  bool done = false;
+  engine->change_blocks(
+      [](Blocks& blocks) noexcept { return blocks.lock({.account = "bob", .reason = "spam"}); },
+      [&](Blocks::Said said) noexcept { done = said.has_value(); });
+  turn();
+  EXPECT_TRUE(done);
+  EXPECT_EQ(smtpd.ended, std::vector<std::string>{"bob"});
+  EXPECT_EQ(intake->tickets().account_of(bob, 0), nullptr);
+  ASSERT_NE(intake->tickets().account_of(amy, 0), nullptr);
+}
+
 TEST_F(IntakeTest, RightsAreDecidedAgain) {
   auto stranger = submit_frame(1, 1, 0);
   stranger.origin = base::parse_ip("192.0.2.1").value();

@@ -151,17 +151,21 @@ TEST(DueBy, NewTablesBringForwardAndNeverPutOff) {
   Recipient recipient;
   recipient.tries = 2;
   recipient.trouble = std::make_shared<const Trouble>(Trouble{kConnect, {}, ""});
-  recipient.next_try = minutes(130);  // tried at 100, by the list
+  recipient.tried = minutes(100);
+  recipient.next_try = minutes(130);  // by the list
   const base::MessageId id(1);
-  EXPECT_EQ(due_by(RetryTables(config), "a.example", id, recipient, minutes(100)), minutes(130));
+  EXPECT_EQ(due_by(RetryTables(config), "a.example", id, recipient), minutes(130));
   config.rules = {rule({"a.example"}, kConnect, 5)};
-  EXPECT_EQ(due_by(RetryTables(config), "a.example", id, recipient, minutes(100)), minutes(105));
+  EXPECT_EQ(due_by(RetryTables(config), "a.example", id, recipient), minutes(105));
   config.rules = {rule({"a.example"}, kConnect, 500)};
-  EXPECT_EQ(due_by(RetryTables(config), "a.example", id, recipient, minutes(100)), minutes(130));
+  EXPECT_EQ(due_by(RetryTables(config), "a.example", id, recipient), minutes(130));
   config.rules = {rule({"a.example"}, kDns, 5)};  // it failed otherwise
-  EXPECT_EQ(due_by(RetryTables(config), "a.example", id, recipient, minutes(100)), minutes(130));
+  EXPECT_EQ(due_by(RetryTables(config), "a.example", id, recipient), minutes(130));
+  config.rules = {rule({"a.example"}, kConnect, 5)};
+  recipient.tried = {};  // nobody knows
+  EXPECT_EQ(due_by(RetryTables(config), "a.example", id, recipient), minutes(130));
   recipient.tries = 0;
-  EXPECT_EQ(due_by(RetryTables(config), "a.example", id, recipient, minutes(0)), minutes(130));
+  EXPECT_EQ(due_by(RetryTables(config), "a.example", id, recipient), minutes(130));
 }
 
 class RetryReload : public ::testing::Test, protected EngineRig {

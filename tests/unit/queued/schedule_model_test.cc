@@ -402,7 +402,9 @@ class ScheduleModel : public ::testing::Test {
     EXPECT_EQ(s.messages(name, base::MessageId(), ids.size() + 1), ids);
     EXPECT_EQ(s.last_message(name),
               ids.empty() ? std::nullopt : std::optional<base::MessageId>(ids.back()));
-    const auto due = s.next_due(name);
+    EXPECT_EQ(s.first_message(*real),
+              ids.empty() ? std::nullopt : std::optional<base::MessageId>(ids.front()));
+    const auto due = s.next_due(*real);
     EXPECT_EQ(due ? due->time : QueueTime::max(), next);
     EXPECT_EQ(real->blocked != Blocked::kNo, queue.frozen);
     if (const auto* hop = real->hop(); hop != nullptr && hop->known()) {
@@ -423,7 +425,8 @@ class ScheduleModel : public ::testing::Test {
     }
     const auto wake = s.next_wake().value_or(QueueTime::max());
     for (const auto& [name, queue] : model) {
-      const auto due = s.next_due(name);
+      const auto* real = s.find(name);
+      const auto due = real != nullptr ? s.next_due(*real) : std::nullopt;
       EXPECT_LE(wake, due ? due->time : QueueTime::max());
     }
     for (const auto& [name, hop] : s.hops())

@@ -589,6 +589,46 @@ TEST_F(WaysTest, TheNextOneIsTakenWhileTheFirstIsDeadAndTheFirstWhenItWorksAgain
   EXPECT_EQ(s->find_hop("a:25")->queues(), 3U);
 }
 
+// Its timer found nobody who had something to go: the first who has tries it.
+TEST_F(WaysTest, TheFirstIsTriedAgainByWhoHasMailLater) {
+  add("q", two, 1);
+  decide();
+  fail(opened[0], 1000);
+  decide();
+  ASSERT_EQ(opened.size(), 2U);
+  ask(opened[1]);
+  decide();
+  ASSERT_EQ(handed.size(), 1U);
+  add("q", two, 2);
+  s->hold("q", base::MessageId(2), true, now);
+  deliver_last();  // by b; the other message stays, held
+  (void)s->grant_ended(kRelay1, opened[1].grant);
+  now = QueueTime(1000);
+  decide();
+  ASSERT_EQ(opened.size(), 2U);
+  now = QueueTime(1500);
+  s->hold("q", base::MessageId(2), false, now);
+  decide();
+  ASSERT_EQ(opened.size(), 3U);
+  EXPECT_EQ(opened[2].hop.host, "a");
+}
+
+// A queue that leads to the hop, but has nothing to go, does not try it in the others' place.
+TEST_F(WaysTest, AnIdleQueueDoesNotKeepTheOthersAway) {
+  add("idle", two, 1);
+  add("q", two, 2);
+  decide();
+  ASSERT_EQ(opened.size(), 2U);
+  s->hold("idle", base::MessageId(1), true, now);
+  (void)s->grant_ended(kRelay1, opened[1].grant);
+  fail(opened[0], 1000);
+  EXPECT_EQ(way_of("idle"), "a:25");
+  EXPECT_EQ(way_of("q"), "b:25");
+  now = QueueTime(1000);
+  decide();
+  EXPECT_EQ(way_of("q"), "a:25");
+}
+
 TEST_F(WaysTest, WhereAllAreDeadOneTimerIsLeft) {
   add("q", two, 1);
   decide();
@@ -641,6 +681,21 @@ class SharedHopTest : public ScheduleTest {
   const Destination smart{.connections = 2, .via = {host("smart")}};
   const Destination mx{.connections = 3, .via = {config::HopSpec{}}};
 };
+
+// Names of next hops mean hosts: not queues whose hosts are not known yet, and not mailboxes.
+TEST_F(SharedHopTest, AFrozenHostIsNoQueueAndNoMailbox) {
+  frozen_hops = {"q", "mailbox:"};
+  const Destination mailbox{.local = true, .via = {{config::HopKind::kMailbox, "", 0}}};
+  s->deliverer_up(kLocal, true);
+  add("q", mx, 1);
+  add("local", mailbox, 2);
+  s->review_blocks(now);
+  decide();
+  ASSERT_EQ(opened.size(), 2U);
+  EXPECT_FALSE(s->find("q")->hop()->frozen);
+  EXPECT_EQ(s->find("local")->hop()->name(), "mailbox:");
+  EXPECT_FALSE(s->find("local")->hop()->frozen);
+}
 
 TEST_F(SharedHopTest, OneConnectionServesAllQueuesOfItsHop) {
   for (std::uint64_t m = 1; m <= 40; ++m) add("q" + std::to_string(m % 10), smart, m);

@@ -31,12 +31,16 @@ class FakeHost final : public TransferHost {
   void release(std::vector<base::MessageId> ids, Done released) override {
     hold(std::move(ids), {}, std::move(released));
   }
+  base::Millis age(const Message& message) const override {
+    return store_.clock().now() - message.born - stood_still;
+  }
   bool in_delivery(const Message& message) const override { return delivering.contains(message.id); }
   void remove(const std::vector<base::MessageId>&) override {}
   void admit(base::MessageId id) override { admitted.insert(id); }
 
   std::set<base::MessageId> delivering;
   std::set<base::MessageId> admitted;
+  base::Millis stood_still{0};  // the clock of all that is queued
 
  private:
   LocalStore& store_;
@@ -189,6 +193,28 @@ TEST_F(TransferTest, KeepHoldsNothingAndWaitsForNothing) {
   const auto file = export_all(true);
   EXPECT_EQ(from.look(id)->held, "");
   EXPECT_EQ(take_in(to, file).done, 1U);
+}
+
+TEST_F(TransferTest, TimeThatDidNotCountHereDoesNotCountThere) {
+  (void)from.accept("x\r\n");
+  from.clock.advance(base::Millis(600'000));
+  from.host->stood_still = base::Millis(590'000);
+  const auto file = export_all();
+  ASSERT_EQ(take_in(to, file).done, 1U);
+  const auto taken = to.messages().front();
+  EXPECT_EQ(to.store->clock().now() - taken.born, base::Millis(10'000));
+}
+
+TEST_F(TransferTest, ANoticeIsKnownWhereItCameFrom) {
+  auto notice = from.envelope();
+  notice.token = {};  // it came by no transaction
+  notice.notice = true;
+  notice.body_size = 3;
+  from.store->accept(notice, std::make_shared<const std::string>("x\r\n"), [](bool) noexcept {});
+  from.store->pump();
+  const auto file = export_all();
+  EXPECT_EQ(take_in(from, file).done, 0U);
+  EXPECT_EQ(from.store->count(), 1U);
 }
 
 TEST_F(TransferTest, WhatIsInDeliveryIsWaitedFor) {

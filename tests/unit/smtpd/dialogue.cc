@@ -104,8 +104,11 @@ bool set(Dialogue& d, const std::string& key, const std::string& value) {
   auto& domain = d.rights.domains.front();
   if (const auto done = set_client(d, key, value)) return *done;
   if (key == "service") {
-    listener.service = value == "relay" ? config::Service::kRelay : config::Service::kMx;
-    return value == "relay" || value == "mx";
+    listener.service = value == "relay"        ? config::Service::kRelay
+                       : value == "submission" ? config::Service::kSubmission
+                                               : config::Service::kMx;
+    d.service.login_required = value == "submission";
+    return value == "relay" || value == "mx" || value == "submission";
   }
   if (key == "client") {
     d.client = base::parse_ip(value);
@@ -136,6 +139,12 @@ bool set(Dialogue& d, const std::string& key, const std::string& value) {
                                           : config::TlsMode::kOff;
     return d.service.tls != config::TlsMode::kOff;
   }
+  if (key == "mechanisms") {
+    for (const auto& word : words(value)) d.service.mechanisms.push_back(sasl::find_mechanism(word).value());
+    return true;
+  }
+  if (key == "plaintext_logins") return d.service.plaintext_logins = value == "yes", true;
+  if (key == "auth_down") return d.auth_down = value == "yes", true;
   if (key == "tls_busy") return d.tls_busy = value == "yes", true;
   if (key == "certificate") return d.certificate = value, true;
   if (key == "cut") return d.cut = value != "no", true;
@@ -188,6 +197,8 @@ bool add_step(Dialogue& d, const std::string& text, unsigned line) {
     d.steps.push_back({Step::Kind::kTimeout, {}, line});
   else if (text == "!tls")
     d.steps.push_back({Step::Kind::kTls, {}, line});
+  else if (text == "!locked")
+    d.steps.push_back({Step::Kind::kLocked, {}, line});
   else if (text == "closed")
     d.closed = true;
   else

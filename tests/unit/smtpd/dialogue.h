@@ -5,7 +5,8 @@
 //   C: text       the client sends the line and CR LF
 //   X: text       it sends exactly this; \r \n \t \0 \\ \xHH and \(1000*text) (a repetition) are
 //   read S: text       the server answers this line; `...` at its end stands for anything !shutdown
-//   the server is stopped; !timeout: the timer runs out; !tls: the handshake is done M: text       (at the end) a message was
+//   the server is stopped; !timeout: the timer runs out; !tls: the handshake is done; !locked:
+//   the account may not be used any more  M: text       (at the end) a message was
 //   taken: protocol, hello, <from> -> <to> ... "body" closed        (at the end) the server closed;
 //   otherwise it must be open # text        a comment
 #pragma once
@@ -22,7 +23,7 @@
 namespace postern::smtpd::test {
 
 struct Step {
-  enum class Kind { kSend, kExpect, kShutdown, kTimeout, kTls };
+  enum class Kind { kSend, kExpect, kShutdown, kTimeout, kTls, kLocked };
   Kind kind;
   std::string text;  // kSend: the bytes; kExpect: the line
   unsigned line;     // of the file
@@ -45,6 +46,7 @@ struct Dialogue {
   std::vector<std::string> messages;
   bool closed = false;
   bool tls_busy = false;   // no TLS can begin now
+  bool auth_down = false;   // nobody can check a password
   std::string certificate;  // of the client
   bool cut = true;         // however the wire is cut, the outcome is the same
 };

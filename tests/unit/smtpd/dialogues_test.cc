@@ -23,6 +23,7 @@ std::vector<std::string> all_dialogues() {
 std::string text_of(const Message& message) {
   std::string text = message.envelope.with == mail::WithProtocol::kEsmtp ? "ESMTP" : "SMTP";
   if (!message.envelope.tls.empty()) text += " over TLS";
+  if (!message.envelope.account.empty()) text += " by " + message.envelope.account;
   if (!message.envelope.tls_peer.empty()) text += " as " + message.envelope.tls_peer;
   if (!message.envelope.client_name.empty()) text += " of " + message.envelope.client_name;
   if (!message.envelope.forwarded.empty()) text += " for " + message.envelope.forwarded + ';';
@@ -54,12 +55,14 @@ class Player {
     connection_.known = dialogue.known;
     if (dialogue.unknown) connection_.unknown = *dialogue.unknown;
     connection_.tls_busy = dialogue.tls_busy;
+    connection_.sink.unavailable = dialogue.auth_down;
     facts_ = Connection::sample_tls();
     facts_.peer = dialogue.certificate;
   }
   void send(std::string_view bytes) { connection_.feed(bytes); }
   void act(Step::Kind kind) {
     if (kind == Step::Kind::kShutdown) connection_.protocol.shutdown();
+    if (kind == Step::Kind::kLocked) connection_.protocol.end_login();
     if (kind == Step::Kind::kTls) connection_.secure(facts_);
     if (kind == Step::Kind::kTimeout) connection_.protocol.timed_out();
     connection_.take_output();

@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <cstddef>
+#include <memory>
 #include <optional>
 #include <random>
 #include <string>
@@ -13,6 +14,7 @@
 
 #include "common/base/check.h"
 #include "common/config/rights.h"
+#include "smtpd/auth/exchange.h"
 #include "smtpd/protocol.h"
 
 namespace postern::smtpd::test {
@@ -47,6 +49,40 @@ class RecordingSink final : public MessageSink {
     ++aborted;
   }
   void ask(const mail::Address& recipient) override { asked.push_back(recipient.text()); }
+  void log_in(const LoginStart& start) override {
+    exchange = auth::make_exchange(start.mechanism, login_context(start.plus_offered));
+    step = exchange->begin(start.initial);
+  }
+  void login_response(std::string_view response) override { step = exchange->respond(response); }
+  void log_out() override {
+    exchange.reset();
+    ++logged_out;
+  }
+  // bob has the password "secret", however he says it.
+  static auth::ExchangeContext login_context(bool plus_offered) {
+    auth::ExchangeContext context;
+    context.plus_offered = plus_offered;
+    context.nonce = "%hvYDpWUa2RaTCAfuxFIlj)hNlF$k0";
+    context.binding.exporter = "exported";
+    context.look_up = [](const std::string& account) {
+      static const auto verifier = sasl::ScramVerifier::make("secret", "0123456789abcdef", 4096);
+      return auth::Looked{verifier, account == "bob"};
+    };
+    return context;
+  }
+  // What auth would answer to the step.
+  [[nodiscard]] LoginStep login_step() const {
+    using Result = LoginStep::Result;
+    if (unavailable) return {Result::kUnavailable, {}};
+    if (const auto* challenge = std::get_if<auth::Challenge>(&step))
+      return {Result::kChallenge, challenge->bytes};
+    if (const auto* proven = std::get_if<auth::Proven>(&step))
+      return {Result::kAccepted, proven->account};
+    const auto* check = std::get_if<auth::CheckPassword>(&step);
+    if (check == nullptr || check->account != "bob" || check->password != "secret")
+      return {Result::kRefused, {}};
+    return {Result::kAccepted, check->account};
+  }
   void refused(const Refusal& refusal) override { refusals.emplace_back(refusal.reply); }
   bool may_send(const base::IpAddress& client) override {
     senders.push_back(base::to_string(client));
@@ -67,6 +103,10 @@ class RecordingSink final : public MessageSink {
   std::size_t most_messages = ~std::size_t{0};
   std::size_t most_introductions = ~std::size_t{0};
   unsigned aborted = 0;
+  bool unavailable = false;  // nobody can check a password
+  unsigned logged_out = 0;
+  std::unique_ptr<auth::Exchange> exchange;
+  auth::Step step;
 
  private:
   bool open_ = false;
@@ -113,12 +153,17 @@ class Connection {
         answer();
         moved = true;
       }
+      if (protocol.want() == Want::kLogin && !holds_answers) {
+        CHECK(unread_.empty() || protocol.input(unread_) == 0);
+        protocol.login_answered(sink.login_step());
+        moved = true;
+      }
       if (protocol.want() == Want::kAnswer && !holds_answers) {
         CHECK(unread_.empty() || protocol.input(unread_) == 0);
         answer_rcpt();
         moved = true;
       }
-      if (protocol.want() == Want::kInput && !moved) CHECK(unread_.size() < Protocol::kMaxLine);
+      if (protocol.want() == Want::kInput && !moved) CHECK(unread_.size() < protocol.longest_line());
       take_output();
     }
   }

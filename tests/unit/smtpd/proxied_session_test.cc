@@ -119,12 +119,39 @@ TEST(ProxiedSession, StandsBeforeStartTls) {
   EXPECT_EQ(rig.say("STARTTLS\r\n"), "220 2.0.0 Go ahead with TLS\r\n");
 }
 
+// What an auth hears.
+struct HearsLogins {
+  using Connection = ipc::Connection<HearsLogins, ipc::Role::kAuth, ipc::Role::kSmtpd>;
+  HearsLogins(event::Loop& loop, base::UniqueFd fd)
+      : connection(std::make_unique<Connection>(loop, std::move(fd), *this)) {}
+  void on(const ipc::Login& m) { logins.push_back(m); }
+  void on(const ipc::LoginResponse&) {}
+  void on(const ipc::EndLogin&) {}
+  void closed() noexcept {}
+  std::unique_ptr<Connection> connection;
+  std::vector<ipc::Login> logins;
+};
+
+// Failures are counted against the client, not against the proxy of them all.
+TEST(ProxiedSession, LogsInFromWhereItsClientIs) {
+  ProxyRig rig;
+  rig.service.mechanisms = {sasl::Mechanism::kPlain};
+  rig.service.plaintext_logins = true;
+  auto ends = ipc::make_channel_pair();
+  HearsLogins auth(rig.loop, std::move(ends.a));
+  rig.auth.connect(std::move(ends.b));
+  rig.say(kHeader);
+  rig.say("EHLO client.example\r\nAUTH PLAIN AGJvYgBzZWNyZXQ=\r\n");
+  ASSERT_EQ(auth.logins.size(), 1U);
+  EXPECT_EQ(base::to_string(auth.logins[0].client), "10.0.0.5");
+}
+
 // The client's part of TLS begins behind the header, in the same packet or not.
 TEST(ProxiedSession, StandsBeforeImplicitTls) {
   for (const bool together : {false, true}) {
     ProxyRig rig(config::TlsMode::kImplicit);
     tls::test::End end;
-    end.make(tls::Session::connect(*tls::ClientContext::make({}), "mx.example.org"));
+    end.make(tls::Session::connect(*tls::ClientContext::make({}), {.host = "mx.example.org"}));
     end.receive({});
     if (together) {
       rig.send(std::string(kHeader) + std::exchange(end.out, {}));

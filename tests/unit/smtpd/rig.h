@@ -216,8 +216,9 @@ struct SessionRig : LinkRig {
   Service service = sample_service(rights);
   tls::test::TestSigner signer;
   TlsDesk desk{signer};
+  AuthLink auth{loop, clock, []() noexcept {}};
   ClientDesk clients{clock};
-  SessionContext context{loop, clock, link, budget, desk, clients};
+  SessionContext context{loop, clock, link, budget, desk, auth, clients};
   base::UniqueFd client;
   std::unique_ptr<Session> session;
   int ended = 0;

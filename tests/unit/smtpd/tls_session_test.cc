@@ -13,7 +13,7 @@ using State = event::Filter::State;
 
 struct TlsRig : SessionRig {
   explicit TlsRig(TlsMode mode = TlsMode::kOptional) : SessionRig(SOCK_STREAM, true, mode) {
-    end.make(tls::Session::connect(*tls::ClientContext::make({}), "mx.example.org"));
+    end.make(tls::Session::connect(*tls::ClientContext::make({}), {.host = "mx.example.org"}));
   }
   // To where the session stands in TLS; what it said there meanwhile.
   std::string secure() {

@@ -74,7 +74,9 @@ struct Pair {
     server.make(Session::accept(*context, signer));
     auto client_context = ClientContext::make(client_settings);
     if (!client_context) ADD_FAILURE() << client_context.error();
-    client.make(Session::connect(*client_context, name));
+    client.make(Session::connect(
+        *client_context,
+        {.host = name, .proof = client_settings.roots.empty() ? Proof::kNothing : Proof::kName}));
   }
   static Pair of(const Issued& issued) {
     return Pair({.certificates = {{{"mx.example.org"}, issued.chain}}}, {issued.key});

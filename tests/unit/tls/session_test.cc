@@ -58,6 +58,18 @@ TEST(Session, CarriesBytesBothWaysHoweverTheyAreCut) {
   }
 }
 
+// RFC 9266: both ends have the same, and no other session has it.
+TEST(Session, ALoginCanBeBoundToIt) {
+  auto pair = Pair::of(certificate()), other = Pair::of(certificate());
+  pair.run();
+  other.run();
+  const auto binding = pair.server.session->exporter_binding();
+  EXPECT_EQ(binding.size(), 32U);
+  EXPECT_EQ(binding, pair.client.session->exporter_binding());
+  EXPECT_NE(binding, other.server.session->exporter_binding());
+  EXPECT_EQ(pair.server.session->unique_binding(), "");  // there is none in TLS 1.3
+}
+
 TEST(Session, WaitsForItsSignature) {
   auto pair = Pair::of(certificate());
   pair.run(~std::size_t{0}, false);
@@ -166,7 +178,7 @@ TEST(Session, TheClientRefusesAnotherName) {
             "other.example", {.roots = Authority::instance().root()});
   pair.run();
   EXPECT_EQ(pair.client.state(), State::kFailed);
-  EXPECT_EQ(pair.client.session->trouble(), "handshake: certificate verify failed");
+  EXPECT_EQ(pair.client.session->trouble(), "handshake: certificate verify failed (hostname mismatch)");
   EXPECT_EQ(pair.server.state(), State::kFailed);
 }
 
@@ -220,7 +232,7 @@ TEST(Session, KeepsItsContextOverAChange) {
     server.make(Session::accept(*context, signer));
   }
   tickets.reset();
-  client.make(Session::connect(*ClientContext::make({}), "mx.example.org"));
+  client.make(Session::connect(*ClientContext::make({}), {.host = "mx.example.org"}));
   client.receive({});
   for (int i = 0; i < 10; ++i) {
     if (!client.out.empty()) server.receive(std::exchange(client.out, {}));

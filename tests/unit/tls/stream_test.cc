@@ -37,7 +37,7 @@ struct Streams {
     server->put(Session::accept(
         *ServerContext::make({.certificates = {{{"mx.example.org"}, issued.chain}}}, tickets),
         signer));
-    client->put(Session::connect(*ClientContext::make({}), "mx.example.org"));
+    client->put(Session::connect(*ClientContext::make({}), {.host = "mx.example.org"}));
     client->flush();
   }
   void turn(int times = 20) {

@@ -1,0 +1,95 @@
+#include "smtpd/auth/throttle.h"
+
+#include <algorithm>
+
+namespace postern::smtpd::auth {
+namespace {
+
+std::string network_of(const base::IpAddress& client) {
+  const std::size_t counts = client.family == base::IpFamily::kV4 ? 3 : 8;
+  std::string key(1, client.family == base::IpFamily::kV4 ? '4' : '6');
+  key.append(reinterpret_cast<const char*>(client.bytes.data()), counts);
+  return key;
+}
+
+}  // namespace
+
+// --- Table --------------------------------------------------------------------------------------
+
+Throttle::Record* Throttle::Table::find(const std::string& key) {
+  const auto place = places_.find(key);
+  if (place == places_.end()) return nullptr;
+  order_.splice(order_.begin(), order_, place->second);
+  return &place->second->second;
+}
+
+Throttle::Record& Throttle::Table::at(const std::string& key) {
+  if (auto* const record = find(key)) return *record;
+  if (places_.size() >= kMostEntries) erase(std::string(order_.back().first));
+  order_.emplace_front(key, Record{});
+  places_.emplace(key, order_.begin());
+  return order_.front().second;
+}
+
+void Throttle::Table::erase(const std::string& key) {
+  const auto place = places_.find(key);
+  if (place == places_.end()) return;
+  order_.erase(place->second);
+  places_.erase(place);
+}
+
+// --- Throttle -----------------------------------------------------------------------------------
+
+void Throttle::forget(Record& record, base::SteadyTime now) {
+  const auto periods = (now - record.counted) / kForgetAfter;
+  if (periods <= 0) return;
+  record.failures -= static_cast<std::uint32_t>(
+      std::min<std::int64_t>(periods, std::int64_t{record.failures}));
+  record.counted = record.counted + periods * kForgetAfter;
+}
+
+base::Millis Throttle::pause(const Record& record) {
+  if (record.failures < kFreeFailures) return base::Millis(0);
+  const auto doublings = std::min(record.failures - kFreeFailures, kMostFailures);
+  return std::min(kFirstPause * (std::int64_t{1} << doublings), kMostPause);
+}
+
+std::optional<base::Millis> Throttle::admit(const base::IpAddress& client,
+                                            const std::string& account, base::SteadyTime now) {
+  const auto network = network_of(client);
+  Record* slowed[2] = {networks_.find(network), nullptr};
+  if (known_.find(network + account) == nullptr) slowed[1] = accounts_.find(account);
+  auto judged = now;
+  for (const auto* record : slowed)
+    if (record != nullptr) judged = std::max(judged, record->free);
+  if (judged - now > kMostWait) return std::nullopt;
+  for (auto* record : slowed) {
+    if (record == nullptr) continue;
+    forget(*record, now);
+    record->free = judged + pause(*record);
+  }
+  return judged - now;
+}
+
+void Throttle::note_failure(Table& table, const std::string& key, base::SteadyTime now) {
+  auto& record = table.at(key);
+  if (record.failures == 0) record.counted = now;
+  forget(record, now);
+  record.failures = std::min(record.failures + 1, kMostFailures);
+  record.free = std::max(record.free, now + pause(record));
+}
+
+void Throttle::failed(const base::IpAddress& client, const std::string& account,
+                      base::SteadyTime now) {
+  note_failure(networks_, network_of(client), now);
+  if (!account.empty()) note_failure(accounts_, account, now);
+}
+
+// The network's failures stay: whoever has one account could try all others in between.
+void Throttle::succeeded(const base::IpAddress& client, const std::string& account,
+                         base::SteadyTime now) {
+  accounts_.erase(account);
+  known_.at(network_of(client) + account).counted = now;
+}
+
+}  // namespace postern::smtpd::auth

@@ -1,0 +1,151 @@
+// The table on top of tls_plan.h, row by row.
+#include "deliverd/relay/tls_plan.h"
+
+#include <fmt/format.h>
+#include <gtest/gtest.h>
+
+namespace postern::relay {
+namespace {
+
+using config::HopKind;
+using config::HopTls;
+
+constexpr HopTls kAll[] = {HopTls::kOff, HopTls::kOptional, HopTls::kRequired, HopTls::kVerified,
+                           HopTls::kDane};
+const std::string kDigest(32, 'd');
+
+config::HopSpec mx(HopTls tls) { return {.kind = HopKind::kMx, .tls = tls}; }
+config::HopSpec host(HopTls tls, bool implicit = false) {
+  return {.kind = HopKind::kHost, .host = "mx.example", .port = 25, .tls = tls, .implicit = implicit};
+}
+Target target(bool vouched, const std::string& domain = "example.org") {
+  Target made{"mx.example", {base::parse_ip("192.0.2.1").value(), 25}, domain, {}};
+  if (vouched) made.vouched = {"mx.example"};
+  return made;
+}
+dns::TlsaAnswer records(std::vector<dns::TlsaRecord> list, bool secure = true) {
+  return {dns::Status::kRecords, std::move(list), {}, {}, secure};
+}
+dns::TlsaAnswer none(dns::Status status = dns::Status::kNoDomain, bool secure = true) {
+  return {status, {}, {}, status == dns::Status::kTemporary ? "no answer" : "", secure};
+}
+const dns::TlsaRecord kGood{3, 1, 1, kDigest};
+
+std::string_view word(Need need) {
+  switch (need) {
+    case Need::kClear:
+      return "clear";
+    case Need::kTry:
+      return "try";
+    case Need::kEncrypt:
+      return "encrypt";
+    case Need::kVerify:
+      return "verify";
+    case Need::kDane:
+      return "dane";
+  }
+  return "?";
+}
+
+std::string plan(const config::HopSpec& hop, const Target& target, const dns::TlsaAnswer& answer) {
+  const auto planned = plan_for(hop, target, answer, "mx.example");
+  if (planned) return std::string(word(planned->need));
+  EXPECT_EQ(planned.error().end, ipc::GrantEnd::kTemporary);
+  EXPECT_EQ(planned.error().failure, ipc::FailureClass::kTls);
+  EXPECT_EQ(planned.error().reply.enhanced.status, 4);
+  return planned.error().reply.text();
+}
+
+// Each way's plan, in the order of kAll.
+std::string plans(config::HopSpec (*way)(HopTls), const Target& target,
+                  const dns::TlsaAnswer& answer) {
+  std::string all;
+  for (const auto tls : kAll) {
+    const auto one = plan(way(tls), target, answer);
+    all += (all.empty() ? "" : " ") + (one.starts_with("4.") ? "no" : one);
+  }
+  return all;
+}
+config::HopSpec by_name(HopTls tls) { return host(tls); }
+
+TEST(TlsPlan, WithoutDnssecTheWayAloneDecides) {
+  for (const auto& answer : {records({kGood}), none(), none(dns::Status::kTemporary)}) {
+    EXPECT_EQ(plans(mx, target(false), answer), "clear try encrypt verify no");
+    EXPECT_EQ(plans(by_name, target(false, ""), answer), "clear try encrypt verify no");
+  }
+}
+
+TEST(TlsPlan, RecordsBindWhereTheHostIsVouchedFor) {
+  EXPECT_EQ(plans(mx, target(true), records({kGood})), "clear dane dane verify dane");
+  EXPECT_EQ(plans(by_name, target(true, ""), records({kGood})), "clear try encrypt verify dane")
+      << "a route's word needs no more";
+}
+
+TEST(TlsPlan, NoRecordsAreNoMatterUnlessTheyAreDemanded) {
+  for (const auto status : {dns::Status::kNoData, dns::Status::kNoDomain})
+    EXPECT_EQ(plans(mx, target(true), none(status)), "clear try encrypt verify no");
+  EXPECT_EQ(plans(mx, target(true), records({kGood}, false)), "clear try encrypt verify no")
+      << "of a zone that nobody vouches for";
+}
+
+// RFC 7672 2.2.
+TEST(TlsPlan, UnusableRecordsDemandTlsAndNothingElse) {
+  const std::vector<dns::TlsaRecord> unusable{
+      {0, 1, 1, kDigest}, {1, 1, 1, kDigest}, {4, 1, 1, kDigest}, {3, 2, 1, kDigest},
+      {3, 1, 3, kDigest}, {3, 1, 1, "short"}, {3, 1, 2, kDigest}, {2, 0, 0, ""}};
+  EXPECT_EQ(plans(mx, target(true), records(unusable)), "clear encrypt encrypt verify no");
+  for (const auto& one : unusable)
+    EXPECT_EQ(plan(mx(HopTls::kOptional), target(true), records({one})), "encrypt");
+  auto mixed = unusable;
+  mixed.push_back(kGood);
+  const auto planned =
+      plan_for(mx(HopTls::kOptional), target(true), records(mixed), "mx.example");
+  ASSERT_TRUE(planned);
+  EXPECT_EQ(planned->records, std::vector{kGood});
+}
+
+TEST(TlsPlan, WithoutAnAnswerTheHostIsOutOfReach) {
+  EXPECT_EQ(plans(mx, target(true), none(dns::Status::kTemporary, false)), "clear no no verify no");
+  EXPECT_EQ(plan(mx(HopTls::kOptional), target(true), none(dns::Status::kTemporary, false)),
+            "4.4.3 looking up the TLSA records of mx.example: no answer");
+}
+
+TEST(TlsPlan, WhatIsDemandedInVainIsSaid) {
+  EXPECT_EQ(plan(mx(HopTls::kDane), target(false), none()),
+            "4.7.0 DNSSEC does not vouch for mx.example");
+  EXPECT_EQ(plan(mx(HopTls::kDane), target(true), none()),
+            "4.7.0 mx.example has no secure TLSA records");
+  EXPECT_EQ(plan(mx(HopTls::kDane), target(true), records({{1, 1, 1, kDigest}})),
+            "4.7.0 mx.example has no usable TLSA records");
+}
+
+TEST(TlsPlan, WhereTlsComesFirstItIsNotMerelyTried) {
+  EXPECT_EQ(plan(host(HopTls::kOptional, true), target(false, ""), none()), "encrypt");
+  EXPECT_EQ(plan(host(HopTls::kVerified, true), target(false, ""), none()), "verify");
+  EXPECT_TRUE(plan_for(host(HopTls::kOptional, true), target(false, ""), {}, "")->implicit);
+}
+
+// RFC 7672 2.2.2, 3.2.2.
+TEST(TlsPlan, AnAliasIsAskedFirstAndAllNamesCount) {
+  auto aliased = target(true);
+  aliased.vouched = {"real.example.net", "mx.example"};
+  EXPECT_EQ(tlsa_bases(mx(HopTls::kOptional), aliased), aliased.vouched);
+  const auto planned =
+      plan_for(mx(HopTls::kOptional), aliased, records({kGood}), "real.example.net");
+  ASSERT_TRUE(planned);
+  EXPECT_EQ(planned->name, "real.example.net");
+  EXPECT_EQ(planned->also, (std::vector<std::string>{"mx.example", "example.org"}));
+}
+
+TEST(TlsPlan, RecordsAreAskedForOnlyWhereTheyMatter) {
+  for (const auto tls : kAll) {
+    EXPECT_EQ(tlsa_bases(mx(tls), target(true)).empty(),
+              tls == HopTls::kOff || tls == HopTls::kVerified);
+    EXPECT_TRUE(tlsa_bases(mx(tls), target(false)).empty());
+    EXPECT_EQ(tlsa_bases(host(tls), target(true, "")).empty(), tls != HopTls::kDane);
+  }
+  EXPECT_EQ(tlsa_name("mx.example", 2525), "_2525._tcp.mx.example");
+}
+
+}  // namespace
+}  // namespace postern::relay

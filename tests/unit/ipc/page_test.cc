@@ -1,0 +1,56 @@
+// A page holds as many rows as fit, and no peer can send one that is fuller.
+#include "common/ipc/page.h"
+
+#include <gtest/gtest.h>
+
+namespace postern::ipc {
+namespace {
+
+struct Row {
+  std::string text;
+  static constexpr auto fields() { return std::tuple(field("text", &Row::text, 10'000)); }
+};
+
+Page<Row> filled(std::size_t length) {
+  Page<Row> page;
+  while (page.add({std::string(length, 'x')})) continue;
+  return page;
+}
+
+TEST(Page, IsFullByItsBytes) {
+  const auto page = filled(9'996);  // and 4 for their number
+  EXPECT_EQ(page.size(), 6U);
+  EXPECT_LE(encode(page).size(), Codec<Page<Row>>::max_size({}));
+  EXPECT_EQ(page.back().text.size(), 9'996U);
+}
+
+TEST(Page, IsFullByItsRows) { EXPECT_EQ(filled(0).size(), Page<Row>::kMostRows); }
+
+TEST(Page, ArrivesAsItWasSent) {
+  const auto page = filled(1'000);
+  const auto arrived = decode<Page<Row>>(encode(page));
+  ASSERT_TRUE(arrived);
+  EXPECT_EQ(encode(*arrived), encode(page));
+}
+
+TEST(Page, OneThatIsFullerIsRefused) {
+  std::string bytes;
+  base::Writer writer(bytes);
+  writer.integer(std::uint32_t{7});
+  for (int i = 0; i < 7; ++i) writer.blob(std::string(9'996, 'x'));
+  EXPECT_FALSE(decode<Page<Row>>(bytes));
+  bytes.clear();
+  writer.integer(std::uint32_t{257});
+  for (int i = 0; i < 257; ++i) writer.blob("");
+  EXPECT_FALSE(decode<Page<Row>>(bytes));
+}
+
+TEST(Page, ANumberOfRowsWithoutRowsIsRefused) {
+  std::string bytes;
+  base::Writer writer(bytes);
+  writer.integer(UINT32_MAX);
+  EXPECT_FALSE(decode<Page<Row>>(bytes));
+}
+
+}  // namespace
+}  // namespace postern::ipc

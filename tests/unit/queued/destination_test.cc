@@ -1,0 +1,22 @@
+#include "queued/destination.h"
+
+#include <gtest/gtest.h>
+
+namespace postern::queued {
+namespace {
+
+using config::HopKind;
+using config::HopTls;
+
+TEST(Destination, ANextHopIsNamedByItsHostAndByWhatIsDemandedOfIt) {
+  EXPECT_EQ(hop_name({HopKind::kHost, "mx.example", 25}), "mx.example:25");
+  EXPECT_EQ(hop_name({HopKind::kHost, "2001:db8::1", 2525}), "[2001:db8::1]:2525");
+  EXPECT_EQ(hop_name({HopKind::kHost, "mx.example", 25, HopTls::kVerified}), "mx.example:25/verified");
+  EXPECT_EQ(hop_name({HopKind::kHost, "mx.example", 465, HopTls::kOptional, true}),
+            "mx.example:465/smtps");
+  EXPECT_EQ(hop_name({HopKind::kHost, "::1", 465, HopTls::kDane, true}), "[::1]:465/smtps/dane");
+  EXPECT_EQ(hop_name({HopKind::kMx, "", 25, HopTls::kVerified}), "") << "a deliverer knows";
+}
+
+}  // namespace
+}  // namespace postern::queued

@@ -1,0 +1,254 @@
+// The desk of the auth process: exchanges of many sessions, tickets to queued, and who is logged out
+// when.
+#include "smtpd/auth/desk.h"
+
+#include <gtest/gtest.h>
+
+#include <algorithm>
+
+#include "common/log/log.h"
+#include "smtpd/auth/hasher.h"
+
+namespace postern::smtpd::auth {
+namespace {
+
+using ipc::LoginResult;
+using std::string_literals::operator""s;
+
+struct FakeClock final : base::Clock {
+  base::WallTime wall() const noexcept override { return {now.ms}; }
+  base::SteadyTime steady() const noexcept override { return now; }
+  base::SteadyTime now{1'000'000};
+};
+
+struct FakeChecker final : Checker {
+  void check(const std::string& account, std::string password, const base::IpAddress&,
+             Checked checked) override {
+    asked.push_back(account + ' ' + password);
+    answers.push_back(std::move(checked));
+  }
+  void answer(std::size_t which, Verdict::Result result) {
+    const auto account = asked.at(which).substr(0, asked.at(which).find(' '));
+    answers.at(which)({result, result == Verdict::Result::kRight ? account : std::string()});
+  }
+  std::vector<std::string> asked;
+  std::vector<Checked> answers;
+};
+
+struct FakeWire final : Desk::Wire {
+  void answer(std::uint32_t, const ipc::LoginAnswer& answer) override { answers.push_back(answer); }
+  void end_account(const std::string& account) override { ended.push_back(account); }
+  bool give(const ipc::Ticket& ticket) override {
+    if (queue_is_there) tickets.push_back(ticket);
+    return queue_is_there;
+  }
+  void drop(const base::Token& session) override { dropped.push_back(session); }
+  std::vector<ipc::LoginAnswer> answers;
+  std::vector<std::string> ended;
+  std::vector<ipc::Ticket> tickets;
+  std::vector<base::Token> dropped;
+  bool queue_is_there = true;
+};
+
+base::Token token(std::uint8_t number) {
+  base::Token made;
+  made.bytes.fill(number);
+  return made;
+}
+
+struct DeskTest : testing::Test {
+  DeskTest() {
+    log::set_level(log::Format::kText, log::Level::kError);
+    desk.use(accounts, checker);
+  }
+  void log_in(std::uint8_t session, const std::string& password = "secret", std::uint32_t smtpd = 0) {
+    ipc::Login login;
+    login.request = base::RequestId(session);
+    login.session = token(session);
+    login.client = base::parse_ip("192.0.2.1").value();
+    login.initial = "\0bob\0"s + password;
+    desk.begin(smtpd, login);
+  }
+  // As far as queued has the ticket.
+  void logged_in(std::uint8_t session) {
+    log_in(session);
+    checker.answer(checker.answers.size() - 1, Verdict::Result::kRight);
+    desk.taken({wire.tickets.back().request, true});
+    ASSERT_EQ(wire.answers.back().result, LoginResult::kAccepted);
+  }
+  static std::shared_ptr<const Accounts> table(const std::string& hash) {
+    return std::make_shared<const Accounts>(std::vector<config::AccountEntry>{{"bob", hash, {}}});
+  }
+
+  event::Loop loop;
+  FakeClock clock;
+  FakeWire wire;
+  FakeChecker checker;
+  std::shared_ptr<const Accounts> accounts = table("$y$1");
+  Desk desk{loop, clock, wire};
+};
+
+TEST_F(DeskTest, NobodyIsLoggedInBeforeQueuedHasTheTicket) {
+  log_in(1, "secret", 3);
+  EXPECT_EQ(checker.asked, std::vector{"bob secret"s});
+  EXPECT_TRUE(wire.tickets.empty());
+  checker.answer(0, Verdict::Result::kRight);
+  ASSERT_EQ(wire.tickets.size(), 1U);
+  EXPECT_EQ(wire.tickets[0].account, "bob");
+  EXPECT_EQ(wire.tickets[0].smtpd, 3U);
+  EXPECT_EQ(wire.tickets[0].session, token(1));
+  EXPECT_TRUE(wire.answers.empty());
+  desk.taken({wire.tickets[0].request, true});
+  ASSERT_EQ(wire.answers.size(), 1U);
+  EXPECT_EQ(wire.answers[0].result, LoginResult::kAccepted);
+  EXPECT_EQ(wire.answers[0].account, "bob");
+  EXPECT_EQ(desk.logged_in(), 1U);
+  desk.end(3, token(1));
+  EXPECT_EQ(wire.dropped, std::vector{token(1)});
+  EXPECT_EQ(desk.logged_in(), 0U);
+}
+
+TEST_F(DeskTest, WrongOnesAndLockedOnesAreRefused) {
+  log_in(1);
+  checker.answer(0, Verdict::Result::kWrong);
+  EXPECT_EQ(wire.answers.back().result, LoginResult::kRefused);
+  EXPECT_TRUE(wire.tickets.empty());
+  log_in(2);
+  checker.answer(1, Verdict::Result::kRight);
+  desk.taken({wire.tickets.back().request, false});
+  EXPECT_EQ(wire.answers.back().result, LoginResult::kRefused);
+  EXPECT_EQ(desk.logged_in(), 0U);
+}
+
+TEST_F(DeskTest, WhoCannotBeJudgedIsToldLater) {
+  log_in(1);
+  checker.answer(0, Verdict::Result::kUnavailable);
+  EXPECT_EQ(wire.answers.back().result, LoginResult::kUnavailable);
+  wire.queue_is_there = false;
+  log_in(2);
+  checker.answer(1, Verdict::Result::kRight);
+  EXPECT_EQ(wire.answers.back().result, LoginResult::kUnavailable);
+  wire.queue_is_there = true;
+  log_in(3);
+  checker.answer(2, Verdict::Result::kRight);
+  desk.queued_gone();
+  EXPECT_EQ(wire.answers.back().result, LoginResult::kUnavailable);
+  desk.taken({wire.tickets.back().request, true});  // too late
+  EXPECT_EQ(wire.answers.size(), 3U);
+  EXPECT_EQ(desk.logged_in(), 0U);
+}
+
+TEST_F(DeskTest, AnAnswerForAClientThatLeftCountsForNobody) {
+  log_in(1);
+  desk.end(0, token(1));
+  ASSERT_EQ(wire.answers.size(), 1U);  // no request stays unanswered: smtpd has only so many
+  EXPECT_EQ(wire.answers[0].result, LoginResult::kUnavailable);
+  checker.answer(0, Verdict::Result::kRight);
+  EXPECT_TRUE(wire.tickets.empty());
+  log_in(2);
+  desk.smtpd_gone(0);
+  log_in(2);  // by chance the same session, of another life
+  checker.answer(1, Verdict::Result::kRight);
+  EXPECT_TRUE(wire.tickets.empty());
+  checker.answer(2, Verdict::Result::kRight);
+  EXPECT_EQ(wire.tickets.size(), 1U);
+}
+
+TEST_F(DeskTest, OneSmtpdDoesNotEndTheSessionsOfAnother) {
+  logged_in(1);
+  desk.end(7, token(1));
+  EXPECT_TRUE(wire.dropped.empty());
+  EXPECT_EQ(desk.logged_in(), 1U);
+  ipc::LoginResponse response{base::RequestId(9), token(1), "x"};
+  desk.respond(7, response);
+  EXPECT_EQ(wire.answers.back().result, LoginResult::kUnavailable);
+  desk.smtpd_gone(7);
+  EXPECT_EQ(desk.logged_in(), 1U);
+}
+
+TEST_F(DeskTest, AnotherQueuedIsToldWhoIsLoggedIn) {
+  logged_in(1);
+  logged_in(2);
+  const auto before = wire.tickets.size();
+  desk.queued_gone();
+  desk.queued_came();
+  ASSERT_EQ(wire.tickets.size(), before + 2);
+  desk.taken({wire.tickets[before].request, true});
+  desk.taken({wire.tickets[before + 1].request, false});  // locked meanwhile
+  EXPECT_EQ(wire.ended, std::vector{"bob"s});
+  EXPECT_EQ(desk.logged_in(), 1U);
+}
+
+TEST_F(DeskTest, AnotherPasswordLogsOut) {
+  logged_in(1);
+  desk.use(table("$y$1"), checker);
+  EXPECT_TRUE(wire.ended.empty());
+  desk.use(table("$y$2"), checker);
+  EXPECT_EQ(wire.ended, std::vector{"bob"s});
+  EXPECT_EQ(wire.dropped, std::vector{token(1)});
+}
+
+TEST_F(DeskTest, GuessersAreRefusedUnheard) {
+  for (std::uint8_t i = 1; i <= 3; ++i) {
+    log_in(i, "guess");
+    checker.answer(i - 1U, Verdict::Result::kWrong);
+  }
+  log_in(4, "guess");
+  EXPECT_EQ(checker.asked.size(), 3U);  // waits
+  clock.now = clock.now + base::Millis(10'000);
+  log_in(5, "guess");
+  EXPECT_EQ(checker.asked.size(), 4U);
+}
+
+TEST_F(DeskTest, AClientThatRespondsWithoutEndIsRefused) {
+  ipc::Login login;
+  login.session = token(1);
+  login.mechanism = sasl::Mechanism::kScramSha256;
+  login.client = base::parse_ip("192.0.2.1").value();
+  desk.begin(0, login);
+  EXPECT_EQ(wire.answers.back().result, LoginResult::kChallenge);
+  desk.respond(0, {base::RequestId(2), token(1), "n,,n=bob,r=abc"});
+  EXPECT_EQ(wire.answers.back().result, LoginResult::kChallenge);
+  desk.respond(0, {base::RequestId(3), token(1), "n,,n=bob,r=abc"});
+  EXPECT_EQ(wire.answers.back().result, LoginResult::kRefused);
+  desk.respond(0, {base::RequestId(4), token(1), "n,,n=bob,r=abc"});
+  EXPECT_EQ(wire.answers.back().result, LoginResult::kUnavailable);
+}
+
+TEST(Hasher, ChecksInItsThreadsAndNeverBlocksTheLoop) {
+  const auto verifier = sasl::ScramVerifier::make("secret", "0123456789abcdef", 4096).text();
+  event::Loop loop;
+  Hasher hasher(loop, std::make_shared<const Accounts>(
+                          std::vector<config::AccountEntry>{{"bob", {}, verifier}}));
+  std::vector<std::string> seen;
+  const auto client = base::parse_ip("192.0.2.1").value();
+  for (const auto* password : {"secret", "wrong"})
+    hasher.check("bob", password, client, [&, password](Verdict verdict) noexcept {
+      seen.push_back(std::string(password) +
+                     (verdict.result == Verdict::Result::kRight ? " right" : " wrong"));
+    });
+  EXPECT_TRUE(seen.empty());
+  while (seen.size() < 2) loop.run_once(true);
+  std::sort(seen.begin(), seen.end());
+  EXPECT_EQ(seen, (std::vector{"secret right"s, "wrong wrong"s}));
+}
+
+TEST(Hasher, AFloodIsNotAnswered) {
+  const auto verifier = sasl::ScramVerifier::make("secret", "0123456789abcdef", 4096).text();
+  event::Loop loop;
+  Hasher hasher(loop, std::make_shared<const Accounts>(
+                          std::vector<config::AccountEntry>{{"bob", {}, verifier}}));
+  std::size_t unavailable = 0, answered = 0;
+  constexpr std::size_t kAsked = 3 * Hasher::kMostWaiting;
+  for (std::size_t i = 0; i < kAsked; ++i)
+    hasher.check("bob", "secret", base::parse_ip("192.0.2.1").value(), [&](Verdict verdict) noexcept {
+      ++answered;
+      unavailable += verdict.result == Verdict::Result::kUnavailable;
+    });
+  while (answered < kAsked) loop.run_once(true);
+  EXPECT_GT(unavailable, 0U);
+  EXPECT_LT(unavailable, kAsked);
+}
+
+}  // namespace
+}  // namespace postern::smtpd::auth

@@ -1,0 +1,80 @@
+// How long logins wait.
+#include "smtpd/auth/throttle.h"
+
+#include <gtest/gtest.h>
+
+namespace postern::smtpd::auth {
+namespace {
+
+using base::Millis;
+
+base::IpAddress ip(std::string_view text) { return base::parse_ip(text).value(); }
+
+struct ThrottleTest : testing::Test {
+  Throttle throttle;
+  base::SteadyTime now{1'000'000};
+  const base::IpAddress here = ip("192.0.2.1"), there = ip("198.51.100.1");
+
+  std::int64_t wait(const base::IpAddress& client, const std::string& account) {
+    const auto admitted = throttle.admit(client, account, now);
+    return admitted ? admitted->count() : -1;
+  }
+  // One attempt that waits as it is told, and fails.
+  std::int64_t fail(const base::IpAddress& client, const std::string& account) {
+    const auto waited = wait(client, account);
+    now = now + Millis(std::max<std::int64_t>(waited, 0));
+    if (waited >= 0) throttle.failed(client, account, now);
+    return waited;
+  }
+};
+
+TEST_F(ThrottleTest, PausesDoubleUpToTheirMost) {
+  const std::int64_t expected[] = {0, 0, 0, 250, 500, 1000, 2000, 4000, 8000, 15000, 15000};
+  for (const auto pause : expected) EXPECT_EQ(fail(here, "bob"), pause);
+}
+
+TEST_F(ThrottleTest, AnAccountIsSlowFromEverywhereButWhereItIsKnown) {
+  throttle.succeeded(here, "bob", now);
+  for (int i = 0; i < 8; ++i) (void)fail(ip("203.0.113." + std::to_string(i)), "bob");
+  EXPECT_GT(wait(there, "bob"), 0);
+  EXPECT_EQ(wait(here, "bob"), 0);
+  EXPECT_EQ(wait(ip("192.0.2.77"), "bob"), 0);  // the same network
+  EXPECT_EQ(wait(there, "amy"), 0);
+}
+
+TEST_F(ThrottleTest, ANetworkIsSlowForEveryAccount) {
+  for (int i = 0; i < 8; ++i) (void)fail(here, "a" + std::to_string(i));
+  EXPECT_GT(wait(ip("192.0.2.200"), "amy"), 0);
+  EXPECT_EQ(wait(ip("192.0.3.1"), "amy"), 0);
+  // To log in in between does not help.
+  throttle.succeeded(here, "mallory", now);
+  EXPECT_GT(wait(here, "amy"), 0);
+}
+
+TEST_F(ThrottleTest, AttemptsAtOnceQueueUpAndThenAreRefused) {
+  for (int i = 0; i < 12; ++i) (void)fail(here, "");
+  now = now + Throttle::kMostPause;
+  EXPECT_EQ(wait(here, ""), 0);
+  EXPECT_EQ(wait(here, ""), 15'000);
+  EXPECT_EQ(wait(here, ""), 30'000);
+  EXPECT_EQ(wait(here, ""), -1);
+}
+
+TEST_F(ThrottleTest, FailuresAreForgotten) {
+  for (int i = 0; i < 8; ++i) (void)fail(here, "bob");
+  now = now + Throttle::kForgetAfter * Throttle::kMostFailures;
+  EXPECT_EQ(fail(here, "bob"), 0);
+  EXPECT_EQ(fail(here, "bob"), 0);
+}
+
+TEST_F(ThrottleTest, ItsMemoryIsBounded) {
+  for (std::uint32_t i = 0; i < Throttle::kMostEntries + 1000; ++i) {
+    base::IpAddress client{base::IpFamily::kV6, {}};
+    for (std::size_t b = 0; b < 4; ++b) client.bytes[b] = static_cast<std::uint8_t>(i >> 8 * b);
+    throttle.failed(client, std::to_string(i), now);
+  }
+  EXPECT_EQ(throttle.entries(), 2 * Throttle::kMostEntries);
+}
+
+}  // namespace
+}  // namespace postern::smtpd::auth
