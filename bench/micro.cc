@@ -56,7 +56,7 @@ ipc::Submit make_submit() {
   ipc::Submit submit;
   submit.request = base::RequestId(1);
   submit.token = base::random_token();
-  submit.client = *base::parse_ip("192.0.2.1");
+  submit.origin = *base::parse_ip("192.0.2.1");
   submit.hello = "client.example";
   submit.esmtp = true;
   submit.from = mail::ReversePath(*mail::Address::parse("sender@client.example"));

@@ -29,6 +29,9 @@ class Link final : public ChildLink {
   void send(const ipc::Listen& listen, base::UniqueFd fd) override {
     route(listen, one(std::move(fd)));
   }
+  void send(const ipc::Tally& tally, base::UniqueFd fd) override {
+    route(tally, one(std::move(fd)));
+  }
   void send(const ipc::Stop& stop) override { connection_.send(stop); }
   void send(const ipc::Socket& socket, base::UniqueFd fd) override {
     route(socket, one(std::move(fd)));

@@ -28,6 +28,7 @@ class ChildLink {
   virtual void send(const ipc::Peer& peer, base::UniqueFd fd) = 0;
   virtual void send(const ipc::Listen& listen,
                     base::UniqueFd fd) = 0;  // smtpd, queued; fd may be none
+  virtual void send(const ipc::Tally& tally, base::UniqueFd fd) = 0;  // smtpd only
   virtual void send(const ipc::Stop& stop) = 0;
   virtual void send(const ipc::Socket& socket, base::UniqueFd fd) = 0;  // auth; fd may be none
   virtual void send(const ipc::Processes& processes) = 0;  // queued only

@@ -9,6 +9,7 @@
 #include <thread>
 #include <utility>
 
+#include "common/base/tally.h"
 #include "common/config/parse.h"
 #include "common/log/log.h"
 #include "common/os/socket.h"
@@ -123,6 +124,7 @@ std::expected<void, std::string> Server::start() {
     (void)log::warning("rights.shared")
         .field("reason", "not started as root: no chroot, one user for all");
   make_children();
+  if (auto made = make_tallies(); !made) return std::unexpected(made.error().text());
   for (auto& child : children_) child->start();
   return {};
 }
@@ -193,9 +195,31 @@ void Server::wire(Child& child) {
     child.link().send(ipc::Listen{},
                       base::UniqueFd::adopt(::fcntl(control_.get(), F_DUPFD_CLOEXEC, 0)));
   if (child.role() != Role::kSmtpd) return;
+  give_tallies(child);
   for (const auto index : listeners_of(child)) {
     const int fd = listeners_.entries()[index.value].fd.get();
     child.link().send(ipc::Listen{index}, base::UniqueFd::adopt(::fcntl(fd, F_DUPFD_CLOEXEC, 0)));
+  }
+}
+
+// What each smtpd counts outlives it, so that a client does not gain by its death.
+os::Result<void> Server::make_tallies() {
+  for (const auto& child : children_) {
+    if (child->role() != Role::kSmtpd) continue;
+    auto memory = os::make_shared_memory("postern-clients", base::Tally::kBytes);
+    if (!memory) return std::unexpected(memory.error());
+    tallies_.push_back(*std::move(memory));
+  }
+  return {};
+}
+
+void Server::give_tallies(Child& child) {
+  for (std::uint32_t index = 0; index < tallies_.size(); ++index) {
+    const bool own = index == child.spec().index;
+    const auto& memory = tallies_[index];
+    child.link().send(ipc::Tally{index, own},
+                      base::UniqueFd::adopt(::fcntl((own ? memory.writable : memory.readable).get(),
+                                                    F_DUPFD_CLOEXEC, 0)));
   }
 }
 

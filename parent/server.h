@@ -9,6 +9,7 @@
 #include <string>
 #include <vector>
 
+#include "common/os/shared_memory.h"
 #include "parent/child.h"
 #include "parent/listeners.h"
 #include "parent/reload.h"
@@ -44,6 +45,8 @@ class Server final : public Child::Owner {
 
  private:
   void make_children();
+  os::Result<void> make_tallies();
+  void give_tallies(Child& child);
   void add_child(ipc::Role role, std::uint32_t index, config::Service service);
   void wire(Child& child);
   void connect(Child& a, Child& b);
@@ -73,6 +76,7 @@ class Server final : public Child::Owner {
   Listeners listeners_;
   base::UniqueFd control_;
   std::vector<std::unique_ptr<Child>> children_;
+  std::vector<os::SharedMemory> tallies_;  // by the index of an smtpd
   base::Generation generation_{1};
   std::unique_ptr<Reload> reload_;
   std::move_only_function<void(std::string) noexcept> started_;

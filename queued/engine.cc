@@ -105,13 +105,13 @@ void Engine::configure(config::QueuedConfig config) {
   poke();
 }
 
-config::Decision Engine::decide(base::ListenerIndex listener, const base::IpAddress& client,
+config::Decision Engine::decide(base::ListenerIndex listener, const config::Origin& origin,
                                 const mail::Address& recipient, bool logged_in) const {
-  auto decision = router_->decide(listener, client, recipient, logged_in);
+  auto decision = router_->decide(listener, origin, recipient, logged_in);
   const bool good = decision.verdict == config::Verdict::kLocal ||
                     decision.verdict == config::Verdict::kRelay;
   if (good || !previous_router_ || store_.clock().steady() > previous_until_) return decision;
-  auto before = previous_router_->decide(listener, client, recipient, logged_in);
+  auto before = previous_router_->decide(listener, origin, recipient, logged_in);
   return before.verdict == config::Verdict::kLocal || before.verdict == config::Verdict::kRelay
              ? before
              : decision;

@@ -74,7 +74,7 @@ class Engine {
   // The second decision of rights. For a while after a reload what the rules before it allow stands
   // too, for a session may have begun by them.
   [[nodiscard]] config::Decision decide(base::ListenerIndex listener,
-                                        const base::IpAddress& client,
+                                        const config::Origin& origin,
                                         const mail::Address& recipient, bool logged_in) const;
 
   // A message that has just become durable.

@@ -156,7 +156,7 @@ std::optional<mail::Reply> Intake::check(Submission& submission, const Submitter
     submission.account = *account;
   }
   for (auto& recipient : submission.recipients) {
-    const auto decision = engine_.decide(head.listener, head.client, recipient.address,
+    const auto decision = engine_.decide(head.listener, head.origin, recipient.address,
                                          !submission.account.empty());
     switch (decision.verdict) {
       case config::Verdict::kLocal:
@@ -231,7 +231,7 @@ void Intake::store(Submission submission, std::uint32_t crc) {
   record.token = head.token;
   record.arrived = engine_.store().clock().wall();
   record.born = engine_.now();
-  record.client = head.client;
+  record.client = head.origin.client();
   record.hello = head.hello;
   record.from = head.from;
   record.form = head.form;
@@ -243,7 +243,9 @@ void Intake::store(Submission submission, std::uint32_t crc) {
   record.body_crc = crc;
   mail::Received received;
   received.hello = head.hello;
-  received.client = head.client;
+  received.client = head.origin.client();
+  received.client_name = head.client_name;
+  received.forwarded = head.forwarded;
   received.hostname = engine_.config().hostname;
   received.logged_in = !submission.account.empty();
   received.tls = head.tls;
@@ -292,7 +294,10 @@ void Intake::log_accepted(const Submission& submission, base::MessageId id) {
                   .field("from", head.from.text())
                   .field("nrcpt", submission.recipients.size())
                   .field("size", head.body_size)
-                  .field("client", head.client);
+                  .field("client", head.origin.client());
+  if (head.origin.client() != head.origin.peer) (void)std::move(line).field("peer", head.origin.peer);
+  if (!head.client_name.empty()) (void)std::move(line).field("name", head.client_name);
+  if (!head.forwarded.empty()) (void)std::move(line).field("forwarded", head.forwarded);
   if (!submission.account.empty()) (void)std::move(line).field("account", submission.account);
   if (!head.tls.empty()) (void)std::move(line).field("tls", head.tls);
   if (!head.tls_peer.empty()) (void)std::move(line).field("certificate", head.tls_peer);
@@ -314,7 +319,7 @@ void Intake::refuse(const Submission& submission, const mail::Reply& why) {
   engine_.counters().refused.add(engine_.store().clock().steady());
   log::info("message.refused")
       .field("from", submission.head.from.text())
-      .field("client", submission.head.client)
+      .field("client", submission.head.origin.client())
       .field("reply", why.text());
   if (Submitter* to = find(submission.from))
     to->send(ipc::Submitted{submission.head.request, {}, ipc::to_ipc(why)});

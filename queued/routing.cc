@@ -10,6 +10,7 @@ namespace postern::queued {
 namespace {
 
 constexpr std::uint32_t kDefaultConnections = 20;
+constexpr base::IpAddress kThisHost{base::IpFamily::kV4, {127, 0, 0, 1}};
 
 config::Rights with_our_listener(config::Rights rights) {
   config::ListenerRights ours;
@@ -65,7 +66,7 @@ Router::Router(const config::QueuedConfig& config)
 }
 
 config::Decision Router::decide_as_us(const mail::Address& recipient) const {
-  return index_.decide(ours_, base::IpAddress{}, recipient);
+  return index_.decide(ours_, kThisHost, recipient);
 }
 
 const Destination& Router::outbound(const std::string& domain) const {

@@ -40,9 +40,9 @@ class Router {
 
   // The second decision of rights, for what a client submits.
   [[nodiscard]] config::Decision decide(base::ListenerIndex listener,
-                                        const base::IpAddress& client,
+                                        const config::Origin& origin,
                                         const mail::Address& recipient, bool logged_in) const {
-    return index_.decide(listener, client, recipient, logged_in);
+    return index_.decide(listener, origin, recipient, logged_in);
   }
   // Where accepted mail goes: never refused, whoever sent it.
   [[nodiscard]] Route route(const mail::Address& recipient) const;

@@ -52,7 +52,9 @@ std::expected<std::unique_ptr<Daemon::Rules>, std::string> Daemon::read(const st
   auto parsed = ipc::decode<config::SmtpdConfig>(config);
   if (!parsed) return std::unexpected("smtpd cannot read the configuration from the parent");
   config::RightsIndex rights(parsed->rights);
-  auto rules = std::make_unique<Rules>(Rules{*std::move(parsed), std::move(rights), {}, {}});
+  config::PolicyIndex policy(std::exchange(parsed->policy, {}));
+  auto rules = std::make_unique<Rules>(
+      Rules{*std::move(parsed), std::move(rights), std::move(policy), {}, {}});
   for (std::size_t i = 0; i < rules->config.listeners.size(); ++i) {
     Service service;
     service.hostname = rules->config.hostname;
@@ -62,6 +64,8 @@ std::expected<std::unique_ptr<Daemon::Rules>, std::string> Daemon::read(const st
     service.require_hello = rules->config.listeners[i].require_hello;
     service.tls = rules->config.listeners[i].tls;
     service.default_domain = rules->config.default_domain;
+    service.policy = &rules->policy;
+    service.xforward_from = config::NetworkSet(rules->config.listeners[i].xforward_from);
     set_logins(rules->config, i, service);
     rules->services.push_back(std::move(service));
   }
@@ -76,6 +80,7 @@ std::expected<std::unique_ptr<Daemon::Rules>, std::string> Daemon::read(const st
 void Daemon::apply(std::unique_ptr<Rules> rules) {
   rules_ = std::move(rules);
   if (tls_) tls_->use(rules_->tls);
+  clients_.use(rules_->config.limits.connections_per_client, rules_->policy.rate());
   log::set_level(static_cast<log::Format>(rules_->config.log.format),
                  static_cast<log::Level>(rules_->config.log.level));
 }
@@ -102,7 +107,7 @@ void Daemon::start(event::Loop& loop) {
   tls_ = std::make_unique<TlsDesk>(*signer_);
   tls_->use(rules_->tls);
   context_ = std::make_unique<SessionContext>(
-      SessionContext{loop, base::system_clock(), *link_, budget_, *tls_, *auth_});
+      SessionContext{loop, base::system_clock(), *link_, budget_, *tls_, *auth_, clients_});
   state_timer_ = std::make_unique<event::Timer>(loop, [this]() noexcept { show_state(); });
   state_timer_->start(kStateInterval);
 }
@@ -133,6 +138,16 @@ void Daemon::peer(const ipc::Peer& peer, base::UniqueFd fd) {
   if (peer.role == ipc::Role::kKey) signer_->connect(std::move(fd));
 }
 
+void Daemon::tally(const ipc::Tally& tally, base::UniqueFd fd) {
+  if (tally.own && !sessions_.empty()) host_.fatal("the parent gave memory for clients too late");
+  auto memory = os::Mapping::of(fd.get(), base::Tally::kBytes, tally.own);
+  if (!memory) host_.fatal(memory.error().text());
+  if (tally.own)
+    clients_.count_in(*std::move(memory));
+  else
+    clients_.watch(tally.index, *std::move(memory));
+}
+
 // A listener that comes again replaces its former socket; no socket: it is no longer served.
 void Daemon::listen(base::ListenerIndex listener, base::UniqueFd fd) {
   if (!fd.valid() || stopped_) {
@@ -154,14 +169,19 @@ void Daemon::on_connection(base::ListenerIndex listener, os::Accepted accepted) 
   if (sessions_.size() >= most_sessions_ ||
       (limits.connections != 0 && sessions_.size() >= limits.connections))
     return turn_away(listener, std::move(accepted.fd), "too many connections");
-  const auto at = per_client_.find(client);
-  if (limits.connections_per_client != 0 && at != per_client_.end() &&
-      at->second >= limits.connections_per_client)
-    return turn_away(listener, std::move(accepted.fd), "too many connections from your address");
-  ++per_client_[client];
-  auto session =
-      std::make_unique<Session>(*context_, rules_->services[listener.value], std::move(accepted.fd),
-                                client, [this](Session* s) noexcept { on_ended(s); });
+  // Of a proxy's connection the client is not known yet; who may say XCLIENT comes for others.
+  ClientDesk::Place place;
+  if (rules_->rights.may_claim(listener, client)) {
+    place = clients_.enter_unlimited(client);
+  } else if (!rules_->rights.expects_proxy(listener, client)) {
+    auto taken = clients_.enter(client);
+    if (!taken)
+      return turn_away(listener, std::move(accepted.fd), "too many connections from your address");
+    place = *std::move(taken);
+  }
+  auto session = std::make_unique<Session>(
+      *context_, rules_->services[listener.value], std::move(accepted.fd), client, std::move(place),
+      [this](Session* s) noexcept { on_ended(s); });
   sessions_.emplace(session.get(), std::move(session));
 }
 
@@ -174,9 +194,6 @@ void Daemon::turn_away(base::ListenerIndex listener, base::UniqueFd fd, std::str
 }
 
 void Daemon::on_ended(Session* session) noexcept {
-  if (const auto at = per_client_.find(session->client());
-      at != per_client_.end() && --at->second == 0)
-    per_client_.erase(at);
   sessions_.erase(session);
   if (stopped_ && sessions_.empty()) stopped_();
 }

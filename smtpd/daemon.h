@@ -1,7 +1,6 @@
 // Daemon: the process smtpd: its listeners, its sessions, its link to queued.
 #pragma once
 
-#include <map>
 #include <memory>
 #include <string>
 #include <unordered_map>
@@ -26,6 +25,7 @@ class Daemon final : public role::Daemon {
                                              base::Generation generation) override;
   void peer(const ipc::Peer& peer, base::UniqueFd fd) override;
   void listen(base::ListenerIndex listener, base::UniqueFd fd) override;
+  void tally(const ipc::Tally& tally, base::UniqueFd fd) override;
   void processes(const ipc::Processes&) override {}
   void stop(event::Callback done) override;
 
@@ -34,6 +34,7 @@ class Daemon final : public role::Daemon {
   struct Rules {
     config::SmtpdConfig config;
     config::RightsIndex rights;
+    config::PolicyIndex policy;
     std::vector<Service> services;  // by listener
     std::shared_ptr<const tls::ServerContext> tls;  // null: there is no certificate
   };
@@ -51,6 +52,7 @@ class Daemon final : public role::Daemon {
   event::Loop* loop_ = nullptr;
   std::unique_ptr<Rules> rules_;
   std::size_t most_sessions_ = 0;  // that the process has descriptors for
+  ClientDesk clients_{base::system_clock()};
   BodyBudget budget_;
   std::unique_ptr<QueueLink> link_;
   std::shared_ptr<tls::TicketKeys> tickets_ = std::make_shared<tls::TicketKeys>();
@@ -60,7 +62,6 @@ class Daemon final : public role::Daemon {
   std::unique_ptr<SessionContext> context_;
   std::unordered_map<std::uint32_t, std::unique_ptr<Acceptor>> acceptors_;  // by listener
   std::unordered_map<Session*, std::unique_ptr<Session>> sessions_;
-  std::map<base::IpAddress, std::uint32_t> per_client_;
   std::unique_ptr<event::Timer> state_timer_;
   std::size_t shown_ = ~std::size_t{0};
   event::Callback stopped_;

@@ -27,6 +27,8 @@ struct Envelope {
   std::string hello;  // a valid hello name; empty where none was required and none was said
   mail::WithProtocol with = mail::WithProtocol::kSmtp;
   std::string account;   // as whom the client has logged in; empty: it has not
+  std::string client_name;  // as XCLIENT says; empty: unknown
+  std::string forwarded;    // as XFORWARD says, for people; empty: nothing
   std::string tls;       // version and cipher; empty: clear text
   std::string tls_peer;  // the name in the client's certificate, if that counts
   std::uint64_t declared_size = 0;  // SIZE=; 0: not said

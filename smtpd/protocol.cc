@@ -28,6 +28,8 @@ enum class Protocol::Action : std::uint8_t {
   kHelp,
   kStartTls,
   kAuth,
+  kXclient,
+  kXforward,
   kOutOfOrder,
   kNoRecipients,
   kForeign,
@@ -65,6 +67,8 @@ Protocol::Action Protocol::action(Verb verb, State state) {
       {A::kHelp, A::kHelp, A::kHelp, A::kHelp},                          // HELP
       {A::kOutOfOrder, A::kStartTls, A::kOutOfOrder, A::kOutOfOrder},    // STARTTLS
       {A::kOutOfOrder, A::kAuth, A::kOutOfOrder, A::kOutOfOrder},        // AUTH
+      {A::kXclient, A::kXclient, A::kOutOfOrder, A::kOutOfOrder},        // XCLIENT
+      {A::kXforward, A::kXforward, A::kOutOfOrder, A::kOutOfOrder},      // XFORWARD
       {A::kForeign, A::kForeign, A::kForeign, A::kForeign},              // GET, POST, ...
       {A::kUnknown, A::kUnknown, A::kUnknown, A::kUnknown},              // others
   }};
@@ -72,8 +76,14 @@ Protocol::Action Protocol::action(Verb verb, State state) {
 }
 
 Protocol::Protocol(const Service& service, std::optional<base::IpAddress> client, MessageSink& sink)
-    : service_(&service), client_(client), sink_(sink) {
+    : service_(&service), sink_(sink) {
   CHECK(service.rights != nullptr);
+  if (client) origin_ = config::Origin(*client);
+}
+
+void Protocol::proxied(const base::IpAddress& client) {
+  CHECK(!started_ && origin_);
+  origin_->proxied = client;
 }
 
 void Protocol::start() {
@@ -84,7 +94,22 @@ void Protocol::start() {
 void Protocol::begin() {
   started_ = true;
   state_ = service_->require_hello ? State::kStart : State::kReady;
-  say_named("220", service_->banner);
+  greet();
+}
+
+// RFC 5321 3.1: whom 554 greets may still say QUIT, and hears 503 for the rest.
+void Protocol::greet() {
+  turned_away_ = origin_ && service_->policy != nullptr && !service_->policy->serves(origin_->client());
+  if (!turned_away_) return say_named("220", service_->banner);
+  say_named("554", "takes no mail from your address");
+  sink_.refused({Verb::kUnknown, {}, "554 the client is not served"});
+}
+
+void Protocol::turn_away(std::string_view why) {
+  CHECK(!started_);
+  started_ = true;
+  say_named("421 4.3.2", why);
+  state_ = State::kClosed;
 }
 
 // RFC 3207 4.2: what was said in clear text is forgotten; who said it is not known. The limits of the session
@@ -96,8 +121,9 @@ void Protocol::secured(TlsFacts facts) {
   envelope_ = {};
   hello_.clear();
   esmtp_ = false;
-  if (!std::exchange(account_, {}).empty()) sink_.log_out();
+  forget_login();
   state_ = service_->require_hello ? State::kStart : State::kReady;
+  forget_introductions();
 }
 
 // Then nothing can be said.
@@ -202,6 +228,8 @@ void Protocol::run(std::string_view text) {
   auto command = mail::parse_command(text);
   const auto todo = action(command.verb, state_);
   const bool first = !std::exchange(command_seen_, true);
+  if (turned_away_ && command.verb != Verb::kQuit)
+    return fail("503 5.7.1 No mail is taken from your address");
   switch (todo) {  // these come before any mistake in the arguments
     case Action::kForeign:
       if (first) return close_with("554 5.5.1 This is SMTP");
@@ -210,12 +238,16 @@ void Protocol::run(std::string_view text) {
       return fail("500 5.5.2 Command not recognized");
     case Action::kStartTls:
     case Action::kAuth:
+    case Action::kXclient:
+    case Action::kXforward:
       break;
     case Action::kNoRecipients:
       return fail("554 5.5.1 No valid recipients");
     case Action::kOutOfOrder:
       if (command.verb == Verb::kStartTls) return refuse_start_tls();
       if (command.verb == Verb::kAuth) return refuse_auth();
+      if (command.verb == Verb::kXclient || command.verb == Verb::kXforward)
+        return fail(line("503 5.5.1 {} is not for the middle of a transaction", name(command.verb)));
       if (state_ == State::kStart) return fail("503 5.5.1 Say HELO or EHLO first");
       if (command.verb == Verb::kMail) return fail("503 5.5.1 MAIL was already given");
       return fail("503 5.5.1 Say MAIL first");
@@ -271,6 +303,10 @@ void Protocol::perform(Action todo, mail::Command& command) {
       return on_start_tls();
     case Action::kAuth:
       return on_auth(command);
+    case Action::kXclient:
+      return on_xclient(command);
+    case Action::kXforward:
+      return on_xforward(command);
     case Action::kOutOfOrder:
     case Action::kNoRecipients:
     case Action::kForeign:
@@ -291,9 +327,9 @@ void Protocol::on_hello(mail::Command& command) {
   }
   fmt::format_to(std::back_inserter(output_),
                  "250-{}\r\n250-PIPELINING\r\n250-SIZE {}\r\n250-8BITMIME\r\n"
-                 "250-DSN\r\n{}{}250-ENHANCEDSTATUSCODES\r\n250 HELP\r\n",
+                 "250-DSN\r\n{}{}{}250-ENHANCEDSTATUSCODES\r\n250 HELP\r\n",
                  service_->hostname, size_limit(), offers_tls() ? "250-STARTTLS\r\n" : "",
-                 offers_auth() ? auth_feature() : std::string());
+                 offers_auth() ? auth_feature() : std::string(), offer_introductions());
 }
 
 void Protocol::on_start_tls() {
@@ -392,6 +428,10 @@ void Protocol::give_up_login() noexcept {
   sink_.log_out();
 }
 
+void Protocol::forget_login() {
+  if (!std::exchange(account_, {}).empty()) sink_.log_out();
+}
+
 void Protocol::login_answered(LoginStep step) {
   CHECK(state_ == State::kLogin && login_asked_);
   login_asked_ = false;
@@ -444,11 +484,12 @@ bool Protocol::session_is_full(const mail::Command& command) {
 
 bool Protocol::may_relay() const {
   const auto& listeners = service_->rights->rights().listeners;
-  if (!client_ || !account_.empty()) return true;
-  if (service_->listener.value >= listeners.size()) return false;
+  if (!origin_ || !account_.empty()) return true;
+  const auto& client = origin_->client();
+  if (service_->listener.value >= listeners.size() || client.is_unspecified()) return false;
   const auto& networks = listeners[service_->listener.value].relay_from;
   return std::any_of(networks.begin(), networks.end(),
-                     [this](const base::Network& network) { return network.contains(*client_); });
+                     [&](const base::Network& network) { return network.contains(client); });
 }
 
 // The address that MAIL or RCPT named, completed where that is allowed; nullopt: refused.
@@ -493,6 +534,9 @@ void Protocol::on_mail(mail::Command& command) {
   const auto limit = size_limit();
   if (limit != 0 && command.size.value_or(0) > limit)  // RFC 1870 6.1
     return refuse(Verb::kMail, from.text(), "552 5.3.4 Message is larger than the limit");
+  if (origin_ && !sink_.may_send(origin_->client()))
+    return refuse(Verb::kMail, from.text(),
+                  "450 4.7.1 Too many messages from your address; try again later");
   envelope_.reverse_path = std::move(from);
   envelope_.declared_size = command.size.value_or(0);
   envelope_.eight_bit = command.body == mail::BodyType::k8BitMime;
@@ -510,9 +554,11 @@ void Protocol::on_rcpt(mail::Command& command) {
   const auto& limits = service_->limits;
   if (limits.recipients != 0 && envelope_.recipients.size() >= limits.recipients)
     return refuse(Verb::kRcpt, address->text(), "452 4.5.3 Too many recipients");
-  auto decision =
-      service_->rights->decide(service_->listener, client_.value_or(kThisHost), *address,
-                               !account_.empty());
+  if (const auto* reply = denied(address->text()))
+    return refuse(Verb::kRcpt, address->text(), *reply);
+  auto decision = service_->rights->decide(
+      service_->listener, origin_ ? *origin_ : config::Origin(kThisHost), *address,
+      !account_.empty());
   switch (decision.verdict) {
     case config::Verdict::kLocal:
     case config::Verdict::kRelay: {
@@ -550,6 +596,8 @@ void Protocol::answered(const mail::Reply* refusal) {
 
 void Protocol::on_data() {
   envelope_.hello = hello_;
+  envelope_.client_name = client_name_;
+  if (forwarded_) envelope_.forwarded = text_of(*forwarded_).substr(0, mail::kMaxForwarded);
   envelope_.account = account_;
   if (tls_) {
     envelope_.tls = tls_->text;
@@ -667,6 +715,7 @@ void Protocol::after_message() {
 
 void Protocol::end_transaction() {
   envelope_ = {};
+  forwarded_.reset();
   if (state_ == State::kMail || state_ == State::kRcpt) state_ = State::kReady;
 }
 

@@ -26,7 +26,11 @@
 //   RSET      |  250   |  250           |  -> kReady           |  -> kReady          |
 //   STARTTLS |  503   |  -> kTls       |  503                 |  503                |
 //   AUTH      |  503   |  -> kLogin     |  503                 |  503                |
+//   XCLIENT   |  -> kStart, or kReady with HELO=     |  503                 |  503                |
+//   XFORWARD  |  250   |  250           |  503                 |  503                |
 //   NOOP HELP VRFY EXPN QUIT: in every state; others 500                            |
+//   XCLIENT and XFORWARD get 550 from who may not say them. A client that is not served at all is
+//   greeted with 554, and gets 503 for everything but QUIT. XCLIENT ends a login.
 //   Where TLS is off, or there is none to be had, STARTTLS gets 502; within TLS 503. Where it is
 //   required, MAIL gets 530 until then.
 //
@@ -47,6 +51,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <memory>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -54,12 +59,15 @@
 
 #include "common/base/ids.h"
 #include "common/base/ip.h"
+#include "common/config/network_set.h"
+#include "common/config/policy.h"
 #include "common/config/rights.h"
 #include "common/config/roles.h"
 #include "common/mail/command.h"
 #include "common/mail/data_reader.h"
 #include "common/mail/domain.h"
 #include "common/mail/reply.h"
+#include "smtpd/client_attributes.h"
 #include "smtpd/envelope.h"
 
 namespace postern::smtpd {
@@ -77,6 +85,8 @@ struct Service {
   std::vector<sasl::Mechanism> mechanisms;  // by which clients may log in; empty: they cannot
   bool plaintext_logins = false;            // without TLS too
   bool login_required = false;              // MAIL is refused without
+  const config::PolicyIndex* policy = nullptr;  // outlives the service; null: everybody is served
+  config::NetworkSet xforward_from;             // who may say XFORWARD
 };
 
 enum class Flow : std::uint8_t { kMore, kPause };
@@ -119,6 +129,10 @@ class MessageSink {
   virtual void end(Envelope&& envelope, const BodyFacts& facts) = 0;
   // Is there such a recipient? The owner now owes answered().
   virtual void ask(const mail::Address& recipient) = 0;
+  // Asked at a MAIL that nothing else is against: may its client send another message now?
+  [[nodiscard]] virtual bool may_send(const base::IpAddress&) { return true; }
+  // XCLIENT named another client. False: that one has as many connections as it may, and hears 421.
+  [[nodiscard]] virtual bool introduced(const ClientAttributes&) { return true; }
   // The message is given up; nothing of it is wanted.
   virtual void abort() = 0;
   // A login, step by step: the owner now owes login_answered(), unless log_out() comes before.
@@ -180,8 +194,12 @@ class Protocol {
   Protocol(const Protocol&) = delete;
   Protocol& operator=(const Protocol&) = delete;
 
+  // Before the greeting: this is whom a proxy is connected for.
+  void proxied(const base::IpAddress& client);
   // Greets. Once, before all else.
   void start();
+  // In place of start(): says 421 and closes.
+  void turn_away(std::string_view why);
   // Returns how many of `bytes` are done with. Fewer than all only as said above.
   [[nodiscard]] std::size_t input(std::string_view bytes);
   // The sink takes body bytes again.
@@ -217,6 +235,8 @@ class Protocol {
   [[nodiscard]] std::uint32_t messages() const noexcept { return messages_; }
   // Set while TLS stands.
   [[nodiscard]] const std::optional<TlsFacts>& tls() const noexcept { return tls_; }
+  // Whose session this is; none for a Unix socket.
+  [[nodiscard]] const std::optional<config::Origin>& origin() const noexcept { return origin_; }
   // As whom the client has logged in; empty: it has not.
   [[nodiscard]] const std::string& account() const noexcept { return account_; }
   // Of a line, with its end.
@@ -248,9 +268,18 @@ class Protocol {
   void refuse_auth();
   void take_response(std::string_view line);
   void give_up_login() noexcept;
+  void forget_login();
   [[nodiscard]] bool offers_auth() const noexcept;
   [[nodiscard]] bool offers(sasl::Mechanism mechanism) const noexcept;
   [[nodiscard]] std::string auth_feature() const;
+  void greet();
+  void on_xclient(mail::Command& command);
+  void on_xforward(mail::Command& command);
+  void forget_introductions();
+  [[nodiscard]] bool may_xclient() const;
+  [[nodiscard]] bool may_xforward() const;
+  [[nodiscard]] std::string offer_introductions() const;
+  [[nodiscard]] const std::string* denied(std::string_view recipient) const;
   [[nodiscard]] bool offers_tls() const noexcept;
   [[nodiscard]] bool shakes_hands() const noexcept;
   void begin();
@@ -275,7 +304,9 @@ class Protocol {
   void after_message();
 
   const Service* service_;
-  std::optional<base::IpAddress> client_;
+  std::optional<config::Origin> origin_;
+  std::string client_name_;                      // as XCLIENT says
+  std::unique_ptr<ClientAttributes> forwarded_;  // of the next message
   MessageSink& sink_;
   std::string output_;
   State state_ = State::kStart;
@@ -294,6 +325,7 @@ class Protocol {
   bool storing_ = false;  // the sink still wants this body
   bool paused_ = false;
   bool body_complete_ = false;  // its end was seen while paused
+  bool turned_away_ = false;    // the greeting was 554
   bool stopping_ = false;       // shutdown() came during a message
   bool ending_ = false;         // end_login() came while its result was waited for
   bool agreed_tls_ = false;     // the 220 to STARTTLS was said

@@ -102,7 +102,9 @@ void QueueLink::send(Owned submission) {
   message.request = request;
   message.token = s.token;
   message.listener = s.listener;
-  message.client = s.client;
+  message.origin = s.origin;
+  message.client_name = s.envelope.client_name;
+  message.forwarded = s.envelope.forwarded;
   message.hello = s.envelope.hello;
   message.esmtp = s.envelope.with == mail::WithProtocol::kEsmtp;
   message.tls = s.envelope.tls;

@@ -5,6 +5,7 @@
 
 #include "common/base/random.h"
 #include "common/log/log.h"
+#include "smtpd/proxy_header.h"
 
 namespace postern::smtpd {
 namespace {
@@ -41,23 +42,30 @@ base::Millis duration(TimeoutKind kind, const config::Timeouts& t) {
 }  // namespace
 
 Session::Session(SessionContext& context, const Service& service, base::UniqueFd fd,
-                 base::IpAddress client, Ended ended)
+                 base::IpAddress peer, ClientDesk::Place place, Ended ended)
     : context_(context),
       service_(&service),
-      client_(client),
       listener_(service.listener),
       ended_(std::move(ended)),
       stream_(context.loop, std::move(fd), *this),
-      protocol_(service, client, *this),
+      client_place_(std::move(place)),
+      protocol_(service, peer, *this),
       body_(context.link, context.budget, [this]() noexcept { on_body_resumed(); }),
       timer_(context.loop, [this]() noexcept { check_deadline(); }),
-      opened_(context.clock.steady()) {
-  (void)log::debug("session.open").field("client", client_);
-  begin();
+      opened_(context.clock.steady()),
+      awaits_proxy_(service.rights->expects_proxy(service.listener, peer)) {
+  (void)log::debug("session.open").field("client", peer);
+  if (awaits_proxy_)
+    start_deadline(kProxyTimeout);
+  else
+    begin();
 }
 
 void Session::begin() {
-  if (service_->tls != config::TlsMode::kImplicit) {
+  if (protocol_.origin()->proxied && !take_client_place()) {
+    if (service_->tls == config::TlsMode::kImplicit) return finish("too many connections");
+    protocol_.turn_away("too many connections from your address");
+  } else if (service_->tls != config::TlsMode::kImplicit) {
     protocol_.start();
   } else if (context_.tls.has_room()) {
     shake_hands();
@@ -84,6 +92,11 @@ void Session::shutdown() {
 // --- Bytes --------------------------------------------------------------------------------------
 
 std::size_t Session::on_input(std::string_view bytes) noexcept {
+  if (awaits_proxy_) return read_proxy_header(bytes);
+  return read_commands(bytes);
+}
+
+std::size_t Session::read_commands(std::string_view bytes) {
   const auto choked = [this] { return stream_.unsent() + protocol_.output().size() >= kMaxUnsent; };
   std::size_t used = 0;
   while (used < bytes.size() && protocol_.want() == Want::kInput && !choked()) {
@@ -152,14 +165,17 @@ void Session::finish(std::string_view reason) noexcept {
   stream_.close();
   body_.clear();
   place_ = {};
+  client_place_ = {};
   log_out();
   const auto lasted = context_.clock.steady() - opened_;
   auto line = log::info("session.close")
-                  .field("client", client_)
+                  .field("client", client())
                   .field("hello", protocol_.hello())
                   .field("messages", protocol_.messages())
                   .field("ms", lasted.count())
                   .field("reason", reason);
+  if (const auto& peer = protocol_.origin()->peer; client() != peer)
+    (void)std::move(line).field("peer", peer);
   if (const auto& tls = protocol_.tls()) (void)std::move(line).field("tls", tls->text);
   if (!account().empty()) (void)std::move(line).field("account", account());
   if (tls_ != nullptr && !tls_->trouble().empty())
@@ -182,6 +198,10 @@ void Session::set_deadline(TimeoutKind kind) {
     deadline_ = {};
     return;
   }
+  start_deadline(wait);
+}
+
+void Session::start_deadline(base::Millis wait) {
   deadline_ = context_.clock.steady() + wait;
   if (timer_.running() && timer_due_ <= deadline_) return;
   timer_due_ = deadline_;
@@ -196,9 +216,65 @@ void Session::check_deadline() noexcept {
     return timer_.start(left);
   }
   if (protocol_.want() == Want::kClose) return finish("did not read the last reply");
+  if (awaits_proxy_) return refuse_proxy("no PROXY header came in time");
   if (awaited_ == TimeoutKind::kTls) return finish("TLS handshake took too long");
   protocol_.timed_out();
   answer_client();
+}
+
+// --- Clients behind others ----------------------------------------------------------------------
+
+// What is wrong is not answered: what would read the answer is a client that knows of no header, or a
+// proxy that does not do what this listener is made for.
+std::size_t Session::read_proxy_header(std::string_view bytes) {
+  const auto header = parse_proxy_header(bytes);
+  if (!header) {
+    refuse_proxy(header.error());
+    return bytes.size();
+  }
+  if (!*header) return 0;
+  const auto& [client, server, size] = **header;
+  awaits_proxy_ = false;
+  if (client) protocol_.proxied(client->address);
+  auto line = log::debug("session.proxied").field("peer", protocol_.origin()->peer);
+  if (client)
+    (void)std::move(line)
+        .field("client", base::to_string(*client))
+        .field("server", base::to_string(*server));
+  begin();
+  // What follows: of the client, in clear text or for the TLS that stands between now.
+  if (finished_) return bytes.size();
+  if (tls_ != nullptr || size == bytes.size()) return size;
+  return size + read_commands(bytes.substr(size));
+}
+
+void Session::refuse_proxy(std::string_view why) noexcept {
+  (void)log::warning("proxy.refused")
+      .field("peer", protocol_.origin()->peer)
+      .field("listener", listener_.value)
+      .field("reason", why);
+  finish(why);
+}
+
+// Who may say XCLIENT has no limit until it does.
+bool Session::take_client_place() {
+  client_place_ = {};
+  const auto& origin = *protocol_.origin();
+  if (!origin.claimed && service_->rights->may_claim(listener_, origin)) {
+    client_place_ = context_.clients.enter_unlimited(client());
+    return true;
+  }
+  auto place = context_.clients.enter(client());
+  if (place) client_place_ = *std::move(place);
+  return place.has_value();
+}
+
+bool Session::introduced(const ClientAttributes& said) {
+  (void)log::info("session.xclient")
+      .field("peer", protocol_.origin()->peer)
+      .field("client", client())
+      .field("said", text_of(said));
+  return take_client_place();
 }
 
 // --- TLS ----------------------------------------------------------------------------------------
@@ -222,7 +298,7 @@ void Session::on_filter_open() noexcept {
   place_ = {};
   auto facts = tls_->facts();
   (void)log::info("session.tls")
-      .field("client", client_)
+      .field("client", client())
       .field("version", facts.version)
       .field("cipher", facts.cipher)
       .field("name", facts.name)
@@ -251,7 +327,7 @@ void Session::end(Envelope&& envelope, const BodyFacts&) {
   auto submission = std::make_unique<Submission>();
   submission->token = base::random_token();
   submission->listener = listener_;
-  submission->client = client_;
+  submission->origin = *protocol_.origin();
   submission->session = login_;
   submission->envelope = std::move(envelope);
   submission->began = context_.clock.steady();
@@ -303,7 +379,7 @@ void Session::log_in(const LoginStart& start) {
   login_ = base::random_token();
   ipc::Login login;
   login.session = login_;
-  login.client = client_;
+  login.client = client();
   login.mechanism = start.mechanism;
   login.plus_offered = start.plus_offered;
   if (tls_ != nullptr) {
@@ -349,11 +425,13 @@ void Session::on_body_resumed() noexcept {
 }
 
 void Session::refused(const Refusal& refusal) {
-  (void)log::info("message.refused")
-      .field("client", client_)
-      .field("hello", protocol_.hello())
-      .field("address", refusal.address)
-      .field("reply", refusal.reply);
+  auto line = log::info("message.refused")
+                  .field("client", client())
+                  .field("hello", protocol_.hello())
+                  .field("address", refusal.address)
+                  .field("reply", refusal.reply);
+  if (const auto& peer = protocol_.origin()->peer; client() != peer)
+    (void)std::move(line).field("peer", peer);
 }
 
 }  // namespace postern::smtpd

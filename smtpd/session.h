@@ -10,6 +10,7 @@
 #include "common/event/stream.h"
 #include "smtpd/auth_link.h"
 #include "smtpd/body_store.h"
+#include "smtpd/client_desk.h"
 #include "smtpd/protocol.h"
 #include "smtpd/queue_link.h"
 #include "smtpd/tls_desk.h"
@@ -24,18 +25,22 @@ struct SessionContext {
   BodyBudget& budget;  // outlives the link too, whose submissions hold shares of it
   TlsDesk& tls;
   AuthLink& auth;
+  ClientDesk& clients;
 };
 
 class Session final : public event::StreamOwner, public MessageSink {
  public:
+  // A proxy says at once whom it is connected for; the time is for a packet that was lost on the way.
+  static constexpr base::Millis kProxyTimeout{10'000};
+
+  // `place` is the peer's; none where it must name its client in a PROXY header first.
   // The session is over and may be destroyed; comes at the end of a turn.
   using Ended = std::move_only_function<void(Session*) noexcept>;
 
   Session(SessionContext& context, const Service& service, base::UniqueFd fd,
-          base::IpAddress client, Ended ended);
+          base::IpAddress peer, ClientDesk::Place place, Ended ended);
   ~Session() override;
 
-  [[nodiscard]] const base::IpAddress& client() const noexcept { return client_; }
   [[nodiscard]] base::ListenerIndex listener() const noexcept { return listener_; }
   // From now on by another generation of the configuration.
   void reconfigure(const Service& service);
@@ -65,6 +70,10 @@ class Session final : public event::StreamOwner, public MessageSink {
   void log_in(const LoginStart& start) override;
   void login_response(std::string_view response) override;
   void log_out() override;
+  bool may_send(const base::IpAddress& client) override {
+    return context_.clients.may_send(client);
+  }
+  bool introduced(const ClientAttributes& said) override;
 
   void on_result(SubmissionResult result) noexcept;
   void on_answer(const std::optional<mail::Reply>& refusal) noexcept;
@@ -72,22 +81,28 @@ class Session final : public event::StreamOwner, public MessageSink {
   void on_login_step(LoginStep step) noexcept;
   void on_body_resumed() noexcept;
   void begin();
+  [[nodiscard]] std::size_t read_commands(std::string_view bytes);
+  [[nodiscard]] std::size_t read_proxy_header(std::string_view bytes);
+  void refuse_proxy(std::string_view why) noexcept;
+  [[nodiscard]] const base::IpAddress& client() const { return protocol_.origin()->client(); }
+  [[nodiscard]] bool take_client_place();
   void answer_client() noexcept;
   void say_replies();
   void after_step();
   void begin_tls(bool alone);
   void shake_hands();
   void set_deadline(TimeoutKind kind);
+  void start_deadline(base::Millis wait);
   void finish(std::string_view reason) noexcept;
 
   SessionContext& context_;
   const Service* service_;
-  base::IpAddress client_;
   base::ListenerIndex listener_;
   Ended ended_;
   event::Stream stream_;
   tls::Session* tls_ = nullptr;  // the stream's filter, where there is one
   TlsDesk::Place place_;         // during the handshake
+  ClientDesk::Place client_place_;
   Protocol protocol_;
   base::Token login_;  // by which auth and queued know the client's login; zero: it has not tried
   BodyStore body_;
@@ -97,6 +112,7 @@ class Session final : public event::StreamOwner, public MessageSink {
   base::SteadyTime deadline_;                 // 0: none
   base::SteadyTime timer_due_;
   std::shared_ptr<bool> alive_ = std::make_shared<bool>(true);
+  bool awaits_proxy_;  // the PROXY header, in front of all else
   bool finished_ = false;
 };
 

@@ -28,7 +28,7 @@ using SubmissionResult = std::variant<Accepted, Refused, Unknown>;
 struct Submission {
   base::Token token;
   base::ListenerIndex listener;
-  base::IpAddress client;
+  config::Origin origin;
   base::Token session;  // by which auth and queued know the client's login
   Envelope envelope;
   std::string body;  // stuffed; empty where it is in a large file

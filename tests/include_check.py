@@ -9,8 +9,8 @@ from pathlib import Path
 LAYERS = ["base", "log", "os", "event", "tls", "mail", "ipc", "transfer", "dns", "sasl", "config", "role"]
 
 # Headers of plain data that the message list speaks of: fields and their limits, no code above them.
-DATA_HEADERS = {"common/config/roles.h", "common/config/rights.h", "common/sasl/account.h",
-                "common/sasl/mechanism.h"}
+DATA_HEADERS = {"common/config/roles.h", "common/config/rights.h", "common/config/policy.h",
+                "common/sasl/account.h", "common/sasl/mechanism.h"}
 # Of TLS: what is asked of a signer, the keys of tickets, versions, with no library behind them; and
 # digests, with one that does no I/O.
 TLS_DATA_HEADERS = {"common/tls/signer.h", "common/tls/tickets.h", "common/tls/version.h",
@@ -42,8 +42,8 @@ PURE = [
     r"common/mail/.*",
     r"common/ipc/(codec|message|messages)\.(h|cc)",
     r"common/transfer/.*",
-    r"common/config/(rights|units|mistake|schema|value)\.(h|cc)",
-    r"smtpd/(protocol|envelope)\.(h|cc)",
+    r"common/config/(network_set|policy|rights|units|mistake|schema|value)\.(h|cc)",
+    r"smtpd/(client_attributes|introductions|protocol|proxy_header|envelope)\.(h|cc)",
     r"common/sasl/(account|mechanism|scram_verifier)\.(h|cc)",
     r"smtpd/auth/(accounts|checker|dovecot|exchange|plain|scram|throttle)\.(h|cc)",
     r"deliverd/relay/(body|client_state|features|next_hop|protocol|sts|tls_plan)\.(h|cc)",

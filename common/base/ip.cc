@@ -14,18 +14,18 @@ namespace {
 
 constexpr std::array<std::uint8_t, 12> kMappedPrefix{0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xFF, 0xFF};
 
-IpAddress from_v6(const std::uint8_t* raw) noexcept {
+}  // namespace
+
+IpAddress ip_from_v6(std::span<const std::uint8_t, 16> raw) noexcept {
   IpAddress a;
-  if (std::equal(kMappedPrefix.begin(), kMappedPrefix.end(), raw)) {
-    std::copy_n(raw + 12, 4, a.bytes.begin());
+  if (std::equal(kMappedPrefix.begin(), kMappedPrefix.end(), raw.begin())) {
+    std::copy_n(raw.begin() + 12, 4, a.bytes.begin());
     return a;
   }
   a.family = IpFamily::kV6;
-  std::copy_n(raw, 16, a.bytes.begin());
+  std::copy(raw.begin(), raw.end(), a.bytes.begin());
   return a;
 }
-
-}  // namespace
 
 bool IpAddress::is_loopback() const noexcept {
   if (family == IpFamily::kV4) return bytes[0] == 127;
@@ -45,7 +45,7 @@ std::optional<IpAddress> parse_ip(std::string_view text) {
     std::copy_n(raw, 4, a.bytes.begin());
     return a;
   }
-  if (::inet_pton(AF_INET6, name.c_str(), raw) == 1) return from_v6(raw);
+  if (::inet_pton(AF_INET6, name.c_str(), raw) == 1) return ip_from_v6(raw);
   return std::nullopt;
 }
 
@@ -126,7 +126,7 @@ std::optional<Endpoint> from_sockaddr(const sockaddr_storage& address) noexcept 
   }
   if (address.ss_family == AF_INET6) {
     const auto& v6 = reinterpret_cast<const sockaddr_in6&>(address);
-    endpoint.address = from_v6(v6.sin6_addr.s6_addr);
+    endpoint.address = ip_from_v6(v6.sin6_addr.s6_addr);
     endpoint.port = ntohs(v6.sin6_port);
     return endpoint;
   }

@@ -8,6 +8,7 @@
 #include <compare>
 #include <cstdint>
 #include <optional>
+#include <span>
 #include <string>
 #include <string_view>
 
@@ -27,6 +28,8 @@ struct IpAddress {
 
 [[nodiscard]] std::optional<IpAddress> parse_ip(std::string_view text);  // "192.0.2.1", "2001:db8::1"
 [[nodiscard]] std::string to_string(const IpAddress& address);
+// From 16 bytes in network order.
+[[nodiscard]] IpAddress ip_from_v6(std::span<const std::uint8_t, 16> bytes) noexcept;
 
 // An address and the number of its leading bits that count. Host bits are kept zero.
 struct Network {

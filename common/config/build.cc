@@ -9,6 +9,7 @@
 #include "common/config/certificates.h"
 #include "common/config/hop.h"
 #include "common/config/names.h"
+#include "common/config/policy_file.h"
 #include "common/config/section.h"
 #include "common/config/segment_room.h"
 #include "common/config/units.h"
@@ -61,6 +62,7 @@ class Builder {
     delivery();
     retry();
     limits();
+    read_policy(top_, config_, report_);
     history();
     output();
     return std::move(config_);
@@ -115,6 +117,9 @@ class Builder {
                       {"relay", Service::kRelay},
                       {"submission", Service::kSubmission}});
       section.strings("relay_from", listener.relay_from, kMaxElements, parse_net);
+      section.strings("proxy_from", listener.proxy_from, kMaxElements, parse_net);
+      section.strings("xclient_from", listener.xclient_from, kMaxElements, parse_net);
+      section.strings("xforward_from", listener.xforward_from, kMaxElements, parse_net);
       section.boolean("require_hello", listener.require_hello);
       // Who has a certificate wants it to be used.
       listener.tls = config_.certificates.empty() ? TlsMode::kOff : TlsMode::kOptional;

@@ -9,6 +9,7 @@
 
 #include "common/base/clock.h"
 #include "common/base/ip.h"
+#include "common/config/policy.h"
 #include "common/config/rights.h"
 #include "common/config/roles.h"
 #include "common/mail/address.h"
@@ -31,7 +32,7 @@ struct Control {  // names of Unix groups
 struct Listener {
   base::Endpoint address;
   Service service = Service::kMx;
-  std::vector<base::Network> relay_from;
+  std::vector<base::Network> relay_from, proxy_from, xclient_from, xforward_from;
   bool require_hello = true;
   TlsMode tls = TlsMode::kOff;
   Where where;
@@ -149,6 +150,8 @@ struct Config {
   Delivery delivery;
   RetryConfig retry{.after = {base::Millis(15 * 60'000), base::Millis(30 * 60'000),
                               base::Millis(3'600'000), base::Millis(4 * 3'600'000)}};
+  Policy policy;
+  std::string deny_file, allow_file;  // of its rules; empty: none
   SmtpLimits limits;  // connections: of all smtpd together
   Bounce bounce;
   Space space;

@@ -83,7 +83,8 @@ std::uint32_t recipients_of(const Config& config) {
 Rights rights_of(const Config& config) {
   Rights rights;
   for (const auto& listener : config.listeners)
-    rights.listeners.push_back({listener.service, listener.relay_from});
+    rights.listeners.push_back(
+        {listener.service, listener.relay_from, listener.proxy_from, listener.xclient_from});
   for (const auto& domain : config.domains)
     rights.domains.push_back(
         {domain.names, domain.recipients, domain.users, domain.addresses, domain.extension});
@@ -97,7 +98,7 @@ SmtpdConfig cut_smtpd(const Config& config, const Facts& facts) {
   cut.hostname = config.hostname;
   for (const auto& listener : config.listeners)
     cut.listeners.push_back(
-        {base::to_string(listener.address), listener.require_hello, listener.tls});
+        {base::to_string(listener.address), listener.require_hello, listener.tls, listener.xforward_from});
   cut.default_domain = config.default_domain;
   for (const auto& certificate : config.certificates)
     cut.tls.certificates.push_back({certificate.names, certificate.chain});
@@ -105,6 +106,7 @@ SmtpdConfig cut_smtpd(const Config& config, const Facts& facts) {
   cut.tls.client_ca = config.tls.client_ca;
   if (needs_auth(config)) cut.auth = {config.auth.mechanisms, config.auth.allow_plaintext};
   cut.rights = rights_of(config);
+  cut.policy = config.policy;
   cut.limits = config.limits;
   cut.limits.recipients = recipients_of(config);
   const auto sharers = smtpd_processes(config, facts.cores);

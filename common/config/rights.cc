@@ -6,50 +6,12 @@
 #include <unordered_set>
 
 #include "common/base/text.h"
+#include "common/config/network_set.h"
 
 namespace postern::config {
 namespace {
 
 constexpr std::string_view kSafe = "abcdefghijklmnopqrstuvwxyz0123456789._-";
-
-// Networks as disjoint, sorted ranges, so that a look-up is one binary search.
-class NetworkSet {
- public:
-  explicit NetworkSet(const std::vector<base::Network>& networks) {
-    std::vector<Range> ranges;
-    for (const auto& network : networks) ranges.push_back({network.address, last_of(network)});
-    std::sort(ranges.begin(), ranges.end(),
-              [](const Range& a, const Range& b) { return a.first < b.first; });
-    for (const auto& range : ranges) {  // two networks are disjoint, or one contains the other
-      if (ranges_.empty() || ranges_.back().last < range.first)
-        ranges_.push_back(range);
-      else
-        ranges_.back().last = std::max(ranges_.back().last, range.last);
-    }
-  }
-
-  [[nodiscard]] bool contains(const base::IpAddress& address) const noexcept {
-    const auto after =
-        std::upper_bound(ranges_.begin(), ranges_.end(), address,
-                         [](const base::IpAddress& a, const Range& r) { return a < r.first; });
-    return after != ranges_.begin() && address <= std::prev(after)->last;
-  }
-
- private:
-  struct Range {
-    base::IpAddress first;
-    base::IpAddress last;
-  };
-
-  static base::IpAddress last_of(const base::Network& network) noexcept {
-    auto last = network.address;
-    for (unsigned bit = network.prefix; bit < last.bits(); ++bit)
-      last.bytes[bit / 8] = static_cast<std::uint8_t>(last.bytes[bit / 8] | 0x80U >> bit % 8);
-    return last;
-  }
-
-  std::vector<Range> ranges_;
-};
 
 // A look-up key in lower case on the stack: a local part, or a whole address.
 class Key {
@@ -96,7 +58,11 @@ std::string mailbox_name(std::string_view local_part) {
 
 struct RightsIndex::Tables {
   explicit Tables(Rights from) : rights(std::move(from)) {
-    for (const auto& listener : rights.listeners) relay_from.emplace_back(listener.relay_from);
+    for (const auto& listener : rights.listeners) {
+      relay_from.emplace_back(listener.relay_from);
+      proxy_from.emplace_back(listener.proxy_from);
+      xclient_from.emplace_back(listener.xclient_from);
+    }
     for (std::uint32_t i = 0; i < rights.domains.size(); ++i) {
       const auto& domain = rights.domains[i];
       for (const auto& name : domain.names) names.emplace(name.text(), i);
@@ -158,7 +124,7 @@ struct RightsIndex::Tables {
   }
 
   Rights rights;  // the tables below hold views into it
-  std::vector<NetworkSet> relay_from;
+  std::vector<NetworkSet> relay_from, proxy_from, xclient_from;  // by listener
   std::unordered_map<std::string_view, std::uint32_t> names;
   std::vector<std::unordered_set<std::string_view>> users;
   std::vector<std::unordered_set<std::string_view>> addresses;
@@ -169,18 +135,36 @@ RightsIndex::~RightsIndex() = default;
 RightsIndex::RightsIndex(RightsIndex&&) noexcept = default;
 RightsIndex& RightsIndex::operator=(RightsIndex&&) noexcept = default;
 
-Decision RightsIndex::decide(base::ListenerIndex listener, const base::IpAddress& client,
+bool RightsIndex::expects_proxy(base::ListenerIndex listener, const base::IpAddress& peer) const {
+  return listener.value < tables_->proxy_from.size() &&
+         tables_->proxy_from[listener.value].contains(peer);
+}
+
+bool RightsIndex::may_claim(base::ListenerIndex listener, const Origin& origin) const {
+  return listener.value < tables_->xclient_from.size() &&
+         tables_->xclient_from[listener.value].contains(origin.connected());
+}
+
+bool RightsIndex::believes(base::ListenerIndex listener, const Origin& origin) const {
+  return (!origin.proxied || expects_proxy(listener, origin.peer)) &&
+         (!origin.claimed || may_claim(listener, origin));
+}
+
+Decision RightsIndex::decide(base::ListenerIndex listener, const Origin& origin,
                              const mail::Address& recipient, bool logged_in) const {
-  if (listener.value >= tables_->rights.listeners.size() || recipient.empty())
+  if (listener.value >= tables_->rights.listeners.size() || recipient.empty() ||
+      !believes(listener, origin))
     return {.verdict = Verdict::kRelayDenied};
+  const auto& client = origin.client();
   const auto service = tables_->rights.listeners[listener.value].service;
   if (service == Service::kSubmission && !logged_in) return {.verdict = Verdict::kRelayDenied};
   const auto domain = tables_->names.find(recipient.domain().text());
   const bool ours = domain != tables_->names.end();
   if (recipient.is_postmaster() && (ours || recipient.domain().empty()))
     return tables_->postmaster();
-  const bool may_relay = (logged_in && takes_logins(service)) ||
-                         tables_->relay_from[listener.value].contains(client);
+  const bool may_relay =
+      (logged_in && takes_logins(service)) ||
+      (!client.is_unspecified() && tables_->relay_from[listener.value].contains(client));
   if (!may_relay && service == Service::kRelay)
     return {.verdict = Verdict::kRelayDenied};
   if (ours) return tables_->local(domain->second, recipient);

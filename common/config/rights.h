@@ -20,11 +20,41 @@ enum class Service : std::uint8_t { kMx, kRelay, kSubmission };
 
 struct ListenerRights {
   Service service = Service::kMx;
-  std::vector<base::Network> relay_from;  // clients that may send anywhere
+  std::vector<base::Network> relay_from;    // clients that may send anywhere
+  std::vector<base::Network> proxy_from;    // peers that must name their client in a PROXY header
+  std::vector<base::Network> xclient_from;  // clients that may name another by XCLIENT
 
   static constexpr auto fields() {
     return std::tuple(ipc::field("service", &ListenerRights::service),
-                      ipc::field("relay_from", &ListenerRights::relay_from, 10'000));
+                      ipc::field("relay_from", &ListenerRights::relay_from, 10'000),
+                      ipc::field("proxy_from", &ListenerRights::proxy_from, 10'000),
+                      ipc::field("xclient_from", &ListenerRights::xclient_from, 10'000));
+  }
+};
+
+// A client of which XCLIENT said that nobody knows it. It may relay nowhere.
+inline constexpr base::IpAddress kUnknownClient{};
+
+// Who a client is, and by whose word: both decisions about rights are about this.
+struct Origin {
+  base::IpAddress peer;                    // of the connection
+  std::optional<base::IpAddress> proxied;  // whom the PROXY header named
+  std::optional<base::IpAddress> claimed;  // whom XCLIENT named last
+
+  Origin() = default;
+  Origin(const base::IpAddress& itself) : peer(itself) {}  // a client without anybody between
+  // Who is connected, as far as proxies tell: this one may say XCLIENT, or not.
+  [[nodiscard]] const base::IpAddress& connected() const noexcept {
+    return proxied ? *proxied : peer;
+  }
+  // Who counts: policy, limits, rights, log and Received are about this one.
+  [[nodiscard]] const base::IpAddress& client() const noexcept {
+    return claimed ? *claimed : connected();
+  }
+
+  static constexpr auto fields() {
+    return std::tuple(ipc::field("peer", &Origin::peer), ipc::field("proxied", &Origin::proxied),
+                      ipc::field("claimed", &Origin::claimed));
   }
 };
 
@@ -102,17 +132,23 @@ class RightsIndex {
   RightsIndex(RightsIndex&&) noexcept;
   RightsIndex& operator=(RightsIndex&&) noexcept;
 
-  // May `client` send to `recipient` through this listener? An unknown listener may nothing. A
+  // May the client send to `recipient` through this listener? An unknown listener may nothing. A
   // relay listener serves only the clients of its relay_from, an mx listener everybody, for our
   // domains. Postmaster is accepted from all. Whoever has `logged_in` may send anywhere, and a
   // submission listener serves nobody else, not even for postmaster. A recipient is looked up whole
-  // first, then without extension.
-  [[nodiscard]] Decision decide(base::ListenerIndex listener, const base::IpAddress& client,
+  // first, then without extension. Nothing is accepted from an origin that is not believed.
+  [[nodiscard]] Decision decide(base::ListenerIndex listener, const Origin& origin,
                                 const mail::Address& recipient, bool logged_in = false) const;
   // Can clients log in there?
   [[nodiscard]] static bool takes_logins(Service service) noexcept {
     return service != Service::kMx;
   }
+  // Must this peer send a PROXY header?
+  [[nodiscard]] bool expects_proxy(base::ListenerIndex listener, const base::IpAddress& peer) const;
+  // May who is connected name another client by XCLIENT?
+  [[nodiscard]] bool may_claim(base::ListenerIndex listener, const Origin& origin) const;
+  // May whoever named the client name one?
+  [[nodiscard]] bool believes(base::ListenerIndex listener, const Origin& origin) const;
   // Does the table of its domain hold the address, apart from postmaster's special rights?
   [[nodiscard]] bool knows(const mail::Address& address) const;
   // Is the domain one of ours?

@@ -7,6 +7,7 @@
 #include <string>
 #include <vector>
 
+#include "common/config/policy.h"
 #include "common/config/rights.h"
 #include "common/sasl/account.h"
 #include "common/sasl/mechanism.h"
@@ -95,11 +96,13 @@ struct SmtpdListener {
   std::string name;  // as configured: "127.0.0.1:2525"
   bool require_hello = true;
   TlsMode tls = TlsMode::kOff;
+  std::vector<base::Network> xforward_from;
 
   static constexpr auto fields() {
     return std::tuple(ipc::field("name", &SmtpdListener::name, 256),
                       ipc::field("require_hello", &SmtpdListener::require_hello),
-                      ipc::field("tls", &SmtpdListener::tls));
+                      ipc::field("tls", &SmtpdListener::tls),
+                      ipc::field("xforward_from", &SmtpdListener::xforward_from, 10'000));
   }
 };
 
@@ -120,6 +123,7 @@ struct SmtpdConfig {
   std::vector<SmtpdListener> listeners;  // by base::ListenerIndex
   mail::Domain default_domain;           // stamped on bare addresses of relay clients; empty: none
   Rights rights;
+  Policy policy;
   SmtpLimits limits;
   SmtpdTls tls;
   SmtpdAuth auth;
@@ -130,6 +134,7 @@ struct SmtpdConfig {
                       ipc::field("listeners", &SmtpdConfig::listeners, 1'000),
                       ipc::field("default_domain", &SmtpdConfig::default_domain),
                       ipc::field("rights", &SmtpdConfig::rights),
+                      ipc::field("policy", &SmtpdConfig::policy),
                       ipc::field("limits", &SmtpdConfig::limits),
                       ipc::field("tls", &SmtpdConfig::tls),
                       ipc::field("auth", &SmtpdConfig::auth));

@@ -12,7 +12,6 @@ using enum Shape;
 
 constexpr std::string_view kLogin = "logging in at other hosts comes";
 constexpr std::string_view kAccount = "limits of accounts come";
-constexpr std::string_view kPolicy = "access policy comes";
 constexpr std::string_view kSource = "the choice of source addresses comes";
 constexpr std::string_view kUserMailboxes = "mailboxes that belong to their users come";
 
@@ -33,9 +32,9 @@ constexpr auto kKeys = std::to_array<Key>({
     {"listen.service", kString},
     {"listen.tls", kString},
     {"listen.relay_from", kStrings},
-    {"listen.proxy_from", kStrings, "the PROXY protocol comes", "[]"},
-    {"listen.xclient_from", kStrings, "XCLIENT comes", "[]"},
-    {"listen.xforward_from", kStrings, "XFORWARD comes", "[]"},
+    {"listen.proxy_from", kStrings},
+    {"listen.xclient_from", kStrings},
+    {"listen.xforward_from", kStrings},
     {"listen.require_hello", kBoolean},
 
     {"certificate", kSections},
@@ -122,10 +121,10 @@ constexpr auto kKeys = std::to_array<Key>({
     {"account.recipients", kStrings, kAccount},
 
     {"policy", kSection},
-    {"policy.clients", kStrings, kPolicy, "[]"},
-    {"policy.deny", kString, kPolicy, R"("")"},
-    {"policy.allow", kString, kPolicy, R"("")"},
-    {"policy.rate", kString, "client rates come", R"("0")"},
+    {"policy.clients", kStrings},
+    {"policy.deny", kString},
+    {"policy.allow", kString},
+    {"policy.rate", kString},
 
     {"pickup", kSection},
     {"pickup.directory", kString, "the pickup directory comes", R"("")"},

@@ -8,6 +8,7 @@
 #include "common/base/text.h"
 #include "common/config/cut.h"
 #include "common/config/hop.h"
+#include "common/config/units.h"
 
 namespace postern::config {
 namespace {
@@ -136,7 +137,36 @@ void listeners_text(const Config& config, std::string& out) {
     if (takes_passwords(config, listener))
       out += fmt::format("    who logs in ({}): anywhere\n", logins_text(config));
     if (listener.service == Service::kRelay) out += "    everybody else: postmaster\n";
+    if (!listener.proxy_from.empty())
+      out += fmt::format("    {}: must name the client (PROXY), and have its rights\n",
+                         networks_text(listener.proxy_from));
+    if (!listener.xclient_from.empty())
+      out += fmt::format("    {}: may name another client (XCLIENT), and then have its rights\n",
+                         networks_text(listener.xclient_from));
+    if (!listener.xforward_from.empty())
+      out += fmt::format("    {}: may tell of another client (XFORWARD), for the log\n",
+                         networks_text(listener.xforward_from));
   }
+}
+
+std::string rules_text(std::size_t count, std::string_view what, const std::string& file) {
+  return fmt::format("  {} rule{} of what is {}, in {}\n", count, count == 1 ? "" : "s", what, file);
+}
+
+void policy_text(const Config& config, std::string& out) {
+  const auto& policy = config.policy;
+  std::string text;
+  if (!policy.clients.empty())
+    text += fmt::format("  only clients in {}\n", networks_text(policy.clients));
+  if (!policy.not_clients.empty())
+    text += fmt::format("  no clients in {}\n", networks_text(policy.not_clients));
+  if (!config.deny_file.empty()) text += rules_text(policy.deny.size(), "denied", config.deny_file);
+  if (!config.allow_file.empty())
+    text += rules_text(policy.allow.size(), "not denied", config.allow_file);
+  if (policy.rate.count != 0)
+    text += fmt::format("  {} messages of one client in {}\n", policy.rate.count,
+                        duration_text(base::Millis(policy.rate.seconds * 1000LL)));
+  if (!text.empty()) out += "POLICY  whose mail is refused\n" + text;
 }
 
 void domains_text(const Config& config, std::string& out) {
@@ -177,21 +207,31 @@ std::string place_text(const Where& where) {
   return fmt::format("{}:{}:{}", where.file, where.line, where.column);
 }
 
-void warn_of_listener(const Listener& listener, std::vector<std::string>& out) {
-  const auto place = place_text(listener.where);
-  const auto address = base::to_string(listener.address);
-  for (const auto& network : listener.relay_from) {
+void warn_of_networks(const Listener& listener, std::string_view key,
+                      const std::vector<base::Network>& networks, std::string_view consequence,
+                      std::vector<std::string>& out) {
+  for (const auto& network : networks) {
     const bool wide = network.prefix < kWidest;
-    if (wide || is_public(network))
-      out.push_back(fmt::format(
-          "{}: {}: relay_from holds {}, which is {}{}: these clients may send anywhere", place,
-          address, base::to_string(network), wide ? fmt::format("wider than /{}", kWidest) : "",
-          !is_public(network) ? ""
-          : wide              ? " and public"
-                              : "a public network"));
+    if (!wide && !is_public(network)) continue;
+    out.push_back(fmt::format("{}: {}: {} holds {}, which is {}{}: {}", place_text(listener.where),
+                              base::to_string(listener.address), key, base::to_string(network),
+                              wide ? fmt::format("wider than /{}", kWidest) : "",
+                              !is_public(network) ? ""
+                              : wide              ? " and public"
+                                                  : "a public network",
+                              consequence));
   }
+}
+
+void warn_of_listener(const Listener& listener, std::vector<std::string>& out) {
+  static constexpr std::string_view kAsAnybody = "these hosts may speak as any client, with its rights";
+  warn_of_networks(listener, "relay_from", listener.relay_from,
+                   "these clients may send anywhere", out);
+  warn_of_networks(listener, "proxy_from", listener.proxy_from, kAsAnybody, out);
+  warn_of_networks(listener, "xclient_from", listener.xclient_from, kAsAnybody, out);
   if (listener.service == Service::kMx && !listener.relay_from.empty())
-    out.push_back(fmt::format("{}: {}: an mx listener gives relay rights ({})", place, address,
+    out.push_back(fmt::format("{}: {}: an mx listener gives relay rights ({})",
+                              place_text(listener.where), base::to_string(listener.address),
                               networks_text(listener.relay_from)));
 }
 
@@ -277,6 +317,7 @@ std::vector<std::string> warnings(const Config& config) {
 std::string rights_summary(const Config& config) {
   auto out = fmt::format("{}: {}, spool {}\n", config.file, config.hostname, config.spool);
   listeners_text(config, out);
+  policy_text(config, out);
   certificates_text(config, out);
   domains_text(config, out);
   routes_text(config, out);

@@ -69,19 +69,26 @@ std::optional<base::Millis> parse_duration(std::string_view text) {
   return base::Millis(static_cast<std::int64_t>(*ms));
 }
 
-std::optional<std::uint64_t> parse_rate(std::string_view text) {
-  static constexpr std::pair<std::string_view, std::uint64_t> kPeriods[] = {
+std::optional<std::pair<std::uint32_t, std::uint32_t>> parse_count(std::string_view text) {
+  static constexpr std::pair<std::string_view, std::uint32_t> kPeriods[] = {
       {"s", 1}, {"min", 60}, {"h", 3'600}, {"day", 86'400}};
-  if (text == "0") return 0;
+  if (text == "0") return std::pair(0U, 0U);
   const auto slash = text.find('/');
   if (slash == std::string_view::npos) return std::nullopt;
   const auto count = base::parse_number(text.substr(0, slash));
-  for (const auto& [name, seconds] : kPeriods) {
-    if (!count || *count == 0 || text.substr(slash + 1) != name) continue;
-    const auto interval = seconds * 1'000'000 / *count;
-    return interval == 0 ? std::nullopt : std::optional(interval);
-  }
+  if (!count || *count == 0 || *count > std::numeric_limits<std::uint32_t>::max())
+    return std::nullopt;
+  for (const auto& [name, seconds] : kPeriods)
+    if (text.substr(slash + 1) == name) return std::pair(static_cast<std::uint32_t>(*count), seconds);
   return std::nullopt;
+}
+
+std::optional<std::uint64_t> parse_rate(std::string_view text) {
+  const auto rate = parse_count(text);
+  if (!rate) return std::nullopt;
+  if (rate->first == 0) return 0;
+  const auto interval = std::uint64_t{rate->second} * 1'000'000 / rate->first;
+  return interval == 0 ? std::nullopt : std::optional(interval);
 }
 
 std::string duration_text(base::Millis duration) {

@@ -5,6 +5,7 @@
 #include <optional>
 #include <string>
 #include <string_view>
+#include <utility>
 
 #include "common/base/clock.h"
 
@@ -24,5 +25,8 @@ namespace postern::config {
 // "600/min", "20/s", "1000/day", "200/h", "0": how often something may happen, as the microseconds from one
 // time to the next; 0: no limit. nullopt for anything else, and for more than a million a second.
 [[nodiscard]] std::optional<std::uint64_t> parse_rate(std::string_view text);
+// The same as how many in how many seconds; {0, 0}: no limit. nullopt also for more than 32 bits hold.
+[[nodiscard]] std::optional<std::pair<std::uint32_t, std::uint32_t>> parse_count(
+    std::string_view text);
 
 }  // namespace postern::config

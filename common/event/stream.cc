@@ -75,10 +75,16 @@ void Stream::take(std::string_view fresh) noexcept {
 // `bytes` is either kept_ itself or fresh input with nothing kept before it.
 void Stream::offer(std::string_view bytes) noexcept {
   const bool from_kept = bytes.data() == kept_.data();
+  const bool was_clear = !filtered_;
   in_callback_ = true;
   const std::size_t used = owner_.on_input(bytes);
   in_callback_ = false;
   if (!open()) return;
+  if (was_clear && filtered_ && used < bytes.size()) {
+    const std::string rest(bytes.substr(used));
+    shrink(kept_);
+    return unfilter(rest);
+  }
   if (used == bytes.size()) {
     shrink(kept_);
   } else if (from_kept) {

@@ -51,8 +51,7 @@ class Stream {
   Stream& operator=(const Stream&) = delete;
 
   // Puts `filter` in between; once, and before its first word is flushed. What output() holds until then
-  // leaves as it is. Inside on_input() only where all of its bytes are returned as used: nothing that
-  // came before counts for the filter.
+  // leaves as it is. Inside on_input() the bytes that are returned as not used are the filter's.
   void put(std::unique_ptr<Filter> filter) noexcept;
   // Bytes for the peer are appended here; flush() sends them.
   [[nodiscard]] std::string& output() noexcept { return filtered_ ? filtered_->output : wire_; }

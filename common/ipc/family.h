@@ -85,6 +85,19 @@ struct Listen {
   static constexpr auto fields() { return std::tuple(field("listener", &Listen::listener)); }
 };
 
+// Memory in which an smtpd counts its clients (base::Tally). Descriptor: to write, of its own; to read
+// alone, of its siblings. Before the first Listen.
+struct Tally {
+  static constexpr Type kType = Type::kTally;
+  static constexpr Route kRoute{roles(Role::kParent), roles(Role::kSmtpd)};
+  static constexpr std::size_t kDescriptors = 1;
+  std::uint32_t index = 0;  // among the smtpds
+  bool own = false;
+  static constexpr auto fields() {
+    return std::tuple(field("index", &Tally::index), field("own", &Tally::own));
+  }
+};
+
 // The child stands in its sandbox and serves.
 struct Ready {
   static constexpr Type kType = Type::kReady;

@@ -15,7 +15,7 @@ namespace postern::ipc {
 
 // Every message, in the order of Type.
 using AllMessages =
-    std::tuple<Hello, Boot, Configure, Configured, Peer, PeerLost, Listen, Ready, Stop, Processes, AskSocket, Socket, Submit,
+    std::tuple<Hello, Boot, Configure, Configured, Peer, PeerLost, Listen, Tally, Ready, Stop, Processes, AskSocket, Socket, Submit,
                SubmitRecipients, SubmitBody, Submitted, AskToken, TokenResult, OpenLarge, LargeOpened,
                AbandonLarge, Intake, AskRecipient, RecipientKnown, Sign, Signed, TicketKeys,
                Login, LoginResponse, LoginAnswer, EndLogin, Ticket, TicketTaken, DropTicket, EndAccount, HeldLeases, Grant, HopFound, GoAhead, CancelGrant,

@@ -16,7 +16,9 @@ struct Submit {
   base::RequestId request;
   base::Token token;
   base::ListenerIndex listener;
-  base::IpAddress client;
+  config::Origin origin;
+  std::string client_name;  // as who named the client says; empty: unknown
+  std::string forwarded;    // what XFORWARD said of the message's first client, for people
   std::string hello;  // what the client called itself; printable ASCII
   bool esmtp = false;
   std::string tls;       // version and cipher, "TLSv1.3 TLS_AES_256_GCM_SHA384"; empty: clear text
@@ -33,7 +35,9 @@ struct Submit {
   [[nodiscard]] std::uint64_t announced() const { return large.value == 0 ? body_size : 0; }
   static constexpr auto fields() {
     return std::tuple(field("request", &Submit::request), field("token", &Submit::token),
-                      field("listener", &Submit::listener), field("client", &Submit::client),
+                      field("listener", &Submit::listener), field("origin", &Submit::origin),
+                      field("client_name", &Submit::client_name, 255),
+                      field("forwarded", &Submit::forwarded, mail::kMaxForwarded),
                       field("hello", &Submit::hello, 255), field("esmtp", &Submit::esmtp),
                       field("tls", &Submit::tls, mail::kMaxTlsText),
                       field("tls_peer", &Submit::tls_peer, mail::kMaxTlsPeer),

@@ -10,7 +10,7 @@ namespace postern::ipc {
 enum class Type : std::uint16_t {
   kHello,
   // parent and its children
-  kBoot, kConfigure, kConfigured, kPeer, kPeerLost, kListen, kReady, kStop, kProcesses, kAskSocket, kSocket,
+  kBoot, kConfigure, kConfigured, kPeer, kPeerLost, kListen, kTally, kReady, kStop, kProcesses, kAskSocket, kSocket,
   // smtpd and queued
   kSubmit, kSubmitRecipients, kSubmitBody, kSubmitted, kAskToken, kTokenResult, kOpenLarge,
   kLargeOpened, kAbandonLarge, kIntake, kAskRecipient, kRecipientKnown,

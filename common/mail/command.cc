@@ -25,7 +25,8 @@ constexpr std::array kShortNames{
     Name{"POST", Verb::kForeign}, Name{"HEAD", Verb::kForeign},
 };
 constexpr std::array kLongNames{
-    Name{"STARTTLS", Verb::kStartTls}, Name{"GET", Verb::kForeign},
+    Name{"STARTTLS", Verb::kStartTls}, Name{"XCLIENT", Verb::kXclient},
+    Name{"XFORWARD", Verb::kXforward}, Name{"GET", Verb::kForeign},
     Name{"PUT", Verb::kForeign},       Name{"CONNECT", Verb::kForeign},
     Name{"OPTIONS", Verb::kForeign},   Name{"DELETE", Verb::kForeign},
     Name{"TRACE", Verb::kForeign},     Name{"PATCH", Verb::kForeign},
@@ -276,6 +277,10 @@ std::string_view name(Verb verb) noexcept {
       return "STARTTLS";
     case Verb::kAuth:
       return "AUTH";
+    case Verb::kXclient:
+      return "XCLIENT";
+    case Verb::kXforward:
+      return "XFORWARD";
     case Verb::kForeign:
       return "foreign";
     case Verb::kUnknown:
@@ -320,6 +325,10 @@ Command parse_command(std::string_view line) {
       break;
     case Verb::kAuth:
       read_auth(rest, command);
+      break;
+    case Verb::kXclient:
+    case Verb::kXforward:
+      command.argument = rest;
       break;
     case Verb::kNoop:
     case Verb::kHelp:

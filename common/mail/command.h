@@ -30,6 +30,8 @@ enum class Verb : std::uint8_t {
   kHelp,
   kStartTls,
   kAuth,
+  kXclient,
+  kXforward,
   kForeign,  // the request of another protocol: GET, POST, CONNECT, ...
   kUnknown,
 };
@@ -60,7 +62,7 @@ struct Path {
 struct Command {
   Verb verb = Verb::kUnknown;
   // HELO and EHLO: the client's name, a valid hello name. AUTH: the mechanism and, behind one blank, the
-  // initial response, both as they came.
+  // initial response, both as they came. XCLIENT and XFORWARD: all that follows.
   std::string argument;
   Path path;                          // MAIL and RCPT
   std::optional<std::uint64_t> size;  // MAIL: SIZE= of RFC 1870

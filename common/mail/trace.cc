@@ -1,5 +1,7 @@
 #include "common/mail/trace.h"
 
+#include <algorithm>
+
 #include "common/base/check.h"
 #include "common/base/text.h"
 
@@ -39,14 +41,27 @@ class Field {
 // Of a comment: no byte that would end it or the line.
 std::string comment_text(std::string_view text) {
   std::string clean;
-  for (const char c : text.substr(0, kMaxTlsPeer))
+  for (const char c : text)
     clean += c >= ' ' && c <= '~' && c != '(' && c != ')' && c != '\\' ? c : '?';
   return clean;
 }
 
-std::string literal(const base::IpAddress& address) {
+// Of an address; nothing where there is none.
+std::string literal(const std::optional<base::IpAddress>& client) {
+  if (!client) return {};
+  const auto& address = *client;
+  if (address.is_unspecified()) return "unknown";
   const std::string_view tag = address.family == base::IpFamily::kV6 ? "[IPv6:" : "[";
   return std::string(tag) + base::to_string(address) + ']';
+}
+
+// Each word of `text` by itself, so that lines stay short.
+void words(std::string_view text, Field& field) {
+  while (!text.empty()) {
+    const auto word = text.substr(0, text.find(' '));
+    if (!word.empty()) field.word(word);
+    text.remove_prefix(std::min(word.size() + 1, text.size()));
+  }
 }
 
 // RFC 3848; there is no SMTPS.
@@ -65,21 +80,29 @@ std::string_view name(WithProtocol with, bool tls, bool logged_in) {
 
 std::string received_field(const Received& received) {
   Field field("Received: from");
-  const std::string address = received.client ? literal(*received.client) : std::string();
+  const std::string address = literal(received.client);
   if (is_hello_name(received.hello)) {
     field.word(received.hello);
-    if (!address.empty()) field.word("(" + address + ")");
+    if (!address.empty() && !received.client_name.empty())
+      field.word('(' + comment_text(received.client_name.substr(0, kMaxClientName)))
+          .word(address + ')');
+    else if (!address.empty())
+      field.word("(" + address + ")");
   } else {  // said nothing, or nothing that may stand here
     field.word(address.empty() ? "localhost" : address);
+  }
+  if (!received.forwarded.empty()) {
+    field.line("(forwarded");
+    words(comment_text(received.forwarded.substr(0, kMaxForwarded)) + ')', field);
   }
   field.line("by").word(received.hostname).word("with");
   field.word(name(received.with, !received.tls.empty(), received.logged_in));
   if (!received.tls.empty()) {
     const bool known = !received.tls_peer.empty();
     std::string tls(1, '(');
-    tls.append(comment_text(received.tls)).push_back(known ? ',' : ')');
+    tls.append(comment_text(received.tls.substr(0, kMaxTlsText))).push_back(known ? ',' : ')');
     field.line(tls);
-    if (known) field.word("client").word("certificate").word(comment_text(received.tls_peer) + ")");
+    if (known) field.word("client").word("certificate").word(comment_text(received.tls_peer.substr(0, kMaxTlsPeer)) + ")");
   }
   const bool alone = received.only_recipient != nullptr;
   field.word("id " + base::to_string(received.id) + (alone ? "" : ";"));

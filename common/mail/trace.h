@@ -19,10 +19,12 @@ enum class WithProtocol : std::uint8_t { kSmtp, kEsmtp };
 
 inline constexpr std::size_t kMaxTlsText = 100;  // version and cipher
 inline constexpr std::size_t kMaxTlsPeer = 200;  // a name in a certificate
+inline constexpr std::size_t kMaxClientName = 255;  // of its address
+inline constexpr std::size_t kMaxForwarded = 900;  // what XFORWARD said
 
 struct Received {
   std::string_view hello;                 // as the client said it; may be empty, may be hostile
-  std::optional<base::IpAddress> client;  // none: came through a Unix socket
+  std::optional<base::IpAddress> client;  // none: came through a Unix socket; 0.0.0.0: unknown
   std::string_view hostname;              // ours
   WithProtocol with = WithProtocol::kEsmtp;
   base::MessageId id;
@@ -33,6 +35,9 @@ struct Received {
   // Both may be hostile.
   std::string_view tls;       // "TLSv1.3 TLS_AES_256_GCM_SHA384"; empty: clear text
   std::string_view tls_peer;  // the name in the client's certificate
+  // Likewise.
+  std::string_view client_name;  // of its address; empty: unknown
+  std::string_view forwarded;    // what is said of the message's first client
 };
 
 [[nodiscard]] std::string received_field(const Received& received);

@@ -19,6 +19,7 @@ class ParentLink {
     virtual void on_configure(const ipc::Configure& configure, base::UniqueFd config) = 0;
     virtual void on_peer(const ipc::Peer& peer, base::UniqueFd fd) = 0;
     virtual void on_listen(const ipc::Listen& listen, base::UniqueFd fd) = 0;
+    virtual void on_tally(const ipc::Tally& tally, base::UniqueFd fd) = 0;
     virtual void on_socket(base::UniqueFd fd) = 0;
     virtual void on_stop(const ipc::Stop& stop) = 0;
     virtual void on_processes(const ipc::Processes& processes) = 0;

@@ -165,6 +165,10 @@ class Skeleton final : public Host, public ParentLink::Listener {
     must_serve();
     daemon_->listen(listen.listener, std::move(fd));
   }
+  void on_tally(const ipc::Tally& tally, base::UniqueFd fd) override {
+    must_serve();
+    daemon_->tally(tally, std::move(fd));
+  }
   void on_socket(base::UniqueFd fd) override {
     must_serve();
     daemon_->socket(std::move(fd));

@@ -42,6 +42,8 @@ class Daemon {
   // A listening socket (smtpd: a listener's; none: it is no longer served. queued: the control
   // socket).
   virtual void listen(base::ListenerIndex listener, base::UniqueFd fd) = 0;
+  // Memory to count clients in, its own or a sibling's (smtpd only).
+  virtual void tally(const ipc::Tally&, base::UniqueFd) {}
   // What came of ask_socket(): a connection, or none (auth only).
   virtual void socket(base::UniqueFd) {}
   // What the parent tells of the other processes (queued only).

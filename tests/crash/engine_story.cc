@@ -203,7 +203,7 @@ std::unique_ptr<smtpd::Submission> EngineStory::compose(std::size_t size, bool r
   for (std::size_t n = 0; n < 8; ++n)
     submission->token.bytes[n] = static_cast<std::uint8_t>(number >> 8 * n);
   submission->token.bytes[15] = 1;
-  submission->client = base::parse_ip("10.1.2.3").value();
+  submission->origin = base::parse_ip("10.1.2.3").value();
   submission->began = machine_.clock.steady();
   auto& envelope = submission->envelope;
   envelope.hello = "client.example";

@@ -15,6 +15,14 @@ namespace {
 using namespace postern;
 using smtpd::test::Connection;
 
+const std::vector<base::Network> kInsiders{*base::parse_network("10.0.0.0/8")};
+
+config::Rights rights_with_xclient() {
+  auto rights = smtpd::test::sample_rights();
+  rights.listeners.front().xclient_from = kInsiders;
+  return rights;
+}
+
 struct Outcome {
   std::string output;
   std::string bodies;
@@ -54,7 +62,10 @@ void check_replies(std::string_view output) {
 extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
   if (size < 3) return 0;
   static const config::RightsIndex rights(smtpd::test::sample_rights());
-  auto service = smtpd::test::sample_service(rights);
+  static const config::RightsIndex with_xclient(rights_with_xclient());
+  const bool introduces = (data[0] & 128) != 0;
+  auto service = smtpd::test::sample_service(introduces ? with_xclient : rights);
+  if (introduces) service.xforward_from = config::NetworkSet(kInsiders);
   service.require_hello = (data[0] & 1) == 0;
   if ((data[0] & 2) != 0) service.default_domain = mail::Domain::parse("example.org").value();
   if ((data[0] & 4) != 0) service.limits.message_size = 50;

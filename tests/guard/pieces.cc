@@ -129,7 +129,7 @@ class Pipeline final : public smtpd::MessageSink {
     submit.request = last_request_ = last_request_.next();
     submit.token.bytes[0] = static_cast<std::uint8_t>(last_request_.value);
     submit.token.bytes[1] = static_cast<std::uint8_t>(last_request_.value >> 8);
-    submit.client = client_;
+    submit.origin = client_;
     submit.hello = envelope.hello;
     submit.esmtp = true;
     submit.from = envelope.reverse_path;
@@ -149,12 +149,12 @@ class Pipeline final : public smtpd::MessageSink {
     record.token = submit.token;
     record.arrived = store_->clock().wall();
     record.born = store_->clock().now();
-    record.client = submit.client;
+    record.client = submit.origin.client();
     record.hello = std::move(submit.hello);
     record.from = submit.from;
     record.body_size = body->size();
     for (auto& recipient : recipients.recipients) {
-      CHECK(rights_.decide(submit.listener, submit.client, recipient.address).verdict ==
+      CHECK(rights_.decide(submit.listener, submit.origin, recipient.address).verdict ==
             config::Verdict::kRelay);
       record.recipients.push_back({.number = static_cast<std::uint32_t>(record.recipients.size()),
                                    .address = std::move(recipient.address)});

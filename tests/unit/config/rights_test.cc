@@ -225,5 +225,99 @@ TEST(Rights, OfWhoHasLoggedIn) {
   EXPECT_EQ(verdict(base::ListenerIndex(9), "x@elsewhere.example", true), kDenied);
 }
 
+// --- Clients behind others ----------------------------------------------------------------------
+
+constexpr const char* kProxy = "192.0.2.100";
+constexpr const char* kGateway = "192.0.2.200";
+
+// On the listener with networks 10.0.0.0/8 and so on.
+RightsIndex with_proxies() {
+  auto rights = sample();
+  rights.listeners[kMxAndNetworks].proxy_from = {net(kProxy)};
+  rights.listeners[kMxAndNetworks].xclient_from = {net(kGateway), net("10.9.0.0/16")};
+  return RightsIndex(std::move(rights));
+}
+
+Origin origin(const char* peer, const char* proxied, const char* claimed) {
+  Origin made(ip(peer));
+  if (*proxied != '\0') made.proxied = ip(proxied);
+  if (*claimed != '\0') made.claimed = ip(claimed);
+  return made;
+}
+
+TEST(Origin, IsWhomTheLastOneNamed) {
+  EXPECT_EQ(origin("192.0.2.1", "", "").client(), ip("192.0.2.1"));
+  EXPECT_EQ(origin("192.0.2.1", "192.0.2.2", "").client(), ip("192.0.2.2"));
+  EXPECT_EQ(origin("192.0.2.1", "", "192.0.2.3").client(), ip("192.0.2.3"));
+  EXPECT_EQ(origin("192.0.2.1", "192.0.2.2", "192.0.2.3").client(), ip("192.0.2.3"));
+  EXPECT_EQ(origin("192.0.2.1", "192.0.2.2", "192.0.2.3").connected(), ip("192.0.2.2"));
+}
+
+TEST(Origin, IsBelievedOnlyFromWhomTheListenerNames) {
+  struct {
+    const char *peer, *proxied, *claimed;
+    Verdict far, ours;
+  } const cases[] = {
+      {kProxy, "", "", kDenied, kLocal},
+      {kProxy, "10.1.1.1", "", kRelay, kLocal},
+      {kProxy, "192.0.2.1", "", kDenied, kLocal},
+      {kGateway, "10.1.1.1", "", kDenied, kDenied},     // no proxy
+      {"10.1.1.1", "192.0.2.1", "", kDenied, kDenied},  // not even down
+      {kGateway, "", "10.1.1.1", kRelay, kLocal},
+      {kGateway, "", "192.0.2.1", kDenied, kLocal},
+      {kProxy, "", "10.1.1.1", kDenied, kDenied},
+      {"10.1.1.1", "", "10.1.1.2", kDenied, kDenied},
+      {"10.9.1.1", "", "192.0.2.1", kDenied, kLocal},
+      {kProxy, kGateway, "10.1.1.1", kRelay, kLocal},
+      {kProxy, "10.9.1.1", "10.1.1.1", kRelay, kLocal},
+      {kProxy, "192.0.2.1", "10.1.1.1", kDenied, kDenied},
+      {kGateway, kGateway, "10.1.1.1", kDenied, kDenied},
+      {kGateway, "", "0.0.0.0", kDenied, kLocal},  // nobody knows it
+      {kGateway, "", "::", kDenied, kLocal},
+  };
+  const auto index = with_proxies();
+  const base::ListenerIndex listener(kMxAndNetworks);
+  for (const auto& c : cases) {
+    SCOPED_TRACE(std::string(c.peer) + ' ' + c.proxied + ' ' + c.claimed);
+    const auto o = origin(c.peer, c.proxied, c.claimed);
+    EXPECT_EQ(index.decide(listener, o, address("x@far.example")).verdict, c.far);
+    EXPECT_EQ(index.decide(listener, o, address("alice@example.org")).verdict, c.ours);
+    EXPECT_EQ(index.believes(listener, o), c.ours == kLocal);
+    if (o.proxied || o.claimed) {
+      EXPECT_EQ(index.decide(base::ListenerIndex(kMxOnly), o, address("postmaster")).verdict,
+                kDenied)
+          << "another listener names nobody";
+    }
+  }
+}
+
+TEST(Origin, ALoginMakesNobodyBelieved) {
+  auto rights = sample();
+  rights.listeners.push_back({.service = Service::kSubmission, .xclient_from = {net(kGateway)}});
+  const RightsIndex index(std::move(rights));
+  const auto verdict = [&](const Origin& from, bool logged_in) {
+    return index.decide(base::ListenerIndex(3), from, address("x@far.example"), logged_in).verdict;
+  };
+  EXPECT_EQ(verdict(origin(kGateway, "", "192.0.2.1"), true), kRelay);
+  EXPECT_EQ(verdict(origin(kGateway, "", "0.0.0.0"), true), kRelay);
+  EXPECT_EQ(verdict(origin(kGateway, "", "192.0.2.1"), false), kDenied);
+  EXPECT_EQ(verdict(origin("10.1.1.1", "", "192.0.2.1"), true), kDenied);
+  EXPECT_EQ(verdict(origin(kProxy, "192.0.2.1", ""), true), kDenied);
+}
+
+TEST(Origin, AnUnknownClientRelaysNowhereEvenWhereAllMay) {
+  auto rights = sample();
+  rights.listeners[kMxOnly].relay_from = {net("0.0.0.0/0"), net("::/0")};
+  rights.listeners[kMxOnly].xclient_from = {net(kGateway)};
+  const RightsIndex index(std::move(rights));
+  const auto verdict = [&](const char* claimed) {
+    return index
+        .decide(base::ListenerIndex(kMxOnly), origin(kGateway, "", claimed), address("x@far.example"))
+        .verdict;
+  };
+  EXPECT_EQ(verdict("0.0.0.0"), kDenied);
+  EXPECT_EQ(verdict("0.0.0.1"), kRelay);
+}
+
 }  // namespace
 }  // namespace postern::config

@@ -90,6 +90,28 @@ WARNING postern.toml:15:1: d.example: recipients = "any" accepts mail for addres
 )");
 }
 
+TEST_F(Summary, SaysWhoMaySpeakForOthers) {
+  const std::string more = R"(proxy_from = ["10.0.0.5"]
+xclient_from = ["10.0.0.6", "198.51.100.0/24"]
+xforward_from = ["127.0.0.0/8"]
+)";
+  auto text = std::string(kGood);
+  text.insert(text.find("\n[[domain]]"), more);
+  const auto shown = summary(text);
+  EXPECT_NE(shown.find(R"(    everybody: our domains
+    10.0.0.5: must name the client (PROXY), and have its rights
+    10.0.0.6, 198.51.100.0/24: may name another client (XCLIENT), and then have its rights
+    127.0.0.0/8: may tell of another client (XFORWARD), for the log
+)"),
+            std::string::npos)
+      << shown;
+  EXPECT_NE(shown.find("WARNING postern.toml:5:1: 127.0.0.1:2525: xclient_from holds 198.51.100.0/24, "
+                       "which is a public network: these hosts may speak as any client, with its "
+                       "rights\n"),
+            std::string::npos)
+      << shown;
+}
+
 TEST_F(Summary, LongListsAreCut) {
   std::string text = std::string(kGood) + "[[route]]\nvia = [\"mx\"]\nto = [\"a0.example\"";
   for (int i = 1; i < 500; ++i) text += ", \"a" + std::to_string(i) + ".example\"";

@@ -112,5 +112,38 @@ TEST(ReturnPath, Field) {
             "Return-Path: <\"a b\"@c.example>\r\n");
 }
 
+TEST(Received, NamesTheClientAsItsAddressIsCalled) {
+  auto received = sample();
+  received.client_name = "host.example.net";
+  EXPECT_TRUE(received_field(received).starts_with(
+      "Received: from client.example (host.example.net [192.0.2.1])\r\n\tby "));
+  received.client_name = "evil) by\r\nme (";
+  EXPECT_TRUE(received_field(received).starts_with(
+      "Received: from client.example (evil? by??me ? [192.0.2.1])\r\n\tby "));
+}
+
+TEST(Received, OfAClientWhomNobodyKnows) {
+  auto received = sample();
+  received.client = base::IpAddress{};
+  EXPECT_TRUE(received_field(received).starts_with("Received: from client.example (unknown)\r\n"));
+  received.hello = "";
+  EXPECT_TRUE(received_field(received).starts_with("Received: from unknown\r\n"));
+}
+
+TEST(Received, TellsWhatWasForwarded) {
+  auto received = sample();
+  received.forwarded = "first.example [198.51.100.7]:4321 helo=(evil) ident=1";
+  const auto field = received_field(received);
+  EXPECT_NE(field.find("\r\n\t(forwarded first.example [198.51.100.7]:4321 helo=?evil? ident=1)\r\n"
+                       "\tby mx.example.org "),
+            std::string::npos)
+      << field;
+  expect_folded(field);
+  std::string many;
+  for (int i = 0; i < 60; ++i) many += "word-of-twelve ";
+  received.forwarded = many;
+  expect_folded(received_field(received));
+}
+
 }  // namespace
 }  // namespace postern::mail

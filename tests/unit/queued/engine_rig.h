@@ -178,7 +178,7 @@ struct EngineRig : StoreRig {
     ipc::Submit submit;
     submit.request = base::RequestId(request);
     submit.token = token(token_byte);
-    submit.client = base::parse_ip("10.1.2.3").value();
+    submit.origin = base::parse_ip("10.1.2.3").value();
     submit.hello = "client.example";
     submit.esmtp = true;
     submit.from = mail::ReversePath(address("ann@example.org"));

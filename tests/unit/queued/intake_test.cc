@@ -55,7 +55,7 @@ TEST_F(IntakeTest, ALoginCountsByItsTicketAlone) {
   config.rights.listeners[0].service = config::Service::kSubmission;
   engine->configure(config);
   auto frame = submit_frame(1, 1, 0);
-  frame.client = base::parse_ip("192.0.2.1").value();
+  frame.origin = base::parse_ip("192.0.2.1").value();
   frame.esmtp = true;
   frame.session.bytes.fill(7);
   EXPECT_EQ(submit(frame, {"a@far.example"}, "x"), "451 4.7.0");
@@ -93,10 +93,10 @@ TEST_F(IntakeTest, ALockEndsTheSessionsOfItsAccount) {
 
 TEST_F(IntakeTest, RightsAreDecidedAgain) {
   auto stranger = submit_frame(1, 1, 0);
-  stranger.client = base::parse_ip("192.0.2.1").value();
+  stranger.origin = base::parse_ip("192.0.2.1").value();
   EXPECT_EQ(submit(stranger, {"a@far.example"}, "x"), "550 5.7.1");
   stranger = submit_frame(2, 2, 0);
-  stranger.client = base::parse_ip("192.0.2.1").value();
+  stranger.origin = base::parse_ip("192.0.2.1").value();
   EXPECT_EQ(submit(stranger, {"nobody@example.org"}, "x"), "550 5.1.1");
   stranger.request = base::RequestId(3);
   EXPECT_EQ(submit(stranger, {"ann@example.org"}, "x"), "accepted");
@@ -106,6 +106,37 @@ TEST_F(IntakeTest, RightsAreDecidedAgain) {
   EXPECT_EQ(submit(other, {"a@far.example"}, "x"), "550 5.7.1");
   EXPECT_EQ(store->count(), 1U);
   EXPECT_EQ(engine->counters().refused.total(), 3U);
+}
+
+// However smtpd came to believe it: nobody speaks for another whom the listener does not name.
+TEST_F(IntakeTest, WhoSpeaksForWhomIsDecidedAgain) {
+  auto changed = config;
+  changed.rights.listeners[0].proxy_from = {base::parse_network("192.0.2.1").value()};
+  changed.rights.listeners[0].xclient_from = {base::parse_network("192.0.2.2").value()};
+  engine->configure(changed);
+  const auto insider = base::parse_ip("10.1.2.3").value();
+  auto frame = submit_frame(1, 1, 0);
+  frame.origin = base::parse_ip("192.0.2.3").value();
+  frame.origin.proxied = insider;
+  EXPECT_EQ(submit(frame, {"ann@example.org"}, "x"), "550 5.7.1");
+  frame = submit_frame(2, 2, 0);
+  frame.origin = base::parse_ip("192.0.2.1").value();
+  frame.origin.claimed = insider;
+  EXPECT_EQ(submit(frame, {"ann@example.org"}, "x"), "550 5.7.1");
+  frame = submit_frame(3, 3, 0);
+  frame.origin = base::parse_ip("192.0.2.1").value();
+  frame.origin.proxied = insider;
+  EXPECT_EQ(submit(frame, {"a@far.example"}, "x"), "accepted");
+  EXPECT_EQ(messages().at(0).client, insider);
+  frame = submit_frame(4, 4, 0);
+  frame.origin = base::parse_ip("192.0.2.2").value();
+  frame.origin.claimed = insider;
+  frame.client_name = "client.example";
+  frame.forwarded = "first.example [198.51.100.7]";
+  EXPECT_EQ(submit(frame, {"a@far.example"}, "x"), "accepted");
+  const auto trace = prefix(smtpd.submitted.back().id);
+  EXPECT_NE(trace.find("(client.example [10.1.2.3])"), std::string::npos) << trace;
+  EXPECT_NE(trace.find("(forwarded first.example [198.51.100.7])"), std::string::npos) << trace;
 }
 
 TEST_F(IntakeTest, WhatTheRulesBeforeAReloadAllowedIsStillTaken) {
@@ -308,7 +339,7 @@ TEST_F(IntakeTest, ALargeBodyIsSealedBeforeItCounts) {
 
 TEST_F(IntakeTest, PostmasterGoesToTheConfiguredOne) {
   auto stranger = submit_frame(1, 1, 0);
-  stranger.client = base::parse_ip("192.0.2.1").value();
+  stranger.origin = base::parse_ip("192.0.2.1").value();
   EXPECT_EQ(submit(stranger, {"PostMaster"}, "x"), "accepted");
   EXPECT_EQ(messages().at(0).recipients[0].address.text(), "ann@example.org");
 }

@@ -61,9 +61,48 @@ bool set_limit(config::SmtpLimits& limits, const std::string& text) {
   return true;
 }
 
+bool set_networks(std::vector<base::Network>& networks, const std::string& value) {
+  networks.clear();
+  for (const auto& word : words(value)) networks.push_back(base::parse_network(word).value());
+  return true;
+}
+
+// "sender *@example.net 550 5.7.1 text", as the parser of the configuration makes it.
+bool add_rule(std::vector<config::PolicyRule>& rules, const std::string& value) {
+  static const std::vector<std::string> kSubjects{"client", "hello", "sender", "recipient"};
+  const auto parts = words(value);
+  if (parts.size() < 2) return false;
+  const auto subject = std::find(kSubjects.begin(), kSubjects.end(), parts[0]) - kSubjects.begin();
+  const auto reply = value.find(parts[1]) + parts[1].size();
+  rules.push_back({static_cast<config::PolicySubject>(subject), parts[1],
+                   std::string(base::trim(value.substr(reply)))});
+  return subject < 4;
+}
+
+// Who a client is, and what that changes.
+std::optional<bool> set_client(Dialogue& d, const std::string& key, const std::string& value) {
+  auto& listener = d.rights.listeners.front();
+  if (key == "proxied") return d.proxied = base::parse_ip(value), d.proxied.has_value();
+  if (key == "proxy_from") return set_networks(listener.proxy_from, value);
+  if (key == "xclient_from") return set_networks(listener.xclient_from, value);
+  if (key == "xforward_from") {
+    std::vector<base::Network> networks;
+    set_networks(networks, value);
+    return d.service.xforward_from = config::NetworkSet(networks), true;
+  }
+  if (key == "clients") return set_networks(d.policy.clients, value);
+  if (key == "not_clients") return set_networks(d.policy.not_clients, value);
+  if (key == "deny") return add_rule(d.policy.deny, value);
+  if (key == "allow") return add_rule(d.policy.allow, value);
+  if (key == "most_messages") return d.most_messages = std::stoul(value), true;
+  if (key == "most_introductions") return d.most_introductions = std::stoul(value), true;
+  return std::nullopt;
+}
+
 bool set(Dialogue& d, const std::string& key, const std::string& value) {
   auto& listener = d.rights.listeners.front();
   auto& domain = d.rights.domains.front();
+  if (const auto done = set_client(d, key, value)) return *done;
   if (key == "service") {
     listener.service = value == "relay"        ? config::Service::kRelay
                        : value == "submission" ? config::Service::kSubmission
@@ -87,12 +126,7 @@ bool set(Dialogue& d, const std::string& key, const std::string& value) {
   }
   if (key == "unknown") return d.unknown = reply(value), d.unknown->code != 0;
   if (key == "extension") return domain.extension = value, true;
-  if (key == "relay_from") {
-    listener.relay_from.clear();
-    for (const auto& word : words(value))
-      listener.relay_from.push_back(base::parse_network(word).value());
-    return true;
-  }
+  if (key == "relay_from") return set_networks(listener.relay_from, value);
   if (key == "default_domain") {
     d.service.default_domain = value.empty() ? mail::Domain() : mail::Domain::parse(value).value();
     return true;

@@ -34,6 +34,10 @@ struct Dialogue {
   config::Rights rights;
   Service service;  // without rights
   std::optional<base::IpAddress> client;
+  std::optional<base::IpAddress> proxied;  // whom the PROXY header of `client` named
+  config::Policy policy;
+  std::size_t most_messages = ~std::size_t{0};
+  std::size_t most_introductions = ~std::size_t{0};
   std::optional<mail::Reply> intake;
   std::optional<mail::Reply> result;
   std::vector<std::string> known;

@@ -25,6 +25,8 @@ std::string text_of(const Message& message) {
   if (!message.envelope.tls.empty()) text += " over TLS";
   if (!message.envelope.account.empty()) text += " by " + message.envelope.account;
   if (!message.envelope.tls_peer.empty()) text += " as " + message.envelope.tls_peer;
+  if (!message.envelope.client_name.empty()) text += " of " + message.envelope.client_name;
+  if (!message.envelope.forwarded.empty()) text += " for " + message.envelope.forwarded + ';';
   text += ' ';
   text += message.envelope.hello + " <" + message.envelope.reverse_path.text() + "> ->";
   for (const auto& recipient : message.envelope.recipients)
@@ -43,8 +45,11 @@ class Player {
  public:
   explicit Player(const Dialogue& dialogue)
       : rights_(dialogue.rights),
-        service_(with_rights(dialogue.service, rights_)),
-        connection_(service_, dialogue.client) {
+        policy_(dialogue.policy),
+        service_(with_rights(dialogue.service, rights_, policy_)),
+        connection_(service_, dialogue.client, dialogue.proxied) {
+    connection_.sink.most_messages = dialogue.most_messages;
+    connection_.sink.most_introductions = dialogue.most_introductions;
     connection_.sink.intake = dialogue.intake;
     connection_.result = dialogue.result;
     connection_.known = dialogue.known;
@@ -71,11 +76,14 @@ class Player {
   }
 
  private:
-  static Service with_rights(Service service, const config::RightsIndex& rights) {
+  static Service with_rights(Service service, const config::RightsIndex& rights,
+                             const config::PolicyIndex& policy) {
     service.rights = &rights;
+    service.policy = &policy;
     return service;
   }
   config::RightsIndex rights_;
+  config::PolicyIndex policy_;
   Service service_;
   Connection connection_;
   TlsFacts facts_;

@@ -84,12 +84,24 @@ class RecordingSink final : public MessageSink {
     return {Result::kAccepted, check->account};
   }
   void refused(const Refusal& refusal) override { refusals.emplace_back(refusal.reply); }
+  bool may_send(const base::IpAddress& client) override {
+    senders.push_back(base::to_string(client));
+    return senders.size() <= most_messages;
+  }
+  bool introduced(const ClientAttributes& said) override {
+    introductions.push_back(text_of(said));
+    return introductions.size() <= most_introductions;
+  }
 
   std::optional<mail::Reply> intake;
   bool pause_always = false;
   std::vector<Message> messages;
   std::vector<std::string> refusals;
   std::vector<std::string> asked;
+  std::vector<std::string> senders;        // who was asked for at each MAIL
+  std::vector<std::string> introductions;  // by XCLIENT
+  std::size_t most_messages = ~std::size_t{0};
+  std::size_t most_introductions = ~std::size_t{0};
   unsigned aborted = 0;
   bool unavailable = false;  // nobody can check a password
   unsigned logged_out = 0;
@@ -105,8 +117,10 @@ class RecordingSink final : public MessageSink {
 // refused with `result`.
 class Connection {
  public:
-  Connection(const Service& service, std::optional<base::IpAddress> client)
+  Connection(const Service& service, std::optional<base::IpAddress> client,
+             std::optional<base::IpAddress> proxied = {})
       : protocol(service, client, sink) {
+    if (proxied) protocol.proxied(*proxied);
     if (service.tls == config::TlsMode::kImplicit)
       protocol.secured(sample_tls());
     else

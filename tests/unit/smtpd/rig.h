@@ -140,8 +140,9 @@ struct LinkRig {
 // A session with its client. `type` SOCK_SEQPACKET keeps the server's writes apart.
 struct SessionRig : LinkRig {
   explicit SessionRig(int type = SOCK_STREAM, bool connected = true,
-                      config::TlsMode mode = config::TlsMode::kOff)
-      : signer(keys(mode)) {
+                      config::TlsMode mode = config::TlsMode::kOff,
+                      config::Rights its_rights = sample_rights())
+      : rights(std::move(its_rights)), signer(keys(mode)) {
     service.tls = mode;
     if (mode != config::TlsMode::kOff) offer_tls();
     service.limits.timeout = {
@@ -152,7 +153,7 @@ struct SessionRig : LinkRig {
     client = base::UniqueFd::adopt(ends[0]);
     session = std::make_unique<Session>(context, service, base::UniqueFd::adopt(ends[1]),
                                         base::IpAddress{base::IpFamily::kV4, {192, 0, 2, 7}},
-                                        [this](Session*) noexcept {
+                                        ClientDesk::Place(), [this](Session*) noexcept {
                                           ++ended;
                                           session.reset();
                                         });
@@ -211,12 +212,13 @@ struct SessionRig : LinkRig {
                                        std::make_shared<tls::TicketKeys>()));
   }
 
-  config::RightsIndex rights{sample_rights()};
+  config::RightsIndex rights;
   Service service = sample_service(rights);
   tls::test::TestSigner signer;
   TlsDesk desk{signer};
   AuthLink auth{loop, clock, []() noexcept {}};
-  SessionContext context{loop, clock, link, budget, desk, auth};
+  ClientDesk clients{clock};
+  SessionContext context{loop, clock, link, budget, desk, auth, clients};
   base::UniqueFd client;
   std::unique_ptr<Session> session;
   int ended = 0;

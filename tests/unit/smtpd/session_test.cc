@@ -55,7 +55,7 @@ TEST(Session, CarriesAMessageFromTheClientToQueuedAndTheIdBack) {
   EXPECT_EQ(t.submit.from.text(), "a@client.example");
   EXPECT_EQ(t.recipients, std::vector<std::string>{"bob@example.org"});
   EXPECT_EQ(t.submit.hello, "client.example");
-  EXPECT_EQ(base::to_string(t.submit.client), "192.0.2.7");
+  EXPECT_EQ(base::to_string(t.submit.origin.client()), "192.0.2.7");
   EXPECT_TRUE(t.submit.esmtp);
   EXPECT_TRUE(t.submit.eight_bit);
   EXPECT_NE(t.submit.token, base::Token{});

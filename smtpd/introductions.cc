@@ -1,0 +1,82 @@
+// The part of the protocol machine that is about whose session it is: what a client behind another may
+// say of itself, and what policy says to it.
+#include <fmt/format.h>
+
+#include <utility>
+
+#include "common/base/text.h"
+#include "smtpd/protocol.h"
+
+namespace postern::smtpd {
+namespace {
+
+constexpr std::string_view kTooManyOfClient =
+    "421 4.3.2 Too many connections from the address of this client";
+
+}  // namespace
+
+// Only who is connected counts, whatever it has called itself since.
+bool Protocol::may_xclient() const {
+  return origin_ && service_->rights->may_claim(service_->listener, *origin_);
+}
+
+bool Protocol::may_xforward() const {
+  return origin_ && service_->xforward_from.contains(origin_->connected());
+}
+
+// Lines of EHLO.
+std::string Protocol::offer_introductions() const {
+  std::string lines;
+  if (may_xclient()) lines.append("250-").append(kXclientOffer).append("\r\n");
+  if (may_xforward()) lines.append("250-").append(kXforwardOffer).append("\r\n");
+  return lines;
+}
+
+// From now on the session is that of the client who is named, as if it began now: nothing is known of
+// it but what is said here, and nobody has logged in. The limits of the session go on.
+void Protocol::on_xclient(mail::Command& command) {
+  if (!may_xclient()) return fail("550 5.7.0 XCLIENT is not for you");
+  auto said = parse_client_attributes(Introduction::kXclient, command.argument);
+  if (!said) return fail(fmt::format("501 5.5.4 {}", said.error()));
+  end_transaction();
+  forget_login();
+  if (said->addr) {
+    origin_->claimed = said->addr;
+    client_name_.clear();
+  }
+  if (said->name) client_name_ = *said->name;
+  hello_ = said->helo.value_or("");
+  esmtp_ = said->proto && base::equals_ignoring_case(*said->proto, "ESMTP");
+  state_ = service_->require_hello && hello_.empty() ? State::kStart : State::kReady;
+  if (!sink_.introduced(*said)) return close_with(kTooManyOfClient);
+  greet();
+}
+
+// For the log and Received of the next message alone.
+void Protocol::on_xforward(mail::Command& command) {
+  if (!may_xforward()) return fail("550 5.7.0 XFORWARD is not for you");
+  auto said = parse_client_attributes(Introduction::kXforward, command.argument);
+  if (!said) return fail(fmt::format("501 5.5.4 {}", said.error()));
+  if (!forwarded_) forwarded_ = std::make_unique<ClientAttributes>();
+  update(*forwarded_, *std::move(said));
+  say("250 2.0.0 Ok");
+}
+
+// What was said in clear text may have been said by anybody on the way.
+void Protocol::forget_introductions() {
+  forwarded_.reset();
+  client_name_.clear();
+  if (!origin_ || !std::exchange(origin_->claimed, std::nullopt)) return;
+  if (!sink_.introduced({})) close_with(kTooManyOfClient);
+}
+
+// The reply to a recipient that policy refuses; null: it does not.
+const std::string* Protocol::denied(std::string_view recipient) const {
+  if (service_->policy == nullptr || !origin_) return nullptr;
+  return service_->policy->refusal({.client = origin_->client(),
+                                    .hello = hello_,
+                                    .sender = envelope_.reverse_path.text(),
+                                    .recipient = recipient});
+}
+
+}  // namespace postern::smtpd
