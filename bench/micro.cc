@@ -168,11 +168,13 @@ void journal_commit(benchmark::State& state) {
   state.counters["flushes_per_record"] =
       static_cast<double>(rig.flushes()) / static_cast<double>(records);
 }
+// Its flusher is another thread: CPU is that of both. Where it comes near to the time, CPU is the limit.
 BENCHMARK(journal_commit)
     ->Arg(1)
     ->Arg(8)
     ->Arg(64)
     ->Arg(512)
+    ->MeasureProcessCPUTime()
     ->UseRealTime()
     ->Unit(benchmark::kMicrosecond);
 
@@ -196,6 +198,7 @@ BENCHMARK(bare_commit)
     ->Arg(8)
     ->Arg(64)
     ->Arg(512)
+    ->MeasureProcessCPUTime()
     ->UseRealTime()
     ->Unit(benchmark::kMicrosecond);
 

@@ -241,7 +241,7 @@ os::Result<void> LocalStore::write_blocks(const std::string& text) {
   auto done = file ? (*file)->write_at(0, text) : std::unexpected(file.error());
   if (done) done = (*file)->flush();
   if (done) done = disk_.rename(kBlocksNew, kBlocksFile);
-  if (!done) return done;
+  if (!done || fault::planted(fault::Fault::kBlocksNameUnflushed)) return done;
   done = disk_.flush_directory(".");
   if (!done) done.error().number = EIO;  // whatever it was: the new ones may stand
   return done;

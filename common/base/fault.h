@@ -18,8 +18,11 @@ enum class Fault : std::uint8_t {
   kRecordInBodyCounted,  // a record that stands in a body counts when its place is damaged
   kLargeUnlinkedEarly,   // a large body goes before the record that ended it is flushed
   kRefusedUnasked,       // smtpd says 4yz without queued's word
+  kBlocksNameUnflushed,  // a new control.json's name is not flushed
+  kIndexNameUnflushed,   // a new index's name is not flushed
+  kMailNameUnflushed,    // a mail's name in a Maildir is not flushed
 };
-inline constexpr Fault kLastFault = Fault::kRefusedUnasked;
+inline constexpr Fault kLastFault = Fault::kMailNameUnflushed;
 
 #ifdef POSTERN_FAULTS
 inline Fault g_planted = Fault::kNone;  // before any thread begins

@@ -8,6 +8,8 @@
 #include <chrono>
 #include <utility>
 
+#include "common/base/fault.h"
+
 namespace postern::local {
 namespace {
 
@@ -113,6 +115,7 @@ os::Result<void> Maildir::write(const std::string& mailbox, const std::string& n
     static_cast<void>(disk_.unlink(temporary));  // a leftover harms nobody
     return done;
   }
+  if (fault::planted(fault::Fault::kMailNameUnflushed)) return {};
   return disk_.flush_directory(mailbox + "/new");
 }
 

@@ -131,8 +131,7 @@ class Worker {
 class Crew {
  public:
   Crew(const std::vector<Recording>& recordings, std::vector<State> states,
-       const CrewOptions& options,
-       const std::function<void(const State&, const std::string&)>& complain)
+       const CrewOptions& options, const Complain& complain)
       : options_(options), complain_(complain) {
     std::sort(states.begin(), states.end(), [](const State& a, const State& b) {
       return std::tuple(a.recording, a.at, a.number) < std::tuple(b.recording, b.at, b.number);
@@ -174,8 +173,7 @@ class Crew {
       const bool over = polls[n].revents != 0 && !worker.listen();
       State state;
       for (std::string text; worker.take_line(state, text);) note(state, text);
-      if (worker.stuck(options_.patience) || (options_.stop_at_first && result_.violations > 0))
-        worker.kill();
+      if (worker.stuck(options_.patience) || enough_) worker.kill();
       if (over) ended(worker);
       any |= worker.running();
     }
@@ -186,29 +184,29 @@ class Crew {
     if (!noted_ || last_ != state.number) ++result_.violations;
     noted_ = true;
     last_ = state.number;
-    complain_(state, text);
+    enough_ |= complain_(state, text);
   }
 
   void ended(Worker& worker) {
     const auto how = worker.wait();
-    if (worker.complete() || (options_.stop_at_first && result_.violations > 0)) return;
+    if (worker.complete() || enough_) return;
     note(worker.present(), how);
-    if (!options_.stop_at_first) worker.start(worker.begun());
+    if (!enough_) worker.start(worker.begun());
   }
 
   const CrewOptions& options_;
-  const std::function<void(const State&, const std::string&)>& complain_;
+  const Complain& complain_;
   std::vector<std::unique_ptr<Worker>> workers_;
   CrewResult result_;
   bool noted_ = false;
+  bool enough_ = false;
   std::uint64_t last_ = 0;
 };
 
 }  // namespace
 
 CrewResult judge_all(const std::vector<Recording>& recordings, std::vector<State> states,
-                     const CrewOptions& options,
-                     const std::function<void(const State&, const std::string&)>& complain) {
+                     const CrewOptions& options, const Complain& complain) {
   return Crew(recordings, std::move(states), options, complain).run();
 }
 

@@ -15,7 +15,6 @@ struct CrewOptions {
   std::string root;  // a folder of each process's own is made below it
   unsigned processes = 2;
   std::chrono::seconds patience{20};  // for one state
-  bool stop_at_first = false;
 };
 
 struct CrewResult {
@@ -26,9 +25,10 @@ struct CrewResult {
   std::vector<std::vector<bool>> judged;
 };
 
-// `complain` hears of each state with what is wrong with it.
-[[nodiscard]] CrewResult judge_all(
-    const std::vector<Recording>& recordings, std::vector<State> states, const CrewOptions& options,
-    const std::function<void(const State&, const std::string&)>& complain);
+// Hears of each state with what is wrong with it; true: that is enough, no more states are judged.
+using Complain = std::function<bool(const State&, const std::string&)>;
+[[nodiscard]] CrewResult judge_all(const std::vector<Recording>& recordings,
+                                   std::vector<State> states, const CrewOptions& options,
+                                   const Complain& complain);
 
 }  // namespace postern::crash

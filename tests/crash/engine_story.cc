@@ -1,9 +1,12 @@
 #include "tests/crash/engine_story.h"
 
+#include <fcntl.h>
 #include <fmt/format.h>
 #include <unistd.h>
 
 #include <algorithm>
+#include <cerrno>
+#include <filesystem>
 
 #include "common/base/check.h"
 
@@ -13,6 +16,8 @@ namespace {
 mail::Address address(const std::string& text) {
   return mail::Address::parse(text).value();
 }
+
+constexpr queued::HistoryLimits kHistory{base::Millis(7LL * 24 * 3600 * 1000), 1 << 20};
 
 config::QueuedConfig configuration() {
   config::QueuedConfig config;
@@ -68,18 +73,23 @@ EngineStory::EngineStory(Machine& machine, Ledger& ledger, Recorder& recorder, s
   local.kind = config::MailboxKind::kDrop;
   local.path = "drop";
   drop_ = local::make_mailbox(local, machine.mail(), machine.clock);
+  recorder_.fail_next(Kind::kWrite, "spool/history/", ENOSPC);  // the head of its first file
 }
 
 EngineStory::~EngineStory() {
   intake_.reset();
   delivery_.reset();
   engine_.reset();
+  history_.reset();
 }
 
 void EngineStory::begin() {
   if (ledger_.blocks().values.empty())  // the first start writes them, and reports to nobody
     ledger_.blocks().give(queued::Blocks().to_text(), recorder_.position());
+  history_ = std::make_unique<queued::History>(machine_.store().worker(), machine_.spool(),
+                                               machine_.clock, kHistory);
   engine_ = std::make_unique<queued::Engine>(machine_.loop(), machine_.store(), configuration());
+  engine_->set_history(history_.get());
   delivery_ = std::make_unique<queued::Delivery>(machine_.loop(), *engine_);
   intake_ = std::make_unique<queued::Intake>(machine_.loop(), *engine_);
   turn_began_ = recorder_.position();
@@ -101,7 +111,9 @@ std::optional<std::string> EngineStory::restart() {
   intake_.reset();
   delivery_.reset();
   engine_.reset();
+  history_.reset();
   machine_.kill();
+  leave_history();
   machine_.clock.advance(2'000);
   if (auto why = machine_.open()) return why;
   const auto view = machine_.look();
@@ -118,6 +130,34 @@ std::optional<std::string> EngineStory::restart() {
   }
   begin();
   return std::nullopt;
+}
+
+// What the power leaves of a history: a line that was cut; and what another day left.
+void EngineStory::leave_history() {
+  const auto folder = machine_.root() + "/spool/history";
+  std::error_code none;
+  std::string newest;
+  for (const auto& file : std::filesystem::directory_iterator(folder, none))
+    newest = std::max(newest, file.path().string());
+  if (newest.empty()) return;
+  const auto size = std::filesystem::file_size(newest);
+  const auto cut = base::UniqueFd::adopt(::open(newest.c_str(), O_WRONLY | O_CLOEXEC));
+  CHECK(::ftruncate(cut.get(), static_cast<off_t>(size - std::min<std::uintmax_t>(size, 9))) == 0);
+  const auto old = base::UniqueFd::adopt(::open((folder + "/2020-01-01-0001.log").c_str(),
+                                                O_WRONLY | O_CREAT | O_CLOEXEC, 0600));
+  CHECK(old.valid());
+}
+
+void EngineStory::run_short() {
+  const auto full = [this](Kind kind, const char* path) {
+    recorder_.fail_next(kind, path, ENOSPC);
+  };
+  full(Kind::kFlush, "mail/maildir");
+  // The first attempt leaves its file, the second one cannot remove it, the third one gets further.
+  full(Kind::kFlush, "mail/drop/.tmp-");
+  full(Kind::kUnlink, "mail/drop/.tmp-");
+  full(Kind::kUnlink, "mail/drop/.tmp-");
+  full(Kind::kRename, "mail/drop/.tmp-");
 }
 
 // Everything that is on its way between the processes comes through.
@@ -187,6 +227,7 @@ void EngineStory::run(std::size_t rounds) {
     machine_.clock.advance(static_cast<std::int64_t>(draw(8) == 0 ? 40'000 : 100 + draw(900)));
     recorder_.set_wall(machine_.clock.wall_ms);
     if (draw(4) == 0) machine_.store().tick();
+    history_->tick();
     engine_->poke();
     // The flusher's own time has come.
     turn(1);

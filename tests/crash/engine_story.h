@@ -9,6 +9,7 @@
 
 #include "deliverd/local/mailbox.h"
 #include "queued/delivery.h"
+#include "queued/history.h"
 #include "queued/intake.h"
 #include "smtpd/queue_link.h"
 #include "tests/crash/courier.h"
@@ -28,6 +29,8 @@ class EngineStory {
   void run(std::size_t rounds);
   // queued dies and starts again; an error is why it did not.
   [[nodiscard]] std::optional<std::string> restart();
+  // From here on a full disk stops local delivery, at each of its steps once.
+  void run_short();
   // What an outsider saw and should not have seen.
   [[nodiscard]] const std::string& broken() const { return broken_; }
 
@@ -60,6 +63,8 @@ class EngineStory {
   void change_blocks();
   void release();
 
+  void leave_history();
+
   Machine& machine_;
   Ledger& ledger_;
   Recorder& recorder_;
@@ -69,6 +74,7 @@ class EngineStory {
   std::vector<std::unique_ptr<Courier>> couriers_;
   std::unique_ptr<local::Mailbox> maildir_;
   std::unique_ptr<local::Mailbox> drop_;
+  std::unique_ptr<queued::History> history_;
   std::unique_ptr<queued::Engine> engine_;
   std::unique_ptr<queued::Delivery> delivery_;
   std::unique_ptr<queued::Intake> intake_;

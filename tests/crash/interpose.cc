@@ -1,6 +1,6 @@
 // The C library's calls that change a disk, defined in this program: what is linked into it, and
 // every shared library that it loads (LMDB), calls these. Each forwards to the real one and tells
-// the recorder what was done.
+// the recorder what was done; those that a story wants to fail are not done.
 #undef _FILE_OFFSET_BITS  // else open() and open64() are one
 #undef _FORTIFY_SOURCE
 #include <dlfcn.h>
@@ -31,12 +31,17 @@ Function* next(const char* name) {
   return reinterpret_cast<Function*>(::dlsym(RTLD_NEXT, name));
 }
 
-// Does the call, and tells of it if it succeeded, as one step.
-template <class Call, class Tell>
-auto recorded(Call call, Tell tell) -> decltype(call()) {
+// Does the call, unless the story wants it to fail, and tells of it if it succeeded, as one step.
+// `of` says of which operation on what: a descriptor, or a directory and a path in it.
+template <class Call, class Tell, class... What>
+auto recorded(Call call, Tell tell, Kind kind, What... of) -> decltype(call()) {
   Recorder* recorder = Recorder::active();
   if (recorder == nullptr) return call();
   const std::lock_guard lock(recorder->mutex());
+  if (const int planned = recorder->failure(kind, of...); planned != 0) {
+    errno = planned;
+    return -1;
+  }
   const auto result = call();
   const int error = errno;
   if (result >= 0) tell(*recorder, result);
@@ -50,6 +55,11 @@ int opening(Call call, int directory, const char* path, int flags) {
   if (recorder == nullptr || (flags & (O_CREAT | O_TRUNC)) == 0) return call();
   const std::lock_guard lock(recorder->mutex());
   const bool fresh = (flags & O_CREAT) != 0 && !recorder->knows(directory, path);
+  if (const int planned = fresh ? recorder->failure(Kind::kCreate, directory, path) : 0;
+      planned != 0) {
+    errno = planned;
+    return -1;
+  }
   const int fd = call();
   const int error = errno;
   if (fd >= 0 && fresh) recorder->opened_new(fd, directory, path);
@@ -84,7 +94,8 @@ ssize_t pwrite_with(const char* name, int fd, const void* bytes, size_t size, of
                   [&](Recorder& recorder, ssize_t put) {
                     recorder.wrote(fd, static_cast<std::uint64_t>(offset), bytes,
                                    static_cast<std::size_t>(put));
-                  });
+                  },
+                  Kind::kWrite, fd);
 }
 
 ssize_t pwritev_with(const char* name, int fd, const iovec* parts, int count, off_t offset) {
@@ -94,14 +105,16 @@ ssize_t pwritev_with(const char* name, int fd, const iovec* parts, int count, of
                     const auto bytes = gather(parts, count, static_cast<std::size_t>(put));
                     recorder.wrote(fd, static_cast<std::uint64_t>(offset), bytes.data(),
                                    bytes.size());
-                  });
+                  },
+                  Kind::kWrite, fd);
 }
 
 int truncate_with(const char* name, int fd, off_t size) {
   const auto real = next<int(int, off_t)>(name);
   return recorded(
       [&] { return real(fd, size); },
-      [&](Recorder& recorder, int) { recorder.truncated(fd, static_cast<std::uint64_t>(size)); });
+      [&](Recorder& recorder, int) { recorder.truncated(fd, static_cast<std::uint64_t>(size)); },
+      Kind::kTruncate, fd);
 }
 
 int allocate_with(const char* name, int fd, off_t offset, off_t size) {
@@ -109,7 +122,8 @@ int allocate_with(const char* name, int fd, off_t offset, off_t size) {
   return recorded([&] { return -real(fd, offset, size); },
                   [&](Recorder& recorder, int) {
                     recorder.allocated(fd, static_cast<std::uint64_t>(offset + size));
-                  });
+                  },
+                  Kind::kTruncate, fd);
 }
 
 int open_with(const char* name, int directory, const char* path, int flags, mode_t mode) {
@@ -168,7 +182,8 @@ long syscall(long number, ...) noexcept {
 ssize_t write(int fd, const void* bytes, size_t size) {
   static const auto real = next<ssize_t(int, const void*, size_t)>("write");
   return recorded([&] { return real(fd, bytes, size); },
-                  [&](Recorder& recorder, ssize_t put) { wrote_here(recorder, fd, bytes, put); });
+                  [&](Recorder& recorder, ssize_t put) { wrote_here(recorder, fd, bytes, put); },
+                  Kind::kWrite, fd);
 }
 ssize_t writev(int fd, const iovec* parts, int count) {
   static const auto real = next<ssize_t(int, const iovec*, int)>("writev");
@@ -176,7 +191,8 @@ ssize_t writev(int fd, const iovec* parts, int count) {
                   [&](Recorder& recorder, ssize_t put) {
                     wrote_here(recorder, fd,
                                gather(parts, count, static_cast<std::size_t>(put)).data(), put);
-                  });
+                  },
+                  Kind::kWrite, fd);
 }
 ssize_t pwrite(int fd, const void* bytes, size_t size, off_t offset) {
   return pwrite_with("pwrite", fd, bytes, size, offset);
@@ -203,7 +219,8 @@ int fallocate(int fd, int mode, off_t offset, off_t size) {
                   [&](Recorder& recorder, int) {
                     if (mode == 0)
                       recorder.allocated(fd, static_cast<std::uint64_t>(offset + size));
-                  });
+                  },
+                  Kind::kTruncate, fd);
 }
 int fallocate64(int fd, int mode, off64_t offset, off64_t size) {
   return fallocate(fd, mode, offset, size);
@@ -218,12 +235,14 @@ int posix_fallocate64(int fd, off64_t offset, off64_t size) {
 int fdatasync(int fd) {
   static const auto real = next<int(int)>("fdatasync");
   return recorded([&] { return real(fd); },
-                  [&](Recorder& recorder, int) { recorder.flushed(fd, Kind::kFlushData); });
+                  [&](Recorder& recorder, int) { recorder.flushed(fd, Kind::kFlushData); },
+                  Kind::kFlushData, fd);
 }
 int fsync(int fd) {
   static const auto real = next<int(int)>("fsync");
   return recorded([&] { return real(fd); },
-                  [&](Recorder& recorder, int) { recorder.flushed(fd, Kind::kFlush); });
+                  [&](Recorder& recorder, int) { recorder.flushed(fd, Kind::kFlush); },
+                  Kind::kFlush, fd);
 }
 // Nothing may be written through a map: what it holds cannot be told from outside.
 int msync(void* address, size_t size, int flags) {
@@ -236,7 +255,8 @@ int msync(void* address, size_t size, int flags) {
 int renameat(int from, const char* path, int to, const char* to_path) noexcept {
   static const auto real = next<int(int, const char*, int, const char*)>("renameat");
   return recorded([&] { return real(from, path, to, to_path); },
-                  [&](Recorder& recorder, int) { recorder.renamed(from, path, to, to_path); });
+                  [&](Recorder& recorder, int) { recorder.renamed(from, path, to, to_path); },
+                  Kind::kRename, from, path);
 }
 int rename(const char* path, const char* to_path) noexcept {
   return renameat(AT_FDCWD, path, AT_FDCWD, to_path);
@@ -244,7 +264,8 @@ int rename(const char* path, const char* to_path) noexcept {
 int unlinkat(int directory, const char* path, int flags) noexcept {
   static const auto real = next<int(int, const char*, int)>("unlinkat");
   return recorded([&] { return real(directory, path, flags); },
-                  [&](Recorder& recorder, int) { recorder.unlinked(directory, path); });
+                  [&](Recorder& recorder, int) { recorder.unlinked(directory, path); },
+                  Kind::kUnlink, directory, path);
 }
 int unlink(const char* path) noexcept {
   return unlinkat(AT_FDCWD, path, 0);
@@ -252,7 +273,8 @@ int unlink(const char* path) noexcept {
 int mkdirat(int directory, const char* path, mode_t mode) noexcept {
   static const auto real = next<int(int, const char*, mode_t)>("mkdirat");
   return recorded([&] { return real(directory, path, mode); },
-                  [&](Recorder& recorder, int) { recorder.made_directory(directory, path); });
+                  [&](Recorder& recorder, int) { recorder.made_directory(directory, path); },
+                  Kind::kMakeDirectory, directory, path);
 }
 int mkdir(const char* path, mode_t mode) noexcept {
   return mkdirat(AT_FDCWD, path, mode);
@@ -263,7 +285,8 @@ int futimens(int fd, const timespec times[2]) noexcept {
   return recorded([&] { return real(fd, times); },
                   [&](Recorder& recorder, int) {
                     recorder.set_time(fd, times[1].tv_sec * 1000 + times[1].tv_nsec / 1'000'000);
-                  });
+                  },
+                  Kind::kSetTime, fd);
 }
 
 // Timers go by the story's clock, so that it is the same each time that it is told.

@@ -19,6 +19,13 @@ Image without_mail(Image image) {
   return image;
 }
 
+// What is damaged is said once.
+bool same(View first, View second) {
+  first.damage.clear();
+  second.damage.clear();
+  return first == second;
+}
+
 std::int64_t wall_at(const Recording& recording, Position at) {
   std::int64_t wall = StoryClock::kBegin;
   for (auto n = at; n-- > 0;)
@@ -47,18 +54,18 @@ Ledger::Complaints Judge::judge(const State& state) {
   auto out = recording.ledger.check_mail(image, state.at);
   image = without_mail(std::move(image));
   const auto wall = wall_at(recording, state.at);
-  check_recovery(image, recording.ledger, recording.segment_size, state.at, state.loss, state.twice,
+  check_recovery(image, recording.ledger, recording.machine, state.at, state.loss, state.twice,
                  wall, out);
   if (state.again && out.empty()) cut_recovery(state, wall, out);
   return out;
 }
 
-void Judge::check_recovery(const Image& image, const Ledger& ledger, std::uint64_t segment_size,
+void Judge::check_recovery(const Image& image, const Ledger& ledger, const MachineOptions& options,
                            Position at, Ledger::Loss loss, bool twice, std::int64_t wall,
                            Ledger::Complaints& out) {
   ++recoveries_;
   put_on_disk(image, root_);
-  Machine machine(root_, segment_size, wall, kLivesOfRecovery);
+  Machine machine(root_, options, wall, kLivesOfRecovery);
   if (const auto why = machine.open()) {
     out.push_back("it does not start: " + *why);
     return;
@@ -67,11 +74,14 @@ void Judge::check_recovery(const Image& image, const Ledger& ledger, std::uint64
   for (auto& complaint : ledger.check(view, at, loss)) out.push_back(std::move(complaint));
   const auto ask = [&](const base::Token& token) { return machine.store().find_token(token); };
   for (auto& complaint : ledger.check_tokens(view, ask, at)) out.push_back(std::move(complaint));
+  const auto known = [&](const base::Token& file) { return machine.imported(file); };
+  for (auto& complaint : ledger.check_imports(known, at)) out.push_back(std::move(complaint));
+  if (auto why = machine.read_history()) out.push_back(*std::move(why));
   if (!twice) return;
   machine.kill();
   if (const auto why = machine.open())
     out.push_back("it does not start a second time: " + *why);
-  else if (machine.look() != view)
+  else if (auto second = machine.look(); !same(view, std::move(second)))
     out.push_back("a second recovery finds something else");
 }
 
@@ -88,7 +98,7 @@ void Judge::cut_recovery(const State& state, std::int64_t wall, Ledger::Complain
   put_on_disk(without_mail(volume.build({}, &nodes)), root_);
   std::vector<Operation> operations;
   {
-    Machine machine(root_, recording.segment_size, wall, kLivesOfRecovery + 10);
+    Machine machine(root_, recording.machine, wall, kLivesOfRecovery + 10);
     Recorder recorder(root_, nodes, volume.nodes(), base, false);
     if (const auto why = machine.open()) {
       out.push_back("it does not start: " + *why);
@@ -107,7 +117,7 @@ void Judge::cut_recovery(const State& state, std::int64_t wall, Ledger::Complain
   choice.data = chance(choice.seed, 23) % 4 == 0 ? Choice::Data::kNone : Choice::Data::kBlocks;
   choice.names = static_cast<Choice::Names>(chance(choice.seed, 24) % 5);
   Ledger::Complaints found;
-  check_recovery(without_mail(volume.build(choice)), ledger, recording.segment_size, base + cut,
+  check_recovery(without_mail(volume.build(choice)), ledger, recording.machine, base + cut,
                  Ledger::Loss::kPower, false, wall + 1'000, found);
   for (const auto& complaint : found)
     out.push_back(fmt::format("cut again, after {} operations: {}", cut, complaint));

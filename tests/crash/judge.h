@@ -24,7 +24,7 @@ class Judge {
 
  private:
   void advance(const State& state);
-  void check_recovery(const Image& image, const Ledger& ledger, std::uint64_t segment_size,
+  void check_recovery(const Image& image, const Ledger& ledger, const MachineOptions& options,
                       Position at, Ledger::Loss loss, bool twice, std::int64_t wall,
                       Ledger::Complaints& out);
   void cut_recovery(const State& state, std::int64_t wall, Ledger::Complaints& out);

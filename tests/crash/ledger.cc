@@ -190,6 +190,7 @@ Ledger Ledger::cut(Position at) const {
                     [&](std::uint32_t number) { return past.outcomes_[number].given == kNever; });
   for (auto& [queue, wait] : past.waits_) wait.cut(at);
   past.blocks_.cut(at);
+  for (auto& [file, known] : past.imports_) known.cut(at);
   for (auto& copy : past.copies_) {
     cut_position(copy.begun, at);
     cut_position(copy.reported, at);

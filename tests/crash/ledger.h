@@ -94,6 +94,12 @@ class Ledger {
   std::map<std::string, Register>& waits() { return waits_; }
   Register& blocks() { return blocks_; }
   std::vector<Copy>& copies() { return copies_; }
+  // Files that were imported whole: found or not, as one value.
+  Register& import(const base::Token& file) { return imports_[file]; }
+  // From here on the story has damaged the spool itself: it may be said so, and nothing else may
+  // differ.
+  void damaged(Position at) { damaged_ = std::min(damaged_, at); }
+  [[nodiscard]] bool is_damaged(Position at) const { return damaged_ <= at; }
 
   // A process died, and the next one found this.
   void settle(const View& view, Position at);
@@ -106,6 +112,8 @@ class Ledger {
   // Answers to "what became of this token?" must agree with what is there.
   using Ask = std::function<std::optional<base::MessageId>(const base::Token&)>;
   [[nodiscard]] Complaints check_tokens(const View& view, const Ask& ask, Position at) const;
+  using Known = std::function<bool(const base::Token&)>;
+  [[nodiscard]] Complaints check_imports(const Known& known, Position at) const;
   // The mailboxes of local delivery below `mail/`.
   [[nodiscard]] Complaints check_mail(const Image& image, Position at) const;
 
@@ -138,6 +146,8 @@ class Ledger {
   std::map<std::string, Register> waits_;
   Register blocks_;
   std::vector<Copy> copies_;
+  std::unordered_map<base::Token, Register> imports_;
+  Position damaged_ = kNever;
 };
 
 }  // namespace postern::crash

@@ -4,6 +4,7 @@
 #include <sys/stat.h>
 
 #include "common/base/check.h"
+#include "queued/history_files.h"
 #include "queued/lmdb_index.h"
 
 namespace postern::crash {
@@ -26,11 +27,11 @@ std::string read_all(int fd) {
 
 }  // namespace
 
-Machine::Machine(std::string root, std::uint64_t segment_size, std::int64_t wall_ms,
+Machine::Machine(std::string root, MachineOptions options, std::int64_t wall_ms,
                  std::uint64_t lives)
     : clock(wall_ms),
       root_(std::move(root)),
-      segment_size_(segment_size),
+      options_(options),
       lives_(lives),
       spool_(disk_at(root_ + "/spool")),
       mail_(disk_at(root_ + "/mail")) {}
@@ -43,7 +44,8 @@ std::optional<std::string> Machine::open() {
   fatal_.clear();
   loop_ = std::make_unique<event::Loop>();
   queued::LocalStoreOptions options;
-  options.segment_size = segment_size_;
+  options.segment_size = options_.segment_size;
+  options.reserve = options_.reserve;
   options.cache = 0;
   options.threaded = false;
   options.epoch = base::Epoch(0x1122334455667700ULL + ++lives_);
@@ -55,6 +57,7 @@ std::optional<std::string> Machine::open() {
     index.directory = root_ + "/spool";
     index.map = 64ULL << 20;
     index.ahead = 64ULL << 10;
+    index.compact_above = options_.compact_above;
     return queued::LmdbIndex::open(*spool_, index);
   };
   auto opened = queued::LocalStore::open(*loop_, *spool_, open_index, clock, options,
@@ -105,6 +108,27 @@ View Machine::look() {
   view.blocks = store_->blocks_text();
   view.damage = store_->health().damage;
   return view;
+}
+
+bool Machine::imported(const base::Token& file) {
+  bool known = false;
+  store_->find_import(file, [&known](os::Result<bool> found) noexcept {
+    CHECK(found.has_value());
+    known = *found;
+  });
+  store_->pump();
+  return known;
+}
+
+std::optional<std::string> Machine::read_history() {
+  queued::HistoryFiles files(*spool_);
+  queued::HistoryCursor cursor;
+  for (bool more = true; more;) {
+    const auto read = files.read(cursor, {}, [](const auto&, const auto&) { return true; });
+    if (!read) return "the history cannot be read: " + read.error().text();
+    more = *read;
+  }
+  return std::nullopt;
 }
 
 void Machine::look_at(SeenMessage& seen) {

@@ -4,11 +4,13 @@
 #include <fcntl.h>
 #include <sys/stat.h>
 
+#include <algorithm>
 #include <array>
 #include <atomic>
 #include <cstdlib>
 
 #include "common/base/check.h"
+#include "common/base/fault.h"
 
 namespace postern::crash {
 namespace {
@@ -76,6 +78,41 @@ Recorder::~Recorder() {
 std::uint32_t Recorder::position() {
   const std::lock_guard lock(mutex_);
   return base_ + static_cast<std::uint32_t>(operations_.size());
+}
+
+void Recorder::fail_next(Kind kind, std::string path, int error) {
+  const std::lock_guard lock(mutex_);
+  planned_.push_back({kind, std::move(path), error});
+}
+
+std::string Recorder::left_to_fail() {
+  const std::lock_guard lock(mutex_);
+  std::string text;
+  for (const auto& planned : planned_)
+    text += std::string(text.empty() ? "" : ", ").append(name(planned.kind)) + " " + planned.path;
+  return text;
+}
+
+int Recorder::take_failure(Kind kind, const std::string& path) {
+  const auto at = std::find_if(planned_.begin(), planned_.end(), [&](const Planned& planned) {
+    return planned.kind == kind && path.starts_with(planned.path);
+  });
+  if (at == planned_.end()) return 0;
+  const int error = at->error;
+  planned_.erase(at);
+  return error;
+}
+
+int Recorder::failure(Kind kind, int fd) {
+  if (planned_.empty()) return 0;
+  const auto node = node_of(fd);
+  return node == kNoNode ? 0 : take_failure(kind, paths_[node]);
+}
+
+int Recorder::failure(Kind kind, int directory, const char* path) {
+  if (planned_.empty()) return 0;
+  const auto where = place(directory, path);
+  return where.directory == kNoNode ? 0 : take_failure(kind, where.path);
 }
 
 Node Recorder::add(std::uint64_t inode, std::string path) {
@@ -191,6 +228,10 @@ void Recorder::flushed(int fd, Kind kind) {
   if (node == kNoNode) return;
   struct stat info {};
   CHECK(::fstat(fd, &info) == 0);
+  // A start flushes the spool's folder again for other reasons, which would hide this fault.
+  if (fault::planted(fault::Fault::kIndexNameUnflushed) && index_published_ &&
+      paths_[node] == "spool")
+    return;
   log(S_ISDIR(info.st_mode) ? Kind::kFlushDirectory : kind, node);
 }
 
@@ -201,6 +242,7 @@ void Recorder::renamed(int from, const char* path, int to, const char* to_path) 
   const auto at = by_path_.find(old_place.path);
   CHECK(at != by_path_.end() && new_place.directory != kNoNode);
   const auto node = at->second;
+  index_published_ |= new_place.path == "spool/index";
   auto& operation = log(Kind::kRename, node);
   operation.directory = old_place.directory;
   operation.leaf = std::move(old_place.leaf);

@@ -66,10 +66,17 @@ class Recorder {
   [[nodiscard]] const std::vector<Operation>& operations() const { return operations_; }
   [[nodiscard]] const std::vector<Site>& sites() const { return sites_; }
   void set_wall(std::int64_t ms) { wall_ = ms; }
+  // The next operation of this kind on a path that begins so is not done, and fails with this error.
+  void fail_next(Kind kind, std::string path, int error);
+  // Which of those have not come yet.
+  [[nodiscard]] std::string left_to_fail();
 
   // --- For interpose.cc: called with mutex() held, after the call succeeded.
   [[nodiscard]] static Recorder* active();
   [[nodiscard]] std::mutex& mutex() { return mutex_; }
+  // Shall it fail, and with which error? 0: no.
+  [[nodiscard]] int failure(Kind kind, int fd);
+  [[nodiscard]] int failure(Kind kind, int directory, const char* path);
   // Is this path there, as far as it is ours?
   [[nodiscard]] bool knows(int directory, const char* path) const;
   void opened_new(int fd, int directory, const char* path);
@@ -91,12 +98,20 @@ class Recorder {
   [[nodiscard]] Node node_of(int fd) const;
   Node add(std::uint64_t inode, std::string path);
   Operation& log(Kind kind, Node node);
+  struct Planned {
+    Kind kind = Kind::kWrite;
+    std::string path;
+    int error = 0;
+  };
+  int take_failure(Kind kind, const std::string& path);
 
   std::string root_;
   std::uint32_t base_;
   bool with_sites_;
   std::int64_t wall_ = 0;
   std::mutex mutex_;
+  std::vector<Planned> planned_;
+  bool index_published_ = false;
   std::vector<Operation> operations_;
   std::vector<Site> sites_;
   std::unordered_map<std::string, std::uint32_t> site_numbers_;

@@ -112,19 +112,28 @@ StoreStory::Record StoreStory::envelope(std::uint32_t recipients) {
 void StoreStory::accept() {
   const auto count = 1 + draw(3);
   for (std::uint64_t n = 0; n < count; ++n) {
-    auto record = envelope(static_cast<std::uint32_t>(1 + draw(4)));
-    record.id = machine_.store().new_id();
-    const auto size = draw(8) == 0 ? draw(9'000) : draw(1'500);
-    auto body = std::make_shared<const std::string>(body_text(record.id.value, size));
-    record.body_size = body->size();
-    Letter letter{.token = record.token, .id = record.id, .from = record.from.text(), .body = body};
-    for (const auto& recipient : record.recipients)
-      letter.recipients.push_back(recipient.address.text());
-    letter.given = recorder_.position();
-    const auto number = ledger_.submit(std::move(letter));
-    machine_.store().accept(std::move(record), body,
-                            [this, number](bool yes) noexcept { told(number, yes); });
+    const auto recipients = static_cast<std::uint32_t>(1 + draw(4));
+    accept(recipients, draw(8) == 0 ? draw(9'000) : draw(1'500));
   }
+}
+
+void StoreStory::accept(std::uint32_t recipients, std::size_t size) {
+  auto record = envelope(recipients);
+  record.id = machine_.store().new_id();
+  auto body = std::make_shared<const std::string>(body_text(record.id.value, size));
+  record.body_size = body->size();
+  accept(std::move(record), std::move(body));
+}
+
+void StoreStory::accept(Record record, queued::Bytes body) {
+  Letter letter{.token = record.token, .id = record.id, .from = record.from.text(), .body = body};
+  for (const auto& recipient : record.recipients)
+    letter.recipients.push_back(recipient.address.text());
+  letter.given = recorder_.position();
+  const auto number = ledger_.submit(std::move(letter));
+  if (record.large) body = nullptr;
+  machine_.store().accept(std::move(record), std::move(body),
+                          [this, number](bool yes) noexcept { told(number, yes); });
 }
 
 // Some bodies hold what looks like a record of this very life, made for another place: a message
@@ -163,13 +172,7 @@ void StoreStory::accept_large() {
     record.large = true;
     record.body_size = body->size();
     record.body_crc = *crc;
-    Letter letter{.token = record.token, .id = id, .from = record.from.text(), .body = body};
-    for (const auto& recipient : record.recipients)
-      letter.recipients.push_back(recipient.address.text());
-    letter.given = recorder_.position();
-    const auto number = ledger_.submit(std::move(letter));
-    machine_.store().accept(std::move(record), nullptr,
-                            [this, number](bool yes) noexcept { told(number, yes); });
+    accept(std::move(record), body);
   });
   store.pump(false);
 }
@@ -297,9 +300,11 @@ void StoreStory::wait() {
 }
 
 void StoreStory::save_blocks() {
-  const auto at = recorder_.position();
-  auto text = text_of(at, 200 + draw(6'000));
-  const auto value = ledger_.blocks().give(text, at);
+  give_blocks(text_of(recorder_.position(), 200 + draw(6'000)));
+}
+
+void StoreStory::give_blocks(std::string text) {
+  const auto value = ledger_.blocks().give(text, recorder_.position());
   machine_.store().save_blocks(std::move(text), [this, value](os::Result<void> saved) noexcept {
     CHECK(saved.has_value());
     ledger_.blocks().values.at(value).promised = recorder_.position();

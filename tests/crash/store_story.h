@@ -23,6 +23,16 @@ class StoreStory {
   // After a start: takes up what the store holds.
   void take_up();
 
+  // What a spool sees seldom (upkeep.cc).
+  // The whole of an export file, large bodies too.
+  void import_all();
+  // So many recipients come and end that the index's file is mostly empty.
+  void swell();
+  // The disk is full, for an operation each time: what has a reserve goes on.
+  void run_short();
+  // The process dies, and its spool is damaged before it starts again, where nothing is lost by it.
+  [[nodiscard]] std::optional<std::string> restart_damaged();
+
  private:
   struct Open {
     std::uint32_t letter, recipient;
@@ -31,7 +41,10 @@ class StoreStory {
   std::uint64_t draw(std::uint64_t below) { return random_() % below; }
   Record envelope(std::uint32_t recipients);
   void accept();
+  void accept(std::uint32_t recipients, std::size_t size);
   void accept_large();
+  // Promises what is on its way, with a body that is stored or in its file.
+  void accept(Record record, queued::Bytes body);
   void told(std::uint32_t letter, bool yes) noexcept;
   std::string body_text(std::uint64_t number, std::size_t size);
   void conclude();
@@ -42,6 +55,9 @@ class StoreStory {
   void hold_or_release(std::uint32_t letter);
   void wait();
   void save_blocks();
+  void give_blocks(std::string text);
+  void import_large();
+  void deface(const std::string& path, std::uint64_t offset, const std::string& bytes);
   void step();
 
   Machine& machine_;

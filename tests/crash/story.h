@@ -5,13 +5,14 @@
 #include <vector>
 
 #include "tests/crash/ledger.h"
+#include "tests/crash/machine.h"
 #include "tests/crash/recorder.h"
 
 namespace postern::crash {
 
 struct Recording {
   std::string story;
-  std::uint64_t segment_size = 0;
+  MachineOptions machine;
   Image start;
   std::vector<Operation> operations;
   std::vector<Site> sites;
@@ -22,8 +23,9 @@ struct Recording {
 // What a spool and the mailboxes are before the first start.
 [[nodiscard]] Image empty_image();
 
-// Both work below `root`, and are the same for the same seed.
+// All work below `root`, and are the same for the same seed.
 [[nodiscard]] Recording record_store_story(const std::string& root, std::uint64_t seed);
 [[nodiscard]] Recording record_engine_story(const std::string& root, std::uint64_t seed);
+[[nodiscard]] Recording record_upkeep_story(const std::string& root, std::uint64_t seed);
 
 }  // namespace postern::crash

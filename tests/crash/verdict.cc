@@ -73,7 +73,8 @@ bool Ledger::has_begun(const Letter& letter, const std::vector<const SeenMessage
 
 Ledger::Complaints Ledger::check(const View& view, Position at, Loss loss) const {
   Complaints out;
-  for (const auto& damage : view.damage) out.push_back("a false alarm: " + damage);
+  if (!is_damaged(at))
+    for (const auto& damage : view.damage) out.push_back("a false alarm: " + damage);
   const auto there = sort_out(view, at, out);
   for (std::uint32_t number = 0; number < letters_.size(); ++number)
     if (letters_[number].given <= at) check_letter(number, there[number], at, loss, there, out);
@@ -162,6 +163,16 @@ Ledger::Complaints Ledger::check_tokens(const View& view, const Ask& ask, Positi
       out.push_back(fmt::format("I2: {} is there, but its token is not known", shown(letter)));
     if (answer && letter.id.value != 0 && *answer != letter.id)
       out.push_back(fmt::format("I2: the token of {} names another message", shown(letter)));
+  }
+  return out;
+}
+
+Ledger::Complaints Ledger::check_imports(const Known& known, Position at) const {
+  Complaints out;
+  for (const auto& [file, imported] : imports_) {
+    const auto text = known(file) ? "imported" : "";
+    if (!imported.allows(text, at))
+      out.push_back(fmt::format("an import is \"{}\", which it is not", text));
   }
   return out;
 }

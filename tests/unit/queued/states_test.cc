@@ -60,6 +60,8 @@ TEST(States, TheDocumentNamesWhatTheCodeNames) {
       {"RecordType", "queued/record.h"},          {"Fate", "queued/record.h"},
       {"RecipientEnd", "common/ipc/control.h"},   {"State", "common/ipc/control.h"},
       {"Blocked", "queued/schedule.h"},           {"Blocker", "common/ipc/explain.h"},
+      {"Stage", "queued/backlog.h"},              {"Result", "common/ipc/delivery.h"},
+      {"GrantEnd", "common/ipc/delivery.h"},
   };
   const auto listed = tables();
   EXPECT_EQ(listed.size(), headers.size());

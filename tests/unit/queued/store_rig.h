@@ -45,6 +45,7 @@ struct StoreRig {
   std::unique_ptr<os::Disk> other_disk;  // in place of `disk`
   std::vector<std::unique_ptr<Message>> looked_at;
   std::shared_ptr<MemoryRows> index_rows = std::make_shared<MemoryRows>();
+  IndexOpener other_index;  // in place of these rows
   Checkpoint::Pace pace{base::Millis(0), base::Millis(0)};  // as often as possible
   std::size_t most_residents = 0;                           // nothing that has a row stays in memory
 
@@ -69,7 +70,8 @@ struct StoreRig {
     options.most_residents = most_residents;
     options.threaded = false;
     options.epoch = base::Epoch(0x1122334455667700ULL + ++life);
-    auto opened = LocalStore::open(*loop, other_disk ? *other_disk : disk, open_index(), clock, options,
+    auto opened = LocalStore::open(*loop, other_disk ? *other_disk : disk,
+                                   other_index ? other_index : open_index(), clock, options,
                                    [this](const std::string& why) noexcept { fatal = why; });
     if (!opened) {
       fatal = opened.error().text();
