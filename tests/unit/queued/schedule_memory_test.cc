@@ -80,9 +80,10 @@ class ScheduleMemory : public ::testing::TestWithParam<Load> {
     const auto recipients = load.messages * load.recipients;
     EXPECT_LE(bytes, recipients * kPerRecipient + load.queues * kPerQueue);
     RecordProperty("bytes_per_recipient", static_cast<int>(bytes / recipients));
-    std::printf("%zu messages of %u recipients in %zu queues: %.1f bytes for each recipient\n",
+    std::printf("%zu messages of %u recipients in %zu queues: %.1f bytes for each recipient, %.1f for each queue\n",
                 std::size_t{load.messages}, load.recipients, std::size_t{load.queues},
-                static_cast<double>(bytes) / static_cast<double>(recipients));
+                static_cast<double>(bytes) / static_cast<double>(recipients),
+                static_cast<double>(bytes) / static_cast<double>(load.queues));
   }
   Schedule schedule{{},
                     base::Epoch(1),
@@ -118,8 +119,10 @@ TEST_P(ScheduleMemory, KeepsItWhereAllHopsAreDead) {
   EXPECT_EQ(schedule.next_wake(), QueueTime(2'000'000));
 }
 
+// All in one queue measures recipients, one in each queue measures queues.
 INSTANTIATE_TEST_SUITE_P(Loads, ScheduleMemory,
-                         ::testing::Values(load(1, 10), load(1, 0), load(100, 0), load(100, 10)));
+                         ::testing::Values(load(1, 0), load(1, 1), load(1, 10), load(100, 0),
+                                           load(100, 10)));
 
 }  // namespace
 }  // namespace postern::queued
