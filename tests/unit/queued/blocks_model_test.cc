@@ -1,6 +1,6 @@
 // Blocks beside a list of all that was ever said, which is asked the slow way: whatever is frozen,
 // excepted and let go, in whatever order, both say the same of every queue, now and of the time
-// before. POSTERN_STEPS sets how long.
+// before. POSTERN_BLOCKS_STEPS sets how long.
 #include <gtest/gtest.h>
 
 #include <cstdlib>
@@ -127,7 +127,7 @@ class BlocksModel : public ::testing::Test {
 };
 
 TEST_F(BlocksModel, BothSayTheSame) {
-  const char* wish = std::getenv("POSTERN_STEPS");
+  const char* wish = std::getenv("POSTERN_BLOCKS_STEPS");
   const auto steps = wish == nullptr ? 3'000 : std::atoi(wish);
   for (int step = 0; step < steps && !HasFatalFailure(); ++step) {
     switch (dice(4)) {

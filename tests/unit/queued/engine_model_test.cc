@@ -1,7 +1,7 @@
 // The engine through a random life on a clock that the test turns: mail comes, deliverers succeed, fail and
 // die, queues are frozen and let go, routes change, queued is killed and starts again. A ledger beside it
 // knows what was promised: every recipient ends exactly once (I4), what was acknowledged is never repeated
-// (I3), what is stopped does not move and stays stopped (I5). POSTERN_STEPS sets how long.
+// (I3), what is stopped does not move and stays stopped (I5). POSTERN_ENGINE_STEPS sets how long.
 #include <algorithm>
 #include <cstdlib>
 #include <map>
@@ -9,6 +9,7 @@
 #include <set>
 
 #include "tests/crash/courier.h"
+#include "tests/unit/figures.h"
 #include "tests/unit/queued/engine_rig.h"
 
 namespace postern::queued {
@@ -326,7 +327,7 @@ class EngineModel : public ::testing::Test, public EngineRig {
 };
 
 TEST_F(EngineModel, KeepsItsPromisesThroughARandomLife) {
-  const char* wish = std::getenv("POSTERN_STEPS");
+  const char* wish = std::getenv("POSTERN_ENGINE_STEPS");
   const auto steps = wish == nullptr ? 5'000 : std::atoll(wish);
   live();
   for (long long n = 0; n < steps; ++n) {
@@ -343,6 +344,8 @@ TEST_F(EngineModel, KeepsItsPromisesThroughARandomLife) {
     ended += entry.ended ? 1 : 0;
   }
   EXPECT_GT(ended, static_cast<std::size_t>(steps) / 10);
+  note_figures(std::to_string(steps) + " steps of the engine's life: " + std::to_string(ended) +
+               " recipients ended, each once");
 }
 
 }  // namespace

@@ -12,6 +12,9 @@ namespace {
 using ipc::Blocker;
 
 constexpr std::string_view kHop = "10.9.0.1:2525";
+constexpr std::string_view kBody = "Subject: the one that waits\r\n\r\nhello\r\n";
+constexpr base::Millis kInterval{30'000};  // of a route with a rate
+constexpr std::uint64_t kIntervalMicros = 30'000'000;
 
 class ExplainTest : public ::testing::Test, protected EngineRig {
  protected:
@@ -29,14 +32,22 @@ class ExplainTest : public ::testing::Test, protected EngineRig {
   // A message that may go, and a relay that has not opened its connection yet.
   void prepare(const std::string& to = "a@far.example") {
     begin();
-    main = mail(to);
+    prepare_mail(to);
+  }
+  // The engine has not taken up the store's mail yet.
+  void begin_unread() {
+    segment_size = 1 << 20;
+    ASSERT_TRUE(open()) << fatal;
+    engine = std::make_unique<Engine>(*loop, *store, config);
+    delivery = std::make_unique<Delivery>(*loop, *engine);
+  }
+  void prepare_mail(const std::string& to) {
+    main = mail(to, std::string(kBody));
     queue = to.substr(2);
     connect(relay);
   }
   // As it stood when it was looked at, without a turn of the loop.
   std::vector<Blocker> blockers_now() {
-    if (hop_is_frozen) freeze_hop(true);
-    copy.damaged = damaged;
     std::vector<Blocker> found;
     for (const auto& obstacle : obstacles(*engine, copy, copy.recipients.front()))
       found.push_back(obstacle.blocker);
@@ -53,11 +64,6 @@ class ExplainTest : public ::testing::Test, protected EngineRig {
   void change(Engine::Change change) {
     engine->change_blocks(std::move(change), [](Blocks::Said said) noexcept { EXPECT_TRUE(said); });
     for (int n = 0; n < 20; ++n) turn(1);
-  }
-  void freeze_hop(bool frozen) {
-    hop_is_frozen = frozen;
-    auto* hop = const_cast<Schedule::Hop*>(engine->schedule().find_hop(kHop));
-    if (hop != nullptr) hop->frozen = frozen;
   }
   // While the message cannot go, so that another one does.
   void aside(const std::function<void()>& what) {
@@ -82,17 +88,47 @@ class ExplainTest : public ::testing::Test, protected EngineRig {
                        {0, 4, 4, 1, "connect timed out"}, "");
     turn();
   }
-  void limit_rate(base::Millis interval) {
-    const Message* message = look(main);
-    auto destination = engine->router().route(address("a@" + queue)).destination;
-    destination.interval = static_cast<std::uint64_t>(interval.count()) * 1000;
-    engine->schedule().add(queue, destination,
-                           {.message = main,
-                            .number = 0,
-                            .size = message->size(),
-                            .due = message->recipients.front().next_try,
-                            .held = !message->held.empty()},
-                           engine->now());
+  // Another message for the same next hop is handed out on its first connection.
+  void send_other() {
+    aside([this] {
+      if (!other) other = mail("b@near.example");
+      used = relay.grants.front().grant;
+      (void)relay.ask(relay.grants.front());
+    });
+    ASSERT_EQ(relay.leases.size(), 1U);
+    other_lease = relay.leases.back();
+  }
+  void end_other() {
+    relay.answer(other_lease, ipc::Result::kDelivered, 250, "ok");
+    relay.connection->send(ipc::GrantEnded{used, {}, {}, {}, ""});
+    turn();
+  }
+  // Its body rots on disk, which is found when its segment's survivors are copied.
+  void rot() {
+    for (const auto& file : disk.files("journal"))
+      if (auto& bytes = disk.content(file); bytes.contains(kBody))
+        bytes.replace(bytes.find(kBody), 3, "rot");
+    for (int n = 0; n < 200 && !look(main)->damaged; ++n) {
+      conclude(accept(std::string(100'000, 'x')), Fate::kDelivered);
+      turn(1);
+    }
+  }
+  // The connection of the last lease.
+  base::GrantId last_used() {
+    const auto& lease = relay.leases.back();
+    return engine->schedule().leases().at({lease.epoch, lease.lease}).grant;
+  }
+  // Other queues have taken all connections that there may be.
+  void fill_slots() {
+    const auto room = [this] { return engine->schedule().room(false); };
+    auto grants = std::exchange(relay.grants, {});
+    for (std::uint32_t n = 0; room().used < room().slots; ++n) {
+      ASSERT_LT(n, room().slots);
+      (void)mail("a@q" + std::to_string(n) + ".example");
+    }
+    for (const auto& grant : relay.grants) (void)relay.ask(grant);
+    turn(20);
+    relay.grants = std::move(grants);
   }
   void set_up(Blocker blocker);
   void lift(Blocker blocker);
@@ -101,8 +137,9 @@ class ExplainTest : public ::testing::Test, protected EngineRig {
   std::string queue;
   FakeRelay relay;
   Message copy;
-  bool damaged = false;
-  bool hop_is_frozen = false;
+  std::optional<base::MessageId> other;
+  base::GrantId used;  // by the other
+  ipc::Lease other_lease;
 };
 
 void ExplainTest::set_up(Blocker blocker) {
@@ -120,7 +157,8 @@ void ExplainTest::set_up(Blocker blocker) {
                        {});
       return;
     case Blocker::kDamaged:
-      damaged = true;
+      rot();
+      ASSERT_TRUE(look(main)->damaged);
       return;
     case Blocker::kHeld:
       engine->hold(main, "by anna: phish");
@@ -130,7 +168,14 @@ void ExplainTest::set_up(Blocker blocker) {
         return b.freeze({"*.example", "moving", "bert", clock.wall(), engine->now()});
       });
     case Blocker::kHopFrozen:
-      return freeze_hop(true);
+      return change([this](Blocks& b) noexcept {
+        return b.freeze({.queue = std::string(kHop),
+                         .reason = "its disk is full",
+                         .who = "dora",
+                         .since = clock.wall(),
+                         .from = engine->now(),
+                         .hop = true});
+      });
     case Blocker::kOff:
       return change([this](Blocks& b) noexcept {
         return b.disable_outbound({true, false, "spam run", "carl", clock.wall(), engine->now()});
@@ -139,6 +184,9 @@ void ExplainTest::set_up(Blocker blocker) {
       return defer();
     case Blocker::kHopDead:
       return fail_hop();
+    case Blocker::kLoading:
+      ASSERT_FALSE(engine->loaded());  // as it was prepared
+      return;
     case Blocker::kStarting:
       return engine->schedule().set_open(false);
     case Blocker::kNoDeliverer:
@@ -148,20 +196,18 @@ void ExplainTest::set_up(Blocker blocker) {
       ASSERT_FALSE(relay.looking.empty());  // as it was prepared
       return;
     case Blocker::kRate:
-      limit_rate(base::Millis(30'000));
-      const_cast<Schedule::Hop*>(engine->schedule().find_hop(kHop))->sent(engine->now());
-      return;
+      if (!engine->schedule().find_hop(kHop)->may_send(engine->now())) return;
+      send_other();
+      return end_other();
     case Blocker::kConnections:
-      return aside([this] {
-        (void)mail("b@near.example");
-        (void)relay.ask(relay.grants.back());
-      });
+      return send_other();
+    case Blocker::kSlots:
+      return fill_slots();
+    case Blocker::kConnecting:
+      ASSERT_FALSE(relay.grants.empty());  // as it was prepared
+      return;
     case Blocker::kTurn:
       return aside([this] { (void)mail("b@" + queue); });
-    case Blocker::kLoading:
-    case Blocker::kSlots:
-    case Blocker::kConnecting:
-      FAIL() << "has a test of its own";
   }
 }
 
@@ -170,9 +216,6 @@ void ExplainTest::lift(Blocker blocker) {
     case Blocker::kDelivering:
       relay.answer(relay.leases.back(), ipc::Result::kReturned, 0, "");
       return turn();
-    case Blocker::kDamaged:
-      damaged = false;
-      return;
     case Blocker::kHeld:
       engine->end_hold(main);
       return turn();
@@ -181,7 +224,9 @@ void ExplainTest::lift(Blocker blocker) {
         return b.unfreeze("*.example", false, "bert", clock.wall(), engine->now());
       });
     case Blocker::kHopFrozen:
-      return freeze_hop(false);
+      return change([this](Blocks& b) noexcept {
+        return b.unfreeze(std::string(kHop), true, "dora", clock.wall(), engine->now());
+      });
     case Blocker::kOff:
       return change([this](Blocks& b) noexcept { return b.enable_outbound(engine->now()); });
     case Blocker::kRetry:
@@ -189,32 +234,37 @@ void ExplainTest::lift(Blocker blocker) {
     case Blocker::kHopDead:
       (void)engine->schedule().end_wait(queue, engine->now());
       return;
+    case Blocker::kLoading:
+      engine->start();
+      return turn();
     case Blocker::kStarting:
       return engine->schedule().set_open(true);
     case Blocker::kNoDeliverer:
       return connect(relay);
     case Blocker::kRate:
-      return clock.advance(base::Millis(30'000));
+      return clock.advance(kInterval);
     case Blocker::kConnections:
+      return end_other();
+    case Blocker::kSlots:
       relay.answer(relay.leases.back(), ipc::Result::kDelivered, 250, "ok");
-      relay.connection->send(ipc::GrantEnded{relay.grants.back().grant, {}, {}, {}, ""});
+      relay.connection->send(ipc::GrantEnded{last_used(), {}, {}, {}, ""});
       return turn();
     case Blocker::kConcluding:
+    case Blocker::kDamaged:
     case Blocker::kLookup:
-    case Blocker::kTurn:
-    case Blocker::kLoading:
-    case Blocker::kSlots:
     case Blocker::kConnecting:
+    case Blocker::kTurn:
       FAIL() << "is not lifted here";
   }
 }
 
 // The order in which they bind.
-constexpr Blocker kOrder[] = {Blocker::kDelivering, Blocker::kConcluding,  Blocker::kDamaged,
-                              Blocker::kHeld,       Blocker::kFrozen,      Blocker::kHopFrozen,
-                              Blocker::kOff,        Blocker::kHopDead,     Blocker::kRetry,
-                              Blocker::kStarting,   Blocker::kNoDeliverer, Blocker::kLookup,
-                              Blocker::kRate,       Blocker::kConnections, Blocker::kTurn};
+constexpr Blocker kOrder[] = {
+    Blocker::kDelivering, Blocker::kConcluding, Blocker::kDamaged,     Blocker::kHeld,
+    Blocker::kFrozen,     Blocker::kHopFrozen,  Blocker::kOff,         Blocker::kHopDead,
+    Blocker::kRetry,      Blocker::kLoading,    Blocker::kStarting,    Blocker::kNoDeliverer,
+    Blocker::kLookup,     Blocker::kRate,       Blocker::kConnections, Blocker::kSlots,
+    Blocker::kConnecting, Blocker::kTurn};
 
 bool any_of(Blocker one, std::initializer_list<Blocker> list) {
   return std::find(list.begin(), list.end(), one) != list.end();
@@ -249,12 +299,16 @@ bool can_be(Blocker a, Blocker b) {
   return true;
 }
 
-// Must it be there before others are?
+// What must be there before others are has a lower number.
 int rank_of_setup(Blocker b) {
-  // Else it is never granted.
-  if (any_of(b, {Blocker::kLookup, Blocker::kDelivering, Blocker::kConnections})) return 0;
-  if (any_of(b, {Blocker::kNoDeliverer, Blocker::kRate})) return 1;
-  return 2;
+  // Else it is never granted, or handed out.
+  if (any_of(b, {Blocker::kLoading, Blocker::kLookup, Blocker::kConnecting, Blocker::kDelivering,
+                 Blocker::kConnections}))
+    return 0;
+  if (b == Blocker::kRate) return 1;
+  if (b == Blocker::kSlots) return 2;
+  if (b == Blocker::kNoDeliverer) return 3;
+  return 4;
 }
 
 struct Pair {
@@ -290,12 +344,24 @@ class ExplainPair : public ExplainTest, public ::testing::WithParamInterface<Pai
       if (one == GetParam().a || one == GetParam().b) kept.push_back(one);
     return kept;
   }
+  static bool is(Blocker one) { return GetParam().a == one || GetParam().b == one; }
+  // What cannot be done to a server that runs already.
+  void prepare_pair() {
+    if (is(Blocker::kRate)) config.routes[0].interval = kIntervalMicros;
+    // One connection is being opened beside the one that another message has.
+    const bool beside = is(Blocker::kConnecting) && (is(Blocker::kRate) || is(Blocker::kConnections));
+    if (beside) config.routes[0].connections = 2;
+    if (is(Blocker::kDamaged)) cache = 0;  // so that bodies are read from disk
+    relay.finds_hosts = !is(Blocker::kLookup);
+    is(Blocker::kLoading) ? begin_unread() : begin();
+    prepare_mail(relay.finds_hosts ? "a@far.example" : "a@mx.example");
+    if (beside) other = mail("b@near.example");
+  }
 };
 
 TEST_P(ExplainPair, BothAreToldTheBindingOneFirst) {
   const auto [a, b, a_first] = GetParam();
-  relay.finds_hosts = a != Blocker::kLookup && b != Blocker::kLookup;
-  prepare(relay.finds_hosts ? "a@far.example" : "a@mx.example");
+  prepare_pair();
   set_up(a_first ? a : b);
   ASSERT_FALSE(HasFatalFailure());
   set_up(a_first ? b : a);
@@ -308,7 +374,8 @@ TEST_P(ExplainPair, BothAreToldTheBindingOneFirst) {
   EXPECT_EQ(these(found), (std::vector{a, b}));
   ASSERT_FALSE(found.empty());
   EXPECT_EQ(found.front(), a);
-  if (a == Blocker::kLookup) return;  // it ends with what it finds
+  // These end with what they find, or never.
+  if (any_of(a, {Blocker::kLookup, Blocker::kConnecting, Blocker::kDamaged})) return;
   lift(a);
   ASSERT_FALSE(HasFatalFailure());
   found = blockers();
@@ -359,10 +426,28 @@ TEST_F(ExplainTest, WhatIsUnderWayIsTold) {
   EXPECT_EQ(explained().obstacles[0].since, store->clock().wall() - base::Millis(7'000));
 }
 
+TEST_F(ExplainTest, AHopThatWasFrozenBeforeMailCameForItIsTold) {
+  begin();
+  set_up(Blocker::kHopFrozen);
+  prepare_mail("a@far.example");
+  EXPECT_EQ(blockers(), std::vector{Blocker::kHopFrozen});
+  const auto told = explained();
+  EXPECT_EQ(told.state, ipc::State::kFrozen);
+  EXPECT_EQ(told.obstacles[0].name, kHop);
+  EXPECT_EQ(told.obstacles[0].who, "dora");
+  EXPECT_EQ(told.next.ms, 0);
+  for (const auto* name : {"far.example", "10.9.0.1:2525"}) {
+    const auto queue_told = explain_queue(*engine, {{}, name});
+    EXPECT_EQ(queue_told.state, ipc::State::kFrozen) << name;
+    ASSERT_EQ(queue_told.obstacles.size(), 1U) << name;
+    EXPECT_EQ(queue_told.obstacles[0].blocker, Blocker::kHopFrozen);
+  }
+  set_up(Blocker::kFrozen);
+  EXPECT_EQ(blockers(), (std::vector{Blocker::kFrozen, Blocker::kHopFrozen}));
+}
+
 TEST_F(ExplainTest, AServerThatStillReadsItsMailSaysSo) {
-  segment_size = 1 << 20;
-  ASSERT_TRUE(open()) << fatal;
-  engine = std::make_unique<Engine>(*loop, *store, config);
+  begin_unread();
   main = mail("a@far.example");
   EXPECT_EQ(blockers(),
             (std::vector{Blocker::kLoading, Blocker::kStarting, Blocker::kNoDeliverer}));
@@ -386,12 +471,6 @@ TEST_F(ExplainTest, AServerWithoutAFreeConnectionSaysSo) {
   EXPECT_EQ(blockers(), std::vector{Blocker::kSlots});
   EXPECT_EQ(explained().obstacles[0].count, slots);
   EXPECT_EQ(explained().obstacles[0].of, slots);
-  for (const auto other : {Blocker::kHopDead, Blocker::kOff, Blocker::kFrozen, Blocker::kHeld}) {
-    set_up(other);
-    const auto found = blockers();
-    EXPECT_EQ(found.front(), other);
-    EXPECT_EQ(found.back(), Blocker::kSlots);
-  }
 }
 
 // --- What happens next ------------------------------------------------------------------------------
@@ -417,7 +496,6 @@ class Foretold : public ExplainTest {
     }
     turn();
   }
-  base::GrantId used;
 };
 
 TEST_F(Foretold, ItsOwnTimeComes) {
@@ -484,10 +562,10 @@ TEST_F(Foretold, OfTwoDeadWaysTheOneThatIsTriedFirstCounts) {
 }
 
 TEST_F(Foretold, AtARateItsTurnIsATime) {
+  config.routes[0].interval = kIntervalMicros;
   prepare();
   set_up(Blocker::kTurn);
   set_up(Blocker::kTurn);
-  limit_rate(base::Millis(30'000));
   auto told = explained();
   ASSERT_EQ(told.obstacles.back().blocker, Blocker::kTurn);
   EXPECT_EQ(told.obstacles.back().count, 2U);
