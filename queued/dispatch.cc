@@ -47,7 +47,7 @@ void Schedule::review(Hop& hop) {
   if (hop.until > now_)
     set_wake(hop, hop.until);
   else
-    set_wake(hop, runs && !now ? hop.next_turn() : QueueTime(0));
+    set_wake(hop, hop.is_paced(now_) ? hop.next_turn() : QueueTime(0));
 }
 
 void Schedule::set_wake(Hop& hop, QueueTime wake) {

@@ -71,7 +71,9 @@ class HopState {
   [[nodiscard]] QueueTime next_turn() const {
     return QueueTime((next_ - kTick + 999) / 1000);
   }
-  [[nodiscard]] bool may_send(QueueTime now) const { return interval_ == 0 || next_turn() <= now; }
+  [[nodiscard]] bool may_send(QueueTime now) const { return interval_ == 0 || !is_paced(now); }
+  // Was the last message so short a time ago? That must not be forgotten, limit or none: routes are read anew.
+  [[nodiscard]] bool is_paced(QueueTime now) const { return next_turn() > now; }
   void sent(QueueTime now) {
     if (interval_ == 0) return;
     next_ = std::max<std::int64_t>(next_, now.count() * 1000) + static_cast<std::int64_t>(interval_);

@@ -16,6 +16,7 @@ namespace {
 
 constexpr std::size_t kMaxLargeFiles = 4096;  // of one smtpd, not submitted
 constexpr std::uint64_t kUnlimitedBody = 64ULL << 20;  // what is reckoned with where there is no limit
+constexpr std::size_t kMostUnheard = 4096;  // of one smtpd; tokens of others are forgotten with time
 constexpr std::uint64_t kMaxLag = 200'000;  // records that the index does not know yet
 
 mail::Reply reply(std::uint16_t code, mail::EnhancedCode enhanced, std::string text) {
@@ -310,9 +311,19 @@ void Intake::accepted(const Submission& submission, base::MessageId id) {
   log_accepted(submission, id);
   if (const Message* message = engine_.store().find(id); message && !message->held.empty())
     log::info("message.held").field("id", id).field("reason", message->held);
-  if (Submitter* to = find(submission.from)) to->send(ipc::Submitted{head.request, id, {}});
+  if (Submitter* to = find(submission.from)) {
+    to->send(ipc::Submitted{head.request, id, {}});
+    if (to->unheard.size() < kMostUnheard) to->unheard.emplace(head.request, head.token);
+  }
   answer_waiting(head.token, id);
   engine_.admit(id);
+}
+
+// So nobody will ask for their tokens.
+void Intake::heard(Submitter& which, base::RequestId before) {
+  const auto end = which.unheard.lower_bound(before);
+  for (auto at = which.unheard.begin(); at != end; ++at) engine_.store().forget_token(at->second);
+  which.unheard.erase(which.unheard.begin(), end);
 }
 
 void Intake::refuse(const Submission& submission, const mail::Reply& why) {

@@ -61,6 +61,7 @@ class Submitter {
   std::uint32_t index = 0;                            // of the smtpd
   std::unordered_set<base::ListenerIndex> listeners;  // as the parent says
   std::unordered_set<base::MessageId> large;          // files that it has and has not submitted
+  std::map<base::RequestId, base::Token> unheard;     // accepted, but it may not know yet
 
  private:
   void fail(std::string_view why);
@@ -94,6 +95,8 @@ class Intake {
   void open_large(Submitter& from, const ipc::OpenLarge& open);
   void abandon_large(Submitter& from, base::MessageId id);
   void ask_recipient(Submitter& from, const ipc::AskRecipient& ask);
+  // It has the answers to all that it submitted before this request.
+  void heard(Submitter& which, base::RequestId before);
   void closed(Submitter& which);
   // The channel broke a rule: it ends with this turn.
   void drop(Submitter& which, std::string_view why);

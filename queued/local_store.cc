@@ -15,7 +15,6 @@
 namespace postern::queued {
 namespace {
 
-constexpr base::Millis kTokenAge = 2 * kAskedFor;
 constexpr base::Millis kClockEvery{60'000};
 constexpr std::string_view kBlocksFile = "control.json";
 constexpr std::string_view kBlocksNew = "control.json.new";
@@ -186,7 +185,7 @@ void LocalStore::finish(InFlight entry, base::SequenceNumber sequence) {
     Message* message = messages_.put(*entry.begins, entry.place, sequence);
     if (message != nullptr && entry.body)
       messages_.keep_body(*message, std::move(entry.body), options_.cache);
-    if (!entry.begins->notice) remember(entry.begins->token, entry.begins->id);
+    if (!entry.begins->notice) tokens_.remember(entry.begins->token, entry.begins->id);
   }
   if (!entry.waits.empty()) messages_.wait_stands(entry.waits, entry.place.segment);
   if (entry.moves.value != 0) {
@@ -207,17 +206,6 @@ Checkpoint::Position LocalStore::position() const {
             {clock_->wall(), clock_->now()}};
   return {last_flushed_.value == 0 ? flushed_before_ : last_flushed_, newest_segment_, last_id_,
           {clock_->wall(), clock_->now()}};
-}
-
-void LocalStore::remember(const base::Token& token, base::MessageId id) {
-  tokens_[token] = id;
-  token_ages_.emplace_back(system_clock_.steady(), token);
-}
-
-std::optional<base::MessageId> LocalStore::find_token(const base::Token& token) const {
-  const auto at = tokens_.find(token);
-  if (at == tokens_.end()) return std::nullopt;
-  return at->second;
 }
 
 // --- Blocks and health ------------------------------------------------------------------------------
@@ -290,10 +278,7 @@ StoreHealth LocalStore::health() const {
 
 void LocalStore::tick() {
   const auto now = clock_->steady();
-  while (!token_ages_.empty() && now - token_ages_.front().first > kTokenAge) {
-    tokens_.erase(token_ages_.front().second);
-    token_ages_.pop_front();
-  }
+  tokens_.tick(now);
   if (now - begun_ > kAskedFor) segments_.forget_asked();
   if (now - clock_noted_ >= kClockEvery) settle({});
   survey();

@@ -6,7 +6,6 @@
 
 #include <array>
 #include <deque>
-#include <unordered_map>
 
 #include "common/base/random.h"
 #include "queued/badmail.h"
@@ -15,6 +14,7 @@
 #include "queued/messages.h"
 #include "queued/segments.h"
 #include "queued/store.h"
+#include "queued/token_memory.h"
 
 namespace postern::queued {
 
@@ -65,7 +65,10 @@ class LocalStore final : public Store {
   const std::map<std::string, QueueRecord, std::less<>>& waits() const override {
     return messages_.waits();
   }
-  std::optional<base::MessageId> find_token(const base::Token& token) const override;
+  std::optional<base::MessageId> find_token(const base::Token& token) const override {
+    return tokens_.find(token);
+  }
+  void forget_token(const base::Token& token) override { tokens_.forget(token); }
   void load(base::MessageId id, Loaded loaded) override;
   void load_head(base::MessageId id, std::size_t limit, Head head) override;
   void load_part(base::MessageId id, std::uint64_t offset, std::size_t limit, Head part) override {
@@ -132,7 +135,6 @@ class LocalStore final : public Store {
   void schedule_kick();
   void collect();
   void finish(InFlight entry, base::SequenceNumber sequence);
-  void remember(const base::Token& token, base::MessageId id);
   [[nodiscard]] Checkpoint::Position position() const;
 
   // --- reading (store_reads.cc)
@@ -193,8 +195,7 @@ class LocalStore final : public Store {
   bool kick_scheduled_ = false;
   bool failed_ = false;
 
-  std::unordered_map<base::Token, base::MessageId> tokens_;
-  std::deque<std::pair<base::SteadyTime, base::Token>> token_ages_;
+  TokenMemory tokens_{system_clock_.steady()};
 
   std::uint64_t moving_segment_ = 0;
   std::size_t moving_cursor_ = 0;

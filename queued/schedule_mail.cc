@@ -254,6 +254,7 @@ void Schedule::wake(QueueTime now) {
     // One queue tries whether it works again; the others stay where they are meanwhile.
     if (hop->awaited_ > 0 && is_untried(*hop)) call_back(*hop, false);
     review(*hop);
+    drop_if_unused(*hop);
   }
 }
 

@@ -137,6 +137,8 @@ class Store {
   [[nodiscard]] virtual const std::map<std::string, QueueRecord, std::less<>>& waits() const = 0;
   // The message that came by this token, if it is (or was) in the journal.
   [[nodiscard]] virtual std::optional<base::MessageId> find_token(const base::Token& token) const = 0;
+  // Nobody will ask for it.
+  virtual void forget_token(const base::Token& token) = 0;
 
   // The body, checked: an error means that it is gone or damaged. May call back at once. The message can
   // be found while `loaded` runs, with its prefix.

@@ -28,7 +28,7 @@ os::Result<void> LocalStore::start(const IndexOpener& open_index) {
   last_id_ = std::max(recovered->last_id,
                       base::MessageId(static_cast<std::uint64_t>(recovered->clock.wall.ms) * 1000));
   for (auto& sentence : recovered->damage) report_damage(std::move(sentence));
-  for (const auto& [token, id] : recovered->tokens) remember(token, id);
+  for (const auto& [token, id] : recovered->tokens) tokens_.remember(token, id);
   clock_ = std::make_unique<QueueClock>(
       system_clock_, resume_clock(recovered->clock, system_clock_.wall(), options_.max_gap));
   if (recovered->clock.wall.ms != 0)

@@ -14,6 +14,7 @@ void Submitter::fail(std::string_view why) {
 void Submitter::on(const ipc::Submit& submit) {
   if (failed_) return;
   if (assembling_) return fail("a submission within another");
+  owner_.heard(*this, submit.heard);
   if (submit.recipient_count == 0 || submit.recipient_count > kMaxRecipients)
     return fail("a wrong number of recipients");
   const bool is_large = submit.large.value != 0;

@@ -54,8 +54,9 @@ const Schedule::Hop* Schedule::find_hop(std::string_view name) const {
   return queue == nullptr ? nullptr : queue->seeking_.get();
 }
 
+// One that has just got a message stays until the next may go, or its rate would be forgotten with it.
 void Schedule::drop_if_unused(Hop& hop) {
-  if (hop.queues_ > 0 || hop.grants > 0 || hop.awaited_ > 0) return;
+  if (hop.queues_ > 0 || hop.grants > 0 || hop.awaited_ > 0 || hop.is_paced(now_)) return;
   enlist(hop, false, false);
   set_wake(hop, QueueTime(0));
   if (hop.known()) {

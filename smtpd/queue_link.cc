@@ -100,6 +100,7 @@ void QueueLink::send(Owned submission) {
   const auto request = next_request();
   ipc::Submit message;
   message.request = request;
+  message.heard = sent_.empty() ? request : base::RequestId(sent_.begin()->first);
   message.token = s.token;
   message.listener = s.listener;
   message.origin = s.origin;

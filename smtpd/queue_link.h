@@ -10,6 +10,7 @@
 
 #include <cstdint>
 #include <deque>
+#include <map>
 #include <memory>
 #include <optional>
 #include <string>
@@ -110,8 +111,7 @@ class QueueLink {
   std::uint64_t channel_ = 0;  // counts channels; names the present one
   base::RequestId last_request_;
   std::deque<Owned> waiting_;  // not in the hands of any queued
-  std::unordered_map<std::uint64_t, Owned>
-      sent_;                   // by request: waiting for Submitted or TokenResult
+  std::map<std::uint64_t, Owned> sent_;  // by request: waiting for Submitted or TokenResult
   std::deque<Owned> orphans_;  // sent on a channel that broke, not yet asked for
   std::unordered_map<std::uint64_t, LargeRequest> large_requests_;
   std::unordered_map<std::uint64_t, Question> questions_;  // by request

@@ -14,6 +14,7 @@ struct Submit {
   static constexpr Route kRoute{roles(Role::kSmtpd), roles(Role::kQueued)};
   static constexpr Window kWindow{.requests = 512, .bytes = 16ULL << 20};
   base::RequestId request;
+  base::RequestId heard;  // the answers to all that was submitted before this one are known
   base::Token token;
   base::ListenerIndex listener;
   config::Origin origin;
@@ -34,7 +35,8 @@ struct Submit {
   base::MessageId large;        // the file's name from LargeOpened; 0: the body follows
   [[nodiscard]] std::uint64_t announced() const { return large.value == 0 ? body_size : 0; }
   static constexpr auto fields() {
-    return std::tuple(field("request", &Submit::request), field("token", &Submit::token),
+    return std::tuple(field("request", &Submit::request), field("heard", &Submit::heard),
+                      field("token", &Submit::token),
                       field("listener", &Submit::listener), field("origin", &Submit::origin),
                       field("client_name", &Submit::client_name, 255),
                       field("forwarded", &Submit::forwarded, mail::kMaxForwarded),

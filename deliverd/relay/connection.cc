@@ -171,7 +171,7 @@ std::size_t Connection::on_input(std::string_view bytes) noexcept {
   std::size_t used = 0;
   while (used < bytes.size() && !over_) {
     const auto replies = client_->replies();
-    const auto step = client_->on_input(bytes.substr(used), stream_->output());
+    const auto step = client_->on_input(bytes.substr(used), stream_->output(), dot_left());
     used += step.used;
     // Each reply has a time of its own, but a part of one gains nothing.
     if (step.event != Client::Event::kNone || client_->replies() != replies) handle(step.event);

@@ -47,7 +47,7 @@ base::Millis Client::timeout() const noexcept {
   return timeout_of(state_);
 }
 
-Client::Step Client::on_input(std::string_view bytes, std::string& out) {
+Client::Step Client::on_input(std::string_view bytes, std::string& out, bool dot_left) {
   auto rest = bytes;
   Event event = Event::kNone;
   while (!rest.empty() && event == Event::kNone) {
@@ -56,7 +56,7 @@ Client::Step Client::on_input(std::string_view bytes, std::string& out) {
         break;
       case mail::ReplyReader::Status::kReply:
         ++replies_;
-        event = on_reply(reader_.take(), out);
+        event = on_reply(reader_.take(), out, dot_left);
         break;
       case mail::ReplyReader::Status::kMalformed:
         rest = {};
@@ -80,7 +80,7 @@ Client::Event Client::out_of_step() {
   return over(broken("the next hop replies to what was not said", false));
 }
 
-Client::Event Client::on_reply(mail::Reply reply, std::string& out) {
+Client::Event Client::on_reply(mail::Reply reply, std::string& out, bool dot_left) {
   const auto c = class_of(reply);
   // RFC 5321 3.8: the next hop goes away, whatever we asked.
   if (reply.code == 421 || c == Class::kNone) return over_by_reply(std::move(reply));
@@ -108,7 +108,7 @@ Client::Event Client::on_reply(mail::Reply reply, std::string& out) {
     case State::kData:
       return on_data(reply, c, out);
     case State::kDot:
-      return on_dot(reply, c);
+      return dot_left ? on_dot(reply, c) : over_by_reply(std::move(reply));
     case State::kEmptyDot:  // no recipient was left that this could be about
       return finish();
     case State::kTls:    // it does not reach us by replies
@@ -468,7 +468,8 @@ ipc::FailureClass Client::class_of_reply(const mail::Reply& reply) const noexcep
 // Only a refusal of the body itself is final for the message; all else may go better elsewhere or
 // later.
 Client::Event Client::over_by_reply(mail::Reply reply) {
-  const bool failed = state_ == State::kBody && class_of(reply) == Class::kPermanent;
+  const bool failed =
+      (state_ == State::kBody || state_ == State::kDot) && class_of(reply) == Class::kPermanent;
   const auto failure = class_of_reply(reply);
   return over({failed ? ipc::Result::kFailed : ipc::Result::kDeferred, failure, std::move(reply), {}});
 }

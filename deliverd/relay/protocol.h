@@ -14,7 +14,7 @@
 //   data       DATA                 over       body      deferred       failed
 //   body       (body in flight)     over       over      deferred, over failed, over
 //   dot        body and "."         delivered  over      deferred       failed
-//              or BDAT and body
+//              or BDAT and body     (as in body, while some of it has not left)
 //   empty dot  "."                  finished   finished  finished       finished
 //   quit       QUIT                 over       over      over           over
 //
@@ -110,8 +110,9 @@ class Client {
         state_(tls == TlsUse::kFromStart ? ClientState::kTls : ClientState::kGreeting) {}
 
   // Reads until an event or the end of `bytes`; commands are appended to `out`. To be called again
-  // with what was not used, unless the event was kOver.
-  [[nodiscard]] Step on_input(std::string_view bytes, std::string& out);
+  // with what was not used, unless the event was kOver. `dot_left`: see lost(); a reply that comes before
+  // that is none to the message.
+  [[nodiscard]] Step on_input(std::string_view bytes, std::string& out, bool dot_left = true);
   // Only when ready. kFinished at once where the message is larger than the next hop takes.
   [[nodiscard]] Event begin(Envelope envelope, std::string& out);
   // The two sides have agreed: all that follows is in TLS. In `tls` alone.
@@ -163,7 +164,7 @@ class Client {
   enum class Class : std::uint8_t { kPositive, kIntermediate, kTransient, kPermanent, kNone };
   static Class class_of(const mail::Reply& reply) noexcept;
 
-  Event on_reply(mail::Reply reply, std::string& out);
+  Event on_reply(mail::Reply reply, std::string& out, bool dot_left);
   Event on_hello(mail::Reply reply, Class c, std::string& out);
   Event session_stands(std::string& out);
   Event on_starttls(mail::Reply reply, Class c);

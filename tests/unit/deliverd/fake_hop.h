@@ -60,6 +60,7 @@ class FakeHop {
   std::size_t open = 0;
   std::size_t reads = 0;
   bool slow = false;  // reads only a little of a body at a time
+  std::string interruption;  // said once, while a body is coming
 
  private:
   struct Session final : event::StreamOwner {
@@ -86,6 +87,8 @@ class FakeHop {
         stream.pause();
         again.start(base::Millis(2));
       }
+      if (in_data && !hop.interruption.empty())
+        stream.output() += std::exchange(hop.interruption, {}) + "\r\n";
       return used;
     }
     void on_closed(event::CloseReason) noexcept override { --hop.open; }

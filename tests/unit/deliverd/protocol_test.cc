@@ -75,6 +75,29 @@ TEST(Client, WaitsAsLongAsTheStandardSays) {
   EXPECT_EQ(client.timeout(), minutes(10));
 }
 
+// A reply to a message that cannot have arrived is none.
+TEST(Client, ReplyBeforeTheDotHasLeftEndsTheSession) {
+  for (const auto& [reply, expected] : {std::pair("552 too big\r\n", "failed data 552"),
+                                        std::pair("451 disk full\r\n", "deferred data 451"),
+                                        std::pair("250 ok\r\n", "deferred data 250")}) {
+    for (const std::string_view features : {"250 SIZE\r\n", "250 CHUNKING\r\n"}) {
+      Client client("us.example");
+      std::string out;
+      static_cast<void>(client.on_input("220 a\r\n250-a\r\n" + std::string(features), out));
+      static_cast<void>(client.begin(messages({1}).front(), out));
+      const auto event = client.on_input("250 ok\r\n250 ok\r\n", out).event;
+      if (event == Client::Event::kChunk) {
+        client.chunk(100, out);
+      } else {
+        ASSERT_EQ(client.on_input("354 go\r\n", out).event, Client::Event::kBody);
+        client.body_sent();
+      }
+      ASSERT_EQ(client.on_input(reply, out, false).event, Client::Event::kOver);
+      EXPECT_EQ(text(client.verdicts().at(0)), expected);
+    }
+  }
+}
+
 // A large body is under way when the next hop speaks: it will not take the message.
 TEST(Client, ReplyIntoTheBodyEndsTheSession) {
   for (const auto& [reply, expected] : {std::pair("552 too big\r\n", "failed data 552"),

@@ -240,6 +240,28 @@ TEST(Sending, DamagedBodiesNeverLeave) {
   }
 }
 
+// It cannot have a message of which some is still here.
+TEST(Sending, AReplyIntoTheBodyIsNoneToTheMessage) {
+  std::string body = "Subject: x\r\n\r\n";
+  while (body.size() < 16'000'000) body += std::string(70, 'x') + "\r\n";
+  for (const auto& [reply, expected] : {std::pair("250 2.0.0 taken", "1 250 2.0.0 taken;"),
+                                        std::pair("552 5.3.4 too big", "2 552 5.3.4 too big;")}) {
+    for (const bool large : {false, true}) {
+      event::Loop loop;
+      FakeHop hop(loop);
+      hop.slow = true;
+      hop.interruption = reply;
+      Sender sender(loop, to(hop));
+      sender.add(body, {"r@example.org"}, large);
+      sender.add("Subject: another\r\n");
+      sender.start();
+      until(loop, [&] { return sender.gone; });
+      EXPECT_EQ(sender.done, std::vector<std::string>{expected});
+      EXPECT_TRUE(hop.messages.empty());
+    }
+  }
+}
+
 TEST(Sending, ChunksAreCountedInPlainLines) {
   event::Loop loop;
   bool in_body = false;

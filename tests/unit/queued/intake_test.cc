@@ -50,6 +50,31 @@ TEST_F(IntakeTest, NoAnswerComesBeforeTheFlush) {
   EXPECT_FALSE(fatal.empty());
 }
 
+// A token is for whoever has not heard the answer; who says that he has needs it no more.
+TEST_F(IntakeTest, TokensAreForgottenWhenTheirAnswersWereHeard) {
+  EXPECT_EQ(submit(submit_frame(5, 1, 0), {"a@far.example"}, "x\r\n"), "accepted");
+  EXPECT_EQ(submit(submit_frame(6, 2, 0), {"a@far.example"}, "x\r\n"), "accepted");
+  auto frame = submit_frame(7, 3, 0);
+  frame.heard = base::RequestId(6);
+  EXPECT_EQ(submit(frame, {"a@far.example"}, "x\r\n"), "accepted");
+  EXPECT_FALSE(store->find_token(token(1)));
+  EXPECT_TRUE(store->find_token(token(2)));
+  EXPECT_TRUE(store->find_token(token(3)));
+  // What another one says counts for its own alone, and nothing where the channel broke meanwhile.
+  FakeSmtpd other;
+  connect(other, 1);
+  frame = submit_frame(100, 4, 0);
+  frame.heard = frame.request;
+  send(other, frame, {"a@far.example"}, "");
+  turn();
+  connect(smtpd);
+  frame = submit_frame(101, 5, 0);
+  frame.heard = frame.request;
+  EXPECT_EQ(submit(frame, {"a@far.example"}, "x\r\n"), "accepted");
+  EXPECT_TRUE(store->find_token(token(2)));
+  EXPECT_TRUE(store->find_token(token(3)));
+}
+
 // Of who has logged in counts what auth said, not what smtpd says.
 TEST_F(IntakeTest, ALoginCountsByItsTicketAlone) {
   config.rights.listeners[0].service = config::Service::kSubmission;

@@ -85,6 +85,31 @@ TEST_F(SharedHopTest, MessagesGoNoFasterThanTheRate) {
   EXPECT_EQ(times, (std::vector<std::int64_t>{0, 249, 499, 749, 999, 1249, 1499, 1749, 1999}));
 }
 
+// Not even while it has neither mail nor connections, and not by new routes.
+TEST_F(SharedHopTest, ARateIsNotForgotten) {
+  const Destination slow{.interval = 250'000, .via = {host("slow")}};
+  add("q", slow, 1);
+  settle_down();
+  ASSERT_EQ(handed.size(), 1U);
+  deliver_last();
+  for (const auto& grant : opened) (void)s->grant_ended(kRelay1, grant.grant);
+  EXPECT_EQ(s->find("q"), nullptr);
+  s->clear();
+  add("q", slow, 2);
+  settle_down();
+  EXPECT_EQ(handed.size(), 1U);
+  EXPECT_EQ(s->next_wake(), QueueTime(249));
+  now = QueueTime(249);
+  settle_down();
+  EXPECT_EQ(handed.size(), 2U);
+  deliver_last();
+  for (const auto& grant : opened) (void)s->grant_ended(kRelay1, grant.grant);
+  now = QueueTime(499);
+  settle_down();
+  EXPECT_TRUE(s->hops().empty()) << "it is remembered no longer than that matters";
+  EXPECT_EQ(s->next_wake(), std::nullopt);
+}
+
 TEST_F(SharedHopTest, QueuesOfOneSetOfHostsShareItsConnectionsAndItsDeath) {
   auto_ask = false;
   for (std::uint64_t m = 1; m <= 20; ++m) add("q" + std::to_string(m % 5), mx, m);

@@ -56,6 +56,29 @@ TEST(QueueLink, SubmitsAndTellsTheAnswer) {
   EXPECT_EQ(rig.budget.left(), BodyBudget::kBytes) << "an answered body holds no budget";
 }
 
+TEST(QueueLink, TellsUpToWhereItHasHeardTheAnswers) {
+  LinkRig rig;
+  Results results;
+  rig.connect();
+  const auto submit = [&] {
+    rig.link.submit(results.make(rig, 1));
+    rig.turn();
+    return rig.queued->transactions.back().submit;
+  };
+  const auto first = submit();
+  EXPECT_EQ(first.heard, first.request);
+  const auto second = submit();
+  EXPECT_EQ(second.heard, first.request);
+  rig.queued->accept(1, 78);
+  rig.turn();
+  EXPECT_EQ(submit().heard, first.request) << "the first may still be asked for";
+  rig.queued->accept(0, 77);
+  rig.turn();
+  const auto last = submit();
+  EXPECT_GT(last.heard, second.request);
+  EXPECT_LE(last.heard, last.request);
+}
+
 TEST(QueueLink, CutsRecipientsAndBodyIntoFrames) {
   LinkRig rig;
   Results results;
