@@ -166,12 +166,27 @@ auto ControlSession::answer() {
   };
 }
 
-void ControlSession::on(const ipc::AskStatus& ask) { owner_.status(id_, ask.request); }
+void ControlSession::when_it_may(auto look) {
+  owner_.engine().throttle().run([&owner = owner_, id = id_, look = std::move(look)]() mutable noexcept {
+    if (ControlSession* session = owner.find(id)) look(*session);
+  });
+}
+
+void ControlSession::on(const ipc::AskStatus& ask) {
+  when_it_may([request = ask.request](ControlSession& session) noexcept {
+    const Throttle::Use use(session.owner_.engine().throttle());
+    session.owner_.status(session.id_, request);
+  });
+}
 void ControlSession::on(const ipc::ListQueues& ask) {
-  list_queues(owner_.engine(), ask, answer<ipc::QueueRows>());
+  when_it_may([ask](ControlSession& session) noexcept {
+    list_queues(session.owner_.engine(), ask, session.answer<ipc::QueueRows>());
+  });
 }
 void ControlSession::on(const ipc::ListMessages& ask) {
-  list_messages(owner_.engine(), ask, answer<ipc::MessageRows>());
+  when_it_may([ask](ControlSession& session) noexcept {
+    list_messages(session.owner_.engine(), ask, session.answer<ipc::MessageRows>());
+  });
 }
 void ControlSession::on(const ipc::Show& ask) {
   show(owner_.engine(), ask, answer<ipc::Shown>());

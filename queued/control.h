@@ -69,6 +69,8 @@ class ControlSession {
   // Sends what a listing answers, if the session is still there then.
   template <class Answer>
   auto answer();
+  // Looks at the queue in its turn, likewise.
+  void when_it_may(auto look);
   // False, and told so, if this session may not.
   bool may(ControlLevel needed, base::RequestId request);
   // The spool as a whole holds all mail: admin. Empty: this session may; and the log hears of it.

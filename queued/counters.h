@@ -36,6 +36,10 @@ class Counter {
 
 struct Counters {
   Counter accepted, refused, delivered, deferred, failed, bounces;
+  // That came or went, well or not.
+  [[nodiscard]] std::uint64_t messages() const {
+    return accepted.total() + refused.total() + delivered.total() + deferred.total() + failed.total();
+  }
 };
 
 }  // namespace postern::queued

@@ -38,6 +38,7 @@ Engine::Engine(event::Loop& loop, Store& store, config::QueuedConfig config)
                      [this](const std::string& hop) { return blocks_.hop_frozen(hop) != nullptr; },
                  .wait = [this](const std::string& name) { return remembered(name); }}),
       slices_(loop),
+      throttle_(loop, [this] { return counters_.messages(); }),
       wake_(loop, [this]() noexcept { poke(); }) {}
 
 Engine::~Engine() { *alive_ = false; }

@@ -18,6 +18,7 @@
 #include "queued/retry.h"
 #include "queued/routing.h"
 #include "queued/slices.h"
+#include "queued/throttle.h"
 #include "queued/store.h"
 
 namespace postern::queued {
@@ -68,6 +69,7 @@ class Engine {
   [[nodiscard]] const RetryTables& retry_tables() const { return retry_tables_; }
   [[nodiscard]] Counters& counters() { return counters_; }
   [[nodiscard]] Slices& slices() { return slices_; }
+  [[nodiscard]] Throttle& throttle() { return throttle_; }
   [[nodiscard]] Asking& asking() { return asking_; }
   [[nodiscard]] QueueTime now() const { return store_.clock().now(); }
 
@@ -247,6 +249,7 @@ class Engine {
   Perform perform_;
   History* history_ = nullptr;
   Slices slices_;
+  Throttle throttle_;
   event::Timer wake_;
   // Failures that wait for further ones of their message.
   std::map<MessageInQueue, Gathered> gathered_;
