@@ -71,7 +71,7 @@ TEST_F(ThrottleTest, TheyKeepTheirOrder) {
   const auto look_long = [&](char name) {
     throttle.run([&, name]() noexcept {
       const Throttle::Use use(throttle);
-      const auto until = std::chrono::steady_clock::now() + std::chrono::milliseconds(25);
+      const auto until = std::chrono::steady_clock::now() + std::chrono::milliseconds(40);
       while (std::chrono::steady_clock::now() < until) {
       }
       order += name;
