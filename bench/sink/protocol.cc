@@ -118,6 +118,8 @@ Server::Event Server::on_line(std::string_view line, std::string& out) {
     case mail::Verb::kHelp:
     case mail::Verb::kStartTls:
     case mail::Verb::kAuth:
+    case mail::Verb::kXclient:
+    case mail::Verb::kXforward:
     case mail::Verb::kForeign:
     case mail::Verb::kUnknown:
       out += "502 5.5.1 not here\r\n";
