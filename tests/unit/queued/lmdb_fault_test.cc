@@ -17,16 +17,16 @@ namespace {
 
 constexpr std::uint64_t kStride = 29;  // of calls tried in a short run
 
-struct Run {
+struct Trial {
   StoreRig rig;
   LmdbRig index{rig};
   FaultStory story{rig};
 
-  explicit Run(std::uint64_t fail_call = ~0ULL, int error = EIO) {
+  explicit Trial(std::uint64_t fail_call = ~0ULL, int error = EIO) {
     g_lmdb_calls = {.directory = index.directory(), .fail_call = fail_call, .error = error};
     story.may_be_damaged = "the index is set aside and rebuilt";
   }
-  ~Run() { g_lmdb_calls = {}; }
+  ~Trial() { g_lmdb_calls = {}; }
 };
 
 class LmdbFault : public ::testing::TestWithParam<int> {};
@@ -34,7 +34,7 @@ class LmdbFault : public ::testing::TestWithParam<int> {};
 TEST_P(LmdbFault, OneFailedCallLosesNothing) {
   std::uint64_t calls = 0;
   {
-    Run run;
+    Trial run;
     run.story.live();
     calls = g_lmdb_calls.calls;
     ASSERT_TRUE(run.story.why_ended.empty()) << run.story.why_ended.front();
@@ -44,7 +44,7 @@ TEST_P(LmdbFault, OneFailedCallLosesNothing) {
   std::uint64_t runs = 0, ended = 0, rebuilt = 0;
   std::set<std::string> kinds;
   for (auto at = static_cast<std::uint64_t>(GetParam()) % stride; at < calls; at += stride) {
-    Run run(at, GetParam());
+    Trial run(at, GetParam());
     run.story.live();
     EXPECT_FALSE(g_lmdb_calls.failed.empty()) << "it was never made";
     kinds.insert(g_lmdb_calls.failed);
