@@ -28,6 +28,13 @@ constexpr std::uint64_t kWasteShare = 4;  // a quarter in use is enough
 const std::string kFresh = ".new";        // a file that does not count yet
 const std::string kLock = "-lock";        // LMDB's name for its lock file
 
+// LMDB copies every page that it changes: with no page to spare, not even the removal of a row would go
+// through, and a map that is full would stay so.
+std::uint64_t with_spare(std::uint64_t map) {
+  constexpr std::uint64_t kLeast = 1 << 20, kShare = 16, kPage = 64 << 10;
+  return map + std::max(kLeast, map / kShare / kPage * kPage);
+}
+
 const std::string& format_key() {
   static const std::string key = stored_key(KeySpace::kOwn, "format");
   return key;
@@ -291,6 +298,13 @@ class LmdbIndex::Change {
 
   int commit() { return ::mdb_txn_commit(std::exchange(txn_, nullptr)); }
 
+  // Bytes of the tree of rows, as it is now.
+  [[nodiscard]] std::uint64_t tree_size() const {
+    MDB_stat stat{};
+    CHECK(::mdb_stat(txn_, kRows, &stat) == 0);
+    return (stat.ms_branch_pages + stat.ms_leaf_pages + stat.ms_overflow_pages) * stat.ms_psize;
+  }
+
  private:
   // A page that is split by what comes behind it stays full when LMDB knows that it is the last.
   os::Result<void> put(const std::string& key, std::string_view piece) {
@@ -333,8 +347,11 @@ os::Result<void> LmdbIndex::commit(const std::vector<IndexChange>& changes, std:
   std::ranges::sort(ordered);
   Change change;
   if (auto begun = change.begin(env_); !begun) return begun;
+  const auto before = change.tree_size();
   for (const auto& [key, wanted] : ordered)
     if (auto done = change.apply(key, wanted->value); !done) return done;
+  if (const auto after = change.tree_size(); after > before && after > options_.map)
+    return failed("write to the index", MDB_MAP_FULL);
   return finish(change, mark);
 }
 
@@ -383,7 +400,7 @@ void LmdbIndex::measure(std::uint64_t commits) {
   const auto size = static_cast<std::uint64_t>(file.st_size);
   const std::lock_guard lock(mutex_);
   use_.used = pages * page_size;
-  use_.map = info.me_mapsize;
+  use_.map = options_.map;
   use_.file = static_cast<std::uint64_t>(file.st_blocks) * kBlock;
   use_.ahead = size - std::min(size, end);
   use_.commits += commits;
@@ -404,7 +421,7 @@ os::Result<std::unique_ptr<LmdbIndex>> LmdbIndex::open_as(const std::string& nam
   if (error != 0) return failed("open the index", error);
   MDB_env* env = index->env_;
   ::mdb_env_set_assert(env, &end_process);
-  if (error = ::mdb_env_set_mapsize(env, options.map); error != 0)
+  if (error = ::mdb_env_set_mapsize(env, with_spare(options.map)); error != 0)
     return failed("open the index", error);
   const auto path = options.directory + "/" + name;
   // NOTLS: a read transaction belongs to no thread.
@@ -511,7 +528,7 @@ os::Result<std::unique_ptr<LmdbIndex>> LmdbIndex::open_checked(os::Disk& disk,
                                                                const LmdbIndexOptions& options) {
   if (auto done = flush_left(disk, options); !done) return std::unexpected(done.error());
   if (options.check)
-    if (auto done = check_index(disk, options.name, options.map); !done)
+    if (auto done = check_index(disk, options.name, with_spare(options.map)); !done)
       return std::unexpected(done.error());
   auto index = open_as(options.name, options);
   if (!index) return index;

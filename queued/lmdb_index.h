@@ -25,7 +25,8 @@ namespace postern::queued {
 struct LmdbIndexOptions {
   std::string directory = ".";  // the disk's root as a path: LMDB opens its files by itself
   std::string name = "index";
-  std::uint64_t map = sizeof(void*) >= 8 ? 64ULL << 30 : 1ULL << 30;  // address space, not memory
+  // How large it may become; address space, not memory. A little more is kept for what makes it no larger.
+  std::uint64_t map = sizeof(void*) >= 8 ? 64ULL << 30 : 1ULL << 30;
   std::uint64_t ahead = 8ULL << 20;  // bytes to keep allocated ahead of the pages in use
   // A file that is larger and mostly empty is copied at open.
   std::uint64_t compact_above = 64ULL << 20;

@@ -70,6 +70,7 @@ class FakeHop {
           again(owner.loop_, [this]() noexcept { stream.resume(); }) {}
     std::size_t on_input(std::string_view bytes) noexcept override {
       ++hop.reads;
+      const bool more_of_body = in_data;
       std::size_t used = 0;
       while (used < bytes.size() && stream.open()) {
         const auto rest = bytes.substr(used);
@@ -87,7 +88,7 @@ class FakeHop {
         stream.pause();
         again.start(base::Millis(2));
       }
-      if (in_data && !hop.interruption.empty())
+      if (more_of_body && !hop.interruption.empty())
         stream.output() += std::exchange(hop.interruption, {}) + "\r\n";
       return used;
     }

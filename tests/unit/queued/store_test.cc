@@ -371,16 +371,24 @@ TEST_F(StoreTest, BlocksAreReplacedWhole) {
   }
 }
 
-TEST_F(StoreTest, TokensAreForgottenAfterTwoMinutes) {
+TEST_F(StoreTest, TokensAreForgottenAfterAFewMinutesOrWhenTheyAreHeardOf) {
   ASSERT_TRUE(open());
   const auto id = accept("x\r\n");
   const auto token = look(id)->token;
-  clock.advance(base::Millis(119'000));
+  const auto another = look(accept("y\r\n"))->token;
+  clock.advance(TokenMemory::kKept);
+  store->tick();
+  const auto young = look(accept("z\r\n"))->token;
+  store->forget_token(another);
+  EXPECT_EQ(store->find_token(token), id);
+  EXPECT_FALSE(store->find_token(another));
+  clock.advance(TokenMemory::kKept - base::Millis(1));
   store->tick();
   EXPECT_TRUE(store->find_token(token));
-  clock.advance(base::Millis(2'000));
+  clock.advance(base::Millis(1));
   store->tick();
   EXPECT_FALSE(store->find_token(token));
+  EXPECT_TRUE(store->find_token(young));
 }
 
 }  // namespace
