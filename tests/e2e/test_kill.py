@@ -186,7 +186,8 @@ def test_kill_of_key(server, load, taker, tmp_path):
     folder.mkdir()
     authority = Authority(folder)
     chain, key = authority.issue("mx.example.org")
-    server.configure(certificate=[{"chain": str(chain), "key": str(key)}])
+    server.configure(certificate=[{"chain": str(chain), "key": str(key)}],
+                     limits={"connections_per_client": SESSIONS + 1})
     server.route("*", taker.via, connections=CONNECTIONS).start()
     context = ssl.create_default_context(cafile=str(authority.root))
     context.check_hostname = False
