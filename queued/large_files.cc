@@ -79,8 +79,8 @@ os::Result<void> LargeFiles::sweep(bool keep, const std::function<bool(base::Mes
   for (const auto& name : *names) {
     const auto id = base::parse_message_id(name);
     if (id && is_named(*id)) continue;
-    const auto done = keep ? disk_.rename("large/" + name, "orphans/" + name)
-                           : disk_.unlink("large/" + name);
+    const auto file = "large/" + name;
+    const auto done = keep ? disk_.rename(file, "orphans/" + name) : disk_.unlink(file);
     // It does no harm where it is, and the next start tries again.
     if (!done) log::warning("large.unswept").field("reason", done.error().text());
   }

@@ -25,6 +25,10 @@ constexpr Excuse kExcuses[] = {
     {"queued/compaction.cc", "auto kept = disk_.open(", "a damaged body"},
     {"queued/compaction.cc", "(*kept)->write_at(0, *raw)", "a damaged body"},
     {"queued/large_files.cc", "if (file && !fd)", "no descriptor is left"},
+    {"queued/local_store.cc", "(void)disk_.make_directory(\"damaged\");", "it is there: of the index"},
+    {"queued/segments.cc", "(void)disk_.make_directory(\"damaged\");", "it is there: of the index"},
+    {"queued/history_files.cc", "if (auto gone = disk_.unlink(path(name));", "nothing in it was promised"},
+    {"deliverd/local/drop.cc", "static_cast<void>(disk_.unlink(temporary));", "a failed write left it"},
     {"queued/badmail.cc", "(void)place_.unlink(fresh);", "what a crash or a full disk left"},
 };
 
