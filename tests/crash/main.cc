@@ -58,8 +58,7 @@ constexpr Planted kFaults[] = {
     {fault::Fault::kLargeUnlinkedEarly, "a large file unlinked too early", "I1:"},
     {fault::Fault::kRefusedUnasked, "4yz said without queued's word", "I2:"},
     {fault::Fault::kBlocksNameUnflushed, "the folder of control.json is not flushed", "I5:"},
-    {fault::Fault::kIndexNameUnflushed, "the folder of a new index is not flushed",
-     "a false alarm: the index is set aside"},
+    {fault::Fault::kIndexNameUnflushed, "the folder of a new index is not flushed", "I1:"},
     {fault::Fault::kMailNameUnflushed, "a Maildir's folder is not flushed", "I4:"},
 };
 static_assert(std::size(kFaults) == static_cast<std::size_t>(fault::kLastFault));
@@ -193,19 +192,16 @@ bool is_verdict(const std::string& text, std::string_view verdict) {
   return text.starts_with(verdict) || text.find(fmt::format(": {}", verdict)) != std::string::npos;
 }
 
-// In a process of its own, for a fault may well end it. How many states it took; 0: it was not
-// found.
-std::uint64_t states_until_found(const Planted& planted, const Options& options) {
-  fault::g_planted = planted.fault;
+// How many states of the seed's story it took; 0: it was not found.
+std::uint64_t states_until_found(const Planted& planted, const Options& options, std::uint64_t seed) {
   const Folder folder;
-  const auto recordings = record_all(folder.path(), options.seed);
+  const auto recordings = record_all(folder.path(), seed);
   const CrewOptions crew{.root = folder.path(), .processes = options.processes};
   bool found = false;
   std::string other;
-  const auto result = judge_all(recordings, choose_states(recordings, options.seed, options.states),
-                                crew, [&](const State& state, const std::string& text) {
-                                  const auto said =
-                                      fmt::format("{}:{} {}", options.seed, state.number, text);
+  const auto result = judge_all(recordings, choose_states(recordings, seed, options.states), crew,
+                                [&](const State& state, const std::string& text) {
+                                  const auto said = fmt::format("{}:{} {}", seed, state.number, text);
                                   if (!is_verdict(text, planted.verdict)) {
                                     if (other.empty()) other = said;
                                     return false;
@@ -217,6 +213,23 @@ std::uint64_t states_until_found(const Planted& planted, const Options& options)
   return found ? std::max<std::uint64_t>(1, result.states) : 0;
 }
 
+// In a process of its own, for a fault may well end it. Not every story comes by the moment at which it
+// matters, so a few are told.
+bool is_found(const Planted& planted, const Options& options) {
+  constexpr std::uint64_t kStories = 5;
+  fault::g_planted = planted.fault;
+  for (auto seed = options.seed; seed < options.seed + kStories; ++seed) {
+    const auto states = states_until_found(planted, options, seed);
+    if (states > 0) {
+      fmt::print("    found after {} states\n", states);
+      return true;
+    }
+    fmt::print("    NOT FOUND in this story\n");
+    std::fflush(stdout);
+  }
+  return false;
+}
+
 int find_faults(const Options& options) {
   std::size_t found = 0;
   for (const auto& planted : kFaults) {
@@ -225,11 +238,9 @@ int find_faults(const Options& options) {
     const auto pid = ::fork();
     CHECK(pid >= 0);
     if (pid == 0) {
-      const auto states = states_until_found(planted, options);
-      fmt::print("    {}\n",
-                 states == 0 ? "NOT FOUND" : fmt::format("found after {} states", states));
+      const bool was_found = is_found(planted, options);
       std::fflush(stdout);
-      std::_Exit(states == 0 ? 1 : 0);
+      std::_Exit(was_found ? 0 : 1);
     }
     int status = 0;
     ::waitpid(pid, &status, 0);
