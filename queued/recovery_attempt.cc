@@ -17,6 +17,7 @@ constexpr std::size_t kSize = 16 * 1024;  // one write, always of this size
 constexpr std::size_t kMaxSkipped = 100;  // beyond, whole files are left out instead of records
 constexpr std::size_t kMaxName = 80;
 constexpr std::string_view kRecord = " record ";
+constexpr std::string_view kFrom = " from ";
 constexpr std::string_view kAt = "at ";
 constexpr std::string_view kComplete = "at nothing: complete";
 
@@ -80,15 +81,18 @@ void RecoveryAttempt::read() {
 }
 
 // Somebody may have killed those starts, each at another place; so only what was read last twice in
-// a row is left out, but in the end whatever was read last. Where that did not help, its whole file
-// is.
+// a row is left out, but in the end whatever was read last, if nothing else was done beside it. Where
+// that did not help, its whole file is.
 void RecoveryAttempt::judge() {
   if (failed_ == 0) return;
   log::warning("recovery.failed").field("times", failed_).field("at", last_);
-  if (last_.empty() || failed_ < kPatience || (last_ != before_ && failed_ < 2 * kPatience)) return;
+  const auto from = last_.find(kFrom);
+  const bool beside_mail = from != std::string::npos;
+  if (last_.empty() || failed_ < kPatience) return;
+  if (last_ != before_ && (beside_mail || failed_ < 2 * kPatience)) return;
   const bool tried = std::find(skipped_.begin(), skipped_.end(), last_) != skipped_.end();
-  const auto file = last_.substr(0, last_.find(kRecord));
-  skipped_.push_back(tried || skipped_.size() >= kMaxSkipped ? file : last_);
+  const auto file = last_.substr(0, beside_mail ? from : last_.find(kRecord));
+  skipped_.push_back(tried || beside_mail || skipped_.size() >= kMaxSkipped ? file : last_);
 }
 
 void RecoveryAttempt::note(std::string name) {
@@ -112,6 +116,10 @@ void RecoveryAttempt::stage(std::string_view file) {
 
 void RecoveryAttempt::stage(std::string_view file, std::uint64_t record) {
   if (failed_ > 0) note(record_name(file, record));
+}
+
+void RecoveryAttempt::stage_beside_mail(std::string_view file, std::uint64_t place) {
+  if (failed_ > 0) note(fmt::format("{}{}{}", file_name(file), kFrom, place));
 }
 
 bool RecoveryAttempt::skips(std::string_view file) const {

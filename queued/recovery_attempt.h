@@ -41,6 +41,9 @@ class RecoveryAttempt {
   void stage(std::string_view file);
   // From now on this record of `file` is. Costs nothing in a start that follows a complete one.
   void stage(std::string_view file, std::uint64_t record);
+  // From now on `file` is, from this place on, while mail goes in and out already: a start that ends now may
+  // well have ended for another reason. So it counts only if two of them end at one and the same place.
+  void stage_beside_mail(std::string_view file, std::uint64_t place);
   // Is it to be left out?
   [[nodiscard]] bool skips(std::string_view file) const;
   [[nodiscard]] bool skips(std::string_view file, std::uint64_t record) const;

@@ -80,6 +80,7 @@ void LocalStore::tell_all(Scanned each) {
 }
 
 void LocalStore::tell_next(base::MessageId after) {
+  attempt_.stage_beside_mail(kIndexFile, after.value);
   read([after](Index& index) { return scan_rows(index, after, kTold); },
        [this, after](const std::vector<Message>& rows) noexcept {
          for (const auto& row : rows) messages_.count_row(row);

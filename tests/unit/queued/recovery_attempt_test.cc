@@ -191,6 +191,25 @@ TEST_F(RecoveryAttemptTest, StartsThatAreKilledHereAndThereCostNothing) {
   EXPECT_FALSE(noted());
 }
 
+TEST_F(RecoveryAttemptTest, AnIndexThatEndsTheProcessAtOnePlaceIsSetAside) {
+  die("index");  // from now on places in it are named
+  for (int start = 0; start < 2; ++start) die("index from 0");
+  ASSERT_TRUE(life_.open(real()));
+  EXPECT_TRUE(told("the index is set aside and rebuilt"));
+  EXPECT_EQ(intact(), bodies_.size());
+}
+
+// While it is read, mail goes on: who ends the process then need not mean the index, however often.
+TEST_F(RecoveryAttemptTest, AnIndexIsNotBlamedForStartsThatEndElsewhereToo) {
+  die("index");
+  for (int start = 0; start < 4; ++start) {
+    die("large");
+    die("index from 0");
+  }
+  ASSERT_TRUE(life_.open(real()));
+  EXPECT_TRUE(life_.store->health().damage.empty());
+}
+
 TEST_F(RecoveryAttemptTest, ACompleteStartForgetsTheFailedOnes) {
   for (int round = 0; round < 2; ++round) {
     const auto bad = spot(4);
