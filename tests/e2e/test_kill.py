@@ -93,7 +93,7 @@ def drain(server):
         server.ctl("retry", "--all", "--yes", check=False)
         time.sleep(0.5)
         return False
-    wait_for("the queue is empty", empty, 120)
+    wait_for("the queue is empty", empty, max(120, 2 * KILLS))
 
 
 # A kill repeats what was on its way, one message on each connection, and what had just arrived.
