@@ -1,4 +1,5 @@
-// The part of the protocol machine that is about bodies: what follows DATA, and what is said of it.
+// The part of the protocol machine that is about bodies: what follows DATA, and what is said of a message that
+// is whole.
 #include <algorithm>
 #include <utility>
 
@@ -10,6 +11,13 @@ namespace postern::smtpd {
 using mail::Verb;
 
 void Protocol::on_data() {
+  if (envelope_.any_bytes) return fail("503 5.5.1 A binary message must come by BDAT");
+  begin_body(false);
+  state_ = State::kBody;
+  say("354 End data with <CR><LF>.<CR><LF>");
+}
+
+void Protocol::begin_body(bool by_chunks) {
   envelope_.hello = hello_;
   envelope_.client_name = client_name_;
   if (forwarded_) envelope_.forwarded = text_of(*forwarded_).substr(0, mail::kMaxForwarded);
@@ -19,11 +27,16 @@ void Protocol::on_data() {
     envelope_.tls_peer = tls_->peer;
   }
   envelope_.with = esmtp_ ? mail::WithProtocol::kEsmtp : mail::WithProtocol::kSmtp;
+  by_chunks_ = by_chunks;
   reader_ = {};
+  chunks_ = {};
   storing_ = true;
-  state_ = State::kBody;
   sink_.begin(envelope_);
-  say("354 End data with <CR><LF>.<CR><LF>");
+}
+
+const mail::BodyScanner& Protocol::scanned() const noexcept {
+  if (by_chunks_) return chunks_;
+  return reader_;
 }
 
 std::uint64_t Protocol::size_limit() const noexcept {
@@ -70,15 +83,7 @@ std::size_t Protocol::read_body(std::string_view bytes) {
 void Protocol::finish_body() {
   const bool full = over_session();
   session_bytes_ += reader_.wire_size();
-  if (storing_) {
-    storing_ = false;
-    state_ = State::kResult;
-    sink_.end(
-        std::move(envelope_),
-        {.wire_size = reader_.wire_size(), .size = reader_.size(), .stuffed = reader_.stuffed()});
-    envelope_ = {};
-    return;
-  }
+  if (storing_) return hand_over();
   if (reader_.bare()) {
     refuse(Verb::kData, {}, "550 5.6.11 Message has a CR or LF that stands alone");
     state_ = State::kClosed;
@@ -96,9 +101,23 @@ void Protocol::finish_body() {
   after_message();
 }
 
+// The body is whole, and there is nothing against it.
+void Protocol::hand_over() {
+  const auto& body = scanned();
+  const bool binary = by_chunks_ && envelope_.any_bytes && chunks_.binary();
+  storing_ = false;
+  state_ = State::kResult;
+  sink_.end(std::move(envelope_), {.wire_size = body.wire_size(),
+                                   .size = body.size(),
+                                   .stuffed = body.stuffed(),
+                                   .binary = binary});
+  envelope_ = {};
+}
+
 void Protocol::resume() {
-  if (state_ != State::kBody || !std::exchange(paused_, false)) return;
-  if (std::exchange(body_complete_, false)) finish_body();
+  if (!std::exchange(paused_, false) || !std::exchange(body_complete_, false)) return;
+  if (state_ == State::kBody) finish_body();
+  if (state_ == State::kChunk) finish_chunk();
 }
 
 void Protocol::accepted(base::MessageId id) {

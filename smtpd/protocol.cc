@@ -19,6 +19,7 @@ enum class Protocol::Action : std::uint8_t {
   kMail,
   kRcpt,
   kData,
+  kBdat,
   kReset,
   kNoop,
   kQuit,
@@ -51,25 +52,27 @@ std::string line(fmt::format_string<Args...> format, Args&&... args) {
 // The table of the header.
 Protocol::Action Protocol::action(Verb verb, State state) {
   using A = Action;
-  static constexpr std::array<std::array<Action, 4>, mail::kVerbCount> kTable{{
-      // kStart         kReady          kMail             kRcpt
-      {A::kHello, A::kHello, A::kHello, A::kHello},                      // HELO
-      {A::kHello, A::kHello, A::kHello, A::kHello},                      // EHLO
-      {A::kOutOfOrder, A::kMail, A::kOutOfOrder, A::kOutOfOrder},        // MAIL
-      {A::kOutOfOrder, A::kOutOfOrder, A::kRcpt, A::kRcpt},              // RCPT
-      {A::kOutOfOrder, A::kOutOfOrder, A::kNoRecipients, A::kData},      // DATA
-      {A::kReset, A::kReset, A::kReset, A::kReset},                      // RSET
-      {A::kNoop, A::kNoop, A::kNoop, A::kNoop},                          // NOOP
-      {A::kQuit, A::kQuit, A::kQuit, A::kQuit},                          // QUIT
-      {A::kVerify, A::kVerify, A::kVerify, A::kVerify},                  // VRFY
-      {A::kExpand, A::kExpand, A::kExpand, A::kExpand},                  // EXPN
-      {A::kHelp, A::kHelp, A::kHelp, A::kHelp},                          // HELP
-      {A::kOutOfOrder, A::kStartTls, A::kOutOfOrder, A::kOutOfOrder},    // STARTTLS
-      {A::kOutOfOrder, A::kAuth, A::kOutOfOrder, A::kOutOfOrder},        // AUTH
-      {A::kXclient, A::kXclient, A::kOutOfOrder, A::kOutOfOrder},        // XCLIENT
-      {A::kXforward, A::kXforward, A::kOutOfOrder, A::kOutOfOrder},      // XFORWARD
-      {A::kForeign, A::kForeign, A::kForeign, A::kForeign},              // GET, POST, ...
-      {A::kUnknown, A::kUnknown, A::kUnknown, A::kUnknown},              // others
+  static constexpr auto O = A::kOutOfOrder;
+  static constexpr std::array<std::array<Action, 6>, mail::kVerbCount> kTable{{
+      // kStart, kReady, kMail, kRcpt, kChunks, kSpoiled
+      {A::kHello, A::kHello, A::kHello, A::kHello, A::kHello, A::kHello},                 // HELO
+      {A::kHello, A::kHello, A::kHello, A::kHello, A::kHello, A::kHello},                 // EHLO
+      {O, A::kMail, O, O, O, O},                                                          // MAIL
+      {O, O, A::kRcpt, A::kRcpt, O, O},                                                   // RCPT
+      {O, O, A::kNoRecipients, A::kData, O, O},                                           // DATA
+      {A::kBdat, A::kBdat, A::kBdat, A::kBdat, A::kBdat, A::kBdat},                       // BDAT
+      {A::kReset, A::kReset, A::kReset, A::kReset, A::kReset, A::kReset},                 // RSET
+      {A::kNoop, A::kNoop, A::kNoop, A::kNoop, A::kNoop, A::kNoop},                       // NOOP
+      {A::kQuit, A::kQuit, A::kQuit, A::kQuit, A::kQuit, A::kQuit},                       // QUIT
+      {A::kVerify, A::kVerify, A::kVerify, A::kVerify, A::kVerify, A::kVerify},           // VRFY
+      {A::kExpand, A::kExpand, A::kExpand, A::kExpand, A::kExpand, A::kExpand},           // EXPN
+      {A::kHelp, A::kHelp, A::kHelp, A::kHelp, A::kHelp, A::kHelp},                       // HELP
+      {O, A::kStartTls, O, O, O, O},                                                      // STARTTLS
+      {O, A::kAuth, O, O, O, O},                                                          // AUTH
+      {A::kXclient, A::kXclient, O, O, O, O},                                             // XCLIENT
+      {A::kXforward, A::kXforward, O, O, O, O},                                           // XFORWARD
+      {A::kForeign, A::kForeign, A::kForeign, A::kForeign, A::kForeign, A::kForeign},     // GET, POST, ...
+      {A::kUnknown, A::kUnknown, A::kUnknown, A::kUnknown, A::kUnknown, A::kUnknown},     // others
   }};
   return kTable[static_cast<std::size_t>(verb)][static_cast<std::size_t>(state)];
 }
@@ -151,10 +154,13 @@ TimeoutKind Protocol::timeout() const noexcept {
     case State::kReady:
       return TimeoutKind::kIdle;
     case State::kBody:
+    case State::kChunk:
       return TimeoutKind::kData;
     case State::kStart:
     case State::kMail:
     case State::kRcpt:
+    case State::kChunks:
+    case State::kSpoiled:
     case State::kResult:
     case State::kTls:
     case State::kLogin:
@@ -169,8 +175,11 @@ std::size_t Protocol::input(std::string_view bytes) {
   std::size_t total = 0;
   while (total < bytes.size() && want() == Want::kInput) {
     const auto rest = bytes.substr(total);
-    const auto consumed = state_ == State::kBody ? read_body(rest) : read_line(rest);
-    if (consumed == 0 && state_ != State::kBody) break;  // an incomplete line
+    const bool line = state_ != State::kBody && state_ != State::kChunk;
+    const auto consumed = line                     ? read_line(rest)
+                          : state_ == State::kBody ? read_body(rest)
+                                                   : read_chunk(rest);
+    if (consumed == 0 && line) break;  // an incomplete line
     total += consumed;
   }
   return want() == Want::kClose ? bytes.size() : total;
@@ -227,7 +236,7 @@ void Protocol::run(std::string_view text) {
   auto command = mail::parse_command(text);
   const auto todo = action(command.verb, state_);
   const bool first = !std::exchange(command_seen_, true);
-  if (turned_away_ && command.verb != Verb::kQuit)
+  if (turned_away_ && command.verb != Verb::kQuit && command.verb != Verb::kBdat)
     return fail("503 5.7.1 No mail is taken from your address");
   switch (todo) {  // these come before any mistake in the arguments
     case Action::kForeign:
@@ -248,12 +257,16 @@ void Protocol::run(std::string_view text) {
       if (command.verb == Verb::kXclient || command.verb == Verb::kXforward)
         return fail(line("503 5.5.1 {} is not for the middle of a transaction", name(command.verb)));
       if (state_ == State::kStart) return fail("503 5.5.1 Say HELO or EHLO first");
+      if (state_ == State::kChunks)
+        return fail("503 5.5.1 The rest of the message must come by BDAT");
+      if (state_ == State::kSpoiled) return fail("503 5.5.1 A chunk was refused; say RSET");
       if (command.verb == Verb::kMail) return fail("503 5.5.1 MAIL was already given");
       return fail("503 5.5.1 Say MAIL first");
     case Action::kHello:
     case Action::kMail:
     case Action::kRcpt:
     case Action::kData:
+    case Action::kBdat:
     case Action::kReset:
     case Action::kNoop:
     case Action::kQuit:
@@ -265,7 +278,9 @@ void Protocol::run(std::string_view text) {
   if (command.error) {
     std::string wire;
     command.error->append_to(wire);
-    return fail(std::string_view(wire).substr(0, wire.size() - 2));
+    const auto reply = std::string_view(wire).substr(0, wire.size() - 2);
+    // What follows would be taken for commands.
+    return command.verb == Verb::kBdat ? close_with(reply) : fail(reply);
   }
   perform(todo, command);
 }
@@ -283,6 +298,8 @@ void Protocol::perform(Action todo, mail::Command& command) {
       return on_rcpt(command);
     case Action::kData:
       return on_data();
+    case Action::kBdat:
+      return on_bdat(command);
     case Action::kReset:
       end_transaction();
       return say("250 2.0.0 Ok");
@@ -297,7 +314,7 @@ void Protocol::perform(Action todo, mail::Command& command) {
     case Action::kExpand:
       return fail("502 5.7.0 EXPN is not allowed");
     case Action::kHelp:
-      return say("214 2.0.0 HELO EHLO MAIL RCPT DATA RSET NOOP QUIT VRFY EXPN HELP");
+      return say("214 2.0.0 HELO EHLO MAIL RCPT DATA BDAT RSET NOOP QUIT VRFY EXPN HELP");
     case Action::kStartTls:
       return on_start_tls();
     case Action::kAuth:
@@ -326,9 +343,22 @@ void Protocol::on_hello(mail::Command& command) {
   }
   fmt::format_to(std::back_inserter(output_),
                  "250-{}\r\n250-PIPELINING\r\n250-SIZE {}\r\n250-8BITMIME\r\n"
-                 "250-DSN\r\n{}{}{}250-ENHANCEDSTATUSCODES\r\n250 HELP\r\n",
-                 service_->hostname, size_limit(), offers_tls() ? "250-STARTTLS\r\n" : "",
+                 "250-DSN\r\n250-CHUNKING\r\n250-BINARYMIME\r\n{}{}{}{}"
+                 "250-ENHANCEDSTATUSCODES\r\n250 HELP\r\n",
+                 service_->hostname, size_limit(), limits_feature(), offers_tls() ? "250-STARTTLS\r\n" : "",
                  offers_auth() ? auth_feature() : std::string(), offer_introductions());
+}
+
+// RFC 9422: what this session holds its client to. Where nothing is, nothing is said.
+std::string Protocol::limits_feature() const {
+  const auto& limits = service_->limits;
+  if (limits.messages_per_session == 0 && limits.recipients == 0) return {};
+  std::string text = "250-LIMITS";
+  if (limits.messages_per_session != 0)
+    fmt::format_to(std::back_inserter(text), " MAILMAX={}", limits.messages_per_session);
+  if (limits.recipients != 0)
+    fmt::format_to(std::back_inserter(text), " RCPTMAX={}", limits.recipients);
+  return text + "\r\n";
 }
 
 void Protocol::on_start_tls() {
@@ -421,6 +451,8 @@ void Protocol::on_mail(mail::Command& command) {
   if (command.auth_said && !offers_auth()) return fail("555 5.5.4 AUTH= is not offered");
   if (!esmtp_ && (command.ret != mail::Return::kUnsaid || !command.envid.empty()))
     return fail("555 5.5.4 RET and ENVID need EHLO");
+  const bool any_bytes = command.body == mail::BodyType::kBinaryMime;
+  if (!esmtp_ && any_bytes) return fail("555 5.5.4 BODY=BINARYMIME needs EHLO");
   mail::ReversePath from;
   if (command.path.kind != mail::Path::Kind::kNull) {
     auto address = address_of(command);
@@ -435,9 +467,11 @@ void Protocol::on_mail(mail::Command& command) {
                   "450 4.7.1 Too many messages from your address; try again later");
   envelope_.reverse_path = std::move(from);
   envelope_.declared_size = command.size.value_or(0);
-  envelope_.eight_bit = command.body == mail::BodyType::k8BitMime;
+  envelope_.eight_bit = command.body != mail::BodyType::k7Bit;
+  envelope_.any_bytes = any_bytes;
   envelope_.ret = command.ret;
   envelope_.envid = std::move(command.envid);
+  chunked_ = 0;
   state_ = State::kMail;
   say("250 2.1.0 Ok");
 }
@@ -491,14 +525,18 @@ void Protocol::answered(const mail::Reply* refusal) {
 }
 
 void Protocol::end_transaction() {
+  give_up_body();
   envelope_ = {};
   forwarded_.reset();
-  if (state_ == State::kMail || state_ == State::kRcpt) state_ = State::kReady;
+  chunked_ = 0;
+  if (state_ == State::kMail || state_ == State::kRcpt || state_ == State::kChunks ||
+      state_ == State::kSpoiled)
+    state_ = State::kReady;
 }
 
 void Protocol::timed_out() {
-  if (state_ == State::kBody) give_up_body();
   if (state_ == State::kClosed) return;
+  give_up_body();
   if (shakes_hands()) {
     state_ = State::kClosed;
     return;
@@ -511,10 +549,11 @@ void Protocol::timed_out() {
 void Protocol::shutdown() {
   if (shakes_hands()) {
     state_ = State::kClosed;
-  } else if (state_ == State::kBody || state_ == State::kResult) {
+  } else if (state_ == State::kBody || state_ == State::kChunk || state_ == State::kResult) {
     stopping_ = true;
   } else if (state_ != State::kClosed) {
     asked_.reset();
+    give_up_body();
     give_up_login();
     say_named("421 4.3.2", "shutting down");
     state_ = State::kClosed;
@@ -545,7 +584,7 @@ void Protocol::refuse(Verb verb, std::string_view address, std::string_view text
 }
 
 void Protocol::close_with(std::string_view text) {
-  if (state_ == State::kBody) give_up_body();
+  give_up_body();
   give_up_login();
   say(text);
   state_ = State::kClosed;
