@@ -63,24 +63,34 @@ void Protocol::on_bdat(const mail::Command& command) {
 }
 
 std::size_t Protocol::read_chunk(std::string_view bytes) {
-  const auto piece = bytes.substr(0, std::min<std::uint64_t>(bytes.size(), chunk_.left));
-  std::size_t consumed = piece.size();
-  if (storing_) {
-    const auto step = chunks_.scan(piece);
-    consumed = step.consumed;
-    if (chunks_.bare() && !envelope_.any_bytes)
-      spoil("550 5.6.11 Message has a CR or LF that stands alone");
-    else if (chunks_.received() > kMaxReceived)
-      spoil("554 5.4.6 Too many hops; this looks like a loop");
-    else
-      paused_ = sink_.body(step.body) == Flow::kPause;
-  }
-  chunk_.left -= consumed;
+  const auto piece = bytes.substr(0, std::min<std::uint64_t>(kChunkPiece, chunk_.left));
+  if (storing_) store_piece(piece);
+  chunk_.left -= piece.size();
   if (chunk_.left == 0 && paused_)
     body_complete_ = true;
   else if (chunk_.left == 0)
     finish_chunk();
-  return consumed;
+  return piece.size();
+}
+
+// The sink gets it as a whole, however many lines of it begin with a dot.
+void Protocol::store_piece(std::string_view piece) {
+  auto step = chunks_.scan(piece);
+  std::string gathered;
+  if (step.consumed < piece.size()) {
+    for (auto rest = piece; !rest.empty();) {
+      gathered += step.body;
+      rest.remove_prefix(step.consumed);
+      if (!rest.empty()) step = chunks_.scan(rest);
+    }
+    step.body = gathered;
+  }
+  if (chunks_.bare() && !envelope_.any_bytes)
+    spoil("550 5.6.11 Message has a CR or LF that stands alone");
+  else if (chunks_.received() > kMaxReceived)
+    spoil("554 5.4.6 Too many hops; this looks like a loop");
+  else
+    paused_ = sink_.body(step.body) == Flow::kPause;
 }
 
 // What stands in this chunk is against the message.

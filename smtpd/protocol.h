@@ -195,6 +195,7 @@ class Protocol {
   static constexpr std::uint32_t kMaxReceived = 100;     // more are a loop (RFC 5321 6.3)
   static constexpr std::uint64_t kFloodFactor = 4;  // times the size limit, then the session ends
   static constexpr std::uint64_t kMaxChunk = 1ULL << 40;  // no message is as large
+  static constexpr std::size_t kChunkPiece = 64 * 1024;   // of it, handed to the sink at once
 
   // `service` and `sink` outlive the machine. `client` is none for a Unix socket, whose peers count
   // as this host itself (127.0.0.1) when rights are decided.
@@ -313,6 +314,7 @@ class Protocol {
   // Chunks.
   [[nodiscard]] std::string_view refusal_of_chunk(std::uint64_t size) const noexcept;
   std::size_t read_chunk(std::string_view bytes);
+  void store_piece(std::string_view piece);
   void spoil(std::string_view refusal);
   void finish_chunk();
   void refuse_chunk();

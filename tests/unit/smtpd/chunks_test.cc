@@ -166,18 +166,39 @@ TEST_F(ChunksTest, WaitsForASinkThatPauses) {
   protocol.start();
   EXPECT_EQ(protocol.input(kUntilChunks), kUntilChunks.size());
   protocol.output().clear();
-  const std::string_view wire = "BDAT 6\r\na\r\n.b\nQUIT\r\n";
-  EXPECT_EQ(protocol.input(wire), 11U);  // up to the line that begins with a dot
+  const std::string_view wire = "BDAT 6\r\n.\r\n.bcBDAT 2\r\nxyQUIT\r\n";
+  EXPECT_EQ(protocol.input(wire), 14U);  // all of the chunk
   EXPECT_EQ(protocol.want(), Want::kResume);
-  EXPECT_EQ(protocol.input(wire.substr(11)), 0U);
+  EXPECT_EQ(protocol.timeout(), TimeoutKind::kNone);
+  EXPECT_EQ(protocol.input(wire.substr(14)), 0U);
+  EXPECT_EQ(protocol.output(), "");  // its reply waits, too
   protocol.resume();
-  EXPECT_EQ(protocol.input(wire.substr(11)), 0U);  // the dot that is put in front
+  EXPECT_EQ(protocol.output(), "250 2.0.0 6 octets received\r\n");
+  EXPECT_EQ(protocol.input(wire.substr(14)), 10U);
   EXPECT_EQ(protocol.want(), Want::kResume);
-  protocol.resume();
-  EXPECT_EQ(protocol.output(), "");
-  EXPECT_EQ(protocol.timeout(), TimeoutKind::kData);
   protocol.timed_out();
   EXPECT_EQ(sink.aborted, 1U);
+  EXPECT_THAT(protocol.output(), EndsWith("421 4.4.2 mx.example.org timeout, closing connection\r\n"));
+}
+
+// Each call may be a write to a file.
+TEST_F(ChunksTest, ManyDotsAreOneCallOfTheSink) {
+  struct CountingSink final : RecordingSink {
+    Flow body(std::string_view stuffed) override {
+      ++calls;
+      return RecordingSink::body(stuffed);
+    }
+    std::size_t calls = 0;
+  } sink;
+  Protocol protocol(service_, base::parse_ip("192.0.2.1"), sink);
+  protocol.start();
+  std::string text;
+  while (text.size() < 3 * Protocol::kChunkPiece) text += ".\r\n";
+  std::string wire = std::string(kUntilChunks) + chunk(text, true);
+  EXPECT_EQ(protocol.input(wire), wire.size());
+  ASSERT_EQ(sink.messages.size(), 1U);
+  EXPECT_EQ(unstuffed(sink.messages[0].body), text);
+  EXPECT_LE(sink.calls, 4U);
 }
 
 TEST_F(ChunksTest, StoresNothingOfWhatItWillRefuse) {
