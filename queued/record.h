@@ -21,7 +21,7 @@
 
 namespace postern::queued {
 
-inline constexpr std::uint16_t kFormatVersion = 5;
+inline constexpr std::uint16_t kFormatVersion = 6;
 inline constexpr std::uint16_t kOldestVersion = 4;
 
 enum class RecordType : std::uint8_t {

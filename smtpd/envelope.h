@@ -32,7 +32,8 @@ struct Envelope {
   std::string tls;       // version and cipher; empty: clear text
   std::string tls_peer;  // the name in the client's certificate, if that counts
   std::uint64_t declared_size = 0;  // SIZE=; 0: not said
-  bool eight_bit = false;           // BODY=8BITMIME
+  bool eight_bit = false;           // BODY=8BITMIME, or BINARYMIME
+  bool any_bytes = false;           // BODY=BINARYMIME
   mail::Return ret = mail::Return::kUnsaid;
   mail::EnvelopeId envid;
 };
@@ -42,6 +43,7 @@ struct BodyFacts {
   std::uint64_t wire_size = 0;  // bytes handed to the sink
   std::uint64_t size = 0;       // without stuffed dots
   bool stuffed = false;         // some line begins with a stuffed dot
+  bool binary = false;          // it can only leave as BINARYMIME
 };
 
 }  // namespace postern::smtpd

@@ -8,7 +8,6 @@
 #include <iterator>
 #include <utility>
 
-#include "common/base/base64.h"
 #include "common/base/check.h"
 
 namespace postern::smtpd {
@@ -20,6 +19,7 @@ enum class Protocol::Action : std::uint8_t {
   kMail,
   kRcpt,
   kData,
+  kBdat,
   kReset,
   kNoop,
   kQuit,
@@ -52,25 +52,27 @@ std::string line(fmt::format_string<Args...> format, Args&&... args) {
 // The table of the header.
 Protocol::Action Protocol::action(Verb verb, State state) {
   using A = Action;
-  static constexpr std::array<std::array<Action, 4>, mail::kVerbCount> kTable{{
-      // kStart         kReady          kMail             kRcpt
-      {A::kHello, A::kHello, A::kHello, A::kHello},                      // HELO
-      {A::kHello, A::kHello, A::kHello, A::kHello},                      // EHLO
-      {A::kOutOfOrder, A::kMail, A::kOutOfOrder, A::kOutOfOrder},        // MAIL
-      {A::kOutOfOrder, A::kOutOfOrder, A::kRcpt, A::kRcpt},              // RCPT
-      {A::kOutOfOrder, A::kOutOfOrder, A::kNoRecipients, A::kData},      // DATA
-      {A::kReset, A::kReset, A::kReset, A::kReset},                      // RSET
-      {A::kNoop, A::kNoop, A::kNoop, A::kNoop},                          // NOOP
-      {A::kQuit, A::kQuit, A::kQuit, A::kQuit},                          // QUIT
-      {A::kVerify, A::kVerify, A::kVerify, A::kVerify},                  // VRFY
-      {A::kExpand, A::kExpand, A::kExpand, A::kExpand},                  // EXPN
-      {A::kHelp, A::kHelp, A::kHelp, A::kHelp},                          // HELP
-      {A::kOutOfOrder, A::kStartTls, A::kOutOfOrder, A::kOutOfOrder},    // STARTTLS
-      {A::kOutOfOrder, A::kAuth, A::kOutOfOrder, A::kOutOfOrder},        // AUTH
-      {A::kXclient, A::kXclient, A::kOutOfOrder, A::kOutOfOrder},        // XCLIENT
-      {A::kXforward, A::kXforward, A::kOutOfOrder, A::kOutOfOrder},      // XFORWARD
-      {A::kForeign, A::kForeign, A::kForeign, A::kForeign},              // GET, POST, ...
-      {A::kUnknown, A::kUnknown, A::kUnknown, A::kUnknown},              // others
+  static constexpr auto O = A::kOutOfOrder;
+  static constexpr std::array<std::array<Action, 6>, mail::kVerbCount> kTable{{
+      // kStart, kReady, kMail, kRcpt, kChunks, kSpoiled
+      {A::kHello, A::kHello, A::kHello, A::kHello, A::kHello, A::kHello},                 // HELO
+      {A::kHello, A::kHello, A::kHello, A::kHello, A::kHello, A::kHello},                 // EHLO
+      {O, A::kMail, O, O, O, O},                                                          // MAIL
+      {O, O, A::kRcpt, A::kRcpt, O, O},                                                   // RCPT
+      {O, O, A::kNoRecipients, A::kData, O, O},                                           // DATA
+      {A::kBdat, A::kBdat, A::kBdat, A::kBdat, A::kBdat, A::kBdat},                       // BDAT
+      {A::kReset, A::kReset, A::kReset, A::kReset, A::kReset, A::kReset},                 // RSET
+      {A::kNoop, A::kNoop, A::kNoop, A::kNoop, A::kNoop, A::kNoop},                       // NOOP
+      {A::kQuit, A::kQuit, A::kQuit, A::kQuit, A::kQuit, A::kQuit},                       // QUIT
+      {A::kVerify, A::kVerify, A::kVerify, A::kVerify, A::kVerify, A::kVerify},           // VRFY
+      {A::kExpand, A::kExpand, A::kExpand, A::kExpand, A::kExpand, A::kExpand},           // EXPN
+      {A::kHelp, A::kHelp, A::kHelp, A::kHelp, A::kHelp, A::kHelp},                       // HELP
+      {O, A::kStartTls, O, O, O, O},                                                      // STARTTLS
+      {O, A::kAuth, O, O, O, O},                                                          // AUTH
+      {A::kXclient, A::kXclient, O, O, O, O},                                             // XCLIENT
+      {A::kXforward, A::kXforward, O, O, O, O},                                           // XFORWARD
+      {A::kForeign, A::kForeign, A::kForeign, A::kForeign, A::kForeign, A::kForeign},     // GET, POST, ...
+      {A::kUnknown, A::kUnknown, A::kUnknown, A::kUnknown, A::kUnknown, A::kUnknown},     // others
   }};
   return kTable[static_cast<std::size_t>(verb)][static_cast<std::size_t>(state)];
 }
@@ -152,10 +154,13 @@ TimeoutKind Protocol::timeout() const noexcept {
     case State::kReady:
       return TimeoutKind::kIdle;
     case State::kBody:
+    case State::kChunk:
       return TimeoutKind::kData;
     case State::kStart:
     case State::kMail:
     case State::kRcpt:
+    case State::kChunks:
+    case State::kSpoiled:
     case State::kResult:
     case State::kTls:
     case State::kLogin:
@@ -170,8 +175,11 @@ std::size_t Protocol::input(std::string_view bytes) {
   std::size_t total = 0;
   while (total < bytes.size() && want() == Want::kInput) {
     const auto rest = bytes.substr(total);
-    const auto consumed = state_ == State::kBody ? read_body(rest) : read_line(rest);
-    if (consumed == 0 && state_ != State::kBody) break;  // an incomplete line
+    const bool line = state_ != State::kBody && state_ != State::kChunk;
+    const auto consumed = line                     ? read_line(rest)
+                          : state_ == State::kBody ? read_body(rest)
+                                                   : read_chunk(rest);
+    if (consumed == 0 && line) break;  // an incomplete line
     total += consumed;
   }
   return want() == Want::kClose ? bytes.size() : total;
@@ -228,7 +236,7 @@ void Protocol::run(std::string_view text) {
   auto command = mail::parse_command(text);
   const auto todo = action(command.verb, state_);
   const bool first = !std::exchange(command_seen_, true);
-  if (turned_away_ && command.verb != Verb::kQuit)
+  if (turned_away_ && command.verb != Verb::kQuit && command.verb != Verb::kBdat)
     return fail("503 5.7.1 No mail is taken from your address");
   switch (todo) {  // these come before any mistake in the arguments
     case Action::kForeign:
@@ -249,12 +257,16 @@ void Protocol::run(std::string_view text) {
       if (command.verb == Verb::kXclient || command.verb == Verb::kXforward)
         return fail(line("503 5.5.1 {} is not for the middle of a transaction", name(command.verb)));
       if (state_ == State::kStart) return fail("503 5.5.1 Say HELO or EHLO first");
+      if (state_ == State::kChunks)
+        return fail("503 5.5.1 The rest of the message must come by BDAT");
+      if (state_ == State::kSpoiled) return fail("503 5.5.1 A chunk was refused; say RSET");
       if (command.verb == Verb::kMail) return fail("503 5.5.1 MAIL was already given");
       return fail("503 5.5.1 Say MAIL first");
     case Action::kHello:
     case Action::kMail:
     case Action::kRcpt:
     case Action::kData:
+    case Action::kBdat:
     case Action::kReset:
     case Action::kNoop:
     case Action::kQuit:
@@ -266,7 +278,9 @@ void Protocol::run(std::string_view text) {
   if (command.error) {
     std::string wire;
     command.error->append_to(wire);
-    return fail(std::string_view(wire).substr(0, wire.size() - 2));
+    const auto reply = std::string_view(wire).substr(0, wire.size() - 2);
+    // What follows would be taken for commands.
+    return command.verb == Verb::kBdat ? close_with(reply) : fail(reply);
   }
   perform(todo, command);
 }
@@ -284,6 +298,8 @@ void Protocol::perform(Action todo, mail::Command& command) {
       return on_rcpt(command);
     case Action::kData:
       return on_data();
+    case Action::kBdat:
+      return on_bdat(command);
     case Action::kReset:
       end_transaction();
       return say("250 2.0.0 Ok");
@@ -298,7 +314,7 @@ void Protocol::perform(Action todo, mail::Command& command) {
     case Action::kExpand:
       return fail("502 5.7.0 EXPN is not allowed");
     case Action::kHelp:
-      return say("214 2.0.0 HELO EHLO MAIL RCPT DATA RSET NOOP QUIT VRFY EXPN HELP");
+      return say("214 2.0.0 HELO EHLO MAIL RCPT DATA BDAT RSET NOOP QUIT VRFY EXPN HELP");
     case Action::kStartTls:
       return on_start_tls();
     case Action::kAuth:
@@ -327,9 +343,22 @@ void Protocol::on_hello(mail::Command& command) {
   }
   fmt::format_to(std::back_inserter(output_),
                  "250-{}\r\n250-PIPELINING\r\n250-SIZE {}\r\n250-8BITMIME\r\n"
-                 "250-DSN\r\n{}{}{}250-ENHANCEDSTATUSCODES\r\n250 HELP\r\n",
-                 service_->hostname, size_limit(), offers_tls() ? "250-STARTTLS\r\n" : "",
+                 "250-DSN\r\n250-CHUNKING\r\n250-BINARYMIME\r\n{}{}{}{}"
+                 "250-ENHANCEDSTATUSCODES\r\n250 HELP\r\n",
+                 service_->hostname, size_limit(), limits_feature(), offers_tls() ? "250-STARTTLS\r\n" : "",
                  offers_auth() ? auth_feature() : std::string(), offer_introductions());
+}
+
+// RFC 9422: what this session holds its client to. Where nothing is, nothing is said.
+std::string Protocol::limits_feature() const {
+  const auto& limits = service_->limits;
+  if (limits.messages_per_session == 0 && limits.recipients == 0) return {};
+  std::string text = "250-LIMITS";
+  if (limits.messages_per_session != 0)
+    fmt::format_to(std::back_inserter(text), " MAILMAX={}", limits.messages_per_session);
+  if (limits.recipients != 0)
+    fmt::format_to(std::back_inserter(text), " RCPTMAX={}", limits.recipients);
+  return text + "\r\n";
 }
 
 void Protocol::on_start_tls() {
@@ -359,111 +388,8 @@ void Protocol::start_tls(TlsStart start) {
   }
 }
 
-// --- Logins
-// -----------------------------------------------------------------------------------------
-
-bool Protocol::offers_auth() const noexcept {
-  return !service_->mechanisms.empty() && (tls_ || service_->plaintext_logins);
-}
-
-bool Protocol::offers(sasl::Mechanism mechanism) const noexcept {
-  const auto& all = service_->mechanisms;
-  if (mechanism == sasl::Mechanism::kScramSha256Plus && !(tls_ && tls_->binds)) return false;
-  return std::find(all.begin(), all.end(), mechanism) != all.end();
-}
-
-std::string Protocol::auth_feature() const {
-  std::string text = "250-AUTH";
-  for (const auto mechanism : service_->mechanisms)
-    if (offers(mechanism)) (text += ' ') += sasl::name(mechanism);
-  return text + "\r\n";
-}
-
-void Protocol::refuse_auth() {
-  if (service_->mechanisms.empty()) return fail("502 5.5.1 Command not offered");
-  if (!account_.empty()) return fail("503 5.5.1 You are logged in already");
-  if (!esmtp_) return fail("503 5.5.1 Say EHLO first");
-  fail("503 5.5.1 AUTH is not for the middle of a transaction");
-}
-
-void Protocol::on_auth(const mail::Command& command) {
-  if (service_->mechanisms.empty() || !account_.empty() || !esmtp_) return refuse_auth();
-  if (!offers_auth())
-    return fail("538 5.7.11 Encryption required for requested authentication mechanism");
-  const std::string_view argument = command.argument;
-  const auto mechanism = sasl::find_mechanism(argument.substr(0, argument.find(' ')));
-  if (!mechanism || !offers(*mechanism))
-    return fail("504 5.5.4 Authentication mechanism not offered");
-  LoginStart start{*mechanism, offers(sasl::Mechanism::kScramSha256Plus), std::nullopt};
-  std::optional<std::string> initial;
-  if (const auto blank = argument.find(' '); blank != std::string_view::npos) {
-    const auto text = argument.substr(blank + 1);
-    initial = text == "=" ? std::string() : base::parse_base64(text);  // RFC 4954 4
-    if (!initial || text.empty()) return fail("501 5.5.2 Initial response is not base64");
-    start.initial = *initial;
-  }
-  state_ = State::kLogin;
-  login_asked_ = true;
-  sink_.log_in(start);
-}
-
-void Protocol::take_response(std::string_view text) {
-  if (text == "*") {
-    give_up_login();
-    return fail("501 5.7.0 Authentication given up");
-  }
-  const auto response = base::parse_base64(text);
-  if (!response) {
-    give_up_login();
-    return fail("501 5.5.2 Response is not base64");
-  }
-  login_asked_ = true;
-  sink_.login_response(*response);
-}
-
-void Protocol::give_up_login() noexcept {
-  if (state_ != State::kLogin) return;
-  state_ = State::kReady;
-  login_asked_ = false;
-  sink_.log_out();
-}
-
-void Protocol::forget_login() {
-  if (!std::exchange(account_, {}).empty()) sink_.log_out();
-}
-
-void Protocol::login_answered(LoginStep step) {
-  CHECK(state_ == State::kLogin && login_asked_);
-  login_asked_ = false;
-  if (step.result == LoginStep::Result::kChallenge)
-    return say("334 " + base::to_base64(step.text));
-  state_ = State::kReady;
-  switch (step.result) {
-    case LoginStep::Result::kChallenge:
-      break;
-    case LoginStep::Result::kAccepted:
-      account_ = std::move(step.text);
-      return say("235 2.7.0 Authentication successful");
-    case LoginStep::Result::kUnavailable:
-      return say("454 4.7.0 Temporary authentication failure");
-    case LoginStep::Result::kRefused:
-      if (++refused_logins_ >= kMaxLogins)
-        return close_with("421 4.7.0 Too many failed logins");
-      return fail("535 5.7.8 Authentication credentials invalid");
-  }
-}
-
-void Protocol::end_login() {
-  if (account_.empty() || state_ == State::kClosed) return;
-  if (state_ == State::kResult) {
-    ending_ = true;
-  } else if (shakes_hands()) {
-    state_ = State::kClosed;
-  } else {
-    asked_.reset();
-    close_with("421 4.7.0 Your account may not be used any more");
-  }
-}
+// --- Transactions
+// -----------------------------------------------------------------------------------
 
 // Whether this session has had its share; then it was closed.
 bool Protocol::session_is_full(const mail::Command& command) {
@@ -525,6 +451,8 @@ void Protocol::on_mail(mail::Command& command) {
   if (command.auth_said && !offers_auth()) return fail("555 5.5.4 AUTH= is not offered");
   if (!esmtp_ && (command.ret != mail::Return::kUnsaid || !command.envid.empty()))
     return fail("555 5.5.4 RET and ENVID need EHLO");
+  const bool any_bytes = command.body == mail::BodyType::kBinaryMime;
+  if (!esmtp_ && any_bytes) return fail("555 5.5.4 BODY=BINARYMIME needs EHLO");
   mail::ReversePath from;
   if (command.path.kind != mail::Path::Kind::kNull) {
     auto address = address_of(command);
@@ -539,9 +467,11 @@ void Protocol::on_mail(mail::Command& command) {
                   "450 4.7.1 Too many messages from your address; try again later");
   envelope_.reverse_path = std::move(from);
   envelope_.declared_size = command.size.value_or(0);
-  envelope_.eight_bit = command.body == mail::BodyType::k8BitMime;
+  envelope_.eight_bit = command.body != mail::BodyType::k7Bit;
+  envelope_.any_bytes = any_bytes;
   envelope_.ret = command.ret;
   envelope_.envid = std::move(command.envid);
+  chunked_ = 0;
   state_ = State::kMail;
   say("250 2.1.0 Ok");
 }
@@ -594,134 +524,19 @@ void Protocol::answered(const mail::Reply* refusal) {
   refuse(Verb::kRcpt, recipient.address.text(), std::string_view(wire).substr(0, wire.size() - 2));
 }
 
-void Protocol::on_data() {
-  envelope_.hello = hello_;
-  envelope_.client_name = client_name_;
-  if (forwarded_) envelope_.forwarded = text_of(*forwarded_).substr(0, mail::kMaxForwarded);
-  envelope_.account = account_;
-  if (tls_) {
-    envelope_.tls = tls_->text;
-    envelope_.tls_peer = tls_->peer;
-  }
-  envelope_.with = esmtp_ ? mail::WithProtocol::kEsmtp : mail::WithProtocol::kSmtp;
-  reader_ = {};
-  storing_ = true;
-  state_ = State::kBody;
-  sink_.begin(envelope_);
-  say("354 End data with <CR><LF>.<CR><LF>");
-}
-
-// --- Bodies
-// -----------------------------------------------------------------------------------------
-
-std::uint64_t Protocol::size_limit() const noexcept {
-  const auto message = service_->limits.message_size;
-  const auto session = service_->limits.session_size;
-  if (message == 0 || session == 0) return std::max(message, session);
-  return std::min(message, session);
-}
-
-bool Protocol::too_large() const noexcept {
-  return size_limit() != 0 && reader_.size() > size_limit();
-}
-
-// So far beyond the limit that waiting for the end would only help the sender.
-bool Protocol::flooded() const noexcept {
-  return size_limit() != 0 && reader_.size() / kFloodFactor > size_limit();
-}
-
-bool Protocol::over_session() const noexcept {
-  const auto limit = service_->limits.session_size;
-  return limit != 0 && session_bytes_ + reader_.wire_size() > limit;
-}
-
-void Protocol::give_up_body() {
-  if (std::exchange(storing_, false)) sink_.abort();
-}
-
-std::size_t Protocol::read_body(std::string_view bytes) {
-  const auto step = reader_.scan(bytes);
-  if (reader_.bare() || too_large() || over_session() || reader_.received() > kMaxReceived)
-    give_up_body();
-  if (flooded()) {
-    close_with("552 5.3.4 Message is much larger than the limit");
-    return step.consumed;
-  }
-  if (storing_ && !step.body.empty()) paused_ = sink_.body(step.body) == Flow::kPause;
-  if (step.end && paused_)
-    body_complete_ = true;
-  else if (step.end)
-    finish_body();
-  return step.consumed;
-}
-
-void Protocol::finish_body() {
-  const bool full = over_session();
-  session_bytes_ += reader_.wire_size();
-  if (storing_) {
-    storing_ = false;
-    state_ = State::kResult;
-    sink_.end(
-        std::move(envelope_),
-        {.wire_size = reader_.wire_size(), .size = reader_.size(), .stuffed = reader_.stuffed()});
-    envelope_ = {};
-    return;
-  }
-  if (reader_.bare()) {
-    refuse(Verb::kData, {}, "550 5.6.11 Message has a CR or LF that stands alone");
-    state_ = State::kClosed;
-    return;
-  }
-  if (too_large()) {
-    refuse(Verb::kData, {}, "552 5.3.4 Message is larger than the limit");
-  } else if (full) {
-    refuse(Verb::kData, {}, "421 4.7.0 Too much mail in this session");
-    state_ = State::kClosed;
-    return;
-  } else {
-    refuse(Verb::kData, {}, "554 5.4.6 Too many hops; this looks like a loop");
-  }
-  after_message();
-}
-
-void Protocol::resume() {
-  if (state_ != State::kBody || !std::exchange(paused_, false)) return;
-  if (std::exchange(body_complete_, false)) finish_body();
-}
-
-void Protocol::accepted(base::MessageId id) {
-  CHECK(state_ == State::kResult);
-  ++messages_;
-  output_ += "250 2.0.0 Ok: queued as ";
-  output_ += base::to_string(id);
-  output_ += "\r\n";
-  after_message();
-}
-
-void Protocol::refused(const mail::Reply& reply) {
-  CHECK(state_ == State::kResult);
-  reply.append_to(output_);
-  after_message();
-  if (reply.code == 421) state_ = State::kClosed;
-}
-
-// Its reply was said: back to commands.
-void Protocol::after_message() {
-  state_ = State::kRcpt;
-  end_transaction();
-  if (std::exchange(ending_, false)) return end_login();
-  if (stopping_) shutdown();
-}
-
 void Protocol::end_transaction() {
+  give_up_body();
   envelope_ = {};
   forwarded_.reset();
-  if (state_ == State::kMail || state_ == State::kRcpt) state_ = State::kReady;
+  chunked_ = 0;
+  if (state_ == State::kMail || state_ == State::kRcpt || state_ == State::kChunks ||
+      state_ == State::kSpoiled)
+    state_ = State::kReady;
 }
 
 void Protocol::timed_out() {
-  if (state_ == State::kBody) give_up_body();
   if (state_ == State::kClosed) return;
+  give_up_body();
   if (shakes_hands()) {
     state_ = State::kClosed;
     return;
@@ -734,10 +549,11 @@ void Protocol::timed_out() {
 void Protocol::shutdown() {
   if (shakes_hands()) {
     state_ = State::kClosed;
-  } else if (state_ == State::kBody || state_ == State::kResult) {
+  } else if (state_ == State::kBody || state_ == State::kChunk || state_ == State::kResult) {
     stopping_ = true;
   } else if (state_ != State::kClosed) {
     asked_.reset();
+    give_up_body();
     give_up_login();
     say_named("421 4.3.2", "shutting down");
     state_ = State::kClosed;
@@ -768,7 +584,7 @@ void Protocol::refuse(Verb verb, std::string_view address, std::string_view text
 }
 
 void Protocol::close_with(std::string_view text) {
-  if (state_ == State::kBody) give_up_body();
+  give_up_body();
   give_up_login();
   say(text);
   state_ = State::kClosed;

@@ -1,5 +1,5 @@
 // Protocol: the server's side of one SMTP session (RFC 5321, with PIPELINING, SIZE, 8BITMIME, DSN,
-// STARTTLS, AUTH and ENHANCEDSTATUSCODES) as a pure machine: bytes in, replies and sink calls out. It
+// CHUNKING, BINARYMIME, LIMITS, STARTTLS, AUTH and ENHANCEDSTATUSCODES) as a pure machine: bytes in, replies and sink calls out. It
 // does no I/O, reads no clock and knows no socket, so a session, a test and a fuzzer drive it alike.
 //
 // How an owner drives it:
@@ -18,17 +18,19 @@
 // States, and what a command does in each. A session begins in kStart, or in kReady where no hello
 // is required.
 //
-//             | kStart | kReady (hello) | kMail (reverse-path) | kRcpt (a recipient) |
-//   HELO EHLO |  -> kReady in every state; an open transaction is dropped            |
-//   MAIL      |  503   |  -> kMail      |  503                 |  503                |
-//   RCPT      |  503   |  503           |  -> kRcpt            |  kRcpt              |
-//   DATA      |  503   |  503           |  554                 |  -> kBody           |
-//   RSET      |  250   |  250           |  -> kReady           |  -> kReady          |
-//   STARTTLS |  503   |  -> kTls       |  503                 |  503                |
-//   AUTH      |  503   |  -> kLogin     |  503                 |  503                |
-//   XCLIENT   |  -> kStart, or kReady with HELO=     |  503                 |  503                |
-//   XFORWARD  |  250   |  250           |  503                 |  503                |
+//             | kStart | kReady (hello) | kMail (reverse-path) | kRcpt (a recipient) | kChunks  | kSpoiled
+//   HELO EHLO |  -> kReady in every state; an open transaction is dropped
+//   MAIL      |  503   |  -> kMail      |  503                 |  503                |  503     |  503
+//   RCPT      |  503   |  503           |  -> kRcpt            |  kRcpt              |  503     |  503
+//   DATA      |  503   |  503           |  554                 |  -> kBody *         |  503     |  503
+//   BDAT      |  503   |  503           |  554                 |  -> kChunk          | -> kChunk|  503
+//   RSET      |  250   |  250           |  -> kReady           |  -> kReady          | -> kReady| -> kReady
+//   STARTTLS  |  503   |  -> kTls       |  503                 |  503                |  503     |  503
+//   AUTH      |  503   |  -> kLogin     |  503                 |  503                |  503     |  503
+//   XCLIENT   |  -> kStart, or kReady with HELO=     |  503    |  503                |  503     |  503
+//   XFORWARD  |  250   |  250           |  503                 |  503                |  503     |  503
 //   NOOP HELP VRFY EXPN QUIT: in every state; others 500                            |
+//   * 503 where BODY=BINARYMIME was said (RFC 3030 3). BDAT is 503 after HELO.
 //   XCLIENT and XFORWARD get 550 from who may not say them. A client that is not served at all is
 //   greeted with 554, and gets 503 for everything but QUIT. XCLIENT ends a login.
 //   Where TLS is off, or there is none to be had, STARTTLS gets 502; within TLS 503. Where it is
@@ -45,6 +47,10 @@
 //   kLogin   nothing is read until login_answered(); after a challenge the next line is the client's
 //            answer to it, until the exchange ends -> kReady
 //   kBody    the body goes to the sink; at its end -> kResult, or refused -> kReady (kClosed)
+//   kChunk   the bytes that BDAT counted go to the sink, or nowhere if it is refused, which is said behind
+//            them -> kChunks, in which a chunk was taken and another is waited for; behind the last one as
+//            at the end of kBody. A refused one before the last spoils the message -> kSpoiled. A BDAT that
+//            cannot be read closes: what follows it is no command, whatever it looks like
 //   kResult  nothing is read until accepted() or refused() -> kReady
 //   kClosed  output() is the last; further input is swallowed
 #pragma once
@@ -63,6 +69,7 @@
 #include "common/config/policy.h"
 #include "common/config/rights.h"
 #include "common/config/roles.h"
+#include "common/mail/chunk_reader.h"
 #include "common/mail/command.h"
 #include "common/mail/data_reader.h"
 #include "common/mail/domain.h"
@@ -93,7 +100,7 @@ enum class Flow : std::uint8_t { kMore, kPause };
 
 // A command or message that was refused, for the log. The views end with the call.
 struct Refusal {
-  mail::Verb verb = mail::Verb::kUnknown;  // kData: after the final dot
+  mail::Verb verb = mail::Verb::kUnknown;  // kData: after the final dot, kBdat: after the chunk
   std::string_view address;                // MAIL, RCPT: what it named, if it was an address
   std::string_view reply;                  // as sent, without CR LF
 };
@@ -158,7 +165,7 @@ enum class TimeoutKind : std::uint8_t {
   kNone,     // the machine waits for its owner, not for the client
   kIdle,     // for a command, with no transaction open
   kCommand,  // for a command within a transaction, or for the hello
-  kData,     // for more of a body
+  kData,     // for more of a body, or of a chunk
   kTls,      // for the client's part of the TLS handshake
 };
 
@@ -187,6 +194,8 @@ class Protocol {
   static constexpr std::uint32_t kMaxErrors = 20;        // the next bad command ends the session
   static constexpr std::uint32_t kMaxReceived = 100;     // more are a loop (RFC 5321 6.3)
   static constexpr std::uint64_t kFloodFactor = 4;  // times the size limit, then the session ends
+  static constexpr std::uint64_t kMaxChunk = 1ULL << 40;  // no message is as large
+  static constexpr std::size_t kChunkPiece = 64 * 1024;   // of it, handed to the sink at once
 
   // `service` and `sink` outlive the machine. `client` is none for a Unix socket, whose peers count
   // as this host itself (127.0.0.1) when rights are decided.
@@ -247,7 +256,10 @@ class Protocol {
   [[nodiscard]] const std::string& hello() const noexcept { return hello_; }
 
  private:
-  enum class State : std::uint8_t { kStart, kReady, kMail, kRcpt, kBody, kResult, kTls, kLogin, kClosed };
+  enum class State : std::uint8_t {
+    kStart, kReady, kMail, kRcpt, kChunks, kSpoiled,  // the columns of the table
+    kBody, kChunk, kResult, kTls, kLogin, kClosed
+  };
   enum class Action : std::uint8_t;
   static Action action(mail::Verb verb, State state);
 
@@ -262,6 +274,7 @@ class Protocol {
   void on_rcpt(mail::Command& command);
   void take_recipient(Recipient recipient);
   void on_data();
+  void on_bdat(const mail::Command& command);
   void on_start_tls();
   void refuse_start_tls();
   void on_auth(const mail::Command& command);
@@ -286,14 +299,25 @@ class Protocol {
   [[nodiscard]] bool session_is_full(const mail::Command& command);
   [[nodiscard]] std::optional<mail::Address> address_of(mail::Command& command);
   [[nodiscard]] bool may_relay() const;
+  [[nodiscard]] std::string limits_feature() const;
   // Bodies.
+  void begin_body(bool by_chunks);
+  [[nodiscard]] const mail::BodyScanner& scanned() const noexcept;
   std::size_t read_body(std::string_view bytes);
   void finish_body();
+  void hand_over();
   [[nodiscard]] std::uint64_t size_limit() const noexcept;
   [[nodiscard]] bool flooded() const noexcept;
   [[nodiscard]] bool too_large() const noexcept;
   [[nodiscard]] bool over_session() const noexcept;
   void give_up_body();
+  // Chunks.
+  [[nodiscard]] std::string_view refusal_of_chunk(std::uint64_t size) const noexcept;
+  std::size_t read_chunk(std::string_view bytes);
+  void store_piece(std::string_view piece);
+  void spoil(std::string_view refusal);
+  void finish_chunk();
+  void refuse_chunk();
   // Replies.
   void say(std::string_view line);
   void say_named(std::string_view code, std::string_view text);
@@ -313,6 +337,17 @@ class Protocol {
   Envelope envelope_;
   std::optional<Recipient> asked_;  // waits for answered()
   mail::DataReader reader_;
+  mail::ChunkReader chunks_;
+  // The chunk that is being read.
+  struct Chunk {
+    std::uint64_t size = 0;
+    std::uint64_t left = 0;
+    bool last = false;
+    State before = State::kStart;  // where its BDAT was said
+    std::string_view refusal;      // static text; empty: it is taken
+  };
+  Chunk chunk_;
+  std::uint64_t chunked_ = 0;  // of all chunks of this transaction, refused ones too
   std::string hello_;
   std::uint64_t session_bytes_ = 0;  // of bodies, as they came
   std::size_t discarded_ = 0;        // of a line that is too long; 0: none
@@ -323,6 +358,7 @@ class Protocol {
   bool esmtp_ = false;
   bool command_seen_ = false;
   bool storing_ = false;  // the sink still wants this body
+  bool by_chunks_ = false;
   bool paused_ = false;
   bool body_complete_ = false;  // its end was seen while paused
   bool turned_away_ = false;    // the greeting was 554

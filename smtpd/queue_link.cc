@@ -113,6 +113,7 @@ void QueueLink::send(Owned submission) {
   if (!s.envelope.account.empty()) message.session = s.session;
   message.from = s.envelope.reverse_path;
   message.recipient_count = static_cast<std::uint32_t>(s.envelope.recipients.size());
+  message.form = s.form;
   message.eight_bit = s.envelope.eight_bit;
   message.ret = s.envelope.ret;
   message.envid = s.envelope.envid;

@@ -315,7 +315,7 @@ void Session::begin(const Envelope&) {
   body_.clear();
 }
 
-void Session::end(Envelope&& envelope, const BodyFacts&) {
+void Session::end(Envelope&& envelope, const BodyFacts& facts) {
   if (auto reply = body_.failure()) {
     body_.clear();
     context_.loop.defer(
@@ -330,6 +330,7 @@ void Session::end(Envelope&& envelope, const BodyFacts&) {
   submission->origin = *protocol_.origin();
   submission->session = login_;
   submission->envelope = std::move(envelope);
+  if (facts.binary) submission->form = ipc::BodyForm::kBinary;
   submission->began = context_.clock.steady();
   submission->done = [this, weak = std::weak_ptr(alive_)](SubmissionResult result) noexcept {
     const auto alive = weak.lock();

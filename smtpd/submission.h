@@ -9,6 +9,7 @@
 #include "common/base/clock.h"
 #include "common/base/ids.h"
 #include "common/base/ip.h"
+#include "common/ipc/types.h"
 #include "common/mail/reply.h"
 #include "smtpd/body_budget.h"
 #include "smtpd/envelope.h"
@@ -31,7 +32,8 @@ struct Submission {
   config::Origin origin;
   base::Token session;  // by which auth and queued know the client's login
   Envelope envelope;
-  std::string body;  // stuffed; empty where it is in a large file
+  ipc::BodyForm form = ipc::BodyForm::kStuffed;
+  std::string body;  // empty where it is in a large file
   BodyShare share;   // for `body`
   std::uint64_t body_size = 0;
   base::MessageId large;   // 0: the body is here

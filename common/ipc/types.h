@@ -58,10 +58,14 @@ struct Hello {
   }
 };
 
-// How a body is stored: as it came on the wire with its dots stuffed, the end mark left out.
-enum class BodyForm : std::uint8_t { kStuffed };
+// How a body is stored: always with its dots stuffed and without an end mark, so that one that came by BDAT is
+// sent by DATA as a plain copy.
+enum class BodyForm : std::uint8_t {
+  kStuffed,  // as it came by DATA, or would have
+  kBinary,   // likewise, but of any bytes: it leaves by BDAT and as BINARYMIME, or not at all
+};
 template <>
-inline constexpr BodyForm kLastEnumerator<BodyForm> = BodyForm::kStuffed;
+inline constexpr BodyForm kLastEnumerator<BodyForm> = BodyForm::kBinary;
 
 template <>
 inline constexpr mail::Return kLastEnumerator<mail::Return> = mail::Return::kFull;

@@ -22,7 +22,7 @@ constexpr std::array kShortNames{
     Name{"EHLO", Verb::kEhlo},    Name{"QUIT", Verb::kQuit},    Name{"RSET", Verb::kRset},
     Name{"HELO", Verb::kHelo},    Name{"NOOP", Verb::kNoop},    Name{"VRFY", Verb::kVrfy},
     Name{"EXPN", Verb::kExpn},    Name{"HELP", Verb::kHelp},    Name{"AUTH", Verb::kAuth},
-    Name{"POST", Verb::kForeign}, Name{"HEAD", Verb::kForeign},
+    Name{"BDAT", Verb::kBdat},    Name{"POST", Verb::kForeign}, Name{"HEAD", Verb::kForeign},
 };
 constexpr std::array kLongNames{
     Name{"STARTTLS", Verb::kStartTls}, Name{"XCLIENT", Verb::kXclient},
@@ -141,8 +141,10 @@ void read_mail_parameter(std::string_view key, std::string_view value, bool& bod
     if (refuse_second(key, std::exchange(body_seen, true), command)) return;
     if (base::equals_ignoring_case(value, "8BITMIME"))
       command.body = BodyType::k8BitMime;
+    else if (base::equals_ignoring_case(value, "BINARYMIME"))
+      command.body = BodyType::kBinaryMime;
     else if (!base::equals_ignoring_case(value, "7BIT"))
-      command.error = syntax("BODY must be 7BIT or 8BITMIME");
+      command.error = syntax("BODY must be 7BIT, 8BITMIME or BINARYMIME");
   } else if (base::equals_ignoring_case(key, "RET")) {
     if (refuse_second(key, command.ret != Return::kUnsaid, command)) return;
     const auto ret = parse_return(value);
@@ -243,6 +245,15 @@ void read_auth(std::string_view rest, Command& command) {
     command.argument.append(1, ' ').append(rest);
 }
 
+// RFC 3030 2: a size, and LAST.
+void read_bdat(std::string_view rest, Command& command) {
+  const auto size = base::parse_number(take_word(rest));
+  command.chunk = size.value_or(0);
+  command.last_chunk = base::equals_ignoring_case(rest, "LAST");
+  if (!size || (!rest.empty() && !command.last_chunk))
+    command.error = syntax("Syntax: BDAT size [LAST]");
+}
+
 bool is_control(char c) noexcept {
   return (c >= 0 && c < ' ' && c != '\t') || c == 0x7F;
 }
@@ -261,6 +272,8 @@ std::string_view name(Verb verb) noexcept {
       return "RCPT";
     case Verb::kData:
       return "DATA";
+    case Verb::kBdat:
+      return "BDAT";
     case Verb::kRset:
       return "RSET";
     case Verb::kNoop:
@@ -317,6 +330,9 @@ Command parse_command(std::string_view line) {
     case Verb::kStartTls:
       if (!rest.empty())
         command.error = syntax(std::string(name(command.verb)) + " takes no argument");
+      break;
+    case Verb::kBdat:
+      read_bdat(rest, command);
       break;
     case Verb::kVrfy:
     case Verb::kExpn:

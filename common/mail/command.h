@@ -22,6 +22,7 @@ enum class Verb : std::uint8_t {
   kMail,
   kRcpt,
   kData,
+  kBdat,
   kRset,
   kNoop,
   kQuit,
@@ -40,8 +41,8 @@ inline constexpr std::size_t kVerbCount = static_cast<std::size_t>(Verb::kUnknow
 // As in the log: "MAIL", "unknown".
 [[nodiscard]] std::string_view name(Verb verb) noexcept;
 
-// BODY= of RFC 6152.
-enum class BodyType : std::uint8_t { k7Bit, k8BitMime };
+// BODY= of RFC 6152 and RFC 3030.
+enum class BodyType : std::uint8_t { k7Bit, k8BitMime, kBinaryMime };
 
 // What MAIL or RCPT names.
 struct Path {
@@ -67,6 +68,8 @@ struct Command {
   Path path;                          // MAIL and RCPT
   std::optional<std::uint64_t> size;  // MAIL: SIZE= of RFC 1870
   BodyType body = BodyType::k7Bit;    // MAIL
+  std::uint64_t chunk = 0;            // BDAT: how many bytes follow the line
+  bool last_chunk = false;            // BDAT
   Return ret = Return::kUnsaid;       // MAIL: what reports are wanted, RFC 3461
   EnvelopeId envid;                   // MAIL
   bool auth_said = false;             // MAIL: AUTH= of RFC 4954, well formed; whom it names counts not

@@ -112,7 +112,8 @@ bool is_sendable(std::string_view text) {
   if (text.find('\0') != std::string_view::npos || !text.ends_with("\r\n")) return false;
   while (!text.empty()) {  // bounded by the original
     const auto end = text.find("\r\n");
-    if (end > kMaxLine) return false;
+    if (end > kMaxLine || text.substr(0, end).find_first_of("\r\n") != std::string_view::npos)
+      return false;
     text.remove_prefix(end + 2);
   }
   return true;

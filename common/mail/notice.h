@@ -43,7 +43,8 @@ struct Notice {
   std::vector<ReportedRecipient> recipients;  // at least one
   // The original from its first byte on, our own trace field included, lines ended by CR LF, nothing
   // stuffed. Only its header goes back unless it is `whole`, and may be sent as it is: a part of this
-  // kind cannot be encoded (RFC 2046 5.2.1), so there must be no NUL and no line over 998 characters.
+  // kind cannot be encoded (RFC 2046 5.2.1), so there must be no NUL, no CR or LF that stands alone and no
+  // line over 998 characters.
   std::string_view original;
   bool whole = false;
 };

@@ -1,6 +1,6 @@
 // The file that `export` writes and `import` reads: messages as they stand in a queue, for another
-// host or another version of Postern. Format version 1, which every later version reads; what gains
-// fields then says so as common/ipc/codec.h has it. Pure.
+// host or another version of Postern. Format version 2; 1 knew no binary bodies. All are read; what
+// gains fields says so as common/ipc/codec.h has it. Pure.
 //
 //   "POSTERN EXPORT\n" | u32 version | u32 CRC32C of both
 //   frames:  u32 size of the payload | u32 type | payload | u32 CRC32C
@@ -27,7 +27,7 @@
 
 namespace postern::transfer {
 
-inline constexpr std::uint32_t kVersion = 1;
+inline constexpr std::uint32_t kVersion = 2;
 inline constexpr std::size_t kPiece = 48 * 1024;              // bytes of a body in one frame, at most
 inline constexpr std::size_t kMaxPayload = 56 * 1024;
 inline constexpr std::size_t kMaxRecipients = 20'000;         // of one message

@@ -88,7 +88,10 @@ bool is_safe_name(std::string_view name) noexcept {
 }
 
 os::Result<void> write_message(os::File& file, std::string_view head,
-                               const deliverd::Delivery& delivery, mail::LineEnd ends) {
+                               const deliverd::Delivery& delivery, mail::LineEnd text_ends) {
+  // A CR LF may be part of a picture there.
+  const auto ends =
+      delivery.lease.form == ipc::BodyForm::kBinary ? mail::LineEnd::kCrLf : text_ends;
   Sink sink(file);
   append_header(head, ends, sink.buffer());
   append_header(delivery.lease.prefix, ends, sink.buffer());

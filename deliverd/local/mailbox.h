@@ -39,10 +39,11 @@ class Mailbox {
 // front. Decided by queued already; decided again where it becomes a file name.
 [[nodiscard]] bool is_safe_name(std::string_view name) noexcept;
 
-// Writes `head` (CRLF lines), the prefix and the body without its dots, with these line ends.
+// Writes `head` (CRLF lines), the prefix and the body without its dots: text with these line ends, a binary
+// message (RFC 3030) byte for byte as it came, its lines ended by CR LF.
 [[nodiscard]] os::Result<void> write_message(os::File& file, std::string_view head,
                                              const deliverd::Delivery& delivery,
-                                             mail::LineEnd ends);
+                                             mail::LineEnd text_ends);
 
 // Creates the file, also over the leftover of a delivery that was cut off.
 [[nodiscard]] os::Result<std::unique_ptr<os::File>> create_anew(os::Disk& disk,

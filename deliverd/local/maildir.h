@@ -4,7 +4,8 @@
 // crash at any line leaves either nothing, a file in tmp (which readers of Maildir remove after 36
 // hours), or the message in new.
 //
-// On top of the message stand Return-Path (RFC 5321 4.4) and Delivered-To. Lines end in LF.
+// On top of the message stand Return-Path (RFC 5321 4.4) and Delivered-To. Lines end in LF, but
+// those of a binary message in CR LF, for it is written byte for byte as it came.
 #pragma once
 
 #include <atomic>

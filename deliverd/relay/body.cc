@@ -37,15 +37,26 @@ std::string_view terminator(std::string_view last_bytes) noexcept {
   return last_bytes.empty() || last_bytes.ends_with("\r\n") ? ".\r\n" : "\r\n.\r\n";
 }
 
-std::string plain_message(std::string_view prefix, std::string_view body) {
+std::string plain_message(std::string_view prefix, std::string_view body, ipc::BodyForm form) {
   std::string plain;
   plain.reserve(prefix.size() + body.size() + 2);
   plain += prefix;
   mail::Unstuffer unstuffer(mail::LineEnd::kCrLf);
   unstuffer.feed(body, plain);
   unstuffer.finish(plain);
-  if (!plain.empty() && !plain.ends_with("\r\n")) plain += "\r\n";
+  const bool text = form == ipc::BodyForm::kStuffed;
+  if (text && !plain.empty() && !plain.ends_with("\r\n")) plain += "\r\n";
   return plain;
+}
+
+void PlainSize::add(std::string_view stuffed) noexcept {
+  bytes_ += stuffed.size();
+  while (!stuffed.empty()) {
+    if (line_start_ && stuffed.front() == '.') --bytes_;
+    const auto lf = stuffed.find('\n');
+    line_start_ = lf != std::string_view::npos;
+    stuffed.remove_prefix(line_start_ ? lf + 1 : stuffed.size());
+  }
 }
 
 bool WireCheck::passes(std::string_view bytes) noexcept {

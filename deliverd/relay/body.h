@@ -1,9 +1,11 @@
 // What leaves of a stored message: its prefix and body as wire text. Pure.
 #pragma once
 
+#include <cstdint>
 #include <string>
 #include <string_view>
 
+#include "common/ipc/types.h"
 #include "common/mail/data_reader.h"
 
 namespace postern::relay {
@@ -16,8 +18,20 @@ void append_prefix(std::string_view prefix, std::string& out);
 // What ends a message whose stuffed body ends with these bytes.
 [[nodiscard]] std::string_view terminator(std::string_view last_bytes) noexcept;
 
-// A stored message (prefix, stuffed body) in plain lines, for BDAT.
-[[nodiscard]] std::string plain_message(std::string_view prefix, std::string_view body);
+// A stored message (prefix, stuffed body) without its dots, for BDAT. What is text ends with a line's end.
+[[nodiscard]] std::string plain_message(std::string_view prefix, std::string_view body,
+                                        ipc::BodyForm form);
+
+// How long a stuffed body is without its dots, piece by piece.
+class PlainSize {
+ public:
+  void add(std::string_view stuffed) noexcept;
+  [[nodiscard]] std::uint64_t bytes() const noexcept { return bytes_; }
+
+ private:
+  std::uint64_t bytes_ = 0;
+  bool line_start_ = true;
+};
 
 // Reads what is about to leave. A bare CR or LF, or an end of the message before its end, would let
 // a message say commands in our name: nothing is accepted that has them, so only damage brings them

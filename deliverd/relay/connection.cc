@@ -20,18 +20,32 @@ constexpr base::Millis kBodyBlock{3 * 60'000};  // RFC 5321 4.5.3.2.5
 constexpr mail::EnhancedCode kUnfit{5, 6, 0};
 constexpr std::string_view kUnfitText =
     "the stored message cannot be sent: a bare CR or LF, or an end before its end";
+constexpr std::string_view kChangedText = "the stored message is not as long as it was";
+
+// Calls `each` with the file's bytes, piece by piece, until it says false or there are no more.
+template <class Each>
+void read_file(int file, std::uint64_t size, Each each) {
+  std::string piece(kChunk, '\0');
+  for (std::uint64_t at = 0; at < size;) {
+    const auto want = std::min<std::uint64_t>(piece.size(), size - at);
+    const auto got = ::pread(file, piece.data(), want, static_cast<off_t>(at));
+    if (got <= 0) return;  // it cannot be sent either, and that tells more
+    if (!each(std::string_view(piece).substr(0, static_cast<std::size_t>(got)))) return;
+    at += static_cast<std::uint64_t>(got);
+  }
+}
 
 // Does the file hold bytes above 127? Only asked where the next hop cannot take them.
 bool file_has_eight_bit(int file, std::uint64_t size) {
-  std::string piece(kChunk, '\0');
-  for (std::uint64_t at = 0; at < size;) {
-    const auto got = ::pread(file, piece.data(), piece.size(), static_cast<off_t>(at));
-    if (got <= 0) return false;  // it cannot be sent either, and that tells more
-    if (has_eight_bit(std::string_view(piece).substr(0, static_cast<std::size_t>(got))))
-      return true;
-    at += static_cast<std::uint64_t>(got);
-  }
-  return false;
+  bool found = false;
+  read_file(file, size, [&](std::string_view piece) { return !(found = has_eight_bit(piece)); });
+  return found;
+}
+
+std::uint64_t plain_size_of_file(int file, std::uint64_t size) {
+  PlainSize plain;
+  read_file(file, size, [&](std::string_view piece) { return plain.add(piece), true; });
+  return plain.bytes();
 }
 
 Trouble closed_in_order() {
@@ -270,8 +284,9 @@ Envelope Connection::envelope() const {
   for (const auto& recipient : lease.recipients)
     e.recipients.push_back({recipient.address.text(), recipient.notify, recipient.orcpt});
   // What is in the message counts, not what its client said of it.
+  e.binary = lease.form == ipc::BodyForm::kBinary;
   e.eight_bit = has_eight_bit(lease.prefix) || has_eight_bit(delivery_->body);
-  if (lease.large && !e.eight_bit)
+  if (lease.large && !e.eight_bit && !e.binary)
     e.eight_bit = client_->features().eight_bit
                       ? lease.eight_bit
                       : file_has_eight_bit(delivery_->file.get(), lease.body_size);
@@ -296,14 +311,11 @@ void Connection::send_body() {
   append_prefix(delivery_->lease.prefix, out);
   check_ = {};
   if (delivery_->lease.large) {
-    body_offset_ = 0;
-    body_tail_.clear();
     if (!check_.passes(std::string_view(out).substr(begin))) {
       out.resize(begin);
       return give_up_body(kUnfit, kUnfitText);
     }
-    timer_.start(kBodyBlock);
-    return pump_timer_.start(base::Millis(0));
+    return start_pump();
   }
   out += delivery_->body;
   out += terminator(std::string_view(out).substr(begin));
@@ -316,17 +328,32 @@ void Connection::send_body() {
 }
 
 void Connection::send_chunk() {
-  const auto& delivery = *delivery_;
-  const auto plain = plain_message(delivery.lease.prefix, delivery.body);
-  const auto& last = delivery.body.empty() ? delivery.lease.prefix : delivery.body;
+  const auto& [lease, body, file, probe] = *delivery_;
+  const bool text = lease.form == ipc::BodyForm::kStuffed;
   check_ = {};
-  if (!check_.passes(delivery.lease.prefix) || !check_.passes(delivery.body) ||
-      !check_.passes_end(terminator(last)))
+  if (!check_.passes(lease.prefix) ||
+      (text && (!check_.passes(body) || !check_.passes_end(terminator(body.empty() ? lease.prefix : body)))))
     return give_up_body(kUnfit, kUnfitText);
   auto& out = stream_->output();
+  if (lease.large) {
+    chunk_left_ = plain_size_of_file(file.get(), lease.body_size);
+    unstuffer_ = mail::Unstuffer(mail::LineEnd::kCrLf);
+    client_->chunk(lease.prefix.size() + chunk_left_, out);
+    out += lease.prefix;
+    return start_pump();
+  }
+  const auto plain = plain_message(lease.prefix, body, lease.form);
   client_->chunk(plain.size(), out);
   out += plain;
+  client_->body_sent();
   arm();
+}
+
+void Connection::start_pump() {
+  body_offset_ = 0;
+  body_tail_.clear();
+  timer_.start(kBodyBlock);
+  pump_timer_.start(base::Millis(0));
 }
 
 // The message ends unsent, and with it the session.
@@ -341,20 +368,26 @@ void Connection::pump() noexcept {
   if (over_ || !client_ || client_->state() != ClientState::kBody) return;
   for (std::size_t i = 0; i < kChunksInTurn; ++i) {
     if (stream_->unsent() > kChunk) return timer_.start(kBodyBlock);  // on_drained() goes on
-    if (body_offset_ == delivery_->lease.body_size) {
-      const auto end = terminator(body_tail_);
-      if (!check_.passes_end(end)) return give_up_body(kUnfit, kUnfitText);
-      stream_->output() += end;
-      client_->body_sent();
-      stream_->flush();
-      return over_ ? void() : arm();
-    }
+    if (body_offset_ == delivery_->lease.body_size) return end_pump();
     if (!read_piece()) return;
     stream_->flush();
     if (over_) return;
   }
   timer_.start(kBodyBlock);
   pump_timer_.start(base::Millis(0));
+}
+
+void Connection::end_pump() {
+  if (delivery_->lease.form == ipc::BodyForm::kBinary) {
+    if (chunk_left_ != 0) return give_up_body({4, 3, 0}, kChangedText);
+  } else {
+    const auto end = terminator(body_tail_);
+    if (!check_.passes_end(end)) return give_up_body(kUnfit, kUnfitText);
+    stream_->output() += end;
+  }
+  client_->body_sent();
+  stream_->flush();
+  if (!over_) arm();
 }
 
 // false: the session is over.
@@ -371,6 +404,9 @@ bool Connection::read_piece() {
   const auto piece = std::string_view(out).substr(before);
   if (got <= 0) {
     give_up_body({4, 3, 0}, got < 0 ? ::strerrordesc_np(errno) : "the stored message is too short");
+  } else if (delivery_->lease.form == ipc::BodyForm::kBinary) {
+    body_offset_ += piece.size();
+    put_plain(std::string(piece), before);
   } else if (!check_.passes(piece)) {
     out.resize(before);
     give_up_body(kUnfit, kUnfitText);
@@ -380,6 +416,21 @@ bool Connection::read_piece() {
     if (body_tail_.size() > 2) body_tail_.erase(0, body_tail_.size() - 2);
   }
   return !over_;
+}
+
+// In place of the stuffed piece, which stands in the output from `before` on. Never more than was said in front of
+// the chunk: the next hop would take the rest for commands.
+void Connection::put_plain(const std::string& piece, std::size_t before) {
+  auto& out = stream_->output();
+  out.resize(before);
+  unstuffer_.feed(piece, out);
+  const auto size = out.size() - before;
+  if (size <= chunk_left_) {
+    chunk_left_ -= size;
+    return;
+  }
+  out.resize(before);
+  give_up_body({4, 3, 0}, kChangedText);
 }
 
 void Connection::on_drained() noexcept {

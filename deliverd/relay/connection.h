@@ -18,6 +18,7 @@
 
 #include "common/event/loop.h"
 #include "common/event/stream.h"
+#include "common/mail/unstuffer.h"
 #include "deliverd/desk.h"
 #include "deliverd/relay/body.h"
 #include "deliverd/relay/next_hop.h"
@@ -100,8 +101,11 @@ class Connection final : public event::StreamOwner, public RaceOwner {
   void finished();
   void send_body();
   void send_chunk();
+  void start_pump();
   void pump() noexcept;
+  void end_pump();
   bool read_piece();
+  void put_plain(const std::string& piece, std::size_t before);
   void give_up_body(mail::EnhancedCode code, std::string_view why);
   void arm();
   void session_over();
@@ -134,6 +138,8 @@ class Connection final : public event::StreamOwner, public RaceOwner {
   std::uint64_t body_offset_ = 0;  // of a large body: what was read
   std::string body_tail_;          // its last two bytes
   WireCheck check_;                // of it
+  std::uint64_t chunk_left_ = 0;   // of a large binary body: what was promised and not yet sent
+  mail::Unstuffer unstuffer_{mail::LineEnd::kCrLf};  // of it
   std::size_t messages_ = 0;       // finished transactions
   Trouble last_trouble_;           // of a target that gave no session
   bool had_session_ = false;       // some target greeted us well

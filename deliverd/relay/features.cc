@@ -37,6 +37,7 @@ Features read_features(const mail::Reply& reply) {
     if (base::equals_ignoring_case(keyword, "PIPELINING")) features.pipelining = true;
     if (base::equals_ignoring_case(keyword, "8BITMIME")) features.eight_bit = true;
     if (base::equals_ignoring_case(keyword, "CHUNKING")) features.chunking = true;
+    if (base::equals_ignoring_case(keyword, "BINARYMIME")) features.binary = true;
     if (base::equals_ignoring_case(keyword, "DSN")) features.dsn = true;
     if (base::equals_ignoring_case(keyword, "STARTTLS")) features.starttls = true;
     if (base::equals_ignoring_case(keyword, "LIMITS") && space != std::string_view::npos)
@@ -47,6 +48,7 @@ Features read_features(const mail::Reply& reply) {
         features.max_size = base::parse_number(base::trim(line.substr(space))).value_or(0);
     }
   }
+  features.binary = features.binary && features.chunking;  // RFC 3030 3
   return features;
 }
 

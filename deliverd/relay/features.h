@@ -20,6 +20,7 @@ struct Features {
   std::uint64_t max_size = 0;  // 0: not said
   bool eight_bit = false;
   bool chunking = false;
+  bool binary = false;  // BINARYMIME, with CHUNKING
   bool dsn = false;
   bool starttls = false;
   Limits limits;

@@ -188,7 +188,7 @@ Client::Event Client::begin(Envelope envelope, std::string& out) {
   answered_ = accepted_ = 0;
   mail_answered_ = mail_accepted_ = body_begun_ = false;
   in_transaction_ = true;
-  by_chunk_ = features_.chunking && envelope_.in_memory && !envelope_.probe;
+  by_chunk_ = features_.chunking && (envelope_.in_memory || envelope_.binary) && !envelope_.probe;
   if (const auto refusal = refusal_of(envelope_)) {
     decide_open(*refusal);
     return finish();
@@ -209,9 +209,17 @@ std::optional<Verdict> Client::refusal_of(const Envelope& envelope) const {
                                               envelope.size, features_.max_size));
     return verdict;
   }
+  // RFC 3030 3 lets us encode it anew, where that can be done, or return it.
+  if (envelope.binary && !features_.binary) {
+    verdict.failure = ipc::FailureClass::kData;
+    verdict.reply.enhanced = {5, 6, 3};
+    verdict.reply.lines.emplace_back(
+        "message of binary data, the next hop takes lines of text (no BINARYMIME)");
+    return verdict;
+  }
   // RFC 6152 3 leaves two ways: to rewrite the message, which breaks its signatures, or to return
   // it.
-  if (envelope.eight_bit && !features_.eight_bit) {
+  if (envelope.eight_bit && !envelope.binary && !features_.eight_bit) {
     verdict.failure = ipc::FailureClass::kData;
     verdict.reply.enhanced = {5, 6, 3};  // conversion required but not supported
     verdict.reply.lines.emplace_back(
@@ -249,7 +257,10 @@ void Client::send_mail(std::string& out) {
   fmt::format_to(std::back_inserter(out), "MAIL FROM:<{}>", envelope_.from);
   if (features_.size && !envelope_.probe)
     fmt::format_to(std::back_inserter(out), " SIZE={}", envelope_.size);
-  if (envelope_.eight_bit) out += " BODY=8BITMIME";
+  if (envelope_.binary)
+    out += " BODY=BINARYMIME";
+  else if (envelope_.eight_bit)
+    out += " BODY=8BITMIME";
   if (features_.dsn) ask_for_reports(out);
   out += "\r\n";
   if (!features_.pipelining) return;
@@ -368,14 +379,13 @@ Client::Event Client::on_data(const mail::Reply& reply, Class c, std::string& ou
 }
 
 void Client::body_sent() {
-  CHECK(state_ == State::kBody && !by_chunk_);
+  CHECK(state_ == State::kBody);
   state_ = State::kDot;
 }
 
 void Client::chunk(std::uint64_t size, std::string& out) {
   CHECK(state_ == State::kBody && by_chunk_);
   fmt::format_to(std::back_inserter(out), "BDAT {} LAST\r\n", size);
-  state_ = State::kDot;
 }
 
 Client::Event Client::on_dot(const mail::Reply& reply, Class c) {

@@ -31,7 +31,7 @@
 // A message that lies in memory goes by one BDAT where CHUNKING is offered, behind the replies to
 // RCPT: then a count ends it, not a line that a careless peer might see elsewhere. It is not sent
 // earlier: a peer that refuses the command and takes the body for commands would do what its sender
-// wrote there.
+// wrote there. A binary message goes by one BDAT, too, wherever it lies.
 //
 // Recipients beyond what the next hop takes in one transaction are neither accepted nor refused:
 // they come back as `returned`, untried, for a transaction of their own.
@@ -66,10 +66,11 @@ struct Envelope {
   std::vector<EnvelopeRecipient> recipients;  // at least one
   std::uint64_t size = 0;                     // bytes on the wire, without the final dot
   bool eight_bit = false;                     // there are bytes above 127 in it
-  bool in_memory = false;                     // it can be sent by BDAT
+  bool in_memory = false;                     // it can be sent by one BDAT
   mail::Return ret = mail::Return::kUnsaid;
   mail::EnvelopeId envid;
   bool probe = false;  // no message: only what RCPT is answered counts
+  bool binary = false;  // it can only be sent by one BDAT, and as BINARYMIME
 };
 
 struct Verdict {  // on one recipient
@@ -94,7 +95,7 @@ class Client {
     kTls,       // begin the handshake, then call secured() or tls_failed()
     kReady,     // the session stands: begin() or quit()
     kBody,      // send the body and its final dot now, then call body_sent()
-    kChunk,     // call chunk() and send the message behind it, in plain lines
+    kChunk,     // call chunk(), send the message behind it without its dots, then call body_sent()
     kFinished,  // verdicts() are complete: begin() or quit()
     kOver,      // the session is over: trouble() says why. Verdicts of a transaction are complete
   };
@@ -120,7 +121,7 @@ class Client {
   // They have not; the session is over. In `tls`, or before the first reply behind it: in TLS 1.3 the server has
   // the last word on a handshake, and may say it when we take it for done.
   void tls_failed(std::string_view why);
-  // The body and the final dot have been handed over; only after kBody.
+  // The body, and after kBody the final dot, have been handed over.
   void body_sent();
   // The command in front of a message of this many bytes; only after kChunk.
   void chunk(std::uint64_t size, std::string& out);

@@ -29,6 +29,13 @@ def postfix_tool(name):
     raise AssertionError(f"{name} is in no {PEERS}: contrib/check puts it there")
 
 
+def exim_root():
+    for root in (Path("/"), PEERS / "exim"):
+        if (root / "usr/sbin/exim4").exists():
+            return root
+    raise AssertionError(f"exim4 is in no {PEERS}: contrib/check puts it there")
+
+
 def test_smtp_source(postern):
     command, environment = postfix_tool("smtp-source")
     subprocess.run([*command, "-c", "-s", "20", "-m", "300", "-l", "4096", "-f", "alice@example.org",

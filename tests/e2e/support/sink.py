@@ -63,6 +63,7 @@ class _Controller(Controller):
 class Sink:
     """Takes what it is not told to refuse; `refuse` maps recipients to replies. `tls`: a context for
     STARTTLS, or with `implicit` for the first byte."""
+    controller = _Controller
 
     def __init__(self, ip=None, port=SINK_PORT, tls=None, implicit=False):
         self.address = None if ip else Address()
@@ -72,8 +73,8 @@ class Sink:
         self.refuse = {}
         self.reply = "250 2.0.0 taken"
         self._lock = threading.Lock()
-        self._controller = _Controller(self, hostname=self.ip, port=port,
-                                       ssl_context=tls if implicit else None)
+        self._controller = self.controller(self, hostname=self.ip, port=port,
+                                           ssl_context=tls if implicit else None)
         self._controller.starttls = None if implicit else tls
         self._controller.start()
 

@@ -55,10 +55,11 @@ class FakeHop {
   }
 
   std::vector<std::string> lines;     // every command of all sessions
-  std::vector<std::string> messages;  // with their dots, without the last one
+  std::vector<std::string> messages;  // with their dots, without the last one; by BDAT as they came
   std::size_t sessions = 0;
   std::size_t open = 0;
   std::size_t reads = 0;
+  bool chunks = false;  // takes what BDAT counts
   bool slow = false;  // reads only a little of a body at a time
   std::string interruption;  // said once, while a body is coming
 
@@ -74,6 +75,10 @@ class FakeHop {
       std::size_t used = 0;
       while (used < bytes.size() && stream.open()) {
         const auto rest = bytes.substr(used);
+        if (chunk_left > 0) {
+          used += take_chunk(rest);
+          continue;
+        }
         const auto end = rest.find(in_data ? "\r\n.\r\n" : "\r\n");
         if (end == std::string_view::npos) break;
         used += end + (in_data ? 5 : 2);
@@ -93,10 +98,22 @@ class FakeHop {
       return used;
     }
     void on_closed(event::CloseReason) noexcept override { --hop.open; }
+    std::size_t take_chunk(std::string_view bytes) {
+      const auto part = bytes.substr(0, chunk_left);
+      chunk += part;
+      chunk_left -= part.size();
+      if (chunk_left == 0) {
+        hop.messages.push_back(std::exchange(chunk, {}));
+        hop.reply(*this, "<message>");
+      }
+      return part.size();
+    }
     FakeHop& hop;
     event::Stream stream;
     event::Timer again;
     bool in_data = false;
+    std::size_t chunk_left = 0;
+    std::string chunk;
     std::size_t offered = 0;
   };
 
@@ -116,6 +133,10 @@ class FakeHop {
   }
 
   void reply(Session& session, const std::string& line) {
+    if (chunks && line.starts_with("BDAT ")) {
+      session.chunk_left = std::stoul(line.substr(5));
+      return;
+    }
     bool close = false;
     std::optional<std::string> text;
     if (answer_) text = answer_(line, close);

@@ -298,6 +298,31 @@ TEST(Maildir, LargeBodiesComeFromTheirFile) {
   EXPECT_EQ(m.maildir.file(d, recipient()).result.result, ipc::Result::kDeferred);
 }
 
+// A CR LF in it may be part of a picture, so nothing of it changes.
+TEST(Maildir, BinaryIsFiledByteForByte) {
+  Maildirs m;
+  using namespace std::string_literals;
+  const auto stuffed = "Subject: x\r\n\r\n..\n\r\n\0\r..\n...\r"s;
+  const auto plain = "Subject: x\r\n\r\n.\n\r\n\0\r..\n..\r"s;
+  for (const bool large : {false, true}) {
+    auto d = delivery(large ? "" : stuffed);
+    d.lease.form = ipc::BodyForm::kBinary;
+    d.lease.large = large;
+    d.lease.body_size = stuffed.size();
+    if (large) {
+      d.file = base::UniqueFd::adopt(::memfd_create("body", 0));
+      ASSERT_EQ(::write(d.file.get(), stuffed.data(), stuffed.size()),
+                static_cast<ssize_t>(stuffed.size()));
+    }
+    ASSERT_EQ(m.maildir.file(d, recipient()).result.result, ipc::Result::kDelivered);
+    const auto file = files_in(m.box / "new").at(0);
+    const auto text = read(file);
+    EXPECT_TRUE(text.starts_with("Return-Path: <")) << text;
+    EXPECT_TRUE(text.ends_with("Received: by us\r\n\tfor you\r\n" + plain)) << testing::PrintToString(text);
+    fs::remove(file);
+  }
+}
+
 TEST(Drop, FilesAMessage) {
   TempDir dir;
   const auto disk = dir.disk();

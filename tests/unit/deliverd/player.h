@@ -142,7 +142,7 @@ class Player {
       case Client::Event::kChunk:
         client_.chunk(kPlain.size(), out_);
         out_ += kPlain;
-        return;
+        return client_.body_sent();
       case Client::Event::kOver:
         over_ = true;
         if (client_.in_transaction()) ended_.push_back(client_.verdicts());

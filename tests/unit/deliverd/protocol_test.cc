@@ -88,6 +88,7 @@ TEST(Client, ReplyBeforeTheDotHasLeftEndsTheSession) {
       const auto event = client.on_input("250 ok\r\n250 ok\r\n", out).event;
       if (event == Client::Event::kChunk) {
         client.chunk(100, out);
+        client.body_sent();
       } else {
         ASSERT_EQ(client.on_input("354 go\r\n", out).event, Client::Event::kBody);
         client.body_sent();

@@ -71,6 +71,8 @@ Envelope message(const std::string& words) {
   for (std::string word; in >> word;) {
     if (word == "8bit") {
       made.eight_bit = true;
+    } else if (word == "binary") {
+      made.binary = true;
     } else if (word == "file") {
       made.in_memory = false;
     } else if (word == "probe") {

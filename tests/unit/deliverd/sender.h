@@ -36,7 +36,7 @@ class Sender final : public ConnectionOwner {
       : connection_(loop, "us.example", {hop, std::move(targets)}, rig.desk, *this) {}
 
   void add(std::string body, std::vector<std::string> recipients = {"r@example.org"},
-           bool large = false) {
+           bool large = false, ipc::BodyForm form = ipc::BodyForm::kStuffed) {
     deliverd::Delivery delivery;
     auto& lease = delivery.lease;
     lease.from = mail::ReversePath(mail::Address::parse("a@us.example").value());
@@ -45,6 +45,7 @@ class Sender final : public ConnectionOwner {
     lease.prefix = "Received: by us\r\n";
     lease.body_size = body.size();
     lease.large = large;
+    lease.form = form;
     if (large) {
       delivery.file = base::UniqueFd::adopt(::memfd_create("body", MFD_CLOEXEC));
       EXPECT_EQ(::write(delivery.file.get(), body.data(), body.size()),
@@ -53,6 +54,10 @@ class Sender final : public ConnectionOwner {
       delivery.body = std::move(body);
     }
     waiting_.push_back(std::move(delivery));
+  }
+  // The file of the message that was added last loses its end.
+  void shorten_last(std::size_t size) {
+    EXPECT_EQ(::ftruncate(waiting_.back().file.get(), static_cast<off_t>(size)), 0);
   }
   void start() { connection_.start(); }
 

@@ -4,11 +4,14 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
+#include "common/mail/chunk_reader.h"
 #include "fake_hop.h"
 #include "sender.h"
 
 namespace postern::relay {
 namespace {
+
+using namespace std::string_literals;
 
 // A port whose queue of connections is full: the kernel answers nobody.
 class BlackHole {
@@ -281,6 +284,72 @@ TEST(Sending, ChunksAreCountedInPlainLines) {
   EXPECT_EQ(hop.lines.at(4), "Received: by us");
   EXPECT_EQ(hop.lines.at(7), ".dot");
   EXPECT_EQ(sender.done.at(0), "0 250 2.0.0 taken;");
+}
+
+std::string as_stored(std::string_view plain) {
+  mail::ChunkReader reader;
+  std::string stored;
+  while (!plain.empty()) {
+    const auto step = reader.scan(plain);
+    stored += step.body;
+    plain.remove_prefix(step.consumed);
+  }
+  return stored;
+}
+
+// RFC 3030 3: any bytes, to whom has said that it takes them, and as they came.
+TEST(Sending, BinaryGoesOnlyWhereItIsTaken) {
+  std::string plain = "Subject: x\r\n\r\n.\n.\r.\0..\r\n"s;
+  for (std::size_t i = 0; i < 40'000; ++i)  // lines and dots at every place of a piece that is read at once
+    plain += ".\r" + std::string(i % 7, '.') + "\n";
+  const auto stuffed = as_stored(plain);
+  for (const bool large : {false, true}) {
+    event::Loop loop;
+    FakeHop hop(loop, offering("250-PIPELINING\r\n250-CHUNKING\r\n250-BINARYMIME\r\n250 8BITMIME"));
+    hop.chunks = true;
+    Sender sender(loop, to(hop));
+    sender.add(stuffed, {"r@example.org"}, large, ipc::BodyForm::kBinary);
+    sender.add("Subject: text\r\n");
+    sender.start();
+    until(loop, [&] { return sender.gone; });
+    EXPECT_EQ(sender.done, (std::vector<std::string>{"0 250 2.0.0 taken;", "0 250 2.0.0 taken;"}));
+    ASSERT_EQ(hop.messages.size(), 2U);
+    EXPECT_TRUE(hop.messages[0] == "Received: by us\r\n" + plain) << "not the bytes that came";
+    EXPECT_EQ(hop.messages[1], "Received: by us\r\nSubject: text\r\n");
+    EXPECT_EQ(hop.lines.at(1), "MAIL FROM:<a@us.example> BODY=BINARYMIME");
+    EXPECT_EQ(hop.lines.at(4), "MAIL FROM:<a@us.example>");
+  }
+}
+
+TEST(Sending, BinaryIsReturnedWhereItIsNotTaken) {
+  for (const auto* features : {"250 8BITMIME", "250-CHUNKING\r\n250 8BITMIME", "250-BINARYMIME\r\n250 8BITMIME"}) {
+    for (const bool large : {false, true}) {
+      event::Loop loop;
+      FakeHop hop(loop, offering(features));
+      Sender sender(loop, to(hop));
+      sender.add("Subject: x\r\n\r\na\nb\r\n", {"r@example.org"}, large, ipc::BodyForm::kBinary);
+      sender.start();
+      until(loop, [&] { return sender.gone; });
+      ASSERT_EQ(sender.done.size(), 1U);
+      EXPECT_TRUE(sender.done[0].starts_with("2 5.6.3 ")) << sender.done[0];
+      EXPECT_EQ(hop.lines, (std::vector<std::string>{"EHLO us.example", "QUIT"}));
+    }
+  }
+}
+
+// A count that was said holds: the rest would be taken for commands.
+TEST(Sending, ABinaryBodyThatIsShorterThanItWasIsNotEnded) {
+  event::Loop loop;
+  FakeHop hop(loop, offering("250-CHUNKING\r\n250 BINARYMIME"));
+  hop.chunks = true;
+  Sender sender(loop, to(hop));
+  sender.add(std::string(200'000, '\n'), {"r@example.org"}, true, ipc::BodyForm::kBinary);
+  sender.shorten_last(150'000);
+  sender.start();
+  until(loop, [&] { return sender.gone; });
+  ASSERT_EQ(sender.done.size(), 1U);
+  EXPECT_TRUE(sender.done[0].starts_with("1 4.3.0 ")) << sender.done[0];
+  EXPECT_TRUE(hop.messages.empty());
 }
 
 }  // namespace

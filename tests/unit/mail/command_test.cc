@@ -15,6 +15,7 @@ TEST(Command, VerbsInAnyCase) {
   EXPECT_EQ(parse_command("HELO a").verb, Verb::kHelo);
   EXPECT_EQ(parse_command("ehlo a").verb, Verb::kEhlo);
   EXPECT_EQ(parse_command("Data").verb, Verb::kData);
+  EXPECT_EQ(parse_command("bdat 1").verb, Verb::kBdat);
   EXPECT_EQ(parse_command("rset").verb, Verb::kRset);
   EXPECT_EQ(parse_command("noop x y").verb, Verb::kNoop);
   EXPECT_EQ(parse_command("quit\t").verb, Verb::kQuit);
@@ -50,6 +51,20 @@ TEST(Command, MailByHand) {
     EXPECT_EQ(command.path.address.text(), "ann@a.example") << line;
   }
   EXPECT_EQ(parse_command("mail from: \"a b\"@a.example").path.address.text(), "\"a b\"@a.example");
+}
+
+TEST(Command, ReadsChunks) {
+  const auto command = parse_command("BDAT 1234");
+  EXPECT_FALSE(command.error);
+  EXPECT_EQ(command.chunk, 1234U);
+  EXPECT_FALSE(command.last_chunk);
+  EXPECT_TRUE(parse_command("bdat 0 last").last_chunk);
+  EXPECT_EQ(parse_command("BDAT 18446744073709551615").chunk, ~std::uint64_t{0});
+  for (const auto* line : {"BDAT", "BDAT LAST", "BDAT -1", "BDAT +1", "BDAT 0x10", "BDAT 1.0", "BDAT 1 LAS", "BDAT 1 LAST LAST",
+                           "BDAT 1LAST", "BDAT 18446744073709551616"})
+    EXPECT_TRUE(parse_command(line).error) << line;
+  EXPECT_EQ(parse_command("MAIL FROM:<a@b> BODY=binarymime").body, BodyType::kBinaryMime);
+  EXPECT_TRUE(parse_command("MAIL FROM:<a@b> BODY=BINARYMIME BODY=7BIT").error);
 }
 
 TEST(Command, NullPath) {

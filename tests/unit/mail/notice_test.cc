@@ -31,6 +31,21 @@ TEST(Notice, IsALegalBodyOfShortAsciiLines) {
     EXPECT_TRUE((c >= ' ' && c <= '~') || c == '\t' || c == '\r' || c == '\n');
 }
 
+// As that of a binary message may.
+TEST(Notice, AHeaderWithLineEndsThatStandAloneIsEncoded) {
+  auto notice = test::sample_notice();
+  notice.original = "Subject: a\nb\rc\r\nFrom: x\r\n\r\nbody\n";
+  for (const bool whole : {false, true}) {
+    notice.whole = whole;
+    const auto text = build_notice(notice).text;
+    EXPECT_THAT(text, HasSubstr("Subject: a=0Ab=0Dc\r\nFrom: x\r\n"));
+    DataReader reader;
+    const auto wire = text + ".\r\n";
+    EXPECT_EQ(reader.scan(wire).consumed, wire.size());
+    EXPECT_FALSE(reader.bare());
+  }
+}
+
 TEST(Notice, SaysWhoFailedAndWhy) {
   const auto text = build_notice(test::sample_notice()).text;
   EXPECT_THAT(text, HasSubstr("Final-Recipient: rfc822; carol@far.example\r\nAction: failed\r\n"

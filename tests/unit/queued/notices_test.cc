@@ -65,6 +65,9 @@ TEST(WantedOfOriginal, OnlyAFailureBringsBackTheWholeAndOnlyASmallOne) {
   EXPECT_EQ(wanted_of_original(message, report(kFailed)), kNoticeWhole);
   message.prefix_size = 1;
   EXPECT_EQ(wanted_of_original(message, report(kFailed)), kNoticeHeader);
+  message.prefix_size = 0;
+  message.form = ipc::BodyForm::kBinary;
+  EXPECT_EQ(wanted_of_original(message, report(kFailed)), kNoticeHeader);
 }
 
 // --- Occasions --------------------------------------------------------------------------------------

@@ -27,6 +27,7 @@ std::string text_of(const Message& message) {
   if (!message.envelope.tls_peer.empty()) text += " as " + message.envelope.tls_peer;
   if (!message.envelope.client_name.empty()) text += " of " + message.envelope.client_name;
   if (!message.envelope.forwarded.empty()) text += " for " + message.envelope.forwarded + ';';
+  if (message.facts.binary) text += " binary";
   text += ' ';
   text += message.envelope.hello + " <" + message.envelope.reverse_path.text() + "> ->";
   for (const auto& recipient : message.envelope.recipients)

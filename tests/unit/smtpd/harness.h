@@ -25,7 +25,7 @@ struct Message {
   std::string body;
 };
 
-class RecordingSink final : public MessageSink {
+class RecordingSink : public MessageSink {
  public:
   const mail::Reply* intake_refusal() override { return intake ? &*intake : nullptr; }
   void begin(const Envelope&) override {

@@ -336,6 +336,81 @@ TEST(Session, ALimitOfZeroIsNone) {
   EXPECT_EQ(rig.say("NOOP\r\n"), "250 2.0.0 Ok\r\n");
 }
 
+// --- Chunks -------------------------------------------------------------------------------------
+
+std::string chunk(std::string_view bytes, bool last = false) {
+  return "BDAT " + std::to_string(bytes.size()) + (last ? " LAST\r\n" : "\r\n") + std::string(bytes);
+}
+
+TEST(Chunks, GoIntoAFileAsABodyDoes) {
+  SessionRig rig;
+  bring(rig, Stage::kRcpt);
+  const auto body = lines(2'000'000);
+  rig.send(chunk(body.substr(0, 200'000)));
+  EXPECT_EQ(rig.heard(), "250 2.0.0 200000 octets received\r\n");
+  rig.send(chunk(body.substr(200'000, 100'000)));
+  ASSERT_EQ(rig.queued->large_asked.size(), 1U);
+  EXPECT_EQ(rig.heard(), "") << "not before there is a place for it";
+  rig.queued->open_large(0, 900);
+  rig.turn();
+  EXPECT_EQ(rig.heard(), "250 2.0.0 100000 octets received\r\n");
+  rig.send(chunk(body.substr(300'000), true) + "NOOP\r\n");
+  ASSERT_EQ(rig.queued->transactions.size(), 1U);
+  const auto& t = rig.queued->transactions[0];
+  EXPECT_EQ(t.submit.large, base::MessageId(900));
+  EXPECT_EQ(t.submit.body_size, body.size());
+  EXPECT_EQ(t.submit.form, ipc::BodyForm::kStuffed);
+  EXPECT_EQ(rig.queued->file_content(), body);
+  rig.queued->accept(0, 900);
+  const auto replies = rig.heard();
+  EXPECT_NE(replies.find("queued as"), std::string::npos);
+  EXPECT_TRUE(replies.ends_with("250 2.0.0 Ok\r\n")) << replies;
+}
+
+TEST(Chunks, OfABinaryMessageAreSubmittedAsSuch) {
+  SessionRig rig;
+  bring(rig, Stage::kHello);
+  rig.say("MAIL FROM:<a@client.example> BODY=BINARYMIME\r\nRCPT TO:<bob@example.org>\r\n");
+  rig.say(chunk("a\n.\r") + chunk("\n.", true));
+  ASSERT_EQ(rig.queued->transactions.size(), 1U);
+  const auto& t = rig.queued->transactions[0];
+  EXPECT_EQ(t.submit.form, ipc::BodyForm::kBinary);
+  EXPECT_TRUE(t.submit.eight_bit);
+  EXPECT_EQ(t.body, "a\n..\r\n..");
+}
+
+TEST(Chunks, OfAClientThatGoesAwayLeaveNothing) {
+  for (const bool inside : {false, true}) {
+    SessionRig rig;
+    bring(rig, Stage::kRcpt);
+    rig.send(chunk(lines(ipc::kMaxInlineBody + 10)));
+    rig.queued->open_large(0, 900);
+    rig.turn();
+    if (inside) rig.send("BDAT 100 LAST\r\nhello");
+    rig.leave();
+    EXPECT_EQ(rig.ended, 1);
+    EXPECT_TRUE(rig.queued->transactions.empty());
+    EXPECT_EQ(rig.queued->abandoned.size(), 1U);
+    EXPECT_EQ(rig.budget.left(), BodyBudget::kBytes);
+  }
+}
+
+TEST(Chunks, EachPieceWinsTimeAndTheNextCommandHasItsOwn) {
+  SessionRig rig;
+  bring(rig, Stage::kRcpt);
+  rig.send("BDAT 30\r\n");
+  for (int i = 0; i < 5; ++i) {
+    rig.clock.advance(base::Millis(19'000));
+    rig.session->check_deadline();
+    rig.send("line\r\n");
+  }
+  EXPECT_EQ(rig.heard(), "250 2.0.0 30 octets received\r\n");
+  rig.clock.advance(base::Millis(19'000));  // that is too long for a command
+  rig.session->check_deadline();
+  EXPECT_EQ(rig.heard().substr(0, 9), "421 4.4.2");
+  EXPECT_TRUE(rig.queued->transactions.empty());
+}
+
 // --- Clients that do not read -------------------------------------------------------------------
 
 // Sends `line` until nobody takes it any more, at most `most` times; how often it was sent whole.

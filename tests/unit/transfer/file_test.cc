@@ -195,27 +195,43 @@ TEST(TransferFile, AWithdrawnMessageIsNone) {
   EXPECT_EQ(*found.end, (Counts{1, 1, 6}));
 }
 
-TEST(TransferFile, ALaterVersionIsNamed) {
-  auto bytes = file_of({});
+// The same bytes under another version, its checksum right.
+std::string with_version(std::string bytes, unsigned version) {
   constexpr std::size_t kAt = 15;
-  bytes[kAt] = 2;
+  bytes[kAt] = static_cast<char>(version);
   const auto crc = base::crc32c(std::string_view(bytes).substr(0, kAt + 4));
   for (std::size_t i = 0; i < 4; ++i) bytes[kAt + 4 + i] = static_cast<char>(crc >> (8 * i));
-  EXPECT_EQ(read(bytes, 4096).error,
-            "has format version 2, and this Postern reads versions up to 1: use a newer one");
+  return bytes;
+}
+
+TEST(TransferFile, ALaterVersionIsNamed) {
+  EXPECT_EQ(read(with_version(file_of({}), kVersion + 1), 4096).error,
+            "has format version 3, and this Postern reads versions up to 2: use a newer one");
   EXPECT_EQ(read("From ann@example.org", 4096).error,
             "is no file that posternctl export wrote");
   EXPECT_NE(read(file_of({}) + "more", 4096).error.find("goes on behind its end"),
             std::string::npos);
 }
 
-// Which bytes version 1 has, for ever.
+// Which bytes version 1 has, for ever. Version 2 differs where a body is binary.
 TEST(TransferFile, TheFormatOfVersionOneStays) {
   auto one = sample(5, 1, "body\r\n");
   one.message.recipients[0].tries = 2;
-  const auto bytes = file_of({one});
+  const auto bytes = with_version(file_of({one}), 1);
   EXPECT_EQ(bytes.size(), 430U);
   EXPECT_EQ(base::crc32c(bytes), 564024390U);
+  const auto found = read(bytes, 4096);
+  EXPECT_EQ(found.error, "");
+  expect_same({one}, found.messages);
+}
+
+TEST(TransferFile, ABinaryBodyIsSaidToBeOne) {
+  auto one = sample(5, 1, std::string("a\n..\r\0", 6));
+  one.message.envelope.form = ipc::BodyForm::kBinary;
+  const auto found = read(file_of({one}), 7);
+  ASSERT_EQ(found.messages.size(), 1U);
+  EXPECT_EQ(found.messages[0].message.envelope.form, ipc::BodyForm::kBinary);
+  expect_same({one}, found.messages);
 }
 
 }  // namespace
