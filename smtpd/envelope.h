@@ -33,6 +33,7 @@ struct Envelope {
   std::string tls_peer;  // the name in the client's certificate, if that counts
   std::uint64_t declared_size = 0;  // SIZE=; 0: not said
   bool eight_bit = false;           // BODY=8BITMIME
+  bool smtputf8 = false;
   mail::Return ret = mail::Return::kUnsaid;
   mail::EnvelopeId envid;
 };

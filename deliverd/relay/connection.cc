@@ -21,17 +21,22 @@ constexpr mail::EnhancedCode kUnfit{5, 6, 0};
 constexpr std::string_view kUnfitText =
     "the stored message cannot be sent: a bare CR or LF, or an end before its end";
 
-// Does the file hold bytes above 127? Only asked where the next hop cannot take them.
-bool file_has_eight_bit(int file, std::uint64_t size) {
+// Until `visit` has enough. A file that cannot be read ends early: it cannot be sent either, and that tells more.
+template <class Visit>
+void each_chunk(int file, std::uint64_t size, Visit visit) {
   std::string piece(kChunk, '\0');
   for (std::uint64_t at = 0; at < size;) {
     const auto got = ::pread(file, piece.data(), piece.size(), static_cast<off_t>(at));
-    if (got <= 0) return false;  // it cannot be sent either, and that tells more
-    if (has_eight_bit(std::string_view(piece).substr(0, static_cast<std::size_t>(got))))
-      return true;
+    if (got <= 0 || !visit(std::string_view(piece).substr(0, static_cast<std::size_t>(got)))) return;
     at += static_cast<std::uint64_t>(got);
   }
-  return false;
+}
+
+// Does the file hold bytes above 127? Only asked where the next hop cannot take them.
+bool file_has_eight_bit(int file, std::uint64_t size) {
+  bool found = false;
+  each_chunk(file, size, [&](std::string_view chunk) { return !(found = has_eight_bit(chunk)); });
+  return found;
 }
 
 Trouble closed_in_order() {
@@ -263,12 +268,19 @@ void Connection::begin() {
 
 Envelope Connection::envelope() const {
   const auto& lease = delivery_->lease;
-  Envelope e{lease.from.text(), {},        lease.prefix.size() + lease.body_size,
-             false,             !lease.large, lease.ret,
-             lease.envid,       delivery_->probe};
+  Envelope e;
+  e.from = lease.from.text();
+  e.size = lease.prefix.size() + lease.body_size;
+  e.utf8_from = lease.from.needs_utf8();
+  e.utf8_header = lease.smtputf8 && header_has_eight_bit();
+  e.in_memory = !lease.large;
+  e.ret = lease.ret;
+  e.envid = lease.envid;
+  e.probe = delivery_->probe;
   e.recipients.reserve(lease.recipients.size());
   for (const auto& recipient : lease.recipients)
-    e.recipients.push_back({recipient.address.text(), recipient.notify, recipient.orcpt});
+    e.recipients.push_back({recipient.address.text(), recipient.address.needs_utf8(), recipient.notify,
+                            recipient.orcpt});
   // What is in the message counts, not what its client said of it.
   e.eight_bit = has_eight_bit(lease.prefix) || has_eight_bit(delivery_->body);
   if (lease.large && !e.eight_bit)
@@ -276,6 +288,20 @@ Envelope Connection::envelope() const {
                       ? lease.eight_bit
                       : file_has_eight_bit(delivery_->file.get(), lease.body_size);
   return e;
+}
+
+// Who says SMTPUTF8 need not mean it (RFC 6531 3.6): such a message may go anywhere.
+bool Connection::header_has_eight_bit() const {
+  const auto& lease = delivery_->lease;
+  if (has_eight_bit(lease.prefix)) return true;
+  HeaderScan scan;
+  scan.feed(delivery_->body);
+  if (lease.large)
+    each_chunk(delivery_->file.get(), lease.body_size, [&](std::string_view chunk) {
+      scan.feed(chunk);
+      return !scan.over();
+    });
+  return scan.eight_bit();
 }
 
 void Connection::finished() {

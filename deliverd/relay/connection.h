@@ -97,6 +97,7 @@ class Connection final : public event::StreamOwner, public RaceOwner {
   void handle(Client::Event event);
   void begin();
   [[nodiscard]] Envelope envelope() const;
+  [[nodiscard]] bool header_has_eight_bit() const;
   void finished();
   void send_body();
   void send_chunk();

@@ -21,6 +21,15 @@ bool is_too_many_recipients(const mail::Reply& reply) noexcept {
           (reply.enhanced.subject == 5 && reply.enhanced.detail == 3));
 }
 
+// RFC 6531 3.5
+Verdict no_utf8(mail::EnhancedCode code, std::string_view what) {
+  Verdict verdict{ipc::Result::kFailed, ipc::FailureClass::kData, {}, {}};
+  verdict.reply.enhanced = code;
+  verdict.reply.lines.push_back(
+      fmt::format("{}, the next hop takes none such (no SMTPUTF8)", what));
+  return verdict;
+}
+
 std::string_view domain_of(std::string_view address) noexcept {
   const auto at = address.rfind('@');
   return at == std::string_view::npos ? std::string_view() : address.substr(at + 1);
@@ -194,6 +203,7 @@ Client::Event Client::begin(Envelope envelope, std::string& out) {
     return finish();
   }
   choose_recipients();
+  if (asked_.empty()) return finish();
   state_ = needs_rset_ ? State::kRset : State::kMail;
   if (needs_rset_) out += "RSET\r\n";
   if (!needs_rset_ || features_.pipelining) send_mail(out);
@@ -218,15 +228,25 @@ std::optional<Verdict> Client::refusal_of(const Envelope& envelope) const {
         "message of 8-bit data, the next hop takes 7 bits (no 8BITMIME)");
     return verdict;
   }
+  if (!features_.smtputf8 && envelope.utf8_from)
+    return no_utf8({5, 6, 7}, "the sender's address is beyond ASCII");
+  if (!features_.smtputf8 && envelope.utf8_header)
+    return no_utf8({5, 6, 9}, "the message's header is beyond ASCII");
   return std::nullopt;
 }
 
-// As many as the next hop takes in one transaction; the others go back untried.
+// As many as the next hop takes in one transaction; the others go back untried, but for those whose address it
+// could not even hear.
 void Client::choose_recipients() {
   const auto& limits = features_.limits;
   std::vector<std::string_view> domains;
   asked_.clear();
   for (std::size_t i = 0; i < envelope_.recipients.size(); ++i) {
+    if (envelope_.recipients[i].utf8 && !features_.smtputf8) {
+      verdicts_[i] = no_utf8({5, 6, 7}, "the address is beyond ASCII");
+      decided_[i] = true;
+      continue;
+    }
     bool fits = limits.recipients == 0 || asked_.size() < limits.recipients;
     const auto domain = domain_of(envelope_.recipients[i].address);
     if (fits && limits.domains != 0 &&
@@ -250,6 +270,7 @@ void Client::send_mail(std::string& out) {
   if (features_.size && !envelope_.probe)
     fmt::format_to(std::back_inserter(out), " SIZE={}", envelope_.size);
   if (envelope_.eight_bit) out += " BODY=8BITMIME";
+  if (needs_utf8()) out += " SMTPUTF8";
   if (features_.dsn) ask_for_reports(out);
   out += "\r\n";
   if (!features_.pipelining) return;
@@ -263,8 +284,16 @@ void Client::send_rcpt(std::size_t place, std::string& out) const {
   out += recipient.address;
   out += '>';
   if (features_.dsn && recipient.notify.said()) out.append(" NOTIFY=").append(recipient.notify.text());
-  if (features_.dsn && !recipient.orcpt.empty()) out.append(" ORCPT=").append(recipient.orcpt.xtext());
+  if (features_.dsn && !recipient.orcpt.empty())
+    if (const auto value = recipient.orcpt.parameter(needs_utf8()); !value.empty())
+      out.append(" ORCPT=").append(value);
   out += "\r\n";
+}
+
+bool Client::needs_utf8() const {
+  return envelope_.utf8_from || envelope_.utf8_header ||
+         std::any_of(asked_.begin(), asked_.end(),
+                     [this](std::size_t i) { return envelope_.recipients[i].utf8; });
 }
 
 // As the sender said it, and nothing where nothing was said.

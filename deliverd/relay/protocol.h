@@ -1,4 +1,4 @@
-// Client: the SMTP client as a pure machine (RFC 5321, 1870, 2920, 3030, 3207, 3461, 6152, 9422): bytes
+// Client: the SMTP client as a pure machine (RFC 5321, 1870, 2920, 3030, 3207, 3461, 6152, 6531, 9422): bytes
 // of the next hop in, commands out, and an event where its owner has to act. It knows neither
 // sockets nor clocks.
 //
@@ -33,6 +33,9 @@
 // earlier: a peer that refuses the command and takes the body for commands would do what its sender
 // wrote there.
 //
+// SMTPUTF8 is said only with a message that needs it (RFC 6531 3.2), as its sender's address, its header or a
+// recipient of this transaction may; where the next hop does not offer it, what needs it fails.
+//
 // Recipients beyond what the next hop takes in one transaction are neither accepted nor refused:
 // they come back as `returned`, untried, for a transaction of their own.
 #pragma once
@@ -55,6 +58,7 @@ namespace postern::relay {
 
 struct EnvelopeRecipient {
   std::string address;  // without brackets
+  bool utf8 = false;    // it is not ASCII
   mail::Notify notify;
   mail::OriginalRecipient orcpt;
 };
@@ -66,6 +70,8 @@ struct Envelope {
   std::vector<EnvelopeRecipient> recipients;  // at least one
   std::uint64_t size = 0;                     // bytes on the wire, without the final dot
   bool eight_bit = false;                     // there are bytes above 127 in it
+  bool utf8_from = false;                     // so are in its sender's address
+  bool utf8_header = false;                   // in its header, whose sender has said SMTPUTF8
   bool in_memory = false;                     // it can be sent by BDAT
   mail::Return ret = mail::Return::kUnsaid;
   mail::EnvelopeId envid;
@@ -177,6 +183,7 @@ class Client {
   Event out_of_step();
   [[nodiscard]] std::optional<Verdict> refusal_of(const Envelope& envelope) const;
   void choose_recipients();
+  [[nodiscard]] bool needs_utf8() const;
   void send_mail(std::string& out);
   void send_rcpt(std::size_t place, std::string& out) const;
   void ask_for_reports(std::string& out) const;
