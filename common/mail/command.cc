@@ -159,7 +159,7 @@ void read_mail_parameter(std::string_view word, std::string_view key, std::strin
     else command.envid = *std::move(envid);
   } else if (base::equals_ignoring_case(key, "AUTH")) {  // RFC 4954 5
     if (refuse_second(key, std::exchange(command.auth_said, true), command)) return;
-    const auto named = from_xtext(value);
+    const auto named = from_xtext_bytes(value);
     if (value != "<>" && (!named || !Address::parse(*named)))
       command.error = syntax("AUTH must be an address in xtext, or <>");
   } else {

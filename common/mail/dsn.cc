@@ -36,23 +36,6 @@ bool is_atom(std::string_view text) noexcept {
   });
 }
 
-// With the bytes that "+XX" stands for; nullopt: a plus that begins none.
-std::optional<std::string> without_xtext(std::string_view text) {
-  std::string out;
-  for (std::size_t i = 0; i < text.size(); ++i) {
-    if (text[i] != '+') {
-      out += text[i];
-      continue;
-    }
-    if (i + 2 >= text.size()) return std::nullopt;
-    const int high = hex_digit(text[i + 1]), low = hex_digit(text[i + 2]);
-    if (high < 0 || low < 0) return std::nullopt;
-    out += static_cast<char>(high << 4 | low);
-    i += 2;
-  }
-  return out;
-}
-
 // --- The type utf-8 -----------------------------------------------------------------------------
 
 void append_escaped(std::string& out, char32_t point) {
@@ -143,10 +126,25 @@ std::string to_xtext(std::string_view text) {
   return out;
 }
 
+std::optional<std::string> from_xtext_bytes(std::string_view xtext) {
+  std::string out;
+  for (std::size_t i = 0; i < xtext.size(); ++i) {
+    if (xtext[i] != '+') {
+      if (!is_xchar(xtext[i]) && base::is_ascii(xtext.substr(i, 1))) return std::nullopt;
+      out += xtext[i];
+      continue;
+    }
+    if (i + 2 >= xtext.size()) return std::nullopt;
+    const int high = hex_digit(xtext[i + 1]), low = hex_digit(xtext[i + 2]);
+    if (high < 0 || low < 0) return std::nullopt;
+    out += static_cast<char>(high << 4 | low);
+    i += 2;
+  }
+  return out;
+}
+
 std::optional<std::string> from_xtext(std::string_view xtext) {
-  if (!std::all_of(xtext.begin(), xtext.end(), [](char c) { return is_xchar(c) || c == '+'; }))
-    return std::nullopt;
-  auto text = without_xtext(xtext);
+  auto text = from_xtext_bytes(xtext);
   if (text && !std::all_of(text->begin(), text->end(), is_printable)) text.reset();
   return text;
 }
@@ -230,7 +228,7 @@ std::optional<OriginalRecipient> OriginalRecipient::parse(std::string_view value
   if (semicolon == std::string_view::npos) return std::nullopt;
   const auto type = value.substr(0, semicolon);
   // RFC 6533 3 has no "+XX" in the type utf-8, but RFC 3461 has, and some say so what they ought to say otherwise.
-  auto address = is_utf8_type(type) ? without_xtext(value.substr(semicolon + 1))
+  auto address = is_utf8_type(type) ? from_xtext_bytes(value.substr(semicolon + 1))
                                     : from_xtext(value.substr(semicolon + 1));
   if (address && is_utf8_type(type)) address = shortest_utf8(*address);
   if (!is_atom(type) || !address || address->empty()) return std::nullopt;

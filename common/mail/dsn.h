@@ -13,6 +13,8 @@ namespace postern::mail {
 
 // xtext of RFC 3461 4: "+" and two hexadecimal digits for what may not stand in a parameter.
 [[nodiscard]] std::string to_xtext(std::string_view text);
+// The bytes, of whatever kind, that xtext stands for; UTF-8 may stand in it, as RFC 6533 3 has it. nullopt: it is none.
+[[nodiscard]] std::optional<std::string> from_xtext_bytes(std::string_view xtext);
 // nullopt: it is no xtext, or holds something else than printable ASCII and spaces.
 [[nodiscard]] std::optional<std::string> from_xtext(std::string_view xtext);
 

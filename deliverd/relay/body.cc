@@ -19,15 +19,6 @@ bool has_eight_bit(std::string_view bytes) noexcept {
   return (seen & kHighBits) != 0;
 }
 
-void HeaderScan::feed(std::string_view bytes) noexcept {
-  for (const char c : bytes) {
-    if (over_) return;
-    eight_bit_ = static_cast<std::uint8_t>(c) >= 0x80;
-    over_ = eight_bit_ || (c == '\n' && line_start_);
-    line_start_ = c == '\n' || (c == '\r' && line_start_);
-  }
-}
-
 // Header lines never begin with a dot; should one do so, it must not end the message.
 void append_prefix(std::string_view prefix, std::string& out) {
   if (!prefix.starts_with('.') && prefix.find("\n.") == std::string_view::npos) {

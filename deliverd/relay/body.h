@@ -10,20 +10,6 @@ namespace postern::relay {
 
 [[nodiscard]] bool has_eight_bit(std::string_view bytes) noexcept;
 
-// Looks for bytes above 127 in the header of a stored body, which comes in pieces.
-class HeaderScan {
- public:
-  void feed(std::string_view bytes) noexcept;
-  [[nodiscard]] bool eight_bit() const noexcept { return eight_bit_; }
-  // The header's end, or such a byte, was seen.
-  [[nodiscard]] bool over() const noexcept { return over_; }
-
- private:
-  bool line_start_ = true;
-  bool eight_bit_ = false;
-  bool over_ = false;
-};
-
 // Appends the prefix (header lines) as it leaves before a stuffed body.
 void append_prefix(std::string_view prefix, std::string& out);
 

@@ -10,6 +10,7 @@
 
 #include "common/base/check.h"
 #include "common/log/log.h"
+#include "deliverd/relay/utf8_scan.h"
 
 namespace postern::relay {
 namespace {
@@ -272,15 +273,15 @@ Envelope Connection::envelope() const {
   e.from = lease.from.text();
   e.size = lease.prefix.size() + lease.body_size;
   e.utf8_from = lease.from.needs_utf8();
-  e.utf8_header = lease.smtputf8 && header_has_eight_bit();
+  e.utf8_header = lease.smtputf8 && needs_utf8();
   e.in_memory = !lease.large;
   e.ret = lease.ret;
   e.envid = lease.envid;
   e.probe = delivery_->probe;
   e.recipients.reserve(lease.recipients.size());
   for (const auto& recipient : lease.recipients)
-    e.recipients.push_back({recipient.address.text(), recipient.address.needs_utf8(), recipient.notify,
-                            recipient.orcpt});
+    e.recipients.push_back({recipient.address.text(), recipient.notify, recipient.orcpt,
+                            recipient.address.needs_utf8()});
   // What is in the message counts, not what its client said of it.
   e.eight_bit = has_eight_bit(lease.prefix) || has_eight_bit(delivery_->body);
   if (lease.large && !e.eight_bit)
@@ -291,17 +292,17 @@ Envelope Connection::envelope() const {
 }
 
 // Who says SMTPUTF8 need not mean it (RFC 6531 3.6): such a message may go anywhere.
-bool Connection::header_has_eight_bit() const {
+bool Connection::needs_utf8() const {
   const auto& lease = delivery_->lease;
   if (has_eight_bit(lease.prefix)) return true;
-  HeaderScan scan;
+  Utf8Scan scan;
   scan.feed(delivery_->body);
   if (lease.large)
     each_chunk(delivery_->file.get(), lease.body_size, [&](std::string_view chunk) {
       scan.feed(chunk);
       return !scan.over();
     });
-  return scan.eight_bit();
+  return scan.found();
 }
 
 void Connection::finished() {

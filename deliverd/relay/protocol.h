@@ -58,9 +58,9 @@ namespace postern::relay {
 
 struct EnvelopeRecipient {
   std::string address;  // without brackets
-  bool utf8 = false;    // it is not ASCII
   mail::Notify notify;
   mail::OriginalRecipient orcpt;
+  bool utf8 = false;  // its address is not ASCII
 };
 
 // What one transaction needs to know of its message. A next hop that offers DSN is told what the
@@ -70,12 +70,12 @@ struct Envelope {
   std::vector<EnvelopeRecipient> recipients;  // at least one
   std::uint64_t size = 0;                     // bytes on the wire, without the final dot
   bool eight_bit = false;                     // there are bytes above 127 in it
-  bool utf8_from = false;                     // so are in its sender's address
-  bool utf8_header = false;                   // in its header, whose sender has said SMTPUTF8
   bool in_memory = false;                     // it can be sent by BDAT
   mail::Return ret = mail::Return::kUnsaid;
   mail::EnvelopeId envid;
   bool probe = false;  // no message: only what RCPT is answered counts
+  bool utf8_from = false;    // the sender's address is not ASCII
+  bool utf8_header = false;  // nor is the header, and SMTPUTF8 was said with it
 };
 
 struct Verdict {  // on one recipient

@@ -54,9 +54,10 @@ class _Server(SMTP):
 
 class _Controller(Controller):
     starttls = None
+    smtputf8 = False
 
     def factory(self):
-        return _Server(self.handler, enable_SMTPUTF8=False, data_size_limit=64 << 20,
+        return _Server(self.handler, enable_SMTPUTF8=self.smtputf8, data_size_limit=64 << 20,
                        hostname="sink.example", tls_context=self.starttls)
 
 
@@ -64,7 +65,7 @@ class Sink:
     """Takes what it is not told to refuse; `refuse` maps recipients to replies. `tls`: a context for
     STARTTLS, or with `implicit` for the first byte."""
 
-    def __init__(self, ip=None, port=SINK_PORT, tls=None, implicit=False):
+    def __init__(self, ip=None, port=SINK_PORT, tls=None, implicit=False, smtputf8=False):
         self.address = None if ip else Address()
         self.ip = ip or self.address.ip
         self.port = port
@@ -75,6 +76,7 @@ class Sink:
         self._controller = _Controller(self, hostname=self.ip, port=port,
                                        ssl_context=tls if implicit else None)
         self._controller.starttls = None if implicit else tls
+        self._controller.smtputf8 = smtputf8
         self._controller.start()
 
     @property

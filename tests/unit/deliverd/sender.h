@@ -54,6 +54,8 @@ class Sender final : public ConnectionOwner {
     }
     waiting_.push_back(std::move(delivery));
   }
+  // SMTPUTF8 was said with the message that was added last.
+  void say_smtputf8() { waiting_.back().lease.smtputf8 = true; }
   void start() { connection_.start(); }
 
   void on_ready() noexcept override {

@@ -93,6 +93,8 @@ TEST(Command, SmtpUtf8) {
   EXPECT_EQ(mail.path.address.text(), "b\xc3\xb6@xn--bcher-kva.example");
   EXPECT_EQ(error("MAIL FROM:<a@b> SMTPUTF8 SMTPUTF8"), "501 5.5.4 SMTPUTF8 given twice");
   EXPECT_EQ(error("MAIL FROM:<a@b> SMTPUTF8=yes"), "555 5.5.4 Parameter not recognized: SMTPUTF8");
+  EXPECT_EQ(error("MAIL FROM:<a@b> SMTPUTF8 AUTH=b+C3+B6b@b.example"), "");
+  EXPECT_EQ(error("MAIL FROM:<a@b> AUTH=b+C3@b.example"), "501 5.5.4 AUTH must be an address in xtext, or <>");
   EXPECT_EQ(error("RCPT TO:<a@b> SMTPUTF8"), "555 5.5.4 Parameter not recognized: SMTPUTF8");
 }
 

@@ -76,7 +76,7 @@ def raw(part, name):
 
 def blocks(text):
     return [email.message_from_string(block, policy=email.policy.default)
-            for block in text.split("\n\n")]
+            for block in text.replace("\r\n", "\n").strip().split("\n\n")]
 
 
 # To a sender whose address is beyond ASCII all of it is UTF-8.
@@ -88,7 +88,7 @@ for name, kind in (("utf8", "message/global-headers"), ("utf8-whole", "message/g
     # Of message/global-delivery-status the package makes a message, whose header is the first block.
     about, = status
     assert about["Reporting-MTA"] == "dns; mx.example.org"
-    jörg, ann = blocks(about.get_payload(decode=True).decode().strip())
+    jörg, ann = blocks(about.get_payload(decode=True).decode())
     assert jörg["Final-Recipient"] == "utf-8; jörg+x@xn--bcher-kva.example"
     assert jörg["Original-Recipient"] == "utf-8; Jörg+x@bücher.example"
     assert ann["Final-Recipient"] == "rfc822; ann@far.example"
