@@ -263,10 +263,6 @@ bool OriginalRecipient::is_utf8() const noexcept {
   return is_utf8_type(type());
 }
 
-bool OriginalRecipient::is_ascii() const noexcept {
-  return base::is_ascii(text_);
-}
-
 std::string OriginalRecipient::parameter(bool smtputf8) const {
   if (text_.empty()) return {};
   std::string value(type());

@@ -93,7 +93,6 @@ class OriginalRecipient {
   [[nodiscard]] const std::string& text() const noexcept { return text_; }
   [[nodiscard]] std::string_view type() const noexcept;
   [[nodiscard]] std::string_view address() const noexcept;
-  [[nodiscard]] bool is_ascii() const noexcept;
   // As it stands behind "ORCPT=": where SMTPUTF8 was said with unitext, else in ASCII. Empty where it grew too long
   // for that.
   [[nodiscard]] std::string parameter(bool smtputf8) const;

@@ -60,6 +60,7 @@ def test_a_mailbox_gets_its_mail_however_its_name_is_written(local):
     delivered_to = {mail.decode().split("\n")[1] for mail in mails}
     assert delivered_to == {f"Delivered-To: {name}@{BÜCHER}"  # as it was written
                             for name in ("jürg", "JÜRG+lists", "ju\u0308rg")}
+    local.wait_empty()
     assert local.status()["total"]["delivered"] == 3
 
 
@@ -214,21 +215,20 @@ def test_where_the_next_hop_does_not_speak_it_the_message_bounces(server, sink):
     assert status.get_content_type() == "message/delivery-status"
     assert jürg["Final-Recipient"] == "utf-8; j\\x{FC}rg@remote.example"
     assert (jürg["Action"], jürg["Status"]) == ("failed", "5.6.7")
-    assert "<jürg@remote.example>" in text.get_content() and "no SMTPUTF8" in text.get_content()
+    words = " ".join(text.get_content().split())
+    assert "<jürg@remote.example>" in words and "(no SMTPUTF8)" in words
     assert original.get_content_type() == "text/rfc822-headers"
     # The others of the same message got it.
     assert [taken.recipients for taken in sink.wait()] == [["ann@remote.example"]]
     server.wait_empty()
     # And one whose header needs it goes to none of them.
     send(server, ["ann@remote.example", "eve@remote.example"])
-    newest = wait_for("the second notice", lambda: server.mailbox("alice")[1:])[-1]
-    notice = max(server.mailbox("alice"), key=lambda path: path.stat().st_mtime_ns)
-    assert newest
-    _, status, original = parts(notice.read_bytes())
+    notice, = (mail for path in server.wait_mail("alice", 2) if b"5.6.9" in (mail := path.read_bytes()))
+    _, status, original = parts(notice)
     assert [block["Status"] for block in blocks(status)] == ["5.6.9", "5.6.9"]
     assert original.get_content_type() == "message/global-headers"
-    header = quopri.decodestring(notice.read_bytes().split(b"message/global-headers")[1])
-    assert "Subject: grüß".encode() in header and notice.read_bytes().isascii()
+    header = quopri.decodestring(notice.split(b"message/global-headers")[1])
+    assert "Subject: grüß".encode() in header and notice.isascii()
     assert len(sink.messages) == 1
 
 
