@@ -283,7 +283,8 @@ Envelope Connection::envelope() const {
     e.recipients.push_back({recipient.address.text(), recipient.notify, recipient.orcpt,
                             recipient.address.needs_utf8()});
   // What is in the message counts, not what its client said of it.
-  e.eight_bit = has_eight_bit(lease.prefix) || has_eight_bit(delivery_->body);
+  e.eight_bit =
+      has_eight_bit(lease.prefix) || has_eight_bit(delivery_->body) || e.utf8_header;
   if (lease.large && !e.eight_bit)
     e.eight_bit = client_->features().eight_bit
                       ? lease.eight_bit

@@ -54,8 +54,11 @@ class Sender final : public ConnectionOwner {
     }
     waiting_.push_back(std::move(delivery));
   }
-  // SMTPUTF8 was said with the message that was added last.
-  void say_smtputf8() { waiting_.back().lease.smtputf8 = true; }
+  // SMTPUTF8, which implies 8BITMIME, was said with the message that was added last.
+  void say_smtputf8() {
+    auto& lease = waiting_.back().lease;
+    lease.smtputf8 = lease.eight_bit = true;
+  }
   void start() { connection_.start(); }
 
   void on_ready() noexcept override {

@@ -233,7 +233,9 @@ TEST(Sending, TheHeaderTellsWhetherSmtpUtf8IsNeeded) {
     EXPECT_EQ(said, (std::vector<std::string>{"MAIL FROM:<a@us.example> BODY=8BITMIME SMTPUTF8",
                                               "MAIL FROM:<a@us.example> BODY=8BITMIME",
                                               "MAIL FROM:<a@us.example> BODY=8BITMIME SMTPUTF8",
-                                              "MAIL FROM:<a@us.example> BODY=8BITMIME",
+                                              // Of a large one its client's word is taken.
+                                              large ? "MAIL FROM:<a@us.example>"
+                                                    : "MAIL FROM:<a@us.example> BODY=8BITMIME",
                                               "MAIL FROM:<a@us.example> SMTPUTF8",
                                               "RCPT TO:<b\xc3\xb6" "b@xn--bcher-kva.example>"}));
     EXPECT_EQ(hop.messages.size(), 5U);
