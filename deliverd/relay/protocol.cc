@@ -198,6 +198,7 @@ Client::Event Client::begin(Envelope envelope, std::string& out) {
   mail_answered_ = mail_accepted_ = body_begun_ = false;
   in_transaction_ = true;
   by_chunk_ = features_.chunking && envelope_.in_memory && !envelope_.probe;
+  refuse_utf8_recipients();
   if (const auto refusal = refusal_of(envelope_)) {
     decide_open(*refusal);
     return finish();
@@ -235,18 +236,22 @@ std::optional<Verdict> Client::refusal_of(const Envelope& envelope) const {
   return std::nullopt;
 }
 
-// As many as the next hop takes in one transaction; the others go back untried, but for those whose address it
-// could not even hear.
+// Whose address the next hop could not even hear.
+void Client::refuse_utf8_recipients() {
+  for (std::size_t i = 0; i < envelope_.recipients.size() && !features_.smtputf8; ++i) {
+    if (!envelope_.recipients[i].utf8) continue;
+    verdicts_[i] = no_utf8({5, 6, 7}, "the address is beyond ASCII");
+    decided_[i] = true;
+  }
+}
+
+// As many as the next hop takes in one transaction; the others go back untried.
 void Client::choose_recipients() {
   const auto& limits = features_.limits;
   std::vector<std::string_view> domains;
   asked_.clear();
   for (std::size_t i = 0; i < envelope_.recipients.size(); ++i) {
-    if (envelope_.recipients[i].utf8 && !features_.smtputf8) {
-      verdicts_[i] = no_utf8({5, 6, 7}, "the address is beyond ASCII");
-      decided_[i] = true;
-      continue;
-    }
+    if (decided_[i]) continue;
     bool fits = limits.recipients == 0 || asked_.size() < limits.recipients;
     const auto domain = domain_of(envelope_.recipients[i].address);
     if (fits && limits.domains != 0 &&

@@ -182,6 +182,7 @@ class Client {
   Event after_recipients(std::string& out);
   Event out_of_step();
   [[nodiscard]] std::optional<Verdict> refusal_of(const Envelope& envelope) const;
+  void refuse_utf8_recipients();
   void choose_recipients();
   [[nodiscard]] bool needs_utf8() const;
   void send_mail(std::string& out);

@@ -63,6 +63,7 @@ TEST(Client, SendsNothingBeyondAsciiWhereItIsNotOffered) {
   auto list = messages({1, 2, 3, 1, 1});
   list[0].utf8_from = true;
   list[1].utf8_header = list[1].eight_bit = true;
+  list[1].recipients[1].utf8 = true;
   list[2].recipients[1].utf8 = true;
   list[3].recipients[0].utf8 = true;
   Player player(list);
@@ -81,6 +82,7 @@ TEST(Client, SendsNothingBeyondAsciiWhereItIsNotOffered) {
   };
   EXPECT_EQ(code(0, 0), (mail::EnhancedCode{5, 6, 7}));
   EXPECT_EQ(code(1, 0), (mail::EnhancedCode{5, 6, 9}));
+  EXPECT_EQ(code(1, 1), (mail::EnhancedCode{5, 6, 7}));
   EXPECT_EQ(code(2, 1), (mail::EnhancedCode{5, 6, 7}));
 }
 
