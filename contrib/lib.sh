@@ -3,7 +3,7 @@
 # `yes` (1: do not ask).
 
 BUILD_PACKAGES="g++ meson ninja-build pkg-config libevent-dev libc-ares-dev libseccomp-dev libidn2-dev
-  liblmdb-dev libssl-dev libcrypt-dev libfmt-dev nlohmann-json3-dev libtomlplusplus-dev libcli11-dev"
+  libunistring-dev liblmdb-dev libssl-dev libcrypt-dev libfmt-dev nlohmann-json3-dev libtomlplusplus-dev libcli11-dev"
 DEMO_PACKAGES="swaks"
 TEST_PACKAGES="libgtest-dev libgmock-dev python3 python3-pytest python3-pytest-xdist python3-aiosmtpd
   python3-dnslib swaks libnet-ssleay-perl curl openssl dovecot-imapd knot unbound msmtp

@@ -9,6 +9,8 @@
 #include <optional>
 
 #include "common/base/text.h"
+#include "common/base/utf8.h"
+#include "common/config/names.h"
 #include "common/config/units.h"
 #include "common/sasl/account.h"
 
@@ -257,6 +259,15 @@ std::expected<base::MessageId, Ending> read_id(const std::string& typed) {
                            base::printable(typed), base::kMessageIdLength));
 }
 
+// Queues go by their A-labels; people may type U-labels.
+Checked read_queue(std::string_view what, std::string& name) {
+  if (base::is_ascii(name)) return {};
+  auto pattern = config::parse_pattern(name);
+  if (!pattern) return usage(fmt::format("{}: {}", what, pattern.error()));
+  name = *std::move(pattern);
+  return {};
+}
+
 Checked read_selector(const Typed& typed, Command& command) {
   auto& selector = command.selector;
   const bool acts = command.verb == Verb::kRetry || command.verb == Verb::kHold ||
@@ -267,7 +278,8 @@ Checked read_selector(const Typed& typed, Command& command) {
     if (!id) return std::unexpected(std::move(id.error()));
     selector.ids.push_back(*id);
   }
-  for (const auto& checked : {check_length("--queue", selector.queue, ipc::kMaxQueueName),
+  for (const auto& checked : {read_queue("--queue", selector.queue),
+                              check_length("--queue", selector.queue, ipc::kMaxQueueName),
                               check_length("--from", selector.from, kMaxCondition),
                               check_length("--to", selector.to, kMaxCondition),
                               check_length("--error", selector.error, kMaxCondition),
@@ -328,6 +340,7 @@ Checked read_frozen(const Typed& typed, Command& command) {
     return usage(fmt::format("{} needs a QUEUE or --hop HOST, and not both", verb));
   command.hop = !typed.hop.empty();
   if (command.hop) command.queue = typed.hop;
+  if (auto read = read_queue("the name", command.queue); !read) return read;
   if (command.verb == Verb::kFreeze && command.reason.empty())
     return usage("freeze needs a reason: others will ask why");
   return check_length("the name", command.queue, ipc::kMaxQueueName);
@@ -339,7 +352,8 @@ Checked check_file(const std::string& file) {
 }
 
 Checked finish(const Typed& typed, Command& command) {
-  for (const auto& checked : {check_length("the queue's name", command.queue, ipc::kMaxQueueName),
+  for (const auto& checked : {read_queue("the queue's name", command.queue),
+                              check_length("the queue's name", command.queue, ipc::kMaxQueueName),
                               check_length("the reason", command.reason, ipc::kMaxReason)})
     if (!checked) return checked;
   switch (command.verb) {
@@ -366,6 +380,7 @@ Checked finish(const Typed& typed, Command& command) {
         return {};
       }
       command.queue = typed.id;
+      if (auto read = read_queue("the queue's name", command.queue); !read) return read;
       return check_length("the queue's name", command.queue, ipc::kMaxHopName);
     case Verb::kOutbound:
     case Verb::kIntake:

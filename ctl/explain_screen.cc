@@ -7,14 +7,14 @@
 #include <utility>
 
 #include "common/base/check.h"
-#include "common/base/text.h"
+#include "common/base/utf8.h"
 #include "ctl/human.h"
 #include "ctl/screens.h"
 
 namespace postern::ctl {
 namespace {
 
-using base::printable;
+using base::readable;
 using ipc::Blocker;
 using ipc::Obstacle;
 
@@ -31,25 +31,25 @@ std::string plural(std::uint64_t count, std::string_view what) {
 // "by anna since 12:03:17: "moving house"", as far as it is known.
 std::string by_whom(const Obstacle& o, base::WallTime now) {
   std::string text;
-  if (!o.who.empty()) text += " by " + printable(o.who);
+  if (!o.who.empty()) text += " by " + readable(o.who);
   if (o.since.ms != 0) text += " since " + local_time(o.since, now);
   if (o.until.ms != 0) text += " until " + local_time(o.until, now);
-  if (!o.reason.empty()) text += ": \"" + printable(o.reason, ipc::kReplyShown) + '"';
+  if (!o.reason.empty()) text += ": \"" + readable(o.reason, ipc::kReplyShown) + '"';
   return text;
 }
 
 std::string what_it_said(const std::string& reply, const std::string& remote) {
   if (reply.empty()) return {};
-  return ": " + printable(reply, ipc::kReplyShown) +
-         (remote.empty() ? "" : " from " + printable(remote));
+  return ": " + readable(reply, ipc::kReplyShown) +
+         (remote.empty() ? "" : " from " + readable(remote));
 }
 
 std::string dead_text(const Obstacle& o, base::WallTime now) {
   // A queue has no colon in its name: its hosts are not known.
   const bool lost = o.name.find(':') == std::string::npos;
-  auto text = lost ? fmt::format("the hosts of {} cannot be found, until {}", printable(o.name),
+  auto text = lost ? fmt::format("the hosts of {} cannot be found, until {}", readable(o.name),
                                  local_time(o.until, now))
-                   : fmt::format("next hop {} is dead until {}", printable(o.name),
+                   : fmt::format("next hop {} is dead until {}", readable(o.name),
                                  local_time(o.until, now));
   if (o.count > 0) text += " after " + plural(o.count, "failure");
   if (o.since.ms != 0) text += ", the last " + local_time(o.since, now);
@@ -59,7 +59,7 @@ std::string dead_text(const Obstacle& o, base::WallTime now) {
 std::string text_of(const Obstacle& o, const std::string& queue, base::WallTime now) {
   switch (o.blocker) {
     case Blocker::kDelivering:
-      return "in delivery" + (o.name.empty() ? "" : " to " + printable(o.name)) + by_whom(o, now);
+      return "in delivery" + (o.name.empty() ? "" : " to " + readable(o.name)) + by_whom(o, now);
     case Blocker::kConcluding:
       return "its outcome is being written down";
     case Blocker::kDamaged:
@@ -68,10 +68,10 @@ std::string text_of(const Obstacle& o, const std::string& queue, base::WallTime 
       return o.count > 0 ? "all that is left of it is held: " + plural(o.count, "recipient")
                          : "held" + by_whom(o, now);
     case Blocker::kFrozen:
-      return (o.name == queue ? "frozen" : "frozen by the pattern " + printable(o.name)) +
+      return (o.name == queue ? "frozen" : "frozen by the pattern " + readable(o.name)) +
              by_whom(o, now);
     case Blocker::kHopFrozen:
-      return "next hop " + printable(o.name) + " is frozen" + by_whom(o, now);
+      return "next hop " + readable(o.name) + " is frozen" + by_whom(o, now);
     case Blocker::kOff:
       return "outbound is disabled" + by_whom(o, now);
     case Blocker::kRetry:
@@ -83,21 +83,21 @@ std::string text_of(const Obstacle& o, const std::string& queue, base::WallTime 
     case Blocker::kStarting:
       return "nothing goes out yet: deliverers still tell what they have from before";
     case Blocker::kNoDeliverer:
-      return fmt::format("no {} process is there", printable(o.name));
+      return fmt::format("no {} process is there", readable(o.name));
     case Blocker::kLookup:
-      return fmt::format("the hosts of {} are being looked up", printable(o.name));
+      return fmt::format("the hosts of {} are being looked up", readable(o.name));
     case Blocker::kRate:
-      return fmt::format("next hop {} had its rate; the next message goes {}", printable(o.name),
+      return fmt::format("next hop {} had its rate; the next message goes {}", readable(o.name),
                          local_time(o.until, now));
     case Blocker::kConnections:
       return fmt::format("{} of {} connections to {} are busy{}{}", o.count, o.of,
-                         printable(o.name), o.reason.empty() ? "" : "; ", printable(o.reason));
+                         readable(o.name), o.reason.empty() ? "" : "; ", readable(o.reason));
     case Blocker::kSlots:
       return fmt::format("{} of {} connections of the server are busy", o.count, o.of);
     case Blocker::kConnecting:
       return o.count == 1
-                 ? fmt::format("a connection to {} is being opened", printable(o.name))
-                 : fmt::format("{} connections to {} are being opened", o.count, printable(o.name));
+                 ? fmt::format("a connection to {} is being opened", readable(o.name))
+                 : fmt::format("{} connections to {} are being opened", o.count, readable(o.name));
     case Blocker::kTurn:
       return fmt::format("{} of its queue {} before it{}", plural(o.count, "message"),
                          o.count == 1 ? "goes" : "go",
@@ -112,7 +112,7 @@ std::string because(const std::vector<Obstacle>& obstacles, const std::string& q
   for (const auto& obstacle : obstacles)
     out += line(out.empty() ? "Because" : "and",
                 text_of(obstacle, queue, now) +
-                    (obstacle.place.empty() ? "" : "  (" + printable(obstacle.place) + ")"));
+                    (obstacle.place.empty() ? "" : "  (" + readable(obstacle.place) + ")"));
   return out;
 }
 
@@ -132,20 +132,20 @@ std::string way_text(const ipc::Way& way) {
       text = "by MX, for no route names it";
       break;
     case ipc::RoutedBy::kRoute:
-      text = (way.place.empty() ? "a route" : printable(way.place)) + "  " + printable(way.via);
+      text = (way.place.empty() ? "a route" : readable(way.place)) + "  " + readable(way.via);
       break;
     case ipc::RoutedBy::kDomain:
-      text = (way.place.empty() ? "a domain of ours" : printable(way.place)) + "  " +
-             printable(way.via);
+      text = (way.place.empty() ? "a domain of ours" : readable(way.place)) + "  " +
+             readable(way.via);
       break;
   }
   if (way.of > 1) text += fmt::format(" ({} of {})", way.number, way.of);
-  if (way.via.starts_with("mx") && !way.hop.empty()) text += ": " + printable(way.hop);
+  if (way.via.starts_with("mx") && !way.hop.empty()) text += ": " + readable(way.hop);
   return text;
 }
 
 std::string retry_text(const ipc::RetryPlan& plan) {
-  auto text = plan.place.empty() ? std::string("as by default") : printable(plan.place);
+  auto text = plan.place.empty() ? std::string("as by default") : readable(plan.place);
   if (plan.failure) text += fmt::format(" ({})", ipc::name(*plan.failure));
   return text;
 }
@@ -158,7 +158,7 @@ std::string tries_text(const ipc::Explanation& e, base::WallTime now) {
 
 std::string list(const std::vector<std::string>& words) {
   std::string text;
-  for (const auto& word : words) text += (text.empty() ? "" : ", ") + printable(word);
+  for (const auto& word : words) text += (text.empty() ? "" : ", ") + readable(word);
   return text;
 }
 
@@ -196,9 +196,9 @@ std::string remedy(const std::vector<Obstacle>& obstacles, const std::string& qu
     case Blocker::kHeld:
       return "posternctl release " + selector;
     case Blocker::kFrozen:
-      return "posternctl unfreeze " + printable(queue);
+      return "posternctl unfreeze " + readable(queue);
     case Blocker::kHopFrozen:
-      return "posternctl unfreeze --hop " + printable(first.name);
+      return "posternctl unfreeze --hop " + readable(first.name);
     case Blocker::kOff:
       return "posternctl outbound enable";
     case Blocker::kRetry:
@@ -225,7 +225,7 @@ std::string remedy(const std::vector<Obstacle>& obstacles, const std::string& qu
 std::string names(const std::vector<mail::Address>& recipients) {
   std::string text;
   for (std::size_t i = 0; i < recipients.size() && i < kNamed; ++i)
-    text += (i == 0 ? "" : ", ") + printable(recipients[i].text());
+    text += (i == 0 ? "" : ", ") + readable(recipients[i].text());
   if (recipients.size() > kNamed) text += fmt::format(" and {} more", recipients.size() - kNamed);
   return text;
 }
@@ -234,7 +234,7 @@ std::string explanation(const ipc::Explanation& e, const MessageStory& story, ba
   const std::string_view end = story.queued.from.is_null() ? "badmail" : "bounce";
   auto out = fmt::format("{}: {}\n", names(e.recipients), headline(e.state, e.next, now));
   out += because(e.obstacles, e.queue, now);
-  out += line("Queue", printable(e.queue));
+  out += line("Queue", readable(e.queue));
   out += line("Route", way_text(e.way));
   out += line("Retry", retry_text(e.retry));
   out += line("Tries", tries_text(e, now));
@@ -247,13 +247,13 @@ std::string explanation(const ipc::Explanation& e, const MessageStory& story, ba
 
 std::string ending(const ipc::HistoryRow& row, base::WallTime now) {
   auto out =
-      fmt::format("{}: {} {}, {} after it came, {}\n", printable(row.to), upper(ipc::name(row.end)),
+      fmt::format("{}: {} {}, {} after it came, {}\n", readable(row.to), upper(ipc::name(row.end)),
                   local_time(row.ended, now), span_text(row.ended - row.arrived),
                   row.tries == 1 ? "1 try" : fmt::format("{} tries", row.tries));
-  out += line("Queue", printable(row.queue));
+  out += line("Queue", readable(row.queue));
   if (row.reply.empty()) return out;
-  return out + line("Reply", printable(row.reply, ipc::kHistoryReply) +
-                                 (row.remote.empty() ? "" : " from " + printable(row.remote)));
+  return out + line("Reply", readable(row.reply, ipc::kHistoryReply) +
+                                 (row.remote.empty() ? "" : " from " + readable(row.remote)));
 }
 
 std::string head(base::MessageId id, const mail::ReversePath& from, std::uint64_t size,
@@ -263,7 +263,7 @@ std::string head(base::MessageId id, const mail::ReversePath& from, std::uint64_
 }
 
 std::string hop_text(const ipc::HopFacts& hop, base::WallTime now) {
-  auto text = printable(hop.name);
+  auto text = readable(hop.name);
   if (hop.name.find(':') == std::string::npos) text = "its hosts are not known yet";
   text += hop.limit == 0 ? fmt::format(": {}", plural(hop.connections, "connection"))
                          : fmt::format(": {} of {} connections", hop.connections, hop.limit);
@@ -322,7 +322,7 @@ std::string explain_page(const MessageStory& story, base::WallTime now) {
     out = head(story.id, m.from, m.size, m.arrived, now);
     out += m.bounce
                ? "  a notice of our own\n"
-               : fmt::format("  client {} ({})\n", base::to_string(m.client), printable(m.hello));
+               : fmt::format("  client {} ({})\n", base::to_string(m.client), readable(m.hello));
     if (m.origin.value != 0)
       out += fmt::format("  imported; its origin is {}\n", base::to_string(m.origin));
     for (const auto& one : m.explanations) out += explanation(one, story, now);
@@ -339,7 +339,7 @@ std::string explain_page(const MessageStory& story, base::WallTime now) {
 }
 
 std::string explain_page(const ipc::QueueExplained& q, base::WallTime now) {
-  auto out = fmt::format("{}: {}", printable(q.name), headline(q.state, q.next, now));
+  auto out = fmt::format("{}: {}", readable(q.name), headline(q.state, q.next, now));
   if (!q.is_hop)
     out += fmt::format("; {} {}, the oldest {}", plural(q.messages, "message"), size_text(q.bytes),
                        q.oldest.ms == 0 ? "-" : span_text(now - q.oldest));
@@ -359,7 +359,7 @@ std::string explain_page(const ipc::QueueExplained& q, base::WallTime now) {
   out += line("Retry", retry_text(q.retry));
   out += line("Passed", list(q.passed));
   out += line("Then", first_step(q.state, q.obstacles, q.next) + failure_step(q.retry));
-  const auto selector = q.is_hop ? std::string() : "--queue " + printable(q.name);
+  const auto selector = q.is_hop ? std::string() : "--queue " + readable(q.name);
   return out + line("Try", remedy(q.obstacles, q.name, selector));
 }
 

@@ -5,6 +5,7 @@
 #include <unistd.h>
 
 #include <cstdio>
+#include <cstdlib>
 #include <ctime>
 #include <iostream>
 #include <string>
@@ -14,6 +15,7 @@
 #include "ctl/client.h"
 #include "ctl/command.h"
 #include "ctl/offline.h"
+#include "ctl/screens.h"
 #include "ctl/socket_path.h"
 #include "ctl/user_verb.h"
 #include "ctl/verbs.h"
@@ -36,9 +38,16 @@ bool agreed(const Command& command) {
   return answer == "y" || answer == "Y" || answer == "yes";
 }
 
+std::string_view variable(const char* name) {
+  const char* value = std::getenv(name);
+  return value == nullptr ? std::string_view() : value;
+}
+
 Output standard_output() {
   Output output;
   output.terminal = ::isatty(STDOUT_FILENO) != 0;
+  output.ascii = output.terminal &&
+                 !shows_utf8(variable("LC_ALL"), variable("LC_CTYPE"), variable("LANG"));
   winsize size{};
   if (output.terminal && ::ioctl(STDOUT_FILENO, TIOCGWINSZ, &size) == 0) output.width = size.ws_col;
   return output;

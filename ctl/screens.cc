@@ -3,18 +3,19 @@
 #include <fmt/format.h>
 
 #include "common/base/text.h"
+#include "common/base/utf8.h"
 #include "ctl/human.h"
 #include "ctl/names.h"
 
 namespace postern::ctl {
 namespace {
 
-using base::printable;
+using base::readable;
 
 constexpr std::size_t kWholeAnswer = 16 * 1024;  // the longest one
 
 std::string quoted(std::string_view text) {
-  return '"' + printable(text) + '"';
+  return '"' + readable(text) + '"';
 }
 
 std::string age(base::WallTime since, base::WallTime now) {
@@ -39,12 +40,12 @@ std::string next_try(ipc::State state, base::WallTime at, base::WallTime now) {
 
 // As it is typed.
 std::string block_name(const ipc::BlockRow& row) {
-  return (row.hop ? "--hop " : "") + printable(row.name);
+  return (row.hop ? "--hop " : "") + readable(row.name);
 }
 
 std::string header(const ipc::Status& s) {
-  const auto left = fmt::format("postern {}  {}  up {}", printable(s.version),
-                                printable(s.hostname), span_text(s.uptime));
+  const auto left = fmt::format("postern {}  {}  up {}", readable(s.version),
+                                readable(s.hostname), span_text(s.uptime));
   return fmt::format("{:<54} {}\n", left, local_now(s.now));
 }
 
@@ -52,7 +53,7 @@ std::string attention(const ipc::Status& s) {
   if (s.attention.empty()) return {};
   std::string out = "ATTENTION ";
   for (std::size_t i = 0; i < s.attention.size(); ++i)
-    out += (i == 0 ? "" : "; ") + printable(s.attention[i]);
+    out += (i == 0 ? "" : "; ") + readable(s.attention[i]);
   return out + '\n';
 }
 
@@ -63,7 +64,7 @@ std::string until_text(base::WallTime until, base::WallTime now) {
 // "DISABLED 02:12:07 by anna: "spam run""
 std::string disabled(base::WallTime since, std::string_view who, std::string_view reason,
                      base::WallTime now) {
-  return fmt::format("DISABLED {} by {}: {}", local_time(since, now), printable(who),
+  return fmt::format("DISABLED {} by {}: {}", local_time(since, now), readable(who),
                      quoted(reason));
 }
 
@@ -71,7 +72,7 @@ std::string outbound(const ipc::Status& s) {
   if (s.outbound_enabled) return fmt::format("OUTBOUND  on, {} in flight\n", s.in_flight);
   std::string spared;
   for (const auto& name : s.outbound_spared)
-    spared += (spared.empty() ? "" : ", ") + printable(name);
+    spared += (spared.empty() ? "" : ", ") + readable(name);
   if (s.outbound_all)
     spared = "none but local";
   else if (spared.empty())
@@ -87,7 +88,7 @@ std::string intake(const ipc::Status& s) {
   if (s.intake_disabled)
     return fmt::format("INTAKE    {}\n          {}\n",
                        disabled(s.intake_since, s.intake_who, s.intake_reason, s.now), rates);
-  return fmt::format("INTAKE    CLOSED: {}; {}\n", printable(s.intake_reason), rates);
+  return fmt::format("INTAKE    CLOSED: {}; {}\n", readable(s.intake_reason), rates);
 }
 
 // What is frozen, the first few in full.
@@ -95,7 +96,7 @@ std::string frozen(const ipc::Status& s) {
   std::string out;
   for (const auto& row : s.freezes)
     out += fmt::format("{}{}{} by {}: {}{}\n", out.empty() ? "FROZEN    " : "          ",
-                       block_name(row), until_text(row.until, s.now), printable(row.who),
+                       block_name(row), until_text(row.until, s.now), readable(row.who),
                        quoted(row.reason), row.keep_clock ? "   clocks go on" : "");
   if (s.freeze_count > s.freezes.size())
     out += fmt::format("          and {} more: posternctl blocks\n",
@@ -123,24 +124,24 @@ std::string processes(const ipc::Status& s) {
 
 // Why something does not move, and until when, if that is known.
 std::string why_text(std::string_view why, base::WallTime until, base::WallTime now) {
-  const auto text = printable(why);
+  const auto text = readable(why);
   return until.ms == 0 ? text : fmt::format("until {}: {}", local_time(until, now), text);
 }
 
 std::string recipient(const ipc::RecipientRow& row, base::WallTime now) {
   const bool open = row.end == ipc::RecipientEnd::kOpen;
-  auto out = fmt::format("{}  {}", printable(row.address.text()),
+  auto out = fmt::format("{}  {}", readable(row.address.text()),
                          upper(open ? name(row.state) : name(row.end)));
   if (open && row.state == ipc::State::kRetry)
     out += fmt::format(" {} ({})", next_try(row.state, row.next_try, now),
                        local_time(row.next_try, now));
-  out += fmt::format("\n  Queue    {}\n", printable(row.queue));
+  out += fmt::format("\n  Queue    {}\n", readable(row.queue));
   if (!row.why.empty()) out += fmt::format("  Because  {}\n", why_text(row.why, row.until, now));
   if (row.tries > 0)
     out += fmt::format("  Tries    {}, last {}\n", row.tries, local_time(row.last_try, now));
   if (!row.last_reply.empty())
-    out += fmt::format("  Reply    {}{}{}\n", printable(row.last_reply),
-                       row.remote.empty() ? "" : "  from ", printable(row.remote));
+    out += fmt::format("  Reply    {}{}{}\n", readable(row.last_reply),
+                       row.remote.empty() ? "" : "  from ", readable(row.remote));
   return out;
 }
 
@@ -154,7 +155,7 @@ std::string upper(std::string_view text) {
 }
 
 std::string path_text(const mail::ReversePath& path) {
-  return path.is_null() ? "<>" : printable(path.address().text());
+  return path.is_null() ? "<>" : readable(path.address().text());
 }
 
 std::string status_screen(const ipc::Status& s) {
@@ -194,11 +195,11 @@ Table hop_table(std::size_t line_width) {
 
 void add_row(Table& table, const ipc::QueueRow& row, base::WallTime now) {
   if (row.hop)
-    return table.add({printable(row.queue), std::string(name(row.state)),
+    return table.add({readable(row.queue), std::string(name(row.state)),
                       std::to_string(row.queues), std::to_string(row.messages),
                       next_try(row.state, row.next_try, now), std::to_string(row.connections),
-                      printable(row.why)});
-  table.add({printable(row.queue), std::string(name(row.state)), std::to_string(row.messages),
+                      readable(row.why)});
+  table.add({readable(row.queue), std::string(name(row.state)), std::to_string(row.messages),
              size_text(row.bytes), age(row.oldest, now),
              row.messages == 0 ? "-" : next_try(row.state, row.next_try, now),
              std::to_string(row.connections),
@@ -218,7 +219,7 @@ Table message_table(std::size_t line_width) {
 }
 
 void add_row(Table& table, const ipc::MessageRow& row, base::WallTime now) {
-  auto to = printable(row.to);
+  auto to = readable(row.to);
   if (row.recipients > 1) to += fmt::format(" +{}", row.recipients - 1);
   table.add({base::to_string(row.id), std::string(name(row.state)), age(row.arrived, now),
              size_text(row.size), next_try(row.state, row.next_try, now), path_text(row.from),
@@ -240,11 +241,11 @@ void add_row(Table& table, const ipc::BlockRow& row, base::WallTime now) {
              !stops_mail      ? "-"
              : row.keep_clock ? "go on"
                               : "stopped",
-             printable(row.who), printable(row.reason)});
+             readable(row.who), readable(row.reason)});
 }
 
 std::string stopped_line(const ipc::Done& done, base::WallTime until, base::WallTime now) {
-  return fmt::format("{}{}, {} in flight\n", printable(done.text, kWholeAnswer),
+  return fmt::format("{}{}, {} in flight\n", readable(done.text, kWholeAnswer),
                      until_text(until, now), done.in_flight.value_or(0));
 }
 
@@ -279,7 +280,7 @@ Table history_table(std::size_t line_width) {
 void add_row(Table& table, const ipc::HistoryRow& row, base::WallTime now) {
   table.add({local_time(row.ended, now), base::to_string(row.id), std::string(name(row.end)),
              age(row.arrived, row.ended), std::to_string(row.tries), size_text(row.size),
-             path_text(row.from), printable(row.to), printable(row.remote), printable(row.reply)});
+             path_text(row.from), readable(row.to), readable(row.remote), readable(row.reply)});
 }
 
 std::string message_page(base::MessageId id, const ipc::Shown& shown, base::WallTime now) {
@@ -289,7 +290,7 @@ std::string message_page(base::MessageId id, const ipc::Shown& shown, base::Wall
   if (shown.bounce)
     out += "  a notice of our own";
   else
-    out += fmt::format("  client {} ({})", base::to_string(shown.client), printable(shown.hello));
+    out += fmt::format("  client {} ({})", base::to_string(shown.client), readable(shown.hello));
   out += fmt::format("; expires {}\n", local_time(shown.expires, now));
   if (shown.origin.value != 0)
     out += fmt::format("  imported; its origin is {}\n", base::to_string(shown.origin));
@@ -303,16 +304,31 @@ std::string terminal_text(std::string_view bytes) {
     if (c == '\n' || c == '\t' || c == '\\')
       out += c;
     else
-      out += printable({&c, 1});
+      out += readable({&c, 1});
   }
   return out;
+}
+
+std::string ascii_text(std::string_view text) {
+  std::string out;
+  for (const char c : text)
+    if (base::is_ascii({&c, 1}))
+      out += c;
+    else
+      out += base::printable({&c, 1});
+  return out;
+}
+
+bool shows_utf8(std::string_view lc_all, std::string_view lc_ctype, std::string_view lang) {
+  const auto locale = !lc_all.empty() ? lc_all : !lc_ctype.empty() ? lc_ctype : lang;
+  return base::contains_ignoring_case(locale, "utf-8") || base::contains_ignoring_case(locale, "utf8");
 }
 
 std::string plain(std::string_view text) {
   std::string out;
   while (!text.empty()) {
     const auto end = text.find('\n');
-    out += printable(text.substr(0, end), kWholeAnswer) + '\n';
+    out += readable(text.substr(0, end), kWholeAnswer) + '\n';
     text.remove_prefix(end == std::string_view::npos ? text.size() : end + 1);
   }
   return out;

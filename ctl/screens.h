@@ -1,6 +1,6 @@
 // What posternctl shows to people: a status screen, tables, and a page about one message.
-// Everything of foreign origin is escaped (base::printable). Pure but for the local zone; see
-// human.h.
+// Everything of foreign origin is escaped, but for harmless UTF-8 (base::readable). Pure but for the local zone;
+// see human.h.
 #pragma once
 
 #include <string>
@@ -41,6 +41,13 @@ void add_row(Table& table, const ipc::HistoryRow& row, base::WallTime now);
 // `shown` with the recipients of all its pages.
 [[nodiscard]] std::string message_page(base::MessageId id, const ipc::Shown& shown,
                                        base::WallTime now);
+
+// For a terminal that shows ASCII alone: every other byte as \xHH.
+[[nodiscard]] std::string ascii_text(std::string_view text);
+
+// Does a terminal with these variables show UTF-8? The first one that is set counts.
+[[nodiscard]] bool shows_utf8(std::string_view lc_all, std::string_view lc_ctype,
+                              std::string_view lang);
 
 // A piece of a message for a terminal: line feeds and tabs stay, every other byte that is not
 // printable ASCII is shown as \xHH.

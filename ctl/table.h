@@ -21,7 +21,7 @@ class Table {
   // Lines are cut at `line_width` columns where it is not 0.
   Table(std::vector<Column> columns, std::size_t line_width);
 
-  // A cell per column, in printable ASCII.
+  // A cell per column, in harmless UTF-8 (base::is_harmless).
   void add(std::vector<std::string> cells);
   // The gathered rows as lines, before the first of them the titles; gathers anew.
   [[nodiscard]] std::string take();

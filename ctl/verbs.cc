@@ -7,6 +7,7 @@
 #include <cstdio>
 
 #include "common/base/clock.h"
+#include "common/base/utf8.h"
 #include "common/mail/unstuffer.h"
 #include "ctl/explain_verb.h"
 #include "ctl/json.h"
@@ -217,6 +218,8 @@ Exit freeze(const Command& command, Client& client, Output& output) {
 }  // namespace
 
 void Output::write(std::string_view bytes) {
+  std::string escaped;
+  if (ascii && !base::is_ascii(bytes)) bytes = escaped = ascii_text(bytes);
   failed_ = failed_ || std::fwrite(bytes.data(), 1, bytes.size(), stdout) != bytes.size();
 }
 

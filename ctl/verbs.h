@@ -9,9 +9,10 @@ namespace postern::ctl {
 // Where answers go: stdout, and what is known about it.
 struct Output {
   bool terminal = false;
+  bool ascii = false;     // it shows nothing else
   std::size_t width = 0;  // columns of the terminal; 0: not to be cut
 
-  // Bytes as they are. An error is kept for failed().
+  // Bytes as they are, unless it shows ASCII alone. An error is kept for failed().
   void write(std::string_view bytes);
   void flush();
   [[nodiscard]] bool failed() const noexcept { return failed_; }

@@ -350,6 +350,7 @@ void Delivery::send(const HandOut& out, LoadedBody&& body) {
   lease.arrived = message->arrived;
   lease.from = message->from;
   lease.eight_bit = message->eight_bit;
+  lease.smtputf8 = message->smtputf8;
   lease.ret = message->ret;
   lease.envid = message->envid;
   lease.form = message->form;

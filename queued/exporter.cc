@@ -188,6 +188,7 @@ transfer::Envelope Exporter::envelope_of(const Message& message) const {
   envelope.from = message.from;
   envelope.form = message.form;
   envelope.eight_bit = message.eight_bit;
+  envelope.smtputf8 = message.smtputf8;
   envelope.ret = message.ret;
   envelope.envid = message.envid;
   envelope.notice = message.notice;

@@ -4,6 +4,7 @@
 #include <utility>
 
 #include "common/base/text.h"
+#include "common/base/utf8.h"
 #include "queued/blocks.h"
 
 namespace postern::queued {
@@ -40,20 +41,25 @@ ipc::HistoryRows to_answer(os::Result<History::Page> page) {
   return answer;
 }
 
+// A line of history keeps the text of an address; it is parsed again only where it may have other forms.
+bool mentions(const std::string& address, const std::string& part) {
+  if (base::is_ascii(part)) return base::contains_ignoring_case(address, part);
+  const auto parsed = mail::Address::parse(address);
+  return parsed && parsed->mentions(part);
+}
+
 }  // namespace
 
 bool selects(const ipc::Selector& s, const HistoryLine& line, const HistoryRecipient& recipient,
              base::WallTime now) {
   if (s.empty() || s.state) return false;
   if (!s.ids.empty() && std::find(s.ids.begin(), s.ids.end(), line.id) == s.ids.end()) return false;
-  if (s.from == "<>" ? !line.from.is_null()
-                     : !base::contains_ignoring_case(line.from.text(), s.from))
-    return false;
+  if (s.from == "<>" ? !line.from.is_null() : !line.from.mentions(s.from)) return false;
   if (s.client && !s.client->contains(line.client)) return false;
   const auto age = now - line.arrived;
   if ((s.older && age <= *s.older) || (s.newer && age >= *s.newer)) return false;
   if ((s.larger && line.size <= *s.larger) || (s.smaller && line.size >= *s.smaller)) return false;
-  return base::contains_ignoring_case(recipient.to, s.to) &&
+  return mentions(recipient.to, s.to) &&
          base::contains_ignoring_case(recipient.reply, s.error) &&
          (s.queue.empty() || matches(s.queue, recipient.queue));
 }

@@ -135,6 +135,7 @@ MessageRecord Importer::record_of(const transfer::Message& message) {
   record.from = envelope.from;
   record.form = envelope.form;
   record.eight_bit = envelope.eight_bit;
+  record.smtputf8 = envelope.smtputf8;
   record.ret = envelope.ret;
   record.envid = envelope.envid;
   record.notice = envelope.notice;

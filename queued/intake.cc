@@ -237,6 +237,7 @@ void Intake::store(Submission submission, std::uint32_t crc) {
   record.from = head.from;
   record.form = head.form;
   record.eight_bit = head.eight_bit;
+  record.smtputf8 = head.smtputf8;
   record.ret = head.ret;
   record.envid = head.envid;
   record.large = head.large.value != 0;
@@ -251,7 +252,9 @@ void Intake::store(Submission submission, std::uint32_t crc) {
   received.logged_in = !submission.account.empty();
   received.tls = head.tls;
   received.tls_peer = head.tls_peer;
-  received.with = head.esmtp ? mail::WithProtocol::kEsmtp : mail::WithProtocol::kSmtp;
+  received.with = head.smtputf8 ? mail::WithProtocol::kUtf8Smtp
+                  : head.esmtp  ? mail::WithProtocol::kEsmtp
+                                : mail::WithProtocol::kSmtp;
   received.id = record.id;
   received.only_recipient = recipients.size() == 1 ? &recipients.front().address : nullptr;
   received.when = record.arrived;

@@ -203,8 +203,7 @@ bool selects(const Engine& engine, const ipc::Selector& s, const Message& messag
   if (s.empty()) return false;
   if (!s.ids.empty() && std::find(s.ids.begin(), s.ids.end(), message.id) == s.ids.end())
     return false;
-  if (s.from == "<>" ? !message.from.is_null() : !base::contains_ignoring_case(message.from.text(), s.from))
-    return false;
+  if (s.from == "<>" ? !message.from.is_null() : !message.from.mentions(s.from)) return false;
   if (s.client && !s.client->contains(message.client)) return false;
   const auto age = engine.now() - message.born;
   if ((s.older && age <= *s.older) || (s.newer && age >= *s.newer)) return false;
@@ -213,7 +212,7 @@ bool selects(const Engine& engine, const ipc::Selector& s, const Message& messag
   // What is said of recipients must hold for one and the same.
   if (s.queue.empty() && s.to.empty() && s.error.empty() && !s.state) return true;
   return any_open(message, [&](const Recipient& recipient) {
-    if (!s.to.empty() && !base::contains_ignoring_case(recipient.address.text(), s.to)) return false;
+    if (!s.to.empty() && !recipient.address.mentions(s.to)) return false;
     if (!s.queue.empty() && !matches(s.queue, engine.router().route(recipient.address).queue))
       return false;
     if (s.state && standing(engine, message, recipient).state != *s.state) return false;

@@ -76,6 +76,7 @@ MessageRecord to_record(const Message& message) {
   record.from = message.from;
   record.form = message.form;
   record.eight_bit = message.eight_bit;
+  record.smtputf8 = message.smtputf8;
   record.ret = message.ret;
   record.envid = message.envid;
   record.notice = message.notice;
@@ -112,6 +113,7 @@ Message to_message(const MessageRecord& record, const Place& place) {
   message.body_crc = record.body_crc;
   message.form = record.form;
   message.eight_bit = record.eight_bit;
+  message.smtputf8 = record.smtputf8;
   message.ret = record.ret;
   message.envid = record.envid;
   message.notice = record.notice;

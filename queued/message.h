@@ -62,6 +62,7 @@ struct Message {
   std::uint32_t body_crc = 0;  // of a large body
   ipc::BodyForm form = ipc::BodyForm::kStuffed;
   bool eight_bit = false;
+  bool smtputf8 = false;
   mail::Return ret = mail::Return::kUnsaid;
   mail::EnvelopeId envid;
   bool notice = false;

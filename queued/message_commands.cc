@@ -8,6 +8,7 @@
 #include <utility>
 
 #include "common/base/text.h"
+#include "common/base/utf8.h"
 #include "common/log/log.h"
 #include "queued/control.h"
 #include "queued/exits.h"
@@ -18,10 +19,6 @@ namespace {
 
 std::string messages_text(std::uint64_t count) {
   return fmt::format("{} {}", count, count == 1 ? "message" : "messages");
-}
-
-bool is_printable(std::string_view text) {
-  return std::all_of(text.begin(), text.end(), [](char c) { return c >= ' ' && c <= '~'; });
 }
 
 }  // namespace
@@ -125,8 +122,8 @@ void Control::begin_standing_hold(const std::shared_ptr<Holding>& work) {
   if (!can_stand(selector))
     return done(work->session, request, kUsage,
                 "of new mail only --from, --to, --client, --queue, --larger and --smaller can be told");
-  if (!is_printable(selector.from + selector.to + selector.queue))
-    return done(work->session, request, kUsage, "a standing hold's conditions are printable ASCII");
+  if (!base::is_harmless(selector.from + selector.to + selector.queue))
+    return done(work->session, request, kUsage, "a standing hold's conditions are printable text");
   if (work->command.dry_run) return hold_selected(work);
   StandingHold hold{selector, work->command.reason, work->who, engine_.store().clock().wall()};
   engine_.change_blocks(

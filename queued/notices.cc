@@ -97,6 +97,7 @@ BuiltNotice make_notice(const Message& message, const std::vector<Report>& repor
   notice.arrived = message.arrived;
   notice.now = now;
   notice.original = original;
+  notice.smtputf8 = message.smtputf8;
   notice.whole = goes_back_whole(message, reports) && head.size() == message.size();
   for (const auto& report : reports)
     if (const Recipient* recipient = find_recipient(message, report.number))
@@ -112,6 +113,7 @@ BuiltNotice make_notice(const Message& message, const std::vector<Report>& repor
   record.client = {};
   record.hello = "";
   record.eight_bit = text.eight_bit;
+  record.smtputf8 = text.utf8;
   record.notice = true;
   record.body_size = built.body.size();
   record.recipients.push_back({.number = 0, .address = message.from.address()});

@@ -91,6 +91,7 @@ struct MessageRecord {
   QueueTime held_since{0};
   std::vector<Span> former_holds;  // in which it did not age
   base::MessageId origin;  // its id in the queue that it was imported from; 0: it came by itself
+  bool smtputf8 = false;   // SMTPUTF8 was said; whether it is needed, its envelope and header tell
   std::vector<RecipientRecord> recipients;
   static constexpr auto fields() {
     return std::tuple(
@@ -110,6 +111,7 @@ struct MessageRecord {
         ipc::field("held_since", &MessageRecord::held_since),
         ipc::field("former_holds", &MessageRecord::former_holds, kMaxFormerHolds),
         ipc::field("origin", &MessageRecord::origin),
+        ipc::field("smtputf8", &MessageRecord::smtputf8).since(6),
         ipc::field("recipients", &MessageRecord::recipients, kMaxRecipients));
   }
 };

@@ -26,7 +26,9 @@ void Protocol::begin_body(bool by_chunks) {
     envelope_.tls = tls_->text;
     envelope_.tls_peer = tls_->peer;
   }
-  envelope_.with = esmtp_ ? mail::WithProtocol::kEsmtp : mail::WithProtocol::kSmtp;
+  envelope_.with = envelope_.smtputf8 ? mail::WithProtocol::kUtf8Smtp
+                   : esmtp_           ? mail::WithProtocol::kEsmtp
+                                      : mail::WithProtocol::kSmtp;
   by_chunks_ = by_chunks;
   reader_ = {};
   chunks_ = {};

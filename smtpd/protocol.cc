@@ -39,6 +39,8 @@ enum class Protocol::Action : std::uint8_t {
 namespace {
 
 constexpr base::IpAddress kThisHost{base::IpFamily::kV4, {127, 0, 0, 1}};
+// RFC 6531 3.5
+constexpr std::string_view kNeedsUtf8 = "553 5.6.7 An address beyond ASCII needs SMTPUTF8 with MAIL";
 constexpr char kTlsHandshake = 0x16;  // the first byte of a ClientHello, RFC 8446 5.1
 
 // "250 2.1.0 Ok", but where the text holds an address.
@@ -343,7 +345,7 @@ void Protocol::on_hello(mail::Command& command) {
   }
   fmt::format_to(std::back_inserter(output_),
                  "250-{}\r\n250-PIPELINING\r\n250-SIZE {}\r\n250-8BITMIME\r\n"
-                 "250-DSN\r\n250-CHUNKING\r\n250-BINARYMIME\r\n{}{}{}{}"
+                 "250-DSN\r\n250-SMTPUTF8\r\n250-CHUNKING\r\n250-BINARYMIME\r\n{}{}{}{}"
                  "250-ENHANCEDSTATUSCODES\r\n250 HELP\r\n",
                  service_->hostname, size_limit(), limits_feature(), offers_tls() ? "250-STARTTLS\r\n" : "",
                  offers_auth() ? auth_feature() : std::string(), offer_introductions());
@@ -451,12 +453,15 @@ void Protocol::on_mail(mail::Command& command) {
   if (command.auth_said && !offers_auth()) return fail("555 5.5.4 AUTH= is not offered");
   if (!esmtp_ && (command.ret != mail::Return::kUnsaid || !command.envid.empty()))
     return fail("555 5.5.4 RET and ENVID need EHLO");
+  if (!esmtp_ && command.smtputf8) return fail("555 5.5.4 SMTPUTF8 needs EHLO");
   const bool any_bytes = command.body == mail::BodyType::kBinaryMime;
   if (!esmtp_ && any_bytes) return fail("555 5.5.4 BODY=BINARYMIME needs EHLO");
   mail::ReversePath from;
   if (command.path.kind != mail::Path::Kind::kNull) {
     auto address = address_of(command);
     if (!address) return;
+    if (command.utf8_said && !command.smtputf8)
+      return refuse(Verb::kMail, address->text(), kNeedsUtf8);
     from = mail::ReversePath(*std::move(address));
   }
   const auto limit = size_limit();
@@ -467,7 +472,8 @@ void Protocol::on_mail(mail::Command& command) {
                   "450 4.7.1 Too many messages from your address; try again later");
   envelope_.reverse_path = std::move(from);
   envelope_.declared_size = command.size.value_or(0);
-  envelope_.eight_bit = command.body != mail::BodyType::k7Bit;
+  envelope_.smtputf8 = command.smtputf8;
+  envelope_.eight_bit = command.body != mail::BodyType::k7Bit || command.smtputf8;
   envelope_.any_bytes = any_bytes;
   envelope_.ret = command.ret;
   envelope_.envid = std::move(command.envid);
@@ -481,6 +487,8 @@ void Protocol::on_rcpt(mail::Command& command) {
     return fail("555 5.5.4 NOTIFY and ORCPT need EHLO");
   auto address = address_of(command);
   if (!address) return;
+  if (command.utf8_said && !envelope_.smtputf8)
+    return refuse(Verb::kRcpt, address->text(), kNeedsUtf8);
   const auto& limits = service_->limits;
   if (limits.recipients != 0 && envelope_.recipients.size() >= limits.recipients)
     return refuse(Verb::kRcpt, address->text(), "452 4.5.3 Too many recipients");

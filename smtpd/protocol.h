@@ -1,4 +1,4 @@
-// Protocol: the server's side of one SMTP session (RFC 5321, with PIPELINING, SIZE, 8BITMIME, DSN,
+// Protocol: the server's side of one SMTP session (RFC 5321, with PIPELINING, SIZE, 8BITMIME, SMTPUTF8, DSN,
 // CHUNKING, BINARYMIME, LIMITS, STARTTLS, AUTH and ENHANCEDSTATUSCODES) as a pure machine: bytes in, replies and sink calls out. It
 // does no I/O, reads no clock and knows no socket, so a session, a test and a fuzzer drive it alike.
 //
@@ -38,6 +38,9 @@
 //
 //   Where nobody can log in, AUTH gets 502, without TLS 538 (unless passwords go in clear text too),
 //   and 503 after a login. Where a login is required, MAIL gets 530 until then.
+//
+//   An address that is not written in ASCII gets 553 where MAIL has not said SMTPUTF8; where it has, a reply may
+//   repeat that address, and all other replies are ASCII.
 //
 //   A RCPT whose recipient the sink is asked for has no reply, and nothing more is read, until
 //   answered().

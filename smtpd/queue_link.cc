@@ -107,7 +107,7 @@ void QueueLink::send(Owned submission) {
   message.client_name = s.envelope.client_name;
   message.forwarded = s.envelope.forwarded;
   message.hello = s.envelope.hello;
-  message.esmtp = s.envelope.with == mail::WithProtocol::kEsmtp;
+  message.esmtp = s.envelope.with != mail::WithProtocol::kSmtp;
   message.tls = s.envelope.tls;
   message.tls_peer = s.envelope.tls_peer;
   if (!s.envelope.account.empty()) message.session = s.session;
@@ -115,6 +115,7 @@ void QueueLink::send(Owned submission) {
   message.recipient_count = static_cast<std::uint32_t>(s.envelope.recipients.size());
   message.form = s.form;
   message.eight_bit = s.envelope.eight_bit;
+  message.smtputf8 = s.envelope.smtputf8;
   message.ret = s.envelope.ret;
   message.envid = s.envelope.envid;
   message.body_size = s.body_size;

@@ -46,7 +46,7 @@ std::expected<HopSpec, std::string> parse_host(std::string_view text, bool impli
     return std::unexpected(fmt::format("expected the name or the address of a host{}",
                                        name ? "" : ": " + name.error().text));
   // Digits and dots alone are an address gone wrong, not a name.
-  if (host.find_first_not_of("0123456789.") == std::string_view::npos)
+  if (name->text().find_first_not_of("0123456789.") == std::string::npos)
     return std::unexpected("expected the name or the address of a host: not an IPv4 address");
   hop.host = name->text();
   return hop;

@@ -1,5 +1,5 @@
-// Domains and addresses as the configuration may write them: also in UTF-8 (U-labels), which
-// becomes A-labels here (IDNA 2008), for the rest of Postern knows ASCII alone.
+// Domains and addresses as the configuration may write them, in UTF-8 too (common/mail/domain.h); what is wrong
+// with others in words that say what was expected.
 #pragma once
 
 #include <expected>

@@ -9,6 +9,7 @@
 #include <unordered_map>
 
 #include "common/base/text.h"
+#include "common/base/utf8.h"
 #include "common/config/network_set.h"
 
 namespace postern::config {
@@ -97,7 +98,7 @@ class Rules {
     const auto& patterns = of(subject);
     if (patterns.empty()) return kNone;
     if (text.empty()) return patterns.find("<>");
-    const auto lower = base::to_lower(text);
+    const auto lower = base::folded(text);
     const auto at = lower.rfind('@');
     const auto local_part = lower.substr(0, at);
     const auto domain = at == std::string::npos ? std::string() : lower.substr(at + 1);

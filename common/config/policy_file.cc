@@ -7,6 +7,7 @@
 #include <optional>
 
 #include "common/base/text.h"
+#include "common/base/utf8.h"
 #include "common/config/names.h"
 #include "common/config/toml_file.h"
 #include "common/config/units.h"
@@ -61,7 +62,7 @@ Parsed<std::string> address_pattern(std::string_view text) {
   if (domain == kAnybody) {  // some user, wherever
     const auto address = parse_address(std::string(local_part) + "@x.example");
     if (wild || !address) return std::unexpected(Wrong(kExpected));
-    return base::to_lower(address->local_part()) + "@*";
+    return base::folded(address->local_part()) + "@*";
   }
   const bool below = wild && domain.starts_with("*.");
   const auto name = parse_domain(below ? domain.substr(2) : domain);
@@ -70,7 +71,7 @@ Parsed<std::string> address_pattern(std::string_view text) {
   if (wild) return "*@" + name->text();
   const auto address = parse_address(text);
   if (!address) return std::unexpected(address.error());
-  return base::to_lower(address->text());
+  return base::folded(address->text());
 }
 
 Parsed<std::string> pattern_of(PolicySubject subject, std::string_view text) {

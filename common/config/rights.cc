@@ -6,6 +6,7 @@
 #include <unordered_set>
 
 #include "common/base/text.h"
+#include "common/base/utf8.h"
 #include "common/config/network_set.h"
 
 namespace postern::config {
@@ -13,10 +14,12 @@ namespace {
 
 constexpr std::string_view kSafe = "abcdefghijklmnopqrstuvwxyz0123456789._-";
 
-// A look-up key in lower case on the stack: a local part, or a whole address.
+// A look-up key, folded, on the stack: a local part, or a whole address.
 class Key {
  public:
-  Key(std::string_view local_part, std::string_view domain) noexcept {
+  Key(std::string_view local_part, std::string_view domain) {
+    std::string other;
+    if (!base::is_ascii(local_part)) local_part = other = base::folded(local_part);
     if (local_part.size() + 1 + domain.size() > buffer_.size()) return;  // no entry is that long
     append(local_part);
     local_size_ = size_;
@@ -44,8 +47,7 @@ std::string mailbox_name(std::string_view local_part) {
   static constexpr char kHex[] = "0123456789ABCDEF";
   if (local_part.empty()) return "%";
   std::string name;
-  for (const char raw : local_part) {
-    const char c = base::ascii_lower(raw);
+  for (const char c : base::folded(local_part)) {
     if (kSafe.find(c) != std::string_view::npos && !(c == '.' && name.empty())) {
       name += c;
       continue;
@@ -78,7 +80,7 @@ struct RightsIndex::Tables {
     const Key key(local_part, name);
     if (const auto found = addresses[domain].find(key.whole()); found != addresses[domain].end()) {
       const bool canonical = name == rights.domains[domain].names.front().text();
-      return canonical ? found->substr(0, local_part.size()) : *found;
+      return canonical ? found->substr(0, key.local_part().size()) : *found;
     }
     if (const auto found = users[domain].find(key.local_part()); found != users[domain].end())
       return *found;

@@ -69,7 +69,7 @@ enum class RecipientsKind : std::uint8_t {
 struct DomainRights {
   std::vector<mail::Domain> names;  // the first is canonical
   RecipientsKind recipients = RecipientsKind::kFile;
-  // kFile. Both sorted, lower case, without quotes: local parts valid in every name, and whole addresses.
+  // kFile. Both sorted, folded (base::folded), without quotes: local parts valid in every name, and whole addresses.
   // The mailbox of a whole address is its local part in the canonical name, and that address in
   // another.
   std::vector<std::string> users;
@@ -119,9 +119,9 @@ struct Decision {
   std::optional<mail::Address> rewritten;
 };
 
-// The name of a mailbox for a local part that no table knows: lower case, every byte outside
+// The name of a mailbox for a local part that no table knows: folded (base::folded), every byte outside
 // [a-z0-9._-] as %XX, likewise a leading dot; the empty local part is "%". No two local parts that
-// differ by more than case share a name.
+// differ by more than case and composition share a name.
 [[nodiscard]] std::string mailbox_name(std::string_view local_part);
 
 // Builds its own look-up tables over `rights`; immutable afterwards.

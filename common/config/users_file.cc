@@ -5,6 +5,7 @@
 #include <algorithm>
 
 #include "common/base/text.h"
+#include "common/base/utf8.h"
 #include "common/config/names.h"
 #include "common/config/toml_file.h"
 
@@ -32,7 +33,7 @@ std::string add_entry(std::string_view entry, DomainSection& domain) {
   if (std::find(names.begin(), names.end(), address->domain()) == names.end())
     return fmt::format("expected an address in {}: {} is no name of this [[domain]]",
                        names.front().text(), address->domain().text());
-  const auto local_part = base::to_lower(address->local_part());
+  const auto local_part = base::folded(address->local_part());
   if (domain.deliver.kind == HopKind::kMailbox && !names_a_directory(local_part))
     return "a name with a slash or a leading dot cannot be the name of a mailbox";
   if (whole)

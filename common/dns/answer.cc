@@ -9,6 +9,7 @@
 #include <optional>
 
 #include "common/base/text.h"
+#include "common/base/utf8.h"
 
 namespace postern::dns {
 namespace {
@@ -229,7 +230,8 @@ MxAnswer read_mx(std::string_view packet, const mail::Domain& name) {
   for (const auto* record : found.records) {
     if (record->target.empty()) {
       answer.records.push_back({record->preference, {}});
-    } else if (auto host = mail::Domain::parse(record->target); host && !host->is_literal()) {
+    } else if (auto host = mail::Domain::parse(record->target);
+               host && !host->is_literal() && base::is_ascii(record->target)) {
       answer.records.push_back({record->preference, std::move(*host)});
     } else {
       answer.unusable = true;

@@ -149,6 +149,7 @@ struct Lease {
   mail::ReversePath from;
   std::vector<LeaseRecipient> recipients;
   bool eight_bit = false;
+  bool smtputf8 = false;
   mail::Return ret = mail::Return::kUnsaid;
   mail::EnvelopeId envid;
   BodyForm form = BodyForm::kStuffed;
@@ -160,7 +161,8 @@ struct Lease {
                       field("epoch", &Lease::epoch), field("message", &Lease::message),
                       field("arrived", &Lease::arrived), field("from", &Lease::from),
                       field("recipients", &Lease::recipients, kLeaseRecipients),
-                      field("eight_bit", &Lease::eight_bit), field("ret", &Lease::ret),
+                      field("eight_bit", &Lease::eight_bit),
+                      field("smtputf8", &Lease::smtputf8), field("ret", &Lease::ret),
                       field("envid", &Lease::envid), field("form", &Lease::form),
                       field("prefix", &Lease::prefix, kMaxPrefix),
                       field("body_size", &Lease::body_size), field("large", &Lease::large));

@@ -29,6 +29,7 @@ struct Submit {
   std::uint32_t recipient_count = 0;
   BodyForm form = BodyForm::kStuffed;
   bool eight_bit = false;      // BODY=8BITMIME was said
+  bool smtputf8 = false;       // SMTPUTF8 was said
   mail::Return ret = mail::Return::kUnsaid;
   mail::EnvelopeId envid;
   std::uint64_t body_size = 0;  // bytes as stored
@@ -46,6 +47,7 @@ struct Submit {
                       field("session", &Submit::session), field("from", &Submit::from),
                       field("recipient_count", &Submit::recipient_count),
                       field("form", &Submit::form), field("eight_bit", &Submit::eight_bit),
+                      field("smtputf8", &Submit::smtputf8),
                       field("ret", &Submit::ret), field("envid", &Submit::envid),
                       field("body_size", &Submit::body_size), field("large", &Submit::large));
   }

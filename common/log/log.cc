@@ -10,6 +10,7 @@
 
 #include "common/base/clock.h"
 #include "common/base/text.h"
+#include "common/base/utf8.h"
 
 namespace postern::log {
 namespace {
@@ -44,18 +45,23 @@ bool plain(std::string_view value) {
   return true;
 }
 
-// Both formats share the escapes of JSON; bytes that are not printable ASCII become \u00XX.
+void append_bytes(std::string& out, std::string_view bytes) {
+  for (const char c : bytes)
+    fmt::format_to(std::back_inserter(out), "\\u{:04x}", static_cast<std::uint8_t>(c));
+}
+
+// Both formats share the escapes of JSON; bytes that are no harmless characters (common/base/utf8.h) become
+// \u00XX each.
 void append_quoted(std::string& out, std::string_view value) {
   out += '"';
-  for (const char c : value.substr(0, kMaxValue)) {
-    if (c == '"' || c == '\\') {
-      out += '\\';
-      out += c;
-    } else if (c >= ' ' && c <= '~') {
-      out += c;
-    } else {
-      fmt::format_to(std::back_inserter(out), "\\u{:04x}", static_cast<std::uint8_t>(c));
-    }
+  for (auto rest = value.substr(0, kMaxValue); !rest.empty();) {
+    const auto character = base::first_character(rest);
+    const auto size = character ? character->size : 1;
+    const char c = rest.front();
+    if (c == '"' || c == '\\') (out += '\\') += c;
+    else if (character && base::is_harmless(character->point)) out += rest.substr(0, size);
+    else append_bytes(out, rest.substr(0, size));
+    rest.remove_prefix(size);
   }
   if (value.size() > kMaxValue) out += "...";
   out += '"';

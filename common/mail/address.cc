@@ -4,6 +4,7 @@
 #include <array>
 
 #include "common/base/text.h"
+#include "common/base/utf8.h"
 
 namespace postern::mail {
 namespace {
@@ -23,15 +24,18 @@ bool is_atom_text(char c) noexcept {
   return kAtomText[static_cast<unsigned char>(c)];
 }
 
-// Null where `text` is a Dot-string.
+bool is_ascii(char c) noexcept {
+  return static_cast<unsigned char>(c) < 0x80;
+}
+
+// Null where `text` is a Dot-string; of bytes beyond ASCII it says nothing.
 const char* dot_string_error(std::string_view text) noexcept {
   char previous = '.';
   for (const char c : text) {
     if (c == '.') {
       if (previous == '.') return "dot out of place in local part";
-    } else if (!is_atom_text(c)) {
-      return static_cast<unsigned char>(c) >= 0x80 ? "local part is not ASCII"
-                                                   : "bad character in local part";
+    } else if (!is_atom_text(c) && is_ascii(c)) {
+      return "bad character in local part";
     }
     previous = c;
   }
@@ -54,7 +58,8 @@ std::expected<LocalPart, AddressError> parse_quoted(std::string_view text) {
       return local;
     }
     if (c == '\\' && ++i < text.size()) c = text[i];
-    if (c < ' ' || c > '~') return std::unexpected(AddressError{"bad character in local part"});
+    if (is_ascii(c) && (c < ' ' || c > '~'))
+      return std::unexpected(AddressError{"bad character in local part"});
     local.meaning += c;
   }
   return std::unexpected(AddressError{"quote is not closed"});
@@ -76,6 +81,8 @@ std::expected<Address, AddressError> Address::parse(std::string_view text) {
   if (!local) return std::unexpected(std::move(local.error()));
   if (local->meaning.size() > kMaxLocalPart)
     return std::unexpected(AddressError{"local part longer than 64 characters"});
+  if (!base::is_ascii(local->meaning) && !base::is_harmless(local->meaning))
+    return std::unexpected(AddressError{"local part is not plain UTF-8"});
   text.remove_prefix(local->length);
   if (text.empty()) {
     Address bare(std::move(local->meaning), Domain());
@@ -94,8 +101,12 @@ std::expected<Address, AddressError> Address::parse(std::string_view text) {
 }
 
 std::string Address::text() const {
+  return text_with(domain_.text());
+}
+
+std::string Address::text_with(std::string_view domain) const {
   std::string text;
-  text.reserve(local_part_.size() + 1 + domain_.text().size());
+  text.reserve(local_part_.size() + 1 + domain.size());
   if (dot_string_error(local_part_) == nullptr || local_part_.empty()) {
     text = local_part_;
   } else {
@@ -106,11 +117,23 @@ std::string Address::text() const {
     }
     text += '"';
   }
-  if (!domain_.empty()) {
+  if (!domain.empty()) {
     text += '@';
-    text += domain_.text();
+    text += domain;
   }
   return text;
+}
+
+bool Address::mentions(std::string_view part) const {
+  const auto whole = text();
+  if (base::is_ascii(part)) return base::contains_ignoring_case(whole, part);
+  const auto wanted = base::folded(part);
+  return base::folded(whole).find(wanted) != std::string::npos ||
+         base::folded(unicode()).find(wanted) != std::string::npos;
+}
+
+bool Address::needs_utf8() const noexcept {
+  return !base::is_ascii(local_part_);
 }
 
 bool Address::is_postmaster() const noexcept {

@@ -6,6 +6,7 @@
 
 #include "common/base/check.h"
 #include "common/base/text.h"
+#include "common/base/utf8.h"
 
 namespace postern::mail {
 namespace {
@@ -98,6 +99,7 @@ std::optional<std::string_view> without_source_route(std::string_view path) {
 void read_path(std::string_view text, Command& command) {
   const bool mail = command.verb == Verb::kMail;
   const EnhancedCode bad_address{5, 1, static_cast<std::uint16_t>(mail ? 7 : 3)};
+  command.utf8_said = !base::is_ascii(text);
   const auto inner = without_source_route(text);
   if (!inner) {
     command.error = refusal(501, bad_address, "Bad source route");
@@ -131,8 +133,8 @@ bool refuse_second(std::string_view key, bool seen, Command& command) {
 }
 
 // One "KEY" or "KEY=VALUE" of MAIL.
-void read_mail_parameter(std::string_view key, std::string_view value, bool& body_seen,
-                         Command& command) {
+void read_mail_parameter(std::string_view word, std::string_view key, std::string_view value,
+                         bool& body_seen, Command& command) {
   if (base::equals_ignoring_case(key, "SIZE")) {
     if (refuse_second(key, command.size.has_value(), command)) return;
     command.size = base::parse_number(value);
@@ -145,6 +147,8 @@ void read_mail_parameter(std::string_view key, std::string_view value, bool& bod
       command.body = BodyType::kBinaryMime;
     else if (!base::equals_ignoring_case(value, "7BIT"))
       command.error = syntax("BODY must be 7BIT, 8BITMIME or BINARYMIME");
+  } else if (base::equals_ignoring_case(word, "SMTPUTF8")) {
+    if (refuse_second(key, std::exchange(command.smtputf8, true), command)) return;
   } else if (base::equals_ignoring_case(key, "RET")) {
     if (refuse_second(key, command.ret != Return::kUnsaid, command)) return;
     const auto ret = parse_return(value);
@@ -157,7 +161,7 @@ void read_mail_parameter(std::string_view key, std::string_view value, bool& bod
     else command.envid = *std::move(envid);
   } else if (base::equals_ignoring_case(key, "AUTH")) {  // RFC 4954 5
     if (refuse_second(key, std::exchange(command.auth_said, true), command)) return;
-    const auto named = from_xtext(value);
+    const auto named = from_xtext_bytes(value);
     if (value != "<>" && (!named || !Address::parse(*named)))
       command.error = syntax("AUTH must be an address in xtext, or <>");
   } else {
@@ -180,6 +184,7 @@ void read_rcpt_parameter(std::string_view key, std::string_view value, Command& 
       command.error = syntax("ORCPT must be a type, \";\" and xtext, of at most 500 characters");
     else
       command.orcpt = *std::move(orcpt);
+    command.utf8_said = command.utf8_said || !base::is_ascii(value);
   } else {
     command.error =
         refusal(555, {5, 5, 4}, "Parameter not recognized: " + base::printable(key, 80));
@@ -220,7 +225,7 @@ void read_transaction(std::string_view rest, Command& command) {
     const auto value =
         equals == std::string_view::npos ? std::string_view() : word.substr(equals + 1);
     if (mail)
-      read_mail_parameter(key, value, body_seen, command);
+      read_mail_parameter(word, key, value, body_seen, command);
     else
       read_rcpt_parameter(key, value, command);
     if (command.error) return;

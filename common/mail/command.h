@@ -66,8 +66,12 @@ struct Command {
   // initial response, both as they came. XCLIENT and XFORWARD: all that follows.
   std::string argument;
   Path path;                          // MAIL and RCPT
+  // MAIL and RCPT: the path or ORCPT is not ASCII as written, which only who has said SMTPUTF8 may write, even
+  // where the address that it means needs none.
+  bool utf8_said = false;
   std::optional<std::uint64_t> size;  // MAIL: SIZE= of RFC 1870
   BodyType body = BodyType::k7Bit;    // MAIL
+  bool smtputf8 = false;              // MAIL: SMTPUTF8 of RFC 6531
   std::uint64_t chunk = 0;            // BDAT: how many bytes follow the line
   bool last_chunk = false;            // BDAT
   Return ret = Return::kUnsaid;       // MAIL: what reports are wanted, RFC 3461

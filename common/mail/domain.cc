@@ -1,15 +1,20 @@
 #include "common/mail/domain.h"
 
+#include <idn2.h>
+
 #include <algorithm>
 
 #include "common/base/ip.h"
 #include "common/base/text.h"
+#include "common/base/utf8.h"
 
 namespace postern::mail {
 namespace {
 
 constexpr std::size_t kMaxLabel = 63;  // RFC 1035 2.3.4
+constexpr std::size_t kMaxUnicode = 1'000;  // bytes of UTF-8 that may still be a domain of 255
 constexpr std::string_view kIpv6Tag = "IPv6:";
+constexpr std::string_view kAceTag = "xn--";
 
 bool is_alphanumeric(char c) noexcept {
   return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9');
@@ -43,8 +48,7 @@ const char* label_error(std::string_view text) noexcept {
       if (c == '-' && label == 0) return "label begins with a hyphen";
       if (++label > kMaxLabel) return "label longer than 63 characters";
     } else {
-      return static_cast<unsigned char>(c) >= 0x80 ? "domain is not ASCII"
-                                                   : "bad character in domain";
+      return "bad character in domain";
     }
     previous = c;
   }
@@ -52,10 +56,39 @@ const char* label_error(std::string_view text) noexcept {
   return previous == '-' ? "label ends with a hyphen" : nullptr;
 }
 
+// What libidn2 gave, and frees.
+struct IdnText {
+  IdnText() = default;
+  IdnText(const IdnText&) = delete;
+  IdnText& operator=(const IdnText&) = delete;
+  ~IdnText() { ::idn2_free(text); }
+  char* text = nullptr;
+};
+
+// In A-labels; the other labels as they are.
+std::expected<std::string, AddressError> to_ascii(std::string_view text) {
+  if (text.size() > kMaxUnicode)
+    return std::unexpected(AddressError{"domain longer than 255 characters"});
+  if (!base::is_harmless(text)) return std::unexpected(AddressError{"bad character in domain"});
+  IdnText ascii;
+  const int result = ::idn2_to_ascii_8z(std::string(text).c_str(), &ascii.text,
+                                        IDN2_NFC_INPUT | IDN2_NONTRANSITIONAL);
+  if (result != IDN2_OK)
+    return std::unexpected(AddressError{std::string("domain: ") + ::idn2_strerror(result)});
+  return std::string(ascii.text);
+}
+
 }  // namespace
 
 std::expected<Domain, AddressError> Domain::parse(std::string_view text) {
   if (text.empty()) return std::unexpected(AddressError{"empty domain"});
+  if (!base::is_ascii(text)) {
+    const auto ascii = to_ascii(text);
+    if (!ascii) return std::unexpected(ascii.error());
+    if (!base::is_ascii(*ascii) || ascii->find('[') != std::string::npos)
+      return std::unexpected(AddressError{"bad character in domain"});
+    return parse(*ascii);
+  }
   if (text.size() > kMaxLength)
     return std::unexpected(AddressError{"domain longer than 255 characters"});
   if (text.front() == '[') {
@@ -66,6 +99,17 @@ std::expected<Domain, AddressError> Domain::parse(std::string_view text) {
   }
   if (const char* error = label_error(text)) return std::unexpected(AddressError{error});
   return Domain(base::to_lower(text));
+}
+
+std::string Domain::unicode() const {
+  if (text_.find(kAceTag) == std::string::npos) return text_;
+  IdnText wide;
+  if (::idn2_to_unicode_8z8z(text_.c_str(), &wide.text, IDN2_NONTRANSITIONAL) != IDN2_OK)
+    return text_;
+  std::string unicode(wide.text);
+  // An A-label that stands for something else than what it is read from would show another domain.
+  const auto back = parse(unicode);
+  return back && *back == *this ? unicode : text_;
 }
 
 bool is_hello_name(std::string_view text) noexcept {

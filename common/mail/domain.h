@@ -1,5 +1,9 @@
 // Domain: the name of a mail domain or an address literal, as a type that only its parser can make.
 // Held in lower case; cannot hold control bytes, spaces, or anything that could end a command.
+//
+// One canonical form: U-labels become A-labels as they are read (RFC 5891 4.4, UTS 46 without its transitional
+// forms), and so a domain compares, routes, is stored, logged and sent by its A-labels, which every host knows.
+// U-labels come back only in what Postern writes for people to read in notices: unicode().
 #pragma once
 
 #include <compare>
@@ -21,11 +25,13 @@ class Domain {
 
   // No domain at all: the domain of the bare "postmaster" only.
   Domain() = default;
-  // "Example.ORG" -> "example.org"; "[192.0.2.1]", "[IPv6:2001:db8::1]". A trailing dot is an
-  // error, as is UTF-8: SMTPUTF8 is not offered, and a configuration writes A-labels.
+  // "Example.ORG" -> "example.org"; "Bücher.example" -> "xn--bcher-kva.example"; "[192.0.2.1]",
+  // "[IPv6:2001:db8::1]". A trailing dot is an error.
   [[nodiscard]] static std::expected<Domain, AddressError> parse(std::string_view text);
 
   [[nodiscard]] const std::string& text() const noexcept { return text_; }
+  // With U-labels where its A-labels stand for some; else text().
+  [[nodiscard]] std::string unicode() const;
   [[nodiscard]] bool empty() const noexcept { return text_.empty(); }
   [[nodiscard]] bool is_literal() const noexcept { return !text_.empty() && text_.front() == '['; }
 

@@ -1,6 +1,7 @@
 // What a sender asks of reports (RFC 3461 4): RET and ENVID of MAIL, NOTIFY and ORCPT of RCPT, as
-// values that only their parsers make. None of them can hold anything but printable ASCII, so they
-// may be said to a next hop and written into a notice as they are. Pure.
+// values that only their parsers make. None of them can hold anything but printable ASCII, and the address
+// of a recipient harmless UTF-8 (common/base/utf8.h), so they may be said to a next hop and written into a
+// notice as their functions give them. Pure.
 #pragma once
 
 #include <cstdint>
@@ -12,8 +13,13 @@ namespace postern::mail {
 
 // xtext of RFC 3461 4: "+" and two hexadecimal digits for what may not stand in a parameter.
 [[nodiscard]] std::string to_xtext(std::string_view text);
+// The bytes, of whatever kind, that xtext stands for; UTF-8 may stand in it, as RFC 6533 3 has it. nullopt: it is none.
+[[nodiscard]] std::optional<std::string> from_xtext_bytes(std::string_view xtext);
 // nullopt: it is no xtext, or holds something else than printable ASCII and spaces.
 [[nodiscard]] std::optional<std::string> from_xtext(std::string_view xtext);
+
+// An address of the type utf-8 in printable ASCII (utf-8-addr-xtext of RFC 6533 3): "b\x{F6}b@example.org".
+[[nodiscard]] std::string to_utf8_xtext(std::string_view address);
 
 // RET=: how much of a message that failed goes back to its sender.
 enum class Return : std::uint8_t { kUnsaid, kHeaders, kFull };
@@ -68,13 +74,16 @@ class EnvelopeId {
   std::string text_;
 };
 
-// ORCPT=: whom the sender had named, before others rewrote it: a type of address and an address.
+// ORCPT=: whom the sender had named, before others rewrote it: a type of address and an address. One of the
+// type utf-8 (RFC 6533 3) is held in its shortest form: characters as they are, and \x{HEX} only for a
+// backslash and for what is not harmless.
 class OriginalRecipient {
  public:
   static constexpr std::size_t kMaxLength = 500;  // as sent (RFC 3461 4.2)
 
   OriginalRecipient() = default;  // none
-  // "rfc822;bob+2Btag@example.org", "utf-8;b\x{F6}b@example.org" (RFC 6533 3)
+  // "rfc822;bob+2Btag@example.org". Of the type utf-8 in any of its three forms: "b\x{F6}b@example.org"
+  // (utf-8-addr-xtext), "böb\x{2B}tag@example.org" (utf-8-addr-unitext), "böb@example.org" (utf-8-address).
   [[nodiscard]] static std::optional<OriginalRecipient> parse(std::string_view value);
   // From text() of another.
   [[nodiscard]] static std::optional<OriginalRecipient> from_text(std::string_view text);
@@ -84,12 +93,16 @@ class OriginalRecipient {
   [[nodiscard]] const std::string& text() const noexcept { return text_; }
   [[nodiscard]] std::string_view type() const noexcept;
   [[nodiscard]] std::string_view address() const noexcept;
-  // As it stands behind "ORCPT=".
-  [[nodiscard]] std::string xtext() const;
+  // As it stands behind "ORCPT=": where SMTPUTF8 was said with unitext, else in ASCII. Empty where it grew too long
+  // for that.
+  [[nodiscard]] std::string parameter(bool smtputf8) const;
+  // As it stands in a notice, type and address: in UTF-8 (utf-8-address), or in ASCII (utf-8-addr-xtext).
+  [[nodiscard]] std::string field(bool utf8) const;
   friend bool operator==(const OriginalRecipient&, const OriginalRecipient&) noexcept = default;
 
  private:
   explicit OriginalRecipient(std::string text) noexcept : text_(std::move(text)) {}
+  [[nodiscard]] bool is_utf8() const noexcept;  // the type, not the text
   std::string text_;
 };
 

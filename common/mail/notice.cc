@@ -3,10 +3,12 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <array>
 #include <iterator>
 
 #include "common/base/check.h"
 #include "common/base/text.h"
+#include "common/base/utf8.h"
 
 namespace postern::mail {
 namespace {
@@ -101,11 +103,7 @@ struct Part {
   std::string_view encoding;  // "7bit" is not said
   std::string text;
 };
-
-bool is_ascii(std::string_view text) {
-  return std::none_of(text.begin(), text.end(),
-                      [](char c) { return static_cast<unsigned char>(c) >= 0x80; });
-}
+constexpr std::string_view kSevenBit = "7bit", kEightBit = "8bit", kQuoted = "quoted-printable";
 
 // May it stand in a message as it is, but for its eight bits?
 bool is_sendable(std::string_view text) {
@@ -163,14 +161,29 @@ std::string_view header_of(std::string_view original) {
   return kept.substr(0, end);
 }
 
+// The sender's own address is beyond ASCII, so the notice goes only where SMTPUTF8 is spoken.
+bool speaks_utf8(const Notice& notice) {
+  return notice.to.needs_utf8();
+}
+
+// UTF-8 as it is where that may be said, else encoded: all parts of this kind may be (RFC 6532 3.7, RFC 6533 6).
+Part global_part(const Notice& notice, std::string_view type, std::string_view text) {
+  if (speaks_utf8(notice) && is_sendable(text)) return {type, kEightBit, std::string(text)};
+  return {type, kQuoted, quoted_printable(text)};
+}
+
 Part original_part(const Notice& notice) {
-  if (notice.whole && is_sendable(notice.original))
-    return {"message/rfc822", is_ascii(notice.original) ? "7bit" : "8bit",
-            std::string(notice.original)};
   const auto header = header_of(notice.original);
-  if (is_ascii(header) && (header.empty() || is_sendable(header)))
-    return {"text/rfc822-headers", "7bit", std::string(header)};
-  return {"text/rfc822-headers", "quoted-printable", quoted_printable(header)};  // RFC 6522 4
+  const bool global = notice.smtputf8 && !base::is_ascii(header) && base::is_utf8(header);
+  if (notice.whole && is_sendable(notice.original)) {
+    if (global) return global_part(notice, "message/global", notice.original);
+    return {"message/rfc822", base::is_ascii(notice.original) ? kSevenBit : kEightBit,
+            std::string(notice.original)};
+  }
+  if (global) return global_part(notice, "message/global-headers", header);
+  if (base::is_ascii(header) && (header.empty() || is_sendable(header)))
+    return {"text/rfc822-headers", kSevenBit, std::string(header)};
+  return {"text/rfc822-headers", kQuoted, quoted_printable(header)};  // RFC 6522 4
 }
 
 // --- Words for people ---------------------------------------------------------------------------
@@ -229,7 +242,7 @@ std::string_view advice(const ReportedRecipient& recipient) {
 }
 
 void add_recipient(std::string& text, const ReportedRecipient& recipient) {
-  add(text, "\r\n<{}>\r\n    ", recipient.address.text());
+  add(text, "\r\n<{}>\r\n    ", recipient.address.unicode());
   const auto remote = clean(recipient.remote, 255);
   const auto said = recipient.reason.text();
   add_wrapped(text, remote.empty() ? said : remote + " said: " + said, "    ");
@@ -242,7 +255,7 @@ void add_recipient(std::string& text, const ReportedRecipient& recipient) {
     add(text, "    It is given up on {}.\r\n", base::rfc5322_date(recipient.until));
 }
 
-std::string for_people(const Notice& notice, const Part& original) {
+Part for_people(const Notice& notice, const Part& original) {
   std::string text;
   add(text, "This is the mail system at {}.\r\n", notice.hostname);
   for (const auto action : {ReportAction::kFailed, ReportAction::kDelayed, ReportAction::kRelayed,
@@ -257,9 +270,10 @@ std::string for_people(const Notice& notice, const Part& original) {
     for (const auto& recipient : notice.recipients)
       if (recipient.action == action) add_recipient(text, recipient);
   }
-  add(text, "\r\n{} attached.\r\n",
-      original.type == "message/rfc822" ? "Your message is" : "The header of your message is");
-  return text;
+  const bool whole = original.type == "message/rfc822" || original.type == "message/global";
+  add(text, "\r\n{} attached.\r\n", whole ? "Your message is" : "The header of your message is");
+  if (base::is_ascii(text)) return {"text/plain; charset=us-ascii", kSevenBit, std::move(text)};
+  return global_part(notice, "text/plain; charset=utf-8", text);
 }
 
 // --- Words for programs -------------------------------------------------------------------------
@@ -271,13 +285,18 @@ std::string host_of(std::string_view remote) {
   return clean(remote.substr(0, bracket), 255);
 }
 
-void add_status(std::string& text, const ReportedRecipient& recipient) {
+// With its type (RFC 3464 2.3.2, RFC 6533 3).
+std::string final_recipient(const Address& address, bool utf8) {
+  if (!address.needs_utf8()) return "rfc822; " + address.text();
+  return "utf-8; " + (utf8 ? address.text() : to_utf8_xtext(address.text()));
+}
+
+void add_status(std::string& text, const ReportedRecipient& recipient, bool utf8) {
   const auto status = status_of(recipient);
   text += "\r\n";
   if (!recipient.original.empty())
-    add(text, "Original-Recipient: {}; {}\r\n", recipient.original.type(),
-        recipient.original.address());
-  add(text, "Final-Recipient: rfc822; {}\r\n", recipient.address.text());
+    add(text, "Original-Recipient: {}\r\n", recipient.original.field(utf8));
+  add(text, "Final-Recipient: {}\r\n", final_recipient(recipient.address, utf8));
   add(text, "Action: {}\r\n", name(recipient.action));
   add(text, "Status: {}.{}.{}\r\n", status.status, status.subject, status.detail);
   if (!recipient.remote.empty()) add(text, "Remote-MTA: dns; {}\r\n", host_of(recipient.remote));
@@ -289,24 +308,26 @@ void add_status(std::string& text, const ReportedRecipient& recipient) {
     add(text, "Will-Retry-Until: {}\r\n", base::rfc5322_date(recipient.until));
 }
 
-std::string delivery_status(const Notice& notice) {
+Part delivery_status(const Notice& notice) {
   std::string text;
   if (!notice.envid.empty()) add(text, "Original-Envelope-Id: {}\r\n", notice.envid.text());
   add(text, "Reporting-MTA: dns; {}\r\n", notice.hostname);
   add(text, "X-Postern-Message-ID: {}\r\n", base::to_string(notice.id));
   add(text, "Arrival-Date: {}\r\n", base::rfc5322_date(notice.arrived));
-  for (const auto& recipient : notice.recipients) add_status(text, recipient);
-  return text;
+  for (const auto& recipient : notice.recipients)
+    add_status(text, recipient, speaks_utf8(notice));
+  if (base::is_ascii(text)) return {"message/delivery-status", kSevenBit, std::move(text)};
+  return {"message/global-delivery-status", kEightBit, std::move(text)};
 }
 
 // A boundary that none of the parts contains.
-std::string find_boundary(const Notice& notice, std::string_view first, std::string_view second,
-                          std::string_view third) {
+std::string find_boundary(const Notice& notice, const Part& first, const Part& second,
+                          const Part& third) {
   for (unsigned attempt = 0;;
        ++attempt) {  // ends: three finite texts hold finitely many candidates
     auto boundary = fmt::format("{}.{}.{}", base::to_string(notice.id), notice.now.ms, attempt);
-    const auto absent = [&](std::string_view part) {
-      return part.find(boundary) == std::string_view::npos;
+    const auto absent = [&](const Part& part) {
+      return part.text.find(boundary) == std::string::npos;
     };
     if (absent(first) && absent(second) && absent(third)) return boundary;
   }
@@ -338,11 +359,15 @@ NoticeText build_notice(const Notice& notice) {
   const auto original = original_part(notice);
   const auto people = for_people(notice, original);
   const auto status = delivery_status(notice);
-  const auto boundary = find_boundary(notice, people, status, original.text);
-  const bool eight_bit = original.encoding == "8bit";
+  const auto boundary = find_boundary(notice, people, status, original);
+  const std::array parts{&people, &status, &original};
+  const bool eight_bit =
+      speaks_utf8(notice) || std::any_of(parts.begin(), parts.end(), [](const Part* part) {
+        return part->encoding == kEightBit;
+      });
 
   std::string text;
-  text.reserve(people.size() + status.size() + original.text.size() + 2048);
+  text.reserve(people.text.size() + status.text.size() + original.text.size() + 2048);
   add(text, "Date: {}\r\n", base::rfc5322_date(notice.now));
   add(text, "From: {}\r\n <{}>\r\n", quoted(notice.from_display), notice.from.text());
   add(text, "To: <{}>\r\n", notice.to.text());
@@ -356,17 +381,15 @@ NoticeText build_notice(const Notice& notice) {
       boundary);
   if (eight_bit) text += "Content-Transfer-Encoding: 8bit\r\n";
   text += "\r\nThis is a delivery report in MIME form.\r\n";
-  add(text, "\r\n--{}\r\nContent-Type: text/plain; charset=us-ascii\r\n\r\n", boundary);
-  text += people;
-  add(text, "\r\n--{}\r\nContent-Type: message/delivery-status\r\n\r\n", boundary);
-  text += status;
-  add(text, "\r\n--{}\r\nContent-Type: {}\r\n", boundary, original.type);
-  if (original.encoding != "7bit")
-    add(text, "Content-Transfer-Encoding: {}\r\n", original.encoding);
-  text += "\r\n";
-  text += original.text;
+  for (const Part* part : parts) {
+    add(text, "\r\n--{}\r\nContent-Type: {}\r\n", boundary, part->type);
+    if (part->encoding != kSevenBit)
+      add(text, "Content-Transfer-Encoding: {}\r\n", part->encoding);
+    text += "\r\n";
+    text += part->text;
+  }
   add(text, "\r\n--{}--\r\n", boundary);
-  return {stuffed(text), eight_bit};
+  return {stuffed(text), eight_bit, speaks_utf8(notice)};
 }
 
 }  // namespace postern::mail

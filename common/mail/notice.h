@@ -1,6 +1,11 @@
 // The notice that tells a sender what became of recipients: multipart/report of RFC 6522 with words
 // for people, a delivery status of RFC 3464, and the original or its header. Pure text building; who
 // gets a notice, and when, is decided by the caller (never in answer to a null reverse-path).
+//
+// Addresses beyond ASCII are of the type utf-8 (RFC 6533). To a sender whose own address is one the notice itself
+// needs SMTPUTF8: then its status is message/global-delivery-status, and the original message/global or
+// message/global-headers, each only where there is something in it that is not ASCII. To all others it goes
+// everywhere: addresses in utf-8-addr-xtext, and what was UTF-8 in the original encoded.
 #pragma once
 
 #include <string>
@@ -47,13 +52,15 @@ struct Notice {
   // line over 998 characters.
   std::string_view original;
   bool whole = false;
+  bool smtputf8 = false;  // said with the original: its header is UTF-8
 };
 
 struct NoticeText {
   // The whole message in the form in which bodies are stored: CR LF, dots stuffed, no line over 998
   // characters, whatever the original and the next hops said.
   std::string text;
-  bool eight_bit = false;  // it is not ASCII, because the original is not
+  bool eight_bit = false;  // it is not ASCII, because the original is not, or `utf8`
+  bool utf8 = false;       // it needs SMTPUTF8
 };
 
 [[nodiscard]] NoticeText build_notice(const Notice& notice);

@@ -64,7 +64,7 @@ void words(std::string_view text, Field& field) {
   }
 }
 
-// RFC 3848; there is no SMTPS.
+// RFC 3848 and RFC 6531 4.3; there is no SMTPS.
 std::string_view name(WithProtocol with, bool tls, bool logged_in) {
   switch (with) {
     case WithProtocol::kSmtp:
@@ -72,6 +72,9 @@ std::string_view name(WithProtocol with, bool tls, bool logged_in) {
     case WithProtocol::kEsmtp:
       if (logged_in) return tls ? "ESMTPSA" : "ESMTPA";
       return tls ? "ESMTPS" : "ESMTP";
+    case WithProtocol::kUtf8Smtp:
+      if (logged_in) return tls ? "UTF8SMTPSA" : "UTF8SMTPA";
+      return tls ? "UTF8SMTPS" : "UTF8SMTP";
   }
   CHECK(false);
 }

@@ -1,6 +1,6 @@
 // Trace fields (RFC 5321 4.4): the Received field that every stored message gets on top, and the
-// Return-Path of final delivery. Whole fields with their CR LF, ASCII, no line over 78 columns
-// unless one word alone is longer.
+// Return-Path of final delivery. Whole fields with their CR LF, no line over 78 columns unless one word alone is
+// longer; ASCII, but for an address that is not.
 #pragma once
 
 #include <cstdint>
@@ -15,7 +15,8 @@
 
 namespace postern::mail {
 
-enum class WithProtocol : std::uint8_t { kSmtp, kEsmtp };
+// kUtf8Smtp: ESMTP, and SMTPUTF8 was said for the message.
+enum class WithProtocol : std::uint8_t { kSmtp, kEsmtp, kUtf8Smtp };
 
 inline constexpr std::size_t kMaxTlsText = 100;  // version and cipher
 inline constexpr std::size_t kMaxTlsPeer = 200;  // a name in a certificate

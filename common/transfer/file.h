@@ -92,6 +92,7 @@ struct Envelope {
   std::uint64_t body_size = 0;
   std::uint32_t body_crc = 0;
   std::uint32_t recipient_count = 0;
+  bool smtputf8 = false;
   static constexpr auto fields() {
     return std::tuple(
         ipc::field("id", &Envelope::id), ipc::field("token", &Envelope::token),
@@ -104,7 +105,8 @@ struct Envelope {
         ipc::field("prefix", &Envelope::prefix, ipc::kMaxPrefix),
         ipc::field("body_size", &Envelope::body_size),
         ipc::field("body_crc", &Envelope::body_crc),
-        ipc::field("recipient_count", &Envelope::recipient_count));
+        ipc::field("recipient_count", &Envelope::recipient_count),
+        ipc::field("smtputf8", &Envelope::smtputf8).since(2));
   }
 };
 

@@ -10,6 +10,7 @@
 
 #include "common/base/check.h"
 #include "common/log/log.h"
+#include "deliverd/relay/utf8_scan.h"
 
 namespace postern::relay {
 namespace {
@@ -277,20 +278,41 @@ void Connection::begin() {
 
 Envelope Connection::envelope() const {
   const auto& lease = delivery_->lease;
-  Envelope e{lease.from.text(), {},        lease.prefix.size() + lease.body_size,
-             false,             !lease.large, lease.ret,
-             lease.envid,       delivery_->probe};
+  Envelope e;
+  e.from = lease.from.text();
+  e.size = lease.prefix.size() + lease.body_size;
+  e.utf8_from = lease.from.needs_utf8();
+  e.utf8_header = lease.smtputf8 && needs_utf8();
+  e.in_memory = !lease.large;
+  e.ret = lease.ret;
+  e.envid = lease.envid;
+  e.probe = delivery_->probe;
   e.recipients.reserve(lease.recipients.size());
   for (const auto& recipient : lease.recipients)
-    e.recipients.push_back({recipient.address.text(), recipient.notify, recipient.orcpt});
+    e.recipients.push_back({recipient.address.text(), recipient.notify, recipient.orcpt,
+                            recipient.address.needs_utf8()});
   // What is in the message counts, not what its client said of it.
   e.binary = lease.form == ipc::BodyForm::kBinary;
-  e.eight_bit = has_eight_bit(lease.prefix) || has_eight_bit(delivery_->body);
+  e.eight_bit = has_eight_bit(lease.prefix) || has_eight_bit(delivery_->body) || e.utf8_header;
   if (lease.large && !e.eight_bit && !e.binary)
     e.eight_bit = client_->features().eight_bit
                       ? lease.eight_bit
                       : file_has_eight_bit(delivery_->file.get(), lease.body_size);
   return e;
+}
+
+// Who says SMTPUTF8 need not mean it (RFC 6531 3.6): such a message may go anywhere.
+bool Connection::needs_utf8() const {
+  const auto& lease = delivery_->lease;
+  if (has_eight_bit(lease.prefix)) return true;
+  Utf8Scan scan;
+  scan.feed(delivery_->body);
+  if (lease.large)
+    read_file(delivery_->file.get(), lease.body_size, [&](std::string_view chunk) {
+      scan.feed(chunk);
+      return !scan.over();
+    });
+  return scan.found();
 }
 
 void Connection::finished() {

@@ -36,6 +36,7 @@ Features read_features(const mail::Reply& reply) {
     const auto keyword = line.substr(0, space);
     if (base::equals_ignoring_case(keyword, "PIPELINING")) features.pipelining = true;
     if (base::equals_ignoring_case(keyword, "8BITMIME")) features.eight_bit = true;
+    if (base::equals_ignoring_case(keyword, "SMTPUTF8")) features.smtputf8 = true;
     if (base::equals_ignoring_case(keyword, "CHUNKING")) features.chunking = true;
     if (base::equals_ignoring_case(keyword, "BINARYMIME")) features.binary = true;
     if (base::equals_ignoring_case(keyword, "DSN")) features.dsn = true;
@@ -49,6 +50,8 @@ Features read_features(const mail::Reply& reply) {
     }
   }
   features.binary = features.binary && features.chunking;  // RFC 3030 3
+  // RFC 6531 3.1: who offers the one offers the other. One that does not could take no message of the kind.
+  features.smtputf8 = features.smtputf8 && features.eight_bit;
   return features;
 }
 

@@ -19,6 +19,7 @@ struct Features {
   bool size = false;
   std::uint64_t max_size = 0;  // 0: not said
   bool eight_bit = false;
+  bool smtputf8 = false;
   bool chunking = false;
   bool binary = false;  // BINARYMIME, with CHUNKING
   bool dsn = false;

@@ -21,6 +21,15 @@ bool is_too_many_recipients(const mail::Reply& reply) noexcept {
           (reply.enhanced.subject == 5 && reply.enhanced.detail == 3));
 }
 
+// RFC 6531 3.5
+Verdict no_utf8(mail::EnhancedCode code, std::string_view what) {
+  Verdict verdict{ipc::Result::kFailed, ipc::FailureClass::kData, {}, {}};
+  verdict.reply.enhanced = code;
+  verdict.reply.lines.push_back(
+      fmt::format("{}, the next hop takes none such (no SMTPUTF8)", what));
+  return verdict;
+}
+
 std::string_view domain_of(std::string_view address) noexcept {
   const auto at = address.rfind('@');
   return at == std::string_view::npos ? std::string_view() : address.substr(at + 1);
@@ -189,11 +198,13 @@ Client::Event Client::begin(Envelope envelope, std::string& out) {
   mail_answered_ = mail_accepted_ = body_begun_ = false;
   in_transaction_ = true;
   by_chunk_ = features_.chunking && (envelope_.in_memory || envelope_.binary) && !envelope_.probe;
+  refuse_utf8_recipients();
   if (const auto refusal = refusal_of(envelope_)) {
     decide_open(*refusal);
     return finish();
   }
   choose_recipients();
+  if (asked_.empty()) return finish();
   state_ = needs_rset_ ? State::kRset : State::kMail;
   if (needs_rset_) out += "RSET\r\n";
   if (!needs_rset_ || features_.pipelining) send_mail(out);
@@ -226,7 +237,20 @@ std::optional<Verdict> Client::refusal_of(const Envelope& envelope) const {
         "message of 8-bit data, the next hop takes 7 bits (no 8BITMIME)");
     return verdict;
   }
+  if (!features_.smtputf8 && envelope.utf8_from)
+    return no_utf8({5, 6, 7}, "the sender's address is beyond ASCII");
+  if (!features_.smtputf8 && envelope.utf8_header)
+    return no_utf8({5, 6, 9}, "the message's header is beyond ASCII");
   return std::nullopt;
+}
+
+// Whose address the next hop could not even hear.
+void Client::refuse_utf8_recipients() {
+  for (std::size_t i = 0; i < envelope_.recipients.size() && !features_.smtputf8; ++i) {
+    if (!envelope_.recipients[i].utf8) continue;
+    verdicts_[i] = no_utf8({5, 6, 7}, "the address is beyond ASCII");
+    decided_[i] = true;
+  }
 }
 
 // As many as the next hop takes in one transaction; the others go back untried.
@@ -235,6 +259,7 @@ void Client::choose_recipients() {
   std::vector<std::string_view> domains;
   asked_.clear();
   for (std::size_t i = 0; i < envelope_.recipients.size(); ++i) {
+    if (decided_[i]) continue;
     bool fits = limits.recipients == 0 || asked_.size() < limits.recipients;
     const auto domain = domain_of(envelope_.recipients[i].address);
     if (fits && limits.domains != 0 &&
@@ -261,6 +286,7 @@ void Client::send_mail(std::string& out) {
     out += " BODY=BINARYMIME";
   else if (envelope_.eight_bit)
     out += " BODY=8BITMIME";
+  if (needs_utf8()) out += " SMTPUTF8";
   if (features_.dsn) ask_for_reports(out);
   out += "\r\n";
   if (!features_.pipelining) return;
@@ -274,8 +300,16 @@ void Client::send_rcpt(std::size_t place, std::string& out) const {
   out += recipient.address;
   out += '>';
   if (features_.dsn && recipient.notify.said()) out.append(" NOTIFY=").append(recipient.notify.text());
-  if (features_.dsn && !recipient.orcpt.empty()) out.append(" ORCPT=").append(recipient.orcpt.xtext());
+  if (features_.dsn && !recipient.orcpt.empty())
+    if (const auto value = recipient.orcpt.parameter(needs_utf8()); !value.empty())
+      out.append(" ORCPT=").append(value);
   out += "\r\n";
+}
+
+bool Client::needs_utf8() const {
+  return envelope_.utf8_from || envelope_.utf8_header ||
+         std::any_of(asked_.begin(), asked_.end(),
+                     [this](std::size_t i) { return envelope_.recipients[i].utf8; });
 }
 
 // As the sender said it, and nothing where nothing was said.

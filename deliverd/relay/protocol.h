@@ -1,4 +1,4 @@
-// Client: the SMTP client as a pure machine (RFC 5321, 1870, 2920, 3030, 3207, 3461, 6152, 9422): bytes
+// Client: the SMTP client as a pure machine (RFC 5321, 1870, 2920, 3030, 3207, 3461, 6152, 6531, 9422): bytes
 // of the next hop in, commands out, and an event where its owner has to act. It knows neither
 // sockets nor clocks.
 //
@@ -33,6 +33,9 @@
 // earlier: a peer that refuses the command and takes the body for commands would do what its sender
 // wrote there. A binary message goes by one BDAT, too, wherever it lies.
 //
+// SMTPUTF8 is said only with a message that needs it (RFC 6531 3.2), as its sender's address, its header or a
+// recipient of this transaction may; where the next hop does not offer it, what needs it fails.
+//
 // Recipients beyond what the next hop takes in one transaction are neither accepted nor refused:
 // they come back as `returned`, untried, for a transaction of their own.
 #pragma once
@@ -57,6 +60,7 @@ struct EnvelopeRecipient {
   std::string address;  // without brackets
   mail::Notify notify;
   mail::OriginalRecipient orcpt;
+  bool utf8 = false;  // its address is not ASCII
 };
 
 // What one transaction needs to know of its message. A next hop that offers DSN is told what the
@@ -71,6 +75,8 @@ struct Envelope {
   mail::EnvelopeId envid;
   bool probe = false;  // no message: only what RCPT is answered counts
   bool binary = false;  // it can only be sent by one BDAT, and as BINARYMIME
+  bool utf8_from = false;    // the sender's address is not ASCII
+  bool utf8_header = false;  // nor is the header, and SMTPUTF8 was said with it
 };
 
 struct Verdict {  // on one recipient
@@ -177,7 +183,9 @@ class Client {
   Event after_recipients(std::string& out);
   Event out_of_step();
   [[nodiscard]] std::optional<Verdict> refusal_of(const Envelope& envelope) const;
+  void refuse_utf8_recipients();
   void choose_recipients();
+  [[nodiscard]] bool needs_utf8() const;
   void send_mail(std::string& out);
   void send_rcpt(std::size_t place, std::string& out) const;
   void ask_for_reports(std::string& out) const;

@@ -150,7 +150,7 @@ def test_a_client_outside_relay_from(server):
 def test_commands_of_rfc_5321(postern):
     hand = postern.session_by_hand()
     extensions = hand.expect("EHLO client.example", "250-mx.example.org")
-    for word in ("PIPELINING", "SIZE 26214400", "8BITMIME", "ENHANCEDSTATUSCODES"):
+    for word in ("PIPELINING", "SIZE 26214400", "8BITMIME", "SMTPUTF8", "ENHANCEDSTATUSCODES"):
         assert word in extensions
     hand.expect("NOOP anything", "250")
     hand.expect("VRFY bob", "252")

@@ -18,6 +18,11 @@ def kept(request):
 
 
 @pytest.fixture
+def sink(make_sink):
+    return make_sink(smtputf8=True)
+
+
+@pytest.fixture
 def old(server, kept):
     """A server on a copy of the kept spool, not started. However old it is, its mail does not age by that."""
     kept.unpack(server.directory)

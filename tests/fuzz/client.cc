@@ -23,6 +23,7 @@ std::vector<relay::Envelope> messages(unsigned choice) {
     message.from = "a@us.example";
     message.size = (choice & 4) != 0 ? 5000 : 100;
     message.eight_bit = (choice & 8) != 0;
+    message.utf8_header = message.eight_bit && i == 1;
     message.in_memory = (choice & 16) != 0;
     for (unsigned n = 0; n <= choice >> 5; ++n)
       message.recipients.push_back(

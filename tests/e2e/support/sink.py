@@ -54,9 +54,10 @@ class _Server(SMTP):
 
 class _Controller(Controller):
     starttls = None
+    smtputf8 = False
 
     def factory(self):
-        return _Server(self.handler, enable_SMTPUTF8=False, data_size_limit=64 << 20,
+        return _Server(self.handler, enable_SMTPUTF8=self.smtputf8, data_size_limit=64 << 20,
                        hostname="sink.example", tls_context=self.starttls)
 
 
@@ -65,7 +66,7 @@ class Sink:
     STARTTLS, or with `implicit` for the first byte."""
     controller = _Controller
 
-    def __init__(self, ip=None, port=SINK_PORT, tls=None, implicit=False):
+    def __init__(self, ip=None, port=SINK_PORT, tls=None, implicit=False, smtputf8=False):
         self.address = None if ip else Address()
         self.ip = ip or self.address.ip
         self.port = port
@@ -76,6 +77,7 @@ class Sink:
         self._controller = self.controller(self, hostname=self.ip, port=port,
                                            ssl_context=tls if implicit else None)
         self._controller.starttls = None if implicit else tls
+        self._controller.smtputf8 = smtputf8
         self._controller.start()
 
     @property

@@ -83,6 +83,15 @@ TEST(Policy, AsksForEachPartByItsPatterns) {
   }
 }
 
+TEST(Policy, NamesBeyondAsciiAreFolded) {
+  Policy policy;
+  policy.deny = {{kSender, "b\xc3\xb6" "b@a.example", "no"}, {kRecipient, "j\xc3\xbcrg@*", "no"}};
+  const PolicyIndex index(policy);
+  EXPECT_EQ(asked(index, "192.0.2.1", "", "BO\xcc\x88" "B@A.example", "x@b.example"), "no");
+  EXPECT_EQ(asked(index, "192.0.2.1", "", "bob@a.example", "x@b.example"), "-");
+  EXPECT_EQ(asked(index, "192.0.2.1", "", "bob@a.example", "J\xc3\x9crg@b.example"), "no");
+}
+
 TEST(Policy, TheFirstRuleAnswersWhateverItIsAbout) {
   Policy policy;
   policy.deny = {{kRecipient, "bob@example.org", "1"},

@@ -192,6 +192,25 @@ TEST(Rights, MailboxNames) {
   EXPECT_EQ(mailbox_name(std::string_view("\0", 1)), "%00");
 }
 
+// Case and composition are no part of a name; letters are.
+TEST(Rights, NamesBeyondAscii) {
+  auto rights = sample();
+  rights.domains[0].users = {"j\xc3\xbcrg"};
+  rights.domains[0].addresses = {"\xc3\xa9mile@example.org", "\xc3\xa9mile@example.net"};
+  const RightsIndex index(std::move(rights));
+  const auto user = [&](std::string_view text) {
+    return index.decide(base::ListenerIndex(0), ip("203.0.113.1"), address(text)).user;
+  };
+  for (const auto* text : {"j\xc3\xbcrg@example.org", "J\xc3\x9cRG@Example.Org", "ju\xcc\x88rg+x@example.org",
+                           "\"j\xc3\xbcrg\"@example.net"})
+    EXPECT_EQ(user(text), "j\xc3\xbcrg") << text;
+  EXPECT_EQ(user("E\xcc\x81MILE@example.org"), "\xc3\xa9mile");
+  EXPECT_EQ(user("E\xcc\x81MILE@example.net"), "\xc3\xa9mile@example.net");
+  EXPECT_EQ(user("jurg@example.org"), "");
+  EXPECT_EQ(user("J\xc3\x9crg@any.example"), "j%C3%BCrg");
+  EXPECT_EQ(mailbox_name("JU\xcc\x88rg"), mailbox_name("j\xc3\xbcrg"));
+}
+
 TEST(Rights, ManyNetworks) {
   auto rights = sample();
   auto& from = rights.listeners[kMxOnly].relay_from;

@@ -33,7 +33,7 @@ TEST_F(UsersFile, Entries) {
 TEST_F(UsersFile, BadLines) {
   dir_.write(
       "users",
-      "alice bob\nalice@other.example\n\n a..b\nalice:x\n@example.org\n\"open\n\xc3\xa4@x.y\n" +
+      "alice bob\nalice@other.example\n\n a..b\nalice:x\n@example.org\n\"open\n\xff@x.y\n" +
           std::string(65, 'x') + "\nslash/ed\n\".hidden\"\n");
   EXPECT_EQ(
       mistakes(kTwoNames),
@@ -45,13 +45,21 @@ TEST_F(UsersFile, BadLines) {
       "users:5:1: \"alice:x\": expected an address: bad character in local part\n"
       "users:6:1: \"@example.org\": expected an address: empty local part\n"
       "users:7:1: \"\"open\": expected an address: quote is not closed\n"
-      "users:8:1: \"\\xc3\\xa4@x.y\": expected an address: local part is not ASCII\n"
+      "users:8:1: \"\\xff@x.y\": expected an address: local part is not plain UTF-8\n"
       "users:9:1: \"xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx...\": expected an "
       "address: local part longer than 64 characters\n"
       "users:10:1: \"slash/ed\": a name with a slash or a leading dot cannot be the name of a "
       "mailbox\n"
       "users:11:1: \"\".hidden\"\": a name with a slash or a leading dot cannot be the name of a "
       "mailbox\n");
+}
+
+TEST_F(UsersFile, NamesBeyondAsciiAreFolded) {
+  dir_.write("users", "J\xc3\x9crg\nbo\xcc\x88" "b@example.org\n");  // o and a combining diaeresis
+  const auto loaded = load_text(kTwoNames);
+  ASSERT_TRUE(loaded) << mistakes(kTwoNames);
+  EXPECT_EQ(loaded->domains[0].users, (std::vector<std::string>{"j\xc3\xbcrg"}));
+  EXPECT_EQ(loaded->domains[0].addresses, (std::vector<std::string>{"b\xc3\xb6" "b@example.org"}));
 }
 
 TEST_F(UsersFile, ElsewhereAnyNameIsGood) {

@@ -64,6 +64,16 @@ TEST(Command, UsersAreNamedInLowerCase) {
     EXPECT_EQ(bad(words).exit, 64);
 }
 
+TEST(Command, QueuesMayBeTypedInULabels) {
+  EXPECT_EQ(good({"freeze", "B\xc3\xbc" "cher.example", "--reason", "x"}).queue, "xn--bcher-kva.example");
+  EXPECT_EQ(good({"unfreeze", "--hop", "*.b\xc3\xbc" "cher.example"}).queue, "*.xn--bcher-kva.example");
+  EXPECT_EQ(good({"queues", "b\xc3\xbc" "cher.example"}).queue, "xn--bcher-kva.example");
+  EXPECT_EQ(good({"explain", "b\xc3\xbc" "cher.example"}).queue, "xn--bcher-kva.example");
+  EXPECT_EQ(good({"messages", "--queue", "b\xc3\xbc" "cher.example"}).selector.queue, "xn--bcher-kva.example");
+  EXPECT_NE(bad({"queues", "b\xc3"}).text.find("the queue's name: expected"), std::string::npos);
+  EXPECT_EQ(bad({"messages", "--queue", "b\xc3"}).exit, 64);
+}
+
 TEST(Command, FreezesNameAQueueOrANextHop) {
   const auto queue =
       good({"freeze", "*.example.org", "--reason", "why", "--until", "18:00", "--keep-clock"});

@@ -253,6 +253,22 @@ TEST_F(Screens, MessagePage) {
             "  Reply    250 ok  from mx[192.0.2.1]:25\n");
 }
 
+TEST_F(Screens, AddressesBeyondAsciiAreReadable) {
+  auto s = shown();
+  s.from = mail::ReversePath(mail::Address::parse("b\xc3\xb6" "b@b\xc3\xbc" "cher.example").value());
+  const auto page = message_page(base::MessageId(1), s, kNow);
+  EXPECT_TRUE(page.starts_with("0000000000001 from b\xc3\xb6" "b@xn--bcher-kva.example, 4.1K")) << page;
+  EXPECT_TRUE(ascii_text(page).starts_with("0000000000001 from b\\xc3\\xb6" "b@xn--")) << page;
+}
+
+TEST(TerminalText, IsUtf8WhereTheLocaleSaysSo) {
+  EXPECT_TRUE(shows_utf8("", "", "de_DE.UTF-8"));
+  EXPECT_TRUE(shows_utf8("C.utf8", "", "C"));
+  EXPECT_TRUE(shows_utf8("", "C.UTF-8", "C"));
+  EXPECT_FALSE(shows_utf8("C", "", "de_DE.UTF-8"));
+  EXPECT_FALSE(shows_utf8("", "", ""));
+}
+
 TEST(TerminalText, KeepsLinesAndNothingThatSteers) {
   EXPECT_EQ(terminal_text("a\tb\\\n\x1b[2J\r\x80"), "a\tb\\\n\\x1b[2J\\x0d\\x80");
   EXPECT_EQ(plain("one\ntw\x1bo"), "one\ntw\\x1bo\n");

@@ -108,5 +108,18 @@ TEST(Table, CutsAtTheTerminal) {
             "012345678...\n");
 }
 
+// Characters count by the columns that they take.
+TEST(Table, AlignsWhatIsBeyondAscii) {
+  Table table({{"A"}, {"B"}}, 0);
+  table.add({"b\xc3\xb6" "b", "x"});
+  table.add({"\xe4\xb8\xad", "y"});
+  table.add({"bob", "z"});
+  EXPECT_EQ(table.take(), "A    B\nb\xc3\xb6" "b  x\n\xe4\xb8\xad   y\nbob  z\n");
+  Table narrow({{"A"}}, 6);
+  narrow.add({"\xe4\xb8\xad\xe4\xb8\xad\xe4\xb8\xad\xe4\xb8\xad"});
+  narrow.add({"\xc3\xb6\xc3\xb6\xc3\xb6\xc3\xb6\xc3\xb6\xc3\xb6"});
+  EXPECT_EQ(narrow.take(), "A\n\xe4\xb8\xad...\n\xc3\xb6\xc3\xb6\xc3\xb6\xc3\xb6\xc3\xb6\xc3\xb6\n");
+}
+
 }  // namespace
 }  // namespace postern::ctl

@@ -27,6 +27,89 @@ std::string outcome(const Player& player) {
   return all;
 }
 
+std::string said(Player& player) {
+  std::string all;
+  for (auto line = player.next_line(); !line.empty(); line = player.next_line()) all += line + '\n';
+  return all;
+}
+
+const std::string kUtf8 = "220 a\r\n250-a\r\n250-8BITMIME\r\n250-DSN\r\n250-PIPELINING\r\n250 SMTPUTF8\r\n";
+const std::string kNoUtf8 = "220 a\r\n250-a\r\n250-8BITMIME\r\n250-DSN\r\n250 PIPELINING\r\n";
+
+// RFC 6531 3.2: with a message that needs it, and no other.
+TEST(Client, SaysSmtpUtf8WhereItIsNeeded) {
+  auto list = messages({1, 1, 1, 1});
+  list[0].utf8_from = true;
+  list[1].utf8_header = list[1].eight_bit = true;
+  list[2].recipients[0].utf8 = true;
+  Player player(list);
+  player.feed(kUtf8);
+  for (const auto* mail : {"SMTPUTF8", "BODY=8BITMIME SMTPUTF8", "SMTPUTF8", ""}) {
+    const auto lines = said(player);
+    const std::string_view wanted = mail;
+    const auto from = lines.find("MAIL FROM:<a@us.example>");
+    ASSERT_NE(from, std::string::npos) << lines;
+    const auto line = lines.substr(from, lines.find('\n', from) - from);
+    EXPECT_EQ(line.find("SMTPUTF8") != std::string::npos, wanted.ends_with("SMTPUTF8")) << line;
+    EXPECT_EQ(line.find("BODY=8BITMIME") != std::string::npos, wanted.starts_with("BODY")) << line;
+    player.feed("250 ok\r\n250 ok\r\n354 go\r\n");
+    player.feed("250 taken\r\n");
+  }
+  EXPECT_EQ(outcome(player), "delivered | delivered | delivered | delivered");
+}
+
+// What needs it fails where it is not offered, and nothing else: RFC 6531 3.5.
+TEST(Client, SendsNothingBeyondAsciiWhereItIsNotOffered) {
+  auto list = messages({1, 2, 3, 1, 1});
+  list[0].utf8_from = true;
+  list[1].utf8_header = list[1].eight_bit = true;
+  list[1].recipients[1].utf8 = true;
+  list[2].recipients[1].utf8 = true;
+  list[3].recipients[0].utf8 = true;
+  Player player(list);
+  player.feed(kNoUtf8);
+  const auto lines = said(player);
+  EXPECT_EQ(lines.find("SMTPUTF8"), std::string::npos);
+  EXPECT_EQ(lines.find("RCPT TO:<r2@"), std::string::npos) << lines;
+  player.feed("250 ok\r\n250 ok\r\n250 ok\r\n354 go\r\n");
+  player.feed("250 taken\r\n");
+  player.feed("250 ok\r\n250 ok\r\n354 go\r\n");
+  player.feed("250 taken\r\n");
+  EXPECT_EQ(outcome(player),
+            "failed data | failed data, failed data | delivered, failed data, delivered | failed data | delivered");
+  const auto code = [&](std::size_t message, std::size_t recipient) {
+    return player.ended().at(message).at(recipient).reply.enhanced;
+  };
+  EXPECT_EQ(code(0, 0), (mail::EnhancedCode{5, 6, 7}));
+  EXPECT_EQ(code(1, 0), (mail::EnhancedCode{5, 6, 9}));
+  EXPECT_EQ(code(1, 1), (mail::EnhancedCode{5, 6, 7}));
+  EXPECT_EQ(code(2, 1), (mail::EnhancedCode{5, 6, 7}));
+}
+
+// RFC 6531 3.1: it comes with 8BITMIME or not at all.
+TEST(Client, BelievesNoSmtpUtf8Alone) {
+  auto list = messages({1});
+  list[0].utf8_from = true;
+  Player player(list);
+  player.feed("220 a\r\n250-a\r\n250 SMTPUTF8\r\n");
+  EXPECT_EQ(outcome(player), "failed data");
+}
+
+// RFC 6533 3: in UTF-8 only where SMTPUTF8 is said, in ASCII elsewhere, whatever is offered.
+TEST(Client, HandsOnOriginalRecipientsOfTheTypeUtf8) {
+  for (const bool needed : {true, false}) {
+    auto list = messages({1});
+    list[0].utf8_from = needed;
+    list[0].recipients[0].orcpt = mail::OriginalRecipient::parse("utf-8;b\\x{F6}b@x.example").value();
+    Player player(list);
+    player.feed(kUtf8);
+    const auto lines = said(player);
+    EXPECT_NE(lines.find(needed ? " ORCPT=utf-8;b\xc3\xb6" "b@x.example\n" : " ORCPT=utf-8;b\\x{F6}b@x.example\n"),
+              std::string::npos)
+        << lines;
+  }
+}
+
 // The dot is still in our buffers: the next hop cannot have the message.
 TEST(Client, DotThatNeverLeftIsDeferred) {
   Player player(messages({1}));

@@ -59,6 +59,11 @@ class Sender final : public ConnectionOwner {
   void shorten_last(std::size_t size) {
     EXPECT_EQ(::ftruncate(waiting_.back().file.get(), static_cast<off_t>(size)), 0);
   }
+  // SMTPUTF8, which implies 8BITMIME, was said with the message that was added last.
+  void say_smtputf8() {
+    auto& lease = waiting_.back().lease;
+    lease.smtputf8 = lease.eight_bit = true;
+  }
   void start() { connection_.start(); }
 
   void on_ready() noexcept override {

@@ -213,6 +213,50 @@ TEST(Sending, EightBitsGoOnlyWhereTheyAreTaken) {
   EXPECT_EQ(eight.lines.at(4), "MAIL FROM:<a@us.example>");
 }
 
+// A message needs SMTPUTF8 where its client said so and its header, not its body alone, is beyond ASCII.
+TEST(Sending, TheHeaderTellsWhetherSmtpUtf8IsNeeded) {
+  const std::string wide = "Subject: gr\xc3\xbc\xc3\x9f\r\n\r\nhi\r\n";
+  const std::string narrow = "Subject: x\r\n\r\ngr\xc3\xbc\xc3\x9f\r\n";
+  const std::string late = "X-Filler: " + std::string(100'000, 'x') + "\r\n" + wide;  // in a later chunk
+  for (const bool large : {false, true}) {
+    event::Loop loop;
+    FakeHop hop(loop, offering("250-SMTPUTF8\r\n250 8BITMIME"));
+    Sender sender(loop, to(hop));
+    for (const auto& body : {wide, narrow, late}) {
+      sender.add(body, {"r@example.org"}, large);
+      sender.say_smtputf8();
+    }
+    sender.add(wide, {"r@example.org"}, large);
+    sender.add("Subject: x\r\n", {"b\xc3\xb6" "b@b\xc3\xbc" "cher.example"}, large);
+    sender.start();
+    until(loop, [&] { return sender.gone; });
+    std::vector<std::string> said;
+    for (const auto& line : hop.lines)
+      if (line.starts_with("MAIL") || line.starts_with("RCPT TO:<b")) said.push_back(line);
+    EXPECT_EQ(said, (std::vector<std::string>{"MAIL FROM:<a@us.example> BODY=8BITMIME SMTPUTF8",
+                                              "MAIL FROM:<a@us.example> BODY=8BITMIME",
+                                              "MAIL FROM:<a@us.example> BODY=8BITMIME SMTPUTF8",
+                                              // Of a large one its client's word is taken.
+                                              large ? "MAIL FROM:<a@us.example>"
+                                                    : "MAIL FROM:<a@us.example> BODY=8BITMIME",
+                                              "MAIL FROM:<a@us.example> SMTPUTF8",
+                                              "RCPT TO:<b\xc3\xb6" "b@xn--bcher-kva.example>"}));
+    EXPECT_EQ(hop.messages.size(), 5U);
+  }
+  event::Loop loop;
+  FakeHop hop(loop, offering("250 8BITMIME"));
+  Sender sender(loop, to(hop));
+  sender.add(wide);
+  sender.say_smtputf8();
+  sender.add(narrow);
+  sender.say_smtputf8();
+  sender.start();
+  until(loop, [&] { return sender.gone; });
+  EXPECT_TRUE(sender.done.at(0).starts_with("2 5.6.9 ")) << sender.done.at(0);
+  EXPECT_TRUE(sender.done.at(1).starts_with("0 ")) << sender.done.at(1);
+  EXPECT_EQ(hop.messages.size(), 1U);
+}
+
 // Of what could end a message early, or be taken for an end of line, nothing leaves.
 TEST(Sending, DamagedBodiesNeverLeave) {
   const std::string bodies[] = {"Subject: x\r\n\r\na\nb\r\n",

@@ -50,6 +50,15 @@ TEST(Log, JsonParsesAndKeepsTheValue) {
   EXPECT_EQ(parsed["id"], "0000000000001");
 }
 
+// Addresses may be UTF-8, and people have to read them; what could act on a terminal never gets there.
+TEST(Log, HarmlessUtf8StaysAsItIs) {
+  Pipe pipe(Format::kText);
+  (void)info("test.event").field("to", "b\xc3\xb6" "b@a.example").field("evil", "\xc2\x9b" "2J\xe2\x80\xae\xc3");
+  const auto line = pipe.take();
+  EXPECT_NE(line.find(" to=\"b\xc3\xb6" "b@a.example\" "), std::string::npos) << line;
+  EXPECT_NE(line.find(" evil=\"\\u00c2\\u009b2J\\u00e2\\u0080\\u00ae\\u00c3\""), std::string::npos) << line;
+}
+
 TEST(Log, LevelsBelowAreLeftOut) {
   Pipe pipe(Format::kText, Level::kWarning);
   (void)info("no");

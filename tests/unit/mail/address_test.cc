@@ -45,11 +45,42 @@ TEST(Domain, RefusesWhatIsNoDomain) {
   EXPECT_EQ(domain("a-.example"), "error: label ends with a hyphen");
   EXPECT_EQ(domain("a.example-"), "error: label ends with a hyphen");
   EXPECT_EQ(domain("a b"), "error: bad character in domain");
-  EXPECT_EQ(domain("b\xc3\xbc"
-                   "cher.example"),
-            "error: domain is not ASCII");
   EXPECT_EQ(domain(std::string(63, 'a') + ".example"), std::string(63, 'a') + ".example");
   EXPECT_EQ(domain(std::string(64, 'a')), "error: label longer than 63 characters");
+}
+
+TEST(Domain, ULabelsAreHeldAsALabels) {
+  EXPECT_EQ(domain("B\xc3\xbc" "cher.Example"), "xn--bcher-kva.example");
+  EXPECT_EQ(domain("BU\xcc\x88" "CHER.example"), "xn--bcher-kva.example");  // composed otherwise
+  EXPECT_EQ(domain("stra\xc3\x9f" "e.example"), "xn--strae-oqa.example");  // no transitional forms
+  EXPECT_EQ(domain("my_host.b\xc3\xbc" "cher.example"), "my_host.xn--bcher-kva.example");
+  EXPECT_EQ(domain("\xe4\xbe\x8b\xe3\x81\x88\xe3\x80\x82\xe4\xbe\x8b"), "xn--r8jz45g.xn--fsq");
+  EXPECT_EQ(Domain::parse("xn--bcher-kva.example"), Domain::parse("b\xc3\xbc" "cher.example"));
+}
+
+TEST(Domain, RefusesWhatIsNoULabel) {
+  for (const std::string_view bad :
+       {"b\xc3.example", "b\xfc" "cher.example", "\xc2\x85.example", "b\xc3\xbc\ncher.example",
+        "b\xe2\x80\xae" "cher.example", "\xc2\xad", "b\xc3\xbc cher.example", "\xe2\x84\x80.example",
+        "[\xef\xbc\x91.2.3.4]", "\xcc\x88" "a.example", "\xc3\xbc..example", "\xc3\xbc.example."})
+    EXPECT_FALSE(Domain::parse(bad)) << bad;
+  EXPECT_FALSE(Domain::parse(std::string("b\xc3\xbc\0" "cher.example", 14)));
+  std::string wide;
+  while (wide.size() < 60) wide += "\xc3\xbc";
+  EXPECT_TRUE(Domain::parse(wide + ".example"));
+  EXPECT_FALSE(Domain::parse(wide + wide + wide + ".example"));
+  EXPECT_FALSE(Domain::parse(std::string(2000, 'a') + "\xc3\xbc"));
+}
+
+TEST(Domain, SaysItsULabelsToPeople) {
+  EXPECT_EQ(Domain::parse("xn--bcher-kva.example")->unicode(), "b\xc3\xbc" "cher.example");
+  EXPECT_EQ(Domain::parse("example.org")->unicode(), "example.org");
+  EXPECT_EQ(Domain::parse("[192.0.2.1]")->unicode(), "[192.0.2.1]");
+  // What is not the A-label of anything stays as it is.
+  for (const char* text : {"xn--a.example", "xn--.example", "xn--99999999.example", "xn--abc-.example"})
+    if (const auto parsed_domain = Domain::parse(text)) {
+      EXPECT_EQ(parsed_domain->unicode(), text);
+    }
 }
 
 TEST(Domain, LengthIsLimited) {
@@ -122,7 +153,10 @@ TEST(Address, RefusesWhatIsNoAddress) {
   EXPECT_EQ(parsed("\"ab@c.example"), "error: quote is not closed");
   EXPECT_EQ(parsed("\"ab\\"), "error: quote is not closed");
   EXPECT_EQ(parsed("\"ab\"c@d.example"), "error: text after the quote");
-  EXPECT_EQ(parsed("\xc3\xa4@b.example"), "error: local part is not ASCII");
+  EXPECT_EQ(parsed("\xc3@b.example"), "error: local part is not plain UTF-8");
+  EXPECT_EQ(parsed("\xc2\x85@b.example"), "error: local part is not plain UTF-8");
+  EXPECT_EQ(parsed("a\xe2\x80\xae@b.example"), "error: local part is not plain UTF-8");
+  EXPECT_EQ(parsed("\"\xed\xa0\x80\"@b.example"), "error: local part is not plain UTF-8");
   EXPECT_EQ(parsed("<a@b.example>"), "error: bad character in local part");
   EXPECT_EQ(parsed(" a@b.example"), "error: bad character in local part");
   EXPECT_EQ(parsed("a@b.example "), "error: bad character in domain");
@@ -152,8 +186,40 @@ TEST(Address, LengthsAreLimited) {
   EXPECT_FALSE(Address::parse('"' + std::string(63, 'a') + " \"" + longest.substr(64)));
 }
 
+TEST(Address, HoldsUtf8AsItCame) {
+  EXPECT_EQ(parsed("B\xc3\x96" "b@B\xc3\xbc" "cher.example"), "B\xc3\x96" "b@xn--bcher-kva.example");
+  EXPECT_EQ(parsed("Bo\xcc\x88" "b@b.example"), "Bo\xcc\x88" "b@b.example");  // not composed anew
+  EXPECT_EQ(parsed("\"b\xc3\xb6 b\"@b.example"), "\"b\xc3\xb6 b\"@b.example");
+  EXPECT_EQ(parsed("\"b\xc3\xb6\"@b.example"), "b\xc3\xb6@b.example");
+  EXPECT_EQ(Address::parse("b\xc3\xb6@xn--bcher-kva.example")->unicode(),
+            "b\xc3\xb6@b\xc3\xbc" "cher.example");
+  std::string wide;
+  while (wide.size() < 64) wide += "\xc3\xb6";
+  EXPECT_TRUE(Address::parse(wide + "@b.example"));
+  EXPECT_EQ(parsed("a" + wide + "@b.example"), "error: local part longer than 64 characters");
+}
+
+TEST(Address, OnlyALocalPartNeedsUtf8) {
+  EXPECT_FALSE(Address::parse("ann@b.example")->needs_utf8());
+  EXPECT_FALSE(Address::parse("ann@b\xc3\xbc" "cher.example")->needs_utf8());
+  EXPECT_TRUE(Address::parse("b\xc3\xb6@b.example")->needs_utf8());
+  EXPECT_TRUE(ReversePath(Address::parse("b\xc3\xb6@b.example").value()).needs_utf8());
+  EXPECT_FALSE(ReversePath().needs_utf8());
+}
+
+TEST(Address, IsFoundAsPeopleWriteIt) {
+  const auto address = Address::parse("B\xc3\xb6" "b@b\xc3\xbc" "cher.example").value();
+  for (const auto* part : {"", "b\xc3\xb6" "b@", "B\xc3\x96" "B", "bo\xcc\x88" "b", "@b\xc3\xbc" "ch", "XN--BCHER",
+                           "@b\xc3\x9c" "CHER.example", "b\xc3\xb6" "b@xn--bcher-kva.example"})
+    EXPECT_TRUE(address.mentions(part)) << part;
+  for (const auto* part : {"bob", "b\xc3\xbc" "b@", "@b\xc3\xb6", "buecher"})
+    EXPECT_FALSE(address.mentions(part)) << part;
+  EXPECT_TRUE(ReversePath().mentions(""));
+  EXPECT_FALSE(ReversePath().mentions("a"));
+}
+
 TEST(Address, TextParsesBack) {
-  for (const auto* text : {"ann@b.example", "\"a b\"@c.example", "\"\\\\\"@c.example", "postmaster",
+  for (const auto* text : {"b\xc3\xb6@b\xc3\xbc" "cher.example", "\"\xc3\xb6 \xc3\xb6\"@c.example", "ann@b.example", "\"a b\"@c.example", "\"\\\\\"@c.example", "postmaster",
                            "a@[IPv6:::1]", "\"post master\"@b.example"}) {
     const auto address = Address::parse(text);
     ASSERT_TRUE(address) << text;

@@ -99,6 +99,34 @@ TEST(Command, QuotesHideBracketsAndSpaces) {
   EXPECT_EQ(error("RCPT TO:<\"a@c.example>"), "501 5.5.4 Syntax: RCPT TO:<address>");
 }
 
+// RFC 6531 3
+TEST(Command, SmtpUtf8) {
+  const auto mail = parse_command("MAIL FROM:<b\xc3\xb6@b\xc3\xbc" "cher.example> smtputf8 BODY=8BITMIME");
+  ASSERT_FALSE(mail.error);
+  EXPECT_TRUE(mail.smtputf8);
+  EXPECT_TRUE(mail.utf8_said);
+  EXPECT_EQ(mail.path.address.text(), "b\xc3\xb6@xn--bcher-kva.example");
+  EXPECT_EQ(error("MAIL FROM:<a@b> SMTPUTF8 SMTPUTF8"), "501 5.5.4 SMTPUTF8 given twice");
+  EXPECT_EQ(error("MAIL FROM:<a@b> SMTPUTF8=yes"), "555 5.5.4 Parameter not recognized: SMTPUTF8");
+  EXPECT_EQ(error("MAIL FROM:<a@b> SMTPUTF8 AUTH=b+C3+B6b@b.example"), "");
+  EXPECT_EQ(error("MAIL FROM:<a@b> AUTH=b+C3@b.example"), "501 5.5.4 AUTH must be an address in xtext, or <>");
+  EXPECT_EQ(error("RCPT TO:<a@b> SMTPUTF8"), "555 5.5.4 Parameter not recognized: SMTPUTF8");
+}
+
+TEST(Command, KnowsWhatIsWrittenBeyondAscii) {
+  for (const auto* line : {"MAIL FROM:<b\xc3\xb6@b.example>", "RCPT TO:<ann@b\xc3\xbc" "cher.example>",
+                           "RCPT TO:b\xc3\xb6", "RCPT TO:<@b\xc3\xbc" "cher.example:ann@b.example>",
+                           "RCPT TO:<ann@b.example> ORCPT=utf-8;b\xc3\xb6@b.example"}) {
+    const auto command = parse_command(line);
+    EXPECT_FALSE(command.error) << line;
+    EXPECT_TRUE(command.utf8_said) << line;
+    EXPECT_FALSE(command.smtputf8) << line;
+  }
+  EXPECT_FALSE(parse_command("RCPT TO:<ann@xn--bcher-kva.example> ORCPT=utf-8;b\\x{F6}@b.example").utf8_said);
+  EXPECT_EQ(error("MAIL FROM:<b\xc3@b.example> SMTPUTF8"), "501 5.1.7 Bad address: local part is not plain UTF-8");
+  EXPECT_TRUE(parse_command("RCPT TO:<ann@b.example> ORCPT=rfc822;b\xc3\xb6@b.example").error);
+}
+
 TEST(Command, ForeignTextInRepliesIsClean) {
   EXPECT_EQ(error("MAIL FROM:<a@b> \xff=1"), "555 5.5.4 Parameter not recognized: \\\\xff");
   EXPECT_EQ(error(std::string("MAIL FROM:<a@b> x\0y", 19)),

@@ -101,7 +101,10 @@ TEST(OriginalRecipient, IsATypeAndXtextOfAtMost500Characters) {
   EXPECT_EQ(orcpt->text(), "rfc822;bob+tag@example.org");
   EXPECT_EQ(orcpt->type(), "rfc822");
   EXPECT_EQ(orcpt->address(), "bob+tag@example.org");
-  EXPECT_EQ(orcpt->xtext(), "rfc822;bob+2Btag@example.org");
+  for (const bool smtputf8 : {false, true})
+    EXPECT_EQ(orcpt->parameter(smtputf8), "rfc822;bob+2Btag@example.org");
+  for (const bool utf8 : {false, true})
+    EXPECT_EQ(orcpt->field(utf8), "rfc822; bob+tag@example.org");
   EXPECT_EQ(OriginalRecipient::from_text(orcpt->text()), orcpt);
   EXPECT_TRUE(OriginalRecipient::from_text("")->empty());
   const std::string type = "rfc822;";
@@ -112,15 +115,61 @@ TEST(OriginalRecipient, IsATypeAndXtextOfAtMost500Characters) {
     EXPECT_FALSE(OriginalRecipient::parse(bad)) << bad;
 }
 
-// RFC 6533 3: where the other end knows no UTF-8, its characters are escaped.
-TEST(OriginalRecipient, TakesEscapedUtf8) {
-  const auto orcpt = OriginalRecipient::parse("utf-8;b\\x{F6}b@ex\\x{1F600}mple.org");
+// RFC 6533 3: utf-8-addr-xtext, utf-8-addr-unitext and utf-8-address are one address.
+TEST(OriginalRecipient, TakesUtf8InItsThreeForms) {
+  const auto orcpt = OriginalRecipient::parse("utf-8;b\\x{F6}b\\x{2B}tag@ex\\x{1F600}mple.org");
   ASSERT_TRUE(orcpt);
-  EXPECT_EQ(orcpt->xtext(), "utf-8;b\\x{F6}b@ex\\x{1F600}mple.org");
-  for (const char* bad : {"utf-8;b\\", "utf-8;b\\xF6", "utf-8;b\\x{}", "utf-8;b\\x{6}x{", "utf-8;\\x{G6}",
-                          "UTF-8;\\x{1234567}"})
+  EXPECT_EQ(orcpt->text(), "utf-8;b\xC3\xB6" "b+tag@ex\xF0\x9F\x98\x80mple.org");
+  EXPECT_EQ(OriginalRecipient::parse("utf-8;b\xC3\xB6" "b\\x{2B}tag@ex\xF0\x9F\x98\x80mple.org"), orcpt);
+  EXPECT_EQ(OriginalRecipient::parse("utf-8;b\\x{f6}b+2Btag@ex\\x{01F600}mple.org"), orcpt);
+  EXPECT_EQ(OriginalRecipient::parse("utf-8;b\xC3\xB6" "b@example.org")->text(),
+            "utf-8;b\xC3\xB6" "b@example.org");
+  EXPECT_EQ(orcpt->parameter(true), "utf-8;b\xC3\xB6" "b\\x{2B}tag@ex\xF0\x9F\x98\x80mple.org");
+  EXPECT_EQ(orcpt->parameter(false), "utf-8;b\\x{F6}b\\x{2B}tag@ex\\x{1F600}mple.org");
+  EXPECT_EQ(orcpt->field(true), "utf-8; b\xC3\xB6" "b+tag@ex\xF0\x9F\x98\x80mple.org");
+  EXPECT_EQ(orcpt->field(false), "utf-8; b\\x{F6}b\\x{2B}tag@ex\\x{1F600}mple.org");
+  EXPECT_EQ(OriginalRecipient::from_text(orcpt->text()), orcpt);
+}
+
+TEST(OriginalRecipient, RefusesWhatIsNoUtf8) {
+  for (const char* bad : {"utf-8;", "utf-8;b\\", "utf-8;b\\xF6", "utf-8;b\\x{}", "utf-8;b\\x{6}x{", "utf-8;\\x{G6}",
+                          "UTF-8;\\x{1234567}", "utf-8;\\x{D800}", "utf-8;\\x{110000}", "utf-8;b\xC3",
+                          "utf-8;b\xC2\x85", "utf-8;b\xE2\x80\xAE", "utf-8;b+0A", "utf-8;b+C3", "utf-8;b+"})
     EXPECT_FALSE(OriginalRecipient::parse(bad)) << bad;
   EXPECT_TRUE(OriginalRecipient::parse("rfc822;back\\slash@example.org"));
+}
+
+// What could end a line, or be taken for an escape, stays escaped wherever it goes.
+TEST(OriginalRecipient, KeepsEscapesThatAreNeeded) {
+  const auto orcpt = OriginalRecipient::parse("utf-8;\"a\\x{5C}\\x{20}\\x{0d}\\x{0A}b\"@x.example");
+  ASSERT_TRUE(orcpt);
+  EXPECT_EQ(orcpt->text(), "utf-8;\"a\\x{5C} \\x{0D}\\x{0A}b\"@x.example");
+  EXPECT_EQ(orcpt->parameter(true), "utf-8;\"a\\x{5C}\\x{20}\\x{0D}\\x{0A}b\"@x.example");
+  EXPECT_EQ(orcpt->parameter(false), orcpt->parameter(true));
+  EXPECT_EQ(orcpt->field(true), "utf-8; \"a\\ \\x{0D}\\x{0A}b\"@x.example");
+  EXPECT_EQ(OriginalRecipient::from_text(orcpt->text()), orcpt);
+}
+
+TEST(OriginalRecipient, IsLeftOutWhereItsEscapesMakeItTooLong) {
+  std::string address;
+  while (address.size() < 150) address += "\xE4\xB8\xAD";
+  const auto orcpt = OriginalRecipient::parse("utf-8;" + address + "@x.example");
+  ASSERT_TRUE(orcpt);
+  EXPECT_EQ(orcpt->parameter(true), "utf-8;" + address + "@x.example");
+  EXPECT_LT(orcpt->parameter(false).size(), OriginalRecipient::kMaxLength);
+  const auto longer = OriginalRecipient::parse("utf-8;" + address + address + "@x.example");
+  ASSERT_TRUE(longer);
+  EXPECT_EQ(longer->parameter(false), "");
+}
+
+// Earlier versions kept it as it came.
+TEST(OriginalRecipient, IsReadFromItsOldText) {
+  EXPECT_EQ(OriginalRecipient::from_text("utf-8;b\\x{F6}b@example.org"),
+            OriginalRecipient::parse("utf-8;b\xC3\xB6" "b@example.org"));
+}
+
+TEST(Utf8Xtext, IsPrintableAscii) {
+  EXPECT_EQ(to_utf8_xtext("b\xC3\xB6" "b+\"\\ =\"@x.example"), "b\\x{F6}b\\x{2B}\"\\x{5C}\\x{20}\\x{3D}\"@x.example");
 }
 
 }  // namespace

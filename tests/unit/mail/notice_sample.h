@@ -98,7 +98,38 @@ inline Notice mixed_notice() {
   return notice;
 }
 
+inline const std::string kUtf8Header =
+    "From: b\xc3\xb6" "b@b\xc3\xbc" "cher.example\r\nSubject: gr\xc3\xbc\xc3\x9f\r\n\r\nbody\r\n";
+
+// Of a message whose sender has said SMTPUTF8: RFC 6533.
+inline Notice utf8_notice(const char* to) {
+  auto notice = bare_notice(kUtf8Header);
+  notice.smtputf8 = true;
+  notice.to = address(to);
+  notice.recipients.push_back(
+      {.address = address("j\xc3\xb6rg+x@b\xc3\xbc" "cher.example"),
+       .original = OriginalRecipient::parse("utf-8;J\xc3\xb6rg\\x{2B}x@b\xc3\xbc" "cher.example").value(),
+       .reason = {550, {5, 1, 1}, {"no such user"}},
+       .remote = "mx.far.example",
+       .last_try = {},
+       .status = {},
+       .until = {}});
+  notice.recipients.push_back({.address = address("ann@far.example"),
+                               .original = {},
+                               .reason = {550, {5, 1, 1}, {"no such user"}},
+                               .remote = "mx.far.example",
+                               .last_try = {},
+                               .status = {},
+                               .until = {}});
+  return notice;
+}
+
 inline Notice notice_named(std::string_view name) {
+  if (name.starts_with("utf8")) {
+    auto notice = utf8_notice(name.ends_with("ascii") ? "ann@a.example" : "b\xc3\xb6" "b@a.example");
+    notice.whole = name.starts_with("utf8-whole");
+    return notice;
+  }
   if (name == "whole") return whole_notice();
   return name == "mixed" ? mixed_notice() : sample_notice();
 }

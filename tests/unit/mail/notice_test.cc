@@ -3,6 +3,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include "common/base/utf8.h"
 #include "common/mail/data_reader.h"
 #include "tests/unit/mail/notice_sample.h"
 
@@ -123,6 +124,49 @@ TEST(Notice, AMessageThatCannotBeSentAsItIsGoesBackAsItsHeader) {
     EXPECT_FALSE(built.eight_bit);
     EXPECT_THAT(built.text, HasSubstr("Content-Type: text/rfc822-headers\r\n\r\nSubject: plain\r\n"));
     EXPECT_THAT(built.text, Not(HasSubstr(body)));
+  }
+}
+
+// RFC 6533: what is beyond ASCII is said as it is to who has such an address, and escaped to others.
+TEST(Notice, SpeaksUtf8ToWhoeverDoes) {
+  const auto wide = build_notice(test::utf8_notice("b\xc3\xb6" "b@a.example"));
+  EXPECT_TRUE(wide.utf8);
+  EXPECT_TRUE(wide.eight_bit);
+  EXPECT_THAT(wide.text, HasSubstr("\r\nTo: <b\xc3\xb6" "b@a.example>\r\n"));
+  EXPECT_THAT(wide.text, HasSubstr("Content-Type: message/global-delivery-status\r\n"
+                                   "Content-Transfer-Encoding: 8bit\r\n"));
+  EXPECT_THAT(wide.text, HasSubstr("\r\nOriginal-Recipient: utf-8; J\xc3\xb6rg+x@b\xc3\xbc" "cher.example\r\n"
+                                   "Final-Recipient: utf-8; j\xc3\xb6rg+x@xn--bcher-kva.example\r\n"));
+  EXPECT_THAT(wide.text, HasSubstr("\r\nFinal-Recipient: rfc822; ann@far.example\r\n"));
+  EXPECT_THAT(wide.text, HasSubstr("Content-Type: message/global-headers\r\n"
+                                   "Content-Transfer-Encoding: 8bit\r\n\r\nFrom: b\xc3\xb6"));
+  const auto narrow = build_notice(test::utf8_notice("ann@a.example"));
+  EXPECT_FALSE(narrow.utf8);
+  EXPECT_FALSE(narrow.eight_bit);
+  EXPECT_TRUE(base::is_ascii(narrow.text));
+  EXPECT_THAT(narrow.text, HasSubstr("\r\nOriginal-Recipient: utf-8; J\\x{F6}rg\\x{2B}x@b\\x{FC}cher.example\r\n"
+                                     "Final-Recipient: utf-8; j\\x{F6}rg\\x{2B}x@xn--bcher-kva.example\r\n"));
+  EXPECT_THAT(narrow.text, HasSubstr("Content-Type: message/delivery-status\r\n\r\n"));
+}
+
+TEST(Notice, IsPlainWhereNothingIsBeyondAscii) {
+  auto notice = test::whole_notice();
+  const std::string original = "Subject: plain\r\n\r\nbody\r\n";
+  notice.original = original;
+  notice.smtputf8 = true;
+  const auto built = build_notice(notice);
+  EXPECT_TRUE(base::is_ascii(built.text));
+  EXPECT_THAT(built.text, HasSubstr("Content-Type: message/rfc822\r\n\r\n"));
+  EXPECT_THAT(built.text, Not(HasSubstr("global")));
+}
+
+// A header that is no UTF-8, whatever its client said, is no global one.
+TEST(Notice, AHeaderOfOtherBytesIsNotGlobal) {
+  for (const auto* to : {"b\xc3\xb6" "b@a.example", "ann@a.example"}) {
+    auto notice = test::utf8_notice(to);
+    notice.original = "Subject: gr\xfc\xdf\r\n\r\nbody\r\n";
+    EXPECT_THAT(build_notice(notice).text, HasSubstr("Content-Type: text/rfc822-headers\r\n"
+                                                     "Content-Transfer-Encoding: quoted-printable\r\n"));
   }
 }
 

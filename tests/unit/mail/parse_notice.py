@@ -2,6 +2,7 @@
 
 import email
 import email.policy
+import quopri
 import re
 import subprocess
 import sys
@@ -22,7 +23,7 @@ def read(name):
     assert message.get_param("report-type") == "delivery-status"
     text, status, original = message.get_payload()
     assert text.get_content_type() == "text/plain"
-    assert status.get_content_type() == "message/delivery-status"
+    assert status.get_content_type() in ("message/delivery-status", "message/global-delivery-status")
     return message, text.get_content(), status.get_payload(), original
 
 
@@ -64,3 +65,50 @@ assert people[2]["Original-Recipient"] is None and people[2]["Will-Retry-Until"]
 assert all(one["Remote-MTA"] == "dns; mx.far.example" for one in people)
 order = [text.index(word) for word in ("no@far", "late@far", "on@far", "in@far")]
 assert order == sorted(order)
+
+# --- RFC 6533 ----------------------------------------------------------------------------------------
+
+def raw(part, name):
+    """A header field as it was sent: the package takes bytes beyond ASCII for errors."""
+    value, = (value for field, value in part.raw_items() if field == name)
+    return value.encode("ascii", "surrogateescape").decode().strip()
+
+
+def blocks(text):
+    return [email.message_from_string(block, policy=email.policy.default)
+            for block in text.replace("\r\n", "\n").strip().split("\n\n")]
+
+
+# To a sender whose address is beyond ASCII all of it is UTF-8.
+for name, kind in (("utf8", "message/global-headers"), ("utf8-whole", "message/global")):
+    message, text, status, original = read(name)
+    assert raw(message, "To") == "<böb@a.example>"
+    assert message["Content-Transfer-Encoding"] == original["Content-Transfer-Encoding"] == "8bit"
+    assert "jörg+x@bücher.example" in text and "ann@far.example" in text
+    # Of message/global-delivery-status the package makes a message, whose header is the first block.
+    about, = status
+    assert about["Reporting-MTA"] == "dns; mx.example.org"
+    jörg, ann = blocks(about.get_payload(decode=True).decode())
+    assert jörg["Final-Recipient"] == "utf-8; jörg+x@xn--bcher-kva.example"
+    assert jörg["Original-Recipient"] == "utf-8; Jörg+x@bücher.example"
+    assert ann["Final-Recipient"] == "rfc822; ann@far.example"
+    assert original.get_content_type() == kind
+    returned = original.get_payload(0)
+    assert raw(returned, "Subject") == "grüß" and raw(returned, "From") == "böb@bücher.example"
+    assert ("body" in returned.get_payload()) == (name == "utf8-whole")
+
+# To everybody else it is ASCII.
+for name, kind in (("utf8-ascii", "message/global-headers"), ("utf8-whole-ascii", "message/global")):
+    message, text, (about, jörg, ann), original = read(name)
+    assert message["Content-Transfer-Encoding"] is None
+    assert "jörg+x@bücher.example" in text
+    assert jörg["Final-Recipient"] == "utf-8; j\\x{F6}rg\\x{2B}x@xn--bcher-kva.example"
+    assert jörg["Original-Recipient"] == "utf-8; J\\x{F6}rg\\x{2B}x@b\\x{FC}cher.example"
+    assert ann["Final-Recipient"] == "rfc822; ann@far.example"
+    assert original.get_content_type() == kind
+    assert original["Content-Transfer-Encoding"] == "quoted-printable"
+    # Nor does the package know that such a part may be encoded.
+    encoded = original.get_payload(0).as_bytes()
+    returned = email.message_from_string(quopri.decodestring(encoded).decode(), policy=email.policy.default)
+    assert returned["Subject"] == "grüß" and returned["From"] == "böb@bücher.example"
+    assert ("body" in returned.get_payload()) == (name == "utf8-whole-ascii")

@@ -49,6 +49,23 @@ TEST(Received, OfWhoHasLoggedIn) {
   EXPECT_NE(received_field(received).find(" with ESMTPSA\r\n"), std::string::npos);
 }
 
+// RFC 6531 4.3
+TEST(Received, OfWhoHasSaidSmtpUtf8) {
+  auto received = sample();
+  const auto bob = Address::parse("b\xc3\xb6" "b@b\xc3\xbc" "cher.example").value();
+  received.with = WithProtocol::kUtf8Smtp;
+  received.only_recipient = &bob;
+  EXPECT_NE(received_field(received).find(" with UTF8SMTP id 0000000000007\r\n"
+                                          "\tfor <b\xc3\xb6" "b@xn--bcher-kva.example>;\r\n"),
+            std::string::npos);
+  received.logged_in = true;
+  EXPECT_NE(received_field(received).find(" with UTF8SMTPA id "), std::string::npos);
+  received.tls = "TLSv1.3 X";
+  EXPECT_NE(received_field(received).find(" with UTF8SMTPSA\r\n"), std::string::npos);
+  received.logged_in = false;
+  EXPECT_NE(received_field(received).find(" with UTF8SMTPS\r\n"), std::string::npos);
+}
+
 // RFC 3848
 TEST(Received, OverTls) {
   auto received = sample();

@@ -45,6 +45,35 @@ TEST_F(EngineTest, AMessageIsLeasedDeliveredAndGone) {
   EXPECT_EQ(store->count(), 0U);
 }
 
+// RFC 6531: what was said with a message stays with it.
+TEST_F(EngineTest, SmtpUtf8IsKeptAndHandedOut) {
+  begin();
+  FakeSmtpd smtpd;
+  connect(smtpd);
+  auto said = submit_frame(1, 1, 5);
+  said.smtputf8 = true;
+  said.from = mail::ReversePath(address("b\xc3\xb6" "b@example.org"));
+  send(smtpd, said, {"j\xc3\xbcrg@far.example"}, "x\r\n\r\n");
+  send(smtpd, submit_frame(2, 2, 5), {"a@far.example"}, "x\r\n\r\n");
+  for (int n = 0; n < 30; ++n) turn(1);
+  ASSERT_EQ(smtpd.submitted.size(), 2U);
+  const auto id = smtpd.submitted[0].id;
+  EXPECT_NE(prefix(id).find("with UTF8SMTP id"), std::string::npos);
+  EXPECT_NE(prefix(id).find("for <j\xc3\xbcrg@far.example>"), std::string::npos);
+  end();
+  begin();
+  EXPECT_TRUE(look(id)->smtputf8);
+  EXPECT_FALSE(look(smtpd.submitted[1].id)->smtputf8);
+  FakeRelay relay;
+  connect(relay);
+  auto lease = next_lease(relay);
+  EXPECT_EQ(lease.smtputf8, lease.message == id);
+  relay.answer(lease, ipc::Result::kDelivered, 250, "ok");
+  turn();
+  lease = next_lease(relay);
+  EXPECT_EQ(lease.smtputf8, lease.message == id);
+}
+
 TEST_F(EngineTest, ADeferredMessageFollowsTheRetryTable) {
   begin();
   const auto id = mail("a@far.example");

@@ -95,6 +95,25 @@ TEST_F(ListingsTest, SelectorsSelect) {
   EXPECT_EQ(selected([](auto& s) { s.error = "refused"; }), Ids{});
 }
 
+// As people write it: composed otherwise, in another case, with the domain in U-labels.
+TEST_F(ListingsTest, SelectorsFindAddressesBeyondAscii) {
+  const auto a = mail("J\xc3\xbcrg@b\xc3\xbc" "cher.example");
+  const auto b = mail("jurg@xn--bcher-kva.example");
+  const auto selected = [&](const std::string& to) {
+    ipc::Selector selector;
+    selector.to = to;
+    std::vector<base::MessageId> ids;
+    for (const auto id : {a, b})
+      if (selects(*engine, selector, *look(id))) ids.push_back(id);
+    return ids;
+  };
+  using Ids = std::vector<base::MessageId>;
+  for (const auto* to : {"j\xc3\xbcrg", "J\xc3\x9cRG@", "ju\xcc\x88rg@xn--bcher-kva", "j\xc3\xbcrg@b\xc3\xbc" "cher"})
+    EXPECT_EQ(selected(to), Ids{a}) << to;
+  for (const auto* to : {"@b\xc3\xbc" "cher.example", "XN--BCHER"}) EXPECT_EQ(selected(to), (Ids{a, b})) << to;
+  EXPECT_EQ(selected("jurg"), Ids{b});
+}
+
 TEST_F(ListingsTest, HeldMailIsListedHeldAndReleased) {
   const auto a = mail("one@far.example");
   const auto b = mail("two@far.example");

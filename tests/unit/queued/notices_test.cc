@@ -207,6 +207,24 @@ TEST_F(NoticesTest, EightBitsThatGoBackAreAnnounced) {
   EXPECT_TRUE(notices()[0].eight_bit);
 }
 
+// RFC 6533: a notice needs SMTPUTF8 where its reader's address does, and nowhere else.
+TEST_F(NoticesTest, ANoticeIsUtf8ForWhomItCanBe) {
+  begin();
+  smtputf8 = true;
+  const std::string text = "Subject: gr\xC3\xBC\xC3\x9F\r\n\r\nhi\r\n";
+  conclude(post({{"j\xc3\xbcrg@far.example"}}, {}, text, "b\xc3\xb6" "b@example.org"), {failed()});
+  ASSERT_EQ(notices().size(), 1U);
+  EXPECT_TRUE(notices()[0].smtputf8);
+  EXPECT_TRUE(notices()[0].eight_bit);
+  EXPECT_TRUE(has(only_notice(), "\r\nFinal-Recipient: utf-8; j\xc3\xbcrg@far.example\r\n"));
+  EXPECT_TRUE(has(only_notice(), "\r\nContent-Type: message/global-headers\r\nContent-Transfer-Encoding: 8bit\r\n"));
+  conclude(post({{"j\xc3\xbcrg@far.example"}}, {}, text), {failed()});
+  ASSERT_EQ(notices().size(), 2U);
+  EXPECT_FALSE(notices()[1].smtputf8);
+  EXPECT_FALSE(notices()[1].eight_bit);
+  EXPECT_TRUE(has(body(notices()[1].id), "\r\nFinal-Recipient: utf-8; j\\x{FC}rg@far.example\r\n"));
+}
+
 TEST_F(NoticesTest, ACopyOfABounceGoesToWhomTheConfigurationNames) {
   config.bounce_copy_to = address("bob@example.org");
   begin();

@@ -39,6 +39,7 @@ struct StoreRig {
   std::unique_ptr<LocalStore> store;
   std::string fatal;
   std::uint64_t segment_size = 64 * 1024;
+  bool smtputf8 = false;  // said with what is accepted from now on
   std::uint64_t reserve = 0;
   std::uint64_t cache = 64ULL << 20;
   std::uint64_t life = 0;
@@ -102,6 +103,7 @@ struct StoreRig {
     record.hello = "client.example";
     record.from = mail::ReversePath(address("ann@example.org"));
     record.prefix = "Received: by test\r\n";
+    record.smtputf8 = smtputf8;
     for (std::uint32_t i = 0; i < recipients; ++i)
       record.recipients.push_back(
           {.number = i, .address = address("r" + std::to_string(i) + "@example.com")});

@@ -118,7 +118,9 @@ class TransferTest : public ::testing::Test {
 };
 
 TEST_F(TransferTest, WhatIsWrittenIsWhatIsRead) {
+  from.smtputf8 = true;
   const auto plain = from.accept("a body\r\n", 3);
+  from.smtputf8 = false;
   const auto empty = from.accept("");
   const auto large = from.accept_large_body(std::string(400'000, 'L'));
   from.conclude(plain, Fate::kDelivered, 0);
@@ -138,6 +140,8 @@ TEST_F(TransferTest, WhatIsWrittenIsWhatIsRead) {
   ASSERT_EQ(found.size(), 3U);
   const auto& message = found.at(plain);
   EXPECT_EQ(message.token, from.look(plain)->token);
+  EXPECT_TRUE(message.smtputf8);
+  EXPECT_FALSE(found.at(empty).smtputf8);
   EXPECT_EQ(message.arrived.ms, from.look(plain)->arrived.ms);
   EXPECT_EQ(to.store->clock().now() - message.born, base::Millis(60'000)) << "it goes on ageing";
   ASSERT_EQ(message.recipients.size(), 2U) << "of three, one has ended";

@@ -20,8 +20,20 @@ std::vector<std::string> all_dialogues() {
   return paths;
 }
 
+std::string_view name(mail::WithProtocol with) {
+  switch (with) {
+    case mail::WithProtocol::kSmtp:
+      return "SMTP";
+    case mail::WithProtocol::kEsmtp:
+      return "ESMTP";
+    case mail::WithProtocol::kUtf8Smtp:
+      return "UTF8SMTP";
+  }
+  return "";
+}
+
 std::string text_of(const Message& message) {
-  std::string text = message.envelope.with == mail::WithProtocol::kEsmtp ? "ESMTP" : "SMTP";
+  std::string text(name(message.envelope.with));
   if (!message.envelope.tls.empty()) text += " over TLS";
   if (!message.envelope.account.empty()) text += " by " + message.envelope.account;
   if (!message.envelope.tls_peer.empty()) text += " as " + message.envelope.tls_peer;

@@ -68,6 +68,22 @@ TEST(Session, CarriesAMessageFromTheClientToQueuedAndTheIdBack) {
   EXPECT_EQ(rig.budget.left(), BodyBudget::kBytes);
 }
 
+TEST(Session, TellsQueuedThatSmtpUtf8WasSaid) {
+  SessionRig rig;
+  rig.heard();
+  rig.say("EHLO client.example\r\n");
+  EXPECT_EQ(rig.say("MAIL FROM:<b\xc3\xb6" "b@b\xc3\xbc" "cher.example> SMTPUTF8\r\n"), "250 2.1.0 Ok\r\n");
+  rig.say("RCPT TO:<bob@example.org>\r\n");
+  rig.say("DATA\r\n");
+  rig.say("hi\r\n.\r\n");
+  ASSERT_EQ(rig.queued->transactions.size(), 1U);
+  const auto& submit = rig.queued->transactions[0].submit;
+  EXPECT_TRUE(submit.smtputf8);
+  EXPECT_TRUE(submit.eight_bit);  // implied
+  EXPECT_TRUE(submit.esmtp);
+  EXPECT_EQ(submit.from.text(), "b\xc3\xb6" "b@xn--bcher-kva.example");
+}
+
 TEST(Session, AnswersAPipelinedGroupInOneWrite) {
   SessionRig rig(SOCK_SEQPACKET);
   rig.heard();
