@@ -54,7 +54,7 @@ struct RecipientRecord {
   mail::OriginalRecipient orcpt;
   QueueTime tried{-1};  // last_try by the queue clock, which no one sets; -1: not known
   static constexpr auto fields() {
-    return std::tuple(ipc::field("number", &RecipientRecord::number),
+    return ipc::fields_of(ipc::field("number", &RecipientRecord::number),
                       ipc::field("address", &RecipientRecord::address),
                       ipc::field("tries", &RecipientRecord::tries),
                       ipc::field("last_try", &RecipientRecord::last_try),
@@ -93,7 +93,7 @@ struct MessageRecord {
   base::MessageId origin;  // its id in the queue that it was imported from; 0: it came by itself
   std::vector<RecipientRecord> recipients;
   static constexpr auto fields() {
-    return std::tuple(
+    return ipc::fields_of(
         ipc::field("id", &MessageRecord::id), ipc::field("token", &MessageRecord::token),
         ipc::field("arrived", &MessageRecord::arrived), ipc::field("born", &MessageRecord::born),
         ipc::field("client", &MessageRecord::client),
@@ -123,7 +123,7 @@ struct RecipientFate {
   ipc::FailureClass failure = ipc::FailureClass::kConnect;
   ipc::ReplyText reply;
   static constexpr auto fields() {
-    return std::tuple(ipc::field("number", &RecipientFate::number),
+    return ipc::fields_of(ipc::field("number", &RecipientFate::number),
                       ipc::field("fate", &RecipientFate::fate),
                       ipc::field("next_try", &RecipientFate::next_try),
                       ipc::field("failure", &RecipientFate::failure),
@@ -142,7 +142,7 @@ struct OutcomeRecord {
   std::vector<std::uint32_t> delayed;  // recipients that the notice calls late
   std::optional<MessageRecord> notice;
   static constexpr auto fields() {
-    return std::tuple(ipc::field("message", &OutcomeRecord::message),
+    return ipc::fields_of(ipc::field("message", &OutcomeRecord::message),
                       ipc::field("when", &OutcomeRecord::when),
                       ipc::field("clock", &OutcomeRecord::clock),
                       ipc::field("remote", &OutcomeRecord::remote, ipc::kMaxRemote),
@@ -164,7 +164,7 @@ struct QueueRecord {
   std::string remote;
   std::string behalf;  // of a next hop: the queue whose mail was to go there
   static constexpr auto fields() {
-    return std::tuple(ipc::field("queue", &QueueRecord::queue, ipc::kMaxQueueName),
+    return ipc::fields_of(ipc::field("queue", &QueueRecord::queue, ipc::kMaxQueueName),
                       ipc::field("when", &QueueRecord::when),
                       ipc::field("clock", &QueueRecord::clock),
                       ipc::field("until", &QueueRecord::until),
@@ -182,7 +182,7 @@ struct RetryRecord {
   std::vector<base::MessageId> messages;
   std::vector<std::string> queues;
   static constexpr auto fields() {
-    return std::tuple(
+    return ipc::fields_of(
         ipc::field("clock", &RetryRecord::clock),
         ipc::field("messages", &RetryRecord::messages, kMaxRetried),
         ipc::field("queues", &RetryRecord::queues, kMaxRetried, ipc::kMaxQueueName));
@@ -195,7 +195,7 @@ struct HoldRecord {
   std::string why;
   QueueTime clock{0};
   static constexpr auto fields() {
-    return std::tuple(ipc::field("message", &HoldRecord::message),
+    return ipc::fields_of(ipc::field("message", &HoldRecord::message),
                       ipc::field("why", &HoldRecord::why, ipc::kMaxReason),
                       ipc::field("clock", &HoldRecord::clock));
   }
@@ -206,7 +206,7 @@ struct ClockRecord {
   base::WallTime wall;
   QueueTime queue{0};
   static constexpr auto fields() {
-    return std::tuple(ipc::field("wall", &ClockRecord::wall),
+    return ipc::fields_of(ipc::field("wall", &ClockRecord::wall),
                       ipc::field("queue", &ClockRecord::queue));
   }
 };
