@@ -54,7 +54,7 @@ struct RecipientRecord {
   mail::OriginalRecipient orcpt;
   QueueTime tried{-1};  // last_try by the queue clock, which no one sets; -1: not known
   static constexpr auto fields() {
-    return std::tuple(ipc::field("number", &RecipientRecord::number),
+    return ipc::fields_of(ipc::field("number", &RecipientRecord::number),
                       ipc::field("address", &RecipientRecord::address),
                       ipc::field("tries", &RecipientRecord::tries),
                       ipc::field("last_try", &RecipientRecord::last_try),
@@ -94,7 +94,7 @@ struct MessageRecord {
   bool smtputf8 = false;   // SMTPUTF8 was said; whether it is needed, its envelope and header tell
   std::vector<RecipientRecord> recipients;
   static constexpr auto fields() {
-    return std::tuple(
+    return ipc::fields_of(
         ipc::field("id", &MessageRecord::id), ipc::field("token", &MessageRecord::token),
         ipc::field("arrived", &MessageRecord::arrived), ipc::field("born", &MessageRecord::born),
         ipc::field("client", &MessageRecord::client),
@@ -125,7 +125,7 @@ struct RecipientFate {
   ipc::FailureClass failure = ipc::FailureClass::kConnect;
   ipc::ReplyText reply;
   static constexpr auto fields() {
-    return std::tuple(ipc::field("number", &RecipientFate::number),
+    return ipc::fields_of(ipc::field("number", &RecipientFate::number),
                       ipc::field("fate", &RecipientFate::fate),
                       ipc::field("next_try", &RecipientFate::next_try),
                       ipc::field("failure", &RecipientFate::failure),
@@ -144,7 +144,7 @@ struct OutcomeRecord {
   std::vector<std::uint32_t> delayed;  // recipients that the notice calls late
   std::optional<MessageRecord> notice;
   static constexpr auto fields() {
-    return std::tuple(ipc::field("message", &OutcomeRecord::message),
+    return ipc::fields_of(ipc::field("message", &OutcomeRecord::message),
                       ipc::field("when", &OutcomeRecord::when),
                       ipc::field("clock", &OutcomeRecord::clock),
                       ipc::field("remote", &OutcomeRecord::remote, ipc::kMaxRemote),
@@ -166,7 +166,7 @@ struct QueueRecord {
   std::string remote;
   std::string behalf;  // of a next hop: the queue whose mail was to go there
   static constexpr auto fields() {
-    return std::tuple(ipc::field("queue", &QueueRecord::queue, ipc::kMaxQueueName),
+    return ipc::fields_of(ipc::field("queue", &QueueRecord::queue, ipc::kMaxQueueName),
                       ipc::field("when", &QueueRecord::when),
                       ipc::field("clock", &QueueRecord::clock),
                       ipc::field("until", &QueueRecord::until),
@@ -184,7 +184,7 @@ struct RetryRecord {
   std::vector<base::MessageId> messages;
   std::vector<std::string> queues;
   static constexpr auto fields() {
-    return std::tuple(
+    return ipc::fields_of(
         ipc::field("clock", &RetryRecord::clock),
         ipc::field("messages", &RetryRecord::messages, kMaxRetried),
         ipc::field("queues", &RetryRecord::queues, kMaxRetried, ipc::kMaxQueueName));
@@ -197,7 +197,7 @@ struct HoldRecord {
   std::string why;
   QueueTime clock{0};
   static constexpr auto fields() {
-    return std::tuple(ipc::field("message", &HoldRecord::message),
+    return ipc::fields_of(ipc::field("message", &HoldRecord::message),
                       ipc::field("why", &HoldRecord::why, ipc::kMaxReason),
                       ipc::field("clock", &HoldRecord::clock));
   }
@@ -208,7 +208,7 @@ struct ClockRecord {
   base::WallTime wall;
   QueueTime queue{0};
   static constexpr auto fields() {
-    return std::tuple(ipc::field("wall", &ClockRecord::wall),
+    return ipc::fields_of(ipc::field("wall", &ClockRecord::wall),
                       ipc::field("queue", &ClockRecord::queue));
   }
 };

@@ -9,7 +9,7 @@ struct EndedRecipient {
   RecipientRecord record;
   ipc::RecipientEnd end = ipc::RecipientEnd::kOpen;
   static constexpr auto fields() {
-    return std::tuple(ipc::field("record", &EndedRecipient::record),
+    return ipc::fields_of(ipc::field("record", &EndedRecipient::record),
                       ipc::field("end", &EndedRecipient::end));
   }
 };
@@ -24,7 +24,7 @@ struct MessageRow {
   MessageRecord message;  // its open recipients; no prefix
   std::vector<EndedRecipient> ended;
   static constexpr auto fields() {
-    return std::tuple(ipc::field("version", &MessageRow::version),
+    return ipc::fields_of(ipc::field("version", &MessageRow::version),
                       ipc::field("last", &MessageRow::last),
                       ipc::field("segment", &MessageRow::segment),
                       ipc::field("offset", &MessageRow::offset),

@@ -21,7 +21,7 @@ struct IndexMark {
   base::MessageId last_id;
   ClockRecord clock;
   static constexpr auto fields() {
-    return std::tuple(ipc::field("version", &IndexMark::version),
+    return ipc::fields_of(ipc::field("version", &IndexMark::version),
                       ipc::field("epoch", &IndexMark::epoch),
                       ipc::field("sequence", &IndexMark::sequence),
                       ipc::field("segment", &IndexMark::segment),
@@ -35,7 +35,7 @@ struct WaitRow {
   QueueRecord record;
   std::uint64_t segment = 0;  // that the record stands in
   static constexpr auto fields() {
-    return std::tuple(ipc::field("version", &WaitRow::version),
+    return ipc::fields_of(ipc::field("version", &WaitRow::version),
                       ipc::field("record", &WaitRow::record),
                       ipc::field("segment", &WaitRow::segment));
   }

@@ -29,7 +29,7 @@ struct SegmentEnd {
   base::SequenceNumber flushed;  // up to this one its records are known to have been flushed
   std::uint64_t missing = 0;     // of these, how many were not there when it was replayed
   static constexpr auto fields() {
-    return std::tuple(
+    return ipc::fields_of(
         ipc::field("number", &SegmentEnd::number), ipc::field("epoch", &SegmentEnd::epoch),
         ipc::field("length", &SegmentEnd::length), ipc::field("last", &SegmentEnd::last),
         ipc::field("flushed", &SegmentEnd::flushed),
@@ -46,7 +46,7 @@ struct SegmentHeader {
   std::uint64_t oldest_needed = 0;  // segments with lower numbers held nothing that lives
   std::uint64_t capacity = 0;       // bytes of the file; a shorter one was cut
   static constexpr auto fields() {
-    return std::tuple(ipc::field("version", &SegmentHeader::version),
+    return ipc::fields_of(ipc::field("version", &SegmentHeader::version),
                       ipc::field("number", &SegmentHeader::number),
                       ipc::field("epoch", &SegmentHeader::epoch),
                       ipc::field("first", &SegmentHeader::first),

@@ -14,7 +14,7 @@ struct Span {
   QueueTime to{0};
   friend bool operator==(const Span&, const Span&) = default;
   static constexpr auto fields() {
-    return std::tuple(ipc::field("from", &Span::from), ipc::field("to", &Span::to));
+    return ipc::fields_of(ipc::field("from", &Span::from), ipc::field("to", &Span::to));
   }
 };
 

@@ -26,7 +26,7 @@ struct PolicyRule {
   std::string reply;  // a whole line, "550 5.7.1 Not from there"; empty in a list of what is allowed
 
   static constexpr auto fields() {
-    return std::tuple(ipc::field("subject", &PolicyRule::subject),
+    return ipc::fields_of(ipc::field("subject", &PolicyRule::subject),
                       ipc::field("pattern", &PolicyRule::pattern, 512),
                       ipc::field("reply", &PolicyRule::reply, kMaxPolicyReply));
   }
@@ -39,7 +39,7 @@ struct Rate {
 
   friend bool operator==(const Rate&, const Rate&) noexcept = default;
   static constexpr auto fields() {
-    return std::tuple(ipc::field("count", &Rate::count), ipc::field("seconds", &Rate::seconds));
+    return ipc::fields_of(ipc::field("count", &Rate::count), ipc::field("seconds", &Rate::seconds));
   }
 };
 
@@ -51,7 +51,7 @@ struct Policy {
   Rate rate;                      // messages of one client
 
   static constexpr auto fields() {
-    return std::tuple(ipc::field("clients", &Policy::clients, 10'000),
+    return ipc::fields_of(ipc::field("clients", &Policy::clients, 10'000),
                       ipc::field("not_clients", &Policy::not_clients, 10'000),
                       ipc::field("deny", &Policy::deny, kMaxPolicyRules),
                       ipc::field("allow", &Policy::allow, kMaxPolicyRules),

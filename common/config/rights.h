@@ -25,7 +25,7 @@ struct ListenerRights {
   std::vector<base::Network> xclient_from;  // clients that may name another by XCLIENT
 
   static constexpr auto fields() {
-    return std::tuple(ipc::field("service", &ListenerRights::service),
+    return ipc::fields_of(ipc::field("service", &ListenerRights::service),
                       ipc::field("relay_from", &ListenerRights::relay_from, 10'000),
                       ipc::field("proxy_from", &ListenerRights::proxy_from, 10'000),
                       ipc::field("xclient_from", &ListenerRights::xclient_from, 10'000));
@@ -53,7 +53,7 @@ struct Origin {
   }
 
   static constexpr auto fields() {
-    return std::tuple(ipc::field("peer", &Origin::peer), ipc::field("proxied", &Origin::proxied),
+    return ipc::fields_of(ipc::field("peer", &Origin::peer), ipc::field("proxied", &Origin::proxied),
                       ipc::field("claimed", &Origin::claimed));
   }
 };
@@ -77,7 +77,7 @@ struct DomainRights {
   std::string extension;  // "+" or empty
 
   static constexpr auto fields() {
-    return std::tuple(ipc::field("names", &DomainRights::names, 10'000),
+    return ipc::fields_of(ipc::field("names", &DomainRights::names, 10'000),
                       ipc::field("recipients", &DomainRights::recipients),
                       ipc::field("users", &DomainRights::users, 10'000'000, 512),
                       ipc::field("addresses", &DomainRights::addresses, 10'000'000, 512),
@@ -91,7 +91,7 @@ struct Rights {
   mail::Address postmaster;
 
   static constexpr auto fields() {
-    return std::tuple(ipc::field("listeners", &Rights::listeners, 1'000),
+    return ipc::fields_of(ipc::field("listeners", &Rights::listeners, 1'000),
                       ipc::field("domains", &Rights::domains, 10'000),
                       ipc::field("postmaster", &Rights::postmaster));
   }

@@ -25,7 +25,7 @@ struct LogConfig {
   LogLevel level = LogLevel::kInfo;
 
   static constexpr auto fields() {
-    return std::tuple(ipc::field("format", &LogConfig::format),
+    return ipc::fields_of(ipc::field("format", &LogConfig::format),
                       ipc::field("level", &LogConfig::level));
   }
 };
@@ -36,7 +36,7 @@ struct Timeouts {
   base::Millis idle{300'000};
 
   static constexpr auto fields() {
-    return std::tuple(ipc::field("command", &Timeouts::command), ipc::field("data", &Timeouts::data),
+    return ipc::fields_of(ipc::field("command", &Timeouts::command), ipc::field("data", &Timeouts::data),
                       ipc::field("idle", &Timeouts::idle));
   }
 };
@@ -52,7 +52,7 @@ struct SmtpLimits {
   Timeouts timeout;
 
   static constexpr auto fields() {
-    return std::tuple(ipc::field("message_size", &SmtpLimits::message_size),
+    return ipc::fields_of(ipc::field("message_size", &SmtpLimits::message_size),
                       ipc::field("recipients", &SmtpLimits::recipients),
                       ipc::field("session_size", &SmtpLimits::session_size),
                       ipc::field("connections", &SmtpLimits::connections),
@@ -75,7 +75,7 @@ struct SmtpdCertificate {
   std::string chain;  // PEM
 
   static constexpr auto fields() {
-    return std::tuple(ipc::field("names", &SmtpdCertificate::names, 1'000, 255),
+    return ipc::fields_of(ipc::field("names", &SmtpdCertificate::names, 1'000, 255),
                       ipc::field("chain", &SmtpdCertificate::chain, 1U << 20));
   }
 };
@@ -86,7 +86,7 @@ struct SmtpdTls {
   std::string client_ca;  // PEM; empty: clients are not asked
 
   static constexpr auto fields() {
-    return std::tuple(ipc::field("certificates", &SmtpdTls::certificates, 10'000),
+    return ipc::fields_of(ipc::field("certificates", &SmtpdTls::certificates, 10'000),
                       ipc::field("minimum", &SmtpdTls::minimum),
                       ipc::field("client_ca", &SmtpdTls::client_ca, 16U << 20));
   }
@@ -99,7 +99,7 @@ struct SmtpdListener {
   std::vector<base::Network> xforward_from;
 
   static constexpr auto fields() {
-    return std::tuple(ipc::field("name", &SmtpdListener::name, 256),
+    return ipc::fields_of(ipc::field("name", &SmtpdListener::name, 256),
                       ipc::field("require_hello", &SmtpdListener::require_hello),
                       ipc::field("tls", &SmtpdListener::tls),
                       ipc::field("xforward_from", &SmtpdListener::xforward_from, 10'000));
@@ -112,7 +112,7 @@ struct SmtpdAuth {
   bool allow_plaintext = false;             // without TLS too
 
   static constexpr auto fields() {
-    return std::tuple(ipc::field("mechanisms", &SmtpdAuth::mechanisms, sasl::kMechanisms),
+    return ipc::fields_of(ipc::field("mechanisms", &SmtpdAuth::mechanisms, sasl::kMechanisms),
                       ipc::field("allow_plaintext", &SmtpdAuth::allow_plaintext));
   }
 };
@@ -129,7 +129,7 @@ struct SmtpdConfig {
   SmtpdAuth auth;
 
   static constexpr auto fields() {
-    return std::tuple(ipc::field("log", &SmtpdConfig::log),
+    return ipc::fields_of(ipc::field("log", &SmtpdConfig::log),
                       ipc::field("hostname", &SmtpdConfig::hostname, 255),
                       ipc::field("listeners", &SmtpdConfig::listeners, 1'000),
                       ipc::field("default_domain", &SmtpdConfig::default_domain),
@@ -146,7 +146,7 @@ struct KeyConfig {
   std::vector<std::string> keys;  // PEM: the private keys of all certificates
 
   static constexpr auto fields() {
-    return std::tuple(ipc::field("log", &KeyConfig::log),
+    return ipc::fields_of(ipc::field("log", &KeyConfig::log),
                       ipc::field("keys", &KeyConfig::keys, 10'000, 64U << 10));
   }
 };
@@ -158,7 +158,7 @@ struct AccountEntry {
   std::string verifier;  // of SCRAM-SHA-256, as text; may be empty, but not both
 
   static constexpr auto fields() {
-    return std::tuple(ipc::field("name", &AccountEntry::name, sasl::kMaxAccount),
+    return ipc::fields_of(ipc::field("name", &AccountEntry::name, sasl::kMaxAccount),
                       ipc::field("hash", &AccountEntry::hash, sasl::kMaxHash),
                       ipc::field("verifier", &AccountEntry::verifier, sasl::kMaxVerifier));
   }
@@ -171,7 +171,7 @@ struct AuthConfig {
   std::vector<AccountEntry> accounts;
 
   static constexpr auto fields() {
-    return std::tuple(ipc::field("log", &AuthConfig::log),
+    return ipc::fields_of(ipc::field("log", &AuthConfig::log),
                       ipc::field("dovecot", &AuthConfig::dovecot),
                       ipc::field("accounts", &AuthConfig::accounts, kMaxAccounts));
   }
@@ -198,7 +198,7 @@ struct HopSpec {
 
   friend bool operator==(const HopSpec&, const HopSpec&) noexcept = default;
   static constexpr auto fields() {
-    return std::tuple(ipc::field("kind", &HopSpec::kind), ipc::field("host", &HopSpec::host, 255),
+    return ipc::fields_of(ipc::field("kind", &HopSpec::kind), ipc::field("host", &HopSpec::host, 255),
                       ipc::field("port", &HopSpec::port), ipc::field("tls", &HopSpec::tls),
                       ipc::field("implicit", &HopSpec::implicit));
   }
@@ -214,7 +214,7 @@ struct RouteConfig {
   std::string file;        // as seen from the directory of the main one: "postern.toml"
 
   static constexpr auto fields() {
-    return std::tuple(ipc::field("to", &RouteConfig::to, 10'000, 255),
+    return ipc::fields_of(ipc::field("to", &RouteConfig::to, 10'000, 255),
                       ipc::field("via", &RouteConfig::via, 16),
                       ipc::field("connections", &RouteConfig::connections),
                       ipc::field("interval", &RouteConfig::interval),
@@ -241,7 +241,7 @@ struct RetryRule {
   std::string file;
 
   static constexpr auto fields() {
-    return std::tuple(ipc::field("to", &RetryRule::to, 10'000, 255),
+    return ipc::fields_of(ipc::field("to", &RetryRule::to, 10'000, 255),
                       ipc::field("on", &RetryRule::on), ipc::field("after", &RetryRule::after, 100),
                       ipc::field("expire", &RetryRule::expire),
                       ipc::field("notify", &RetryRule::notify),
@@ -261,7 +261,7 @@ struct RetryConfig {
   std::string file;
 
   static constexpr auto fields() {
-    return std::tuple(ipc::field("after", &RetryConfig::after, 100),
+    return ipc::fields_of(ipc::field("after", &RetryConfig::after, 100),
                       ipc::field("expire", &RetryConfig::expire),
                       ipc::field("notify", &RetryConfig::notify),
                       ipc::field("max_gap", &RetryConfig::max_gap),
@@ -277,7 +277,7 @@ struct SourceLine {  // as in RouteConfig
   std::string file;
 
   static constexpr auto fields() {
-    return std::tuple(ipc::field("line", &SourceLine::line),
+    return ipc::fields_of(ipc::field("line", &SourceLine::line),
                       ipc::field("file", &SourceLine::file, kMaxPlace));
   }
 };
@@ -288,7 +288,7 @@ struct ControlGroups {  // resolved group ids; root and the server's own user ma
   std::uint32_t admin = ~0U;
 
   static constexpr auto fields() {
-    return std::tuple(ipc::field("view", &ControlGroups::view),
+    return ipc::fields_of(ipc::field("view", &ControlGroups::view),
                       ipc::field("operate", &ControlGroups::operate),
                       ipc::field("admin", &ControlGroups::admin));
   }
@@ -317,7 +317,7 @@ struct QueuedConfig {
   SourceLine start_place;
 
   static constexpr auto fields() {
-    return std::tuple(
+    return ipc::fields_of(
         ipc::field("log", &QueuedConfig::log), ipc::field("hostname", &QueuedConfig::hostname, 255),
         ipc::field("rights", &QueuedConfig::rights),
         ipc::field("domain_hops", &QueuedConfig::domain_hops, 10'000),
@@ -351,7 +351,7 @@ struct RelayConfig {
   std::string ca;         // PEM: authorities whose certificates count; empty: none
 
   static constexpr auto fields() {
-    return std::tuple(ipc::field("log", &RelayConfig::log),
+    return ipc::fields_of(ipc::field("log", &RelayConfig::log),
                       ipc::field("hostname", &RelayConfig::hostname, 255),
                       ipc::field("dns", &RelayConfig::dns, 16), ipc::field("port", &RelayConfig::port),
                       ipc::field("own_addresses", &RelayConfig::own_addresses, 1'000),
@@ -372,7 +372,7 @@ struct LocalConfig {
   std::uint32_t workers = 4;
 
   static constexpr auto fields() {
-    return std::tuple(ipc::field("log", &LocalConfig::log),
+    return ipc::fields_of(ipc::field("log", &LocalConfig::log),
                       ipc::field("hostname", &LocalConfig::hostname, 255),
                       ipc::field("kind", &LocalConfig::kind), ipc::field("path", &LocalConfig::path, 4096),
                       ipc::field("workers", &LocalConfig::workers));

@@ -5,7 +5,7 @@
 //     std::uint32_t x = 0;
 //     std::string label;
 //     static constexpr auto fields() {
-//       return std::tuple(ipc::field("x", &Point::x), ipc::field("label", &Point::label, 40));
+//       return ipc::fields_of(ipc::field("x", &Point::x), ipc::field("label", &Point::label, 40));
 //     }
 //   };
 //
@@ -63,6 +63,11 @@ template <class Struct, class T>
 constexpr Field<Struct, T> field(const char* name, T Struct::*member, std::size_t limit = 0,
                                  std::size_t element_limit = 0) {
   return {name, member, {limit, element_limit}, 0};
+}
+
+// The one list of a struct's fields: something that calls a visitor with all of them.
+constexpr auto fields_of(auto... field) {
+  return [=](auto&& visit) { return visit(field...); };
 }
 
 // The last enumerator of an enum that travels; enumerators run from 0 without gaps. Specialise beside
@@ -303,12 +308,9 @@ struct Codec<T> {
     });
   }
   static constexpr std::size_t max_size(Limits) {
-    return std::apply(
-        [](const auto&... f) {
-          return (std::size_t{0} + ... +
-                  Codec<std::remove_cvref_t<decltype(std::declval<T>().*f.member)>>::max_size(f.limits));
-        },
-        T::fields());
+    return T::fields()([]<class... M>(const Field<T, M>&... f) {
+      return (std::size_t{0} + ... + Codec<M>::max_size(f.limits));
+    });
   }
   static void shape(std::string& out) {
     out += '{';
@@ -323,7 +325,7 @@ struct Codec<T> {
 
  private:
   static void each(auto&& visit) {
-    std::apply([&](const auto&... f) { (visit(f), ...); }, T::fields());
+    T::fields()([&](const auto&... f) { (visit(f), ...); });
   }
 };
 

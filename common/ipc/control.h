@@ -28,7 +28,7 @@ struct BlockRow {
   bool hop = false;         // a freeze, or an exception, of next hops
   bool keep_clock = false;  // a freeze: mail expires all the same
   static constexpr auto fields() {
-    return std::tuple(field("kind", &BlockRow::kind),
+    return fields_of(field("kind", &BlockRow::kind),
                       field("name", &BlockRow::name, kMaxConditions),
                       field("reason", &BlockRow::reason, kMaxReason),
                       field("who", &BlockRow::who, 64), field("since", &BlockRow::since),
@@ -42,7 +42,7 @@ struct AskStatus {
   static constexpr Route kRoute = kAsk;
   static constexpr Window kWindow{};
   base::RequestId request;
-  static constexpr auto fields() { return std::tuple(field("request", &AskStatus::request)); }
+  static constexpr auto fields() { return fields_of(field("request", &AskStatus::request)); }
 };
 
 struct Status {
@@ -84,7 +84,7 @@ struct Status {
   base::Millis flush_p99{0};
   std::vector<ProcessRow> processes;
   static constexpr auto fields() {
-    return std::tuple(
+    return fields_of(
         field("request", &Status::request), field("version", &Status::version, 64),
         field("hostname", &Status::hostname, 255), field("now", &Status::now),
         field("uptime", &Status::uptime), field("generation", &Status::generation),
@@ -134,7 +134,7 @@ struct ListQueues {
   bool hops = false;    // next hops instead, whose hosts are known
   std::string after;    // cursor: names behind this one; "" at first
   static constexpr auto fields() {
-    return std::tuple(field("request", &ListQueues::request),
+    return fields_of(field("request", &ListQueues::request),
                       field("pattern", &ListQueues::pattern, kMaxQueueName),
                       field("hops", &ListQueues::hops),
                       field("after", &ListQueues::after, kMaxQueueName));
@@ -155,7 +155,7 @@ struct QueueRow {
   std::uint32_t connections = 0;
   std::string last_reply;
   static constexpr auto fields() {
-    return std::tuple(field("queue", &QueueRow::queue, kMaxQueueName),
+    return fields_of(field("queue", &QueueRow::queue, kMaxQueueName),
                       field("hop", &QueueRow::hop), field("queues", &QueueRow::queues),
                       field("state", &QueueRow::state), field("why", &QueueRow::why, kMaxReason),
                       field("until", &QueueRow::until), field("messages", &QueueRow::messages),
@@ -174,7 +174,7 @@ struct QueueRows {
   Page<QueueRow> rows;
   bool more = false;  // ask again behind the last row's name
   static constexpr auto fields() {
-    return std::tuple(field("request", &QueueRows::request), field("rows", &QueueRows::rows),
+    return fields_of(field("request", &QueueRows::request), field("rows", &QueueRows::rows),
                       field("more", &QueueRows::more));
   }
 };
@@ -199,7 +199,7 @@ struct Selector {
   }
   friend bool operator==(const Selector&, const Selector&) = default;
   static constexpr auto fields() {
-    return std::tuple(field("ids", &Selector::ids, 1000), field("all", &Selector::all),
+    return fields_of(field("ids", &Selector::ids, 1000), field("all", &Selector::all),
                       field("queue", &Selector::queue, kMaxQueueName),
                       field("from", &Selector::from, 512), field("to", &Selector::to, 512),
                       field("error", &Selector::error, 512), field("client", &Selector::client),
@@ -217,7 +217,7 @@ struct ListMessages {
   Selector selector;
   base::MessageId after;  // cursor: ids above this one
   static constexpr auto fields() {
-    return std::tuple(field("request", &ListMessages::request),
+    return fields_of(field("request", &ListMessages::request),
                       field("selector", &ListMessages::selector),
                       field("after", &ListMessages::after));
   }
@@ -235,7 +235,7 @@ struct MessageRow {
   std::string why;               // last reply or reason
   base::WallTime until;          // frozen: when that ends by itself; 0: it does not
   static constexpr auto fields() {
-    return std::tuple(field("id", &MessageRow::id), field("state", &MessageRow::state),
+    return fields_of(field("id", &MessageRow::id), field("state", &MessageRow::state),
                       field("arrived", &MessageRow::arrived),
                       field("next_try", &MessageRow::next_try), field("size", &MessageRow::size),
                       field("from", &MessageRow::from), field("to", &MessageRow::to, 512),
@@ -254,7 +254,7 @@ struct MessageRows {
   bool more = false;           // there may be more: ask again
   base::MessageId next_after;  // with this cursor
   static constexpr auto fields() {
-    return std::tuple(field("request", &MessageRows::request), field("rows", &MessageRows::rows),
+    return fields_of(field("request", &MessageRows::request), field("rows", &MessageRows::rows),
                       field("more", &MessageRows::more),
                       field("next_after", &MessageRows::next_after));
   }
@@ -268,7 +268,7 @@ struct Show {
   base::MessageId id;
   std::uint32_t after = 0;  // cursor: how many recipients to leave out
   static constexpr auto fields() {
-    return std::tuple(field("request", &Show::request), field("id", &Show::id),
+    return fields_of(field("request", &Show::request), field("id", &Show::id),
                       field("after", &Show::after));
   }
 };
@@ -288,7 +288,7 @@ struct RecipientRow {
   std::string last_reply;
   std::string remote;
   static constexpr auto fields() {
-    return std::tuple(
+    return fields_of(
         field("address", &RecipientRow::address),
         field("queue", &RecipientRow::queue, kMaxQueueName), field("end", &RecipientRow::end),
         field("state", &RecipientRow::state), field("why", &RecipientRow::why, kMaxReason),
@@ -316,7 +316,7 @@ struct Shown {
   std::vector<RecipientRow> recipients;
   bool more = false;
   static constexpr auto fields() {
-    return std::tuple(field("request", &Shown::request), field("found", &Shown::found),
+    return fields_of(field("request", &Shown::request), field("found", &Shown::found),
                       field("from", &Shown::from), field("hello", &Shown::hello, 255),
                       field("client", &Shown::client), field("arrived", &Shown::arrived),
                       field("expires", &Shown::expires), field("size", &Shown::size),
@@ -334,7 +334,7 @@ struct AskBody {
   base::MessageId id;
   std::uint64_t offset = 0;
   static constexpr auto fields() {
-    return std::tuple(field("request", &AskBody::request), field("id", &AskBody::id),
+    return fields_of(field("request", &AskBody::request), field("id", &AskBody::id),
                       field("offset", &AskBody::offset));
   }
 };
@@ -350,7 +350,7 @@ struct BodyPart {
   std::uint64_t prefix_size = 0;
   Slice bytes;
   static constexpr auto fields() {
-    return std::tuple(field("request", &BodyPart::request), field("found", &BodyPart::found),
+    return fields_of(field("request", &BodyPart::request), field("found", &BodyPart::found),
                       field("total", &BodyPart::total),
                       field("prefix_size", &BodyPart::prefix_size),
                       field("bytes", &BodyPart::bytes, kBodySlice));
@@ -364,7 +364,7 @@ struct ListBlocks {
   base::RequestId request;
   std::uint32_t after = 0;  // cursor: how many to leave out
   static constexpr auto fields() {
-    return std::tuple(field("request", &ListBlocks::request), field("after", &ListBlocks::after));
+    return fields_of(field("request", &ListBlocks::request), field("after", &ListBlocks::after));
   }
 };
 
@@ -376,7 +376,7 @@ struct BlockRows {
   std::vector<BlockRow> rows;
   bool more = false;
   static constexpr auto fields() {
-    return std::tuple(field("request", &BlockRows::request), field("rows", &BlockRows::rows, 24),
+    return fields_of(field("request", &BlockRows::request), field("rows", &BlockRows::rows, 24),
                       field("more", &BlockRows::more));
   }
 };
@@ -398,7 +398,7 @@ struct HistoryPlace {
   std::uint64_t offset = 0;
   std::uint32_t recipients = 0;
   static constexpr auto fields() {
-    return std::tuple(field("file", &HistoryPlace::file, 64),
+    return fields_of(field("file", &HistoryPlace::file, 64),
                       field("offset", &HistoryPlace::offset),
                       field("recipients", &HistoryPlace::recipients));
   }
@@ -413,7 +413,7 @@ struct ListHistory {
   Selector selector;
   HistoryPlace after;  // cursor
   static constexpr auto fields() {
-    return std::tuple(field("request", &ListHistory::request),
+    return fields_of(field("request", &ListHistory::request),
                       field("selector", &ListHistory::selector),
                       field("after", &ListHistory::after));
   }
@@ -434,7 +434,7 @@ struct HistoryRow {
   std::string remote;
   std::string reply;  // the last one, cut
   static constexpr auto fields() {
-    return std::tuple(field("id", &HistoryRow::id), field("ended", &HistoryRow::ended),
+    return fields_of(field("id", &HistoryRow::id), field("ended", &HistoryRow::ended),
                       field("arrived", &HistoryRow::arrived), field("size", &HistoryRow::size),
                       field("client", &HistoryRow::client), field("from", &HistoryRow::from),
                       field("to", &HistoryRow::to, 512),
@@ -455,7 +455,7 @@ struct HistoryRows {
   bool more = false;      // there may be more: ask again
   HistoryPlace next_after;  // with this cursor
   static constexpr auto fields() {
-    return std::tuple(field("request", &HistoryRows::request),
+    return fields_of(field("request", &HistoryRows::request),
                       field("error", &HistoryRows::error, kMaxText),
                       field("rows", &HistoryRows::rows, 30), field("more", &HistoryRows::more),
                       field("next_after", &HistoryRows::next_after));
@@ -474,7 +474,7 @@ struct Freeze {
   bool keep_clock = false;  // mail expires all the same
   bool future = false;      // also what does not exist yet
   static constexpr auto fields() {
-    return std::tuple(field("request", &Freeze::request),
+    return fields_of(field("request", &Freeze::request),
                       field("queue", &Freeze::queue, kMaxQueueName), field("hop", &Freeze::hop),
                       field("reason", &Freeze::reason, kMaxReason), field("until", &Freeze::until),
                       field("keep_clock", &Freeze::keep_clock), field("future", &Freeze::future));
@@ -489,7 +489,7 @@ struct Unfreeze {
   std::string queue;
   bool hop = false;
   static constexpr auto fields() {
-    return std::tuple(field("request", &Unfreeze::request),
+    return fields_of(field("request", &Unfreeze::request),
                       field("queue", &Unfreeze::queue, kMaxQueueName),
                       field("hop", &Unfreeze::hop));
   }
@@ -505,7 +505,7 @@ struct SwitchOutbound {
   bool now = false;  // disable: what is in flight is broken off
   std::string reason;
   static constexpr auto fields() {
-    return std::tuple(field("request", &SwitchOutbound::request),
+    return fields_of(field("request", &SwitchOutbound::request),
                       field("enable", &SwitchOutbound::enable), field("all", &SwitchOutbound::all),
                       field("now", &SwitchOutbound::now),
                       field("reason", &SwitchOutbound::reason, kMaxReason));
@@ -520,7 +520,7 @@ struct SwitchIntake {
   bool enable = false;
   std::string reason;
   static constexpr auto fields() {
-    return std::tuple(field("request", &SwitchIntake::request),
+    return fields_of(field("request", &SwitchIntake::request),
                       field("enable", &SwitchIntake::enable),
                       field("reason", &SwitchIntake::reason, kMaxReason));
   }
@@ -533,7 +533,7 @@ struct AwaitQuiet {
   static constexpr Route kRoute = kAsk;
   static constexpr Window kWindow{};
   base::RequestId request;
-  static constexpr auto fields() { return std::tuple(field("request", &AwaitQuiet::request)); }
+  static constexpr auto fields() { return fields_of(field("request", &AwaitQuiet::request)); }
 };
 
 struct Quiet {
@@ -546,7 +546,7 @@ struct Quiet {
   std::vector<base::MessageId> may_repeat;
   std::uint64_t may_repeat_count = 0;  // of so many
   static constexpr auto fields() {
-    return std::tuple(field("request", &Quiet::request), field("in_flight", &Quiet::in_flight),
+    return fields_of(field("request", &Quiet::request), field("in_flight", &Quiet::in_flight),
                       field("may_repeat", &Quiet::may_repeat, 1000),
                       field("may_repeat_count", &Quiet::may_repeat_count));
   }
@@ -565,7 +565,7 @@ struct Hold {
   bool dry_run = false;
   std::string reason;  // hold
   static constexpr auto fields() {
-    return std::tuple(field("request", &Hold::request), field("selector", &Hold::selector),
+    return fields_of(field("request", &Hold::request), field("selector", &Hold::selector),
                       field("release", &Hold::release), field("also_new", &Hold::also_new),
                       field("dry_run", &Hold::dry_run), field("reason", &Hold::reason, kMaxReason));
   }
@@ -581,7 +581,7 @@ struct LockAccount {
   bool unlock = false;
   std::string reason;  // not of unlock
   static constexpr auto fields() {
-    return std::tuple(field("request", &LockAccount::request),
+    return fields_of(field("request", &LockAccount::request),
                       field("account", &LockAccount::account, sasl::kMaxAccount),
                       field("unlock", &LockAccount::unlock),
                       field("reason", &LockAccount::reason, kMaxReason));
@@ -596,7 +596,7 @@ struct Retry {
   Selector selector;
   bool dry_run = false;
   static constexpr auto fields() {
-    return std::tuple(field("request", &Retry::request), field("selector", &Retry::selector),
+    return fields_of(field("request", &Retry::request), field("selector", &Retry::selector),
                       field("dry_run", &Retry::dry_run));
   }
 };
@@ -608,7 +608,7 @@ struct Reload {
                                 roles(Role::kQueued, Role::kParent)};
   static constexpr Window kWindow{.requests = 64};
   base::RequestId request;
-  static constexpr auto fields() { return std::tuple(field("request", &Reload::request)); }
+  static constexpr auto fields() { return fields_of(field("request", &Reload::request)); }
 };
 
 struct StopServer {
@@ -617,7 +617,7 @@ struct StopServer {
                                 roles(Role::kQueued, Role::kParent)};
   static constexpr Window kWindow{.requests = 64};
   base::RequestId request;
-  static constexpr auto fields() { return std::tuple(field("request", &StopServer::request)); }
+  static constexpr auto fields() { return fields_of(field("request", &StopServer::request)); }
 };
 
 // The answer to a command: an exit status of sysexits(3) and what to print. What stops something is
@@ -634,7 +634,7 @@ struct Done {
   std::optional<std::uint64_t>
       in_flight;  // of what was stopped, now: AwaitQuiet tells when it is over
   static constexpr auto fields() {
-    return std::tuple(field("request", &Done::request), field("exit", &Done::exit),
+    return fields_of(field("request", &Done::request), field("exit", &Done::exit),
                       field("text", &Done::text, 16 * 1024), field("in_flight", &Done::in_flight));
   }
 };

@@ -12,7 +12,7 @@ struct HeldLease {
   base::MessageId message;
   std::vector<std::uint32_t> recipients;  // their numbers in the message
   static constexpr auto fields() {
-    return std::tuple(field("lease", &HeldLease::lease), field("epoch", &HeldLease::epoch),
+    return fields_of(field("lease", &HeldLease::lease), field("epoch", &HeldLease::epoch),
                       field("message", &HeldLease::message),
                       field("recipients", &HeldLease::recipients, kLeaseRecipients));
   }
@@ -26,7 +26,7 @@ struct HeldLeases {
   std::vector<HeldLease> leases;
   bool last = true;
   static constexpr auto fields() {
-    return std::tuple(field("leases", &HeldLeases::leases, 100), field("last", &HeldLeases::last));
+    return fields_of(field("leases", &HeldLeases::leases, 100), field("last", &HeldLeases::last));
   }
 };
 
@@ -41,7 +41,7 @@ struct Grant {
   config::HopSpec hop;
   std::string next_hop;  // its name, as HopFound gave it; empty: not known
   static constexpr auto fields() {
-    return std::tuple(field("grant", &Grant::grant), field("queue", &Grant::queue, kMaxQueueName),
+    return fields_of(field("grant", &Grant::grant), field("queue", &Grant::queue, kMaxQueueName),
                       field("hop", &Grant::hop),
                       field("next_hop", &Grant::next_hop, kMaxHopName));
   }
@@ -56,7 +56,7 @@ struct HopFound {
   std::string next_hop;
   base::Millis ttl{0};
   static constexpr auto fields() {
-    return std::tuple(field("grant", &HopFound::grant),
+    return fields_of(field("grant", &HopFound::grant),
                       field("next_hop", &HopFound::next_hop, kMaxHopName),
                       field("ttl", &HopFound::ttl));
   }
@@ -67,7 +67,7 @@ struct GoAhead {
   static constexpr Type kType = Type::kGoAhead;
   static constexpr Route kRoute{roles(Role::kQueued), roles(Role::kRelay)};
   base::GrantId grant;
-  static constexpr auto fields() { return std::tuple(field("grant", &GoAhead::grant)); }
+  static constexpr auto fields() { return fields_of(field("grant", &GoAhead::grant)); }
 };
 
 // Close the connection as soon as nothing is in flight on it; answered by GrantEnded.
@@ -75,7 +75,7 @@ struct CancelGrant {
   static constexpr Type kType = Type::kCancelGrant;
   static constexpr Route kRoute{roles(Role::kQueued), kDeliverers};
   base::GrantId grant;
-  static constexpr auto fields() { return std::tuple(field("grant", &CancelGrant::grant)); }
+  static constexpr auto fields() { return fields_of(field("grant", &CancelGrant::grant)); }
 };
 
 using config::FailureClass;
@@ -97,7 +97,7 @@ struct GrantEnded {
   ReplyText reply;     // what was said, or what we say of it (code 0: none, text only)
   std::string remote;  // whom we talked to, if anybody
   static constexpr auto fields() {
-    return std::tuple(field("grant", &GrantEnded::grant), field("end", &GrantEnded::end),
+    return fields_of(field("grant", &GrantEnded::grant), field("end", &GrantEnded::end),
                       field("failure", &GrantEnded::failure), field("reply", &GrantEnded::reply),
                       field("remote", &GrantEnded::remote, kMaxRemote));
   }
@@ -111,7 +111,7 @@ struct AskWork {
   base::RequestId request;
   base::GrantId grant;
   static constexpr auto fields() {
-    return std::tuple(field("request", &AskWork::request), field("grant", &AskWork::grant));
+    return fields_of(field("request", &AskWork::request), field("grant", &AskWork::grant));
   }
 };
 
@@ -125,7 +125,7 @@ struct LeaseRecipient {
   mail::Notify notify;
   mail::OriginalRecipient orcpt;
   static constexpr auto fields() {
-    return std::tuple(field("number", &LeaseRecipient::number),
+    return fields_of(field("number", &LeaseRecipient::number),
                       field("address", &LeaseRecipient::address),
                       field("user", &LeaseRecipient::user, 255),
                       field("mailbox_domain", &LeaseRecipient::mailbox_domain, 255),
@@ -157,7 +157,7 @@ struct Lease {
   std::uint64_t body_size = 0;
   bool large = false;
   static constexpr auto fields() {
-    return std::tuple(field("request", &Lease::request), field("lease", &Lease::lease),
+    return fields_of(field("request", &Lease::request), field("lease", &Lease::lease),
                       field("epoch", &Lease::epoch), field("message", &Lease::message),
                       field("arrived", &Lease::arrived), field("from", &Lease::from),
                       field("recipients", &Lease::recipients, kLeaseRecipients),
@@ -175,7 +175,7 @@ struct LeaseBody {
   base::LeaseId lease;
   Slice bytes;
   static constexpr auto fields() {
-    return std::tuple(field("lease", &LeaseBody::lease),
+    return fields_of(field("lease", &LeaseBody::lease),
                       field("bytes", &LeaseBody::bytes, kBodySlice));
   }
 };
@@ -186,7 +186,7 @@ struct NoWork {
   static constexpr Route kRoute{roles(Role::kQueued), kDeliverers};
   using ReplyTo = Replies<AskWork>;
   base::RequestId request;
-  static constexpr auto fields() { return std::tuple(field("request", &NoWork::request)); }
+  static constexpr auto fields() { return fields_of(field("request", &NoWork::request)); }
 };
 
 enum class Result : std::uint8_t {
@@ -211,7 +211,7 @@ struct RecipientResult {
   ReplyText reply;
   Arrival arrival = Arrival::kFinal;  // delivered
   static constexpr auto fields() {
-    return std::tuple(field("number", &RecipientResult::number),
+    return fields_of(field("number", &RecipientResult::number),
                       field("result", &RecipientResult::result),
                       field("failure", &RecipientResult::failure),
                       field("reply", &RecipientResult::reply),
@@ -231,7 +231,7 @@ struct Outcome {
   TlsNote tls;
   std::vector<RecipientResult> results;
   static constexpr auto fields() {
-    return std::tuple(field("request", &Outcome::request), field("lease", &Outcome::lease),
+    return fields_of(field("request", &Outcome::request), field("lease", &Outcome::lease),
                       field("epoch", &Outcome::epoch), field("message", &Outcome::message),
                       field("remote", &Outcome::remote, kMaxRemote),
                       field("tls", &Outcome::tls),
@@ -245,7 +245,7 @@ struct OutcomeSaved {
   static constexpr Route kRoute{roles(Role::kQueued), kDeliverers};
   using ReplyTo = Replies<Outcome>;
   base::RequestId request;
-  static constexpr auto fields() { return std::tuple(field("request", &OutcomeSaved::request)); }
+  static constexpr auto fields() { return fields_of(field("request", &OutcomeSaved::request)); }
 };
 
 // Give this lease up at once, and its connection: `unknown` where the final dot may have been sent,
@@ -256,7 +256,7 @@ struct BreakOff {
   base::LeaseId lease;
   base::Epoch epoch;
   static constexpr auto fields() {
-    return std::tuple(field("lease", &BreakOff::lease), field("epoch", &BreakOff::epoch));
+    return fields_of(field("lease", &BreakOff::lease), field("epoch", &BreakOff::epoch));
   }
 };
 
@@ -270,7 +270,7 @@ struct Probe {
   config::HopSpec hop;
   mail::Address address;
   static constexpr auto fields() {
-    return std::tuple(field("request", &Probe::request),
+    return fields_of(field("request", &Probe::request),
                       field("queue", &Probe::queue, kMaxQueueName), field("hop", &Probe::hop),
                       field("address", &Probe::address));
   }
@@ -285,7 +285,7 @@ struct Probed {
   ReplyText reply;
   std::string remote;
   static constexpr auto fields() {
-    return std::tuple(field("request", &Probed::request), field("result", &Probed::result),
+    return fields_of(field("request", &Probed::request), field("result", &Probed::result),
                       field("reply", &Probed::reply),
                       field("remote", &Probed::remote, kMaxRemote));
   }

@@ -50,7 +50,7 @@ struct Obstacle {
   std::uint32_t of = 0;     // of so many connections; 0: no limit
   friend bool operator==(const Obstacle&, const Obstacle&) = default;
   static constexpr auto fields() {
-    return std::tuple(field("blocker", &Obstacle::blocker),
+    return fields_of(field("blocker", &Obstacle::blocker),
                       field("name", &Obstacle::name, kMaxHopName), field("who", &Obstacle::who, 64),
                       field("reason", &Obstacle::reason, kReplyShown),
                       field("remote", &Obstacle::remote, kMaxRemote),
@@ -72,7 +72,7 @@ struct Way {
   std::string hop;  // the next hop that this leads to; empty: not known
   friend bool operator==(const Way&, const Way&) = default;
   static constexpr auto fields() {
-    return std::tuple(field("by", &Way::by), field("place", &Way::place, kMaxPlaceText),
+    return fields_of(field("by", &Way::by), field("place", &Way::place, kMaxPlaceText),
                       field("via", &Way::via, kMaxHopName), field("number", &Way::number),
                       field("of", &Way::of), field("hop", &Way::hop, kMaxHopName));
   }
@@ -86,7 +86,7 @@ struct RetryPlan {
   bool repeats = false;                 // and behind each one that follows
   friend bool operator==(const RetryPlan&, const RetryPlan&) = default;
   static constexpr auto fields() {
-    return std::tuple(field("place", &RetryPlan::place, kMaxPlaceText),
+    return fields_of(field("place", &RetryPlan::place, kMaxPlaceText),
                       field("failure", &RetryPlan::failure), field("wait", &RetryPlan::wait),
                       field("repeats", &RetryPlan::repeats));
   }
@@ -111,7 +111,7 @@ struct Explanation {
   bool clock_stands = false;  // both move on with the time
   friend bool operator==(const Explanation&, const Explanation&) = default;
   static constexpr auto fields() {
-    return std::tuple(
+    return fields_of(
         field("recipients", &Explanation::recipients, kMaxExplained),
         field("queue", &Explanation::queue, kMaxQueueName), field("state", &Explanation::state),
         field("obstacles", &Explanation::obstacles, kBlockers), field("next", &Explanation::next),
@@ -133,7 +133,7 @@ struct Explain {
   base::MessageId id;
   std::uint32_t after = 0;  // cursor: how many recipients to leave out
   static constexpr auto fields() {
-    return std::tuple(field("request", &Explain::request), field("id", &Explain::id),
+    return fields_of(field("request", &Explain::request), field("id", &Explain::id),
                       field("after", &Explain::after));
   }
 };
@@ -156,7 +156,7 @@ struct Explained {
   bool more = false;
   std::uint32_t next_after = 0;
   static constexpr auto fields() {
-    return std::tuple(field("request", &Explained::request), field("found", &Explained::found),
+    return fields_of(field("request", &Explained::request), field("found", &Explained::found),
                       field("from", &Explained::from), field("hello", &Explained::hello, 255),
                       field("client", &Explained::client), field("arrived", &Explained::arrived),
                       field("size", &Explained::size), field("bounce", &Explained::bounce),
@@ -174,7 +174,7 @@ struct ExplainQueue {
   base::RequestId request;
   std::string name;
   static constexpr auto fields() {
-    return std::tuple(field("request", &ExplainQueue::request),
+    return fields_of(field("request", &ExplainQueue::request),
                       field("name", &ExplainQueue::name, kMaxHopName));
   }
 };
@@ -194,7 +194,7 @@ struct HopFacts {
   std::string last_reply;         // of that failure
   std::string remote;
   static constexpr auto fields() {
-    return std::tuple(
+    return fields_of(
         field("name", &HopFacts::name, kMaxHopName), field("current", &HopFacts::current),
         field("connections", &HopFacts::connections), field("opening", &HopFacts::opening),
         field("idle", &HopFacts::idle), field("limit", &HopFacts::limit),
@@ -227,7 +227,7 @@ struct QueueExplained {
   std::vector<HopFacts> hops;       // where its ways lead; of a next hop: itself
   std::vector<std::string> queues;  // of a next hop: some of those that lead there
   static constexpr auto fields() {
-    return std::tuple(
+    return fields_of(
         field("request", &QueueExplained::request), field("found", &QueueExplained::found),
         field("near", &QueueExplained::near, 5, kMaxQueueName),
         field("name", &QueueExplained::name, kMaxHopName), field("is_hop", &QueueExplained::is_hop),

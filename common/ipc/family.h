@@ -18,7 +18,7 @@ struct Boot {
   std::uint32_t gid = 0;
   base::Generation generation;
   static constexpr auto fields() {
-    return std::tuple(field("role", &Boot::role), field("index", &Boot::index),
+    return fields_of(field("role", &Boot::role), field("index", &Boot::index),
                       field("drop_rights", &Boot::drop_rights), field("uid", &Boot::uid),
                       field("gid", &Boot::gid), field("generation", &Boot::generation));
   }
@@ -33,7 +33,7 @@ struct Configure {
   base::RequestId request;
   base::Generation generation;
   static constexpr auto fields() {
-    return std::tuple(field("request", &Configure::request),
+    return fields_of(field("request", &Configure::request),
                       field("generation", &Configure::generation));
   }
 };
@@ -46,7 +46,7 @@ struct Configured {
   bool accepted = false;
   std::string error;  // why not
   static constexpr auto fields() {
-    return std::tuple(field("request", &Configured::request), field("accepted", &Configured::accepted),
+    return fields_of(field("request", &Configured::request), field("accepted", &Configured::accepted),
                       field("error", &Configured::error, kMaxText));
   }
 };
@@ -61,7 +61,7 @@ struct Peer {
   std::uint32_t index = 0;
   std::vector<base::ListenerIndex> listeners;  // to queued, of an smtpd: those that it serves
   static constexpr auto fields() {
-    return std::tuple(field("role", &Peer::role), field("index", &Peer::index),
+    return fields_of(field("role", &Peer::role), field("index", &Peer::index),
                       field("listeners", &Peer::listeners, 1000));
   }
 };
@@ -72,7 +72,7 @@ struct PeerLost {
   static constexpr Type kType = Type::kPeerLost;
   static constexpr Route kRoute{roles(Role::kSmtpd, Role::kRelay, Role::kLocal, Role::kAuth), roles(Role::kParent)};
   Role role = Role::kParent;
-  static constexpr auto fields() { return std::tuple(field("role", &PeerLost::role)); }
+  static constexpr auto fields() { return fields_of(field("role", &PeerLost::role)); }
 };
 
 // A listening socket: of SMTP for smtpd, the control socket for queued. Descriptor: the socket; none:
@@ -82,7 +82,7 @@ struct Listen {
   static constexpr Route kRoute{roles(Role::kParent), roles(Role::kSmtpd, Role::kQueued)};
   static constexpr std::size_t kDescriptors = 1;
   base::ListenerIndex listener;
-  static constexpr auto fields() { return std::tuple(field("listener", &Listen::listener)); }
+  static constexpr auto fields() { return fields_of(field("listener", &Listen::listener)); }
 };
 
 // Memory in which an smtpd counts its clients (base::Tally). Descriptor: to write, of its own; to read
@@ -94,7 +94,7 @@ struct Tally {
   std::uint32_t index = 0;  // among the smtpds
   bool own = false;
   static constexpr auto fields() {
-    return std::tuple(field("index", &Tally::index), field("own", &Tally::own));
+    return fields_of(field("index", &Tally::index), field("own", &Tally::own));
   }
 };
 
@@ -103,7 +103,7 @@ struct Ready {
   static constexpr Type kType = Type::kReady;
   static constexpr Route kRoute{kChildren, roles(Role::kParent)};
   std::uint32_t pid = 0;
-  static constexpr auto fields() { return std::tuple(field("pid", &Ready::pid)); }
+  static constexpr auto fields() { return fields_of(field("pid", &Ready::pid)); }
 };
 
 // Finish what has begun, then exit.
@@ -111,7 +111,7 @@ struct Stop {
   static constexpr Type kType = Type::kStop;
   static constexpr Route kRoute{roles(Role::kParent), kChildren};
   std::uint32_t seconds = 5;  // at most
-  static constexpr auto fields() { return std::tuple(field("seconds", &Stop::seconds)); }
+  static constexpr auto fields() { return fields_of(field("seconds", &Stop::seconds)); }
 };
 
 struct ProcessRow {
@@ -120,7 +120,7 @@ struct ProcessRow {
   std::uint32_t wanted = 0;
   std::uint32_t deaths = 0;  // since the parent's start
   static constexpr auto fields() {
-    return std::tuple(field("role", &ProcessRow::role), field("running", &ProcessRow::running),
+    return fields_of(field("role", &ProcessRow::role), field("running", &ProcessRow::running),
                       field("wanted", &ProcessRow::wanted), field("deaths", &ProcessRow::deaths));
   }
 };
@@ -130,7 +130,7 @@ struct Processes {
   static constexpr Type kType = Type::kProcesses;
   static constexpr Route kRoute{roles(Role::kParent), roles(Role::kQueued)};
   std::vector<ProcessRow> rows;
-  static constexpr auto fields() { return std::tuple(field("rows", &Processes::rows, 16)); }
+  static constexpr auto fields() { return fields_of(field("rows", &Processes::rows, 16)); }
 };
 
 // auth needs a connection to Dovecot's authentication socket, whose name only the parent knows.
@@ -139,7 +139,7 @@ struct AskSocket {
   static constexpr Route kRoute{roles(Role::kAuth), roles(Role::kParent)};
   static constexpr Window kWindow{1};
   base::RequestId request;
-  static constexpr auto fields() { return std::tuple(field("request", &AskSocket::request)); }
+  static constexpr auto fields() { return fields_of(field("request", &AskSocket::request)); }
 };
 
 // Descriptor: the connected socket; none where nobody answers there.
@@ -149,7 +149,7 @@ struct Socket {
   using ReplyTo = Replies<AskSocket>;
   static constexpr std::size_t kDescriptors = 1;
   base::RequestId request;
-  static constexpr auto fields() { return std::tuple(field("request", &Socket::request)); }
+  static constexpr auto fields() { return fields_of(field("request", &Socket::request)); }
 };
 
 }  // namespace postern::ipc

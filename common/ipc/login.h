@@ -24,7 +24,7 @@ struct Login {
   std::string tls_unique;
   std::optional<std::string> initial;  // the initial response, without base64
   static constexpr auto fields() {
-    return std::tuple(field("request", &Login::request), field("session", &Login::session),
+    return fields_of(field("request", &Login::request), field("session", &Login::session),
                       field("client", &Login::client), field("mechanism", &Login::mechanism),
                       field("plus_offered", &Login::plus_offered),
                       field("tls_exporter", &Login::tls_exporter, kMaxBinding),
@@ -42,7 +42,7 @@ struct LoginResponse {
   base::Token session;
   std::string response;
   static constexpr auto fields() {
-    return std::tuple(field("request", &LoginResponse::request),
+    return fields_of(field("request", &LoginResponse::request),
                       field("session", &LoginResponse::session),
                       field("response", &LoginResponse::response, kMaxSaslBytes));
   }
@@ -64,7 +64,7 @@ struct LoginAnswer {
   std::string challenge;
   std::string account;
   static constexpr auto fields() {
-    return std::tuple(field("request", &LoginAnswer::request),
+    return fields_of(field("request", &LoginAnswer::request),
                       field("result", &LoginAnswer::result),
                       field("challenge", &LoginAnswer::challenge, kMaxSaslBytes),
                       field("account", &LoginAnswer::account, sasl::kMaxAccount));
@@ -76,7 +76,7 @@ struct EndLogin {
   static constexpr Type kType = Type::kEndLogin;
   static constexpr Route kRoute{roles(Role::kSmtpd), roles(Role::kAuth)};
   base::Token session;
-  static constexpr auto fields() { return std::tuple(field("session", &EndLogin::session)); }
+  static constexpr auto fields() { return fields_of(field("session", &EndLogin::session)); }
 };
 
 // This session of that smtpd is logged in.
@@ -89,7 +89,7 @@ struct Ticket {
   std::uint32_t smtpd = 0;  // its index
   std::string account;
   static constexpr auto fields() {
-    return std::tuple(field("request", &Ticket::request), field("session", &Ticket::session),
+    return fields_of(field("request", &Ticket::request), field("session", &Ticket::session),
                       field("smtpd", &Ticket::smtpd),
                       field("account", &Ticket::account, sasl::kMaxAccount));
   }
@@ -102,7 +102,7 @@ struct TicketTaken {
   base::RequestId request;
   bool taken = false;  // false: the account is locked
   static constexpr auto fields() {
-    return std::tuple(field("request", &TicketTaken::request), field("taken", &TicketTaken::taken));
+    return fields_of(field("request", &TicketTaken::request), field("taken", &TicketTaken::taken));
   }
 };
 
@@ -111,7 +111,7 @@ struct DropTicket {
   static constexpr Type kType = Type::kDropTicket;
   static constexpr Route kRoute{roles(Role::kAuth), roles(Role::kQueued)};
   base::Token session;
-  static constexpr auto fields() { return std::tuple(field("session", &DropTicket::session)); }
+  static constexpr auto fields() { return fields_of(field("session", &DropTicket::session)); }
 };
 
 // The sessions that are logged in as this account end now: it is locked, or its password is another.
@@ -120,7 +120,7 @@ struct EndAccount {
   static constexpr Route kRoute{roles(Role::kAuth, Role::kQueued), roles(Role::kSmtpd)};
   std::string account;
   static constexpr auto fields() {
-    return std::tuple(field("account", &EndAccount::account, sasl::kMaxAccount));
+    return fields_of(field("account", &EndAccount::account, sasl::kMaxAccount));
   }
 };
 

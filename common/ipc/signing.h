@@ -18,7 +18,7 @@ struct Sign {
   tls::Digest digest = tls::Digest::kSha256;
   std::string bytes;
   static constexpr auto fields() {
-    return std::tuple(field("request", &Sign::request),
+    return fields_of(field("request", &Sign::request),
                       field("key", &Sign::key, std::tuple_size_v<tls::KeyId>),
                       field("algorithm", &Sign::algorithm), field("digest", &Sign::digest),
                       field("bytes", &Sign::bytes, tls::kMaxSigned));
@@ -32,7 +32,7 @@ struct Signed {
   base::RequestId request;
   std::string signature;  // empty: there is none
   static constexpr auto fields() {
-    return std::tuple(field("request", &Signed::request),
+    return fields_of(field("request", &Signed::request),
                       field("signature", &Signed::signature, tls::kMaxSignature));
   }
 };
@@ -40,7 +40,7 @@ struct Signed {
 struct TicketKey {
   std::string name, cipher, mac;  // of a tls::TicketKey
   static constexpr auto fields() {
-    return std::tuple(field("name", &TicketKey::name, sizeof(tls::TicketKey::name)),
+    return fields_of(field("name", &TicketKey::name, sizeof(tls::TicketKey::name)),
                       field("cipher", &TicketKey::cipher, sizeof(tls::TicketKey::cipher)),
                       field("mac", &TicketKey::mac, sizeof(tls::TicketKey::mac)));
   }
@@ -52,7 +52,7 @@ struct TicketKeys {
   static constexpr Route kRoute{roles(Role::kKey), roles(Role::kSmtpd)};
   std::vector<TicketKey> keys;
   static constexpr auto fields() {
-    return std::tuple(field("keys", &TicketKeys::keys, tls::TicketKeys::kKept));
+    return fields_of(field("keys", &TicketKeys::keys, tls::TicketKeys::kKept));
   }
 };
 

@@ -18,7 +18,7 @@ struct CheckSpool {
   base::RequestId request;
   bool begin = false;
   static constexpr auto fields() {
-    return std::tuple(field("request", &CheckSpool::request), field("begin", &CheckSpool::begin));
+    return fields_of(field("request", &CheckSpool::request), field("begin", &CheckSpool::begin));
   }
 };
 
@@ -32,7 +32,7 @@ struct SpoolFindings {
   bool more = false;
   std::string summary;  // with the last one: what was looked at
   static constexpr auto fields() {
-    return std::tuple(field("request", &SpoolFindings::request),
+    return fields_of(field("request", &SpoolFindings::request),
                       field("exit", &SpoolFindings::exit),
                       field("findings", &SpoolFindings::findings, 64, 700),
                       field("more", &SpoolFindings::more),
@@ -49,7 +49,7 @@ struct ExportSpool {
   bool begin = false;
   bool keep = false;  // with `begin`: messages go on being delivered, and are not held
   static constexpr auto fields() {
-    return std::tuple(field("request", &ExportSpool::request),
+    return fields_of(field("request", &ExportSpool::request),
                       field("begin", &ExportSpool::begin), field("keep", &ExportSpool::keep));
   }
 };
@@ -66,7 +66,7 @@ struct ExportPart {
   bool more = false;
   Slice bytes;
   static constexpr auto fields() {
-    return std::tuple(field("request", &ExportPart::request), field("exit", &ExportPart::exit),
+    return fields_of(field("request", &ExportPart::request), field("exit", &ExportPart::exit),
                       field("error", &ExportPart::error, kMaxText),
                       field("notes", &ExportPart::notes, 8, 300),
                       field("more", &ExportPart::more),
@@ -83,7 +83,7 @@ struct RemoveExported {
   base::Token file;
   std::vector<base::MessageId> ids;
   static constexpr auto fields() {
-    return std::tuple(field("request", &RemoveExported::request),
+    return fields_of(field("request", &RemoveExported::request),
                       field("file", &RemoveExported::file),
                       field("ids", &RemoveExported::ids, kExportedIds));
   }
@@ -101,7 +101,7 @@ struct ImportSpool {
   bool end = false;      // these are the last ones
   Slice bytes;
   static constexpr auto fields() {
-    return std::tuple(field("request", &ImportSpool::request),
+    return fields_of(field("request", &ImportSpool::request),
                       field("begin", &ImportSpool::begin),
                       field("release", &ImportSpool::release),
                       field("again", &ImportSpool::again), field("end", &ImportSpool::end),
@@ -121,7 +121,7 @@ struct SpoolDone {
   std::uint64_t done = 0;  // messages removed by this, or taken in since the beginning
   std::uint64_t left = 0;  // messages left as they are: not held by this export, or here already
   static constexpr auto fields() {
-    return std::tuple(field("request", &SpoolDone::request), field("exit", &SpoolDone::exit),
+    return fields_of(field("request", &SpoolDone::request), field("exit", &SpoolDone::exit),
                       field("over", &SpoolDone::over), field("text", &SpoolDone::text, kMaxText),
                       field("done", &SpoolDone::done), field("left", &SpoolDone::left));
   }

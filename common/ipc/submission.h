@@ -36,7 +36,7 @@ struct Submit {
   base::MessageId large;        // the file's name from LargeOpened; 0: the body follows
   [[nodiscard]] std::uint64_t announced() const { return large.value == 0 ? body_size : 0; }
   static constexpr auto fields() {
-    return std::tuple(field("request", &Submit::request), field("heard", &Submit::heard),
+    return fields_of(field("request", &Submit::request), field("heard", &Submit::heard),
                       field("token", &Submit::token),
                       field("listener", &Submit::listener), field("origin", &Submit::origin),
                       field("client_name", &Submit::client_name, 255),
@@ -59,7 +59,7 @@ struct SubmitRecipient {
   mail::Notify notify;
   mail::OriginalRecipient orcpt;
   static constexpr auto fields() {
-    return std::tuple(field("address", &SubmitRecipient::address),
+    return fields_of(field("address", &SubmitRecipient::address),
                       field("notify", &SubmitRecipient::notify),
                       field("orcpt", &SubmitRecipient::orcpt));
   }
@@ -71,7 +71,7 @@ struct SubmitRecipients {
   base::RequestId request;
   std::vector<SubmitRecipient> recipients;
   static constexpr auto fields() {
-    return std::tuple(field("request", &SubmitRecipients::request),
+    return fields_of(field("request", &SubmitRecipients::request),
                       field("recipients", &SubmitRecipients::recipients, kRecipientsInFrame));
   }
 };
@@ -82,7 +82,7 @@ struct SubmitBody {
   base::RequestId request;
   Slice bytes;
   static constexpr auto fields() {
-    return std::tuple(field("request", &SubmitBody::request),
+    return fields_of(field("request", &SubmitBody::request),
                       field("bytes", &SubmitBody::bytes, kBodySlice));
   }
 };
@@ -97,7 +97,7 @@ struct Submitted {
   base::MessageId id;  // 0: refused, with `refusal`
   ReplyText refusal;
   static constexpr auto fields() {
-    return std::tuple(field("request", &Submitted::request), field("id", &Submitted::id),
+    return fields_of(field("request", &Submitted::request), field("id", &Submitted::id),
                       field("refusal", &Submitted::refusal));
   }
 };
@@ -110,7 +110,7 @@ struct AskToken {
   base::RequestId request;
   base::Token token;
   static constexpr auto fields() {
-    return std::tuple(field("request", &AskToken::request), field("token", &AskToken::token));
+    return fields_of(field("request", &AskToken::request), field("token", &AskToken::token));
   }
 };
 
@@ -121,7 +121,7 @@ struct TokenResult {
   base::RequestId request;
   base::MessageId id;  // 0: it is not, and never will be, in the journal
   static constexpr auto fields() {
-    return std::tuple(field("request", &TokenResult::request), field("id", &TokenResult::id));
+    return fields_of(field("request", &TokenResult::request), field("id", &TokenResult::id));
   }
 };
 
@@ -131,7 +131,7 @@ struct OpenLarge {
   static constexpr Route kRoute{roles(Role::kSmtpd), roles(Role::kQueued)};
   static constexpr Window kWindow{.requests = 512};
   base::RequestId request;
-  static constexpr auto fields() { return std::tuple(field("request", &OpenLarge::request)); }
+  static constexpr auto fields() { return fields_of(field("request", &OpenLarge::request)); }
 };
 
 // Descriptor: the file, write-only, empty; none where it could not be made.
@@ -143,7 +143,7 @@ struct LargeOpened {
   base::RequestId request;
   base::MessageId large;  // the file's name and the later message's id
   static constexpr auto fields() {
-    return std::tuple(field("request", &LargeOpened::request), field("large", &LargeOpened::large));
+    return fields_of(field("request", &LargeOpened::request), field("large", &LargeOpened::large));
   }
 };
 
@@ -152,7 +152,7 @@ struct AbandonLarge {
   static constexpr Type kType = Type::kAbandonLarge;
   static constexpr Route kRoute{roles(Role::kSmtpd), roles(Role::kQueued)};
   base::MessageId large;
-  static constexpr auto fields() { return std::tuple(field("large", &AbandonLarge::large)); }
+  static constexpr auto fields() { return fields_of(field("large", &AbandonLarge::large)); }
 };
 
 // Does the next hop of this recipient's domain know it? Of domains with `recipients = "ask"` alone.
@@ -163,7 +163,7 @@ struct AskRecipient {
   base::RequestId request;
   mail::Address address;
   static constexpr auto fields() {
-    return std::tuple(field("request", &AskRecipient::request),
+    return fields_of(field("request", &AskRecipient::request),
                       field("address", &AskRecipient::address));
   }
 };
@@ -175,7 +175,7 @@ struct RecipientKnown {
   base::RequestId request;
   ReplyText refusal;  // what RCPT gets; code 0: it is known
   static constexpr auto fields() {
-    return std::tuple(field("request", &RecipientKnown::request),
+    return fields_of(field("request", &RecipientKnown::request),
                       field("refusal", &RecipientKnown::refusal));
   }
 };
@@ -187,7 +187,7 @@ struct Intake {
   bool open = false;
   ReplyText refusal;  // what MAIL gets while closed
   static constexpr auto fields() {
-    return std::tuple(field("open", &Intake::open), field("refusal", &Intake::refusal));
+    return fields_of(field("open", &Intake::open), field("refusal", &Intake::refusal));
   }
 };
 

@@ -54,7 +54,7 @@ struct Hello {
   Role role = Role::kParent;
   std::uint64_t shapes = 0;
   static constexpr auto fields() {
-    return std::tuple(field("role", &Hello::role), field("shapes", &Hello::shapes));
+    return fields_of(field("role", &Hello::role), field("shapes", &Hello::shapes));
   }
 };
 
@@ -76,7 +76,7 @@ struct TlsNote {
   std::string tls;       // "TLSv1.3 TLS_AES_256_GCM_SHA384", "none: not offered"
   std::string verified;  // "dane: mx.example.org", "yes: mx.example.org", "no: certificate has expired"
   static constexpr auto fields() {
-    return std::tuple(field("tls", &TlsNote::tls, kMost),
+    return fields_of(field("tls", &TlsNote::tls, kMost),
                       field("verified", &TlsNote::verified, kMost));
   }
 };
@@ -88,7 +88,7 @@ struct ReplyText {  // a mail::Reply of one line
   std::uint16_t detail = 0;
   std::string text;
   static constexpr auto fields() {
-    return std::tuple(field("code", &ReplyText::code), field("status", &ReplyText::status),
+    return fields_of(field("code", &ReplyText::code), field("status", &ReplyText::status),
                       field("subject", &ReplyText::subject), field("detail", &ReplyText::detail),
                       field("text", &ReplyText::text, mail::Reply::kMaxText));
   }

@@ -28,7 +28,7 @@ enum FrameType : std::uint32_t {
 struct RecipientList {
   std::vector<Recipient> recipients;
   static constexpr auto fields() {
-    return std::tuple(
+    return ipc::fields_of(
         ipc::field("recipients", &RecipientList::recipients, kRecipientsInFrame));
   }
 };

@@ -40,7 +40,7 @@ struct Header {
   std::string program;  // "0.1.0"
   base::WallTime made;
   static constexpr auto fields() {
-    return std::tuple(ipc::field("file", &Header::file), ipc::field("host", &Header::host, 255),
+    return ipc::fields_of(ipc::field("file", &Header::file), ipc::field("host", &Header::host, 255),
                       ipc::field("program", &Header::program, 64),
                       ipc::field("made", &Header::made));
   }
@@ -60,7 +60,7 @@ struct Recipient {
   bool delay_told = false;  // the sender knows that it is late
   mail::OriginalRecipient orcpt;
   static constexpr auto fields() {
-    return std::tuple(ipc::field("number", &Recipient::number),
+    return ipc::fields_of(ipc::field("number", &Recipient::number),
                       ipc::field("address", &Recipient::address),
                       ipc::field("tries", &Recipient::tries),
                       ipc::field("last_try", &Recipient::last_try),
@@ -94,7 +94,7 @@ struct Envelope {
   std::uint32_t recipient_count = 0;
   bool smtputf8 = false;
   static constexpr auto fields() {
-    return std::tuple(
+    return ipc::fields_of(
         ipc::field("id", &Envelope::id), ipc::field("token", &Envelope::token),
         ipc::field("arrived", &Envelope::arrived), ipc::field("age", &Envelope::age),
         ipc::field("client", &Envelope::client), ipc::field("hello", &Envelope::hello, 255),
@@ -116,7 +116,7 @@ struct Counts {
   std::uint64_t body_bytes = 0;
   friend bool operator==(const Counts&, const Counts&) = default;
   static constexpr auto fields() {
-    return std::tuple(ipc::field("messages", &Counts::messages),
+    return ipc::fields_of(ipc::field("messages", &Counts::messages),
                       ipc::field("recipients", &Counts::recipients),
                       ipc::field("body_bytes", &Counts::body_bytes));
   }

@@ -9,7 +9,7 @@ namespace {
 // A format in its version 3, and in its version 5.
 struct OldPart {
   std::uint32_t number = 0;
-  static constexpr auto fields() { return std::tuple(field("number", &OldPart::number)); }
+  static constexpr auto fields() { return ipc::fields_of(field("number", &OldPart::number)); }
 };
 struct Old {
   std::string name;
@@ -17,7 +17,7 @@ struct Old {
   std::optional<OldPart> best;
   std::uint64_t size = 0;
   static constexpr auto fields() {
-    return std::tuple(field("name", &Old::name, 20), field("parts", &Old::parts, 10),
+    return ipc::fields_of(field("name", &Old::name, 20), field("parts", &Old::parts, 10),
                       field("best", &Old::best), field("size", &Old::size));
   }
 };
@@ -26,7 +26,7 @@ struct NewPart {
   std::uint32_t number = 0;
   std::string colour = "grey";
   static constexpr auto fields() {
-    return std::tuple(field("number", &NewPart::number),
+    return ipc::fields_of(field("number", &NewPart::number),
                       field("colour", &NewPart::colour, 10).since(4));
   }
 };
@@ -38,7 +38,7 @@ struct New {
   std::uint64_t size = 0;
   std::vector<std::string> words;
   static constexpr auto fields() {
-    return std::tuple(field("name", &New::name, 20), field("weight", &New::weight).since(5),
+    return ipc::fields_of(field("name", &New::name, 20), field("weight", &New::weight).since(5),
                       field("parts", &New::parts, 10), field("best", &New::best),
                       field("size", &New::size), field("words", &New::words, 10, 20).since(5));
   }

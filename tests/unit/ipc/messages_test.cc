@@ -53,7 +53,7 @@ struct Filler {
   }
   template <Described T>
   void fill(T& value, Limits) {
-    std::apply([&](const auto&... f) { (fill(value.*f.member, f.limits), ...); }, T::fields());
+    T::fields()([&](const auto&... f) { (fill(value.*f.member, f.limits), ...); });
   }
 };
 

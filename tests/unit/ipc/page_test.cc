@@ -8,7 +8,7 @@ namespace {
 
 struct Row {
   std::string text;
-  static constexpr auto fields() { return std::tuple(field("text", &Row::text, 10'000)); }
+  static constexpr auto fields() { return ipc::fields_of(field("text", &Row::text, 10'000)); }
 };
 
 Page<Row> filled(std::size_t length) {
