@@ -281,14 +281,13 @@ QueuePage gather_queues(const Engine& engine, const ipc::ListQueues& ask) {
 }  // namespace
 
 void list_queues(Engine& engine, const ipc::ListQueues& ask, Reply<ipc::QueueRows> reply) {
-  const Throttle::Use use(engine.throttle());
+  auto use = std::make_unique<Throttle::Use>(engine.throttle());
   if (ask.hops) return reply(list_hops(engine, ask));
   auto page = gather_queues(engine, ask);
   std::vector<base::MessageId> ids;
   for (const auto& told : page.told) ids.push_back(told.by);
-  engine.store().fetch(std::move(ids), [&engine, page = std::move(page),
+  engine.store().fetch(std::move(ids), [&engine, use = std::move(use), page = std::move(page),
                                         reply = std::move(reply)]() mutable noexcept {
-    const Throttle::Use again(engine.throttle());
     for (const auto& told : page.told) {
       auto& row = page.rows[told.row];
       if (const Message* message = engine.store().find(told.by))
@@ -307,6 +306,8 @@ namespace {
 
 // A page of messages under way.
 struct MessagePage {
+  explicit MessagePage(Throttle& throttle) : use(throttle) {}
+  Throttle::Use use;
   ipc::ListMessages ask;
   ipc::MessageRows answer;
   std::size_t looked_at = 0;
@@ -321,7 +322,6 @@ void list_named(Engine& engine, std::unique_ptr<MessagePage> page) {
   answer.more = ids.size() > answer.rows.kMostRows;
   ids.resize(std::min(ids.size(), answer.rows.kMostRows));
   engine.store().fetch(ids, [&engine, &answer, ids, page = std::move(page)]() noexcept {
-    const Throttle::Use use(engine.throttle());
     for (const auto id : ids) {
       const Message* message = engine.store().find(id);
       if (message != nullptr && selects(engine, page->ask.selector, *message) &&
@@ -340,7 +340,6 @@ void list_selected(Engine& engine, std::unique_ptr<MessagePage> page) {
   const auto after = page->answer.next_after;
   const auto limit = page->looked_at == 0 ? page->answer.rows.kMostRows + 1 : kScanned;
   engine.store().scan(after, limit, [&engine, page = std::move(page)](const Batch& batch) mutable noexcept {
-    const Throttle::Use use(engine.throttle());
     auto& answer = page->answer;
     for (const Message* message : batch.messages) {
       if (selects(engine, page->ask.selector, *message) &&
@@ -363,7 +362,7 @@ void list_selected(Engine& engine, std::unique_ptr<MessagePage> page) {
 }  // namespace
 
 void list_messages(Engine& engine, const ipc::ListMessages& ask, Reply<ipc::MessageRows> reply) {
-  auto page = std::make_unique<MessagePage>();
+  auto page = std::make_unique<MessagePage>(engine.throttle());
   page->ask = ask;
   page->answer.request = ask.request;
   page->answer.next_after = ask.after;

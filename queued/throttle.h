@@ -1,4 +1,4 @@
-// Throttle: looking at the queue takes at most a fifth of the loop while mail comes or goes, so that nobody
+// Throttle: somebody looks at the queue in at most a fifth of the time while mail comes or goes, so that nobody
 // who lists it without end slows it down by much. On an idle server there is nobody to wait for.
 #pragma once
 
@@ -7,6 +7,7 @@
 #include <cstdint>
 #include <deque>
 #include <functional>
+#include <memory>
 #include <utility>
 
 #include "common/event/loop.h"
@@ -44,19 +45,21 @@ class Throttle {
     if (!timer_.running()) next();
   }
 
-  // What is done while one lives is counted; within another it counts nothing.
+  // The time while one lives is counted, that of several at once only once. What others do for it meanwhile,
+  // such as a reader's thread, takes the cores of the mail as well. May outlive the throttle.
   class Use {
    public:
-    explicit Use(Throttle& throttle) : throttle_(throttle), from_(now()) { ++throttle_.uses_; }
+    explicit Use(Throttle& throttle) : throttle_(throttle.self_) {
+      if (throttle.uses_++ == 0) throttle.from_ = now();
+    }
     ~Use() {
-      if (--throttle_.uses_ == 0 && throttle_.is_busy()) throttle_.share_.used(from_, now());
+      if (const auto self = throttle_.lock()) (*self)->end_use();
     }
     Use(const Use&) = delete;
     Use& operator=(const Use&) = delete;
 
    private:
-    Throttle& throttle_;
-    Micros from_;
+    std::weak_ptr<Throttle*> throttle_;
   };
 
  private:
@@ -71,6 +74,9 @@ class Throttle {
   }
   [[nodiscard]] bool must_wait() { return is_busy() && share_.wait(now()) >= kCredit; }
 
+  void end_use() {
+    if (--uses_ == 0 && is_busy()) share_.used(from_, now());
+  }
   void next() {
     while (!waiting_.empty() && !must_wait()) {
       auto task = std::move(waiting_.front());
@@ -86,8 +92,10 @@ class Throttle {
   Micros busy_until_{0};
   Share share_;
   int uses_ = 0;
+  Micros from_{0};  // when the first of these began
   std::deque<Task> waiting_;
   event::Timer timer_;
+  std::shared_ptr<Throttle*> self_ = std::make_shared<Throttle*>(this);
 };
 
 }  // namespace postern::queued
