@@ -35,7 +35,6 @@ class TokenMemory {
     old_ = std::exchange(young_, {});
     if (passed >= 2 * kKept) old_.clear();
   }
-  [[nodiscard]] std::size_t size() const { return young_.size() + old_.size(); }
 
  private:
   using Age = std::unordered_map<base::Token, base::MessageId>;

@@ -100,17 +100,22 @@ def drain(server):
 REPEATED = 3 * CONNECTIONS * DOMAINS
 
 
+def expect_all(server, clients, taker, summary, killed, most=REPEATED):
+    """What was acknowledged has come, and no more of it twice than was under way."""
+    drain(server)
+    taker.end()
+    verdict = compare(clients.ledger, taker.ledger)
+    note_verdict(f"kill -9 of {killed}, {KILLS} times", verdict)
+    assert verdict["delivered"] == summary["acknowledged"] >= GOT_OVER
+    assert verdict["duplicate"] <= most * KILLS, verdict
+
+
 @pytest.mark.parametrize("role, most", [("smtpd", 0), ("queued", REPEATED), ("relay", REPEATED)])
 def test_kill_on_the_way_to_a_next_hop(server, load, taker, role, most):
     server.configure(processes={"smtpd": 2}).route("*", taker.via, connections=CONNECTIONS).start()
     clients = load(RECIPIENT)
     summary = under_load(server, clients, lambda: kill(server, role))
-    drain(server)
-    taker.end()
-    verdict = compare(clients.ledger, taker.ledger)
-    note_verdict(f"kill -9 of {role}, relaying, {KILLS} times", verdict)
-    assert verdict["delivered"] == summary["acknowledged"] >= GOT_OVER
-    assert verdict["duplicate"] <= most * KILLS, verdict
+    expect_all(server, clients, taker, summary, f"{role}, relaying", most)
 
 
 @pytest.mark.parametrize("role, most", [("queued", 240), ("local", 240)])
@@ -126,16 +131,6 @@ def test_kill_on_the_way_to_mailboxes(server, load, role, most):
     note_verdict(f"kill -9 of {role}, into mailboxes, {KILLS} times", verdict)
     assert verdict["delivered"] == summary["acknowledged"] >= GOT_OVER
     assert verdict["duplicate"] <= most * KILLS, verdict
-
-
-def expect_all(server, clients, taker, summary, killed):
-    """What was acknowledged has come, and no more of it twice than was under way."""
-    drain(server)
-    taker.end()
-    verdict = compare(clients.ledger, taker.ledger)
-    note_verdict(f"kill -9 of {killed}, {KILLS} times", verdict)
-    assert verdict["delivered"] == summary["acknowledged"] >= GOT_OVER
-    assert verdict["duplicate"] <= REPEATED * KILLS, verdict
 
 
 def test_kill_of_the_whole_server(server, load, taker):

@@ -93,6 +93,11 @@ class ScheduleTest : public ::testing::Test {
     s->note_success(*lease);
     ask(grant_of[out.request.value]);
   }
+  // The connections of the first relay that were sent away are closed.
+  void close_sent_away() {
+    for (const auto& away : std::exchange(sent_away, {}))
+      (void)s->grant_ended(kRelay1, grant_of[away.request.value].grant);
+  }
   std::map<std::string, Blocked> blocked;
   std::set<std::string> frozen_hops;
   std::map<std::string, HopWait> remembered;

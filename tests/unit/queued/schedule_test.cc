@@ -162,8 +162,7 @@ TEST_F(ScheduleTest, ConnectionsHalveOnTroubleAndGrowWithSuccess) {
     ASSERT_TRUE(s->settle(kRelay1, {base::Epoch(5), out.lease}));
     ask(grant_of[out.request.value]);
     decide();
-    for (const auto& away : std::exchange(sent_away, {}))
-      (void)s->grant_ended(kRelay1, grant_of[away.request.value].grant);
+    close_sent_away();
   }
   EXPECT_EQ(s->find_hop("a.example:25")->grants, 4U);
   decide();
@@ -220,8 +219,7 @@ TEST_F(ScheduleTest, ALargeQueueMakesRoomForOthers) {
     ASSERT_TRUE(s->settle(kRelay1, {base::Epoch(5), out.lease}));
     ask(grant_of[out.request.value]);
     settle_down();
-    for (const auto& away : std::exchange(sent_away, {}))
-      (void)s->grant_ended(kRelay1, grant_of[away.request.value].grant);
+    close_sent_away();
     settle_down();
   }
   for (int q = 0; q < 30; ++q) EXPECT_EQ(served["small" + std::to_string(q)], 10) << q;
@@ -244,8 +242,7 @@ TEST_F(ScheduleTest, ManyBusyQueuesTakeTurns) {
     (void)s->settle(kRelay1, {base::Epoch(5), out.lease});
     ask(grant_of[out.request.value]);
     settle_down();
-    for (const auto& away : std::exchange(sent_away, {}))
-      (void)s->grant_ended(kRelay1, grant_of[away.request.value].grant);
+    close_sent_away();
     settle_down();
   }
   for (int q = 0; q < 6; ++q) {

@@ -215,8 +215,7 @@ TEST_F(SharedHopTest, AFrozenQueueLeavesTheOthersTheirConnections) {
     ASSERT_TRUE(s->settle(kRelay1, {base::Epoch(5), out.lease}));
     ask(grant_of[out.request.value]);
     settle_down();
-    for (const auto& away : std::exchange(sent_away, {}))
-      (void)s->grant_ended(kRelay1, grant_of[away.request.value].grant);
+    close_sent_away();
     settle_down();
   }
   for (std::size_t at = before; at < handed.size(); ++at) EXPECT_EQ(handed[at].queue, "b");
