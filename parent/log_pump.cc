@@ -8,6 +8,7 @@
 #include <algorithm>
 #include <utility>
 
+#include "common/base/utf8.h"
 #include "common/log/log.h"
 #include "common/os/socket.h"
 
@@ -22,6 +23,21 @@ constexpr base::Millis kAgain{100};
 // Non-blocking, so that a FIFO that nobody reads is an error and not the end of the start.
 constexpr int kLogFlags = O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC | O_NOCTTY | O_NONBLOCK;
 constexpr int kLastWait = 300;  // milliseconds
+
+// A role that was taken over writes what it likes: nothing of it may move a cursor or begin another line.
+void append_harmless(std::string& out, std::string_view line) {
+  if (std::all_of(line.begin(), line.end(), [](char c) { return c >= ' ' && c <= '~'; })) {
+    out += line;
+    return;
+  }
+  while (!line.empty()) {
+    const auto character = base::first_character(line);
+    const auto size = character ? character->size : 1;
+    if (character && base::is_harmless(character->point)) out += line.substr(0, size);
+    else out.append(size, '?');
+    line.remove_prefix(size);
+  }
+}
 }  // namespace
 
 LogPump::LogPump(event::Loop& loop, std::string file, config::LogFormat format)
@@ -101,11 +117,7 @@ void LogPump::append(std::string_view line, const std::string& role) {
   line = line.substr(0, kMaxLine);
   const bool json = format_ == config::LogFormat::kJson && line.ends_with('}');
   if (json) line.remove_suffix(1);
-  const auto start = buffer_.size();
-  buffer_ += line;
-  std::replace_if(
-      buffer_.begin() + static_cast<std::ptrdiff_t>(start), buffer_.end(),
-      [](char c) { return c < ' ' || c > '~'; }, '?');
+  append_harmless(buffer_, line);
   buffer_ += json ? ",\"role\":\"" + role + "\"}\n" : " role=" + role + "\n";
 }
 

@@ -114,6 +114,9 @@ Server::Event Server::on_line(std::string_view line, std::string& out) {
     case mail::Verb::kQuit:
       out += "221 2.0.0 bye\r\n";
       return Event::kClose;
+    case mail::Verb::kBdat:  // not offered, and its chunk comes behind it whatever is said
+      out += "502 5.5.1 not here\r\n";
+      return Event::kClose;
     case mail::Verb::kExpn:
     case mail::Verb::kHelp:
     case mail::Verb::kStartTls:

@@ -88,6 +88,16 @@ TEST(LogPump, ALineStaysOneLineWhateverIsInIt) {
   EXPECT_TRUE(log.ends_with("last role=x\n"));
 }
 
+// U+202E turns the direction of what follows; U+0085 is a new line to some terminals.
+TEST(LogPump, OnlyHarmlessCharactersBeyondAsciiStay) {
+  PumpRig rig;
+  ASSERT_TRUE(rig.pump.open());
+  auto fd = rig.source("x");
+  rig.write(fd, "to=\"j\xc3\xbcrg@\xe4\xbe\x8b\xe3\x81\x88\" \xc2\x85 \xe2\x80\xae \xed\xa0\x80 \xc3\n");
+  rig.turn();
+  EXPECT_EQ(rig.log(), "to=\"j\xc3\xbcrg@\xe4\xbe\x8b\xe3\x81\x88\" ?? ??? ??? ? role=x\n");
+}
+
 TEST(LogPump, TakesTheLastWordsOfAProcessThatDied) {
   PumpRig rig;
   ASSERT_TRUE(rig.pump.open());

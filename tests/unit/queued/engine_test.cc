@@ -66,12 +66,10 @@ TEST_F(EngineTest, SmtpUtf8IsKeptAndHandedOut) {
   EXPECT_FALSE(look(smtpd.submitted[1].id)->smtputf8);
   FakeRelay relay;
   connect(relay);
-  auto lease = next_lease(relay);
-  EXPECT_EQ(lease.smtputf8, lease.message == id);
-  relay.answer(lease, ipc::Result::kDelivered, 250, "ok");
-  turn();
-  lease = next_lease(relay);
-  EXPECT_EQ(lease.smtputf8, lease.message == id);
+  (void)next_lease(relay);
+  if (relay.leases.size() < 2) (void)next_lease(relay);
+  ASSERT_EQ(relay.leases.size(), 2U);
+  for (const auto& lease : relay.leases) EXPECT_EQ(lease.smtputf8, lease.message == id);
 }
 
 TEST_F(EngineTest, ADeferredMessageFollowsTheRetryTable) {
