@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <utility>
 
+#include "common/base/fault.h"
 #include "queued/local_store.h"
 
 namespace postern::queued {
@@ -76,6 +77,8 @@ void LocalStore::move(Message& message) {
 
 // Says what the message is at this moment, so outcomes before it are in it and those after it follow.
 void LocalStore::append_copy(Message& message, Bytes body) {
+  if (fault::planted(fault::Fault::kCopyChanged) && body)
+    body = std::make_shared<const std::string>(body->size(), 'x');
   append(RecordType::kState, ipc::encode(to_record(message)), false,
          {.body = std::move(body), .moves = message.id});
 }

@@ -21,8 +21,10 @@ enum class Fault : std::uint8_t {
   kBlocksNameUnflushed,  // a new control.json's name is not flushed
   kIndexNameUnflushed,   // a new index's name is not flushed
   kMailNameUnflushed,    // a mail's name in a Maildir is not flushed
+  kBadmailUnflushed,     // what goes into badmail is not flushed
+  kCopyChanged,          // a body that is copied forward is not the same afterwards
 };
-inline constexpr Fault kLastFault = Fault::kMailNameUnflushed;
+inline constexpr Fault kLastFault = Fault::kCopyChanged;
 
 #ifdef POSTERN_FAULTS
 inline Fault g_planted = Fault::kNone;  // before any thread begins

@@ -63,6 +63,7 @@ EngineStory::EngineStory(Machine& machine, Ledger& ledger, Recorder& recorder, s
       recorder_(recorder),
       random_(seed),
       link_(outside_, machine.clock, []() noexcept {}) {
+  ledger_.keeps_badmail();
   const auto report_saved = [this](const Courier::Report& report) { saved(report); };
   for (const auto role : {ipc::Role::kRelay, ipc::Role::kLocal})
     couriers_.push_back(std::make_unique<Courier>(outside_, role, report_saved));

@@ -52,6 +52,8 @@ Ledger::Complaints Judge::judge(const State& state) {
   const auto& recording = recordings_[state.recording];
   auto image = volume_->build(state.choice);
   auto out = recording.ledger.check_mail(image, state.at);
+  for (auto& complaint : recording.ledger.check_badmail(image, state.at, state.loss))
+    out.push_back(std::move(complaint));
   image = without_mail(std::move(image));
   const auto wall = wall_at(recording, state.at);
   check_recovery(image, recording.ledger, recording.machine, state.at, state.loss, state.twice,

@@ -101,6 +101,9 @@ class Ledger {
   void damaged(Position at) { damaged_ = std::min(damaged_, at); }
   [[nodiscard]] bool is_damaged(Position at) const { return damaged_ <= at; }
 
+  // The story has an engine, which keeps what fails and nobody can be told of.
+  void keeps_badmail() { badmail_ = true; }
+
   // A process died, and the next one found this.
   void settle(const View& view, Position at);
   // The ledger as it was at this position.
@@ -114,6 +117,8 @@ class Ledger {
   [[nodiscard]] Complaints check_tokens(const View& view, const Ask& ask, Position at) const;
   using Known = std::function<bool(const base::Token&)>;
   [[nodiscard]] Complaints check_imports(const Known& known, Position at) const;
+  // What failed and could be told to nobody lies in `spool/badmail/`, whole and with the reason.
+  [[nodiscard]] Complaints check_badmail(const Image& image, Position at, Loss loss) const;
   // The mailboxes of local delivery below `mail/`.
   [[nodiscard]] Complaints check_mail(const Image& image, Position at) const;
 
@@ -136,6 +141,8 @@ class Ledger {
                                                          Complaints& out) const;
   [[nodiscard]] bool has_begun(const Letter& letter, const std::vector<const SeenMessage*>& there,
                                Position at) const;
+  void check_badmail(const Letter& letter, std::uint32_t recipient, const Image& image,
+                     Complaints& out) const;
   void settle_recipient(std::vector<std::uint32_t>& outcomes, const SeenRecipient* seen,
                         Position at);
 
@@ -148,6 +155,7 @@ class Ledger {
   std::vector<Copy> copies_;
   std::unordered_map<base::Token, Register> imports_;
   Position damaged_ = kNever;
+  bool badmail_ = false;
 };
 
 }  // namespace postern::crash

@@ -60,6 +60,8 @@ constexpr Planted kFaults[] = {
     {fault::Fault::kBlocksNameUnflushed, "the folder of control.json is not flushed", "I5:"},
     {fault::Fault::kIndexNameUnflushed, "the folder of a new index is not flushed", "I1:"},
     {fault::Fault::kMailNameUnflushed, "a Maildir's folder is not flushed", "I4:"},
+    {fault::Fault::kBadmailUnflushed, "a copy in badmail is not flushed", "I1:"},
+    {fault::Fault::kCopyChanged, "a body changed when it is copied forward", "I6:"},
 };
 static_assert(std::size(kFaults) == static_cast<std::size_t>(fault::kLastFault));
 

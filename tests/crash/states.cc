@@ -10,6 +10,8 @@
 namespace postern::crash {
 namespace {
 
+constexpr std::uint64_t kByChance = 4;  // one state of so many at least
+
 void add_beside(const Recording& recording, std::uint32_t which, std::uint64_t seed,
                 std::vector<State>& states) {
   for (Position at = 0; at <= recording.operations.size(); ++at) {
@@ -73,7 +75,7 @@ State by_chance(const std::vector<std::pair<std::uint32_t, Position>>& places, s
   return state;
 }
 
-// Some of the states beside operations; of each class of operations one pair first.
+// Some of the states beside operations, fewer than there are; of each class of operations one pair first.
 std::vector<State> thin_out(std::vector<State> states, const std::vector<Recording>& recordings,
                             std::uint64_t seed, std::uint64_t count) {
   std::vector<std::vector<bool>> needed;
@@ -101,11 +103,15 @@ std::vector<State> choose_states(const std::vector<Recording>& recordings, std::
   for (std::uint32_t which = 0; which < recordings.size(); ++which)
     add_beside(recordings[which], which, seed, states);
   for (std::uint64_t number = 0; number < states.size(); ++number) states[number].number = number;
-  if (states.size() >= count) return thin_out(std::move(states), recordings, seed, count);
+  // Where not all of those can be had, a part is by chance all the same: reordered and torn writes are
+  // what no state beside an operation has.
+  std::uint64_t number = states.size();
+  if (const auto beside = count - count / kByChance; number > beside)
+    states = thin_out(std::move(states), recordings, seed, beside);
   const auto places = open_places(recordings);
   while (states.size() < count) {
-    states.push_back(by_chance(places, seed, states.size()));
-    states.back().number = states.size() - 1;
+    states.push_back(by_chance(places, seed, number));
+    states.back().number = number++;
   }
   return states;
 }

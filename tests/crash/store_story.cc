@@ -268,13 +268,11 @@ void StoreStory::hold_or_release(std::uint32_t number) {
   auto& letter = ledger_.letter(number);
   if (machine_.store().find(letter.id) == nullptr) return;
   const auto at = recorder_.position();
-  if (letter.held.values.empty() || letter.held.values.back().text.empty()) {
-    auto why = fmt::format("held at {}", at);
-    letter.held.give(why, at);
-    return machine_.store().note(queued::HoldRecord{letter.id, std::move(why)});
-  }
-  const auto value = letter.held.give("", at);
-  machine_.store().note(queued::HoldRecord{letter.id, {}, machine_.store().clock().now()});
+  const bool free = letter.held.values.empty() || letter.held.values.back().text.empty();
+  const auto why = free ? fmt::format("held at {}", at) : std::string();
+  const auto value = letter.held.give(why, at);
+  machine_.store().note(free ? queued::HoldRecord{letter.id, why}
+                             : queued::HoldRecord{letter.id, {}, machine_.store().clock().now()});
   // Everything before it is on disk when this runs.
   machine_.store().settle([this, number, value]() noexcept {
     ledger_.letter(number).held.values.at(value).promised = recorder_.position();

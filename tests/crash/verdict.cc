@@ -3,6 +3,7 @@
 
 #include <algorithm>
 
+#include "common/mail/unstuffer.h"
 #include "tests/crash/ledger.h"
 
 namespace postern::crash {
@@ -175,6 +176,35 @@ Ledger::Complaints Ledger::check_imports(const Known& known, Position at) const 
       out.push_back(fmt::format("an import is \"{}\", which it is not", text));
   }
   return out;
+}
+
+// The copy was on disk before the outcome was.
+Ledger::Complaints Ledger::check_badmail(const Image& image, Position at, Loss loss) const {
+  Complaints out;
+  if (!badmail_) return out;
+  for (const auto& outcome : outcomes_) {
+    const auto& letter = letters_[outcome.message];
+    if (letter.from.empty() && outcome.end == End::kFailed && must_apply(outcome, at, loss))
+      check_badmail(letter, outcome.recipient, image, out);
+  }
+  return out;
+}
+
+void Ledger::check_badmail(const Letter& letter, std::uint32_t recipient, const Image& image,
+                           Complaints& out) const {
+  const auto contents = [&](std::string_view kind) {
+    const auto file = image.find(fmt::format("spool/badmail/{}{}", base::to_string(letter.id), kind));
+    return file == image.end() || !file->second.bytes ? std::string() : *file->second.bytes;
+  };
+  const auto& address = letter.recipients[recipient];
+  if (contents(".reason").find(fmt::format("\nTo: <{}>\n", address)) == std::string::npos)
+    out.push_back(fmt::format("I1: {}: {} failed, and badmail does not say so", shown(letter), address));
+  std::string plain;
+  mail::Unstuffer unstuffer(mail::LineEnd::kCrLf);
+  unstuffer.feed(*letter.body, plain);
+  unstuffer.finish(plain);
+  if (const auto kept = contents(".eml"); kept.empty() || !kept.ends_with(plain))
+    out.push_back(fmt::format("I1: {} failed, and badmail does not hold it", shown(letter)));
 }
 
 Ledger::Complaints Ledger::check_mail(const Image& image, Position at) const {
