@@ -250,6 +250,11 @@ void Engine::apply_hold(base::MessageId id, std::string why) {
       schedule_.hold(router_->route(recipient.address).queue, id, held, now());
 }
 
+void Engine::recall(base::MessageId id) {
+  schedule_.recall(id);
+  poke();
+}
+
 bool Engine::in_delivery(const Message& message) const {
   return std::any_of(message.recipients.begin(), message.recipients.end(),
                      [&](const Recipient& recipient) {

@@ -90,6 +90,8 @@ class Engine {
   void put_back(base::MessageId id, const std::vector<std::uint32_t>& numbers, QueueTime due);
   // Nothing of it is handed out from now on; what is in delivery stays so. Its clock stands still.
   void hold(base::MessageId id, std::string why);
+  // Who has it in hand gives back what is not begun of it.
+  void recall(base::MessageId id);
   // Nothing holds it any more; when it is due does not change. Not for one whose body is lost.
   void end_hold(base::MessageId id);
   // A message that can be found now: a recipient of it is in delivery, or its outcome is under way.

@@ -189,10 +189,12 @@ void Control::hold_these(Holding& work, const std::vector<const Message*>& messa
     if (command.release && expires_soon(*message, [](const Recipient&) { return true; }))
       ++work.expiring;
     if (command.dry_run) continue;
-    if (command.release)
+    if (command.release) {
       engine_.end_hold(id);
-    else
-      engine_.hold(id, held_by(work.who, command.reason));
+      continue;
+    }
+    engine_.hold(id, held_by(work.who, command.reason));
+    if (work.in_delivery.contains(id)) engine_.recall(id);
   }
 }
 

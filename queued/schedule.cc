@@ -224,6 +224,13 @@ void Schedule::close_blocked() {
   }
 }
 
+void Schedule::recall(base::MessageId message) {
+  for (const auto& [key, lease] : leases_) {
+    if (lease.message != message) continue;
+    if (const auto at = grants_.find(lease.grant); at != grants_.end()) close(at->first, at->second);
+  }
+}
+
 void Schedule::close(base::GrantId id, Grant& grant) {
   if (mark_leaving(grant)) actions_.emplace_back(std::in_place_type<CloseGrant>, grant.deliverer, id);
 }

@@ -259,6 +259,8 @@ class Schedule {
   [[nodiscard]] Onward way_failed(const EndedGrant& grant);
   // The queue's next hops are tried now, dead or not. The names of those that it may lead to.
   std::vector<std::string> end_wait(const std::string& queue, QueueTime now);
+  // Connections that carry this message end with it; where it was not begun it comes back.
+  void recall(base::MessageId message);
   // Blocks changed: connections of what is blocked are closed.
   void review_blocks(QueueTime now);
 

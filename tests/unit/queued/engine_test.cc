@@ -281,6 +281,30 @@ TEST_F(EngineTest, AFreezeIsDurableBeforeItIsReportedAndStopsTheQueue) {
   EXPECT_TRUE(relay.grants.empty());
 }
 
+TEST_F(EngineTest, AHoldCallsBackWhatADelivererHasNotBegun) {
+  begin();
+  const auto id = mail("a@far.example");
+  (void)mail("b@near.example");
+  FakeRelay relay;
+  connect(relay);
+  (void)next_lease(relay);
+  if (relay.leases.size() < 2) (void)next_lease(relay);
+  ASSERT_EQ(relay.leases.size(), 2U);
+  const auto& lease = relay.leases[relay.leases[0].message == id ? 0 : 1];
+  ASSERT_EQ(lease.message, id);
+  engine->hold(id, "suspect");
+  engine->recall(id);
+  turn();
+  ASSERT_EQ(relay.cancelled.size(), 1U);
+  const auto grant = relay.cancelled[0].grant;
+  EXPECT_EQ(std::count_if(used.begin(), used.end(),
+                          [&](const ipc::Grant& g) { return g.grant == grant && g.queue == "far.example"; }),
+            1);
+  relay.answer(lease, ipc::Result::kReturned, 0, "");
+  turn();
+  EXPECT_TRUE(engine->schedule().held("far.example", id));
+}
+
 TEST_F(EngineTest, ABlockThatCannotBeSavedIsNotInForce) {
   begin();
   disk.fail_at = disk.operations;
