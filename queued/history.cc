@@ -73,10 +73,10 @@ void History::hand_over() {
   if (gathered_.empty()) return;
   unwritten_ += gathered_.size();
   worker_.post([this, alive = alive_, files = files_, lines = std::exchange(gathered_, {}),
-                count = std::exchange(gathered_lines_, 0), now = clock_.wall(),
-                limits = limits_]() noexcept -> event::Callback {
-    auto result = files->append(lines, now, limits);
-    (void)files->trim(now, limits);
+                count = std::exchange(gathered_lines_, 0), wall = clock_.wall(),
+                steady = clock_.steady(), limits = limits_]() noexcept -> event::Callback {
+    auto result = files->append(lines, wall, limits);
+    (void)files->trim(wall, steady, limits);
     return [this, alive, result = std::move(result), bytes = lines.size(), count]() noexcept {
       if (*alive) written(result, bytes, count);
     };
@@ -99,8 +99,9 @@ void History::tick() {
   const auto now = clock_.steady();
   if (now - trimmed_ < kTrimEvery) return;
   trimmed_ = now;
-  worker_.post([files = files_, wall = clock_.wall(), limits = limits_]() noexcept -> event::Callback {
-    (void)files->trim(wall, limits);
+  worker_.post([files = files_, wall = clock_.wall(), now,
+                limits = limits_]() noexcept -> event::Callback {
+    (void)files->trim(wall, now, limits);
     return {};
   });
 }

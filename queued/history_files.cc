@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <cerrno>
+#include <chrono>
 #include <utility>
 
 #include "common/base/text.h"
@@ -16,6 +17,7 @@ constexpr std::uint64_t kShare = 16;                // one file's part of what a
 constexpr std::uint64_t kLeastFile = 64 * 1024;     // bytes
 constexpr std::size_t kDay = 8;                     // of a name: 20261123-0001.log
 constexpr base::Millis kDayLength{24LL * 3600 * 1000};
+constexpr base::Millis kMostPause = 7 * kDayLength;  // of the server, that counts as time gone by
 constexpr std::size_t kMaxFiles = 100'000;
 
 std::string path(const std::string& name) { return fmt::format("{}/{}", kFolder, name); }
@@ -24,6 +26,16 @@ std::string day_of(base::WallTime time) {
   auto day = base::iso8601(time).substr(0, 10);
   std::erase(day, '-');
   return day;
+}
+
+// Midnight (UTC) of a name's day; no such day: of one that is not later.
+base::WallTime begin_of(std::string_view name) {
+  const auto number = [&](std::size_t at, std::size_t size) {
+    return static_cast<unsigned>(base::parse_number(name.substr(at, size)).value_or(0));
+  };
+  using namespace std::chrono;
+  const sys_days day = year(static_cast<int>(number(0, 4))) / number(4, 2) / number(6, 2);
+  return {duration_cast<milliseconds>(day.time_since_epoch()).count()};
 }
 
 bool is_ours(std::string_view name) {
@@ -124,8 +136,21 @@ os::Result<void> HistoryFiles::open_new(const std::string& name) {
   return {};
 }
 
-os::Result<void> HistoryFiles::trim(base::WallTime now, const HistoryLimits& limits) {
+// What the wall clock would show had it never jumped. Whoever set it ten years ahead by mistake still has his
+// history afterwards.
+base::WallTime HistoryFiles::believed(base::WallTime wall, base::SteadyTime steady) {
+  if (!aged_from_) {
+    if (!files_.empty())
+      wall = std::min(wall, begin_of(files_.rbegin()->first) + kDayLength + kMostPause);
+    aged_from_ = Reading{wall, steady};
+  }
+  return aged_from_->wall + (steady - aged_from_->steady);
+}
+
+os::Result<void> HistoryFiles::trim(base::WallTime wall, base::SteadyTime steady,
+                                    const HistoryLimits& limits) {
   if (auto begun = begin(); !begun) return begun;
+  const auto now = believed(wall, steady);
   std::uint64_t sum = 0;
   for (const auto& [name, size] : files_) sum += size;
   const auto oldest = day_of(now - limits.keep - kDayLength);

@@ -9,9 +9,11 @@
 #include <functional>
 #include <map>
 #include <memory>
+#include <optional>
 #include <string>
 #include <string_view>
 
+#include "common/base/clock.h"
 #include "common/os/disk.h"
 #include "queued/history_line.h"
 
@@ -36,8 +38,9 @@ class HistoryFiles {
 
   // Whole lines. An error: none of them counts as written.
   os::Result<void> append(std::string_view lines, base::WallTime now, const HistoryLimits& limits);
-  // Removes what is too old or too much.
-  os::Result<void> trim(base::WallTime now, const HistoryLimits& limits);
+  // Removes what is too old or too much. Age is counted on a clock that does not jump: from the first call on
+  // by `steady`, and a pause before it counts for a week at most.
+  os::Result<void> trim(base::WallTime wall, base::SteadyTime steady, const HistoryLimits& limits);
 
   // Visits one recipient of a line; false: not this one, the reader wants no more now.
   using Visit = std::function<bool(const HistoryLine&, const HistoryRecipient&)>;
@@ -52,11 +55,17 @@ class HistoryFiles {
   os::Result<void> open_current(base::WallTime now, std::uint64_t most);
   os::Result<void> open_existing(const std::string& name);
   os::Result<void> open_new(const std::string& name);
+  [[nodiscard]] base::WallTime believed(base::WallTime wall, base::SteadyTime steady);
   bool read_lines(std::string_view bytes, HistoryCursor& cursor, const Visit& visit);
 
   os::Disk& disk_;
   bool begun_ = false;
   std::map<std::string, std::uint64_t> files_;  // by name, so by time; sizes
+  struct Reading {
+    base::WallTime wall;
+    base::SteadyTime steady;
+  };
+  std::optional<Reading> aged_from_;            // at the first trim
   std::string current_;                         // the name of `file_`
   std::unique_ptr<os::File> file_;              // null: none is open
 };

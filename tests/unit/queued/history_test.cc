@@ -156,9 +156,9 @@ TEST_F(HistoryFilesTest, SizeAndAgeAreBounded) {
     for (int n = 0; n < 10'000; ++n) {
       const auto now = kNoon + day * kDay.count();
       ASSERT_TRUE(append(line_of(++last), now));
-      ASSERT_TRUE(n % 1000 != 0 || files->trim({now}, limits));
+      ASSERT_TRUE(n % 1000 != 0 || files->trim({now}, {now - kNoon}, limits));
     }
-  ASSERT_TRUE(files->trim({kNoon + 3 * kDay.count()}, limits));
+  ASSERT_TRUE(files->trim({kNoon + 3 * kDay.count()}, {3 * kDay.count()}, limits));
   std::uint64_t sum = 0;
   for (const auto& name : disk.files("history")) {
     EXPECT_LT(disk.content(name).size(), limits.size / 16 + 1000);
@@ -167,10 +167,33 @@ TEST_F(HistoryFilesTest, SizeAndAgeAreBounded) {
   EXPECT_LE(sum, limits.size);
   EXPECT_GT(sum, limits.size / 2);
   EXPECT_EQ(all().back(), last);
-  ASSERT_TRUE(files->trim({kNoon + 100 * kDay.count()}, limits));
+  ASSERT_TRUE(files->trim({kNoon + 100 * kDay.count()}, {100 * kDay.count()}, limits));
   EXPECT_TRUE(disk.files("history").empty());
   EXPECT_TRUE(append(line_of(1), kNoon + 100 * kDay.count()));
   EXPECT_EQ(all(), Ids{1});
+}
+
+TEST_F(HistoryFilesTest, AClockThatJumpsForgetsNothing) {
+  const auto ten_years = 3650 * kDay.count();
+  ASSERT_TRUE(append(line_of(1)));
+  ASSERT_TRUE(files->trim({kNoon}, {0}, limits));
+  for (const auto jump : {ten_years, -ten_years, std::int64_t{0}}) {
+    ASSERT_TRUE(append(line_of(2), kNoon + jump));
+    ASSERT_TRUE(files->trim({kNoon + jump}, {1000}, limits));
+    EXPECT_EQ(all().front(), 1U);
+  }
+}
+
+TEST_F(HistoryFilesTest, AClockThatJumpsOverARestartForgetsNothing) {
+  ASSERT_TRUE(append(line_of(1)));
+  restart();
+  ASSERT_TRUE(files->trim({kNoon + 3650 * kDay.count()}, {0}, limits));
+  EXPECT_EQ(all(), Ids{1});
+  // What the pause did not count for goes while the server runs.
+  ASSERT_TRUE(files->trim({kNoon + 3650 * kDay.count()}, {22 * kDay.count()}, limits));
+  EXPECT_EQ(all(), Ids{1});
+  ASSERT_TRUE(files->trim({kNoon + 3650 * kDay.count()}, {25 * kDay.count()}, limits));
+  EXPECT_EQ(all(), Ids{});
 }
 
 TEST_F(HistoryFilesTest, AFullDiskCostsLinesAndNothingElse) {
