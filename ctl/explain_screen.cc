@@ -184,7 +184,7 @@ std::string deadline(std::string_view what, base::WallTime at, bool stands, base
   if (at.ms == 0) return {};
   if (at <= now) return fmt::format("; {} with the next failure", what);
   if (stands) return fmt::format("; {} when its clock ran {} more", what, span_text(at - now));
-  return fmt::format("; {} {}", what, local_time(at, now));
+  return fmt::format("; {} at one after {}", what, local_time(at, now));  // a failure, that is
 }
 
 // The command that lifts what binds.

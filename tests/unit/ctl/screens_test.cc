@@ -383,7 +383,7 @@ TEST_F(Screens, ExplainAMessage) {
             "  Retry    postern.toml:67 (connect)\n"
             "  Tries    2, the last 13:13:20: 451 4.3.0 try later from mx[192.0.2.9]:25\n"
             "  Passed   hold, freeze, outbound (internal route)\n"
-            "  Then     after a failure every 4h00m; notice 22:13:20; bounce Fri 14:13\n"
+            "  Then     after a failure every 4h00m; notice at one after 22:13:20; bounce at one after Fri 14:13\n"
             "  Try      posternctl retry 0000000000007\n");
 }
 
