@@ -1,7 +1,7 @@
 #include "common/base/ip.h"
 
 #include <arpa/inet.h>
-#include <fmt/format.h>
+#include <fmt/compile.h>
 #include <netinet/in.h>
 
 #include <algorithm>
@@ -49,10 +49,13 @@ std::optional<IpAddress> parse_ip(std::string_view text) {
   return std::nullopt;
 }
 
+// Once for each message at least, and inet_ntop goes through sprintf: for the plain form it need not.
 std::string to_string(const IpAddress& address) {
+  const auto& b = address.bytes;
+  if (address.family == IpFamily::kV4)
+    return fmt::format(FMT_COMPILE("{}.{}.{}.{}"), b[0], b[1], b[2], b[3]);
   char text[INET6_ADDRSTRLEN];
-  const int family = address.family == IpFamily::kV4 ? AF_INET : AF_INET6;
-  return ::inet_ntop(family, address.bytes.data(), text, sizeof text);
+  return ::inet_ntop(AF_INET6, b.data(), text, sizeof text);
 }
 
 bool Network::contains(const IpAddress& a) const noexcept {
