@@ -48,7 +48,7 @@ def jumping(server, deferring, wall):
 
 def keeps_its_mail(server, ids):
     assert not server.events("message.expired") and not server.events("bounce.sent")
-    assert [row["id"] for row in server.messages()] == ids
+    wait_for("what went into a mailbox is gone", lambda: [row["id"] for row in server.messages()] == ids)
     assert ids == sorted(ids) and len(set(ids)) == len(ids)
 
 
