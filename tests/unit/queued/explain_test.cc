@@ -387,9 +387,11 @@ std::vector<Pair> pairs() {
     for (std::size_t j = i + 1; j < std::size(kOrder); ++j) {
       const auto a = kOrder[i], b = kOrder[j];
       if (!can_be(a, b)) continue;
-      // Of two times the later one binds: so the hop fails later. The other way has a test of its own.
-      const bool times = a == Blocker::kHopDead && b == Blocker::kRetry;
-      const int ranks = times ? 1 : rank_of_setup(a) - rank_of_setup(b);
+      // Of two times the later one binds, so the hop fails later: the other way has a test of its own. And
+      // what is damaged is put behind others no more.
+      const bool b_first = (a == Blocker::kHopDead && b == Blocker::kRetry) ||
+                           (a == Blocker::kDamaged && b == Blocker::kTurn);
+      const int ranks = b_first ? 1 : rank_of_setup(a) - rank_of_setup(b);
       // An outcome that is under way is there until the next turn of the loop.
       if (ranks <= 0 && a != Blocker::kConcluding) found.push_back({a, b, true});
       if (ranks >= 0) found.push_back({a, b, false});
