@@ -188,7 +188,7 @@ def test_a_socket_that_is_not_there_yet(server, place, closing):
     ident = server.send(to("bob"), BODY)
     waits = server.wait_log("queue.deferred")
     assert waits["hop"] == waits["remote"] == f"unix:{place}"
-    assert waits["reply"] == "connecting: No such file or directory"
+    assert waits["reply"] == "4.4.1 connecting: No such file or directory"
     assert f"unix:{place}" in server.ctl_text("explain", ident).out
     assert server.queues()["inner.example"]["messages"] == 1
     # Mail for mailboxes does not wait for it.
