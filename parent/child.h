@@ -26,7 +26,7 @@ class Child final : public ChildLink::Listener, public Configurable {
     virtual void on_child_dead(Child& child) = 0;  // the process is gone, or could not be started
     virtual void on_child_configured(Child& child, const ipc::Configured& answer) = 0;
     virtual void on_peer_lost(Child& child, ipc::Role role) = 0;
-    virtual void on_socket_asked(Child& child, base::RequestId request) = 0;
+    virtual void on_socket_asked(Child& child, const ipc::AskSocket& ask) = 0;
     virtual void on_reload_asked(base::RequestId request) = 0;
     virtual void on_stop_asked(base::RequestId request) = 0;
   };
@@ -73,7 +73,7 @@ class Child final : public ChildLink::Listener, public Configurable {
   void on_ready(const ipc::Ready& ready) override;
   void on_configured(const ipc::Configured& answer) override;
   void on_peer_lost(ipc::Role role) override;
-  void on_ask_socket(base::RequestId request) override { owner_.on_socket_asked(*this, request); }
+  void on_ask_socket(const ipc::AskSocket& ask) override { owner_.on_socket_asked(*this, ask); }
   void on_reload(base::RequestId request) override { owner_.on_reload_asked(request); }
   void on_stop_server(base::RequestId request) override { owner_.on_stop_asked(request); }
   void on_link_closed() override;

@@ -42,7 +42,7 @@ class Link final : public ChildLink {
   void on(const ipc::Ready& ready) { listener_.on_ready(ready); }
   void on(const ipc::Configured& configured) { listener_.on_configured(configured); }
   void on(const ipc::PeerLost& lost) { listener_.on_peer_lost(lost.role); }
-  void on(const ipc::AskSocket& ask) { listener_.on_ask_socket(ask.request); }
+  void on(const ipc::AskSocket& ask) { listener_.on_ask_socket(ask); }
   void on(const ipc::Reload& reload) { listener_.on_reload(reload.request); }
   void on(const ipc::StopServer& stop) { listener_.on_stop_server(stop.request); }
   void closed() noexcept { listener_.on_link_closed(); }

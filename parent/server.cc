@@ -6,6 +6,7 @@
 
 #include <algorithm>
 #include <csignal>
+#include <cstring>
 #include <thread>
 #include <utility>
 
@@ -61,8 +62,10 @@ std::string needs_restart(const config::Config& now, const config::Config& then)
   if (now.mailbox.owner != then.mailbox.owner) return "mailbox.owner";
   if (now.processes.smtpd != then.processes.smtpd) return "processes.smtpd";
   if (now.processes.relay != then.processes.relay) return "processes.relay";
-  if (config::needs_local(now) != config::needs_local(then))
+  if (config::needs_mailboxes(now) != config::needs_mailboxes(then))
     return "the first or last use of mailboxes";
+  if (config::needs_local(now) != config::needs_local(then))
+    return "the first or last LMTP socket";
   if (config::needs_key(now) != config::needs_key(then)) return "the first or last [[certificate]]";
   if (config::needs_auth(now) != config::needs_auth(then)) return "the first or last use of [auth]";
   return {};
@@ -252,19 +255,28 @@ void Server::on_peer_lost(Child& child, Role role) {
       connect(child, *other);
 }
 
-// Of the path that the configuration names, and no other.
-void Server::on_socket_asked(Child& child, base::RequestId request) {
-  base::UniqueFd fd;
-  if (const auto& path = config_.auth.dovecot; !path.empty()) {
-    auto connected = os::connect_unix(path, os::Waiting::kNever);
-    if (connected)
-      fd = *std::move(connected);
-    else
-      (void)log::warning("auth.no_dovecot")
-          .field("path", path)
-          .field("reason", connected.error().text());
-  }
-  child.link().send(ipc::Socket{request}, std::move(fd));
+// Of the paths that the configuration names, and no other.
+void Server::on_socket_asked(Child& child, const ipc::AskSocket& ask) {
+  const auto path = socket_path(child.role(), ask);
+  if (path.empty())  // a reload came between
+    return child.link().send(ipc::Socket{ask.request, "the configuration names no such socket"}, {});
+  auto connected = os::connect_unix(path, os::Waiting::kNever);
+  if (connected) return child.link().send(ipc::Socket{ask.request, {}}, *std::move(connected));
+  if (child.role() == Role::kAuth)
+    (void)log::warning("auth.no_dovecot")
+        .field("path", path)
+        .field("reason", connected.error().text());
+  child.link().send(ipc::Socket{ask.request, ::strerrordesc_np(connected.error().number)}, {});
+}
+
+// Numbers are places in the configuration that the child works with; in a reload it has the new one first.
+std::string Server::socket_path(Role role, const ipc::AskSocket& ask) const {
+  const auto* config = ask.generation == generation_ ? &config_ : nullptr;
+  if (reload_ && ask.generation == reload_->generation()) config = &reload_->config();
+  if (config == nullptr) return {};
+  if (role == Role::kAuth) return config->auth.dovecot;
+  const auto sockets = config::lmtp_sockets(*config);
+  return ask.socket < sockets.size() ? sockets[ask.socket] : std::string();
 }
 
 void Server::tell_processes() {

@@ -39,7 +39,7 @@ class Server final : public Child::Owner {
   void on_child_dead(Child& child) override;
   void on_child_configured(Child& child, const ipc::Configured& answer) override;
   void on_peer_lost(Child& child, ipc::Role role) override;
-  void on_socket_asked(Child& child, base::RequestId request) override;
+  void on_socket_asked(Child& child, const ipc::AskSocket& ask) override;
   void on_reload_asked(base::RequestId request) override { begin_reload(request); }
   void on_stop_asked(base::RequestId request) override;
 
@@ -52,6 +52,7 @@ class Server final : public Child::Owner {
   void connect(Child& a, Child& b);
   [[nodiscard]] std::vector<base::ListenerIndex> listeners_of(const Child& child) const;
   [[nodiscard]] std::string config_for(const Child::Spec& spec) const;
+  [[nodiscard]] std::string socket_path(ipc::Role role, const ipc::AskSocket& ask) const;
   [[nodiscard]] Child* queued() noexcept;  // null while it is not ready
   [[nodiscard]] std::string refusal_of(const config::Config& fresh);
   void serve_listeners(const Listeners::Change& change);

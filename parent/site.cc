@@ -97,7 +97,7 @@ const std::optional<Identity>& Site::identity(ipc::Role role) const {
 
 int Site::root(ipc::Role role) const {
   if (role == ipc::Role::kQueued) return spool.get();
-  if (role == ipc::Role::kLocal) return mailboxes.get();
+  if (role == ipc::Role::kLocal && mailboxes.valid()) return mailboxes.get();
   return empty.get();
 }
 
@@ -131,7 +131,7 @@ std::expected<Site, std::string> prepare_site(const config::Config& config) {
     if (!badmail) return std::unexpected(std::move(badmail.error()));
     site.badmail = *std::move(badmail);
   }
-  if (config::needs_local(config)) {
+  if (config::needs_mailboxes(config)) {
     auto mailboxes = directory(config.mailbox.root, 0755, site.local);
     if (!mailboxes) return std::unexpected(std::move(mailboxes.error()));
     site.mailboxes = *std::move(mailboxes);

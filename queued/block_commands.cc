@@ -38,8 +38,8 @@ std::string joined(const std::vector<std::string>& names) {
 }
 
 std::string_view expected_name(bool hop) {
-  return hop ? "a next hop is a host like mx1.example.net or 10.0.0.1:25, or a pattern like "
-               "*.example.net"
+  return hop ? "a next hop is a host like mx1.example.net or 10.0.0.1:25, a pattern like "
+               "*.example.net, or a socket like unix:/run/dovecot/lmtp"
              : "a queue is a name like example.org, a pattern like *.example.org, or local";
 }
 
@@ -178,8 +178,7 @@ void Control::unfreeze(SessionId id, const ipc::Unfreeze& command, const std::st
                      [name, hop](const Route& route) noexcept {
                        const auto& via = route.destination.via;
                        return !hop || std::any_of(via.begin(), via.end(), [&](const auto& one) {
-                         return one.kind == config::HopKind::kHost &&
-                                fit_hop(name, hop_name(one)) != 0;
+                         return is_named(one) && fit_hop(name, hop_name(one)) != 0;
                        });
                      });
       });

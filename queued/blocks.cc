@@ -67,7 +67,7 @@ const Freeze* Blocks::frozen(std::string_view queue, const Destination& destinat
   if (const Freeze* freeze = frozen(queue)) return freeze;
   const Freeze* last = nullptr;
   for (const auto& hop : destination.via) {
-    last = hop.kind == config::HopKind::kHost ? hop_frozen(hop_name(hop)) : nullptr;
+    last = is_named(hop) ? hop_frozen(hop_name(hop)) : nullptr;
     if (last == nullptr) return nullptr;
   }
   return last;
@@ -309,7 +309,7 @@ std::vector<Span> Blocks::standstills(std::string_view queue, const Destination&
   add_standstills(queue, false, now, spans);
   const auto& via = destination.via;
   std::string key(hop);
-  if (key.empty() && via.size() == 1 && via.front().kind == config::HopKind::kHost)
+  if (key.empty() && via.size() == 1 && is_named(via.front()))
     key = hop_name(via.front());
   if (!key.empty()) add_standstills(key, true, now, spans);
   for (const auto& past : past_)

@@ -185,7 +185,8 @@ void Delivery::adopt(Deliverer& from, const ipc::HeldLease& lease) {
   if (first != nullptr && may_adopt(from, lease)) {
     engine_.admit(lease.message);  // it may not be in the schedule yet
     const auto route = engine_.router().route(first->address);
-    if (route.destination.local == from.local() &&
+    if (std::ranges::any_of(route.destination.via,
+                            [&](const auto& hop) { return is_served_locally(hop) == from.local(); }) &&
         engine_.schedule().adopt(from.id(), {lease.epoch, lease.lease}, route.queue, lease.message,
                                  open))
       return;
@@ -275,7 +276,7 @@ void Delivery::returned(base::MessageId id, const std::vector<std::uint32_t>& nu
 bool Delivery::probe(const ipc::Probe& probe) {
   std::vector<Deliverer*> able;
   for (const auto& [key, deliverer] : deliverers_)
-    if (!deliverer->local()) able.push_back(deliverer.get());
+    if (deliverer->local() == is_served_locally(probe.hop)) able.push_back(deliverer.get());
   if (able.empty() || stopping_) return false;
   Deliverer& to = *able[std::hash<std::string>()(probe.queue) % able.size()];
   if (!to.channel().has_credit<ipc::Probe>()) return false;
@@ -368,10 +369,8 @@ void Delivery::send(const HandOut& out, LoadedBody&& body) {
         entry.user = std::move(mailbox->user);
         entry.mailbox_domain = std::move(mailbox->domain);
       }
-    if (!to->local()) {
-      entry.notify = recipient->notify;
-      entry.orcpt = recipient->orcpt;
-    }
+    entry.notify = recipient->notify;
+    entry.orcpt = recipient->orcpt;
     lease.recipients.push_back(std::move(entry));
   }
   ipc::Descriptors descriptors;
@@ -386,9 +385,8 @@ void Delivery::send(const HandOut& out, LoadedBody&& body) {
   }
 }
 
-// Local delivery has nothing to break off.
 void Delivery::break_off(const LeaseInfo& lease) {
-  if (Deliverer* to = find(lease.deliverer); to != nullptr && !to->local())
+  if (Deliverer* to = find(lease.deliverer); to != nullptr)
     to->channel().send(ipc::BreakOff{lease.key.lease, lease.key.epoch});
 }
 

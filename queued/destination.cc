@@ -13,6 +13,8 @@ std::string hop_name(const config::HopSpec& hop) {
                          hop.host.find(':') == std::string::npos ? hop.host
                                                                  : fmt::format("[{}]", hop.host),
                          hop.port, config::demand_text(hop));
+    case config::HopKind::kSocket:
+      return "unix:" + hop.host;
     case config::HopKind::kMailbox:
       return "mailbox:";
     case config::HopKind::kRefuse:

@@ -24,9 +24,19 @@ struct Destination {
   return hop.kind == config::HopKind::kMx;
 }
 
-// The name of a next hop that the configuration tells: "relay.example.org:25", "[2001:db8::1]:25", and
-// behind it what it must offer ("relay.example.org:25/verified"): mail must not go over a connection that
-// was made under lesser demands. No queue has such a name.
+// Does the configuration name a host, or a socket, that a freeze of next hops may stand for?
+[[nodiscard]] inline bool is_named(const config::HopSpec& hop) {
+  return hop.kind == config::HopKind::kHost || hop.kind == config::HopKind::kSocket;
+}
+
+// Does the local deliverer serve it, not a relay?
+[[nodiscard]] inline bool is_served_locally(const config::HopSpec& hop) {
+  return hop.kind == config::HopKind::kMailbox || hop.kind == config::HopKind::kSocket;
+}
+
+// The name of a next hop that the configuration tells: "relay.example.org:25", "[2001:db8::1]:25",
+// "unix:/run/dovecot/lmtp", and behind a host what it must offer ("relay.example.org:25/verified"): mail must
+// not go over a connection that was made under lesser demands. No queue has such a name.
 [[nodiscard]] std::string hop_name(const config::HopSpec& hop);
 
 }  // namespace postern::queued

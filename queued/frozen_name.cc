@@ -9,6 +9,7 @@ namespace postern::queued {
 namespace {
 
 constexpr std::size_t kExact = 1U << 20;  // above every length
+constexpr std::string_view kSocket = "unix:/";
 
 struct HostAndPort {
   std::string_view host;  // without brackets
@@ -69,6 +70,9 @@ std::size_t fit(std::string_view name, std::string_view queue) {
 }
 
 std::size_t fit_hop(std::string_view name, std::string_view hop) {
+  // Names of freezes are in lower case.
+  if (hop.starts_with(kSocket))
+    return base::equals_ignoring_case(name, hop) ? kExact : name == "*" ? 1 : 0;
   const auto wanted = split(name);
   hop = hop.substr(0, hop.find('/'));  // whatever is demanded of it
   const auto port = split(hop.substr(hop.find_last_of(",>") + 1)).port;
@@ -86,6 +90,8 @@ bool names_queues(std::string_view name) {
 }
 
 bool names_hops(std::string_view name) {
+  if (name.starts_with(kSocket))
+    return std::all_of(name.begin(), name.end(), [](char c) { return c > ' ' && c <= '~'; });
   const auto [host, port] = split(name);
   const bool bracketed = name.starts_with('[');
   if (bracketed && name.find(']') == std::string_view::npos) return false;

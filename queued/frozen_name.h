@@ -3,8 +3,8 @@
 //
 // A queue is named by its name, or by a pattern: "*.example.org", "*". A next hop is named by a
 // host, with or without a port, or by a pattern of hosts: "mx1.example.net", "10.0.0.1:2525",
-// "[::1]:25",
-// "*.example.net". Without a port it stands for every port.
+// "[::1]:25", "*.example.net", or as the socket that it is: "unix:/run/dovecot/lmtp". Without a port it stands for
+// every port.
 //
 // A next hop has its own name: "host:port" where a route names it; of a set of MX hosts their names,
 // joined by "," or ">", and the port ("mx1.example.net>mx2.example.net:25"). The name of a freeze stands

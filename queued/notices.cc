@@ -17,6 +17,7 @@ using mail::ReportAction;
 
 // The deliverer of mailboxes is no other host.
 constexpr std::string_view kLocalRemote = "local";
+constexpr std::string_view kSocketRemote = "unix:/";
 
 // MAILER-DAEMON at our name; at nobody's where that is no mail domain (a bare host name is one).
 mail::Address daemon_address(const std::string& hostname) {
@@ -43,7 +44,9 @@ mail::ReportedRecipient reported(const Recipient& recipient, const Report& repor
   entry.original = recipient.orcpt;
   entry.action = report.action;
   entry.reason = ipc::from_ipc(report.reply);
-  if (report.remote != kLocalRemote) entry.remote = report.remote;
+  // What is on this host is nobody else's affair.
+  if (report.remote != kLocalRemote && !report.remote.starts_with(kSocketRemote))
+    entry.remote = report.remote;
   entry.last_try = now;
   if (report.action == ReportAction::kFailed && report.reply.status == 5)
     entry.status = {report.reply.status, report.reply.subject, report.reply.detail};

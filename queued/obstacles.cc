@@ -32,7 +32,7 @@ bool is_off(const Engine& engine, const Destination& destination) {
 bool hop_is_frozen(const Engine& engine, const Site& site) {
   if (site.hop != nullptr) return site.hop->frozen;
   return std::ranges::all_of(site.destination.via, [&](const config::HopSpec& hop) {
-    return hop.kind == config::HopKind::kHost && engine.blocks().hop_frozen(hop_name(hop)) != nullptr;
+    return is_named(hop) && engine.blocks().hop_frozen(hop_name(hop)) != nullptr;
   });
 }
 
@@ -160,12 +160,12 @@ void add_waits(const Engine& engine, const Site& site, QueueTime due,
 
 void add_connections(const Engine& engine, const Site& site, std::vector<Obstacle>& found) {
   const auto& schedule = engine.schedule();
-  const auto room = schedule.room(site.destination.local);
+  const bool local = is_served_locally(site.destination.via[site.way]);
+  const auto room = schedule.room(local);
   if (!engine.loaded()) found.push_back({.blocker = Blocker::kLoading});
   if (!schedule.open()) found.push_back({.blocker = Blocker::kStarting});
   if (!room.deliverers)
-    found.push_back(
-        {.blocker = Blocker::kNoDeliverer, .name = site.destination.local ? "local" : "relay"});
+    found.push_back({.blocker = Blocker::kNoDeliverer, .name = local ? "local" : "relay"});
   const auto* hop = site.hop;
   const bool known = hop != nullptr && hop->known();  // else it has no rate and no connections yet
   if (hop != nullptr && !known && hop->grants > 0)
@@ -181,7 +181,7 @@ void add_connections(const Engine& engine, const Site& site, std::vector<Obstacl
     found.push_back({.blocker = Blocker::kConnections,
                      .name = hop->name(),
                      .reason = fewer ? "fewer than its limit, after a failure" : "",
-                     .place = fewer ? "" : site.place,
+                     .place = fewer || site.destination.local ? "" : site.place,
                      .count = hop->grants,
                      .of = hop->most()});
   }

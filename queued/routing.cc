@@ -10,6 +10,7 @@ namespace postern::queued {
 namespace {
 
 constexpr std::uint32_t kDefaultConnections = 20;
+constexpr std::uint32_t kMailboxConnections = 8;  // messages that are filed at the same time
 constexpr base::IpAddress kThisHost{base::IpFamily::kV4, {127, 0, 0, 1}};
 
 config::Rights with_our_listener(config::Rights rights) {
@@ -41,7 +42,7 @@ Router::Router(const config::QueuedConfig& config)
       domain_hops_(config.domain_hops),
       other_{.connections = kDefaultConnections, .via = {config::HopSpec{}}} {
   const auto add_hop = [&](const config::HopSpec& hop) {
-    if (hop.kind == config::HopKind::kHost) hop_keys_.push_back(hop_name(hop));
+    if (is_named(hop)) hop_keys_.push_back(hop_name(hop));
   };
   for (const auto& hop : domain_hops_) add_hop(hop);
   for (std::size_t i = 0; i < domain_hops_.size() && i < config.rights.domains.size(); ++i)
@@ -89,7 +90,7 @@ Route Router::route(const mail::Address& recipient) const {
                          : config::HopSpec{.kind = config::HopKind::kMailbox};
     if (hop.kind == config::HopKind::kMailbox) {
       route.queue = kLocalQueue;
-      route.destination = {.local = true, .internal = true, .connections = 0, .via = {hop}};
+      route.destination = {.local = true, .internal = true, .connections = kMailboxConnections, .via = {hop}};
       return route;
     }
     // Our own domain behind an inner host: no outbound mail.

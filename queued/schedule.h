@@ -118,7 +118,7 @@ class Schedule {
  public:
   struct Limits {
     std::uint32_t relay_slots = 400;
-    std::uint32_t local_slots = 8;
+    std::uint32_t local_slots = 64;
     std::uint32_t turn = 20;  // messages of one connection while another hop waits
     std::size_t lease_recipients = 36;
   };
@@ -139,6 +139,7 @@ class Schedule {
     bool wanting_ = false;        // stands in its pool's list
     bool starved_ = false;        // counted in its pool
     bool newcomer_ = false;       // counted in its pool
+    bool local_ = false;          // its pool is the local deliverer's
     std::uint32_t queues_ = 0;
     std::uint32_t awaited_ = 0;   // queues that went on to their next way until it works
     std::uint32_t lines_ = 0;
@@ -353,7 +354,7 @@ class Schedule {
   using Key = Backlog::Key;
   using Entry = Backlog::Entry;
 
-  [[nodiscard]] Pool& pool(const Hop& hop) { return pools_[hop.destination_->local ? 1 : 0]; }
+  [[nodiscard]] Pool& pool(const Hop& hop) { return pools_[hop.local_ ? 1 : 0]; }
   Queue& make(const std::string& name, const Destination& destination);
   std::shared_ptr<const Destination> shared(const Destination& destination);
   Queue* look(std::string_view name);

@@ -38,7 +38,11 @@ bool Schedule::is_frozen(const Hop& hop) const {
 // Of the way that the queue is on.
 Schedule::Hop& Schedule::hop_of_way(Queue& queue) {
   const auto& spec = queue.destination().via[queue.way_];
-  if (!is_found_by_dns(spec)) return hop_named(hop_name(spec), queue);
+  if (!is_found_by_dns(spec)) {
+    Hop& hop = hop_named(hop_name(spec), queue);
+    hop.local_ = is_served_locally(spec);
+    return hop;
+  }
   if (!queue.seeking_) {
     queue.seeking_ = std::make_unique<Hop>();
     queue.seeking_->name_ = queue.name_;

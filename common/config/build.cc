@@ -30,7 +30,6 @@ constexpr std::size_t kMaxForbidden = 1'000;
 constexpr std::string_view kForbidden[] = {
     "0.0.0.0/8", "127.0.0.0/8", "169.254.0.0/16", "224.0.0.0/3", "::/96", "fe80::/10", "ff00::/8"};
 constexpr std::size_t kMaxMailboxPath = 4'000;
-constexpr std::size_t kMaxSocketPath = 107;  // unix(7): sun_path and its NUL
 constexpr std::string_view kSocket = "/control.sock";
 
 constexpr std::int64_t kNoMore = std::numeric_limits<std::uint32_t>::max();
@@ -139,15 +138,7 @@ class Builder {
       auto& domain = config_.domains.emplace_back();
       domain.where = section.where();
       domain_names(section, domain);
-      section.string("deliver", domain.deliver, [](std::string_view text) -> Parsed<HopSpec> {
-        auto hop = parse_hop(text);
-        if (!hop)
-          return std::unexpected(R"(expected "mailbox", smtp[s]://host[:port] or "mx": )" +
-                                 hop.error());
-        if (hop->kind == HopKind::kRefuse || hop->kind == HopKind::kDiscard)
-          return std::unexpected(R"(expected "mailbox", smtp[s]://host[:port] or "mx")");
-        return hop;
-      });
+      deliver(section, domain);
       section.string(
           "extension", domain.extension, [](std::string_view text) -> Parsed<std::string> {
             static constexpr std::string_view kMarks = "!#$%&'*+-/=?^_`{|}~.";
@@ -158,6 +149,33 @@ class Builder {
           });
       recipients(section, domain);
     }
+  }
+
+  void deliver(const Section& section, DomainSection& domain) {
+    static constexpr std::string_view kExpected =
+        R"(expected "mailbox", smtp[s]://host[:port], lmtp://host[:port], lmtp:unix:PATH or "mx")";
+    const auto* const value = section.get("deliver");
+    if (value == nullptr) return;
+    auto hop = hop_of(*value);
+    if (!hop)
+      section.refuse(*value, "deliver", fmt::format("{}: {}", kExpected, hop.error()));
+    else if (hop->kind == HopKind::kRefuse || hop->kind == HopKind::kDiscard)
+      section.refuse(*value, "deliver", std::string(kExpected));
+    else
+      domain.deliver = *std::move(hop);
+  }
+
+  // With the path of a socket as seen from everywhere.
+  [[nodiscard]] Parsed<HopSpec> hop_of(const Value& value) const {
+    auto hop = parse_hop(value.text);
+    if (!hop || hop->kind != HopKind::kSocket) return hop;
+    auto path = parse_path(hop->host, report_.where(value.place).file);
+    if (!path) return std::unexpected(std::move(path.error()));
+    if (path->size() > kMaxSocketPath)
+      return std::unexpected(fmt::format("{} is too long for the name of a socket ({} characters)",
+                                         *path, kMaxSocketPath));
+    hop->host = *std::move(path);
+    return hop;
   }
 
   void domain_names(const Section& section, DomainSection& domain) {
@@ -212,10 +230,14 @@ class Builder {
   void mailbox() {
     const auto section = top_.section("mailbox");
     section.name("owner", config_.mailbox.owner, 32);
+    section.size("quota", config_.mailbox.quota);
+    section.boolean("folders", config_.mailbox.folders);
     const auto* const value = section.get("path");
     if (value == nullptr) return;
     const auto wrong = mailbox_path(value->text, report_.where(value->place).file);
     if (!wrong.empty()) section.refuse(*value, "path", wrong);
+    if (config_.mailbox.folders && config_.mailbox.kind == MailboxKind::kDrop)
+      section.refuse(*section.get("folders"), "folders", "a drop is one directory, without folders");
   }
 
   // Empty, or what is wrong.
@@ -297,13 +319,13 @@ class Builder {
 
   void hops(const Section& section, Route& route) {
     static constexpr std::string_view kExpected =
-        R"(expected "mx", smtp[s]://host[:port], "refuse" or "discard")";
+        R"(expected "mx", smtp[s]://host[:port], lmtp://host[:port], lmtp:unix:PATH, "refuse" or "discard")";
     section.require("via", "an array with a next hop, like [\"smtp://relay.example\"]");
     const auto* const array = section.get("via");
     if (array == nullptr) return;
     if (array->children.empty()) return section.refuse(*array, "via", std::string(kExpected));
     for (const auto* value : section.elements("via", kMaxWays)) {
-      auto hop = parse_hop(value->text);
+      auto hop = hop_of(*value);
       if (!hop)
         section.refuse(*value, "via", fmt::format("{}: {}", kExpected, hop.error()));
       else if (hop->kind == HopKind::kMailbox)
@@ -328,6 +350,12 @@ class Builder {
                     {"verified", HopTls::kVerified},
                     {"dane", HopTls::kDane}});
     for (auto& hop : route.via) {
+      if (hop.kind == HopKind::kSocket) {
+        if (tls != HopTls::kOff && tls != HopTls::kOptional)
+          section.refuse(*section.get("tls"), "tls",
+                         fmt::format("{} is a socket of this host, and TLS is not spoken there", hop.host));
+        continue;
+      }
       hop.tls = tls;
       if (hop.implicit && tls == HopTls::kOff)
         section.refuse(*section.get("tls"), "tls", R"(an smtps:// hop of this route begins with TLS)");

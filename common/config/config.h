@@ -80,6 +80,8 @@ struct Mailbox {
   std::string root = "/var/mail";        // the longest directory without a placeholder
   std::string path = "{domain}/{user}";  // below it; empty for a drop
   std::string owner = "_postern-local";
+  std::uint64_t quota = 0;  // bytes of one; 0: no limit
+  bool folders = false;     // by extension
 };
 
 struct Route {

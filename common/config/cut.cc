@@ -55,10 +55,27 @@ std::uint32_t relay_processes(const Config& config, std::uint32_t cores) {
   return processes(config.processes.relay, cores);
 }
 
-bool needs_local(const Config& config) {
+bool needs_mailboxes(const Config& config) {
   return std::any_of(config.domains.begin(), config.domains.end(), [](const DomainSection& domain) {
     return domain.deliver.kind == HopKind::kMailbox;
   });
+}
+
+std::vector<std::string> lmtp_sockets(const Config& config) {
+  std::vector<std::string> sockets;
+  const auto add = [&](const HopSpec& hop) {
+    if (hop.kind == HopKind::kSocket) sockets.push_back(hop.host);
+  };
+  for (const auto& domain : config.domains) add(domain.deliver);
+  for (const auto& route : config.routes)
+    for (const auto& hop : route.via) add(hop);
+  std::sort(sockets.begin(), sockets.end());
+  sockets.erase(std::unique(sockets.begin(), sockets.end()), sockets.end());
+  return sockets;
+}
+
+bool needs_local(const Config& config) {
+  return needs_mailboxes(config) || !lmtp_sockets(config).empty();
 }
 
 bool needs_key(const Config& config) {
@@ -198,6 +215,9 @@ LocalConfig cut_local(const Config& config) {
   cut.hostname = config.hostname;
   cut.kind = config.mailbox.kind;
   cut.path = config.mailbox.path;
+  cut.quota = config.mailbox.quota;
+  cut.folders = config.mailbox.folders;
+  cut.sockets = lmtp_sockets(config);
   return cut;
 }
 

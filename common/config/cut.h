@@ -25,7 +25,11 @@ struct Facts {
 // How many processes; at least one.
 [[nodiscard]] std::uint32_t smtpd_processes(const Config& config, std::uint32_t cores);
 [[nodiscard]] std::uint32_t relay_processes(const Config& config, std::uint32_t cores);
-// Whether any mail goes into mailboxes, so that a local deliverer is needed.
+// Whether any mail goes into mailboxes.
+[[nodiscard]] bool needs_mailboxes(const Config& config);
+// The Unix sockets that LMTP is spoken to, sorted: one of them is known by its place.
+[[nodiscard]] std::vector<std::string> lmtp_sockets(const Config& config);
+// Whether there is either, so that a local deliverer is needed.
 [[nodiscard]] bool needs_local(const Config& config);
 // Whether there is a private key, so that a process is needed to keep it.
 [[nodiscard]] bool needs_key(const Config& config);

@@ -10,13 +10,14 @@ namespace {
 
 constexpr std::string_view kScheme = "smtp://";
 constexpr std::string_view kImplicitScheme = "smtps://";
+constexpr std::string_view kLmtpScheme = "lmtp://";
+constexpr std::string_view kSocketScheme = "lmtp:unix:";
 constexpr std::uint16_t kSmtpPort = 25;
 constexpr std::uint16_t kSmtpsPort = 465;
+constexpr std::uint16_t kLmtpPort = 24;
 
-std::expected<HopSpec, std::string> parse_host(std::string_view text, bool implicit) {
-  HopSpec hop{.kind = HopKind::kHost,
-              .port = implicit ? kSmtpsPort : kSmtpPort,
-              .implicit = implicit};
+// `hop`: what its scheme says.
+std::expected<HopSpec, std::string> parse_host(std::string_view text, HopSpec hop) {
   const bool bracketed = text.starts_with('[');
   const auto host_end = bracketed ? text.find(']') : text.find(':');
   auto host = text.substr(0, host_end);
@@ -52,6 +53,20 @@ std::expected<HopSpec, std::string> parse_host(std::string_view text, bool impli
   return hop;
 }
 
+std::expected<HopSpec, std::string> parse_lmtp_host(std::string_view text) {
+  auto hop = parse_host(text, {.kind = HopKind::kHost, .port = kLmtpPort, .lmtp = true});
+  // Where others expect SMTP nobody may find LMTP (RFC 2033 5).
+  if (hop && hop->port == kSmtpPort)
+    return std::unexpected("LMTP is not spoken on port 25, which is SMTP's");
+  return hop;
+}
+
+std::expected<HopSpec, std::string> parse_socket(std::string_view path) {
+  if (path.empty()) return std::unexpected("expected the path of a socket behind lmtp:unix:");
+  return HopSpec{
+      .kind = HopKind::kSocket, .host = std::string(path), .port = 0, .lmtp = true};
+}
+
 }  // namespace
 
 std::expected<HopSpec, std::string> parse_hop(std::string_view text) {
@@ -59,9 +74,13 @@ std::expected<HopSpec, std::string> parse_hop(std::string_view text) {
   if (text == "mailbox") return HopSpec{.kind = HopKind::kMailbox};
   if (text == "refuse") return HopSpec{.kind = HopKind::kRefuse};
   if (text == "discard") return HopSpec{.kind = HopKind::kDiscard};
-  if (text.starts_with(kScheme)) return parse_host(text.substr(kScheme.size()), false);
+  if (text.starts_with(kScheme))
+    return parse_host(text.substr(kScheme.size()), {.kind = HopKind::kHost, .port = kSmtpPort});
   if (text.starts_with(kImplicitScheme))
-    return parse_host(text.substr(kImplicitScheme.size()), true);
+    return parse_host(text.substr(kImplicitScheme.size()),
+                      {.kind = HopKind::kHost, .port = kSmtpsPort, .implicit = true});
+  if (text.starts_with(kLmtpScheme)) return parse_lmtp_host(text.substr(kLmtpScheme.size()));
+  if (text.starts_with(kSocketScheme)) return parse_socket(text.substr(kSocketScheme.size()));
   return std::unexpected("unknown kind of next hop");
 }
 
@@ -75,11 +94,13 @@ std::string hop_text(const HopSpec& hop) {
       return "refuse";
     case HopKind::kDiscard:
       return "discard";
+    case HopKind::kSocket:
+      return fmt::format("{}{}", kSocketScheme, hop.host);
     case HopKind::kHost:
       break;
   }
   const bool v6 = hop.host.find(':') != std::string::npos;
-  const auto scheme = hop.implicit ? kImplicitScheme : kScheme;
+  const auto scheme = hop.lmtp ? kLmtpScheme : hop.implicit ? kImplicitScheme : kScheme;
   return v6 ? fmt::format("{}[{}]:{}", scheme, hop.host, hop.port)
             : fmt::format("{}{}:{}", scheme, hop.host, hop.port);
 }
@@ -101,7 +122,7 @@ std::string_view tls_text(HopTls tls) {
 }
 
 std::string demand_text(const HopSpec& hop) {
-  std::string text = hop.implicit ? "/smtps" : "";
+  std::string text = hop.lmtp ? "/lmtp" : hop.implicit ? "/smtps" : "";
   if (hop.tls != HopTls::kOptional) text.append("/").append(tls_text(hop.tls));
   return text;
 }

@@ -1,5 +1,5 @@
 // Next hops as the configuration writes them: "mx", "smtp://host[:port]", "smtps://host[:port]",
-// "mailbox", "refuse", "discard".
+// "lmtp://host[:port]", "lmtp:unix:PATH", "mailbox", "refuse", "discard".
 #pragma once
 
 #include <expected>
@@ -10,14 +10,15 @@
 
 namespace postern::config {
 
-// Any of the kinds; on failure what was expected of a host ("expected a port between 1 and 65535").
+// Any of the kinds; on failure what was expected of a host ("expected a port between 1 and 65535"). The path
+// of a socket is as it was written.
 [[nodiscard]] std::expected<HopSpec, std::string> parse_hop(std::string_view text);
 // Parses back to the same hop; the port is always named.
 [[nodiscard]] std::string hop_text(const HopSpec& hop);
 // "off", "optional", ...
 [[nodiscard]] std::string_view tls_text(HopTls tls);
 // What sets apart two ways to the same host that demand other things of it, at the end of a next
-// hop's name: "" for "optional", else "/verified", "/smtps/required", ...
+// hop's name: "" for "optional", else "/verified", "/smtps/required", "/lmtp", ...
 [[nodiscard]] std::string demand_text(const HopSpec& hop);
 
 }  // namespace postern::config

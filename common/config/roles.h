@@ -177,7 +177,10 @@ struct AuthConfig {
   }
 };
 
-enum class HopKind : std::uint8_t { kMx, kHost, kMailbox, kRefuse, kDiscard };
+enum class HopKind : std::uint8_t {
+  kMx, kHost, kMailbox, kRefuse, kDiscard,
+  kSocket,  // a Unix socket of this host, which speaks LMTP: the local deliverer's
+};
 
 // What a next hop must offer before it gets mail.
 enum class HopTls : std::uint8_t {
@@ -191,16 +194,17 @@ enum class HopTls : std::uint8_t {
 // One place in `via` or `deliver`.
 struct HopSpec {
   HopKind kind = HopKind::kMx;
-  std::string host;         // kHost: a name or an IP address without brackets
+  std::string host;         // kHost: a name or an IP address without brackets; kSocket: its path
   std::uint16_t port = 25;  // kHost; kMx uses [delivery] port
   HopTls tls = HopTls::kOptional;
   bool implicit = false;  // kHost: TLS from the first byte ("smtps:")
+  bool lmtp = false;      // it speaks LMTP (RFC 2033), not SMTP; kSocket: always
 
   friend bool operator==(const HopSpec&, const HopSpec&) noexcept = default;
   static constexpr auto fields() {
     return ipc::fields_of(ipc::field("kind", &HopSpec::kind), ipc::field("host", &HopSpec::host, 255),
                       ipc::field("port", &HopSpec::port), ipc::field("tls", &HopSpec::tls),
-                      ipc::field("implicit", &HopSpec::implicit));
+                      ipc::field("implicit", &HopSpec::implicit), ipc::field("lmtp", &HopSpec::lmtp));
   }
 };
 
@@ -298,7 +302,7 @@ struct QueuedConfig {
   LogConfig log;
   std::string hostname;
   Rights rights;
-  std::vector<HopSpec> domain_hops;  // by index into rights.domains: kMailbox, kMx or kHost
+  std::vector<HopSpec> domain_hops;  // by index into rights.domains: never kRefuse or kDiscard
   std::vector<SourceLine> domain_places;  // likewise
   std::vector<RouteConfig> routes;   // most specific `to` wins
   RetryConfig retry;
@@ -364,18 +368,26 @@ struct RelayConfig {
 
 enum class MailboxKind : std::uint8_t { kMaildir, kDrop };
 
+inline constexpr std::size_t kMaxSockets = 200'000;  // 16 of each route, one of each domain
+inline constexpr std::size_t kMaxSocketPath = 107;   // unix(7): sun_path and its NUL
+
 struct LocalConfig {
   LogConfig log;
-  std::string hostname;  // part of Maildir file names
+  std::string hostname;  // part of Maildir file names, and said in LHLO
   MailboxKind kind = MailboxKind::kMaildir;
   std::string path;  // below the mailbox root, with {domain} and {user}; "" for a drop
   std::uint32_t workers = 4;
+  std::uint64_t quota = 0;  // bytes of one mailbox, or of the drop; 0: no limit
+  bool folders = false;     // mail for user+name goes into the folder of this name, where there is one
+  std::vector<std::string> sockets;  // of LMTP; the parent connects to them, by their places here
 
   static constexpr auto fields() {
     return ipc::fields_of(ipc::field("log", &LocalConfig::log),
                       ipc::field("hostname", &LocalConfig::hostname, 255),
                       ipc::field("kind", &LocalConfig::kind), ipc::field("path", &LocalConfig::path, 4096),
-                      ipc::field("workers", &LocalConfig::workers));
+                      ipc::field("workers", &LocalConfig::workers),
+                      ipc::field("quota", &LocalConfig::quota), ipc::field("folders", &LocalConfig::folders),
+                      ipc::field("sockets", &LocalConfig::sockets, kMaxSockets, kMaxSocketPath));
   }
 };
 
@@ -397,7 +409,7 @@ template <>
 inline constexpr auto postern::ipc::kLastEnumerator<postern::tls::Version> = postern::tls::Version::k13;
 template <>
 inline constexpr auto postern::ipc::kLastEnumerator<postern::config::HopKind> =
-    postern::config::HopKind::kDiscard;
+    postern::config::HopKind::kSocket;
 template <>
 inline constexpr auto postern::ipc::kLastEnumerator<postern::config::HopTls> =
     postern::config::HopTls::kDane;

@@ -60,7 +60,8 @@ constexpr auto kKeys = std::to_array<Key>({
     {"mailbox.path", kString},
     {"mailbox.owner", kString},
     {"mailbox.min_uid", kInteger, kUserMailboxes},
-    {"mailbox.quota", kSize, "mailbox quotas come", R"("0")"},
+    {"mailbox.quota", kSize},
+    {"mailbox.folders", kBoolean},
 
     {"route", kSections},
     {"route.to", kStrings},
@@ -154,15 +155,11 @@ constexpr auto kKeys = std::to_array<Key>({
     {"processes.relay", kInteger},
 });
 
-constexpr std::string_view kHopAdvice = R"(name "mx", smtp[s]://host[:port], "refuse" or "discard")";
-constexpr std::string_view kDeliverAdvice = R"(name "mailbox", smtp[s]://host[:port] or "mx")";
 constexpr std::string_view kLogAdvice = R"(name "stderr" or a file)";
 
 constexpr auto kLaterValues = std::to_array<LaterValue>({
     {"listen.address", "unix:", "Unix listeners come", "name an address and a port"},
-    {"domain.deliver", "lmtp:", "LMTP comes", kDeliverAdvice},
     {"mailbox.owner", "user", kUserMailboxes, "name one user who owns all mailboxes"},
-    {"route.via", "lmtp:", "LMTP comes", kHopAdvice},
     {"log.to", "journal", "the systemd journal comes", kLogAdvice},
     {"log.to", "syslog", "syslog comes", kLogAdvice},
 });

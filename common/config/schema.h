@@ -31,7 +31,7 @@ struct Key {
 };
 
 // A value of a supported key whose subject comes later. One that ends in ':' stands for all that
-// begin so ("lmtp:").
+// begin so ("unix:").
 struct LaterValue {
   std::string_view path;
   std::string_view value;

@@ -265,7 +265,7 @@ bool overlap(const std::string& a, const std::string& b) {
 }
 
 void warn_of_mailboxes(const Config& config, std::vector<std::string>& out) {
-  if (!needs_local(config)) return;
+  if (!needs_mailboxes(config)) return;
   const auto& mailbox = config.mailbox;
   if (overlap(mailbox.root, config.spool))
     out.push_back(

@@ -252,7 +252,7 @@ struct OutcomeSaved {
 // `returned` otherwise. One whose outcome is on the way already stays as it is.
 struct BreakOff {
   static constexpr Type kType = Type::kBreakOff;
-  static constexpr Route kRoute{roles(Role::kQueued), roles(Role::kRelay)};
+  static constexpr Route kRoute{roles(Role::kQueued), kDeliverers};
   base::LeaseId lease;
   base::Epoch epoch;
   static constexpr auto fields() {
@@ -263,7 +263,7 @@ struct BreakOff {
 // Does the next hop take mail for this address? Asked as MAIL and RCPT ask, without a message.
 struct Probe {
   static constexpr Type kType = Type::kProbe;
-  static constexpr Route kRoute{roles(Role::kQueued), roles(Role::kRelay)};
+  static constexpr Route kRoute{roles(Role::kQueued), kDeliverers};
   static constexpr Window kWindow{.requests = 1024};
   base::RequestId request;
   std::string queue;
@@ -278,7 +278,7 @@ struct Probe {
 
 struct Probed {
   static constexpr Type kType = Type::kProbed;
-  static constexpr Route kRoute{roles(Role::kRelay), roles(Role::kQueued)};
+  static constexpr Route kRoute{kDeliverers, roles(Role::kQueued)};
   using ReplyTo = Replies<Probe>;
   base::RequestId request;
   Result result = Result::kDeferred;  // delivered: it does; failed: it does not; else nobody can say

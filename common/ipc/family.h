@@ -133,23 +133,32 @@ struct Processes {
   static constexpr auto fields() { return fields_of(field("rows", &Processes::rows, 16)); }
 };
 
-// auth needs a connection to Dovecot's authentication socket, whose name only the parent knows.
+// auth needs a connection to Dovecot's authentication socket, or local one to a socket that speaks LMTP.
 struct AskSocket {
   static constexpr Type kType = Type::kAskSocket;
-  static constexpr Route kRoute{roles(Role::kAuth), roles(Role::kParent)};
-  static constexpr Window kWindow{1};
+  static constexpr Route kRoute{roles(Role::kAuth, Role::kLocal), roles(Role::kParent)};
+  static constexpr Window kWindow{.requests = 256};
   base::RequestId request;
-  static constexpr auto fields() { return fields_of(field("request", &AskSocket::request)); }
+  base::Generation generation;  // of the configuration that the number is of
+  std::uint32_t socket = 0;     // its place in LocalConfig::sockets; auth has one
+  static constexpr auto fields() {
+    return fields_of(field("request", &AskSocket::request),
+                      field("generation", &AskSocket::generation),
+                      field("socket", &AskSocket::socket));
+  }
 };
 
 // Descriptor: the connected socket; none where nobody answers there.
 struct Socket {
   static constexpr Type kType = Type::kSocket;
-  static constexpr Route kRoute{roles(Role::kParent), roles(Role::kAuth)};
+  static constexpr Route kRoute{roles(Role::kParent), roles(Role::kAuth, Role::kLocal)};
   using ReplyTo = Replies<AskSocket>;
   static constexpr std::size_t kDescriptors = 1;
   base::RequestId request;
-  static constexpr auto fields() { return fields_of(field("request", &Socket::request)); }
+  std::string error;  // why there is none
+  static constexpr auto fields() {
+    return fields_of(field("request", &Socket::request), field("error", &Socket::error, kMaxText));
+  }
 };
 
 }  // namespace postern::ipc

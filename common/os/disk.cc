@@ -181,7 +181,7 @@ class RealDisk final : public Disk {
  private:
   static int flags(OpenMode mode) {
     switch (mode) {
-      case OpenMode::kRead: return O_RDONLY;
+      case OpenMode::kRead: return O_RDONLY | O_NONBLOCK;  // a FIFO does not hold us up
       case OpenMode::kReadWrite: return O_RDWR;
       case OpenMode::kCreateExclusive: return O_RDWR | O_CREAT | O_EXCL;
       case OpenMode::kCreateWriteOnly: return O_WRONLY | O_CREAT | O_EXCL;

@@ -34,7 +34,9 @@ class Link final : public ParentLink {
   void on(const ipc::Tally& tally, ipc::Descriptors d) {
     listener_.on_tally(tally, only(std::move(d)));
   }
-  void on(const ipc::Socket&, ipc::Descriptors d) { listener_.on_socket(only(std::move(d))); }
+  void on(const ipc::Socket& socket, ipc::Descriptors d) {
+    listener_.on_socket(socket, only(std::move(d)));
+  }
   void on(const ipc::Stop& stop) { listener_.on_stop(stop); }
   void on(const ipc::Processes& processes) { listener_.on_processes(processes); }
   void on(const ipc::Done& done) { listener_.on_done(done); }

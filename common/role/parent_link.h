@@ -20,7 +20,7 @@ class ParentLink {
     virtual void on_peer(const ipc::Peer& peer, base::UniqueFd fd) = 0;
     virtual void on_listen(const ipc::Listen& listen, base::UniqueFd fd) = 0;
     virtual void on_tally(const ipc::Tally& tally, base::UniqueFd fd) = 0;
-    virtual void on_socket(base::UniqueFd fd) = 0;
+    virtual void on_socket(const ipc::Socket& socket, base::UniqueFd fd) = 0;
     virtual void on_stop(const ipc::Stop& stop) = 0;
     virtual void on_processes(const ipc::Processes& processes) = 0;
     virtual void on_done(const ipc::Done& done) = 0;
@@ -32,7 +32,7 @@ class ParentLink {
   virtual void send(const ipc::Configured& configured) = 0;
   // All but queued.
   virtual void send(const ipc::PeerLost& lost) = 0;
-  // auth only.
+  // auth and local.
   virtual void send(const ipc::AskSocket& ask) = 0;
   // queued only.
   virtual void send(const ipc::Reload& reload) = 0;

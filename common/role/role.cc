@@ -37,6 +37,7 @@ constexpr base::Millis kPeerPatience{
     1'000};                             // a sibling that died is back by then, or the parent knows
 constexpr std::size_t kMaxAsked = 32;   // below the windows of what is asked
 constexpr std::uint8_t kTryAgain = 75;  // sysexits(3)
+constexpr std::size_t kMaxSocketsAsked = 128;  // likewise below its window
 
 std::optional<Role> role_named(std::string_view text) {
   for (const auto role : {Role::kSmtpd, Role::kQueued, Role::kRelay, Role::kLocal, Role::kKey, Role::kAuth})
@@ -118,9 +119,16 @@ class Skeleton final : public Host, public ParentLink::Listener {
   }
   void ask_reload(Answer answer) override { ask<ipc::Reload>(std::move(answer)); }
   void ask_stop(Answer answer) override { ask<ipc::StopServer>(std::move(answer)); }
-  void ask_socket() override {
+  void ask_socket(std::uint32_t socket, Connected connected) override {
+    if (sockets_.size() >= kMaxSocketsAsked) {
+      loop_.defer([connected = std::move(connected)]() mutable noexcept {
+        connected(std::unexpected("too many connections are being made"));
+      });
+      return;
+    }
     last_request_ = last_request_.next();
-    link_->send(ipc::AskSocket{last_request_});
+    sockets_.emplace(last_request_.value, std::move(connected));
+    link_->send(ipc::AskSocket{last_request_, generation_, socket});
   }
   [[noreturn]] void fatal(const std::string& why) override {
     log::error("process.fatal").field("reason", why);
@@ -139,6 +147,7 @@ class Skeleton final : public Host, public ParentLink::Listener {
     directories_.root = std::move(descriptors[2]);
     if (descriptors.size() > 3) directories_.badmail = std::move(descriptors[3]);
     boot_ = boot;
+    generation_ = boot.generation;
   }
   void on_configure(const ipc::Configure& configure, base::UniqueFd config) override {
     must_serve();
@@ -150,6 +159,7 @@ class Skeleton final : public Host, public ParentLink::Listener {
       answer.error = done.error().substr(0, ipc::kMaxText);
     } else {
       answer.accepted = true;
+      generation_ = configure.generation;
     }
     link_->send(answer);
   }
@@ -169,9 +179,14 @@ class Skeleton final : public Host, public ParentLink::Listener {
     must_serve();
     daemon_->tally(tally, std::move(fd));
   }
-  void on_socket(base::UniqueFd fd) override {
+  void on_socket(const ipc::Socket& socket, base::UniqueFd fd) override {
     must_serve();
-    daemon_->socket(std::move(fd));
+    const auto at = sockets_.find(socket.request.value);
+    if (at == sockets_.end()) return;
+    auto connected = std::move(at->second);
+    sockets_.erase(at);
+    if (fd.valid()) return connected(std::move(fd));
+    connected(std::unexpected(socket.error));
   }
   void on_stop(const ipc::Stop& stop) override {
     if (!daemon_) ::_exit(0);  // it came right behind Boot: nothing has begun
@@ -240,6 +255,8 @@ class Skeleton final : public Host, public ParentLink::Listener {
   event::Timer peer_timer_{loop_, [this]() noexcept { ask_for_peer(); }};
   base::RequestId last_request_;
   std::unordered_map<std::uint64_t, Answer> asked_;
+  base::Generation generation_;  // of what the daemon works with
+  std::unordered_map<std::uint64_t, Connected> sockets_;  // that were asked for
 };
 
 void prepare_signals() {

@@ -44,8 +44,6 @@ class Daemon {
   virtual void listen(base::ListenerIndex listener, base::UniqueFd fd) = 0;
   // Memory to count clients in, its own or a sibling's (smtpd only).
   virtual void tally(const ipc::Tally&, base::UniqueFd) {}
-  // What came of ask_socket(): a connection, or none (auth only).
-  virtual void socket(base::UniqueFd) {}
   // What the parent tells of the other processes (queued only).
   virtual void processes(const ipc::Processes& processes) = 0;
   // Finish what has begun, then call done(). The process exits after `seconds` in any case.
@@ -65,9 +63,10 @@ class Host {
   using Answer = std::move_only_function<void(const ipc::Done&) noexcept>;
   virtual void ask_reload(Answer answer) = 0;
   virtual void ask_stop(Answer answer) = 0;
-  // Asks the parent for a connection to what this role is configured to talk to; socket() answers.
-  // One at a time. auth only.
-  virtual void ask_socket() {}
+  // Asks the parent for a connection to a socket that this role is configured to talk to, by its place in
+  // the configuration; `connected` gets it, or why there is none. auth and local.
+  using Connected = std::move_only_function<void(std::expected<base::UniqueFd, std::string>) noexcept>;
+  virtual void ask_socket(std::uint32_t, Connected) {}
   // Ends the process now, for a fatal trouble of the environment; logged and told by the sentence.
   [[noreturn]] virtual void fatal(const std::string& why) = 0;
 };

@@ -5,28 +5,44 @@
 #include "common/log/log.h"
 
 namespace postern::local {
+namespace {
+
+relay::Pool::Settings settings_of(std::string hostname) {
+  return {.hostname = std::move(hostname), .bounds = {}};
+}
+
+}  // namespace
 
 using deliverd::SlotId;
 
 Clerk::Clerk(event::Loop& loop, Workers& workers, std::shared_ptr<Mailbox> mailbox,
-             event::Callback lost)
+             relay::Sockets& sockets, std::string hostname, event::Callback lost)
     : loop_(loop),
       workers_(workers),
       mailbox_(std::move(mailbox)),
-      desk_(loop, *this, std::move(lost)) {}
+      desk_(loop, *this, std::move(lost)),
+      pool_(loop, {nullptr, &sockets}, tls_, settings_of(std::move(hostname)), desk_) {}
 
 Clerk::~Clerk() {
   *alive_ = false;
 }
 
-void Clerk::granted(SlotId id, const ipc::Grant&) noexcept {
+void Clerk::configure(std::shared_ptr<Mailbox> mailbox, std::string hostname) {
+  mailbox_ = std::move(mailbox);
+  pool_.configure(settings_of(std::move(hostname)));
+}
+
+void Clerk::granted(SlotId id, const ipc::Grant& grant) noexcept {
+  if (grant.hop.kind != config::HopKind::kMailbox) return pool_.granted(id, grant);
   slots_[id].dismissed = stopping_;
   if (stopping_) return end_later(id);
   desk_.ask(id);
 }
 
 void Clerk::deliver(SlotId id, deliverd::Delivery delivery) noexcept {
-  auto& slot = slots_.at(id);
+  const auto at = slots_.find(id);
+  if (at == slots_.end()) return pool_.deliver(id, std::move(delivery));
+  auto& slot = at->second;
   if (slot.dismissed) return desk_.give_back(id);
   slot.busy = true;
   workers_.submit([this, alive = alive_, id, mailbox = mailbox_,
@@ -55,8 +71,19 @@ void Clerk::filed(SlotId id, std::vector<Filed> copies) {
 
 void Clerk::dismissed(SlotId id) noexcept {
   const auto at = slots_.find(id);
-  if (at == slots_.end() || std::exchange(at->second.dismissed, true)) return;
+  if (at == slots_.end()) return pool_.dismissed(id);
+  if (std::exchange(at->second.dismissed, true)) return;
   if (!at->second.busy) end_later(id);
+}
+
+// What is being filed has nothing to break off.
+void Clerk::broken_off(SlotId id) noexcept {
+  if (!slots_.contains(id)) pool_.broken_off(id);
+}
+
+void Clerk::saved() noexcept {
+  pool_.saved();
+  check_stopped();
 }
 
 // Not inside a call of the desk's.
@@ -76,11 +103,15 @@ void Clerk::stop(event::Callback done) {
   std::vector<SlotId> all;
   for (const auto& [id, slot] : slots_) all.push_back(id);
   for (const auto id : all) dismissed(id);
+  pool_.stop([this]() noexcept {
+    pool_stopped_ = true;
+    check_stopped();
+  });
   check_stopped();
 }
 
 void Clerk::check_stopped() {
-  if (!stopping_ || !stopped_ || !slots_.empty() || !desk_.settled()) return;
+  if (!stopping_ || !stopped_ || !pool_stopped_ || !slots_.empty() || !desk_.settled()) return;
   loop_.defer([done = std::exchange(stopped_, {})]() mutable noexcept { done(); });
 }
 

@@ -1,5 +1,6 @@
-// Clerk: local delivery's side of the desk. A grant is a slot that asks for a message, has it filed
-// on one of the worker threads, reports, and asks again.
+// Clerk: local delivery's side of the desk. A grant of mailboxes is a slot that asks for a message, has it
+// filed on one of the worker threads, reports, and asks again. One of a socket that speaks LMTP is for the pool,
+// which serves it as a relay serves a host.
 #pragma once
 
 #include <memory>
@@ -8,20 +9,22 @@
 #include "deliverd/desk.h"
 #include "deliverd/local/mailbox.h"
 #include "deliverd/local/workers.h"
+#include "deliverd/relay/pool.h"
 
 namespace postern::local {
 
 class Clerk final : public deliverd::Deliverer {
  public:
-  // `workers` outlives the clerk; `lost`: the channel to queued broke.
+  // `hostname`: what LMTP's servers are told that we are. `workers` and `sockets` outlive the clerk; `lost`: the
+  // channel to queued broke.
   Clerk(event::Loop& loop, Workers& workers, std::shared_ptr<Mailbox> mailbox,
-        event::Callback lost);
+        relay::Sockets& sockets, std::string hostname, event::Callback lost);
   ~Clerk() override;
   Clerk(const Clerk&) = delete;
   Clerk& operator=(const Clerk&) = delete;
 
-  // For messages from now on.
-  void configure(std::shared_ptr<Mailbox> mailbox) { mailbox_ = std::move(mailbox); }
+  // For messages and sessions from now on.
+  void configure(std::shared_ptr<Mailbox> mailbox, std::string hostname);
   void connect(base::UniqueFd queued) { desk_.connect(ipc::Role::kLocal, std::move(queued)); }
   // Finishes what is in hand and ends all slots; then calls `done`, once.
   void stop(event::Callback done);
@@ -30,8 +33,10 @@ class Clerk final : public deliverd::Deliverer {
   void granted(deliverd::SlotId id, const ipc::Grant& grant) noexcept override;
   void deliver(deliverd::SlotId id, deliverd::Delivery delivery) noexcept override;
   void dismissed(deliverd::SlotId id) noexcept override;
-  void broken_off(deliverd::SlotId) noexcept override {}  // only relays are told to
-  void saved() noexcept override { check_stopped(); }
+  void broken_off(deliverd::SlotId id) noexcept override;
+  void saved() noexcept override;
+  void probe(const ipc::Probe& probe) noexcept override { pool_.probe(probe); }
+  void channel_lost() noexcept override { pool_.channel_lost(); }
 
  private:
   struct Slot {
@@ -46,6 +51,9 @@ class Clerk final : public deliverd::Deliverer {
   Workers& workers_;
   std::shared_ptr<Mailbox> mailbox_;
   deliverd::Desk desk_;
+  relay::TlsDesk tls_{nullptr};  // that is never asked: no socket knows TLS
+  relay::Pool pool_;
+  bool pool_stopped_ = false;
   std::unordered_map<deliverd::SlotId, Slot> slots_;
   event::Callback stopped_;
   bool stopping_ = false;

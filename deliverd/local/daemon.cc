@@ -24,13 +24,14 @@ os::Result<void> Daemon::prepare(std::string config, role::Directories directori
 void Daemon::start(event::Loop& loop) {
   auto mailbox = apply(config_);
   workers_ = std::make_unique<Workers>(loop, std::clamp(config_.workers, 1U, kMaxWorkers));
-  clerk_ = std::make_unique<Clerk>(loop, *workers_, std::move(mailbox),
-                                   [this]() noexcept { host_.peer_lost(ipc::Role::kQueued); });
+  clerk_ = std::make_unique<Clerk>(loop, *workers_, std::move(mailbox), sockets_,
+                                   config_.hostname, [this]() noexcept { host_.peer_lost(ipc::Role::kQueued); });
 }
 
 std::shared_ptr<Mailbox> Daemon::apply(const config::LocalConfig& config) {
   log::set_level(static_cast<log::Format>(config.log.format),
                  static_cast<log::Level>(config.log.level));
+  sockets_.use(config.sockets);
   return make_mailbox(config, *disk_, base::system_clock());
 }
 
@@ -39,7 +40,7 @@ std::expected<void, std::string> Daemon::configure(std::string config, base::Gen
   auto parsed = ipc::decode<config::LocalConfig>(config);
   if (!parsed) return std::unexpected("local cannot read the configuration from the parent");
   config_ = *std::move(parsed);
-  clerk_->configure(apply(config_));
+  clerk_->configure(apply(config_), config_.hostname);
   return {};
 }
 

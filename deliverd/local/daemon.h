@@ -1,4 +1,5 @@
-// The local deliverer: one process that files mail below the mailbox root and can do nothing else.
+// The local deliverer: one process that files mail below the mailbox root, and speaks LMTP over sockets that it is
+// given. It can do nothing else.
 #pragma once
 
 #include <memory>
@@ -6,12 +7,13 @@
 #include "common/config/roles.h"
 #include "common/role/role.h"
 #include "deliverd/local/clerk.h"
+#include "deliverd/local/sockets.h"
 
 namespace postern::local {
 
 class Daemon final : public role::Daemon {
  public:
-  explicit Daemon(role::Host& host) : host_(host) {}
+  explicit Daemon(role::Host& host) : host_(host), sockets_(host) {}
 
   os::Result<void> prepare(std::string config, role::Directories directories,
                            const ipc::Boot& boot) override;
@@ -29,6 +31,7 @@ class Daemon final : public role::Daemon {
   role::Host& host_;
   config::LocalConfig config_;
   std::unique_ptr<os::Disk> disk_;  // the mailbox root
+  Sockets sockets_;
   std::unique_ptr<Workers> workers_;
   std::unique_ptr<Clerk> clerk_;
 };

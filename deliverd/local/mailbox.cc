@@ -39,6 +39,7 @@ class Sink {
  public:
   explicit Sink(os::File& file) : file_(file) {}
   std::string& buffer() noexcept { return buffer_; }
+  [[nodiscard]] std::uint64_t written() const noexcept { return offset_; }
   os::Result<void> write() {
     auto done = file_.write_at(offset_, buffer_);
     offset_ += buffer_.size();
@@ -87,8 +88,9 @@ bool is_safe_name(std::string_view name) noexcept {
          });
 }
 
-os::Result<void> write_message(os::File& file, std::string_view head,
-                               const deliverd::Delivery& delivery, mail::LineEnd text_ends) {
+os::Result<std::uint64_t> write_message(os::File& file, std::string_view head,
+                                        const deliverd::Delivery& delivery,
+                                        mail::LineEnd text_ends) {
   // A CR LF may be part of a picture there.
   const auto ends =
       delivery.lease.form == ipc::BodyForm::kBinary ? mail::LineEnd::kCrLf : text_ends;
@@ -97,13 +99,19 @@ os::Result<void> write_message(os::File& file, std::string_view head,
   append_header(delivery.lease.prefix, ends, sink.buffer());
   mail::Unstuffer unstuffer(ends);
   if (delivery.lease.large) {
-    if (auto done = write_large(delivery, unstuffer, sink); !done) return done;
+    if (auto done = write_large(delivery, unstuffer, sink); !done) return std::unexpected(done.error());
   } else {
     sink.buffer().reserve(sink.buffer().size() + delivery.body.size());
     unstuffer.feed(delivery.body, sink.buffer());
   }
   unstuffer.finish(sink.buffer());
-  return sink.write();
+  if (auto done = sink.write(); !done) return std::unexpected(done.error());
+  return sink.written();
+}
+
+std::uint64_t most_bytes(std::string_view head, const deliverd::Delivery& delivery) noexcept {
+  constexpr std::uint64_t kLineEnd = 2;  // that the last line may lack
+  return head.size() + delivery.lease.prefix.size() + delivery.lease.body_size + kLineEnd;
 }
 
 os::Result<std::unique_ptr<os::File>> create_anew(os::Disk& disk, const std::string& path) {
@@ -129,13 +137,20 @@ Filed failed(const ipc::LeaseRecipient& recipient, mail::EnhancedCode code, std:
   return result(recipient, ipc::Result::kFailed, code, std::move(text));
 }
 
+// RFC 3463: X.2.2 mailbox full, X.2.3 message too large for it.
+Filed without_room(const ipc::LeaseRecipient& recipient, Room room) {
+  if (room == Room::kNever)
+    return failed(recipient, {5, 2, 3}, "the message is larger than the mailbox may be");
+  return result(recipient, ipc::Result::kDeferred, {4, 2, 2}, "the mailbox is full");
+}
+
 std::unique_ptr<Mailbox> make_mailbox(const config::LocalConfig& config, os::Disk& disk,
                                       const base::Clock& clock) {
   switch (config.kind) {
     case config::MailboxKind::kMaildir:
-      return std::make_unique<Maildir>(disk, config.path, config.hostname, clock);
+      return std::make_unique<Maildir>(disk, config, clock);
     case config::MailboxKind::kDrop:
-      return std::make_unique<Drop>(disk, config.path);
+      return std::make_unique<Drop>(disk, config, clock);
   }
   return nullptr;
 }

@@ -11,6 +11,7 @@
 #include "common/mail/unstuffer.h"
 #include "common/os/disk.h"
 #include "deliverd/desk.h"
+#include "deliverd/local/quota.h"
 
 namespace postern::local {
 
@@ -41,9 +42,12 @@ class Mailbox {
 
 // Writes `head` (CRLF lines), the prefix and the body without its dots: text with these line ends, a binary
 // message (RFC 3030) byte for byte as it came, its lines ended by CR LF.
-[[nodiscard]] os::Result<void> write_message(os::File& file, std::string_view head,
-                                             const deliverd::Delivery& delivery,
-                                             mail::LineEnd text_ends);
+// How many bytes that are.
+[[nodiscard]] os::Result<std::uint64_t> write_message(os::File& file, std::string_view head,
+                                                      const deliverd::Delivery& delivery,
+                                                      mail::LineEnd text_ends);
+// No fewer than that: what it takes at most.
+[[nodiscard]] std::uint64_t most_bytes(std::string_view head, const deliverd::Delivery& delivery) noexcept;
 
 // Creates the file, also over the leftover of a delivery that was cut off.
 [[nodiscard]] os::Result<std::unique_ptr<os::File>> create_anew(os::Disk& disk,
@@ -54,5 +58,7 @@ class Mailbox {
 [[nodiscard]] Filed deferred(const ipc::LeaseRecipient& recipient, const os::Error& error);
 [[nodiscard]] Filed failed(const ipc::LeaseRecipient& recipient, mail::EnhancedCode code,
                            std::string text);
+// The quota leaves no room, now or ever (`room` is not kEnough).
+[[nodiscard]] Filed without_room(const ipc::LeaseRecipient& recipient, Room room);
 
 }  // namespace postern::local

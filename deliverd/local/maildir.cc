@@ -9,6 +9,7 @@
 #include <utility>
 
 #include "common/base/fault.h"
+#include "common/base/text.h"
 
 namespace postern::local {
 namespace {
@@ -30,6 +31,21 @@ std::string file_name_host(std::string_view hostname) {
   return host;
 }
 
+// What stands behind the mark in "user+name", by the mailbox's name: "user", or "user@example.net". It becomes a
+// Maildir++ folder, in whose names "&" and bytes beyond ASCII mean something else.
+std::string folder_name(std::string_view local_part, std::string_view user) {
+  user = user.substr(0, user.find('@'));
+  if (local_part.size() < user.size() + 2 ||
+      !base::equals_ignoring_case(local_part.substr(0, user.size()), user))
+    return {};
+  const auto name = local_part.substr(user.size() + 1);
+  const auto fits = [](char c) {
+    return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '-' ||
+           c == '_' || c == '.';
+  };
+  return std::all_of(name.begin(), name.end(), fits) ? std::string(name) : std::string();
+}
+
 std::int64_t now_micros() noexcept {
   const auto now = std::chrono::system_clock::now().time_since_epoch();
   return std::chrono::duration_cast<std::chrono::microseconds>(now).count() % 1'000'000;
@@ -37,9 +53,13 @@ std::int64_t now_micros() noexcept {
 
 }  // namespace
 
-Maildir::Maildir(os::Disk& disk, std::string path, std::string_view hostname,
-                 const base::Clock& clock)
-    : disk_(disk), path_(std::move(path)), host_(file_name_host(hostname)), clock_(clock) {}
+Maildir::Maildir(os::Disk& disk, const config::LocalConfig& config, const base::Clock& clock)
+    : disk_(disk),
+      path_(config.path),
+      folders_(config.folders),
+      host_(file_name_host(config.hostname)),
+      clock_(clock),
+      quota_(disk, clock, config.quota) {}
 
 std::expected<std::string, std::string> Maildir::place_of(const ipc::LeaseRecipient& r) const {
   std::string place;
@@ -66,18 +86,44 @@ std::string Maildir::unique_name(base::MessageId message, std::uint32_t recipien
 Filed Maildir::file(const deliverd::Delivery& delivery, const ipc::LeaseRecipient& recipient) {
   const auto mailbox = place_of(recipient);
   if (!mailbox) return failed(recipient, {5, 1, 3}, mailbox.error());
+  const auto head = fmt::format("Return-Path: <{}>\r\nDelivered-To: {}\r\n",
+                                delivery.lease.from.text(), recipient.address.text());
+  const auto size = most_bytes(head, delivery);
+  if (const auto room = quota_.take_in_maildir(*mailbox, size); room != Room::kEnough)
+    return without_room(recipient, room);
+  auto filed = file_there(*mailbox, head, delivery, recipient);
+  if (filed.result.result != ipc::Result::kDelivered) quota_.give_back(*mailbox, size);
+  return filed;
+}
+
+Filed Maildir::file_there(const std::string& mailbox, const std::string& head,
+                          const deliverd::Delivery& delivery, const ipc::LeaseRecipient& recipient) {
   const auto name = unique_name(delivery.lease.message, recipient.number);
-  bool fresh = !known(*mailbox);
+  auto directory = folder_of(mailbox, recipient);
+  bool fresh = directory == mailbox && !known(mailbox);
   for (;;) {
     os::Result<void> done;
-    if (fresh) done = prepare(*mailbox);
-    if (done) done = write(*mailbox, name, delivery, recipient);
+    if (fresh) done = prepare(mailbox);
+    if (done) done = write(directory, name, head, delivery);
     if (done) return delivered(recipient, "delivered to the mailbox");
-    remember(*mailbox, false);
-    // A known mailbox may have been removed meanwhile: once more, from its directory on.
+    remember(mailbox, false);
+    // A known mailbox, or the folder, may have been removed meanwhile: once more, from its directory on.
     if (fresh || done.error().number != ENOENT) return deferred(recipient, done.error());
+    directory = mailbox;
     fresh = true;
   }
+}
+
+// The mailbox itself where nothing leads to a folder of it.
+std::string Maildir::folder_of(const std::string& mailbox, const ipc::LeaseRecipient& r) const {
+  if (!folders_) return mailbox;
+  const auto name = folder_name(r.address.local_part(), r.user);
+  if (!is_safe_name(name)) return mailbox;
+  for (const auto& one : {name, base::to_lower(name)}) {
+    auto folder = mailbox + "/." + one;
+    if (disk_.exists(folder + "/new").value_or(false)) return folder;
+  }
+  return mailbox;
 }
 
 // Every level is made and flushed where this process has not done so before: a directory that is
@@ -99,24 +145,24 @@ os::Result<void> Maildir::prepare(const std::string& mailbox) {
 }
 
 // The order of durability: contents and time, the name, the directory.
-os::Result<void> Maildir::write(const std::string& mailbox, const std::string& name,
-                                const deliverd::Delivery& delivery,
-                                const ipc::LeaseRecipient& recipient) {
-  const auto temporary = mailbox + "/tmp/" + name;
-  const auto head = fmt::format("Return-Path: <{}>\r\nDelivered-To: {}\r\n",
-                                delivery.lease.from.text(), recipient.address.text());
+os::Result<void> Maildir::write(const std::string& directory, const std::string& name,
+                                const std::string& head, const deliverd::Delivery& delivery) {
+  const auto temporary = directory + "/tmp/" + name;
   auto file = create_anew(disk_, temporary);
   if (!file) return std::unexpected(std::move(file.error()));
-  auto done = write_message(**file, head, delivery, mail::LineEnd::kLf);
+  os::Result<void> done;
+  const auto size = write_message(**file, head, delivery, mail::LineEnd::kLf);
+  if (!size) done = std::unexpected(size.error());
   if (done) done = (*file)->set_modified(delivery.lease.arrived);
   if (done) done = (*file)->flush();
-  if (done) done = disk_.rename(temporary, mailbox + "/new/" + name);
+  if (done)
+    done = disk_.rename(temporary, fmt::format("{}/new/{},S={}", directory, name, *size));
   if (!done) {
     static_cast<void>(disk_.unlink(temporary));  // a leftover harms nobody
     return done;
   }
   if (fault::planted(fault::Fault::kMailNameUnflushed)) return {};
-  return disk_.flush_directory(mailbox + "/new");
+  return disk_.flush_directory(directory + "/new");
 }
 
 bool Maildir::known(const std::string& mailbox) {

@@ -5,7 +5,11 @@
 // hours), or the message in new.
 //
 // On top of the message stand Return-Path (RFC 5321 4.4) and Delivered-To. Lines end in LF, but
-// those of a binary message in CR LF, for it is written byte for byte as it came.
+// those of a binary message in CR LF, for it is written byte for byte as it came. The name ends in the file's size
+// (",S=", Maildir++), so that nobody has to ask for it.
+//
+// With `folders`, mail for user+name goes into the folder ".name" of the mailbox if its owner has made one, also
+// by another case; nobody makes one by sending. With a quota, the mailbox and all its folders count.
 #pragma once
 
 #include <atomic>
@@ -22,8 +26,7 @@ class Maildir final : public Mailbox {
  public:
   static constexpr std::size_t kMaxKnown = 10'000;  // mailboxes that are remembered as complete
 
-  // `path`: below the root, with {domain} and {user}.
-  Maildir(os::Disk& disk, std::string path, std::string_view hostname, const base::Clock& clock);
+  Maildir(os::Disk& disk, const config::LocalConfig& config, const base::Clock& clock);
 
   Filed file(const deliverd::Delivery& delivery, const ipc::LeaseRecipient& recipient) override;
 
@@ -32,15 +35,20 @@ class Maildir final : public Mailbox {
       const ipc::LeaseRecipient& r) const;
   [[nodiscard]] std::string unique_name(base::MessageId message, std::uint32_t recipient);
   os::Result<void> prepare(const std::string& mailbox);
-  os::Result<void> write(const std::string& mailbox, const std::string& name,
-                         const deliverd::Delivery& delivery, const ipc::LeaseRecipient& recipient);
+  [[nodiscard]] std::string folder_of(const std::string& mailbox, const ipc::LeaseRecipient& r) const;
+  Filed file_there(const std::string& mailbox, const std::string& head,
+                   const deliverd::Delivery& delivery, const ipc::LeaseRecipient& recipient);
+  os::Result<void> write(const std::string& directory, const std::string& name,
+                         const std::string& head, const deliverd::Delivery& delivery);
   bool known(const std::string& mailbox);
   void remember(const std::string& mailbox, bool complete);
 
   os::Disk& disk_;
-  const std::string path_;
+  const std::string path_;  // below the root, with {domain} and {user}
+  const bool folders_;
   std::string host_;  // of file names
   const base::Clock& clock_;
+  Quota quota_;
   std::atomic<std::uint64_t> deliveries_{0};
   std::mutex mutex_;
   std::unordered_set<std::string> known_;  // their directories are on disk

@@ -78,12 +78,14 @@ Connection::Connection(event::Loop& loop, std::string hostname, Way way, TlsDesk
       hostname_(std::move(hostname)),
       hop_(std::move(way.hop)),
       targets_(std::move(way.targets)),
+      sockets_(way.sockets),
       desk_(tls),
       owner_(owner),
       idle_(idle),
       timer_(loop, [this]() noexcept { on_timeout(); }),
       pump_timer_(loop, [this]() noexcept { pump(); }) {
   CHECK(!targets_.empty());
+  CHECK(hop_.kind != config::HopKind::kSocket || sockets_ != nullptr);
 }
 
 Connection::~Connection() {
@@ -105,6 +107,7 @@ bool Connection::ready() const noexcept {
 void Connection::connect_next() noexcept {
   if (targets_.empty() || dismissed_) return nobody_left();
   remote_ = remote_name(targets_.front());
+  if (hop_.kind == config::HopKind::kSocket) return plug_in();
   if (!clear_why_.empty()) return race(std::move(plan_));
   auto query = desk_.plan(hop_, targets_.front(),
                           [this](Planned plan) noexcept { race(std::move(plan)); });
@@ -130,6 +133,18 @@ void Connection::race(Planned plan) noexcept {
   tried_.assign(endpoints.size(), false);
   remote_ = remote_name(targets_.front());
   race_ = std::make_unique<Race>(loop_, std::move(endpoints), *this);
+}
+
+void Connection::plug_in() {
+  plan_ = {};
+  tried_.assign(1, false);
+  sockets_->connect(hop_.host, [this, alive = alive_](
+                                   std::expected<base::UniqueFd, std::string> fd) noexcept {
+    if (!*alive || gone_) return;
+    if (fd) return on_connected(0, *std::move(fd));
+    on_attempt_failed(0, fd.error());
+    on_nobody();
+  });
 }
 
 // Where a host did take us, the message in hand is the trouble, not the next hop.
@@ -159,7 +174,8 @@ void Connection::on_connected(std::size_t number, base::UniqueFd fd) noexcept {
   forget_tried();
   note_ = {};
   stream_ = std::make_unique<event::Stream>(loop_, std::move(fd), *this);
-  client_.emplace(hostname_, use_of(plan_, !clear_why_.empty()));
+  client_.emplace(hostname_, use_of(plan_, !clear_why_.empty()),
+                  hop_.lmtp ? Dialect::kLmtp : Dialect::kSmtp);
   over_ = false;
   if (client_->state() == ClientState::kTls) begin_tls();
   if (!over_) arm();
@@ -241,6 +257,7 @@ void Connection::on_filter_open() noexcept {
 
 // Why nobody is kept from reading.
 void Connection::note_clear() {
+  if (hop_.kind == config::HopKind::kSocket) return;  // there is nobody on the way
   auto why = plan_.need == Need::kClear        ? std::string("none: off")
              : !clear_why_.empty()             ? "none: " + clear_why_
              : !client_->tls_refusal().empty() ? "none: refused: " + client_->tls_refusal()

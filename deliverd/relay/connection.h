@@ -1,4 +1,4 @@
-// Connection: one SMTP session to a next hop, the I/O side of Client. It connects to its targets
+// Connection: one SMTP or LMTP session to a next hop, the I/O side of Client. It connects to its targets
 // until one gives it a session, host after host in their order and the addresses of one host by a
 // race, sends what it is handed, and ends by itself when it was idle for kIdle. Owned by the pool's
 // slot.
@@ -7,7 +7,8 @@
 // message in hand. One that breaks later, or at a later message, is over.
 //
 // What a session must be before it carries mail is decided for each host (tls_plan.h). Where TLS is only
-// tried and fails, the same address is connected to once more, and spoken to in clear.
+// tried and fails, the same address is connected to once more, and spoken to in clear. A Unix socket, to which
+// others connect for us, knows no TLS.
 #pragma once
 
 #include <memory>
@@ -24,6 +25,7 @@
 #include "deliverd/relay/next_hop.h"
 #include "deliverd/relay/protocol.h"
 #include "deliverd/relay/race.h"
+#include "deliverd/relay/sockets.h"
 #include "deliverd/relay/tls_desk.h"
 
 namespace postern::relay {
@@ -49,6 +51,7 @@ class Connection final : public event::StreamOwner, public RaceOwner {
   struct Way {
     config::HopSpec hop;          // what is demanded there
     std::vector<Target> targets;  // not empty
+    Sockets* sockets = nullptr;   // for a hop that is one; it outlives the connection
   };
 
   // `owner` and `tls` outlive the connection; `idle`: see kIdle.
@@ -89,6 +92,7 @@ class Connection final : public event::StreamOwner, public RaceOwner {
  private:
   void connect_next() noexcept;
   void race(Planned plan) noexcept;
+  void plug_in();
   void begin_tls();
   void note_clear();
   void fall_back_if_it_may();
@@ -119,6 +123,7 @@ class Connection final : public event::StreamOwner, public RaceOwner {
   const std::string hostname_;
   const config::HopSpec hop_;
   std::vector<Target> targets_;  // that were not tried yet
+  Sockets* const sockets_;
   TlsDesk& desk_;
   ConnectionOwner& owner_;
   const base::Millis idle_;

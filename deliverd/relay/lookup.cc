@@ -56,20 +56,26 @@ dns::Query look_up_host(Directory& directory, const config::HopSpec& hop, Found 
 
 }  // namespace
 
-dns::Query look_up(Directory& directory, const std::string& queue, const config::HopSpec& hop,
+dns::Query look_up(const Reach& reach, const std::string& queue, const config::HopSpec& hop,
                    std::uint16_t port, const Bounds& bounds, Found found) {
   switch (hop.kind) {
     case config::HopKind::kMx:
-      return look_up_mx(directory, queue, hop, port, bounds, std::move(found));
+      if (reach.directory == nullptr) break;
+      return look_up_mx(*reach.directory, queue, hop, port, bounds, std::move(found));
     case config::HopKind::kHost:
-      return look_up_host(directory, hop, std::move(found));
+      if (reach.directory == nullptr) break;
+      return look_up_host(*reach.directory, hop, std::move(found));
+    case config::HopKind::kSocket:
+      if (reach.sockets == nullptr) break;
+      found({{}, std::vector<Target>{{"unix:" + hop.host, {}}}});
+      return {};
     case config::HopKind::kRefuse:
     case config::HopKind::kDiscard:
     case config::HopKind::kMailbox:
       break;
   }
   found({{}, std::unexpected(refused(ipc::GrantEnd::kTemporary, ipc::FailureClass::kLocal, {4, 3, 5},
-                                     "this is no host to connect to"))});
+                                     "this process cannot connect there"))});
   return {};
 }
 

@@ -9,6 +9,7 @@
 
 #include "common/config/roles.h"
 #include "deliverd/relay/directory.h"
+#include "deliverd/relay/sockets.h"
 
 namespace postern::relay {
 
@@ -19,9 +20,16 @@ struct Place {
 };
 using Found = std::move_only_function<void(Place) noexcept>;
 
+// What this process can reach: hosts, by the DNS, or sockets of this one; the other is null.
+struct Reach {
+  Directory* directory = nullptr;
+  Sockets* sockets = nullptr;
+};
+
 // `port`: of MX hosts. `found` is called once, perhaps before this returns, unless the query died
-// first. For kMx and kHost; any other hop is a mistake of queued's, and no place to connect to.
-[[nodiscard]] dns::Query look_up(Directory& directory, const std::string& queue,
+// first. For kMx, kHost and kSocket within reach; any other hop is a mistake of queued's, and no place to
+// connect to.
+[[nodiscard]] dns::Query look_up(const Reach& reach, const std::string& queue,
                                  const config::HopSpec& hop, std::uint16_t port,
                                  const Bounds& bounds, Found found);
 

@@ -25,14 +25,25 @@ Trouble in_order() {
 
 }  // namespace
 
-Pool::Pool(event::Loop& loop, Directory& directory, TlsDesk& tls, Settings settings,
+Pool::Pool(event::Loop& loop, const Reach& reach, TlsDesk& tls, Settings settings,
            event::Callback lost)
     : loop_(loop),
-      directory_(directory),
+      reach_(reach),
       tls_(tls),
       settings_(std::move(settings)),
-      desk_(loop, *this, std::move(lost)),
-      prober_(loop, directory, tls, prober_settings(settings_),
+      own_desk_(std::make_unique<deliverd::Desk>(loop, *this, std::move(lost))),
+      desk_(*own_desk_),
+      prober_(loop, reach, tls, prober_settings(settings_),
+              [this](const ipc::Probed& probed) noexcept { desk_.probed(probed); }) {}
+
+Pool::Pool(event::Loop& loop, const Reach& reach, TlsDesk& tls, Settings settings,
+           deliverd::Desk& desk)
+    : loop_(loop),
+      reach_(reach),
+      tls_(tls),
+      settings_(std::move(settings)),
+      desk_(desk),
+      prober_(loop, reach, tls, prober_settings(settings_),
               [this](const ipc::Probed& probed) noexcept { desk_.probed(probed); }) {}
 
 void Pool::configure(Settings settings) {
@@ -59,8 +70,9 @@ void Pool::look_up(Slot& slot, const ipc::Grant& grant) {
   switch (grant.hop.kind) {
     case config::HopKind::kMx:
     case config::HopKind::kHost:
+    case config::HopKind::kSocket:
       slot.query = relay::look_up(
-          directory_, grant.queue, grant.hop, settings_.port, settings_.bounds,
+          reach_, grant.queue, grant.hop, settings_.port, settings_.bounds,
           [this, &slot](Place place) noexcept { found(slot, std::move(place)); });
       return;
     case config::HopKind::kRefuse:
@@ -92,8 +104,8 @@ void Pool::go_ahead(SlotId id) noexcept {
 void Pool::connect(Slot& slot, Targets targets) {
   if (!targets) return end_later(slot, std::move(targets.error()));
   slot.connection = std::make_unique<Connection>(loop_, settings_.hostname,
-                                                 Connection::Way{slot.hop, *std::move(targets)}, tls_,
-                                                 slot, settings_.idle);
+                                                 Connection::Way{slot.hop, *std::move(targets), reach_.sockets},
+                                                 tls_, slot, settings_.idle);
   slot.connection->start();
 }
 

@@ -29,14 +29,17 @@ class Pool final : public deliverd::Deliverer {
     base::Millis idle = Connection::kIdle;
   };
 
-  // `directory` and `tls` outlive the pool; `lost`: the channel to queued broke.
-  Pool(event::Loop& loop, Directory& directory, TlsDesk& tls, Settings settings,
+  // What is in reach and `tls` outlive the pool; `lost`: the channel to queued broke.
+  Pool(event::Loop& loop, const Reach& reach, TlsDesk& tls, Settings settings,
        event::Callback lost);
+  // For slots of another's desk, which hands on what concerns them.
+  Pool(event::Loop& loop, const Reach& reach, TlsDesk& tls, Settings settings, deliverd::Desk& desk);
   ~Pool() override;
   Pool(const Pool&) = delete;
   Pool& operator=(const Pool&) = delete;
 
   void configure(Settings settings);
+  // Only with a desk of its own.
   void connect(base::UniqueFd queued) { desk_.connect(ipc::Role::kRelay, std::move(queued)); }
   // Finishes what is in hand and ends all connections; then calls `done`, once.
   void stop(event::Callback done);
@@ -85,10 +88,11 @@ class Pool final : public deliverd::Deliverer {
   void check_stopped();
 
   event::Loop& loop_;
-  Directory& directory_;
+  const Reach reach_;
   TlsDesk& tls_;
   Settings settings_;
-  deliverd::Desk desk_;
+  std::unique_ptr<deliverd::Desk> own_desk_;  // null: desk_ is another's
+  deliverd::Desk& desk_;
   Prober prober_;
   std::unordered_map<deliverd::SlotId, std::unique_ptr<Slot>> slots_;
   event::Callback stopped_;

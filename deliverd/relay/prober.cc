@@ -24,10 +24,10 @@ ipc::Probed answer(const ipc::Probe& probe, ipc::Result result, const mail::Repl
 
 }  // namespace
 
-Prober::Prober(event::Loop& loop, Directory& directory, TlsDesk& tls, Settings settings,
+Prober::Prober(event::Loop& loop, const Reach& reach, TlsDesk& tls, Settings settings,
                Answered answered)
     : loop_(loop),
-      directory_(directory),
+      reach_(reach),
       tls_(tls),
       settings_(std::move(settings)),
       answered_(std::move(answered)) {}
@@ -45,15 +45,15 @@ void Prober::start(Hop& hop) {
   hop.transactions = 0;
   const auto& first = hop.waiting.front();
   hop.hop = first.hop;
-  hop.query = look_up(directory_, first.queue, first.hop, settings_.port, settings_.bounds,
+  hop.query = look_up(reach_, first.queue, first.hop, settings_.port, settings_.bounds,
                       [this, &hop](Place place) noexcept { connect(hop, std::move(place.targets)); });
 }
 
 void Prober::connect(Hop& hop, Targets targets) {
   if (!targets) return gone_later(hop, std::move(targets.error()));
   hop.connection = std::make_unique<Connection>(loop_, settings_.hostname,
-                                                Connection::Way{hop.hop, *std::move(targets)}, tls_, hop,
-                                                settings_.idle);
+                                                Connection::Way{hop.hop, *std::move(targets), reach_.sockets},
+                                                tls_, hop, settings_.idle);
   hop.connection->start();
 }
 

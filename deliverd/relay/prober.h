@@ -28,8 +28,8 @@ class Prober {
   };
   using Answered = std::move_only_function<void(const ipc::Probed&) noexcept>;
 
-  // `directory` and `tls` outlive the prober. `answered` is called once for each probe, at the end of a turn.
-  Prober(event::Loop& loop, Directory& directory, TlsDesk& tls, Settings settings,
+  // What is in reach and `tls` outlive the prober. `answered` is called once for each probe, at the end of a turn.
+  Prober(event::Loop& loop, const Reach& reach, TlsDesk& tls, Settings settings,
          Answered answered);
   Prober(const Prober&) = delete;
   Prober& operator=(const Prober&) = delete;
@@ -67,7 +67,7 @@ class Prober {
   void gone_later(Hop& hop, Trouble why);
 
   event::Loop& loop_;
-  Directory& directory_;
+  const Reach reach_;
   TlsDesk& tls_;
   Settings settings_;
   Answered answered_;

@@ -70,7 +70,7 @@ Client::Step Client::on_input(std::string_view bytes, std::string& out, bool dot
       case mail::ReplyReader::Status::kMalformed:
         rest = {};
         event = over(broken(
-            fmt::format("{} while waiting for {}", reader_.trouble(), awaited(state_)), true));
+            fmt::format("{} while waiting for {}", reader_.trouble(), awaits()), true));
         break;
     }
   }
@@ -92,12 +92,13 @@ Client::Event Client::out_of_step() {
 Client::Event Client::on_reply(mail::Reply reply, std::string& out, bool dot_left) {
   const auto c = class_of(reply);
   // RFC 5321 3.8: the next hop goes away, whatever we asked.
-  if (reply.code == 421 || c == Class::kNone) return over_by_reply(std::move(reply));
+  if (reply.code == 421 || c == Class::kNone)
+    return lmtp_ && state_ == State::kDot && dot_left ? over_amid_replies(std::move(reply))
+                                                      : over_by_reply(std::move(reply));
   switch (state_) {
     case State::kGreeting:
       if (c != Class::kPositive) return over_by_reply(std::move(reply));
-      out += "EHLO " + hostname_ + "\r\n";
-      state_ = State::kEhlo;
+      say_hello(out);
       return Event::kNone;
     case State::kEhlo:
     case State::kHelo:
@@ -130,8 +131,17 @@ Client::Event Client::on_reply(mail::Reply reply, std::string& out, bool dot_lef
   return Event::kNone;
 }
 
+void Client::say_hello(std::string& out) {
+  out += (lmtp_ ? "LHLO " : "EHLO ") + hostname_ + "\r\n";
+  state_ = State::kEhlo;
+}
+
+std::string_view Client::awaits() const noexcept {
+  return lmtp_ && state_ == State::kEhlo ? "the reply to LHLO" : awaited(state_);
+}
+
 Client::Event Client::on_hello(mail::Reply reply, Class c, std::string& out) {
-  if (c == Class::kPermanent && state_ == State::kEhlo) {  // RFC 5321 3.2: an old server
+  if (c == Class::kPermanent && state_ == State::kEhlo && !lmtp_) {  // RFC 5321 3.2: an old server
     out += "HELO " + hostname_ + "\r\n";
     state_ = State::kHelo;
     return Event::kNone;
@@ -179,8 +189,7 @@ void Client::secured(std::string& out) {
   state_ = State::kGreeting;
   if (tls_ == TlsUse::kFromStart) return;
   features_ = {};
-  out += "EHLO " + hostname_ + "\r\n";
-  state_ = State::kEhlo;
+  say_hello(out);
 }
 
 void Client::tls_failed(std::string_view why) {
@@ -197,7 +206,8 @@ Client::Event Client::begin(Envelope envelope, std::string& out) {
   answered_ = accepted_ = 0;
   mail_answered_ = mail_accepted_ = body_begun_ = false;
   in_transaction_ = true;
-  by_chunk_ = features_.chunking && (envelope_.in_memory || envelope_.binary) && !envelope_.probe;
+  by_chunk_ = features_.chunking && ((envelope_.in_memory && !lmtp_) || envelope_.binary) &&
+              !envelope_.probe;
   refuse_utf8_recipients();
   if (const auto refusal = refusal_of(envelope_)) {
     decide_open(*refusal);
@@ -401,6 +411,8 @@ Client::Event Client::on_data(const mail::Reply& reply, Class c, std::string& ou
       body_begun_ = true;
       return Event::kBody;
     }
+    if (lmtp_)  // RFC 2033 4.2: it has to refuse DATA
+      return over(broken("the next hop waits for a message to nobody", false));
     // RFC 2920 3.1: the next hop waits for a message to nobody; it gets an empty one.
     out += ".\r\n";
     state_ = State::kEmptyDot;
@@ -423,14 +435,28 @@ void Client::chunk(std::uint64_t size, std::string& out) {
 }
 
 Client::Event Client::on_dot(const mail::Reply& reply, Class c) {
-  if (c == Class::kIntermediate) return over_by_reply(reply);
+  if (c == Class::kIntermediate) return lmtp_ ? over_amid_replies(reply) : over_by_reply(reply);
   const auto result = c == Class::kPositive    ? ipc::Result::kDelivered
                       : c == Class::kTransient ? ipc::Result::kDeferred
                                                : ipc::Result::kFailed;
-  const auto arrival = features_.dsn ? ipc::Arrival::kAnswerable : ipc::Arrival::kRelayed;
-  decide_open({result, class_of_reply(reply), reply, arrival});
-  needs_rset_ = by_chunk_ && c != Class::kPositive;  // RFC 3030 2: the transaction still stands
+  // Who speaks LMTP delivers, and does not relay.
+  const auto arrival = features_.dsn ? ipc::Arrival::kAnswerable
+                       : lmtp_       ? ipc::Arrival::kFinal
+                                     : ipc::Arrival::kRelayed;
+  // RFC 3030 2: the transaction still stands.
+  needs_rset_ = needs_rset_ || (by_chunk_ && c != Class::kPositive);
+  const Verdict verdict{result, class_of_reply(reply), reply, arrival};
+  if (lmtp_) return decide_next(verdict) ? Event::kNone : finish();
+  decide_open(verdict);
   return finish();
+}
+
+// In LMTP, behind the dot: a reply to one recipient, behind which the others get none.
+Client::Event Client::over_amid_replies(mail::Reply reply) {
+  const auto result = class_of(reply) == Class::kPermanent ? ipc::Result::kFailed : ipc::Result::kDeferred;
+  const auto failure = class_of_reply(reply);
+  decide_next({result, failure, std::move(reply), {}});
+  return over(broken("the next hop ended the session between its replies", true));
 }
 
 void Client::quit(std::string& out) {
@@ -442,13 +468,13 @@ void Client::quit(std::string& out) {
 void Client::lost(std::string_view why, bool dot_left) {
   if (state_ == State::kOver) return;
   static_cast<void>(
-      over(broken(fmt::format("{} while waiting for {}", why, awaited(state_)), dot_left)));
+      over(broken(fmt::format("{} while waiting for {}", why, awaits()), dot_left)));
 }
 
 void Client::timed_out(bool dot_left) {
   if (state_ == State::kOver) return;
   static_cast<void>(
-      over(broken(fmt::format("timed out waiting for {}", awaited(state_)), dot_left)));
+      over(broken(fmt::format("timed out waiting for {}", awaits()), dot_left)));
 }
 
 void Client::body_failed(mail::EnhancedCode code, std::string_view why) {
@@ -530,6 +556,15 @@ Client::Event Client::finish() {
   in_transaction_ = false;
   state_ = State::kReady;
   return Event::kFinished;
+}
+
+bool Client::decide_next(const Verdict& verdict) {
+  const auto open = [this](std::size_t i) { return !decided_[i]; };
+  const auto next = std::find_if(asked_.begin(), asked_.end(), open);
+  if (next == asked_.end()) return false;
+  verdicts_[*next] = verdict;
+  decided_[*next] = true;
+  return std::any_of(next + 1, asked_.end(), open);
 }
 
 void Client::decide_open(const Verdict& verdict) {

@@ -1,6 +1,6 @@
-// Client: the SMTP client as a pure machine (RFC 5321, 1870, 2920, 3030, 3207, 3461, 6152, 6531, 9422): bytes
-// of the next hop in, commands out, and an event where its owner has to act. It knows neither
-// sockets nor clocks.
+// Client: the SMTP client as a pure machine (RFC 5321, 1870, 2920, 3030, 3207, 3461, 6152, 6531, 9422), which speaks
+// LMTP as well (RFC 2033): bytes of the next hop in, commands out, and an event where its owner has to act. It
+// knows neither sockets nor clocks.
 //
 //   state      sent                 2yz        3yz       4yz            5yz
 //   greeting   -                    EHLO       over      over           over
@@ -26,6 +26,11 @@
 // Where the next hop offers PIPELINING, [RSET] MAIL RCPT... DATA is one write, so "data" may answer
 // 354 although no recipient was accepted: then a lone dot ends it. Nothing is sent behind a dot
 // before its reply.
+//
+// In LMTP it says LHLO, and without that nothing. Behind the dot each recipient that was accepted has a reply of its
+// own, in their order. What it decides stays, however the session ends: only those without a reply are `unknown`
+// then. 421 is the reply to one of them. The message goes by DATA, as how many replies there are to a BDAT that is
+// refused nobody says, and there is no empty dot, which would have none.
 //
 // A probe ends after its last RCPT: what was accepted there counts as delivered, and only RCPT can fail.
 // A message that lies in memory goes by one BDAT where CHUNKING is offered, behind the replies to
@@ -94,6 +99,8 @@ enum class TlsUse : std::uint8_t {
   kFromStart,  // before the greeting
 };
 
+enum class Dialect : std::uint8_t { kSmtp, kLmtp };
+
 class Client {
  public:
   enum class Event : std::uint8_t {
@@ -111,9 +118,10 @@ class Client {
   };
 
   // `hostname` is what we call ourselves.
-  explicit Client(std::string hostname, TlsUse tls = TlsUse::kNever)
+  explicit Client(std::string hostname, TlsUse tls = TlsUse::kNever, Dialect dialect = Dialect::kSmtp)
       : hostname_(std::move(hostname)),
         tls_(tls),
+        lmtp_(dialect == Dialect::kLmtp),
         state_(tls == TlsUse::kFromStart ? ClientState::kTls : ClientState::kGreeting) {}
 
   // Reads until an event or the end of `bytes`; commands are appended to `out`. To be called again
@@ -172,6 +180,7 @@ class Client {
   static Class class_of(const mail::Reply& reply) noexcept;
 
   Event on_reply(mail::Reply reply, std::string& out, bool dot_left);
+  void say_hello(std::string& out);
   Event on_hello(mail::Reply reply, Class c, std::string& out);
   Event session_stands(std::string& out);
   Event on_starttls(mail::Reply reply, Class c);
@@ -190,6 +199,10 @@ class Client {
   void send_rcpt(std::size_t place, std::string& out) const;
   void ask_for_reports(std::string& out) const;
   void decide_open(const Verdict& verdict);
+  // The first recipient that has no verdict yet; false: it was the last one.
+  bool decide_next(const Verdict& verdict);
+  Event over_amid_replies(mail::Reply reply);
+  [[nodiscard]] std::string_view awaits() const noexcept;
   Event finish();
   Event over(Verdict verdict);
   Event over_by_reply(mail::Reply reply);
@@ -199,6 +212,7 @@ class Client {
 
   std::string hostname_;
   TlsUse tls_;
+  bool lmtp_;
   mail::ReplyReader reader_;
   std::uint64_t replies_ = 0;
   ClientState state_;

@@ -81,7 +81,7 @@ dns::Query TlsDesk::plan(const config::HopSpec& hop, const Target& target, Done 
   }
   auto search = std::make_shared<Search>(hop, target, std::move(bases), 0, std::move(done),
                                          dns::Query());
-  ask(book_, search);
+  ask(*book_, search);
   return dns::Query(std::move(search));
 }
 

@@ -18,8 +18,8 @@ class TlsDesk {
  public:
   using Done = std::move_only_function<void(Planned) noexcept>;
 
-  // Without a call of use() it cannot begin sessions.
-  explicit TlsDesk(TlsaBook& book) : book_(book) {}
+  // Without a call of use() it cannot begin sessions. `book`: null where no host is connected to.
+  explicit TlsDesk(TlsaBook* book) : book_(book) {}
 
   // `roots`: PEM of authorities, or nothing. Before the sandbox for the first time, so that the library
   // has loaded all that it wants. On failure the reason, and all stays as it was.
@@ -28,7 +28,7 @@ class TlsDesk {
   // For sessions from now on. What was made before with another one is not resumed.
   void use(std::shared_ptr<tls::ClientContext> context) { context_ = std::move(context); }
   // Other name servers are asked from now on.
-  void forget_records() { book_.clear(); }
+  void forget_records() { book_->clear(); }
 
   // `done` is called once, perhaps before this returns, unless the query died first.
   [[nodiscard]] dns::Query plan(const config::HopSpec& hop, const Target& target, Done done);
@@ -36,7 +36,7 @@ class TlsDesk {
   [[nodiscard]] std::unique_ptr<tls::Session> begin(const Plan& plan, const Target& target) const;
 
  private:
-  TlsaBook& book_;
+  TlsaBook* book_;
   std::shared_ptr<tls::ClientContext> context_;
 };
 

@@ -88,7 +88,7 @@ void Daemon::apply(config::AuthConfig config) {
                  static_cast<log::Level>(config.log.level));
   if (config.dovecot) {
     if (!dovecot_)
-      dovecot_ = std::make_unique<DovecotLink>(*loop_, [this]() noexcept { host_.ask_socket(); });
+      dovecot_ = std::make_unique<DovecotLink>(*loop_, [this]() noexcept { connect_dovecot(); });
     desk_->use(nullptr, *dovecot_);
     hasher_.reset();
     return host_.set_state("accounts of Dovecot");
@@ -121,8 +121,10 @@ void Daemon::peer(const ipc::Peer& peer, base::UniqueFd fd) {
   }
 }
 
-void Daemon::socket(base::UniqueFd fd) {
-  if (dovecot_) dovecot_->connected(std::move(fd));
+void Daemon::connect_dovecot() {
+  host_.ask_socket(0, [this](std::expected<base::UniqueFd, std::string> fd) noexcept {
+    if (dovecot_) dovecot_->connected(fd ? *std::move(fd) : base::UniqueFd());
+  });
 }
 
 void Daemon::answer(std::uint32_t smtpd, const ipc::LoginAnswer& answer) {

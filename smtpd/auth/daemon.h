@@ -27,7 +27,6 @@ class Daemon final : public role::Daemon, private Desk::Wire {
                                              base::Generation generation) override;
   void peer(const ipc::Peer& peer, base::UniqueFd fd) override;
   void listen(base::ListenerIndex, base::UniqueFd) override {}
-  void socket(base::UniqueFd fd) override;
   void processes(const ipc::Processes&) override {}
   void stop(event::Callback done) override { done(); }
 
@@ -37,6 +36,7 @@ class Daemon final : public role::Daemon, private Desk::Wire {
 
   [[nodiscard]] static std::expected<config::AuthConfig, std::string> read(std::string config);
   void apply(config::AuthConfig config);
+  void connect_dovecot();
 
   // Desk::Wire
   void answer(std::uint32_t smtpd, const ipc::LoginAnswer& answer) override;

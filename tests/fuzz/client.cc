@@ -1,6 +1,6 @@
 // Whatever a next hop says, the client says whole commands and no more than it was given, and every
 // message that was begun ends with a verdict for each recipient. The first byte chooses the
-// messages, the second the size of the pieces.
+// messages, the second the size of the pieces, and whether TLS and LMTP are spoken.
 #include <algorithm>
 #include <cstddef>
 #include <cstdint>
@@ -35,6 +35,7 @@ std::vector<relay::Envelope> messages(unsigned choice) {
 // All that it said is commands and bodies, each with its end.
 void check_output(relay::Player& player) {
   static constexpr std::string_view kSaid[] = {"EHLO us.example",
+                                               "LHLO us.example",
                                                "HELO us.example",
                                                "MAIL FROM:<a@us.example>",
                                                "RCPT TO:<r",
@@ -63,7 +64,7 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
   const auto list = messages(data[0]);
   std::string_view wire(reinterpret_cast<const char*>(data) + 2, size - 2);
   const auto tls = (data[1] & 2) != 0 ? relay::TlsUse::kIfOffered : relay::TlsUse::kNever;
-  relay::Player player(list, tls);
+  relay::Player player(list, tls, (data[1] & 4) != 0 ? relay::Dialect::kLmtp : relay::Dialect::kSmtp);
   for (const std::size_t piece = 1U + data[1]; !wire.empty();
        wire.remove_prefix(std::min(piece, wire.size()))) {
     player.feed(wire.substr(0, piece));

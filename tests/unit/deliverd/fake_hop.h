@@ -54,6 +54,12 @@ class FakeHop {
     tls_first_ = first;
   }
 
+  // Says a line that nobody asked for, in the session that came last.
+  void interrupt(const std::string& line) {
+    sessions_.back()->stream.output() += line + "\r\n";
+    sessions_.back()->stream.flush();
+  }
+
   std::vector<std::string> lines;     // every command of all sessions
   std::vector<std::string> messages;  // with their dots, without the last one; by BDAT as they came
   std::size_t sessions = 0;

@@ -1,68 +1,17 @@
-#include <fcntl.h>
 #include <gtest/gtest.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
 
-#include <algorithm>
-#include <filesystem>
-#include <fstream>
 #include <map>
 
 #include "deliverd/local/clerk.h"
 #include "deliverd/local/drop.h"
 #include "deliverd/local/maildir.h"
 #include "fake_queued.h"
+#include "mailbox_rig.h"
 
 namespace postern::local {
 namespace {
-
-namespace fs = std::filesystem;
-
-// A directory that goes with the test.
-class TempDir {
- public:
-  TempDir() {
-    std::string name = fs::temp_directory_path() / "postern-mailbox-XXXXXX";
-    path_ = ::mkdtemp(name.data());
-  }
-  ~TempDir() { fs::remove_all(path_); }
-  [[nodiscard]] const fs::path& path() const { return path_; }
-  [[nodiscard]] std::unique_ptr<os::Disk> disk() const {
-    return os::real_disk(base::UniqueFd::adopt(::open(path_.c_str(), O_RDONLY | O_DIRECTORY)));
-  }
-
- private:
-  fs::path path_;
-};
-
-std::string read(const fs::path& path) {
-  std::ifstream in(path, std::ios::binary);
-  return {std::istreambuf_iterator<char>(in), {}};
-}
-
-std::vector<fs::path> files_in(const fs::path& directory) {
-  std::vector<fs::path> files;
-  for (const auto& entry : fs::directory_iterator(directory)) files.push_back(entry.path());
-  std::sort(files.begin(), files.end());
-  return files;
-}
-
-ipc::LeaseRecipient recipient(std::string user = "user", std::string domain = "example.org") {
-  return {3, mail::Address::parse("User+x@example.org").value(), std::move(user),
-          std::move(domain)};
-}
-
-deliverd::Delivery delivery(std::string body = "Subject: x\r\n\r\n..dot\r\nend\r\n") {
-  deliverd::Delivery d;
-  d.lease.message = base::MessageId(1'700'000'000'123);
-  d.lease.arrived = {1'234'567'890'500};
-  d.lease.from = mail::ReversePath(mail::Address::parse("a@b.example").value());
-  d.lease.recipients.push_back(recipient());
-  d.lease.prefix = "Received: by us\r\n\tfor you\r\n";
-  d.lease.body_size = body.size();
-  d.body = std::move(body);
-  return d;
-}
 
 // Passes everything on, writes down what was done, and fails what the test wants.
 class WatchedDisk final : public os::Disk {
@@ -150,7 +99,7 @@ class WatchedDisk final : public os::Disk {
 struct Maildirs {
   TempDir dir;
   WatchedDisk disk{dir.disk()};
-  Maildir maildir{disk, "{domain}/{user}", "mx1.example.org", base::system_clock()};
+  Maildir maildir{disk, maildirs("{domain}/{user}"), base::system_clock()};
   fs::path box = dir.path() / "example.org" / "user";
 };
 
@@ -176,7 +125,7 @@ TEST(Maildir, FilesAMessage) {
   const auto name = files[0].filename().string();
   EXPECT_NE(name.find(base::to_string(delivery().lease.message) + "R3."), std::string::npos)
       << name;
-  EXPECT_TRUE(name.ends_with(".mx1.example.org")) << name;
+  EXPECT_TRUE(name.ends_with(".mx1.example.org,S=" + std::to_string(fs::file_size(files[0])))) << name;
 }
 
 TEST(Maildir, TheOrderOfDurability) {
@@ -326,7 +275,7 @@ TEST(Maildir, BinaryIsFiledByteForByte) {
 TEST(Drop, FilesAMessage) {
   TempDir dir;
   const auto disk = dir.disk();
-  Drop drop(*disk, "");
+  Drop drop(*disk, drop_folder(), base::system_clock());
   // What a delivery that was cut off has left.
   std::ofstream(dir.path() / (".tmp-" + base::to_string(delivery().lease.message) + "-3"))
       << "half";
@@ -348,7 +297,7 @@ TEST(Drop, FilesAMessage) {
 TEST(Drop, NullSender) {
   TempDir dir;
   const auto disk = dir.disk();
-  Drop drop(*disk, "");
+  Drop drop(*disk, drop_folder(), base::system_clock());
   auto d = delivery();
   d.lease.from = {};
   static_cast<void>(drop.file(d, recipient()));
@@ -358,7 +307,7 @@ TEST(Drop, NullSender) {
 TEST(Drop, FailureDefers) {
   TempDir dir;
   WatchedDisk disk{dir.disk()};
-  Drop drop(disk, "");
+  Drop drop(disk, drop_folder(), base::system_clock());
   for (const auto* what : {"write", "flush", "rename"}) {
     const auto stem = base::to_string(delivery().lease.message) + "-3";
     const auto name = std::string(what) == "rename" ? stem + ".eml" : ".tmp-" + stem;
@@ -371,12 +320,16 @@ TEST(Drop, FailureDefers) {
 // --- The desk of local delivery
 // -------------------------------------------------------------------
 
+struct NoSockets final : relay::Sockets {
+  void connect(const std::string&, Connected) override { ADD_FAILURE() << "nothing leads there"; }
+};
+
 struct Office {
   using Queued = deliverd::FakeQueued<ipc::Role::kLocal>;
   Office() : disk(dir.disk()), workers(loop, 3) {
     clerk.emplace(loop, workers,
-                  std::make_shared<Maildir>(*disk, "{user}", "h", base::system_clock()),
-                  []() noexcept {});
+                  std::make_shared<Maildir>(*disk, maildirs("{user}"), base::system_clock()), sockets,
+                  "us.example", []() noexcept {});
     connect(1);
   }
   void connect(std::uint64_t epoch) {
@@ -396,6 +349,7 @@ struct Office {
   TempDir dir;
   std::unique_ptr<os::Disk> disk;
   Workers workers;
+  NoSockets sockets;
   std::optional<Clerk> clerk;
   std::unique_ptr<Queued> queued;
 };
@@ -421,8 +375,8 @@ TEST(Clerk, FilesForEachRecipient) {
 
 TEST(Clerk, StopFinishesWhatWasBegun) {
   Office o;
-  o.queued->grant("local");
-  o.queued->grant("local");
+  o.queued->grant("local", {config::HopKind::kMailbox, "", 0});
+  o.queued->grant("local", {config::HopKind::kMailbox, "", 0});
   o.until([&] { return o.queued->asks.size() == 2; });
   o.queued->lease("hello\r\n");
   // The message is on its way to the disk when the stop comes.
@@ -437,7 +391,7 @@ TEST(Clerk, StopFinishesWhatWasBegun) {
 TEST(Clerk, OutcomesOutliveTheChannel) {
   Office o;
   o.queued->saves = false;
-  o.queued->grant("local");
+  o.queued->grant("local", {config::HopKind::kMailbox, "", 0});
   o.until([&] { return o.queued->asks.size() == 1; });
   const auto lease = o.queued->lease("hello\r\n");
   o.until([&] { return o.queued->outcomes.size() == 1; });

@@ -44,8 +44,9 @@ class Player {
   static constexpr std::string_view kBody = "Subject: x\r\n\r\n..hello\r\n";
   static constexpr std::string_view kPlain = "Subject: x\r\n\r\n.hello\r\n";
 
-  explicit Player(std::vector<Envelope> messages, TlsUse tls = TlsUse::kNever)
-      : messages_(std::move(messages)), client_("us.example", tls) {
+  explicit Player(std::vector<Envelope> messages, TlsUse tls = TlsUse::kNever,
+                  Dialect dialect = Dialect::kSmtp)
+      : messages_(std::move(messages)), client_("us.example", tls, dialect) {
     if (client_.state() == ClientState::kTls) out_ += "<tls>\r\n";
     arm();
   }

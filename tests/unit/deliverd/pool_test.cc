@@ -35,7 +35,7 @@ class Rig {
     connect();
   }
   void restart_pool(base::Millis idle) {
-    pool_.emplace(loop, directory_, tls_.desk, Pool::Settings{"us.example", hop.endpoint().port, {}, idle},
+    pool_.emplace(loop, Reach{&directory_, nullptr}, tls_.desk, Pool::Settings{"us.example", hop.endpoint().port, {}, idle},
                   [this]() noexcept { ++lost; });
   }
   void connect(std::uint64_t epoch = 1) {

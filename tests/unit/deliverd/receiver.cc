@@ -97,6 +97,10 @@ bool set(Receiver& r, const std::string& key, const std::string& value) {
                                   : TlsUse::kFromStart;
     return value == "if offered" || value == "always" || value == "from start";
   }
+  if (key == "protocol") {
+    r.dialect = Dialect::kLmtp;
+    return value == "lmtp";
+  }
   if (key == "pieces") return r.whole = value == "whole";
   return false;
 }

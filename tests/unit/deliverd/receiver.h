@@ -7,6 +7,7 @@
 //   line;
 //                                              a recipient without @ is at example.org
 //   tls: if offered                            or always, from start; else never
+//   protocol: lmtp                             it speaks LMTP, not SMTP
 //   pieces: whole                              it depends on what comes in one piece
 //   an empty line, then
 //   S: text       the receiver says this line
@@ -44,6 +45,7 @@ struct Receiver {
   std::string name;
   std::vector<Envelope> messages;
   TlsUse tls = TlsUse::kNever;
+  Dialect dialect = Dialect::kSmtp;
   bool whole = false;
   std::vector<ReceiverStep> steps;
   std::vector<std::string> outcomes;

@@ -33,7 +33,10 @@ class Play {
  public:
   // `cut`: what is said at once comes in two pieces, this many bytes first.
   Play(const Receiver& receiver, Pieces pieces, std::size_t cut = 0)
-      : receiver_(receiver), pieces_(pieces), cut_(cut), player_(receiver.messages, receiver.tls) {}
+      : receiver_(receiver),
+        pieces_(pieces),
+        cut_(cut),
+        player_(receiver.messages, receiver.tls, receiver.dialect) {}
 
   void run() {
     SCOPED_TRACE(receiver_.name);
@@ -126,7 +129,7 @@ TEST(Receivers, MayCloseAtEveryByte) {
     SCOPED_TRACE(receiver.name);
     const auto replies = all_replies(receiver);
     for (std::size_t cut = 0; cut <= replies.size(); ++cut) {
-      Player player(receiver.messages, receiver.tls);
+      Player player(receiver.messages, receiver.tls, receiver.dialect);
       player.feed(std::string_view(replies).substr(0, cut));
       const bool was_over = player.over();
       const bool awaits_end = player.client().state() == ClientState::kDot;

@@ -19,7 +19,7 @@ class TlsRig {
       : names_([this](const std::string& query, bool) { return answer(query); }),
         resolver_(dns::Resolver::make({names_.endpoint()}, {base::Millis(200), 1, true}).value()),
         book_(loop, *resolver_, base::system_clock()),
-        desk(book_) {
+        desk(&book_) {
     resolver_->attach(loop);
     desk.use(TlsDesk::context_for(tls::test::Authority::instance().root()).value());
   }

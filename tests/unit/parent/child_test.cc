@@ -36,7 +36,7 @@ struct ChildRig final : Child::Owner {
     answers.push_back(answer.accepted ? "yes" : answer.error);
   }
   void on_peer_lost(Child&, ipc::Role) override {}
-  void on_socket_asked(Child&, base::RequestId) override {}
+  void on_socket_asked(Child&, const ipc::AskSocket&) override {}
   void on_reload_asked(base::RequestId) override {}
   void on_stop_asked(base::RequestId) override {}
 

@@ -36,7 +36,7 @@ class Fake final : public role::ParentLink::Listener {
   void on_peer(const ipc::Peer&, base::UniqueFd) override {}
   void on_listen(const ipc::Listen&, base::UniqueFd) override {}
   void on_tally(const ipc::Tally&, base::UniqueFd) override {}
-  void on_socket(base::UniqueFd) override {}
+  void on_socket(const ipc::Socket&, base::UniqueFd) override {}
   void on_processes(const ipc::Processes&) override {}
   void on_done(const ipc::Done&) override {}
   void on_parent_gone() override { ::_exit(4); }

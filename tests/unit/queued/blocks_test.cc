@@ -229,10 +229,11 @@ TEST(Blocks, NamesAreWellFormed) {
   for (const auto* bad : {"", "a*", "*.", "*x", "a b", "UPPER", "\xff"})
     EXPECT_FALSE(names_queues(bad)) << bad;
   for (const auto* good : {"mx1.example.net", "mx1.example.net:25", "*.example.net",
-                           "10.0.0.1:2525", "[::1]:25", "[::1]", "::1", "*"})
+                           "10.0.0.1:2525", "[::1]:25", "[::1]", "::1", "*", "unix:/run/lmtp"})
     EXPECT_TRUE(names_hops(good)) << good;
   for (const auto* bad :
-       {"", ":25", "a:", "a:0", "a:65536", "[::1", "[::1]25", "a>b", "a,b", "smtp://a"})
+       {"", ":25", "a:", "a:0", "a:65536", "[::1", "[::1]25", "a>b", "a,b", "smtp://a", "unix:lmtp",
+        "unix:/a b"})
     EXPECT_FALSE(names_hops(bad)) << bad;
 }
 

@@ -15,6 +15,10 @@ TEST(Destination, ANextHopIsNamedByItsHostAndByWhatIsDemandedOfIt) {
   EXPECT_EQ(hop_name({HopKind::kHost, "mx.example", 465, HopTls::kOptional, true}),
             "mx.example:465/smtps");
   EXPECT_EQ(hop_name({HopKind::kHost, "::1", 465, HopTls::kDane, true}), "[::1]:465/smtps/dane");
+  EXPECT_EQ(hop_name({.kind = HopKind::kHost, .host = "mx.example", .port = 24, .lmtp = true}),
+            "mx.example:24/lmtp");
+  EXPECT_EQ(hop_name({.kind = HopKind::kSocket, .host = "/run/lmtp", .port = 0, .lmtp = true}),
+            "unix:/run/lmtp");
   EXPECT_EQ(hop_name({HopKind::kMx, "", 25, HopTls::kVerified}), "") << "a deliverer knows";
 }
 

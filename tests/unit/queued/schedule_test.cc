@@ -199,6 +199,28 @@ TEST_F(ScheduleTest, LocalMailHasItsOwnSlots) {
             2);
 }
 
+// They lead where only the local deliverer gets connections, whatever else the route names.
+TEST_F(ScheduleTest, SocketsAreTheLocalDeliverers) {
+  s->deliverer_up(kRelay1, false);
+  s->deliverer_up(kLocal, true);
+  const Destination either{
+      .connections = 1,
+      .via = {{.kind = config::HopKind::kSocket, .host = "/run/lmtp", .port = 0, .lmtp = true},
+              {config::HopKind::kHost, "mail.example", 25}}};
+  add("inner.example", either, 1);
+  decide();
+  ASSERT_EQ(opened.size(), 1U);
+  EXPECT_EQ(opened[0].deliverer, kLocal);
+  EXPECT_EQ(s->find("inner.example")->hop()->name(), "unix:/run/lmtp");
+  EXPECT_EQ(s->room(true).used, 1U);
+  fail(opened[0], 60'000);
+  decide();
+  ASSERT_EQ(opened.size(), 2U);
+  EXPECT_EQ(opened[1].deliverer, kRelay1);
+  EXPECT_EQ(s->room(true).used, 0U);
+  EXPECT_EQ(s->room(false).used, 1U);
+}
+
 // One queue with endless mail against many small ones: everybody gets their share.
 TEST_F(ScheduleTest, ALargeQueueMakesRoomForOthers) {
   limit({.relay_slots = 10, .turn = 5});

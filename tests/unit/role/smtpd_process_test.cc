@@ -129,7 +129,7 @@ class Process : public parent::ChildLink::Listener {
     configured.push_back(answer.accepted);
   }
   void on_peer_lost(ipc::Role role) override { lost.push_back(role); }
-  void on_ask_socket(base::RequestId) override {}
+  void on_ask_socket(const ipc::AskSocket&) override {}
   void on_reload(base::RequestId) override {}
   void on_stop_server(base::RequestId) override {}
   void on_link_closed() override { link_closed = true; }
