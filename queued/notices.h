@@ -44,7 +44,7 @@ inline constexpr std::size_t kNoticeWhole = 64 * 1024;
 [[nodiscard]] std::size_t wanted_of_original(const Message& message,
                                              const std::vector<Report>& reports);
 
-// `head`: the original's beginning, at least as much as is wanted of it, or nothing. `id`: the notice's.
+// All reports are of recipients of one sender (sender_of), who gets it. `head`: the original's beginning, at least as much as is wanted of it, or nothing. `id`: the notice's.
 [[nodiscard]] BuiltNotice make_notice(const Message& message, const std::vector<Report>& reports,
                                       std::string_view head, base::MessageId id,
                                       const config::QueuedConfig& config, base::WallTime now,
