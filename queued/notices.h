@@ -31,6 +31,10 @@ struct BuiltNotice {
 inline constexpr std::size_t kNoticeHeader = 16 * 1024;
 inline constexpr std::size_t kNoticeWhole = 64 * 1024;
 
+// To how many a notice goes where its sender is an alias; the first ones. So it has room in the record of an outcome:
+// they take that of the trace which a notice has not.
+inline constexpr std::size_t kMostTold = 8;
+
 // Is there anybody who could be told?
 [[nodiscard]] inline bool has_sender(const Message& message) { return !message.from.is_null(); }
 

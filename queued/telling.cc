@@ -91,6 +91,7 @@ void Engine::replace_aliases(MessageRecord& notice) const {
     named.push_back({std::move(recipient.address), recipient.notify, {}, std::move(decision)});
   }
   notice.recipients = expand(std::move(named), true);
+  if (notice.recipients.size() > kMostTold) notice.recipients.resize(kMostTold);
 }
 
 // Puts the notice into the outcome's record; what it returns is for when that is flushed.

@@ -23,6 +23,7 @@ class Expander {
   Expander(Config& config, Report& report)
       : config_(config), report_(report), users_(rights_of(config)), most_(most_targets(config)) {
     for (const auto& domain : config.domains) {
+      for (const auto& name : domain.names) sections_.emplace(name.text(), lines_.size());
       auto& names = lines_.emplace_back();
       for (std::size_t i = 0; i < domain.alias_lines.size(); ++i) names.emplace(domain.alias_lines[i].name, i);
       done_.emplace_back(domain.alias_lines.size());
@@ -124,12 +125,8 @@ class Expander {
     auto placed = users_.place(to.address);
     Meaning meaning{placed.rewritten.value_or(to.address), std::nullopt, placed.verdict != Verdict::kNoSuchUser};
     if (placed.verdict == Verdict::kRelay || to.last) return meaning;
-    const auto& domain = meaning.address.domain().text();
-    for (std::size_t section = 0; section < config_.domains.size(); ++section) {
-      const auto& names = config_.domains[section].names;
-      if (std::any_of(names.begin(), names.end(), [&](const mail::Domain& name) { return name.text() == domain; }))
-        meaning.alias = alias_in(section, meaning.address);
-    }
+    if (const auto at = sections_.find(meaning.address.domain().text()); at != sections_.end())
+      meaning.alias = alias_in(at->second, meaning.address);
     return meaning;
   }
 
@@ -198,6 +195,7 @@ class Expander {
   Report& report_;
   RightsIndex users_;  // it knows no alias yet
   std::size_t most_;
+  std::unordered_map<std::string_view, std::size_t> sections_;            // by domain
   std::vector<std::unordered_map<std::string_view, std::size_t>> lines_;  // by section, by name
   std::vector<std::vector<std::optional<Targets>>> done_;
   std::vector<Id> path_;  // that is being followed
@@ -209,6 +207,9 @@ class Expander {
 }  // namespace
 
 void expand_aliases(Config& config, Report& report) {
+  if (std::all_of(config.domains.begin(), config.domains.end(),
+                  [](const DomainSection& domain) { return domain.alias_lines.empty(); }))
+    return;
   Expander(config, report).expand_all();
 }
 

@@ -186,6 +186,19 @@ TEST_F(AliasesTest, FailuresOfAListAreItsOwnersOnes) {
   EXPECT_EQ(store->count(), 0U);
 }
 
+TEST_F(AliasesTest, ANoticeGoesToAFewAtMost) {
+  std::vector<config::AliasTarget> many;
+  for (int n = 0; n < 20; ++n) many.push_back({address(("m" + std::to_string(n) + "@own.example").c_str()), {}});
+  auto more = config;
+  more.rights.domains[0].aliases.push_back(*alias("all@example.org", std::move(many)));
+  engine->configure(more);
+  submit({"z@far.example"}, {}, "all@example.org");
+  const auto all = deliver(ipc::Result::kFailed, 550);
+  ASSERT_EQ(all.size(), 2U);
+  EXPECT_EQ(all[0], "<> m0@own.example m1@own.example m2@own.example m3@own.example m4@own.example m5@own.example "
+                    "m6@own.example m7@own.example");
+}
+
 TEST_F(AliasesTest, SuccessIsReportedOfTheAliasItself) {
   const auto success = mail::Notify::parse("SUCCESS").value();
   const struct {
