@@ -233,6 +233,7 @@ std::string names(const std::vector<mail::Address>& recipients) {
 std::string explanation(const ipc::Explanation& e, const MessageStory& story, base::WallTime now) {
   const std::string_view end = story.queued.from.is_null() ? "badmail" : "bounce";
   auto out = fmt::format("{}: {}\n", names(e.recipients), headline(e.state, e.next, now));
+  if (!e.alias.empty()) out += fmt::format("  Alias    {}\n", readable(e.alias));
   out += because(e.obstacles, e.queue, now);
   out += line("Queue", readable(e.queue));
   out += line("Route", way_text(e.way));

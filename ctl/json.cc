@@ -65,6 +65,7 @@ Json explanation(const ipc::Explanation& e) {
   auto addresses = Json::array();
   for (const auto& address : e.recipients) addresses.push_back(address.text());
   return {{"addresses", std::move(addresses)},
+          {"alias", e.alias},
           {"queue", e.queue},
           {"state", ipc::name(e.state)},
           {"because", obstacles(e.obstacles)},
@@ -106,6 +107,8 @@ Json ending(const ipc::HistoryRow& row) {
 Json recipient(const ipc::RecipientRow& row) {
   const bool open = row.end == ipc::RecipientEnd::kOpen;
   return {{"address", row.address.text()},
+          {"alias", row.alias},
+          {"sender", row.sender},
           {"queue", row.queue},
           {"end", name(row.end)},
           {"state", open ? Json(name(row.state)) : Json()},
@@ -185,6 +188,7 @@ std::string to_json(const ipc::MessageRow& row) {
   json["size"] = row.size;
   json["from"] = row.from.text();
   json["to"] = row.to;
+  json["alias"] = row.alias;
   json["recipients"] = row.recipients;
   json["why"] = row.why;
   json["until"] = time(row.until);

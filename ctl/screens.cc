@@ -135,7 +135,10 @@ std::string recipient(const ipc::RecipientRow& row, base::WallTime now) {
   if (open && row.state == ipc::State::kRetry)
     out += fmt::format(" {} ({})", next_try(row.state, row.next_try, now),
                        local_time(row.next_try, now));
-  out += fmt::format("\n  Queue    {}\n", readable(row.queue));
+  out += '\n';
+  if (!row.alias.empty()) out += fmt::format("  Alias    {}\n", readable(row.alias));
+  if (!row.sender.empty()) out += fmt::format("  Sender   {}, of the list\n", readable(row.sender));
+  out += fmt::format("  Queue    {}\n", readable(row.queue));
   if (!row.why.empty()) out += fmt::format("  Because  {}\n", why_text(row.why, row.until, now));
   if (row.tries > 0)
     out += fmt::format("  Tries    {}, last {}\n", row.tries, local_time(row.last_try, now));
@@ -220,6 +223,7 @@ Table message_table(std::size_t line_width) {
 
 void add_row(Table& table, const ipc::MessageRow& row, base::WallTime now) {
   auto to = readable(row.to);
+  if (!row.alias.empty()) to += fmt::format(" (alias {})", readable(row.alias));
   if (row.recipients > 1) to += fmt::format(" +{}", row.recipients - 1);
   table.add({base::to_string(row.id), std::string(name(row.state)), age(row.arrived, now),
              size_text(row.size), next_try(row.state, row.next_try, now), path_text(row.from),

@@ -358,9 +358,13 @@ void Delivery::send(const HandOut& out, LoadedBody&& body) {
   lease.prefix = message->prefix;
   lease.body_size = message->body_size;
   lease.large = message->large;
+  const Recipient* first = nullptr;
   for (const auto number : out.recipients) {
     const Recipient* recipient = find_recipient(*message, number);
     if (recipient == nullptr || !recipient->open()) continue;
+    // A transaction has one sender. Those of another come back without result, and are next.
+    if (first == nullptr) first = recipient;
+    if (recipient->sender != first->sender) continue;
     ipc::LeaseRecipient entry;
     entry.number = number;
     entry.address = recipient->address;
@@ -372,6 +376,11 @@ void Delivery::send(const HandOut& out, LoadedBody&& body) {
     entry.notify = recipient->notify;
     entry.orcpt = recipient->orcpt;
     lease.recipients.push_back(std::move(entry));
+  }
+  if (first != nullptr && first->sender) {  // the list's own message
+    lease.from = mail::ReversePath(*first->sender);
+    lease.ret = mail::Return::kUnsaid;
+    lease.envid = {};
   }
   ipc::Descriptors descriptors;
   if (message->large) descriptors.push_back(std::move(body.file));

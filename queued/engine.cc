@@ -153,16 +153,22 @@ void Engine::place_again(base::MessageId after) {
 // Adds every open recipient that is not in delivery; some end here and now.
 void Engine::place(const Message& message) {
   std::vector<RecipientAttempt> refused;
-  const auto end = [&](const Recipient& recipient, ipc::Result result, ipc::ReplyText reply) {
-    // Where nothing arrived nobody is told that it did.
-    refused.push_back({recipient.number, {result, ipc::FailureClass::kPolicy, std::move(reply),
-                                          ipc::Arrival::kAnswerable}});
+  // Where nothing arrived nobody is told that it did.
+  const auto end = [&](const Recipient& recipient, ipc::Result result, ipc::ReplyText reply,
+                       ipc::Arrival arrival = ipc::Arrival::kAnswerable) {
+    refused.push_back(
+        {recipient.number, {result, ipc::FailureClass::kPolicy, std::move(reply), arrival}});
   };
   const bool held = !message.held.empty();
   for (const auto& recipient : message.recipients) {
     if (!recipient.open() || schedule_.leased(message.id, recipient.number) ||
         concluding_.contains({message.id, recipient.number}))
       continue;
+    if (recipient.expanded != Expanded::kNo) {
+      end(recipient, ipc::Result::kDelivered, our_reply(2, 0, 0, "replaced by the recipients that it stands for"),
+          ipc::Arrival::kFinal);
+      continue;
+    }
     const auto route = router_->route(recipient.address);
     const auto kind = route.destination.via.front().kind;
     if (!held && kind == config::HopKind::kRefuse)
@@ -184,7 +190,7 @@ void Engine::put_back(base::MessageId id, const std::vector<std::uint32_t>& numb
     if (message == nullptr) return;
     for (const auto number : numbers) {
       const Recipient* recipient = find_recipient(*message, number);
-      if (recipient == nullptr || !recipient->open()) continue;
+      if (recipient == nullptr || !recipient->open() || recipient->expanded != Expanded::kNo) continue;
       add(router_->route(recipient->address), *message, number, due);
     }
     poke();

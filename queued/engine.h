@@ -188,7 +188,12 @@ class Engine {
     QueueTime since{0};
     std::size_t attempts = 0;
   };
-  using MessageInQueue = std::pair<base::MessageId, std::string>;
+  struct MessageInQueue {  // to recipients whose failures one sender is told of
+    base::MessageId message;
+    std::string queue;
+    std::string sender;
+    friend auto operator<=>(const MessageInQueue&, const MessageInQueue&) = default;
+  };
   struct PendingChange {
     Change change;
     Changed changed;
@@ -205,6 +210,7 @@ class Engine {
   void gather(Occasion occasion, const Message& message);
   void keep_back(const MessageInQueue& key, Occasion occasion);
   void tell_gathered_of(const MessageInQueue& key);
+  void tell_gathered_in(base::MessageId message, const std::string& queue);
   void tell_gathered_before(QueueTime time);
   [[nodiscard]] Occasion take_gathered(const MessageInQueue& key);
   [[nodiscard]] static std::string remotes_of(const Occasion& occasion);
@@ -215,6 +221,7 @@ class Engine {
   void go_on(Occasion occasion, std::string head);
   void finish(Occasion occasion, std::string_view head);
   void forget_known(std::vector<Report>& reports, const Message& message) const;
+  void replace_aliases(MessageRecord& notice) const;
   Done add_notice(OutcomeRecord& record, Bytes& body, const Message& message,
                   const std::vector<Report>& reports, std::string_view head);
   [[nodiscard]] std::optional<Report> report_of(const Message& message, const Recipient& recipient,

@@ -49,6 +49,7 @@ class Explainer {
   [[nodiscard]] ipc::Explanation explanation(const Recipient& recipient) {
     const auto site = this->site(recipient);
     ipc::Explanation out;
+    out.alias = recipient.alias;
     out.queue = site.queue;
     out.obstacles = obstacles(recipient, site);
     out.state = state_of(out.obstacles);

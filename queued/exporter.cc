@@ -218,6 +218,9 @@ std::vector<transfer::Recipient> Exporter::recipients_of(const Message& message)
     written.notify = recipient.notify;
     written.delay_told = recipient.delay_told;
     written.orcpt = recipient.orcpt;
+    written.alias = recipient.alias;
+    written.sender = recipient.sender;
+    written.expanded = static_cast<std::uint8_t>(recipient.expanded);
     recipients.push_back(std::move(written));
   }
   return recipients;

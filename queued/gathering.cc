@@ -58,12 +58,14 @@ void Engine::gather(Occasion occasion, const Message& message) {
   const bool fails = std::any_of(occasion.reports.begin(), occasion.reports.end(), is_failure);
   if (!fails && gathered_.empty()) return settle(std::move(occasion));  // the usual case
   const auto* first = find_recipient(message, occasion.parts.front().fates.front().number);
-  const MessageInQueue key{message.id, router_->route(first->address).queue};
-  if (!gathering_ || !schedule_.coming(key.second, key.first)) {
+  const MessageInQueue key{message.id, router_->route(first->address).queue,
+                           sender_of(message, *first).text()};
+  if (!gathering_ || !schedule_.coming(key.queue, key.message)) {
     auto all = take_gathered(key);
     std::move(occasion.reports.begin(), occasion.reports.end(), std::back_inserter(all.reports));
     std::move(occasion.parts.begin(), occasion.parts.end(), std::back_inserter(all.parts));
     all.written = one_after_the_other(std::move(all.written), std::move(occasion.written));
+    tell_gathered_in(key.message, key.queue);
     return settle(std::move(all));
   }
   if (!fails) return settle(std::move(occasion));
@@ -94,7 +96,7 @@ void Engine::keep_back(const MessageInQueue& key, Occasion occasion) {
   auto [at, fresh] = gathered_.try_emplace(key);
   auto& [all, since, attempts] = at->second;
   if (fresh) {
-    all.id = key.first;
+    all.id = key.message;
     since = now();
   }
   std::move(occasion.reports.begin(), occasion.reports.end(), std::back_inserter(all.reports));
@@ -113,7 +115,7 @@ void Engine::keep_back(const MessageInQueue& key, Occasion occasion) {
 
 Engine::Occasion Engine::take_gathered(const MessageInQueue& key) {
   const auto at = gathered_.find(key);
-  if (at == gathered_.end()) return {key.first, {}, {}, {}};
+  if (at == gathered_.end()) return {key.message, {}, {}, {}};
   auto occasion = std::move(at->second.occasion);
   attempts_gathered_ -= at->second.attempts;
   gathered_.erase(at);
@@ -123,11 +125,20 @@ Engine::Occasion Engine::take_gathered(const MessageInQueue& key) {
 // The message may have left memory meanwhile.
 void Engine::tell_gathered_of(const MessageInQueue& key) {
   auto occasion = take_gathered(key);
-  store_.fetch({key.first}, [this, occasion = std::move(occasion)]() mutable noexcept {
+  store_.fetch({key.message}, [this, occasion = std::move(occasion)]() mutable noexcept {
     if (store_.find(occasion.id) != nullptr) return settle(std::move(occasion));
     set_concluding(occasion, false);
     finish(std::move(occasion), {});
   });
+}
+
+// What was kept back for other senders of the same message: nothing more of it is to come.
+void Engine::tell_gathered_in(base::MessageId message, const std::string& queue) {
+  std::vector<MessageInQueue> over;
+  for (auto at = gathered_.lower_bound({message, queue, {}});
+       at != gathered_.end() && at->first.message == message && at->first.queue == queue; ++at)
+    over.push_back(at->first);
+  for (const auto& key : over) tell_gathered_of(key);
 }
 
 void Engine::tell_gathered_before(QueueTime time) {

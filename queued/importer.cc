@@ -157,6 +157,10 @@ MessageRecord Importer::record_of(const transfer::Message& message) {
     to.notify = from.notify;
     to.delay_told = from.delay_told;
     to.orcpt = from.orcpt;
+    to.alias = from.alias;
+    to.sender = from.sender;
+    if (from.expanded <= static_cast<std::uint8_t>(Expanded::kList))
+      to.expanded = static_cast<Expanded>(from.expanded);
   }
   return record;
 }

@@ -8,6 +8,7 @@
 
 #include "common/log/log.h"
 #include "common/mail/trace.h"
+#include "queued/expansion.h"
 #include "queued/listings.h"
 #include "queued/reserve.h"
 
@@ -140,15 +141,14 @@ void Intake::check_room() {
 
 // --- Submissions ------------------------------------------------------------------------------------
 
-// Null: nothing is against it. Rewritten recipients are replaced.
+// Null: nothing is against it; then it has the recipients that it will be kept with.
 std::optional<mail::Reply> Intake::check(Submission& submission, const Submitter& from) const {
   const auto& head = submission.head;
   const auto& config = engine_.config();
   if (auto no = refusal()) return no;
   if (config.message_size != 0 && head.body_size > largest_body())
     return reply(552, {5, 3, 4}, "Message too large");
-  if ((config.recipients != 0 && submission.recipients.size() > config.recipients) ||
-      !engine_.store().fits(submission.recipients.size(), head.large.value == 0 ? head.body_size : 0))
+  if (config.recipients != 0 && submission.recipients.size() > config.recipients)
     return reply(452, {4, 5, 3}, "Too many recipients");
   if (head.session != base::Token{}) {
     const auto* const account = tickets_.account_of(head.session, from.index);
@@ -156,8 +156,10 @@ std::optional<mail::Reply> Intake::check(Submission& submission, const Submitter
     if (account == nullptr) return reply(451, {4, 7, 0}, "Your login is not known any more, try again");
     submission.account = *account;
   }
+  std::vector<Named> named;
+  named.reserve(submission.recipients.size());
   for (auto& recipient : submission.recipients) {
-    const auto decision = engine_.decide(head.listener, head.origin, recipient.address,
+    auto decision = engine_.decide(head.listener, head.origin, recipient.address,
                                          !submission.account.empty());
     switch (decision.verdict) {
       case config::Verdict::kLocal:
@@ -168,8 +170,14 @@ std::optional<mail::Reply> Intake::check(Submission& submission, const Submitter
       case config::Verdict::kRelayDenied:
         return reply(550, {5, 7, 1}, "Relay access denied");
     }
-    if (decision.rewritten) recipient.address = *decision.rewritten;
+    named.push_back({std::move(recipient.address), recipient.notify, std::move(recipient.orcpt),
+                     std::move(decision)});
   }
+  if (named.size() == 1) submission.alias = named.front().decision.alias;
+  submission.replaced = expand(std::move(named), head.from.is_null());
+  submission.count = submission.replaced.size();
+  if (!engine_.store().fits(submission.replaced.size(), head.large.value == 0 ? head.body_size : 0))
+    return reply(452, {4, 5, 3}, "Too many recipients");
   return std::nullopt;
 }
 
@@ -217,16 +225,6 @@ void Intake::submit(Submission submission) {
 
 void Intake::store(Submission submission, std::uint32_t crc) {
   const auto& head = submission.head;
-  // The same mailbox twice is one recipient.
-  auto& recipients = submission.recipients;
-  std::unordered_map<std::string, mail::Notify> wishes;
-  if (recipients.size() > 1)
-    std::erase_if(recipients, [&](const ipc::SubmitRecipient& r) {
-      const auto [known, is_new] = wishes.try_emplace(r.address.text(), r.notify);
-      if (!is_new) known->second = mail::Notify::both(known->second, r.notify);
-      return !is_new;
-    });
-
   MessageRecord record;
   record.id = head.large.value != 0 ? head.large : engine_.store().new_id();
   record.token = head.token;
@@ -256,18 +254,14 @@ void Intake::store(Submission submission, std::uint32_t crc) {
                   : head.esmtp  ? mail::WithProtocol::kEsmtp
                                 : mail::WithProtocol::kSmtp;
   received.id = record.id;
-  received.only_recipient = recipients.size() == 1 ? &recipients.front().address : nullptr;
+  const auto& alias = submission.alias;
+  if (alias || submission.count == 1)
+    received.only_recipient = alias ? &alias->address : &submission.replaced.front().address;
   received.when = record.arrived;
-  record.prefix = mail::received_field(received);
-  record.recipients.reserve(recipients.size());
-  for (std::uint32_t number = 0; number < recipients.size(); ++number) {
-    auto& entry = record.recipients.emplace_back();
-    entry.number = number;
-    entry.address = recipients[number].address;
-    const auto wish = wishes.find(entry.address.text());
-    entry.notify = wish != wishes.end() ? wish->second : recipients[number].notify;
-    entry.orcpt = recipients[number].orcpt;
-  }
+  // So that smtpd knows it when it comes back. Where others were named too, they would learn of the alias.
+  if (alias) record.prefix = fmt::format("Delivered-To: {}\r\n", alias->address.text());
+  record.prefix += mail::received_field(received);
+  record.recipients = std::move(submission.replaced);
   record.held = standing_hold(record);
   record.held_since = record.born;
   const auto id = record.id;
@@ -296,10 +290,11 @@ void Intake::log_accepted(const Submission& submission, base::MessageId id) {
   auto line = log::info("message.accepted")
                   .field("id", id)
                   .field("from", head.from.text())
-                  .field("nrcpt", submission.recipients.size())
+                  .field("nrcpt", submission.count)
                   .field("size", head.body_size)
                   .field("client", head.origin.client());
   if (head.origin.client() != head.origin.peer) (void)std::move(line).field("peer", head.origin.peer);
+  if (submission.alias) (void)std::move(line).field("alias", submission.alias->address.text());
   if (!head.client_name.empty()) (void)std::move(line).field("name", head.client_name);
   if (!head.forwarded.empty()) (void)std::move(line).field("forwarded", head.forwarded);
   if (!submission.account.empty()) (void)std::move(line).field("account", submission.account);

@@ -22,7 +22,10 @@ using SubmitterId = base::Strong<struct SubmitterTag, std::uint32_t>;
 struct Submission {
   SubmitterId from;
   ipc::Submit head;
-  std::vector<ipc::SubmitRecipient> recipients;
+  std::vector<ipc::SubmitRecipient> recipients;  // as the client named them
+  std::vector<RecipientRecord> replaced;         // those that it is kept with, once aliases are replaced
+  std::size_t count = 0;                         // of them
+  std::shared_ptr<const config::Alias> alias;    // where that is all that was named
   std::shared_ptr<std::string> body;  // null for a large one
   std::string account;  // by its ticket; empty: the client has not logged in
 };

@@ -119,6 +119,7 @@ ipc::MessageRow message_row(const Engine& engine, const Message& message) {
   for (const auto& recipient : message.recipients) {
     if (!recipient.open()) continue;
     row.to = recipient.address.text();
+    row.alias = recipient.alias;
     auto stands = standing(engine, message, recipient);
     row.state = stands.state;
     row.next_try = stands.next_try;
@@ -403,6 +404,8 @@ ipc::Shown shown(const Engine& engine, const ipc::Show& ask) {
     const auto& recipient = message->recipients[i];
     ipc::RecipientRow row;
     row.address = recipient.address;
+    row.alias = recipient.alias;
+    if (recipient.sender) row.sender = recipient.sender->text();
     row.queue = engine.router().route(recipient.address).queue;
     row.end = recipient.end;
     row.tries = recipient.tries;

@@ -4,6 +4,10 @@
 
 namespace postern::queued {
 
+mail::ReversePath sender_of(const Message& message, const Recipient& recipient) {
+  return recipient.sender ? mail::ReversePath(*recipient.sender) : message.from;
+}
+
 std::uint8_t sender_hash(const Message& message) {
   const std::string path = message.from.text();
   const auto at = path.rfind('@');
@@ -34,6 +38,9 @@ Recipient to_recipient(const RecipientRecord& record) {
   recipient.notify = record.notify;
   recipient.delay_told = record.delay_told;
   recipient.orcpt = record.orcpt;
+  recipient.alias = record.alias;
+  recipient.sender = record.sender;
+  recipient.expanded = record.expanded;
   if (record.tries > 0)
     recipient.trouble =
         std::make_shared<const Trouble>(Trouble{record.failure, record.reply, record.remote});
@@ -51,6 +58,9 @@ RecipientRecord to_record(const Recipient& recipient) {
   record.notify = recipient.notify;
   record.delay_told = recipient.delay_told;
   record.orcpt = recipient.orcpt;
+  record.alias = recipient.alias;
+  record.sender = recipient.sender;
+  record.expanded = recipient.expanded;
   if (recipient.trouble) {
     record.failure = recipient.trouble->failure;
     record.reply = recipient.trouble->reply;

@@ -30,6 +30,9 @@ struct Recipient {
   mail::Notify notify;
   bool delay_told = false;
   mail::OriginalRecipient orcpt;
+  std::string alias;  // as in RecipientRecord
+  std::optional<mail::Address> sender;
+  Expanded expanded = Expanded::kNo;
   ipc::RecipientEnd end = ipc::RecipientEnd::kOpen;
   [[nodiscard]] bool open() const { return end == ipc::RecipientEnd::kOpen; }
 };
@@ -91,6 +94,9 @@ struct BadmailReason {
 
 // The recipient with this number; null: there is none.
 [[nodiscard]] const Recipient* find_recipient(const Message& message, std::uint32_t number);
+
+// The reverse-path of what goes to this recipient, and who is told of it.
+[[nodiscard]] mail::ReversePath sender_of(const Message& message, const Recipient& recipient);
 
 // A hash of who sent it, for fair turns: the client and the reverse-path, without what a sender of bulk mail
 // varies from message to message ("bounces+4711@lists.example.org").

@@ -95,9 +95,12 @@ BuiltNotice make_notice(const Message& message, const std::vector<Report>& repor
   notice.hostname = config.hostname;
   notice.from_display = config.bounce_from;
   notice.from = daemon_address(config.hostname);
-  notice.to = message.from.address();
+  const Recipient* const first = find_recipient(message, reports.front().number);
+  const bool to_owner = first != nullptr && first->sender;  // to whom the first sender's words mean nothing
+  const auto& to = to_owner ? *first->sender : message.from.address();
+  notice.to = to;
   notice.id = message.id;
-  notice.envid = message.envid;
+  if (!to_owner) notice.envid = message.envid;
   notice.arrived = message.arrived;
   notice.now = now;
   notice.original = original;
@@ -120,9 +123,8 @@ BuiltNotice make_notice(const Message& message, const std::vector<Report>& repor
   record.smtputf8 = text.utf8;
   record.notice = true;
   record.body_size = built.body.size();
-  record.recipients.push_back({.number = 0, .address = message.from.address()});
-  if (const auto& copy = config.bounce_copy_to;
-      copy && any_failed(reports) && *copy != message.from.address())
+  record.recipients.push_back({.number = 0, .address = to});
+  if (const auto& copy = config.bounce_copy_to; copy && any_failed(reports) && *copy != to)
     record.recipients.push_back({.number = 1, .address = *copy});
   return built;
 }

@@ -31,6 +31,10 @@ struct BuiltNotice {
 inline constexpr std::size_t kNoticeHeader = 16 * 1024;
 inline constexpr std::size_t kNoticeWhole = 64 * 1024;
 
+// To how many a notice goes where its sender is an alias; the first ones. So it has room in the record of an outcome:
+// they take that of the trace which a notice has not.
+inline constexpr std::size_t kMostTold = 8;
+
 // Is there anybody who could be told?
 [[nodiscard]] inline bool has_sender(const Message& message) { return !message.from.is_null(); }
 
@@ -44,7 +48,7 @@ inline constexpr std::size_t kNoticeWhole = 64 * 1024;
 [[nodiscard]] std::size_t wanted_of_original(const Message& message,
                                              const std::vector<Report>& reports);
 
-// `head`: the original's beginning, at least as much as is wanted of it, or nothing. `id`: the notice's.
+// All reports are of recipients of one sender (sender_of), who gets it. `head`: the original's beginning, at least as much as is wanted of it, or nothing. `id`: the notice's.
 [[nodiscard]] BuiltNotice make_notice(const Message& message, const std::vector<Report>& reports,
                                       std::string_view head, base::MessageId id,
                                       const config::QueuedConfig& config, base::WallTime now,

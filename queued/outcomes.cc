@@ -2,6 +2,8 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <map>
+#include <memory>
 #include <utility>
 
 #include "common/log/log.h"
@@ -25,6 +27,22 @@ std::string_view event_name(Fate fate) {
       return "message.removed";
   }
   return "delivery";
+}
+
+// The attempts of recipients who have a sender in common; nothing where all have the message's.
+std::vector<std::vector<RecipientAttempt>> by_sender(const Message* message,
+                                                     const std::vector<RecipientAttempt>& attempts) {
+  std::map<std::string, std::vector<RecipientAttempt>> apart;
+  const auto owned = [](const Recipient& recipient) { return recipient.sender.has_value(); };
+  if (message == nullptr ||
+      std::none_of(message->recipients.begin(), message->recipients.end(), owned))
+    return {};
+  for (const auto& attempt : attempts)
+    if (const Recipient* recipient = find_recipient(*message, attempt.number))
+      apart[sender_of(*message, *recipient).text()].push_back(attempt);
+  std::vector<std::vector<RecipientAttempt>> all;
+  for (auto& [sender, some] : apart) all.push_back(std::move(some));
+  return all;
 }
 
 }  // namespace
@@ -88,10 +106,20 @@ void Engine::conclude(base::MessageId id, std::vector<RecipientAttempt> attempts
   });
 }
 
-// The message is in memory, unless it is gone.
+// The message is in memory, unless it is gone. What goes to several senders is as many occasions.
 void Engine::judge_all(base::MessageId id, const std::vector<RecipientAttempt>& attempts,
                        std::string remote, Done written, ipc::TlsNote tls) {
   const Message* message = store_.find(id);
+  if (auto apart = by_sender(message, attempts); apart.size() > 1) {
+    auto all = std::make_shared<std::pair<Done, std::size_t>>(std::move(written), apart.size());
+    for (const auto& some : apart)
+      judge_all(id, some, remote,
+                [all]() noexcept {
+                  if (--all->second == 0 && all->first) all->first();
+                },
+                tls);
+    return;
+  }
   std::vector<RecipientFate> fates;
   std::vector<Report> reports;
   bool bad = false;
@@ -202,6 +230,8 @@ void Engine::report(const Message& message, const RecipientFate& fate,
       .field("reply", text_of(fate.reply))
       .field("tries", recipient->tries + 1)
       .field("delay", (store_.clock().wall() - message.arrived).count());
+  if (!recipient->alias.empty()) (void)std::move(line).field("alias", recipient->alias);
+  if (recipient->sender) (void)std::move(line).field("from", recipient->sender->text());
   if (!part.tls.tls.empty()) (void)std::move(line).field("tls", part.tls.tls);
   if (!part.tls.verified.empty()) (void)std::move(line).field("verified", part.tls.verified);
 }

@@ -21,7 +21,7 @@
 
 namespace postern::queued {
 
-inline constexpr std::uint16_t kFormatVersion = 6;
+inline constexpr std::uint16_t kFormatVersion = 7;
 inline constexpr std::uint16_t kOldestVersion = 4;
 
 enum class RecordType : std::uint8_t {
@@ -39,6 +39,13 @@ inline constexpr std::size_t kMaxRecipients = 20'000;  // of one message
 inline constexpr std::size_t kMaxRetried = 1'000;     // messages in one RetryRecord
 inline constexpr std::size_t kMaxFormerHolds = 16;    // of one message
 
+// An alias itself among its recipients: its sender wants to hear that it was replaced.
+enum class Expanded : std::uint8_t {
+  kNo,
+  kAlias,  // of several recipients
+  kList,   // it has an owner, so this is its final delivery (RFC 3461 5.2.7.1)
+};
+
 // One recipient that is still open, with what was tried.
 struct RecipientRecord {
   std::uint32_t number = 0;
@@ -53,6 +60,9 @@ struct RecipientRecord {
   bool delay_told = false;  // the sender knows that it is late
   mail::OriginalRecipient orcpt;
   QueueTime tried{-1};  // last_try by the queue clock, which no one sets; -1: not known
+  std::string alias;    // by which it came: "team@example.org"; empty: it was named itself
+  std::optional<mail::Address> sender;  // of what goes to it, in the message's sender's place
+  Expanded expanded = Expanded::kNo;
   static constexpr auto fields() {
     return ipc::fields_of(ipc::field("number", &RecipientRecord::number),
                       ipc::field("address", &RecipientRecord::address),
@@ -65,7 +75,10 @@ struct RecipientRecord {
                       ipc::field("notify", &RecipientRecord::notify),
                       ipc::field("delay_told", &RecipientRecord::delay_told),
                       ipc::field("orcpt", &RecipientRecord::orcpt),
-                      ipc::field("tried", &RecipientRecord::tried).since(5));
+                      ipc::field("tried", &RecipientRecord::tried).since(5),
+                      ipc::field("alias", &RecipientRecord::alias, ipc::kMaxAlias).since(7),
+                      ipc::field("sender", &RecipientRecord::sender).since(7),
+                      ipc::field("expanded", &RecipientRecord::expanded).since(7));
   }
 };
 
@@ -259,6 +272,9 @@ struct Frame {  // views into the bytes that were read
 
 }  // namespace postern::queued
 
+template <>
+inline constexpr auto postern::ipc::kLastEnumerator<postern::queued::Expanded> =
+    postern::queued::Expanded::kList;
 template <>
 inline constexpr auto postern::ipc::kLastEnumerator<postern::queued::Fate> =
     postern::queued::Fate::kRemoved;

@@ -11,16 +11,6 @@ namespace {
 
 constexpr std::uint32_t kDefaultConnections = 20;
 constexpr std::uint32_t kMailboxConnections = 8;  // messages that are filed at the same time
-constexpr base::IpAddress kThisHost{base::IpFamily::kV4, {127, 0, 0, 1}};
-
-config::Rights with_our_listener(config::Rights rights) {
-  config::ListenerRights ours;
-  ours.service = config::Service::kMx;
-  ours.relay_from = {{base::IpAddress{}, 0},
-                     {base::IpAddress{.family = base::IpFamily::kV6}, 0}};
-  rights.listeners.push_back(std::move(ours));
-  return rights;
-}
 
 Destination to_destination(const config::RouteConfig& route) {
   return {.local = false,
@@ -37,8 +27,7 @@ std::string place_text(const std::string& file, std::uint32_t line) {
 }
 
 Router::Router(const config::QueuedConfig& config)
-    : index_(with_our_listener(config.rights)),
-      ours_(static_cast<std::uint32_t>(config.rights.listeners.size())),
+    : index_(config.rights),
       domain_hops_(config.domain_hops),
       other_{.connections = kDefaultConnections, .via = {config::HopSpec{}}} {
   const auto add_hop = [&](const config::HopSpec& hop) {
@@ -66,10 +55,6 @@ Router::Router(const config::QueuedConfig& config)
   }
 }
 
-config::Decision Router::decide_as_us(const mail::Address& recipient) const {
-  return index_.decide(ours_, kThisHost, recipient);
-}
-
 const Destination& Router::outbound(const std::string& domain) const {
   if (const auto at = exact_.find(domain); at != exact_.end()) return at->second;
   // The longest pattern wins.
@@ -82,7 +67,7 @@ Route Router::route(const mail::Address& recipient) const {
   const auto& domain = recipient.domain().text();
   Route route;
   if (index_.is_local(recipient.domain()) || domain.empty()) {
-    const auto decision = decide_as_us(recipient);
+    const auto decision = index_.place(recipient);
     // A user who is gone fails in the local queue, like one whom the mailbox refuses.
     const auto hop = decision.verdict == config::Verdict::kLocal &&
                              decision.domain < domain_hops_.size()
@@ -103,7 +88,7 @@ Route Router::route(const mail::Address& recipient) const {
   return route;
 }
 
-bool Router::asks(const mail::Address& recipient) const { return decide_as_us(recipient).ask; }
+bool Router::asks(const mail::Address& recipient) const { return index_.place(recipient).ask; }
 
 std::string Router::pattern(const std::string& domain) const {
   if (places_.contains(domain)) return domain;
@@ -116,7 +101,7 @@ std::string Router::pattern(const std::string& domain) const {
 
 RoutedBy Router::routed_by(const mail::Address& recipient) const {
   if (index_.is_local(recipient.domain()) || recipient.domain().text().empty()) {
-    const auto decision = decide_as_us(recipient);
+    const auto decision = index_.place(recipient);
     const bool known = decision.verdict == config::Verdict::kLocal &&
                        decision.domain < domain_places_.size();
     return {ipc::RoutedBy::kDomain, known ? domain_places_[decision.domain] : ""};
@@ -127,7 +112,7 @@ RoutedBy Router::routed_by(const mail::Address& recipient) const {
 }
 
 std::optional<Mailbox> Router::mailbox(const mail::Address& recipient) const {
-  auto decision = decide_as_us(recipient);
+  auto decision = index_.place(recipient);
   if (decision.verdict != config::Verdict::kLocal) return std::nullopt;
   return Mailbox{std::move(decision.user), std::move(decision.mailbox_domain)};
 }

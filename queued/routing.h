@@ -44,7 +44,9 @@ class Router {
                                         const mail::Address& recipient, bool logged_in) const {
     return index_.decide(listener, origin, recipient, logged_in);
   }
-  // Where accepted mail goes: never refused, whoever sent it.
+  // As mail of our own names it.
+  [[nodiscard]] config::Decision find(const mail::Address& recipient) const { return index_.find(recipient); }
+  // Where accepted mail goes: never refused, whoever sent it. Aliases are behind it.
   [[nodiscard]] Route route(const mail::Address& recipient) const;
   // Does only the next hop know whether there is such a recipient?
   [[nodiscard]] bool asks(const mail::Address& recipient) const;
@@ -61,14 +63,11 @@ class Router {
   [[nodiscard]] std::vector<std::string> internal(std::size_t most) const;
 
  private:
-  [[nodiscard]] config::Decision decide_as_us(const mail::Address& recipient) const;
   [[nodiscard]] const Destination& outbound(const std::string& domain) const;
   // The pattern of the route for it; empty: there is none.
   [[nodiscard]] std::string pattern(const std::string& domain) const;
 
-  // With one listener more than configured, that may do all: for mail that is accepted already.
   config::RightsIndex index_;
-  base::ListenerIndex ours_;
   std::vector<config::HopSpec> domain_hops_;
   std::unordered_map<std::string, Destination> exact_;
   std::unordered_map<std::string, Destination> below_;  // by "corp.example" for "*.corp.example"

@@ -1,10 +1,12 @@
 // The part of Engine that tells senders what became of their mail, and puts into badmail what nobody can
 // be told of.
 #include <algorithm>
+#include <map>
 #include <utility>
 
 #include "common/log/log.h"
 #include "queued/engine.h"
+#include "queued/expansion.h"
 
 namespace postern::queued {
 namespace {
@@ -31,8 +33,10 @@ std::optional<Report> Engine::report_of(const Message& message, const Recipient&
     terms = retry_tables_.terms(router_->route(recipient.address).queue, fate.failure);
     late = !recipient.delay_told && is_late(terms, age);
   }
-  const auto action = report_on(recipient.notify, fate.fate, arrival, late);
+  auto action = report_on(recipient.notify, fate.fate, arrival, late);
   if (!action) return std::nullopt;
+  if (recipient.expanded == Expanded::kAlias && *action == mail::ReportAction::kDelivered)
+    action = mail::ReportAction::kExpanded;
   Report report{recipient.number, *action, fate.reply, {}, remote};
   if (*action == mail::ReportAction::kDelayed && terms.expire.count() != 0)
     report.until = {store_.clock().wall().ms + (terms.expire - age).count()};
@@ -79,17 +83,29 @@ void Engine::forget_known(std::vector<Report>& reports, const Message& message) 
   });
 }
 
+// The sender of what came back may be an alias of ours, like a list's owner.
+void Engine::replace_aliases(MessageRecord& notice) const {
+  std::vector<Named> named;
+  for (auto& recipient : notice.recipients) {
+    auto decision = router_->find(recipient.address);
+    named.push_back({std::move(recipient.address), recipient.notify, {}, std::move(decision)});
+  }
+  notice.recipients = expand(std::move(named), true);
+  if (notice.recipients.size() > kMostTold) notice.recipients.resize(kMostTold);
+}
+
 // Puts the notice into the outcome's record; what it returns is for when that is flushed.
 Engine::Done Engine::add_notice(OutcomeRecord& record, Bytes& body, const Message& message,
                                 const std::vector<Report>& reports, std::string_view head) {
   auto notice = make_notice(message, reports, head, store_.new_id(), config_, record.when,
                             record.clock);
+  replace_aliases(notice.record);
   const auto event = event_name(reports);
   if (event == "bounce.sent") counters_.bounces.add(store_.clock().steady());
   log::info(event)
       .field("id", message.id)
       .field("notice", notice.record.id)
-      .field("to", message.from.text())
+      .field("to", sender_of(message, *find_recipient(message, reports.front().number)).text())
       .field("recipients", reports.size());
   for (const auto& report : reports)
     if (report.action == mail::ReportAction::kDelayed) record.delayed.push_back(report.number);
@@ -105,7 +121,7 @@ Engine::Done Engine::add_notice(OutcomeRecord& record, Bytes& body, const Messag
 // The queue waits, its recipients are not touched: the record holds the notice alone.
 void Engine::tell_delay(const Message& message, const OldMail& work, base::Millis age) {
   if (!has_sender(message)) return;
-  Occasion occasion{message.id, {}, {}, {}};
+  std::map<std::string, Occasion> occasions;  // by who is told
   RecipientFate fate;
   fate.failure = work.failure;
   fate.reply = work.reply;
@@ -113,9 +129,10 @@ void Engine::tell_delay(const Message& message, const OldMail& work, base::Milli
     if (!recipient.open() || router_->route(recipient.address).queue != work.queue) continue;
     fate.number = recipient.number;
     if (auto report = report_of(message, recipient, fate, work.remote, {}, age))
-      occasion.reports.push_back(*std::move(report));
+      occasions.try_emplace(sender_of(message, recipient).text(), Occasion{message.id, {}, {}, {}})
+          .first->second.reports.push_back(*std::move(report));
   }
-  if (!occasion.reports.empty()) tell(std::move(occasion));
+  for (auto& [sender, occasion] : occasions) tell(std::move(occasion));
 }
 
 // Those that were told of are not looked at again at the queue's next failure: all up to `last` need no

@@ -4,6 +4,7 @@
 #include <utility>
 
 #include "common/base/check.h"
+#include "common/base/utf8.h"
 #include "smtpd/protocol.h"
 
 namespace postern::smtpd {
@@ -85,6 +86,7 @@ std::size_t Protocol::read_body(std::string_view bytes) {
 void Protocol::finish_body() {
   const bool full = over_session();
   session_bytes_ += reader_.wire_size();
+  if (goes_round()) give_up_body();
   if (storing_) return hand_over();
   if (reader_.bare()) {
     refuse(Verb::kData, {}, "550 5.6.11 Message has a CR or LF that stands alone");
@@ -101,6 +103,18 @@ void Protocol::finish_body() {
     refuse(Verb::kData, {}, "554 5.4.6 Too many hops; this looks like a loop");
   }
   after_message();
+}
+
+// It was one of our aliases before, and what that stands for sent it back.
+bool Protocol::goes_round() const {
+  const auto& before = scanned().delivered_to();
+  return !before.empty() &&
+         std::any_of(envelope_.recipients.begin(), envelope_.recipients.end(), [&](const Recipient& recipient) {
+           if (!recipient.decision.alias) return false;
+           const auto alias = base::folded(recipient.decision.alias->address.text());
+           return std::any_of(before.begin(), before.end(),
+                              [&](const std::string& name) { return base::folded(name) == alias; });
+         });
 }
 
 // The body is whole, and there is nothing against it.

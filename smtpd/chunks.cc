@@ -104,6 +104,8 @@ void Protocol::finish_chunk() {
     chunks_.end();
     if (chunks_.bare() && !envelope_.any_bytes)
       spoil("550 5.6.11 Message has a CR or LF that stands alone");
+    else if (goes_round())
+      spoil("554 5.4.6 Too many hops; this looks like a loop");
   }
   if (!chunk_.refusal.empty()) return refuse_chunk();
   if (chunk_.last) return hand_over();

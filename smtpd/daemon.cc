@@ -61,6 +61,7 @@ std::expected<std::unique_ptr<Daemon::Rules>, std::string> Daemon::read(const st
     service.listener = base::ListenerIndex(static_cast<std::uint32_t>(i));
     service.rights = &rules->rights;
     service.limits = rules->config.limits;
+    service.expanded = rules->config.expanded;
     service.require_hello = rules->config.listeners[i].require_hello;
     service.tls = rules->config.listeners[i].tls;
     service.default_domain = rules->config.default_domain;

@@ -500,6 +500,8 @@ void Protocol::on_rcpt(mail::Command& command) {
   switch (decision.verdict) {
     case config::Verdict::kLocal:
     case config::Verdict::kRelay: {
+      if (service_->expanded != 0 && expanded_ + decision.count() > service_->expanded)
+        return refuse(Verb::kRcpt, address->text(), "452 4.5.3 Too many recipients");
       Recipient recipient{*std::move(address), std::move(decision), command.notify,
                           std::move(command.orcpt)};
       if (!recipient.decision.ask) return take_recipient(std::move(recipient));
@@ -518,6 +520,7 @@ void Protocol::on_rcpt(mail::Command& command) {
 }
 
 void Protocol::take_recipient(Recipient recipient) {
+  expanded_ += recipient.decision.count();
   envelope_.recipients.push_back(std::move(recipient));
   state_ = State::kRcpt;
   say("250 2.1.5 Ok");
@@ -535,6 +538,7 @@ void Protocol::answered(const mail::Reply* refusal) {
 void Protocol::end_transaction() {
   give_up_body();
   envelope_ = {};
+  expanded_ = 0;
   forwarded_.reset();
   chunked_ = 0;
   if (state_ == State::kMail || state_ == State::kRcpt || state_ == State::kChunks ||

@@ -89,6 +89,7 @@ struct Service {
   base::ListenerIndex listener;
   const config::RightsIndex* rights = nullptr;  // never null in use; outlives the service
   config::SmtpLimits limits;
+  std::uint32_t expanded = 0;  // most recipients of a message once its aliases are replaced; 0: no limit
   bool require_hello = true;
   config::TlsMode tls = config::TlsMode::kOff;
   mail::Domain default_domain;  // stamped on bare addresses of clients that may relay; empty: none
@@ -309,6 +310,7 @@ class Protocol {
   std::size_t read_body(std::string_view bytes);
   void finish_body();
   void hand_over();
+  [[nodiscard]] bool goes_round() const;
   [[nodiscard]] std::uint64_t size_limit() const noexcept;
   [[nodiscard]] bool flooded() const noexcept;
   [[nodiscard]] bool too_large() const noexcept;
@@ -338,6 +340,7 @@ class Protocol {
   std::string output_;
   State state_ = State::kStart;
   Envelope envelope_;
+  std::uint64_t expanded_ = 0;  // of its recipients, once aliases are replaced
   std::optional<Recipient> asked_;  // waits for answered()
   mail::DataReader reader_;
   mail::ChunkReader chunks_;

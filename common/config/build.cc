@@ -6,6 +6,7 @@
 #include <map>
 
 #include "common/config/accounts_file.h"
+#include "common/config/aliases_file.h"
 #include "common/config/certificates.h"
 #include "common/config/hop.h"
 #include "common/config/names.h"
@@ -148,6 +149,44 @@ class Builder {
             return std::unexpected(R"(expected one mark like "+", or "" for no extensions)");
           });
       recipients(section, domain);
+      if (const auto* const file = section.get("aliases"); file != nullptr && !file->text.empty()) {
+        section.path("aliases", domain.aliases_file);
+        if (!domain.aliases_file.empty() && !domain.names.empty())
+          read_aliases_file(domain.aliases_file, report_.where(file->place), domain, report_);
+      }
+    }
+    alias_domains();
+  }
+
+  // After the names of all sections: no name may be both, and each must stand for one of them.
+  void alias_domains() {
+    const auto domains = top_.section("domains");
+    const auto* const table = domains.get("alias");
+    if (table == nullptr) return;
+    if (table->children.size() > kMaxElements)
+      return domains.refuse(*table, "alias", fmt::format("expected at most {} domains", kMaxElements));
+    const auto sections = own_domains_;  // without the aliases
+    for (const auto& entry : table->children) {
+      if (entry.refused) continue;
+      if (entry.type != Type::kString) {
+        domains.refuse(entry, "alias", R"(expected names of domains, like { "example.net" = "example.org" })");
+        continue;
+      }
+      auto name = parse_domain(entry.key);
+      auto target = parse_domain(entry.text);
+      if (!name || !target) {
+        domains.refuse(entry, "alias", (name ? target : name).error());
+        continue;
+      }
+      if (!sections.contains(target->text())) {
+        domains.refuse(entry, "alias", "expected a domain that a [[domain]] names: mail for it is ours");
+        continue;
+      }
+      const auto [other, fresh] = own_domains_.emplace(name->text(), report_.where(entry.key_place));
+      if (fresh)
+        config_.alias_domains.push_back({*std::move(name), *std::move(target)});
+      else
+        domains.refuse(entry, "alias", fmt::format("{} stands already at {}", name->text(), place_text(other->second)));
     }
   }
 

@@ -64,6 +64,21 @@ struct Auth {
   Where where;
 };
 
+// One target of an alias, as its file names it.
+struct AliasName {
+  mail::Address address;  // completed by the section's first name
+  bool last = false;      // no alias is looked up for it ("\bob")
+  Where where;
+};
+
+// One name of an aliases file.
+struct AliasLine {
+  std::string name;  // folded
+  mail::Address address;  // with the section's first name
+  std::vector<AliasName> to;
+  Where where;
+};
+
 struct DomainSection {
   std::vector<mail::Domain> names;  // the first is canonical
   HopSpec deliver{.kind = HopKind::kMailbox};
@@ -72,6 +87,9 @@ struct DomainSection {
   std::vector<std::string> users;
   std::vector<std::string> addresses;
   std::string extension = "+";
+  std::string aliases_file;  // empty: there is none
+  std::vector<AliasLine> alias_lines;
+  std::vector<Alias> aliases;  // what they lead to (alias_expansion.h)
   Where where;
 };
 
@@ -147,6 +165,8 @@ struct Config {
   Auth auth;
   mail::Domain default_domain;  // empty: none
   std::vector<DomainSection> domains;
+  std::vector<AliasDomain> alias_domains;
+  std::vector<std::string> alias_warnings;  // a line each, as those of summary.h
   Mailbox mailbox;
   std::vector<Route> routes;
   Delivery delivery;

@@ -97,14 +97,19 @@ std::uint32_t recipients_of(const Config& config) {
                                 : most_recipients(config.space.segment, inline_body(limits.message_size));
 }
 
+std::uint32_t expanded_of(const Config& config) {
+  return most_recipients(config.space.segment, inline_body(config.limits.message_size));
+}
+
 Rights rights_of(const Config& config) {
   Rights rights;
   for (const auto& listener : config.listeners)
     rights.listeners.push_back(
         {listener.service, listener.relay_from, listener.proxy_from, listener.xclient_from});
   for (const auto& domain : config.domains)
-    rights.domains.push_back(
-        {domain.names, domain.recipients, domain.users, domain.addresses, domain.extension});
+    rights.domains.push_back({domain.names, domain.recipients, domain.users, domain.addresses,
+                              domain.extension, domain.aliases});
+  rights.alias_domains = config.alias_domains;
   rights.postmaster = config.postmaster;
   return rights;
 }
@@ -123,6 +128,9 @@ SmtpdConfig cut_smtpd(const Config& config, const Facts& facts) {
   cut.tls.client_ca = config.tls.client_ca;
   if (needs_auth(config)) cut.auth = {config.auth.mechanisms, config.auth.allow_plaintext};
   cut.rights = rights_of(config);
+  for (auto& domain : cut.rights.domains)
+    for (auto& alias : domain.aliases) alias.targets.clear();
+  cut.expanded = expanded_of(config);
   cut.policy = config.policy;
   cut.limits = config.limits;
   cut.limits.recipients = recipients_of(config);

@@ -38,6 +38,8 @@ struct Facts {
 // Of the control tool's socket.
 [[nodiscard]] std::string control_socket(const Config& config);
 
+// The most recipients that a message may have once its aliases are replaced.
+[[nodiscard]] std::uint32_t expanded_of(const Config& config);
 [[nodiscard]] Rights rights_of(const Config& config);
 
 // What a role must not know, it does not get: the private keys are for the role key alone, the

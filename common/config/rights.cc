@@ -66,11 +66,37 @@ struct RightsIndex::Tables {
       xclient_from.emplace_back(listener.xclient_from);
     }
     for (std::uint32_t i = 0; i < rights.domains.size(); ++i) {
-      const auto& domain = rights.domains[i];
+      auto& domain = rights.domains[i];
+      auto& known = aliases.emplace_back();
+      for (auto& alias : domain.aliases) {
+        auto shared = std::make_shared<const Alias>(std::move(alias));
+        known.emplace(shared->name, std::move(shared));
+      }
+      domain.aliases.clear();
       for (const auto& name : domain.names) names.emplace(name.text(), i);
       users.emplace_back(domain.users.begin(), domain.users.end());
       addresses.emplace_back(domain.addresses.begin(), domain.addresses.end());
     }
+    for (const auto& alias : rights.alias_domains)
+      if (const auto target = names.find(alias.target.text()); target != names.end()) {
+        names.emplace(alias.name.text(), target->second);
+        stamps.emplace(alias.name.text(), &alias.target);
+      }
+  }
+
+  // The recipient of an alias domain in the domain that this stands for; nullopt: it is in none.
+  [[nodiscard]] std::optional<mail::Address> stamped(const mail::Address& recipient) const {
+    const auto stamp = stamps.find(recipient.domain().text());
+    if (stamp == stamps.end()) return std::nullopt;
+    // An address that becomes too long by it is nobody's.
+    return recipient.at(*stamp->second).value_or(mail::Address());
+  }
+
+  [[nodiscard]] std::shared_ptr<const Alias> alias(std::uint32_t domain,
+                                                   std::string_view local_part) const {
+    if (aliases[domain].empty()) return nullptr;
+    const auto found = aliases[domain].find(Key(local_part, {}).local_part());
+    return found == aliases[domain].end() ? nullptr : found->second;
   }
 
   // The mailbox of the entry for this local part as it stands; nullopt where there is none.
@@ -87,40 +113,74 @@ struct RightsIndex::Tables {
     return std::nullopt;
   }
 
-  // The recipient among the users of section `domain`: kLocal or kNoSuchUser.
-  [[nodiscard]] Decision local(std::uint32_t domain, const mail::Address& recipient) const {
+  // The recipient among the aliases and users of section `domain`: kLocal or kNoSuchUser.
+  [[nodiscard]] Decision local(std::uint32_t domain, const mail::Address& recipient,
+                               bool with_aliases) const {
     const auto& section = rights.domains[domain];
-    Decision decision{.verdict = Verdict::kLocal, .domain = domain};
-    if (section.recipients != RecipientsKind::kFile) {
-      decision.user = mailbox_name(recipient.local_part());
-      decision.ask = section.recipients == RecipientsKind::kAsk;
-    } else {
-      const std::string_view local_part = recipient.local_part();
-      const auto& name = recipient.domain().text();
-      auto found = entry(domain, local_part, name);
-      if (!found && !section.extension.empty()) {
-        const auto cut = local_part.find(section.extension);
-        if (cut != std::string_view::npos) found = entry(domain, local_part.substr(0, cut), name);
-      }
-      if (!found) return {.verdict = Verdict::kNoSuchUser};
-      decision.user = *found;
+    if (section.recipients != RecipientsKind::kFile && (!with_aliases || aliases[domain].empty()))
+      return open_section(domain, recipient.local_part());
+    const std::string_view local_part = recipient.local_part();
+    const auto& name = recipient.domain().text();
+    const auto cut = section.extension.empty() ? std::string_view::npos : local_part.find(section.extension);
+    for (const auto part : {local_part, local_part.substr(0, cut)}) {
+      if (with_aliases)
+        if (auto found = alias(domain, part))
+          return {.verdict = Verdict::kLocal, .domain = domain, .alias = std::move(found)};
+      if (section.recipients == RecipientsKind::kFile)
+        if (const auto found = entry(domain, part, name))
+          return {.verdict = Verdict::kLocal,
+                  .domain = domain,
+                  .user = std::string(*found),
+                  .mailbox_domain = section.names.front().text()};
+      if (cut == std::string_view::npos) break;
     }
-    decision.mailbox_domain = section.names.front().text();
+    if (section.recipients == RecipientsKind::kFile) return {.verdict = Verdict::kNoSuchUser};
+    return open_section(domain, local_part);
+  }
+
+  // Of a section that has no table of users.
+  [[nodiscard]] Decision open_section(std::uint32_t domain, std::string_view local_part) const {
+    const auto& section = rights.domains[domain];
+    return {.verdict = Verdict::kLocal,
+            .domain = domain,
+            .ask = section.recipients == RecipientsKind::kAsk,
+            .user = mailbox_name(local_part),
+            .mailbox_domain = section.names.front().text()};
+  }
+
+  // The recipient is not postmaster, and of section `domain` by some name.
+  [[nodiscard]] Decision ours(std::uint32_t domain, const mail::Address& recipient,
+                              bool with_aliases) const {
+    auto stamp = stamped(recipient);
+    if (!stamp) return local(domain, recipient, with_aliases);
+    if (stamp->empty()) return {.verdict = Verdict::kNoSuchUser};
+    auto decision = local(domain, *stamp, with_aliases);
+    decision.rewritten = std::move(stamp);
     return decision;
   }
 
-  [[nodiscard]] Decision postmaster() const {
+  // As mail of our own reaches it.
+  [[nodiscard]] Decision reach(const mail::Address& recipient, bool with_aliases) const {
+    if (recipient.empty()) return {.verdict = Verdict::kRelayDenied};
+    const auto domain = names.find(recipient.domain().text());
+    const bool is_ours = domain != names.end();
+    if (recipient.is_postmaster() && (is_ours || recipient.domain().empty()))
+      return postmaster(with_aliases);
+    return is_ours ? ours(domain->second, recipient, with_aliases) : Decision{.verdict = Verdict::kRelay};
+  }
+
+  [[nodiscard]] Decision postmaster(bool with_aliases) const {
     const auto& address = rights.postmaster;
     const auto domain = names.find(address.domain().text());
     if (domain == names.end()) return {.verdict = Verdict::kRelay, .rewritten = address};
-    auto decision = local(domain->second, address);
+    auto decision = ours(domain->second, address, with_aliases);
     if (decision.verdict == Verdict::kNoSuchUser) {
       // The configuration's check refuses this, but postmaster is accepted whatever it missed.
       decision = {.verdict = Verdict::kLocal, .domain = domain->second};
       decision.user = mailbox_name(address.local_part());
       decision.mailbox_domain = rights.domains[domain->second].names.front().text();
     }
-    decision.rewritten = address;
+    if (!decision.rewritten) decision.rewritten = address;
     decision.ask = false;
     return decision;
   }
@@ -130,6 +190,8 @@ struct RightsIndex::Tables {
   std::unordered_map<std::string_view, std::uint32_t> names;
   std::vector<std::unordered_set<std::string_view>> users;
   std::vector<std::unordered_set<std::string_view>> addresses;
+  std::vector<std::unordered_map<std::string_view, std::shared_ptr<const Alias>>> aliases;
+  std::unordered_map<std::string_view, const mail::Domain*> stamps;  // of alias domains
 };
 
 RightsIndex::RightsIndex(Rights rights) : tables_(std::make_unique<Tables>(std::move(rights))) {}
@@ -163,20 +225,28 @@ Decision RightsIndex::decide(base::ListenerIndex listener, const Origin& origin,
   const auto domain = tables_->names.find(recipient.domain().text());
   const bool ours = domain != tables_->names.end();
   if (recipient.is_postmaster() && (ours || recipient.domain().empty()))
-    return tables_->postmaster();
+    return tables_->postmaster(true);
   const bool may_relay =
       (logged_in && takes_logins(service)) ||
       (!client.is_unspecified() && tables_->relay_from[listener.value].contains(client));
   if (!may_relay && service == Service::kRelay)
     return {.verdict = Verdict::kRelayDenied};
-  if (ours) return tables_->local(domain->second, recipient);
+  if (ours) return tables_->ours(domain->second, recipient, true);
   return {.verdict = may_relay ? Verdict::kRelay : Verdict::kRelayDenied};
 }
 
 bool RightsIndex::knows(const mail::Address& address) const {
   const auto domain = tables_->names.find(address.domain().text());
   return domain != tables_->names.end() &&
-         tables_->local(domain->second, address).verdict == Verdict::kLocal;
+         tables_->ours(domain->second, address, true).verdict == Verdict::kLocal;
+}
+
+Decision RightsIndex::place(const mail::Address& recipient) const {
+  return tables_->reach(recipient, false);
+}
+
+Decision RightsIndex::find(const mail::Address& recipient) const {
+  return tables_->reach(recipient, true);
 }
 
 bool RightsIndex::is_local(const mail::Domain& domain) const {

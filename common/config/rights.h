@@ -65,6 +65,36 @@ enum class RecipientsKind : std::uint8_t {
   kAsk,  // its next hop knows: every local part is accepted once it said so
 };
 
+// One recipient that an alias stands for.
+struct AliasTarget {
+  mail::Address address;                // no alias is looked up for it
+  std::optional<mail::Address> sender;  // whom its list's failures are told; none: the message's sender
+
+  friend bool operator==(const AliasTarget&, const AliasTarget&) = default;
+  static constexpr auto fields() {
+    return ipc::fields_of(ipc::field("address", &AliasTarget::address),
+                      ipc::field("sender", &AliasTarget::sender));
+  }
+};
+inline constexpr std::size_t kMaxAliases = 1'000'000;  // of one [[domain]]
+inline constexpr std::size_t kMaxTargets = 20'000;     // of one alias
+
+// A name of aliases(5) with all that it leads to, over whichever other names.
+struct Alias {
+  std::string name;         // a local part, folded; valid in every name of its section
+  mail::Address address;    // with the section's first name
+  std::uint32_t count = 0;  // of its targets
+  bool list = false;        // it has an owner: a mailing list, whose members are its own affair
+  std::vector<AliasTarget> targets;  // only queued knows them
+
+  static constexpr auto fields() {
+    return ipc::fields_of(ipc::field("name", &Alias::name, 512),
+                      ipc::field("address", &Alias::address), ipc::field("count", &Alias::count),
+                      ipc::field("list", &Alias::list),
+                      ipc::field("targets", &Alias::targets, kMaxTargets));
+  }
+};
+
 // One [[domain]] section.
 struct DomainRights {
   std::vector<mail::Domain> names;  // the first is canonical
@@ -75,24 +105,39 @@ struct DomainRights {
   std::vector<std::string> users;
   std::vector<std::string> addresses;
   std::string extension;  // "+" or empty
+  std::vector<Alias> aliases;
 
   static constexpr auto fields() {
     return ipc::fields_of(ipc::field("names", &DomainRights::names, 10'000),
                       ipc::field("recipients", &DomainRights::recipients),
                       ipc::field("users", &DomainRights::users, 10'000'000, 512),
                       ipc::field("addresses", &DomainRights::addresses, 10'000'000, 512),
-                      ipc::field("extension", &DomainRights::extension, 8));
+                      ipc::field("extension", &DomainRights::extension, 8),
+                      ipc::field("aliases", &DomainRights::aliases, kMaxAliases));
+  }
+};
+
+// Another name for a domain of ours: its recipients are re-stamped.
+struct AliasDomain {
+  mail::Domain name;
+  mail::Domain target;  // a name of some [[domain]]
+
+  static constexpr auto fields() {
+    return ipc::fields_of(ipc::field("name", &AliasDomain::name),
+                      ipc::field("target", &AliasDomain::target));
   }
 };
 
 struct Rights {
   std::vector<ListenerRights> listeners;  // by base::ListenerIndex
   std::vector<DomainRights> domains;
+  std::vector<AliasDomain> alias_domains;
   mail::Address postmaster;
 
   static constexpr auto fields() {
     return ipc::fields_of(ipc::field("listeners", &Rights::listeners, 1'000),
                       ipc::field("domains", &Rights::domains, 10'000),
+                      ipc::field("alias_domains", &Rights::alias_domains, 10'000),
                       ipc::field("postmaster", &Rights::postmaster));
   }
 };
@@ -113,10 +158,14 @@ struct Decision {
   std::string user;
   // kLocal: the mailbox's domain, the section's canonical name.
   std::string mailbox_domain;
-  // Mail for postmaster (of one of our domains, or of none) goes to the configured postmaster: then
-  // this is that address, and it takes the recipient's place in the envelope. Verdict kLocal if it
-  // is one of ours, else kRelay, whoever the client is.
+  // kLocal: the recipient is this alias; no mailbox is named then.
+  std::shared_ptr<const Alias> alias;
+  // What takes the recipient's place in the envelope. Mail for postmaster (of one of our domains, or of none)
+  // goes to the configured postmaster: verdict kLocal if that is one of ours, else kRelay, whoever the client
+  // is. In an alias domain: the address in the domain that it stands for.
   std::optional<mail::Address> rewritten;
+  // How many recipients this may become: an alias with all of its targets may be told of, too.
+  [[nodiscard]] std::uint32_t count() const noexcept { return alias ? alias->count + 1 : 1; }
 };
 
 // The name of a mailbox for a local part that no table knows: folded (base::folded), every byte outside
@@ -136,9 +185,14 @@ class RightsIndex {
   // relay listener serves only the clients of its relay_from, an mx listener everybody, for our
   // domains. Postmaster is accepted from all. Whoever has `logged_in` may send anywhere, and a
   // submission listener serves nobody else, not even for postmaster. A recipient is looked up whole
-  // first, then without extension. Nothing is accepted from an origin that is not believed.
+  // first, then without extension, each time among the aliases before the users. Nothing is accepted from
+  // an origin that is not believed.
   [[nodiscard]] Decision decide(base::ListenerIndex listener, const Origin& origin,
                                 const mail::Address& recipient, bool logged_in = false) const;
+  // What is, or stands for, an accepted recipient: no alias is looked up any more, and all may be reached.
+  [[nodiscard]] Decision place(const mail::Address& recipient) const;
+  // The recipient as mail of our own names it, aliases looked up: for notices.
+  [[nodiscard]] Decision find(const mail::Address& recipient) const;
   // Can clients log in there?
   [[nodiscard]] static bool takes_logins(Service service) noexcept {
     return service != Service::kMx;
@@ -149,10 +203,11 @@ class RightsIndex {
   [[nodiscard]] bool may_claim(base::ListenerIndex listener, const Origin& origin) const;
   // May whoever named the client name one?
   [[nodiscard]] bool believes(base::ListenerIndex listener, const Origin& origin) const;
-  // Does the table of its domain hold the address, apart from postmaster's special rights?
+  // Do the users of its domain, or its aliases, hold the address, apart from postmaster's special rights?
   [[nodiscard]] bool knows(const mail::Address& address) const;
-  // Is the domain one of ours?
+  // Is the domain one of ours, or does it stand for one?
   [[nodiscard]] bool is_local(const mail::Domain& domain) const;
+  // Without the aliases, which the tables hold.
   [[nodiscard]] const Rights& rights() const noexcept;
 
  private:

@@ -122,7 +122,8 @@ struct SmtpdConfig {
   std::string hostname;
   std::vector<SmtpdListener> listeners;  // by base::ListenerIndex
   mail::Domain default_domain;           // stamped on bare addresses of relay clients; empty: none
-  Rights rights;
+  Rights rights;  // aliases without their targets
+  std::uint32_t expanded = 0;  // most recipients of a message once its aliases are replaced; 0: no limit
   Policy policy;
   SmtpLimits limits;
   SmtpdTls tls;
@@ -134,6 +135,7 @@ struct SmtpdConfig {
                       ipc::field("listeners", &SmtpdConfig::listeners, 1'000),
                       ipc::field("default_domain", &SmtpdConfig::default_domain),
                       ipc::field("rights", &SmtpdConfig::rights),
+                      ipc::field("expanded", &SmtpdConfig::expanded),
                       ipc::field("policy", &SmtpdConfig::policy),
                       ipc::field("limits", &SmtpdConfig::limits),
                       ipc::field("tls", &SmtpdConfig::tls),

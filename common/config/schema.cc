@@ -47,13 +47,13 @@ constexpr auto kKeys = std::to_array<Key>({
 
     {"domains", kSection},
     {"domains.default", kString},
-    {"domains.alias", kTable, "domain aliases come", "{}"},
+    {"domains.alias", kTable},
 
     {"domain", kSections},
     {"domain.name", kStrings},
     {"domain.deliver", kString},
     {"domain.recipients", kString},
-    {"domain.aliases", kString, "aliases come", R"("")"},
+    {"domain.aliases", kString},
     {"domain.extension", kString},
 
     {"mailbox", kSection},

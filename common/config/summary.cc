@@ -63,6 +63,12 @@ std::string recipients_text(const DomainSection& domain) {
   return fmt::format("{} recipient{} of {}", count, count == 1 ? "" : "s", domain.users_file);
 }
 
+std::string aliases_text(const DomainSection& domain) {
+  if (domain.aliases_file.empty()) return "";
+  const auto count = domain.aliases.size();
+  return fmt::format(", {} alias{} of {}", count, count == 1 ? "" : "es", domain.aliases_file);
+}
+
 std::string_view tls_text(TlsMode mode) {
   switch (mode) {
     case TlsMode::kOff:
@@ -174,12 +180,17 @@ void domains_text(const Config& config, std::string& out) {
   for (std::size_t i = 0; i < config.domains.size() && i < kShown; ++i) {
     const auto& domain = config.domains[i];
     const bool mailbox = domain.deliver.kind == HopKind::kMailbox;
-    out += fmt::format("  {}: {}, to {}\n", names_text(domain.names), recipients_text(domain),
-                       mailbox ? mailbox_text(config.mailbox) : hop_text(domain.deliver));
+    out += fmt::format("  {}: {}{}, to {}\n", names_text(domain.names), recipients_text(domain),
+                       aliases_text(domain), mailbox ? mailbox_text(config.mailbox) : hop_text(domain.deliver));
   }
   if (config.domains.size() > kShown)
     out += fmt::format("  and {} more sections\n", config.domains.size() - kShown);
   if (config.domains.empty()) out += "  none\n";
+  for (std::size_t i = 0; i < config.alias_domains.size() && i < kShown; ++i)
+    out += fmt::format("  {}: stands for {}\n", config.alias_domains[i].name.text(),
+                       config.alias_domains[i].target.text());
+  if (config.alias_domains.size() > kShown)
+    out += fmt::format("  and {} more that stand for others\n", config.alias_domains.size() - kShown);
   out += fmt::format("  postmaster of each: to {}\n", config.postmaster.text());
 }
 
@@ -311,6 +322,7 @@ std::vector<std::string> warnings(const Config& config) {
                       place_text(domain.where), names_text(domain.names)));
   warn_of_logins(config, out);
   warn_of_mailboxes(config, out);
+  out.insert(out.end(), config.alias_warnings.begin(), config.alias_warnings.end());
   return out;
 }
 

@@ -231,6 +231,7 @@ struct MessageRow {
   std::uint64_t size = 0;
   mail::ReversePath from;
   std::string to;  // the first recipient that is left
+  std::string alias;  // by which that one came; empty: none
   std::uint32_t recipients = 0;  // that are left
   std::string why;               // last reply or reason
   base::WallTime until;          // frozen: when that ends by itself; 0: it does not
@@ -239,6 +240,7 @@ struct MessageRow {
                       field("arrived", &MessageRow::arrived),
                       field("next_try", &MessageRow::next_try), field("size", &MessageRow::size),
                       field("from", &MessageRow::from), field("to", &MessageRow::to, 512),
+                      field("alias", &MessageRow::alias, kMaxAlias),
                       field("recipients", &MessageRow::recipients),
                       field("why", &MessageRow::why, mail::Reply::kMaxText + 32),
                       field("until", &MessageRow::until));
@@ -277,6 +279,8 @@ enum class RecipientEnd : std::uint8_t { kOpen, kDelivered, kBounced, kRemoved }
 
 struct RecipientRow {
   mail::Address address;
+  std::string alias;   // by which it came; empty: it was named itself
+  std::string sender;  // its list's owner, who is told of it; empty: the message's sender
   std::string queue;
   RecipientEnd end = RecipientEnd::kOpen;
   State state = State::kReady;  // while open
@@ -289,7 +293,8 @@ struct RecipientRow {
   std::string remote;
   static constexpr auto fields() {
     return fields_of(
-        field("address", &RecipientRow::address),
+        field("address", &RecipientRow::address), field("alias", &RecipientRow::alias, kMaxAlias),
+        field("sender", &RecipientRow::sender, kMaxAlias),
         field("queue", &RecipientRow::queue, kMaxQueueName), field("end", &RecipientRow::end),
         field("state", &RecipientRow::state), field("why", &RecipientRow::why, kMaxReason),
         field("until", &RecipientRow::until), field("tries", &RecipientRow::tries),

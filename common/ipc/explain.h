@@ -95,6 +95,7 @@ struct RetryPlan {
 // Of recipients of a message with which everything is the same.
 struct Explanation {
   std::vector<mail::Address> recipients;
+  std::string alias;  // by which they came; empty: they were named themselves
   std::string queue;
   State state = State::kReady;
   std::vector<Obstacle> obstacles;  // the binding one first
@@ -113,6 +114,7 @@ struct Explanation {
   static constexpr auto fields() {
     return fields_of(
         field("recipients", &Explanation::recipients, kMaxExplained),
+        field("alias", &Explanation::alias, kMaxAlias),
         field("queue", &Explanation::queue, kMaxQueueName), field("state", &Explanation::state),
         field("obstacles", &Explanation::obstacles, kBlockers), field("next", &Explanation::next),
         field("passed", &Explanation::passed, kMaxPassed, 100), field("way", &Explanation::way),

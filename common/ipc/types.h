@@ -42,6 +42,7 @@ inline constexpr std::size_t kMaxReason = 500;     // an operator's reason
 inline constexpr std::size_t kMaxQueueName = 255;  // a domain, a literal, or "local"
 inline constexpr std::size_t kMaxHopName = 255;    // of a next hop
 inline constexpr std::size_t kMaxRemote = 320;     // "mx.example.org[192.0.2.1]:25"
+inline constexpr std::size_t kMaxAlias = mail::Address::kMaxLength;  // "team@example.org"
 inline constexpr std::size_t kHistoryReply = 200;  // of a final reply, in the history
 inline constexpr std::size_t kRecipientsInFrame = 60;
 inline constexpr std::size_t kLeaseRecipients = 36;

@@ -100,6 +100,13 @@ std::expected<Address, AddressError> Address::parse(std::string_view text) {
   return address;
 }
 
+std::expected<Address, AddressError> Address::at(const Domain& domain) const {
+  Address moved(local_part_, domain);
+  if (moved.text().size() > kMaxLength)
+    return std::unexpected(AddressError{"address longer than 254 characters"});
+  return moved;
+}
+
 std::string Address::text() const {
   return text_with(domain_.text());
 }

@@ -39,6 +39,8 @@ class Address {
   [[nodiscard]] std::string unicode() const { return text_with(domain_.unicode()); }
   // Is `part` in the address, as people may write it: in any case and composition, its domain in either form?
   [[nodiscard]] bool mentions(std::string_view part) const;
+  // The same local part in another domain; an error where that is too long.
+  [[nodiscard]] std::expected<Address, AddressError> at(const Domain& domain) const;
   // It can be said only where SMTPUTF8 is spoken (RFC 6531).
   [[nodiscard]] bool needs_utf8() const noexcept;
   [[nodiscard]] bool empty() const noexcept { return local_part_.empty() && domain_.empty(); }

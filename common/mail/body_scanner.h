@@ -1,9 +1,12 @@
 // BodyScanner: what the readers of DATA and of BDAT have in common: where the lines of a body end, and what is
-// counted on the way. Built on memchr: about two passes of it over the body. Keeps nothing but a few counters.
+// counted on the way. Built on memchr: about two passes of it over the body. Keeps nothing but a few counters, and
+// the header's Delivered-To fields.
 #pragma once
 
 #include <cstdint>
+#include <string>
 #include <string_view>
+#include <vector>
 
 namespace postern::mail {
 
@@ -19,6 +22,11 @@ class BodyScanner {
   [[nodiscard]] bool bare() const noexcept { return bare_; }
   // Received fields in the header so far, for the loop limit of RFC 5321 6.3.
   [[nodiscard]] std::uint32_t received() const noexcept { return received_; }
+  // What the first Delivered-To fields of the header say, without the spaces around: at most kMostDelivered.
+  [[nodiscard]] const std::vector<std::string>& delivered_to() const noexcept { return delivered_to_; }
+
+  static constexpr std::size_t kMostDelivered = 32;
+  static constexpr std::size_t kLongestDelivered = 320;  // bytes; longer ones are passed over
 
  protected:
   // What stands in front of the next byte. The beginning counts as kCrLf.
@@ -36,11 +44,16 @@ class BodyScanner {
  private:
   const char* find_line_end(const char* begin, const char* end) noexcept;
   void read_header(const char* begin, const char* end) noexcept;
+  void match_field(const char* begin, const char* end) noexcept;
+  void end_value() noexcept;
 
   std::uint64_t wire_size_ = 0;
   std::uint64_t line_size_ = 0;  // of the current line, while in the header
   std::uint32_t received_ = 0;
-  std::uint8_t field_match_ = 0;  // how much of "Received:" the current line has matched
+  std::vector<std::string> delivered_to_;
+  std::uint8_t field_match_ = 0;  // how much of a field's name the current line has matched
+  bool delivered_ = false;        // that name is "Delivered-To:"
+  bool in_value_ = false;         // the current line goes on with the last of delivered_to_
   bool in_header_ = true;
 };
 

@@ -70,6 +70,7 @@ std::uint8_t class_of(ReportAction action) {
     case ReportAction::kDelayed:
       return 4;
     case ReportAction::kRelayed:
+    case ReportAction::kExpanded:
     case ReportAction::kDelivered:
       break;
   }
@@ -77,14 +78,14 @@ std::uint8_t class_of(ReportAction action) {
 }
 
 std::string_view name(ReportAction action) {
-  constexpr std::string_view kNames[] = {"failed", "delayed", "relayed", "delivered"};
+  constexpr std::string_view kNames[] = {"failed", "delayed", "relayed", "expanded", "delivered"};
   return kNames[static_cast<std::size_t>(action)];
 }
 
 std::string_view subject_of(ReportAction gravest) {
   constexpr std::string_view kSubjects[] = {
       "Undelivered mail returned to sender", "Delayed mail (still being tried)",
-      "Mail relayed (no further report will come)", "Mail delivered"};
+      "Mail relayed (no further report will come)", "Mail handed on to several recipients", "Mail delivered"};
   return kSubjects[static_cast<std::size_t>(gravest)];
 }
 
@@ -207,6 +208,12 @@ void add_introduction(std::string& text, ReportAction action, std::size_t count)
           "if it fails.\r\n",
           one ? "this recipient" : "these recipients");
       break;
+    case ReportAction::kExpanded:
+      add(text,
+          "has arrived at {}, which stands for several.\r\nIt is handed on to them: you will hear of it "
+          "again only if it fails.\r\n",
+          one ? "this address" : "these addresses");
+      break;
     case ReportAction::kDelivered:
       add(text, "was delivered to {}.\r\n", one ? "this recipient" : "these recipients");
       break;
@@ -259,7 +266,7 @@ Part for_people(const Notice& notice, const Part& original) {
   std::string text;
   add(text, "This is the mail system at {}.\r\n", notice.hostname);
   for (const auto action : {ReportAction::kFailed, ReportAction::kDelayed, ReportAction::kRelayed,
-                            ReportAction::kDelivered}) {
+                            ReportAction::kExpanded, ReportAction::kDelivered}) {
     const auto count = static_cast<std::size_t>(
         std::count_if(notice.recipients.begin(), notice.recipients.end(),
                       [&](const auto& recipient) { return recipient.action == action; }));

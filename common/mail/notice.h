@@ -21,7 +21,7 @@
 namespace postern::mail {
 
 // RFC 3464 2.3.3; the gravest first, in the order in which a notice speaks of them.
-enum class ReportAction : std::uint8_t { kFailed, kDelayed, kRelayed, kDelivered };
+enum class ReportAction : std::uint8_t { kFailed, kDelayed, kRelayed, kExpanded, kDelivered };
 
 struct ReportedRecipient {
   Address address;

@@ -1,6 +1,6 @@
 // The file that `export` writes and `import` reads: messages as they stand in a queue, for another
-// host or another version of Postern. Format version 2; 1 knew no binary bodies. All are read; what
-// gains fields says so as common/ipc/codec.h has it. Pure.
+// host or another version of Postern. Format version 3; 2 knew no aliases, and 1 no binary bodies.
+// All are read; what gains fields says so as common/ipc/codec.h has it. Pure.
 //
 //   "POSTERN EXPORT\n" | u32 version | u32 CRC32C of both
 //   frames:  u32 size of the payload | u32 type | payload | u32 CRC32C
@@ -27,7 +27,7 @@
 
 namespace postern::transfer {
 
-inline constexpr std::uint32_t kVersion = 2;
+inline constexpr std::uint32_t kVersion = 3;
 inline constexpr std::size_t kPiece = 48 * 1024;              // bytes of a body in one frame, at most
 inline constexpr std::size_t kMaxPayload = 56 * 1024;
 inline constexpr std::size_t kMaxRecipients = 20'000;         // of one message
@@ -59,6 +59,9 @@ struct Recipient {
   mail::Notify notify;
   bool delay_told = false;  // the sender knows that it is late
   mail::OriginalRecipient orcpt;
+  std::string alias;  // by which it came; empty: it was named itself
+  std::optional<mail::Address> sender;  // its list's owner, to whom failures are told
+  std::uint8_t expanded = 0;  // 1: an alias of several, 2: a list: its sender hears that it was replaced
   static constexpr auto fields() {
     return ipc::fields_of(ipc::field("number", &Recipient::number),
                       ipc::field("address", &Recipient::address),
@@ -70,7 +73,10 @@ struct Recipient {
                       ipc::field("remote", &Recipient::remote, ipc::kMaxRemote),
                       ipc::field("notify", &Recipient::notify),
                       ipc::field("delay_told", &Recipient::delay_told),
-                      ipc::field("orcpt", &Recipient::orcpt));
+                      ipc::field("orcpt", &Recipient::orcpt),
+                      ipc::field("alias", &Recipient::alias, ipc::kMaxAlias).since(3),
+                      ipc::field("sender", &Recipient::sender).since(3),
+                      ipc::field("expanded", &Recipient::expanded).since(3));
   }
 };
 

@@ -338,5 +338,91 @@ TEST(Origin, AnUnknownClientRelaysNowhereEvenWhereAllMay) {
   EXPECT_EQ(verdict("0.0.0.1"), kRelay);
 }
 
+// --- Aliases ---------------------------------------------------------------------------------------
+
+Rights with_aliases() {
+  auto rights = sample();
+  const auto alias = [](const char* name, const char* text, std::vector<AliasTarget> targets) {
+    return Alias{name, address(text), static_cast<std::uint32_t>(targets.size()), false, std::move(targets)};
+  };
+  rights.domains[0].aliases = {
+      alias("team", "team@example.org", {{address("alice@example.org"), {}}, {address("x@far.example"), {}}}),
+      alias("alice", "alice@example.org", {{address("alice@example.org"), {}}}),
+      alias("a+c", "a+c@example.org", {{address("alice@example.org"), {}}})};
+  rights.domains[1].aliases = {alias("x", "x@any.example", {{address("alice@example.org"), {}}})};
+  rights.alias_domains = {{domain("old.example"), domain("example.net")}, {domain("mad.example"), domain("far.example")}};
+  return rights;
+}
+
+TEST(Aliases, ComeBeforeUsersAndCostNoRights) {
+  const RightsIndex index(with_aliases());
+  const auto decide = [&](const char* to) {
+    return index.decide(base::ListenerIndex(kMxOnly), ip("192.0.2.1"), address(to));
+  };
+  const struct {
+    const char* to;
+    const char* alias;  // "": none
+    const char* user = "";
+    const char* rewritten = "";
+  } kTable[] = {
+      {"TEAM@Example.net", "team"},       {"team+x@example.org", "team"},
+      {"alice@example.org", "alice"},     {"a+b@example.org", "", "a+b"},
+      {"a+c@example.org", "a+c"},         {"it+team@example.org", "", "it"},
+      {"x@any.example", "x"},             {"x+y@any.example", "x"},
+      {"z+x@any.example", "", "z%2Bx"},   {"team@old.example", "team", "", "team@example.net"},
+      {"It@old.example", "", "it", "It@example.net"}, {"bob@old.example", "", "bob@example.net", "bob@example.net"},
+  };
+  for (const auto& row : kTable) {
+    SCOPED_TRACE(row.to);
+    const auto decision = decide(row.to);
+    EXPECT_EQ(decision.verdict, Verdict::kLocal);
+    EXPECT_EQ(decision.alias ? decision.alias->name : "", row.alias);
+    EXPECT_EQ(decision.user, row.user);
+    EXPECT_EQ(decision.rewritten ? decision.rewritten->text() : "", row.rewritten);
+    EXPECT_EQ(decision.count(), decision.alias ? decision.alias->count + 1 : 1);
+  }
+  for (const auto* nobody : {"tea@example.org", "team@plain.example", "nobody@old.example"})
+    EXPECT_EQ(decide(nobody).verdict, Verdict::kNoSuchUser) << nobody;
+  EXPECT_EQ(decide("x@mad.example").verdict, Verdict::kRelayDenied);
+  EXPECT_EQ(decide("x@far.example").verdict, Verdict::kRelayDenied);
+}
+
+TEST(Aliases, AreBehindWhatIsAccepted) {
+  const RightsIndex index(with_aliases());
+  EXPECT_EQ(index.place(address("alice@example.org")).user, "alice");
+  EXPECT_EQ(index.place(address("alice@example.org")).alias, nullptr);
+  EXPECT_EQ(index.place(address("team@example.org")).verdict, Verdict::kNoSuchUser);
+  EXPECT_EQ(index.place(address("x@any.example")).user, "x");
+  EXPECT_EQ(index.place(address("it@old.example")).user, "it");
+  EXPECT_EQ(index.place(address("x@far.example")).verdict, Verdict::kRelay);
+  ASSERT_NE(index.find(address("team@example.org")).alias, nullptr);
+  EXPECT_EQ(index.find(address("team@example.org")).alias->targets.size(), 2U);
+  EXPECT_EQ(index.find(address("x@far.example")).verdict, Verdict::kRelay);
+}
+
+TEST(Aliases, PostmasterMayBeOne) {
+  auto rights = with_aliases();
+  rights.postmaster = address("team@example.org");
+  const RightsIndex index(std::move(rights));
+  const auto decision = index.decide(base::ListenerIndex(kMxOnly), ip("192.0.2.1"), address("postmaster@old.example"));
+  ASSERT_NE(decision.alias, nullptr);
+  EXPECT_EQ(decision.alias->name, "team");
+  EXPECT_TRUE(index.knows(address("team@example.org")));
+}
+
+TEST(Aliases, AnAddressThatBecomesTooLongIsNobodys) {
+  auto rights = with_aliases();
+  const std::string label(60, 'l');
+  const auto long_name = label + '.' + label + '.' + label + ".example.org";
+  rights.domains[1].names.push_back(domain(long_name));
+  rights.alias_domains.push_back({domain("s.example"), domain(long_name)});
+  const RightsIndex index(std::move(rights));
+  const auto verdict = [&](const std::string& local_part) {
+    return index.decide(base::ListenerIndex(kMxOnly), ip("192.0.2.1"), address(local_part + "@s.example")).verdict;
+  };
+  EXPECT_EQ(verdict(std::string(50, 'x')), Verdict::kLocal);
+  EXPECT_EQ(verdict(std::string(64, 'x')), Verdict::kNoSuchUser);
+}
+
 }  // namespace
 }  // namespace postern::config

@@ -19,6 +19,7 @@ struct Result {
   bool stuffed = false;
   std::uint64_t size = 0;
   std::uint32_t received = 0;
+  std::vector<std::string> delivered_to;
   bool operator==(const Result&) const = default;
 };
 
@@ -43,6 +44,7 @@ Result scan(std::string_view wire, std::size_t piece = std::string_view::npos) {
   result.stuffed = reader.stuffed();
   result.size = reader.size();
   result.received = reader.received();
+  result.delivered_to = reader.delivered_to();
   return result;
 }
 
@@ -94,6 +96,19 @@ TEST(DataReader, CountsReceivedFieldsOfTheHeaderOnly) {
             2U);
   EXPECT_EQ(scan("\r\nReceived: a\r\n.\r\n").received, 0U);
   EXPECT_EQ(scan("receive: a\r\nreceivedx: b\r\n.\r\n").received, 0U);
+}
+
+TEST(DataReader, KeepsTheDeliveredToFieldsOfTheHeader) {
+  const std::string longest(BodyScanner::kLongestDelivered, 'x');
+  const auto wire = "Delivered-To: a@b.example \r\nX: y\r\ndelivered-TO:\tc@d.example\r\nDelivered-To:\r\n e@f\r\n"
+                    "Delivered-Too: g\r\nDelivered: h\r\n delivered-to: i\r\nDelivered-To:" + longest +
+                    "\r\nDelivered-To: " + longest + "xx\r\n\r\nDelivered-To: j@k.example\r\n.\r\n";
+  const std::vector<std::string> expected{"a@b.example", "c@d.example", longest};
+  for (const std::size_t piece : {std::size_t{1}, std::size_t{7}, std::size_t{100}, std::string::npos})
+    EXPECT_EQ(scan(wire, piece).delivered_to, expected) << piece;
+  std::string many;
+  for (std::size_t n = 0; n < 2 * BodyScanner::kMostDelivered; ++n) many += "Delivered-To: x\r\n";
+  EXPECT_EQ(scan(many + ".\r\n").delivered_to.size(), BodyScanner::kMostDelivered);
 }
 
 TEST(DataReader, PiecesChangeNothing) {

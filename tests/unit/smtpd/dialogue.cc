@@ -44,7 +44,8 @@ mail::Reply reply(const std::string& text) {
   return made;
 }
 
-bool set_limit(config::SmtpLimits& limits, const std::string& text) {
+bool set_limit(Service& service, const std::string& text) {
+  auto& limits = service.limits;
   const auto parts = words(text);
   if (parts.size() != 2) return false;
   const auto value = std::stoull(parts[1]);
@@ -52,6 +53,8 @@ bool set_limit(config::SmtpLimits& limits, const std::string& text) {
     limits.message_size = value;
   else if (parts[0] == "recipients")
     limits.recipients = static_cast<std::uint32_t>(value);
+  else if (parts[0] == "expanded")
+    service.expanded = static_cast<std::uint32_t>(value);
   else if (parts[0] == "session_size")
     limits.session_size = value;
   else if (parts[0] == "messages_per_session")
@@ -148,7 +151,7 @@ bool set(Dialogue& d, const std::string& key, const std::string& value) {
   if (key == "tls_busy") return d.tls_busy = value == "yes", true;
   if (key == "certificate") return d.certificate = value, true;
   if (key == "cut") return d.cut = value != "no", true;
-  if (key == "limit") return set_limit(d.service.limits, value);
+  if (key == "limit") return set_limit(d.service, value);
   if (key == "intake") return d.intake = reply(value), d.intake->code != 0;
   if (key == "result") return d.result = reply(value), d.result->code != 0;
   return false;

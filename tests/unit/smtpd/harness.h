@@ -214,7 +214,8 @@ void in_random_pieces(std::string_view bytes, std::size_t most, std::mt19937& ra
   }
 }
 
-// mx.example.org takes mail for alice and bob of example.org; 10.0.0.0/8 may send anywhere.
+// mx.example.org takes mail for alice, bob, and team (three others) of example.org, which old.example stands for;
+// 10.0.0.0/8 may send anywhere.
 inline config::Rights sample_rights() {
   config::Rights rights;
   rights.postmaster = mail::Address::parse("alice@example.org").value();
@@ -223,7 +224,10 @@ inline config::Rights sample_rights() {
   config::DomainRights domain;
   domain.names = {mail::Domain::parse("example.org").value()};
   domain.users = {"alice", "bob"};
+  domain.aliases.push_back({"team", mail::Address::parse("team@example.org").value(), 3, false, {}});
   rights.domains.push_back(std::move(domain));
+  rights.alias_domains.push_back(
+      {mail::Domain::parse("old.example").value(), mail::Domain::parse("example.org").value()});
   return rights;
 }
 

@@ -1,0 +1,36 @@
+// From the recipients that a client named to those that a message has: aliases are replaced by all that they stand
+// for, each mailbox once. What becomes of the sender's wishes for reports is RFC 3461's to say (5.2.7):
+//
+// - An alias for one recipient hands on NOTIFY and ORCPT, and nothing is reported of itself.
+// - Of an alias for several the recipients keep ORCPT, and NOTIFY but for success; if that was asked for, the alias
+//   itself is a recipient too, which ends at once and is reported as expanded (5.2.7.3).
+// - Mail for a list (an alias with an owner) has arrived there, and is reported as delivered. Its members get a message
+//   of the list: the owner is its sender, and nothing that the first sender asked for is handed on (5.2.7.1). The
+//   null sender stays, lest a notice cause another.
+//
+// Where a recipient was rewritten and nobody had named an original one, it is named (5.2.1 e). Pure.
+#pragma once
+
+#include <vector>
+
+#include "common/config/rights.h"
+#include "queued/record.h"
+
+namespace postern::queued {
+
+// As it was named, and what was decided about it: kLocal or kRelay.
+struct Named {
+  mail::Address address;
+  mail::Notify notify;
+  mail::OriginalRecipient orcpt;
+  config::Decision decision;
+};
+
+// Numbered from 0 on, in the order in which they were named. Who is named several times is one recipient, with all
+// that was asked for; who is named itself and on a list is no member for this message.
+[[nodiscard]] std::vector<RecipientRecord> expand(std::vector<Named> named, bool null_sender);
+
+// Of an ORCPT that nobody said: "rfc822;team@example.org".
+[[nodiscard]] mail::OriginalRecipient original_of(const mail::Address& named);
+
+}  // namespace postern::queued
