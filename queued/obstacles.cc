@@ -167,18 +167,16 @@ void add_connections(const Engine& engine, const Site& site, std::vector<Obstacl
     found.push_back(
         {.blocker = Blocker::kNoDeliverer, .name = site.destination.local ? "local" : "relay"});
   const auto* hop = site.hop;
-  if (hop == nullptr) return;
-  if (!hop->known()) {
-    if (hop->grants > 0) found.push_back({.blocker = Blocker::kLookup, .name = site.queue});
-    return;
-  }
-  if (!hop->may_send(engine.now()))
+  const bool known = hop != nullptr && hop->known();  // else it has no rate and no connections yet
+  if (hop != nullptr && !known && hop->grants > 0)
+    found.push_back({.blocker = Blocker::kLookup, .name = site.queue});
+  if (known && !hop->may_send(engine.now()))
     found.push_back({.blocker = Blocker::kRate,
                      .name = hop->name(),
                      .place = site.place,
                      .until = engine.store().clock().wall_at(hop->next_turn())});
-  if (hop->idle() > 0) return;
-  if (hop->grants > hop->unopened && hop->grants >= hop->most()) {
+  if (known && hop->idle() > 0) return;
+  if (known && hop->grants > hop->unopened && hop->grants >= hop->most()) {
     const bool fewer = hop->limit() == 0 || hop->most() < hop->limit();
     found.push_back({.blocker = Blocker::kConnections,
                      .name = hop->name(),
@@ -189,7 +187,7 @@ void add_connections(const Engine& engine, const Site& site, std::vector<Obstacl
   }
   if (room.used >= room.slots)
     found.push_back({.blocker = Blocker::kSlots, .count = room.used, .of = room.slots});
-  if (hop->unopened > 0)
+  if (known && hop->unopened > 0)
     found.push_back({.blocker = Blocker::kConnecting, .name = hop->name(), .count = hop->unopened});
 }
 

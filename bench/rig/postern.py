@@ -31,14 +31,16 @@ ROUTE = """\
 to          = ["{to}"]
 via         = ["smtp://{next_hop[0]}:{next_hop[1]}"]
 connections = {connections}
+internal    = {internal}
 """
 
 
 class Postern:
     name = "Postern"
 
-    def __init__(self, directory, build, listen, next_hop, connections=20, smtpd=0, relay=0):
-        """`listen` and `next_hop` are (address, port); or {destination: next hop} in place of the latter."""
+    def __init__(self, directory, build, listen, next_hop, connections=20, smtpd=0, relay=0, internal=()):
+        """`listen` and `next_hop` are (address, port); or {destination: next hop} in place of the latter.
+        `internal`: destinations that `outbound disable` spares."""
         self.directory = Path(directory)
         self.build = Path(build)
         self.listen = listen
@@ -50,7 +52,8 @@ class Postern:
         routes = next_hop if isinstance(next_hop, dict) else {"*": next_hop}
         self.file.write_text(CONFIG.format(
             listen="{}:{}".format(*listen), smtpd=smtpd, relay=relay,
-            routes="".join(ROUTE.format(to=to, next_hop=hop, connections=connections)
+            routes="".join(ROUTE.format(to=to, next_hop=hop, connections=connections,
+                                        internal=str(to in internal).lower())
                            for to, hop in routes.items())))
 
     @property

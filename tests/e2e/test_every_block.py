@@ -1,4 +1,5 @@
-"""Each kind of block in each view, and after kill -9 of queued at any moment around its command."""
+"""Each kind of block in each view, after kill -9 of queued at any moment around its command, and beside a
+damaged index."""
 import os
 import random
 import subprocess
@@ -189,3 +190,43 @@ def test_it_outlives_kill_at_any_moment(server, sink, kind):
                 wait_for("it knows its mail", server.messages)
                 assert is_there(server, kind, hop, ident) == begins
     assert not sink.messages
+
+
+def damage_index(server):
+    spoilt = [path for path in (server.directory / "spool").iterdir()
+              if "index" in path.name and "lock" not in path.name]
+    assert spoilt
+    for path in spoilt:
+        path.write_bytes(b"\xff" * 65536)
+
+
+@every_kind
+def test_it_outlives_a_damaged_index(server, sink, kind):
+    """The journal tells the queue, and control.json what was stopped."""
+    waiting = Waiting(server, sink, kind)
+    ident, hop = waiting.ident, waiting.hop
+    server.ctl(*waiting.words(kind.begin_words))
+    before = server.ctl("blocks").rows
+    server.stop()
+    damage_index(server)
+    server.start_again()
+    wait_for("it knows its mail", server.messages)
+    assert any(path.name.startswith("index") for path in (server.directory / "spool" / "damaged").iterdir())
+    after = server.ctl("blocks").rows
+    for row in before + after:
+        row["since"] = None if row["kind"] == "intake" else row["since"]  # since this start
+    assert after == before
+    assert is_there(server, kind, hop, ident)
+    in_status(server, kind)
+    sink.refuse.clear()
+    server.ctl("retry", ident)
+    if kind.state is None:
+        sink.wait()
+    else:
+        wait_for("its mail is stopped", lambda: server.messages("--state", kind.state))
+        in_messages(server, kind, ident)
+        in_explain(server, kind, hop, ident)
+        assert not sink.messages
+    server.ctl(*waiting.words(kind.end_words))
+    sink.wait()
+    server.wait_empty()

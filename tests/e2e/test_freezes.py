@@ -9,7 +9,7 @@ from datetime import datetime, timedelta
 import pytest
 
 from support.server import BUILD, send_on
-from support.sink import honest
+from support.sink import SINK_PORT, honest
 from support.waiting import wait_for
 
 
@@ -155,6 +155,37 @@ def test_a_route_s_host_is_frozen(server, make_sink):
     assert server.ctl_text("unfreeze", "--hop", host.split(":")[0]).exit == 65  # as it was frozen
     server.ctl("unfreeze", "--hop", host)
     one.wait()
+    server.wait_empty()
+
+
+def test_a_real_mx_host_is_frozen(server, zone, make_sink):
+    """Two domains share it, a third one has hosts of its own."""
+    shared, own = make_sink(), make_sink()
+    for domain in ("one.example", "two.example"):
+        zone.mx(domain, (10, "mx.shared.example"))
+    zone.mx("three.example", (10, "mx.three.example"))
+    zone.a("mx.shared.example", shared.ip)
+    zone.a("mx.three.example", own.ip)
+    host = f"mx.shared.example:{SINK_PORT}"
+    server.configure(delivery={"port": SINK_PORT}, retry={"after": ["1h"]}).start()
+    server.ctl("freeze", "--hop", host, "--reason", "its disk is full", "--future")
+    server.send(["x@one.example", "x@two.example", "x@three.example"])
+    own.wait()
+    wait_for("both are frozen", lambda: [server.queues().get(name, {}).get("state") for name in
+                                         ("one.example", "two.example")] == ["frozen"] * 2)
+    for name in ("one.example", "two.example"):
+        assert server.queues()[name]["why"] == f"--hop {host}: its disk is full"
+        because = server.ctl("explain", name).rows[0]["because"][0]
+        assert because["blocker"] == "hop frozen" and because["name"] == host
+    assert f"next hop {host} frozen" in server.status()["attention"]
+    # What is known of it by now is no way around it.
+    ident = server.send("y@one.example")
+    server.ctl("retry", ident)
+    server.send("y@three.example")
+    own.wait(2)
+    assert not shared.messages
+    server.ctl("unfreeze", "--hop", host)
+    shared.wait(3)
     server.wait_empty()
 
 

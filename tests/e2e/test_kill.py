@@ -7,6 +7,7 @@ import random
 import signal
 import smtplib
 import ssl
+import subprocess
 import time
 from pathlib import Path
 
@@ -16,7 +17,7 @@ from support.certificates import Authority
 from support.client import Closed
 from support.figures import note, note_verdict
 from support.load import Load, Taker, compare
-from support.server import MX_PORT
+from support.server import BUILD, MX_PORT
 from support.waiting import PATIENCE, wait_for
 
 KILLS = int(os.environ.get("POSTERN_KILLS", "5"))  # in each test
@@ -25,6 +26,8 @@ SESSIONS = 50
 GOT_OVER = SESSIONS + 10  # more than can have been on their way to the clients when something was killed
 FORGIVEN = 3  # kills, before the parent waits for seconds until it starts a process again
 CONNECTIONS, DOMAINS, USERS = 4, 5, 20
+SUBMISSION_PORT = 2587
+PASSWORD = "correct horse"
 RECIPIENT = f"r{{n}}@d{{n%{DOMAINS}}}.test"
 
 
@@ -209,6 +212,42 @@ def test_kill_of_key(server, load, taker, tmp_path):
     taker.end()
     verdict = compare(clients.ledger, taker.ledger)
     note_verdict(f"kill -9 of key, relaying, {KILLS} times", verdict)
+    assert verdict["delivered"] == summary["acknowledged"] >= GOT_OVER
+    assert verdict["duplicate"] == 0, verdict
+
+
+def test_kill_of_auth(server, load, taker):
+    """Mail goes on without it, and the next one knows the passwords: each kill is followed by a login."""
+    server.configure(auth={"accounts": "accounts", "allow_plaintext": True},
+                     limits={"connections_per_client": SESSIONS + 1})
+    server.config["listen"].append({"address": f"{server.ip}:{SUBMISSION_PORT}", "service": "submission", "tls": "off"})
+    (server.directory / "accounts").write_text("")
+    server.write()
+    subprocess.run([BUILD / "ctl" / "posternctl", "-c", server.file, "user", "add", "bob"], input=f"{PASSWORD}\n",
+                   text=True, capture_output=True, timeout=PATIENCE, check=True)
+    server.route("*", taker.via, connections=CONNECTIONS).start()
+    clients = load(RECIPIENT)
+
+    def login(password):
+        """Who is let in: True, False, or None if nobody says."""
+        try:
+            with smtplib.SMTP(server.ip, SUBMISSION_PORT, timeout=PATIENCE) as client:
+                return client.login("bob", password)[0] == 235
+        except smtplib.SMTPAuthenticationError as refusal:
+            return False if refusal.smtp_code == 535 else None
+        except (OSError, smtplib.SMTPException):
+            return None
+
+    def kill_auth():
+        kill(server, "auth")
+        wait_for("the next one lets bob in", lambda: login(PASSWORD))
+    wait_for("bob is let in", lambda: login(PASSWORD))
+    summary = under_load(server, clients, kill_auth)
+    assert login("wrong") is False
+    drain(server)
+    taker.end()
+    verdict = compare(clients.ledger, taker.ledger)
+    note_verdict(f"kill -9 of auth, relaying, {KILLS} times", verdict)
     assert verdict["delivered"] == summary["acknowledged"] >= GOT_OVER
     assert verdict["duplicate"] == 0, verdict
 
