@@ -32,7 +32,7 @@ const std::vector<Way> kWays = {
     {"concluding", "the outcome's record", {"the outcome's record"}},
     {"held", "`release`", {"release"}},
     {"frozen", "`unfreeze`", {"unfreeze"}},
-    {"frozen", "or its time", {"its time"}},
+    {"frozen", "its time", {"its time"}},
     {"off", "`outbound enable`", {"outbound enable"}},
     {"retry", "the clock", {"the clock"}},
     {"retry", "`retry`", {"retry"}},
