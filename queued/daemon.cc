@@ -189,6 +189,7 @@ void QueuedDaemon::finish_when_idle() {
   if (!intake_->idle() || !delivery_->idle()) return finisher_->start(kFinishCheck);
   store_->settle([this]() noexcept {
     history_->settle([this]() noexcept {
+      store_->withdraw();
       if (auto done = std::exchange(finished_, {})) done();
     });
   });

@@ -24,13 +24,13 @@ class HopState {
   std::uint32_t grants = 0;
   std::uint32_t unopened = 0;  // of these, not yet asking
   std::uint32_t leaving = 0;   // of these, told to close
-  bool frozen = false;
 
   // --- limits
   // Of several routes that lead here the strictest counts.
   void limit(const Destination& destination) {
     if (destination.connections != 0)
-      connections_ = std::min(connections_, destination.connections);
+      connections_ = static_cast<std::uint16_t>(
+          std::min<std::uint32_t>(connections_, destination.connections));
     interval_ = std::max(interval_, destination.interval);
   }
   void forget_limits() {
@@ -54,7 +54,7 @@ class HopState {
   }
   // A connection too many failed while others work: half as many are tried.
   void trouble() {
-    window_ = std::max(1U, (grants - unopened) / 2);
+    window_ = static_cast<std::uint16_t>(std::clamp<std::uint32_t>((grants - unopened) / 2, 1, kNoLimit - 1));
     credit_ = 0;
   }
   // A message went through. One more connection after each round of them.
@@ -80,16 +80,20 @@ class HopState {
   }
 
  private:
-  static constexpr std::uint32_t kNoLimit = ~0U;
-  static constexpr std::uint32_t kWideEnough = 1000;
+  static constexpr std::uint16_t kNoLimit = 0xFFFF;
+  static constexpr std::uint16_t kWideEnough = 1000;
   static constexpr std::int64_t kTick = 1000;  // microseconds; the clock shows no less
 
-  std::uint32_t connections_ = kNoLimit;
-  std::uint32_t window_ = kNoLimit;  // connections that it bears, after trouble
-  std::uint32_t credit_ = 0;         // messages since the window grew
-  bool probing_ = false;             // after a failure: one connection until one message went
+  // In an order that wastes nothing: there may be as many hops as queues.
   std::uint64_t interval_ = 0;
   std::int64_t next_ = 0;  // microseconds of the queue clock
+  std::uint16_t connections_ = kNoLimit;
+  std::uint16_t window_ = kNoLimit;  // connections that it bears, after trouble
+  std::uint16_t credit_ = 0;         // messages since the window grew
+  bool probing_ = false;             // after a failure: one connection until one message went
+
+ public:
+  bool frozen = false;
 };
 
 }  // namespace postern::queued

@@ -92,6 +92,8 @@ class LocalStore final : public Store {
   StoreHealth health() const override;
   void tick() override;
 
+  // It ends in an orderly way, so a start that is not complete yet has not failed.
+  void withdraw();
   // The store's thread.
   [[nodiscard]] Worker& worker() { return files_; }
   // Not threaded: does all work that waits, until there is none; what is not urgent may stay unflushed.

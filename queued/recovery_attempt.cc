@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <cerrno>
+#include <utility>
 
 #include "common/base/text.h"
 #include "common/log/log.h"
@@ -130,6 +131,16 @@ bool RecoveryAttempt::skips(std::string_view file) const {
 bool RecoveryAttempt::skips(std::string_view file, std::uint64_t record) const {
   return !skipped_.empty() &&
          std::find(skipped_.begin(), skipped_.end(), record_name(file, record)) != skipped_.end();
+}
+
+void RecoveryAttempt::withdraw() {
+  if (failed_ == 0) {
+    note(std::string(kComplete.substr(kAt.size())));
+  } else {
+    --failed_;
+    note(std::exchange(last_, before_));
+  }
+  file_.reset();
 }
 
 void RecoveryAttempt::complete() {

@@ -50,6 +50,8 @@ class RecoveryAttempt {
 
   // The start is complete; may be called in the store thread.
   void complete();
+  // It is given up before that, in an orderly way, and has not failed: the next one finds what this one did.
+  void withdraw();
 
  private:
   void read();

@@ -13,7 +13,7 @@
 // so does any connection that has had its turn (Limits::turn messages). The queues of a hop are served by
 // deficit round robin (Shreedhar and Varghese, 1995), the senders within a queue by turns.h.
 //
-// A recipient takes 29 to 42 bytes (see backlog.h), a queue with a next hop of its own some 520, and some 545
+// A recipient takes 29 to 42 bytes (see backlog.h), a queue with a next hop of its own some 505, and some 530
 // while that is dead. Every step takes O(log n) for each recipient that it changes.
 #pragma once
 

@@ -98,6 +98,10 @@ void LocalStore::tell_next(base::MessageId after) {
        });
 }
 
+void LocalStore::withdraw() {
+  if (!messages_.all_counted()) attempt_.withdraw();
+}
+
 // --- Bodies -----------------------------------------------------------------------------------------
 
 void LocalStore::load(base::MessageId id, Loaded loaded) {

@@ -252,6 +252,17 @@ def test_kill_of_auth(server, load, taker):
     assert verdict["duplicate"] == 0, verdict
 
 
+def test_a_stop_while_the_queue_is_read_is_no_failed_start(server, load):
+    server.route("*", "smtp://127.0.0.1:9").start()
+    server.ctl("outbound", "disable", "--reason", "so that it stays", "--yes")
+    clients = load(RECIPIENT)
+    clients.wait("acknowledged", 4000)
+    clients.end()
+    for _ in range(5):
+        server.restart()
+    assert not server.events("recovery.failed")
+
+
 def settled(pid):
     """The process has done what there was to do: it sleeps, and did so all the time."""
     def switches():

@@ -219,6 +219,39 @@ TEST(Pool, CancelLetsAMessageFinish) {
   EXPECT_TRUE(rig.queued->asks.empty());
 }
 
+// The message is in hand while a further host is asked whether it takes mail at all.
+TEST(Pool, CancelBeforeMailGivesTheLeaseBack) {
+  for (const std::string silent_at : {"<greeting>", "EHLO us.example"}) {
+    Rig rig;
+    rig.hop.answer([](const std::string& line, bool& close) -> std::optional<std::string> {
+      if (!line.starts_with("MAIL")) return std::nullopt;
+      close = true;
+      return "421 4.3.2 shutting down";
+    });
+    bool there = false;
+    FakeHop second(
+        rig.loop,
+        [&](const std::string& line, bool&) -> std::optional<std::string> {
+          if (line != silent_at) return std::nullopt;
+          there = true;
+          return "";
+        },
+        "127.0.0.2", rig.hop.endpoint().port);
+    ASSERT_TRUE(second.bound());
+    const auto grant = rig.queued->grant("example.org");
+    rig.until_asked();
+    rig.queued->lease(kBody);
+    rig.until([&] { return there; });
+    EXPECT_TRUE(rig.queued->outcomes.empty()) << silent_at;
+    rig.queued->cancel(grant);
+    rig.until_outcomes(1);
+    EXPECT_EQ(text(rig.queued->outcomes.at(0)), one(kReturned, 0)) << silent_at;
+    EXPECT_EQ(rig.until_ended().end, ipc::GrantEnd::kClosed) << silent_at;
+    rig.until([&] { return second.open == 0; });
+    EXPECT_TRUE(second.messages.empty());
+  }
+}
+
 TEST(Pool, IdleConnectionsEndAndGiveBackWhatCrossesTheirEnd) {
   Rig rig;
   rig.restart_pool(base::Millis(50));

@@ -222,6 +222,29 @@ TEST_F(RecoveryAttemptTest, ACompleteStartForgetsTheFailedOnes) {
   }
 }
 
+TEST(RecoveryAttempt, AStartThatIsGivenUpHasNotFailed) {
+  FakeDisk disk;
+  {
+    RecoveryAttempt first(disk);
+    first.stage("index");
+  }
+  for (int start = 0; start < 5; ++start) {
+    RecoveryAttempt next(disk);
+    EXPECT_EQ(next.failed(), 1U);
+    EXPECT_EQ(next.culprit(), "index");
+    next.stage_beside_mail("index", 7);
+    next.withdraw();
+    next.stage("large");  // it goes on reading until it ends
+  }
+  RecoveryAttempt(disk).complete();
+  for (int start = 0; start < 2; ++start) {
+    RecoveryAttempt next(disk);
+    EXPECT_EQ(next.failed(), 0U);
+    next.stage("index");
+    next.withdraw();
+  }
+}
+
 // On a disk in memory.
 class UnreadableTest : public ::testing::Test, protected StoreRig {
  protected:

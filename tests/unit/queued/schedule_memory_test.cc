@@ -5,9 +5,11 @@
 
 #include <algorithm>
 #include <cstdlib>
+#include <map>
 #include <new>
 #include <string>
 
+#include "queued/record.h"
 #include "queued/schedule.h"
 
 namespace {
@@ -47,6 +49,8 @@ namespace {
 
 constexpr std::size_t kPerRecipient = 64;
 constexpr std::size_t kPerQueue = 512;
+constexpr std::size_t kPerDeadQueue = 544;
+constexpr std::size_t kPerWait = 512;
 
 struct Load {
   std::uint64_t messages;
@@ -118,6 +122,59 @@ TEST_P(ScheduleMemory, KeepsItWhereAllHopsAreDead) {
   expect_within(load, peak - before);
   EXPECT_EQ(schedule.next_wake(), QueueTime(2'000'000));
 }
+
+// Each apart: a second message in each queue costs what a recipient costs, the first one that and its queue.
+class OwnFigures : public ScheduleMemory {
+ protected:
+  struct Figures {
+    double recipient = 0;
+    double queue = 0;
+  };
+  Figures measure() {
+    const auto n = GetParam().messages;
+    const auto all = [&](std::uint64_t first) {
+      const auto before = in_use;
+      for (std::uint64_t m = 0; m < n; ++m)
+        schedule.add(name(m * 7919 % n), {.via = {config::HopSpec{}}},
+                     {base::MessageId((std::uint64_t{1} << 50) + first + m), 0, 4096,
+                      static_cast<std::uint8_t>(m * 31), QueueTime(1), false},
+                     QueueTime(1));
+      return static_cast<double>(in_use - before) / static_cast<double>(n);
+    };
+    const auto first = all(1), second = all(1 + n);
+    std::printf("own: %.1f bytes for a recipient, %.1f for a queue\n", second, first - second);
+    return {second, first - second};
+  }
+  static std::string name(std::uint64_t n) { return "mail-domain-" + std::to_string(n) + ".example"; }
+};
+
+TEST_P(OwnFigures, OfWhatIsReady) {
+  const auto own = measure();
+  EXPECT_LE(own.recipient, kPerRecipient);
+  EXPECT_LE(own.queue, kPerQueue);
+}
+
+// What the store remembers of each dead hop is counted by itself.
+TEST_P(OwnFigures, OfWhatLeadsToDeadHops) {
+  remembered = {QueueTime(2'000'000), 1};
+  const auto own = measure();
+  EXPECT_LE(own.recipient, kPerRecipient);
+  EXPECT_LE(own.queue, kPerDeadQueue);
+  const auto before = in_use;
+  std::map<std::string, QueueRecord, std::less<>> waits;  // as Store::waits() has them
+  for (std::uint64_t n = 0; n < GetParam().messages; ++n)
+    waits[name(n)] = {.queue = name(n),
+                      .until = remembered.until,
+                      .failures = 1,
+                      .reply = {0, 4, 4, 1, "connecting: Connection timed out"},
+                      .remote = name(n) + "[192.0.2.9]:25",
+                      .behalf = name(n)};
+  const auto wait = static_cast<double>(in_use - before) / static_cast<double>(waits.size());
+  std::printf("own: %.1f bytes for what is remembered of a dead hop\n", wait);
+  EXPECT_LE(wait, kPerWait);
+}
+
+INSTANTIATE_TEST_SUITE_P(Loads, OwnFigures, ::testing::Values(load(1, 1)));
 
 // All in one queue measures recipients, one in each queue measures queues.
 INSTANTIATE_TEST_SUITE_P(Loads, ScheduleMemory,

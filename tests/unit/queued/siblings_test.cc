@@ -38,6 +38,43 @@ TEST_F(SiblingsTest, ConnectionsOfOneWayThatFailTogetherLeaveTheNextWay) {
   EXPECT_EQ(store->waits().at("second.example:25").failures, 1U);
 }
 
+// It is no failure of the next hop: nothing is remembered, nothing waits, only fewer are tried.
+TEST_F(SiblingsTest, OneRefusedConnectionBesideWorkingOnesHalves) {
+  constexpr std::uint32_t kWorking = 8;
+  config.routes.push_back(
+      {.to = {"*"}, .via = {{config::HopKind::kHost, "first.example", 25}}, .connections = kWorking + 1});
+  begin();
+  for (int n = 0; n < 40; ++n) (void)mail("a@far.example");
+  FakeRelay relay;
+  connect(relay);
+  std::size_t asked = 0;
+  for (; asked < kWorking; turn()) {
+    ASSERT_LT(asked, relay.grants.size());
+    (void)relay.ask(relay.grants[asked++]);
+  }
+  ASSERT_EQ(relay.leases.size(), kWorking);
+  ASSERT_EQ(relay.grants.size(), kWorking + 1U);
+  fail(relay, relay.grants[kWorking], ipc::GrantEnd::kTemporary);
+  turn();
+  const auto* hop = engine->schedule().find_hop("first.example:25");
+  ASSERT_NE(hop, nullptr);
+  EXPECT_EQ(hop->grants, kWorking);
+  EXPECT_EQ(hop->most(), kWorking / 2);
+  EXPECT_EQ(hop->until, QueueTime(0));
+  EXPECT_TRUE(store->waits().empty());
+  // Those that are too many go when they ask for more, and no others come.
+  for (std::uint32_t n = 0; n < kWorking; ++n) (void)relay.ask(relay.grants[n]);
+  turn();
+  EXPECT_EQ(relay.no_work.size(), kWorking / 2);
+  EXPECT_EQ(relay.leases.size(), kWorking + kWorking / 2);
+  EXPECT_EQ(relay.grants.size(), kWorking + 1U);
+  // A round of successes bears one more.
+  for (std::uint32_t n = 0; n < kWorking / 2; ++n)
+    relay.answer(relay.leases[n], ipc::Result::kDelivered, 250, "ok");
+  turn();
+  EXPECT_EQ(hop->most(), kWorking / 2 + 1);
+}
+
 TEST_F(SiblingsTest, OnlyTheLastWayOfARouteEndsMail) {
   two_ways();
   begin();

@@ -1,5 +1,5 @@
-// The states of a recipient in STATES.md, walked by a real engine: each is entered and left by every
-// way that the table names, and no other state is there.
+// The states of a recipient in STATES.md, walked by a real engine: each state of the table is there and no
+// other, and each is left by every way that the table names.
 #include <gtest/gtest.h>
 
 #include <algorithm>
@@ -16,10 +16,38 @@ namespace {
 
 using ipc::Blocker;
 
-// The first column of the table that begins behind this line.
-std::set<std::string> listed_states(const std::string& behind) {
+// What the last column of the table says of how a state ends, and the steps of the walk that are it.
+struct Way {
+  const char* from;
+  const char* listed;             // words of STATES.md
+  std::vector<const char*> by;  // every one of them is walked
+};
+const std::vector<Way> kWays = {
+    {"delivering", "outcome", {"returned", "deferred", "deferred while held", "unknown", "failed", "delivered",
+                               "failed, others are ready"}},
+    {"delivering", "the deliverer's death", {"the deliverer's death"}},
+    {"gathered", "the others' end", {"the others' end"}},
+    {"gathered", "30 s", {"30 s"}},
+    {"gathered", "a stop: then concluding", {"a stop"}},
+    {"concluding", "the outcome's record", {"the outcome's record"}},
+    {"held", "`release`", {"release"}},
+    {"frozen", "`unfreeze`", {"unfreeze"}},
+    {"frozen", "its time", {"its time"}},
+    {"off", "`outbound enable`", {"outbound enable"}},
+    {"retry", "the clock", {"the clock"}},
+    {"retry", "`retry`", {"retry"}},
+    {"ready", "a grant and a question for work", {"a grant and a question for work"}},
+};
+
+struct Listed {
+  std::set<std::string> states;
+  std::set<std::pair<std::string, std::string>> ways;  // state, how it ends
+};
+
+// The first and the last column of the table that begins behind this line.
+Listed listed_states(const std::string& behind) {
   std::ifstream file(std::string(POSTERN_SOURCE_ROOT) + "/queued/STATES.md");
-  std::set<std::string> names;
+  Listed listed;
   bool found = false, inside = false;
   for (std::string line; std::getline(file, line);) {
     found |= line.starts_with(behind);
@@ -29,10 +57,20 @@ std::set<std::string> listed_states(const std::string& behind) {
       continue;
     }
     inside = true;
-    if (line.starts_with("| ")) names.insert(line.substr(2, line.find(" |") - 2));
+    if (!line.starts_with("| ") || line.starts_with("| state ")) continue;
+    const auto state = line.substr(2, line.find(" |") - 2);
+    listed.states.insert(state);
+    auto ends = line.substr(line.rfind("| ", line.size() - 2) + 2);
+    ends.resize(ends.rfind(" |"));
+    for (std::size_t at = 0; at < ends.size();) {
+      const auto comma = std::min(ends.find(", ", at), ends.size());
+      auto way = ends.substr(at, comma - at);
+      if (way.starts_with("or ")) way.erase(0, 3);
+      listed.ways.insert({state, std::move(way)});
+      at = comma + 2;
+    }
   }
-  names.erase("state");  // the heading
-  return names;
+  return listed;
 }
 
 class Transitions : public ::testing::Test, protected EngineRig {
@@ -70,7 +108,9 @@ class Transitions : public ::testing::Test, protected EngineRig {
     act();
     const auto now = state();
     EXPECT_EQ(now, to) << "after: " << by;
-    visited_.insert({from, now});
+    states_.insert(from);
+    states_.insert(now);
+    if (from != now) walked_.insert({from, by});
   }
   void change(Engine::Change change) {
     engine->change_blocks(std::move(change), [](Blocks::Said said) noexcept { EXPECT_TRUE(said); });
@@ -91,6 +131,18 @@ class Transitions : public ::testing::Test, protected EngineRig {
     relay_->answer(relay_->leases.back(), result, code, "so it is");
     turn();
   }
+  // One of many failed, whose others are still to be tried.
+  void gather() {
+    auto record = envelope(ipc::kLeaseRecipients + 1);
+    const auto id = main_ = record.id;
+    record.body_size = 3;
+    store->accept(std::move(record), std::make_shared<const std::string>("x\r\n"),
+                  [this, id](bool) noexcept { engine->admit(id); });
+    turn();
+    connect_relay();
+    step("ready", "a grant and a question for work", [&] { take(); }, "delivering");
+    step("delivering", "failed, others are ready", [&] { answer(ipc::Result::kFailed, 550); }, "gathered");
+  }
   void lose_relay() {
     relay_.reset();
     turn();
@@ -99,7 +151,8 @@ class Transitions : public ::testing::Test, protected EngineRig {
   base::MessageId main_;
   Message copy_;
   std::unique_ptr<FakeRelay> relay_;
-  std::set<std::string> visited_;
+  std::set<std::string> states_;
+  std::set<std::pair<std::string, std::string>> walked_;  // a state, and what ended it
 };
 
 TEST_F(Transitions, ARecipientWalksThroughAllOfThem) {
@@ -142,21 +195,21 @@ TEST_F(Transitions, ARecipientWalksThroughAllOfThem) {
   connect_relay();
   step("ready", "a grant and a question for work", [&] { take(); }, "delivering");
   step("delivering", "returned", [&] { answer(ipc::Result::kReturned, 0); }, "ready");
-  step("ready", "a question for work", [&] { take(); }, "delivering");
+  step("ready", "a grant and a question for work", [&] { take(); }, "delivering");
   step("delivering", "hold", [&] { engine->hold(main_, "by a test"), turn(); }, "delivering");
-  step("delivering", "deferred", [&] { answer(ipc::Result::kDeferred, 451); }, "held");
+  step("delivering", "deferred while held", [&] { answer(ipc::Result::kDeferred, 451); }, "held");
   step("held", "release", [&] { engine->end_hold(main_), turn(); }, "retry");
   step("retry", "retry", [&] { engine->retry({main_}), turn(); }, "ready");
-  step("ready", "a question for work", [&] { take(); }, "delivering");
+  step("ready", "a grant and a question for work", [&] { take(); }, "delivering");
   step("delivering", "unknown", [&] { answer(ipc::Result::kUnknown, 0); }, "retry");
   step("retry", "the clock", [&] { pass(base::Millis(300'000)); }, "ready");
-  step("ready", "a question for work", [&] { take(); }, "delivering");
+  step("ready", "a grant and a question for work", [&] { take(); }, "delivering");
   step("delivering", "the deliverer's death", [&] { lose_relay(); }, "retry");
 
   // A crash while it is delivering.
   step("retry", "the clock", [&] { pass(base::Millis(600'000)); }, "ready");
   connect_relay();
-  step("ready", "a question for work", [&] { take(); }, "delivering");
+  step("ready", "a grant and a question for work", [&] { take(); }, "delivering");
   step("delivering", "a crash", [&] {
     end();
     relay_.reset();
@@ -165,15 +218,17 @@ TEST_F(Transitions, ARecipientWalksThroughAllOfThem) {
 
   // Its end.
   connect_relay();
-  step("ready", "a question for work", [&] { take(); }, "delivering");
+  step("ready", "a grant and a question for work", [&] { take(); }, "delivering");
   ASSERT_EQ(state(), "delivering");
   turn();  // so that the original is read for the notice
   relay_->answer(relay_->leases.back(), ipc::Result::kFailed, 550, "no such user");
   for (int n = 0; n < 10 && state_now() != "concluding"; ++n) loop->run_once(false);
   EXPECT_EQ(state_now(), "concluding");
-  visited_.insert("concluding");
+  states_.insert("concluding");
+  walked_.insert({"delivering", "failed"});
   turn();
   EXPECT_EQ(state(), "ended");
+  walked_.insert({"concluding", "the outcome's record"});
   ASSERT_EQ(messages().size(), 1U);
   EXPECT_TRUE(messages().front().notice);
 
@@ -181,23 +236,40 @@ TEST_F(Transitions, ARecipientWalksThroughAllOfThem) {
   main_ = messages().front().id;
   step("ready", "remove", [&] { engine->remove(main_, "by a test"), turn(); }, "ended");
 
-  // One of many whose others are still to be tried.
-  auto record = envelope(ipc::kLeaseRecipients + 1);
-  const auto id = main_ = record.id;
-  record.body_size = 3;
-  store->accept(std::move(record), std::make_shared<const std::string>("x\r\n"),
-                [this, id](bool) noexcept { engine->admit(id); });
-  turn();
+  main_ = mail("a@far.example");
   connect_relay();
-  step("ready", "a question for work", [&] { take(); }, "delivering");
-  step("delivering", "failed, others are ready", [&] { answer(ipc::Result::kFailed, 550); }, "gathered");
+  step("ready", "a grant and a question for work", [&] { take(); }, "delivering");
+  step("delivering", "deferred", [&] { answer(ipc::Result::kDeferred, 451); }, "retry");
+  step("retry", "retry", [&] { engine->retry({main_}), turn(); }, "ready");
+  step("ready", "a grant and a question for work", [&] { take(); }, "delivering");
+  step("delivering", "delivered", [&] { answer(ipc::Result::kDelivered, 250); }, "ended");
+
+  // Gathered failures.
+  const auto remove_all = [&] {  // notices too
+    for (const auto& message : messages()) engine->remove(message.id, "by a test");
+    turn();
+  };
+  gather();
   step("gathered", "the others' end", [&] {
     take();
     answer(ipc::Result::kDelivered, 250);
   }, "ended");
+  remove_all();
+  gather();
+  step("gathered", "30 s", [&] { pass(Engine::kGatherTime + base::Millis(1'000)); }, "ended");
+  remove_all();
+  gather();
+  step("gathered", "a stop", [&] { delivery->stop(), turn(); }, "ended");
 
-  visited_.erase("ended");
-  EXPECT_EQ(visited_, listed_states("Open recipients stand"));
+  const auto listed = listed_states("Open recipients stand");
+  states_.erase("ended");
+  EXPECT_EQ(states_, listed.states);
+  std::set<std::pair<std::string, std::string>> known;
+  for (const auto& way : kWays) {
+    known.insert({way.from, way.listed});
+    for (const auto* by : way.by) EXPECT_TRUE(walked_.contains({way.from, by})) << way.from << ": " << by;
+  }
+  EXPECT_EQ(known, listed.ways);
 }
 
 }  // namespace
