@@ -19,7 +19,7 @@ void Submitter::on(const ipc::Submit& submit) {
     return fail("a wrong number of recipients");
   const bool is_large = submit.large.value != 0;
   if (!is_large && submit.body_size > ipc::kMaxInlineBody) return fail("too large a body");
-  assembling_ = Submission{id_, submit, {}, nullptr};
+  assembling_ = Submission{.from = id_, .head = submit};
   if (is_large) return;
   assembling_->body = std::make_shared<std::string>();
   assembling_->body->reserve(submit.body_size);
