@@ -34,8 +34,9 @@ base::WallTime begin_of(std::string_view name) {
     return static_cast<unsigned>(base::parse_number(name.substr(at, size)).value_or(0));
   };
   using namespace std::chrono;
-  const sys_days day = year(static_cast<int>(number(0, 4))) / number(4, 2) / number(6, 2);
-  return {duration_cast<milliseconds>(day.time_since_epoch()).count()};
+  const sys_days midnight = year_month_day(year(static_cast<int>(number(0, 4))), month(number(4, 2)),
+                                           day(number(6, 2)));
+  return {duration_cast<milliseconds>(midnight.time_since_epoch()).count()};
 }
 
 bool is_ours(std::string_view name) {
