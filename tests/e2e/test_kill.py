@@ -2,6 +2,7 @@
 postern-sink decide whether anything is lost, changed, or delivered though it was refused."""
 import collections
 import contextlib
+import functools
 import os
 import random
 import signal
@@ -88,18 +89,21 @@ def count_all(server, but=()):
 
 
 def drain(server):
-    """Until the queue is empty, however much has gathered: it must only go on becoming less. What two dying
-    deliverers had in their hands is held, and asked for here."""
-    left = server.status()["queue"]["messages"]
+    """Until the queue is empty, however much has gathered, for as long as its number changes: while it is being
+    read after a start, that grows. What two dying deliverers had in their hands is held, and asked for here."""
+    def count():
+        return server.status()["queue"]["messages"]
 
-    def less():
+    def changes(before):
+        if count() != before:
+            return True
         server.ctl("release", "--all", "--yes", check=False)
         server.ctl("retry", "--all", "--yes", check=False)
         time.sleep(0.5)
-        return server.status()["queue"]["messages"] < left
-    while left > 0:
-        wait_for(f"fewer than {left} messages are queued", less, 120)
-        left = server.status()["queue"]["messages"]
+        return False
+    while (left := count()) > 0:
+        wait_for(f"something becomes of {left} messages", functools.partial(changes, left), 120)
+        time.sleep(0.5)
 
 
 # A kill repeats what was on its way, one message on each connection, and what had just arrived.
