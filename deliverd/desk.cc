@@ -1,6 +1,7 @@
 #include "deliverd/desk.h"
 
 #include <algorithm>
+#include <ranges>
 #include <utility>
 
 #include "common/base/check.h"
@@ -18,6 +19,10 @@ ipc::HeldLease held(const ipc::Lease& lease) {
   ipc::HeldLease h{lease.lease, lease.epoch, lease.message, {}};
   for (const auto& recipient : lease.recipients) h.recipients.push_back(recipient.number);
   return h;
+}
+
+bool tried(const ipc::RecipientResult& result) {
+  return result.result != ipc::Result::kReturned;
 }
 
 std::vector<ipc::RecipientResult> returned(const ipc::HeldLease& lease) {
@@ -46,21 +51,29 @@ void Desk::connect(ipc::Role self, base::UniqueFd fd) {
   else
     connection_.emplace<2>(loop_, std::move(fd), *this);
   channel()->on_credit([this]() noexcept { send_waiting(); });
+  // What was only given back needs no word: what queued does not hear of is nobody's.
+  const auto settled = std::erase_if(reports_, [](const auto& entry) {
+    return std::ranges::none_of(entry.second.outcome.results, tried);
+  });
   for (auto& [request, report] : reports_) report.sent = false;
   send_held_leases();
   send_waiting();
+  if (settled > 0) deliverer_.saved();
 }
 
-// Before anything else on a fresh channel.
+// Before anything else on a fresh channel. queued may have handed a recipient out again before it had
+// the whole outcome in its journal: the later lease counts, so it comes first, and what was given back
+// is not named.
 void Desk::send_held_leases() {
   std::vector<ipc::HeldLease> all;
   for (const auto& [id, slot] : slots_)
     if (slot.in_hand) all.push_back(*slot.in_hand);
-  for (const auto& [request, report] : reports_) {
+  for (const auto& [request, report] : std::views::reverse(reports_)) {
     const auto& outcome = report.outcome;
     auto& lease = all.emplace_back(outcome.lease, outcome.epoch, outcome.message,
                                    std::vector<std::uint32_t>{});
-    for (const auto& result : outcome.results) lease.recipients.push_back(result.number);
+    for (const auto& result : outcome.results)
+      if (tried(result)) lease.recipients.push_back(result.number);
   }
   std::size_t at = 0;
   do {

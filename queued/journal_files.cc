@@ -45,6 +45,10 @@ os::Result<void> JournalFiles::find() {
   if (names->size() > kMaxFiles) return os::failure("read journal/: too many files", EFBIG);
   std::sort(names->begin(), names->end());
   for (const auto& name : *names) {
+    if (name.ends_with(kUnfinished)) {
+      spares_.push_back({name, nullptr, 0});
+      continue;
+    }
     attempt_.stage(journal_path(name));
     if (attempt_.skips(journal_path(name))) {
       set_aside({name, nullptr, 0}, "starts of queued failed over it");

@@ -20,6 +20,9 @@ namespace postern::queued {
 
 [[nodiscard]] std::string journal_path(const std::string& name);
 
+// Ends the name of a file while it is made: what a power cut leaves of one may hold anything, and nothing of ours.
+inline constexpr std::string_view kUnfinished = ".new";
+
 struct FoundSegment {
   SegmentFile file;
   SegmentHeader header;

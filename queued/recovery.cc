@@ -291,7 +291,7 @@ class Recovery {
     for (auto& segment : result_.chain) segment.damaged = files_.damaged().contains(segment.number);
     std::erase_if(result_.spares, [&](const SegmentFile& spare) {
       if (spare.capacity == options_.segment_size) return false;
-      // Cut short while it was made, or of another configured size. One left over does no harm.
+      // Not finished, or of another configured size. One left over does no harm.
       (void)disk_.unlink(journal_path(spare.name));
       return true;
     });

@@ -242,7 +242,8 @@ class Schedule {
   void ask(DelivererId deliverer, base::RequestId request, base::GrantId grant);
   // nullopt: no such grant of this deliverer.
   std::optional<EndedGrant> grant_ended(DelivererId deliverer, base::GrantId grant);
-  // A lease from before our start; false if a recipient of it is not here or leased already.
+  // A lease from before our start, of those recipients that are here and not leased already: of two
+  // leases the one that is adopted first has a recipient. False: none is left for it.
   bool adopt(DelivererId deliverer, LeaseKey key, const std::string& queue, base::MessageId message,
              std::span<const std::uint32_t> recipients);
   // Ends a lease of this deliverer: its recipients leave the schedule until they are added again.

@@ -313,20 +313,18 @@ void Schedule::lease_next(Queue& queue, const Parked& to) {
 bool Schedule::adopt(DelivererId deliverer, LeaseKey key, const std::string& queue_name,
                      base::MessageId message, std::span<const std::uint32_t> recipients) {
   Queue* queue = look(queue_name);
-  if (queue == nullptr || leases_.contains(key) || recipients.empty()) return false;
+  if (queue == nullptr || leases_.contains(key)) return false;
   if (key.epoch == epoch_ && key.lease.value > last_lease_) return false;  // not handed out yet
-  std::set<std::uint32_t> numbers;
+  std::vector<std::uint32_t> taken;
   for (const auto number : recipients) {
     const auto entry = backlog_.find({queue->number_, message, number});
-    if (!entry || entry->stage == Stage::kLeased || !numbers.insert(number).second) return false;
-  }
-  for (const auto number : recipients) {
-    (void)move(*queue, *backlog_.find({queue->number_, message, number}), Stage::kLeased, {});
+    if (!entry || entry->stage == Stage::kLeased) continue;
+    (void)move(*queue, *entry, Stage::kLeased, {});
     leased_.emplace(message, number);
+    taken.push_back(number);
   }
-  leases_[key] = {key,     deliverer,  {},
-                  message, queue_name, {recipients.begin(), recipients.end()},
-                  now_};
+  if (taken.empty()) return false;
+  leases_[key] = {key, deliverer, {}, message, queue_name, std::move(taken), now_};
   ++queue->leases;
   review(*queue);
   return true;

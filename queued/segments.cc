@@ -8,6 +8,7 @@
 
 #include "common/base/fault.h"
 #include "common/base/text.h"
+#include "queued/journal_files.h"
 
 namespace postern::queued {
 namespace {
@@ -20,8 +21,6 @@ constexpr std::size_t kIdle = 2;         // segments that wait for a header befo
 constexpr std::uint64_t kSmallest = 16 * 1024;
 constexpr std::size_t kLastPieces = 4;   // of the reserve, that no segment is made of
 constexpr std::size_t kZeros = 1 << 20;  // bytes written at once while a file is made
-
-std::string path(const std::string& name) { return "journal/" + name; }
 
 }  // namespace
 
@@ -175,7 +174,7 @@ void Segments::recycle(Segment segment) {
     });
   }
   worker_.post([this, name = segment.is.file.name]() noexcept -> event::Callback {
-    (void)disk_.unlink(path(name));  // a file that stays is found as a spare at the next start
+    (void)disk_.unlink(journal_path(name));  // a file that stays is found as a spare at the next start
     return {};
   });
 }
@@ -184,7 +183,7 @@ void Segments::set_aside(const SegmentFile& file, std::uint64_t number) {
   worker_.post([this, name = file.name, number]() noexcept -> event::Callback {
     (void)disk_.make_directory("damaged");
     // Where this fails, the file is found and reported again at the next start.
-    (void)disk_.rename(path(name), fmt::format("damaged/{}.damaged-{}", name, number));
+    (void)disk_.rename(journal_path(name), fmt::format("damaged/{}.damaged-{}", name, number));
     (void)disk_.flush_directory("damaged");
     (void)disk_.flush_directory("journal");
     return {};
@@ -234,8 +233,9 @@ os::Result<SegmentFile> Segments::make(const std::string& name, std::uint64_t si
   // An attempt that must fail would take the last room from others for a while.
   const auto free = disk_.free_bytes();
   if (!free) return std::unexpected(free.error());
-  if (*free < size) return os::failure("make " + path(name), ENOSPC);
-  auto file = disk_.open(path(name), os::OpenMode::kCreateExclusive);
+  if (*free < size) return os::failure("make " + journal_path(name), ENOSPC);
+  auto there = journal_path(name).append(kUnfinished);
+  auto file = disk_.open(there, os::OpenMode::kCreateExclusive);
   if (!file) return std::unexpected(file.error());
   std::string bytes = spare_block();
   bytes.resize(std::min<std::uint64_t>(kZeros, size), '\0');
@@ -246,9 +246,13 @@ os::Result<SegmentFile> Segments::make(const std::string& name, std::uint64_t si
         at, std::string_view(bytes).substr(0, std::min<std::uint64_t>(bytes.size(), size - at)));
   }
   if (done) done = (*file)->flush();
-  if (done) done = disk_.flush_directory("journal");
+  if (done) done = disk_.rename(there, journal_path(name));
+  if (done) {
+    there = journal_path(name);
+    done = disk_.flush_directory("journal");
+  }
   if (!done) {
-    (void)disk_.unlink(path(name));
+    (void)disk_.unlink(there);
     return std::unexpected(done.error());
   }
   return SegmentFile{name, std::move(*file), size};
@@ -261,7 +265,7 @@ os::Result<SegmentFile> Segments::make_small(const std::string& name, std::uint6
   const auto free = disk_.free_bytes();
   if (!free) return std::unexpected(free.error());
   if (size > *free + (Reserve::kPieces - kLastPieces) * reserve_.piece_size())
-    return os::failure("make " + path(name), ENOSPC);
+    return os::failure("make " + journal_path(name), ENOSPC);
   return reserve_.persist([&] { return make(name, size); }, kLastPieces);
 }
 

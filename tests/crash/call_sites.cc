@@ -28,7 +28,6 @@ constexpr Excuse kExcuses[] = {
     {"queued/local_store.cc", "(void)disk_.make_directory(\"damaged\");", "it is there: of the index"},
     {"queued/segments.cc", "(void)disk_.make_directory(\"damaged\");", "it is there: of the index"},
     {"queued/history_files.cc", "if (auto gone = disk_.unlink(path(name));", "nothing in it was promised"},
-    {"deliverd/local/drop.cc", "static_cast<void>(disk_.unlink(temporary));", "a failed write left it"},
     {"queued/badmail.cc", "(void)place_.unlink(fresh);", "what a crash or a full disk left"},
 };
 

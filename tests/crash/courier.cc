@@ -1,5 +1,6 @@
 #include "tests/crash/courier.h"
 
+#include <ranges>
 #include <utility>
 
 namespace postern::crash {
@@ -22,10 +23,11 @@ void Courier::connect(base::UniqueFd fd) {
     for (const auto& recipient : delivery.lease.recipients)
       lease.recipients.push_back(recipient.number);
   }
-  for (const auto& [request, report] : reports_) {
+  for (const auto& [request, report] : std::views::reverse(reports_)) {
     auto& lease = held.leases.emplace_back();
     lease = {report.outcome.lease, report.outcome.epoch, report.outcome.message, {}};
-    for (const auto& result : report.outcome.results) lease.recipients.push_back(result.number);
+    for (const auto& result : report.outcome.results)
+      if (result.result != ipc::Result::kReturned) lease.recipients.push_back(result.number);
   }
   constexpr std::size_t kInFrame = 100;
   for (auto& all = held.leases; all.size() > kInFrame; all.erase(all.begin(), all.begin() + kInFrame))

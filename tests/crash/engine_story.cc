@@ -154,10 +154,11 @@ void EngineStory::run_short() {
     recorder_.fail_next(kind, path, ENOSPC);
   };
   full(Kind::kFlush, "mail/maildir");
-  // The first attempt leaves its file, the second one cannot remove it, the third one gets further.
+  // Three attempts fail, of which two leave their file, and others come over what was left.
   full(Kind::kFlush, "mail/drop/.tmp-");
   full(Kind::kUnlink, "mail/drop/.tmp-");
   full(Kind::kUnlink, "mail/drop/.tmp-");
+  full(Kind::kRename, "mail/drop/.tmp-");
   full(Kind::kRename, "mail/drop/.tmp-");
 }
 

@@ -139,27 +139,34 @@ def in_log(server, kind):
     assert fields["level"] == "warning"
 
 
-@every_kind
-def test_every_view_shows_it(server, sink, kind):
-    waiting = Waiting(server, sink, kind)
-    ident, hop = waiting.ident, waiting.hop
-    server.ctl(*waiting.words(kind.begin_words))
-    in_status(server, kind)
-    in_blocks(server, kind, hop)
-    in_log(server, kind)
+def expect_it_stops(server, sink, waiting):
+    """Its mail, which a retry does not move, and only until it is lifted."""
+    kind, ident = waiting.kind, waiting.ident
     sink.refuse.clear()
     server.ctl("retry", ident)
     if kind.state is None:  # it stops none that is here
         sink.wait()
     else:
+        wait_for("its mail is stopped", lambda: server.messages("--state", kind.state))
         in_queues(server, kind)
         in_messages(server, kind, ident)
         in_show(server, kind, ident)
-        in_explain(server, kind, hop, ident)
+        in_explain(server, kind, waiting.hop, ident)
         assert not sink.messages
     server.ctl(*waiting.words(kind.end_words))
     sink.wait()
     server.wait_empty()
+
+
+@every_kind
+def test_every_view_shows_it(server, sink, kind):
+    waiting = Waiting(server, sink, kind)
+    hop = waiting.hop
+    server.ctl(*waiting.words(kind.begin_words))
+    in_status(server, kind)
+    in_blocks(server, kind, hop)
+    in_log(server, kind)
+    expect_it_stops(server, sink, waiting)
     assert server.ctl("blocks").rows == [] and server.status()["attention"] == []
 
 
@@ -192,14 +199,6 @@ def test_it_outlives_kill_at_any_moment(server, sink, kind):
     assert not sink.messages
 
 
-def damage_index(server):
-    spoilt = [path for path in (server.directory / "spool").iterdir()
-              if "index" in path.name and "lock" not in path.name]
-    assert spoilt
-    for path in spoilt:
-        path.write_bytes(b"\xff" * 65536)
-
-
 @every_kind
 def test_it_outlives_a_damaged_index(server, sink, kind):
     """The journal tells the queue, and control.json what was stopped."""
@@ -208,7 +207,7 @@ def test_it_outlives_a_damaged_index(server, sink, kind):
     server.ctl(*waiting.words(kind.begin_words))
     before = server.ctl("blocks").rows
     server.stop()
-    damage_index(server)
+    server.damage_index()
     server.start_again()
     wait_for("it knows its mail", server.messages)
     assert any(path.name.startswith("index") for path in (server.directory / "spool" / "damaged").iterdir())
@@ -218,15 +217,4 @@ def test_it_outlives_a_damaged_index(server, sink, kind):
     assert after == before
     assert is_there(server, kind, hop, ident)
     in_status(server, kind)
-    sink.refuse.clear()
-    server.ctl("retry", ident)
-    if kind.state is None:
-        sink.wait()
-    else:
-        wait_for("its mail is stopped", lambda: server.messages("--state", kind.state))
-        in_messages(server, kind, ident)
-        in_explain(server, kind, hop, ident)
-        assert not sink.messages
-    server.ctl(*waiting.words(kind.end_words))
-    sink.wait()
-    server.wait_empty()
+    expect_it_stops(server, sink, waiting)

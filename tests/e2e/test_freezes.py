@@ -323,9 +323,7 @@ def test_blocks_outlive_a_damaged_index(server, sink):
     server.send("x@frozen.example")
     server.ctl("intake", "disable", "--reason", "checking", "--yes")
     server.stop()
-    for path in (server.directory / "spool").iterdir():
-        if "index" in path.name and "lock" not in path.name:
-            path.write_bytes(b"\xff" * 65536)
+    server.damage_index()
     server.start_again()
     after = server.ctl("blocks").rows
     for row in before + after:

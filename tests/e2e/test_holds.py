@@ -40,9 +40,7 @@ def test_a_hold_outlives_kill_and_a_lost_index(server, sink):
     wait_for("queued is back", lambda: server.ctl("status", check=False).exit in (0, 1)
              and [m["id"] for m in server.messages("--state", "held")] == idents)
     server.stop()
-    for path in (server.directory / "spool").iterdir():
-        if "index" in path.name and "lock" not in path.name:
-            path.write_bytes(b"\xff" * 65536)
+    server.damage_index()
     server.start_again()
     wait_for("all are held", lambda: [m["id"] for m in server.messages("--state", "held")] == idents)
     server.ctl("unfreeze", "remote.example")

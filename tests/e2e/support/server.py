@@ -229,6 +229,14 @@ class Postern:
         """The processes of a role, by the title that ps shows."""
         return [pid for pid, title in self.alive().items() if title.startswith(f"postern: {role}")]
 
+    def damage_index(self):
+        """Of a server that is stopped."""
+        files = [path for path in (self.directory / "spool").iterdir()
+                 if "index" in path.name and "lock" not in path.name]
+        assert files
+        for path in files:
+            path.write_bytes(b"\xff" * 65536)
+
     def kill(self, role, number=signal.SIGKILL):
         self.may_die = True
         killed = wait_for(f"a {role} among {self.alive()}", lambda: self.pids(role))

@@ -612,6 +612,35 @@ TEST(Pool, OutcomesOutliveTheChannel) {
   EXPECT_TRUE(rig.queued->held.empty());
 }
 
+// queued may have handed out again what came back, before it had the rest in its journal.
+TEST(Pool, OfAnOutcomeOnlyWhatWasTriedIsHeldAndTheLaterLeaseIsNamedFirst) {
+  Rig rig;
+  rig.queued->saves = false;
+  rig.hop.answer([](const std::string& line, bool&) -> std::optional<std::string> {
+    if (line == "RCPT TO:<b@example.org>") return "452 4.5.3 too many recipients";
+    return std::nullopt;
+  });
+  const auto grant = rig.queued->grant("example.org");
+  rig.until_asked();
+  const auto earlier = rig.queued->lease(kBody, {"a@example.org", "b@example.org"});
+  rig.until_asked();
+  const auto later = rig.queued->lease(kBody);
+  rig.until_asked();
+  rig.queued->cancel(grant);
+  rig.until_ended();
+  rig.queued->lease(kBody);  // crosses the end, so that nobody tries it
+  rig.until_outcomes(3);
+  EXPECT_EQ(text(rig.queued->outcomes.at(0)), one(kDelivered, 250) + ", " + one(kReturned, 0, 6));
+  EXPECT_EQ(text(rig.queued->outcomes.at(2)), one(kReturned, 0));
+  rig.connect(2);
+  rig.until_outcomes(2);
+  ASSERT_EQ(rig.queued->held.size(), 2U);
+  EXPECT_EQ(rig.queued->held[0].lease, later.lease);
+  EXPECT_EQ(rig.queued->held[1].lease, earlier.lease);
+  EXPECT_EQ(rig.queued->held[1].recipients, std::vector<std::uint32_t>{5});
+  EXPECT_EQ(rig.queued->outcomes.size(), 2U);
+}
+
 TEST(Pool, AMessageInHandOutlivesItsQueued) {
   Rig rig;
   rig.queued->grant("example.org");

@@ -184,13 +184,16 @@ class ScheduleModel : public ::testing::Test {
     come_back(lease);
   }
   void adopt(const std::string& name, std::uint64_t message) {
-    std::vector<std::uint32_t> numbers;
-    for (const auto& [number, r] : model[name].messages[message])
-      if (!r.leased && numbers.size() < 3) numbers.push_back(number);
-    if (numbers.empty()) return;
+    std::vector<std::uint32_t> claimed, numbers;
+    for (const auto& [number, r] : model[name].messages[message]) {
+      if (claimed.size() == 3) break;
+      claimed.push_back(number);
+      if (!r.leased) numbers.push_back(number);
+    }
     const LeaseKey key{base::Epoch(4), base::LeaseId(++last_adopted)};
     const DelivererId relay(1 + static_cast<std::uint32_t>(dice(2)));
-    ASSERT_TRUE(s.adopt(relay, key, name, base::MessageId(message), numbers));
+    ASSERT_EQ(s.adopt(relay, key, name, base::MessageId(message), claimed), !numbers.empty());
+    if (numbers.empty()) return;
     lease({key, relay, {}, name, message, numbers});
   }
   void lease(ModelLease lease) {

@@ -371,6 +371,24 @@ TEST_F(ScheduleTest, LeasesOfAnEarlierLifeAreAdopted) {
   EXPECT_TRUE(s->settle(kRelay1, key));
 }
 
+// An earlier lease lost one of its recipients to a later one, and is of the others still.
+TEST_F(ScheduleTest, OfTwoLeasesOfAnEarlierLifeTheFirstNamedHasARecipient) {
+  s->set_open(false);
+  for (const auto number : {0U, 1U, 2U}) add("a.example", 1, number);
+  const LeaseKey later{base::Epoch(4), base::LeaseId(9)};
+  const LeaseKey earlier{base::Epoch(4), base::LeaseId(5)};
+  const base::MessageId id(1);
+  EXPECT_TRUE(s->adopt(kRelay1, later, "a.example", id, std::vector{0U}));
+  EXPECT_TRUE(s->adopt(kRelay1, earlier, "a.example", id, std::vector{0U, 1U, 1U}));
+  s->deliverer_up(kRelay1, false);
+  s->set_open(true);
+  settle_down();
+  ASSERT_EQ(handed.size(), 1U);
+  EXPECT_EQ(handed[0].recipients, (std::vector<std::uint32_t>{2}));
+  EXPECT_EQ(s->settle(kRelay1, earlier)->recipients, (std::vector<std::uint32_t>{1}));
+  EXPECT_EQ(s->settle(kRelay1, later)->recipients, (std::vector<std::uint32_t>{0}));
+}
+
 TEST_F(ScheduleTest, HeldMailWaitsForItsRelease) {
   s->deliverer_up(kRelay1, false);
   add("a.example", 1, 0, 0, true);

@@ -3,6 +3,7 @@
 #include <map>
 #include <random>
 
+#include "queued/journal_files.h"
 #include "tests/unit/queued/store_rig.h"
 
 namespace postern::queued {
@@ -221,6 +222,20 @@ TEST_F(StoreTest, SegmentsAreReusedWhenNothingLivesInThem) {
   ASSERT_TRUE(open());
   EXPECT_EQ(store->count(), 0U);
   EXPECT_TRUE(store->health().damage.empty());
+}
+
+// What a power cut leaves of a file that was being made: its size, and whatever lay in its blocks before.
+TEST_F(StoreTest, AFileThatWasNotFinishedIsNoDamage) {
+  ASSERT_TRUE(open());
+  const auto id = accept("hello\r\n");
+  store->pump();
+  kill();
+  disk.put_file("journal/000099.new", std::string(segment_size, 'x'));
+  ASSERT_TRUE(open());
+  EXPECT_TRUE(store->health().damage.empty());
+  EXPECT_EQ(body(id), "hello\r\n");
+  for (const auto& name : disk.files("journal")) EXPECT_FALSE(name.ends_with(kUnfinished)) << name;
+  EXPECT_TRUE(disk.files("damaged").empty());
 }
 
 TEST_F(StoreTest, AnOldMessageIsCopiedForward) {

@@ -1,0 +1,269 @@
+// Each pair of blockers that can be, the binding one first; and why the others are not told.
+#include <algorithm>
+#include <iterator>
+
+#include "tests/unit/queued/explain_rig.h"
+
+namespace postern::queued {
+namespace {
+
+// The order in which they bind.
+constexpr Blocker kOrder[] = {
+    Blocker::kDelivering, Blocker::kConcluding, Blocker::kDamaged,     Blocker::kHeld,
+    Blocker::kFrozen,     Blocker::kHopFrozen,  Blocker::kOff,         Blocker::kHopDead,
+    Blocker::kRetry,      Blocker::kLoading,    Blocker::kStarting,    Blocker::kNoDeliverer,
+    Blocker::kLookup,     Blocker::kRate,       Blocker::kConnections, Blocker::kSlots,
+    Blocker::kConnecting, Blocker::kTurn};
+
+bool any_of(Blocker one, std::initializer_list<Blocker> list) {
+  return std::find(list.begin(), list.end(), one) != list.end();
+}
+
+// Pairs that are not told, and why not.
+enum class Why : std::uint8_t {
+  kHidden,  // both may be: the first is told alone
+  kUndone,  // the first is no more once the second is
+  kNever,   // nothing leads there
+};
+struct Excluded {
+  Blocker a, b;  // in the order of kOrder
+  Why why;
+  const char* reason;
+};
+
+constexpr const char* kAskedAgain = "what is under way ends first: explain asks for all else when it is over";
+constexpr const char* kOneStage = "of one recipient: the schedule knows one Stage of it, and settle() ends that";
+constexpr const char* kNoLine = "only what is ready stands in line";
+constexpr const char* kGoesWithIt = "deliverer_down() ends its connections";
+constexpr const char* kKnownOrNot = "a queue leads to one hop, of known hosts or not: unknown ones have none of that";
+
+constexpr Excluded kExcluded[] = {
+    {Blocker::kDelivering, Blocker::kHopDead, Why::kHidden, kAskedAgain},
+    {Blocker::kDelivering, Blocker::kLoading, Why::kHidden, kAskedAgain},
+    {Blocker::kDelivering, Blocker::kStarting, Why::kHidden, kAskedAgain},
+    {Blocker::kDelivering, Blocker::kLookup, Why::kHidden, kAskedAgain},
+    {Blocker::kDelivering, Blocker::kRate, Why::kHidden, kAskedAgain},
+    {Blocker::kDelivering, Blocker::kConnections, Why::kHidden, kAskedAgain},
+    {Blocker::kDelivering, Blocker::kSlots, Why::kHidden, kAskedAgain},
+    {Blocker::kDelivering, Blocker::kConnecting, Why::kHidden, kAskedAgain},
+    {Blocker::kDelivering, Blocker::kNoDeliverer, Why::kUndone, "deliverer_down() settles its leases"},
+    {Blocker::kDelivering, Blocker::kConcluding, Why::kNever, kOneStage},
+    {Blocker::kDelivering, Blocker::kRetry, Why::kNever, kOneStage},
+    {Blocker::kDelivering, Blocker::kTurn, Why::kNever, kOneStage},
+    {Blocker::kConcluding, Blocker::kHopDead, Why::kHidden, kAskedAgain},
+    {Blocker::kConcluding, Blocker::kLoading, Why::kHidden, kAskedAgain},
+    {Blocker::kConcluding, Blocker::kStarting, Why::kHidden, kAskedAgain},
+    {Blocker::kConcluding, Blocker::kNoDeliverer, Why::kHidden, kAskedAgain},
+    {Blocker::kConcluding, Blocker::kLookup, Why::kHidden, kAskedAgain},
+    {Blocker::kConcluding, Blocker::kRate, Why::kHidden, kAskedAgain},
+    {Blocker::kConcluding, Blocker::kConnections, Why::kHidden, kAskedAgain},
+    {Blocker::kConcluding, Blocker::kSlots, Why::kHidden, kAskedAgain},
+    {Blocker::kConcluding, Blocker::kConnecting, Why::kHidden, kAskedAgain},
+    {Blocker::kConcluding, Blocker::kRetry, Why::kNever, kOneStage},
+    {Blocker::kConcluding, Blocker::kTurn, Why::kNever, kOneStage},
+    {Blocker::kDamaged, Blocker::kHeld, Why::kHidden, "a damaged message is held: it is told as one"},
+    {Blocker::kHeld, Blocker::kTurn, Why::kHidden, kNoLine},
+    {Blocker::kRetry, Blocker::kTurn, Why::kHidden, kNoLine},
+    {Blocker::kHopFrozen, Blocker::kLookup, Why::kNever, "is_frozen(): nobody can freeze hosts that are not known"},
+    {Blocker::kHopDead, Blocker::kLookup, Why::kNever, "a queue looks once at a time, and is dead when that look ended"},
+    {Blocker::kHopDead, Blocker::kConnections, Why::kNever, "ask() ends deadness; hop_failed() is trouble() then"},
+    {Blocker::kNoDeliverer, Blocker::kLookup, Why::kUndone, kGoesWithIt},
+    {Blocker::kNoDeliverer, Blocker::kConnections, Why::kUndone, kGoesWithIt},
+    {Blocker::kNoDeliverer, Blocker::kSlots, Why::kUndone, kGoesWithIt},
+    {Blocker::kNoDeliverer, Blocker::kConnecting, Why::kUndone, kGoesWithIt},
+    {Blocker::kLookup, Blocker::kRate, Why::kNever, kKnownOrNot},
+    {Blocker::kLookup, Blocker::kConnections, Why::kNever, kKnownOrNot},
+    {Blocker::kLookup, Blocker::kConnecting, Why::kNever, kKnownOrNot},
+};
+
+void PrintTo(const Excluded& pair, std::ostream* out) {
+  *out << ipc::name(pair.a) << " and " << ipc::name(pair.b) << ": " << pair.reason;
+}
+
+// Are both told? `a` stands before `b` in kOrder.
+bool can_be(Blocker a, Blocker b) {
+  return std::ranges::none_of(kExcluded, [&](const Excluded& e) { return e.a == a && e.b == b; });
+}
+
+// Those of this kind.
+std::vector<Excluded> excluded(Why why) {
+  std::vector<Excluded> found;
+  std::ranges::copy_if(kExcluded, std::back_inserter(found), [&](const Excluded& e) { return e.why == why; });
+  return found;
+}
+
+// What must be there before others are has a lower number.
+int rank_of_setup(Blocker b) {
+  // Else it is never granted, or handed out.
+  if (any_of(b, {Blocker::kLoading, Blocker::kLookup, Blocker::kConnecting, Blocker::kDelivering,
+                 Blocker::kConnections}))
+    return 0;
+  if (b == Blocker::kRate) return 1;
+  if (b == Blocker::kSlots) return 2;
+  if (b == Blocker::kNoDeliverer) return 3;
+  return 4;
+}
+
+struct Pair {
+  Blocker a, b;  // a binds
+  bool a_first;
+};
+
+void PrintTo(const Pair& pair, std::ostream* out) {
+  *out << ipc::name(pair.a) << " and " << ipc::name(pair.b)
+       << (pair.a_first ? "" : ", the second first");
+}
+
+std::vector<Pair> pairs() {
+  std::vector<Pair> found;
+  for (std::size_t i = 0; i < std::size(kOrder); ++i)
+    for (std::size_t j = i + 1; j < std::size(kOrder); ++j) {
+      const auto a = kOrder[i], b = kOrder[j];
+      if (!can_be(a, b)) continue;
+      // Of two times the later one binds, so the hop fails later: the other way has a test of its own. And
+      // what is damaged is put behind others no more.
+      const bool b_first = (a == Blocker::kHopDead && b == Blocker::kRetry) ||
+                           (a == Blocker::kDamaged && b == Blocker::kTurn);
+      const int ranks = b_first ? 1 : rank_of_setup(a) - rank_of_setup(b);
+      // An outcome that is under way is there until the next turn of the loop.
+      if (ranks <= 0 && a != Blocker::kConcluding) found.push_back({a, b, true});
+      if (ranks >= 0) found.push_back({a, b, false});
+    }
+  return found;
+}
+
+class PairTest : public ExplainTest {
+ protected:
+  PairTest(Blocker a, Blocker b) : a_(a), b_(b) {}
+  [[nodiscard]] bool is(Blocker one) const { return a_ == one || b_ == one; }
+  // Others that are there anyway do not matter.
+  [[nodiscard]] std::vector<Blocker> these(const std::vector<Blocker>& all) const {
+    std::vector<Blocker> kept;
+    for (const auto one : all)
+      if (is(one)) kept.push_back(one);
+    return kept;
+  }
+  // What cannot be done to a server that runs already. `beside`: one connection is being opened beside
+  // another one. `lookup`: the hosts are not known.
+  void prepare_pair(bool beside, bool lookup) {
+    if (is(Blocker::kRate)) config.routes[0].interval = kIntervalMicros;
+    if (beside) config.routes[0].connections = 2;
+    if (is(Blocker::kDamaged)) cache = 0;  // so that bodies are read from disk
+    relay.finds_hosts = !lookup;
+    is(Blocker::kLoading) ? begin_unread() : begin();
+    prepare_mail(is(Blocker::kLookup) ? "a@mx.example" : "a@far.example");
+  }
+
+ private:
+  Blocker a_, b_;
+};
+
+class ExplainPair : public PairTest, public ::testing::WithParamInterface<Pair> {
+ protected:
+  ExplainPair() : PairTest(GetParam().a, GetParam().b) {}
+  void prepare() {
+    const bool beside = is(Blocker::kConnecting) && (is(Blocker::kRate) || is(Blocker::kConnections));
+    prepare_pair(beside, is(Blocker::kLookup));
+    if (beside) other = mail("b@near.example");
+  }
+};
+
+TEST_P(ExplainPair, BothAreToldTheBindingOneFirst) {
+  const auto [a, b, a_first] = GetParam();
+  prepare();
+  set_up(a_first ? a : b);
+  ASSERT_FALSE(HasFatalFailure());
+  if (is(Blocker::kRetry) && is(Blocker::kHopDead)) pass(base::Millis(1'000));
+  set_up(a_first ? b : a);
+  ASSERT_FALSE(HasFatalFailure());
+  if (a == Blocker::kConcluding) {
+    EXPECT_EQ(blockers_now(), (std::vector{a, b}));
+    return turn();
+  }
+  auto found = blockers();
+  EXPECT_EQ(these(found), (std::vector{a, b}));
+  ASSERT_FALSE(found.empty());
+  EXPECT_EQ(found.front(), a);
+  // These end with what they find, or never.
+  if (any_of(a, {Blocker::kLookup, Blocker::kConnecting, Blocker::kDamaged})) return;
+  lift(a);
+  ASSERT_FALSE(HasFatalFailure());
+  found = blockers();
+  EXPECT_EQ(these(found), std::vector{b});
+  ASSERT_FALSE(found.empty());
+  // A connection is on its way before its turn comes.
+  if (b != Blocker::kTurn) {
+    EXPECT_EQ(found.front(), b);
+  }
+}
+
+INSTANTIATE_TEST_SUITE_P(All, ExplainPair, ::testing::ValuesIn(pairs()));
+
+class ExcludedPair : public PairTest, public ::testing::WithParamInterface<Excluded> {
+ protected:
+  ExcludedPair() : PairTest(GetParam().a, GetParam().b) {}
+  // Something of it while its message is in delivery.
+  void set_up_beside_delivery(Blocker blocker) {
+    if (any_of(blocker, {Blocker::kRate, Blocker::kConnections})) return;  // by the delivery itself
+    if (blocker == Blocker::kConnecting) return (void)mail("b@near.example");
+    if (blocker == Blocker::kHopDead) {  // the connection ends before the outcome is told
+      relay.connection->send(ipc::GrantEnded{last_used(), {}, {}, {}, ""});
+      turn();
+    }
+    if (blocker != Blocker::kLookup) return set_up(blocker);
+    // For others, when what was found is too old.
+    (void)mail("b@mx.example");
+    pass(base::Millis(12 * 60'000));
+    relay.finds_hosts = false;
+    (void)relay.ask(relay.grants.back());
+    turn();
+  }
+};
+
+using HiddenPair = ExcludedPair;
+
+TEST_P(HiddenPair, TheFirstIsToldAlone) {
+  const auto [a, b, why, reason] = GetParam();
+  const bool delivers = a == Blocker::kDelivering;
+  prepare_pair(delivers && b == Blocker::kConnecting, b == Blocker::kLookup && !delivers);
+  if (delivers) {
+    set_up(a);
+    ASSERT_FALSE(HasFatalFailure());
+    const auto lease = relay.leases.front();
+    set_up_beside_delivery(b);
+    ASSERT_FALSE(HasFatalFailure());
+    EXPECT_EQ(blockers(), std::vector{a});
+    relay.answer(lease, ipc::Result::kReturned, 0, "");
+    turn();
+    EXPECT_EQ(these(blockers()), std::vector{b}) << "it was there all the time";
+    return;
+  }
+  set_up(b);
+  ASSERT_FALSE(HasFatalFailure());
+  EXPECT_EQ(these(blockers()), std::vector{b});
+  set_up(a);
+  ASSERT_FALSE(HasFatalFailure());
+  EXPECT_EQ(these(a == Blocker::kConcluding ? blockers_now() : blockers()), std::vector{a});
+  turn();
+}
+
+INSTANTIATE_TEST_SUITE_P(All, HiddenPair, ::testing::ValuesIn(excluded(Why::kHidden)));
+
+using UndonePair = ExcludedPair;
+
+TEST_P(UndonePair, TheDeliverersEndIsTheEndOfTheOther) {
+  const auto [a, b, why, reason] = GetParam();
+  const auto other_one = a == Blocker::kNoDeliverer ? b : a;
+  prepare_pair(false, is(Blocker::kLookup));
+  set_up(other_one);
+  ASSERT_FALSE(HasFatalFailure());
+  EXPECT_EQ(these(blockers()), std::vector{other_one});
+  set_up(Blocker::kNoDeliverer);
+  EXPECT_EQ(these(blockers()), std::vector{Blocker::kNoDeliverer});
+  EXPECT_EQ(engine->schedule().room(false).used, 0U);
+}
+
+INSTANTIATE_TEST_SUITE_P(All, UndonePair, ::testing::ValuesIn(excluded(Why::kUndone)));
+
+}  // namespace
+}  // namespace postern::queued
