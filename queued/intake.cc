@@ -255,11 +255,12 @@ void Intake::store(Submission submission, std::uint32_t crc) {
                                 : mail::WithProtocol::kSmtp;
   received.id = record.id;
   const auto& alias = submission.alias;
-  if (alias || submission.count == 1)
-    received.only_recipient = alias ? &alias->address : &submission.replaced.front().address;
+  if (!alias && submission.count == 1) received.only_recipient = &submission.replaced.front().address;
+  // Beyond ASCII it would need SMTPUTF8 wherever it goes, though none of its recipients may (RFC 6531 3.7.3).
+  if (alias && !alias->address.needs_utf8()) received.only_recipient = &alias->address;
   received.when = record.arrived;
   // So that smtpd knows it when it comes back. Where others were named too, they would learn of the alias.
-  if (alias) record.prefix = fmt::format("Delivered-To: {}\r\n", alias->address.text());
+  if (alias) record.prefix = fmt::format("Delivered-To: {}\r\n", mail::delivered_to(alias->address));
   record.prefix += mail::received_field(received);
   record.recipients = std::move(submission.replaced);
   record.held = standing_hold(record);

@@ -5,6 +5,7 @@
 
 #include "common/base/check.h"
 #include "common/base/utf8.h"
+#include "common/mail/trace.h"
 #include "smtpd/protocol.h"
 
 namespace postern::smtpd {
@@ -111,9 +112,14 @@ bool Protocol::goes_round() const {
   return !before.empty() &&
          std::any_of(envelope_.recipients.begin(), envelope_.recipients.end(), [&](const Recipient& recipient) {
            if (!recipient.decision.alias) return false;
-           const auto alias = base::folded(recipient.decision.alias->address.text());
-           return std::any_of(before.begin(), before.end(),
-                              [&](const std::string& name) { return base::folded(name) == alias; });
+           const auto& address = recipient.decision.alias->address;
+           // As others name it, or we (mail::delivered_to).
+           const auto alias = base::folded(address.text());
+           const auto ours = base::folded(mail::delivered_to(address));
+           return std::any_of(before.begin(), before.end(), [&](const std::string& name) {
+             const auto folded = base::folded(name);
+             return folded == alias || folded == ours;
+           });
          });
 }
 

@@ -4,6 +4,7 @@
 
 #include "common/base/check.h"
 #include "common/base/text.h"
+#include "common/mail/dsn.h"
 
 namespace postern::mail {
 namespace {
@@ -111,6 +112,10 @@ std::string received_field(const Received& received) {
   field.word("id " + base::to_string(received.id) + (alone ? "" : ";"));
   if (alone) field.line("for").word('<' + received.only_recipient->text() + ">;");
   return field.line(base::rfc5322_date(received.when)).take();
+}
+
+std::string delivered_to(const Address& alias) {
+  return alias.needs_utf8() ? to_utf8_xtext(alias.text()) : alias.text();
 }
 
 std::string return_path_field(const ReversePath& path) {

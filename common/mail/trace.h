@@ -43,6 +43,10 @@ struct Received {
 
 [[nodiscard]] std::string received_field(const Received& received);
 
+// What a Delivered-To field calls an alias of ours, on mail that goes on to anybody: "team@example.org". One beyond
+// ASCII in the words of RFC 6533 3, "t\x{E9}am@example.org", so that the header needs no SMTPUTF8 for it.
+[[nodiscard]] std::string delivered_to(const Address& alias);
+
 // "Return-Path: <ann@example.org>\r\n"; "<>" for the null path.
 [[nodiscard]] std::string return_path_field(const ReversePath& path);
 

@@ -143,6 +143,22 @@ def test_a_utf8_domain_is_looked_up_by_its_a_labels(server, zone, make_sink):
     assert sink.wait()[0].recipients == [f"jürg@{BÜCHER}"]
 
 
+def test_an_alias_beyond_ascii_leads_anywhere(server, sink):
+    server.config["domain"][0]["aliases"] = "aliases"
+    (server.directory / "aliases").write_text("jürg: x@remote.example\n", encoding="utf-8")
+    server.route("*", sink.via).start()
+    send(server, "jürg@example.org", body=ASCII_BODY)
+    taken, = sink.wait()
+    assert (taken.recipients, taken.body) == (["x@remote.example"], ASCII_BODY)
+    assert b"Delivered-To: j\\x{FC}rg@example.org\r\n" in taken.content and b"\tfor <" not in taken.content
+    # And it is known when it comes back, as is what another host may have named in UTF-8.
+    for came in (taken.content, "Delivered-To: JÜRG@example.org\r\n".encode() + ASCII_BODY):
+        with pytest.raises(smtplib.SMTPDataError) as refused:
+            send(server, "Jürg@example.org", body=came)
+        assert refused.value.smtp_code == 554 and b"5.4.6" in refused.value.smtp_error
+    server.wait_empty()
+
+
 def test_it_survives_a_crash(server, make_script):
     server.configure(retry={"after": ["1h"]}).route("*", "smtp://127.0.0.1:9").start()
     send(server, "ann@remote.example", rcpt=["ORCPT=utf-8;Änn@remote.example"])

@@ -49,6 +49,12 @@ TEST(Received, OfWhoHasLoggedIn) {
   EXPECT_NE(received_field(received).find(" with ESMTPSA\r\n"), std::string::npos);
 }
 
+TEST(DeliveredTo, IsAscii) {
+  EXPECT_EQ(delivered_to(Address::parse("team+x@example.org").value()), "team+x@example.org");
+  EXPECT_EQ(delivered_to(Address::parse("t\xc3\xa9" "am@b\xc3\xbc" "cher.example").value()),
+            "t\\x{E9}am@xn--bcher-kva.example");
+}
+
 // RFC 6531 4.3
 TEST(Received, OfWhoHasSaidSmtpUtf8) {
   auto received = sample();
