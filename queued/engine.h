@@ -226,7 +226,7 @@ class Engine {
                   const std::vector<Report>& reports, std::string_view head);
   [[nodiscard]] std::optional<Report> report_of(const Message& message, const Recipient& recipient,
                                                 const RecipientFate& fate,
-                                                const std::string& remote, ipc::Arrival arrival,
+                                                const std::string& remote, const Attempt& attempt,
                                                 base::Millis age) const;
   void tell_delay(const Message& message, const OldMail& work, base::Millis age);
   void skip_told(OldMail& work, base::MessageId last);

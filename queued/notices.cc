@@ -48,8 +48,11 @@ mail::ReportedRecipient reported(const Recipient& recipient, const Report& repor
   if (report.remote != kLocalRemote && !report.remote.starts_with(kSocketRemote))
     entry.remote = report.remote;
   entry.last_try = now;
-  if (report.action == ReportAction::kFailed && report.reply.status == 5)
+  entry.expired = report.expired;
+  if (report.action == ReportAction::kFailed && report.reply.status == (report.expired ? 4 : 5))
     entry.status = {report.reply.status, report.reply.subject, report.reply.detail};
+  else if (report.expired)
+    entry.status = {4, 4, 7};  // delivery time expired
   entry.until = report.until;
   return entry;
 }

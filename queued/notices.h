@@ -19,6 +19,7 @@ struct Report {
   ipc::ReplyText reply;
   base::WallTime until;  // delayed: when it is given up; 0: never
   std::string remote;    // who said the reply, if anybody but us
+  bool expired = false;  // failed: its time was over, the reply is the last one, and says "not yet"
 };
 
 struct BuiltNotice {

@@ -128,7 +128,7 @@ void Engine::judge_all(base::MessageId id, const std::vector<RecipientAttempt>& 
     if (recipient == nullptr || !recipient->open()) continue;
     const auto old = age(*message, recipient->address);
     auto fate = judge(terms(*recipient, attempt), id, *recipient, attempt, old, now());
-    if (auto report = report_of(*message, *recipient, fate, remote, attempt.arrival, old))
+    if (auto report = report_of(*message, *recipient, fate, remote, attempt, old))
       reports.push_back(*std::move(report));
     bad = bad || (fate.fate == Fate::kFailed && !has_sender(*message));
     fates.push_back(std::move(fate));

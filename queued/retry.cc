@@ -113,12 +113,22 @@ QueueTime due_by(const RetryTables& tables, const QueueRecord& wait) {
 
 // --- Fates ------------------------------------------------------------------------------------------
 
+ipc::ReplyText answer_to(const Attempt& attempt) {
+  if (attempt.result == ipc::Result::kUnknown && attempt.reply.text.empty())
+    return our_reply(4, 4, 2, "no answer after the final dot; it may have arrived");
+  return attempt.reply;
+}
+
+bool has_expired(const RecipientFate& fate, const Attempt& attempt) {
+  return fate.fate == Fate::kFailed && attempt.result != ipc::Result::kFailed;
+}
+
 RecipientFate judge(const RetryTerms& terms, base::MessageId id, const Recipient& recipient,
                     const Attempt& attempt, base::Millis age, QueueTime now) {
   RecipientFate fate;
   fate.number = recipient.number;
   fate.failure = attempt.failure;
-  fate.reply = attempt.reply;
+  fate.reply = answer_to(attempt);
   switch (attempt.result) {
     case ipc::Result::kDelivered:
       fate.fate = Fate::kDelivered;
@@ -127,9 +137,6 @@ RecipientFate judge(const RetryTerms& terms, base::MessageId id, const Recipient
       fate.fate = Fate::kFailed;
       return fate;
     case ipc::Result::kUnknown:
-      if (fate.reply.text.empty())
-        fate.reply = our_reply(4, 4, 2, "no answer after the final dot; it may have arrived");
-      break;
     case ipc::Result::kDeferred:
       break;
     case ipc::Result::kReturned:

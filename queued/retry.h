@@ -77,6 +77,11 @@ class RetryTables {
   return terms.notify.count() != 0 && age >= terms.notify;
 }
 
+// What was answered to an attempt: our own words where nobody said anything.
+[[nodiscard]] ipc::ReplyText answer_to(const Attempt& attempt);
+// It failed because its time was over, not by this answer: the fate's reply is in our own words, for people.
+[[nodiscard]] bool has_expired(const RecipientFate& fate, const Attempt& attempt);
+
 // The fate of a recipient of message `id`. `terms`: of its queue and this failure. `age`: of the
 // message on the queue clock, without the time that it was blocked.
 [[nodiscard]] RecipientFate judge(const RetryTerms& terms, base::MessageId id,

@@ -25,7 +25,7 @@ std::string_view event_name(const std::vector<Report>& reports) {
 
 std::optional<Report> Engine::report_of(const Message& message, const Recipient& recipient,
                                         const RecipientFate& fate, const std::string& remote,
-                                        ipc::Arrival arrival, base::Millis age) const {
+                                        const Attempt& attempt, base::Millis age) const {
   if (!has_sender(message)) return std::nullopt;
   RetryTerms terms;
   bool late = false;
@@ -33,11 +33,11 @@ std::optional<Report> Engine::report_of(const Message& message, const Recipient&
     terms = retry_tables_.terms(router_->route(recipient.address).queue, fate.failure);
     late = !recipient.delay_told && is_late(terms, age);
   }
-  auto action = report_on(recipient.notify, fate.fate, arrival, late);
+  auto action = report_on(recipient.notify, fate.fate, attempt.arrival, late);
   if (!action) return std::nullopt;
   if (recipient.expanded == Expanded::kAlias && *action == mail::ReportAction::kDelivered)
     action = mail::ReportAction::kExpanded;
-  Report report{recipient.number, *action, fate.reply, {}, remote};
+  Report report{recipient.number, *action, answer_to(attempt), {}, remote, has_expired(fate, attempt)};
   if (*action == mail::ReportAction::kDelayed && terms.expire.count() != 0)
     report.until = {store_.clock().wall().ms + (terms.expire - age).count()};
   return report;
@@ -122,13 +122,13 @@ Engine::Done Engine::add_notice(OutcomeRecord& record, Bytes& body, const Messag
 void Engine::tell_delay(const Message& message, const OldMail& work, base::Millis age) {
   if (!has_sender(message)) return;
   std::map<std::string, Occasion> occasions;  // by who is told
+  const Attempt attempt{ipc::Result::kDeferred, work.failure, work.reply, {}};
   RecipientFate fate;
   fate.failure = work.failure;
-  fate.reply = work.reply;
   for (const auto& recipient : message.recipients) {
     if (!recipient.open() || router_->route(recipient.address).queue != work.queue) continue;
     fate.number = recipient.number;
-    if (auto report = report_of(message, recipient, fate, work.remote, {}, age))
+    if (auto report = report_of(message, recipient, fate, work.remote, attempt, age))
       occasions.try_emplace(sender_of(message, recipient).text(), Occasion{message.id, {}, {}, {}})
           .first->second.reports.push_back(*std::move(report));
   }

@@ -243,6 +243,7 @@ std::string_view advice(const ReportedRecipient& recipient) {
     default:
       break;
   }
+  if (recipient.expired) return "Please try again later, or write to another address.";
   if (status.subject == 7 && !recipient.remote.empty())
     return "A rule of theirs forbids it: only they can say why, or allow it.";
   return {};
@@ -252,6 +253,7 @@ void add_recipient(std::string& text, const ReportedRecipient& recipient) {
   add(text, "\r\n<{}>\r\n    ", recipient.address.unicode());
   const auto remote = clean(recipient.remote, 255);
   const auto said = recipient.reason.text();
+  if (recipient.expired) text += "The time for its delivery is over. The last attempt:\r\n    ";
   add_wrapped(text, remote.empty() ? said : remote + " said: " + said, "    ");
   if (const auto hint = advice(recipient);
       recipient.action == ReportAction::kFailed && !hint.empty()) {

@@ -32,6 +32,7 @@ struct ReportedRecipient {
   base::WallTime last_try;  // 0: none was made
   EnhancedCode status;      // 0.0.0: taken from the reply, else x.0.0
   base::WallTime until;     // delayed: when we give up; 0: never
+  bool expired = false;     // failed: it was tried as long as may be, and `reason` is the last answer
 };
 
 struct Notice {

@@ -265,5 +265,8 @@ def test_expiry_bounces_after_a_failed_attempt(server, zone):
     server.send("x@remote.example")
     text = bounced(server, b"x@remote.example")
     assert time.monotonic() - begin >= 3
-    assert b"Status: 4.4.7" in text or b"Status: 5.4.7" in text
+    assert b"Status: 4.4.1" in text and b"delivery time expired" not in text  # the last attempt's words
+    assert server.events("message.expired", to="x@remote.example")
+    failed, = server.events("delivery.failed", to="x@remote.example")
+    assert failed["reply"].startswith("5.4.7 delivery time expired; last: 4.4.1 connecting: ")
     nobody.close()

@@ -133,8 +133,8 @@ TEST_F(EngineTest, ExpiryComesOnlyAfterAFailedAttempt) {
   EXPECT_EQ(look(id), nullptr);
   ASSERT_EQ(store->count(), 1U);
   const auto text = body(messages().at(0).id);
-  EXPECT_NE(text.find("5.4.7"), std::string::npos);
-  EXPECT_NE(text.find("mailbox busy"), std::string::npos);
+  EXPECT_NE(text.find("Status: 4.1.1\r\n"), std::string::npos);
+  EXPECT_NE(text.find("Diagnostic-Code: smtp; 451 4.1.1 mailbox busy\r\n"), std::string::npos);
 }
 
 TEST_F(EngineTest, ADeadQueueWaitsAsAWholeAndItsOldMessagesExpire) {

@@ -146,6 +146,36 @@ TEST_F(NoticesTest, OneForAnOccasionWithAllItsRecipients) {
   EXPECT_EQ(engine->counters().bounces.total(), 1U);
 }
 
+// RFC 3464 2.3.4 wants the class of the last failure, RFC 3461 6.3 its very words.
+TEST_F(NoticesTest, OfAnExpiredOneTheLastAnswerIsTold) {
+  struct Case {
+    Attempt last;
+    std::string status, diagnostic;
+  };
+  const Case cases[] = {
+      {deferred(), "4.2.0", "smtp; 451 4.2.0 later"},
+      {{ipc::Result::kDeferred, {}, {451, 0, 0, 0, "later"}, {}}, "4.4.7", "smtp; 451 later"},
+      {{ipc::Result::kDeferred, {}, {554, 5, 7, 1, "go away"}, {}}, "4.4.7", "smtp; 554 5.7.1 go away"},
+      {{ipc::Result::kDeferred, {}, {0, 4, 4, 1, "connecting: refused"}, {}}, "4.4.1",
+       "x-postern; 4.4.1 connecting: refused"},
+      {{ipc::Result::kUnknown, {}, {}, {}}, "4.4.2",
+       "x-postern; 4.4.2 no answer after the final dot; it may have\r\n    arrived"},
+  };
+  for (const auto& one : cases) {
+    begin();
+    const auto id = post({{"a@far.example"}});
+    pass(base::Millis(2'000'000));
+    conclude(id, {one.last});
+    const auto text = only_notice();
+    EXPECT_TRUE(has(text, "The time for its delivery is over. The last attempt:\r\n    mx.far.example"));
+    EXPECT_TRUE(has(text, "Action: failed\r\nStatus: " + one.status + "\r\n")) << text;
+    EXPECT_TRUE(has(text, "Diagnostic-Code: " + one.diagnostic + "\r\n")) << text;
+    EXPECT_TRUE(has(text, "Please try again later"));
+    engine->remove(notices().at(0).id, "seen");
+    end();
+  }
+}
+
 TEST_F(NoticesTest, ASuccessAndItsReportAreOneRecord) {
   begin();
   const auto id = post({{"a@far.example", "SUCCESS"}});
