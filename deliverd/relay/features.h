@@ -11,7 +11,7 @@ namespace postern::relay {
 struct Limits {
   std::uint64_t transactions = 0;  // MAILMAX, of a session
   std::uint64_t recipients = 0;    // RCPTMAX, of a transaction; also learned from a refusal
-  std::uint64_t domains = 0;       // RCPTDOMAINMAX, likewise
+  std::uint64_t domains = 0;       // RCPTDOMAINMAX, of all recipients of a session
 };
 
 struct Features {

@@ -265,25 +265,29 @@ void Client::refuse_utf8_recipients() {
 
 // As many as the next hop takes in one transaction; the others go back untried.
 void Client::choose_recipients() {
-  const auto& limits = features_.limits;
-  std::vector<std::string_view> domains;
+  const auto most = features_.limits.recipients;
+  bool returned = false;
   asked_.clear();
   for (std::size_t i = 0; i < envelope_.recipients.size(); ++i) {
     if (decided_[i]) continue;
-    bool fits = limits.recipients == 0 || asked_.size() < limits.recipients;
-    const auto domain = domain_of(envelope_.recipients[i].address);
-    if (fits && limits.domains != 0 &&
-        std::find(domains.begin(), domains.end(), domain) == domains.end()) {
-      fits = domains.size() < limits.domains;
-      if (fits) domains.push_back(domain);
-    }
-    if (fits) {
+    const bool room = most == 0 || asked_.size() < most;
+    if (room && may_name(domain_of(envelope_.recipients[i].address))) {
       asked_.push_back(i);
     } else {
       verdicts_[i].result = ipc::Result::kReturned;
-      decided_[i] = true;
+      decided_[i] = returned = true;
     }
   }
+  out_of_domains_ = returned && asked_.empty();
+}
+
+// RFC 9422 4.3: a domain counts once in a session.
+bool Client::may_name(std::string_view domain) {
+  const auto most = features_.limits.domains;
+  if (most == 0 || std::find(domains_.begin(), domains_.end(), domain) != domains_.end()) return true;
+  if (domains_.size() >= most) return false;
+  domains_.emplace_back(domain);
+  return true;
 }
 
 // MAIL, and with PIPELINING all that follows up to the body, for one write.

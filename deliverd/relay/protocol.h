@@ -42,7 +42,8 @@
 // recipient of this transaction may; where the next hop does not offer it, what needs it fails.
 //
 // Recipients beyond what the next hop takes in one transaction are neither accepted nor refused:
-// they come back as `returned`, untried, for a transaction of their own.
+// they come back as `returned`, untried, for a transaction of their own. So do those of further domains than it takes
+// in one session; where that leaves none, the session is spent.
 #pragma once
 
 #include <cstdint>
@@ -166,7 +167,8 @@ class Client {
   [[nodiscard]] const Verdict& trouble() const noexcept { return trouble_; }
   // The next hop takes no further transaction in this session.
   [[nodiscard]] bool spent() const noexcept {
-    return features_.limits.transactions != 0 && transactions_ >= features_.limits.transactions;
+    return out_of_domains_ ||
+           (features_.limits.transactions != 0 && transactions_ >= features_.limits.transactions);
   }
   // A transaction was begun, and is not finished.
   [[nodiscard]] bool in_transaction() const noexcept { return in_transaction_; }
@@ -194,6 +196,7 @@ class Client {
   [[nodiscard]] std::optional<Verdict> refusal_of(const Envelope& envelope) const;
   void refuse_utf8_recipients();
   void choose_recipients();
+  [[nodiscard]] bool may_name(std::string_view domain);
   [[nodiscard]] bool needs_utf8() const;
   void send_mail(std::string& out);
   void send_rcpt(std::size_t place, std::string& out) const;
@@ -225,6 +228,8 @@ class Client {
   std::size_t answered_ = 0;  // of them
   std::size_t accepted_ = 0;
   std::uint64_t transactions_ = 0;
+  std::vector<std::string> domains_;  // that were named in this session, where their number is limited
+  bool out_of_domains_ = false;       // no recipient of a message could be named for that
   bool in_tls_ = false;
   bool tls_failed_ = false;
   std::string tls_refusal_;
