@@ -47,7 +47,7 @@ PURE = [
     r"smtpd/(client_attributes|introductions|protocol|proxy_header|envelope)\.(h|cc)",
     r"common/sasl/(account|mechanism|scram_verifier)\.(h|cc)",
     r"smtpd/auth/(accounts|checker|dovecot|exchange|plain|scram|throttle)\.(h|cc)",
-    r"deliverd/relay/(body|client_state|features|next_hop|protocol|sts|tls_plan|utf8_scan)\.(h|cc)",
+    r"deliverd/relay/(body|client_state|features|next_hop|protocol|sts|tls_plan)\.(h|cc)",
     r"queued/(backlog|blocks|destination|dispatch|frozen_name|hop|index_pages|index_row|record|schedule|schedule_mail|policy|retry|ring|routes|selector|standstill|turns|ways)\.(h|cc)",
     r"ctl/(command|explain_screen|human|json|names|screens|table|until)\.(h|cc)",
     r"bench/ledger/(book|content|lines|mix|name|report|template)\.(h|cc)",

@@ -9,6 +9,7 @@
 #include "common/base/check.h"
 #include "common/base/text.h"
 #include "common/base/utf8.h"
+#include "common/mail/utf8_scan.h"
 
 namespace postern::mail {
 namespace {
@@ -173,15 +174,23 @@ Part global_part(const Notice& notice, std::string_view type, std::string_view t
   return {type, kQuoted, quoted_printable(text)};
 }
 
+// Some header is beyond ASCII, and was said to be: that of a part of it, too.
+bool has_global_header(const Notice& notice, std::string_view text) {
+  Utf8Scan scan;
+  if (notice.smtputf8) scan.feed(text);
+  return scan.found();
+}
+
 Part original_part(const Notice& notice) {
   const auto header = header_of(notice.original);
-  const bool global = notice.smtputf8 && !base::is_ascii(header) && base::is_utf8(header);
   if (notice.whole && is_sendable(notice.original)) {
-    if (global) return global_part(notice, "message/global", notice.original);
-    return {"message/rfc822", base::is_ascii(notice.original) ? kSevenBit : kEightBit,
-            std::string(notice.original)};
+    if (!has_global_header(notice, notice.original))
+      return {"message/rfc822", base::is_ascii(notice.original) ? kSevenBit : kEightBit,
+              std::string(notice.original)};
+    if (base::is_utf8(header)) return global_part(notice, "message/global", notice.original);
   }
-  if (global) return global_part(notice, "message/global-headers", header);
+  if (has_global_header(notice, header) && base::is_utf8(header))
+    return global_part(notice, "message/global-headers", header);
   if (base::is_ascii(header) && (header.empty() || is_sendable(header)))
     return {"text/rfc822-headers", kSevenBit, std::string(header)};
   return {"text/rfc822-headers", kQuoted, quoted_printable(header)};  // RFC 6522 4

@@ -10,7 +10,7 @@
 
 #include "common/base/check.h"
 #include "common/log/log.h"
-#include "deliverd/relay/utf8_scan.h"
+#include "common/mail/utf8_scan.h"
 
 namespace postern::relay {
 namespace {
@@ -322,7 +322,7 @@ Envelope Connection::envelope() const {
 bool Connection::needs_utf8() const {
   const auto& lease = delivery_->lease;
   if (has_eight_bit(lease.prefix)) return true;
-  Utf8Scan scan;
+  mail::Utf8Scan scan;
   scan.feed(delivery_->body);
   if (lease.large)
     read_file(delivery_->file.get(), lease.body_size, [&](std::string_view chunk) {

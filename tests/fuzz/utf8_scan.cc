@@ -1,5 +1,5 @@
 // Whether a message needs SMTPUTF8 does not depend on how it was cut; without a byte above 127 it never does.
-#include "deliverd/relay/utf8_scan.h"
+#include "common/mail/utf8_scan.h"
 
 #include <algorithm>
 #include <cstddef>
@@ -11,7 +11,7 @@
 
 namespace {
 bool found(std::string_view message, std::size_t piece) {
-  postern::relay::Utf8Scan scan;
+  postern::mail::Utf8Scan scan;
   for (; !message.empty(); message.remove_prefix(std::min(piece, message.size())))
     scan.feed(message.substr(0, piece));
   return scan.found();

@@ -160,13 +160,34 @@ TEST(Notice, IsPlainWhereNothingIsBeyondAscii) {
   EXPECT_THAT(built.text, Not(HasSubstr("global")));
 }
 
+// RFC 6532 3.7: it is what message/global is for, and only that may be encoded.
+TEST(Notice, AMessageWithAPartWhoseHeaderIsUtf8IsGlobal) {
+  auto notice = test::utf8_notice("ann@a.example");
+  notice.whole = true;
+  const std::string original =
+      "Subject: plain\r\nContent-Type: multipart/mixed; boundary=b\r\n\r\n--b\r\n"
+      "Content-Disposition: attachment; filename=\"gr\xc3\xbc\xc3\x9f\"\r\n\r\nbody\r\n--b--\r\n";
+  notice.original = original;
+  const auto narrow = build_notice(notice);
+  EXPECT_FALSE(narrow.utf8);
+  EXPECT_TRUE(base::is_ascii(narrow.text));
+  EXPECT_THAT(narrow.text, HasSubstr("Content-Type: message/global\r\n"
+                                     "Content-Transfer-Encoding: quoted-printable\r\n"));
+  EXPECT_THAT(narrow.text, HasSubstr("filename=3D\"gr=C3=BC=C3=9F\"\r\n\r\nbody\r\n"));
+  notice.whole = false;  // nothing in what goes back then is beyond ASCII
+  EXPECT_THAT(build_notice(notice).text, HasSubstr("Content-Type: text/rfc822-headers\r\n\r\nSubject: plain"));
+}
+
 // A header that is no UTF-8, whatever its client said, is no global one.
 TEST(Notice, AHeaderOfOtherBytesIsNotGlobal) {
   for (const auto* to : {"b\xc3\xb6" "b@a.example", "ann@a.example"}) {
     auto notice = test::utf8_notice(to);
     notice.original = "Subject: gr\xfc\xdf\r\n\r\nbody\r\n";
-    EXPECT_THAT(build_notice(notice).text, HasSubstr("Content-Type: text/rfc822-headers\r\n"
-                                                     "Content-Transfer-Encoding: quoted-printable\r\n"));
+    for (const bool whole : {false, true}) {
+      notice.whole = whole;
+      EXPECT_THAT(build_notice(notice).text, HasSubstr("Content-Type: text/rfc822-headers\r\n"
+                                                       "Content-Transfer-Encoding: quoted-printable\r\n"));
+    }
   }
 }
 

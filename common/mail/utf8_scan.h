@@ -7,7 +7,7 @@
 #include <string_view>
 #include <vector>
 
-namespace postern::relay {
+namespace postern::mail {
 
 class Utf8Scan {
  public:
@@ -44,4 +44,4 @@ class Utf8Scan {
   bool over_ = false;
 };
 
-}  // namespace postern::relay
+}  // namespace postern::mail

@@ -1,4 +1,4 @@
-#include "deliverd/relay/utf8_scan.h"
+#include "common/mail/utf8_scan.h"
 
 #include <algorithm>
 #include <utility>
@@ -6,7 +6,7 @@
 #include "common/base/text.h"
 #include "common/base/utf8.h"
 
-namespace postern::relay {
+namespace postern::mail {
 namespace {
 
 constexpr std::size_t kMaxHeaderLine = 1'000;
@@ -125,4 +125,4 @@ void Utf8Scan::end_header() {
   over_ = place_ == Place::kBody && boundaries_.empty();
 }
 
-}  // namespace postern::relay
+}  // namespace postern::mail

@@ -1,9 +1,9 @@
 // Which messages need SMTPUTF8 by their headers.
-#include "deliverd/relay/utf8_scan.h"
+#include "common/mail/utf8_scan.h"
 
 #include <gtest/gtest.h>
 
-namespace postern::relay {
+namespace postern::mail {
 namespace {
 
 bool needs_utf8(std::string_view message, std::size_t piece = ~std::size_t{0}) {
@@ -90,4 +90,4 @@ TEST(Utf8Scan, IsBounded) {
 }
 
 }  // namespace
-}  // namespace postern::relay
+}  // namespace postern::mail
