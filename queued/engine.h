@@ -182,6 +182,7 @@ class Engine {
     std::vector<Report> reports;
     std::vector<Part> parts;
     Done written;
+    bool anew = false;  // a notice that goes once more, with less
   };
   struct Gathered {
     Occasion occasion;
@@ -218,6 +219,10 @@ class Engine {
   void tell(Occasion occasion);
   void set_concluding(const Occasion& occasion, bool concluding);
   void put_into_badmail(Occasion occasion);
+  void send_anew(Occasion occasion);
+  Done add_anew(OutcomeRecord& record, Bytes& body, const Message& message, Occasion& occasion,
+                std::string_view text);
+  Done when_flushed(OutcomeRecord& record, Bytes& to, std::string body);
   void go_on(Occasion occasion, std::string head);
   void finish(Occasion occasion, std::string_view head);
   void forget_known(std::vector<Report>& reports, const Message& message) const;

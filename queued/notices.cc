@@ -132,6 +132,14 @@ BuiltNotice make_notice(const Message& message, const std::vector<Report>& repor
   return built;
 }
 
+bool goes_anew(const Message& message, const std::vector<RecipientFate>& fates) {
+  return message.notice && message.eight_bit && !message.smtputf8 &&
+         std::all_of(fates.begin(), fates.end(), [](const RecipientFate& fate) {
+           const auto& reply = fate.reply;  // conversion required but not supported
+           return fate.fate == Fate::kFailed && reply.status == 5 && reply.subject == 6 && reply.detail == 3;
+         });
+}
+
 BadmailReason badmail_reason(const Message& message, const std::vector<RecipientFate>& fates,
                              const std::string& remote) {
   BadmailReason reason;

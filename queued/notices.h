@@ -55,6 +55,9 @@ inline constexpr std::size_t kMostTold = 8;
                                       const config::QueuedConfig& config, base::WallTime now,
                                       QueueTime clock);
 
+// A notice of ours that brings a message with eight bits to where only seven are taken, and can go there with less.
+[[nodiscard]] bool goes_anew(const Message& message, const std::vector<RecipientFate>& fates);
+
 // Of an occasion whose failures nobody can be told of.
 [[nodiscard]] BadmailReason badmail_reason(const Message& message,
                                            const std::vector<RecipientFate>& fates,

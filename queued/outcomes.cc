@@ -139,6 +139,7 @@ void Engine::judge_all(base::MessageId id, const std::vector<RecipientAttempt>& 
   }
   Occasion occasion{id, std::move(reports), {}, std::move(written)};
   occasion.parts.push_back({std::move(remote), std::move(fates), std::move(tls)});
+  if (bad && goes_anew(*message, occasion.parts.front().fates)) return send_anew(std::move(occasion));
   if (bad) return put_into_badmail(std::move(occasion));
   gather(std::move(occasion), *message);
 }
@@ -164,10 +165,11 @@ void Engine::finish(Occasion occasion, std::string_view head) {
   record.when = store_.clock().wall();
   record.clock = now();
   record.remote = remotes_of(occasion).substr(0, ipc::kMaxRemote);
-  for (const auto& part : occasion.parts)
-    for (const auto& fate : part.fates) report(*message, fate, part);
   Bytes notice_body;
   Done flushed;
+  if (occasion.anew) flushed = add_anew(record, notice_body, *message, occasion, head);
+  for (const auto& part : occasion.parts)
+    for (const auto& fate : part.fates) report(*message, fate, part);
   if (!occasion.reports.empty())
     flushed = add_notice(record, notice_body, *message, occasion.reports, head);
   for (auto& part : occasion.parts) {

@@ -7,6 +7,7 @@
 #include "common/log/log.h"
 #include "queued/engine.h"
 #include "queued/expansion.h"
+#include "queued/retry.h"
 
 namespace postern::queued {
 namespace {
@@ -109,11 +110,57 @@ Engine::Done Engine::add_notice(OutcomeRecord& record, Bytes& body, const Messag
       .field("recipients", reports.size());
   for (const auto& report : reports)
     if (report.action == mail::ReportAction::kDelayed) record.delayed.push_back(report.number);
-  body = std::make_shared<const std::string>(std::move(notice.body));
   record.notice = std::move(notice.record);
+  return when_flushed(record, body, std::move(notice.body));
+}
+
+Engine::Done Engine::when_flushed(OutcomeRecord& record, Bytes& to, std::string body) {
+  to = std::make_shared<const std::string>(std::move(body));
   return [this, alive = alive_, id = record.notice->id]() noexcept {
     if (*alive) admit(id);
   };
+}
+
+// What of it can go is read first.
+void Engine::send_anew(Occasion occasion) {
+  const auto id = occasion.id;
+  set_concluding(occasion, true);
+  store_.load_head(id, store_.find(id)->size(),
+                   [this, occasion = std::move(occasion)](std::string head) mutable noexcept {
+                     auto text = mail::with_header_alone(head);
+                     occasion.anew = text.has_value();
+                     if (text) return go_on(std::move(occasion), *std::move(text));
+                     store_.fetch({occasion.id}, [this, occasion = std::move(occasion)]() mutable noexcept {
+                       set_concluding(occasion, false);
+                       if (store_.find(occasion.id) == nullptr) return finish(std::move(occasion), {});
+                       put_into_badmail(std::move(occasion));
+                     });
+                   });
+}
+
+// In its recipients' place come those of another notice, with this text, in the same record.
+Engine::Done Engine::add_anew(OutcomeRecord& record, Bytes& body, const Message& message,
+                              Occasion& occasion, std::string_view text) {
+  auto& notice = record.notice.emplace();
+  notice.id = store_.new_id();
+  notice.arrived = record.when;
+  notice.born = record.clock;
+  notice.notice = true;
+  notice.body_size = text.size();
+  for (auto& fate : occasion.parts.front().fates) {  // of one attempt, so there is no other part
+    const Recipient* recipient = find_recipient(message, fate.number);
+    if (recipient == nullptr || !recipient->open()) continue;
+    notice.recipients.push_back({.number = static_cast<std::uint32_t>(notice.recipients.size()),
+                                 .address = recipient->address,
+                                 .alias = recipient->alias});
+    fate.fate = Fate::kRemoved;
+    fate.reply = our_reply(2, 0, 0,
+                           "sent without the returned message as " + base::to_string(notice.id) +
+                               "; " + text_of(fate.reply).substr(0, mail::Reply::kMaxText / 2));
+  }
+  if (!notice.recipients.empty()) return when_flushed(record, body, std::string(text));
+  record.notice.reset();  // they ended meanwhile
+  return {};
 }
 
 // --- Delays of whole queues -------------------------------------------------------------------------

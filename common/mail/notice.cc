@@ -9,6 +9,7 @@
 #include "common/base/check.h"
 #include "common/base/text.h"
 #include "common/base/utf8.h"
+#include "common/mail/unstuffer.h"
 #include "common/mail/utf8_scan.h"
 
 namespace postern::mail {
@@ -106,6 +107,9 @@ struct Part {
   std::string text;
 };
 constexpr std::string_view kSevenBit = "7bit", kEightBit = "8bit", kQuoted = "quoted-printable";
+constexpr std::string_view kEightBitField = "Content-Transfer-Encoding: 8bit\r\n";
+constexpr std::string_view kMessageAttached = "\r\nYour message is attached.\r\n";
+constexpr std::string_view kHeaderAttached = "\r\nThe header of your message is attached.\r\n";
 
 // May it stand in a message as it is, but for its eight bits?
 bool is_sendable(std::string_view text) {
@@ -181,6 +185,12 @@ bool has_global_header(const Notice& notice, std::string_view text) {
   return scan.found();
 }
 
+Part header_part(std::string_view header) {
+  if (base::is_ascii(header) && (header.empty() || is_sendable(header)))
+    return {"text/rfc822-headers", kSevenBit, std::string(header)};
+  return {"text/rfc822-headers", kQuoted, quoted_printable(header)};  // RFC 6522 4
+}
+
 Part original_part(const Notice& notice) {
   const auto header = header_of(notice.original);
   if (notice.whole && is_sendable(notice.original)) {
@@ -191,9 +201,7 @@ Part original_part(const Notice& notice) {
   }
   if (has_global_header(notice, header) && base::is_utf8(header))
     return global_part(notice, "message/global-headers", header);
-  if (base::is_ascii(header) && (header.empty() || is_sendable(header)))
-    return {"text/rfc822-headers", kSevenBit, std::string(header)};
-  return {"text/rfc822-headers", kQuoted, quoted_printable(header)};  // RFC 6522 4
+  return header_part(header);
 }
 
 // --- Words for people ---------------------------------------------------------------------------
@@ -289,7 +297,7 @@ Part for_people(const Notice& notice, const Part& original) {
       if (recipient.action == action) add_recipient(text, recipient);
   }
   const bool whole = original.type == "message/rfc822" || original.type == "message/global";
-  add(text, "\r\n{} attached.\r\n", whole ? "Your message is" : "The header of your message is");
+  text += whole ? kMessageAttached : kHeaderAttached;
   if (base::is_ascii(text)) return {"text/plain; charset=us-ascii", kSevenBit, std::move(text)};
   return global_part(notice, "text/plain; charset=utf-8", text);
 }
@@ -351,6 +359,13 @@ std::string find_boundary(const Notice& notice, const Part& first, const Part& s
   }
 }
 
+void add_part(std::string& text, std::string_view boundary, const Part& part) {
+  add(text, "\r\n--{}\r\nContent-Type: {}\r\n", boundary, part.type);
+  if (part.encoding != kSevenBit) add(text, "Content-Transfer-Encoding: {}\r\n", part.encoding);
+  text += "\r\n";
+  text += part.text;
+}
+
 std::string stuffed(std::string_view text) {
   std::string out;
   out.reserve(text.size() + 16);
@@ -397,17 +412,38 @@ NoticeText build_notice(const Notice& notice) {
   add(text,
       "Content-Type: multipart/report; report-type=delivery-status;\r\n boundary=\"{}\"\r\n",
       boundary);
-  if (eight_bit) text += "Content-Transfer-Encoding: 8bit\r\n";
+  if (eight_bit) text += kEightBitField;
   text += "\r\nThis is a delivery report in MIME form.\r\n";
-  for (const Part* part : parts) {
-    add(text, "\r\n--{}\r\nContent-Type: {}\r\n", boundary, part->type);
-    if (part->encoding != kSevenBit)
-      add(text, "Content-Transfer-Encoding: {}\r\n", part->encoding);
-    text += "\r\n";
-    text += part->text;
-  }
+  for (const Part* part : parts) add_part(text, boundary, *part);
   add(text, "\r\n--{}--\r\n", boundary);
   return {stuffed(text), eight_bit, speaks_utf8(notice)};
+}
+
+// What stands in front of the message is ours, and nothing foreign in it begins a line: the first match is the one.
+std::optional<std::string> with_header_alone(std::string_view text) {
+  constexpr std::string_view kBoundary = "\r\n boundary=\"", kPart = "\r\nContent-Type: message/rfc822\r\n";
+  std::string plain;
+  Unstuffer unstuffer(LineEnd::kCrLf);
+  unstuffer.feed(text, plain);
+  unstuffer.finish(plain);
+  const auto begin = plain.find(kBoundary);
+  const auto end = begin == std::string::npos ? begin : plain.find('"', begin + kBoundary.size());
+  if (end == std::string::npos) return std::nullopt;
+  const auto boundary = plain.substr(begin + kBoundary.size(), end - begin - kBoundary.size());
+  const auto part = plain.find("\r\n--" + boundary + std::string(kPart));
+  const auto eight_bit = plain.find(kEightBitField);
+  const auto words = plain.substr(0, part).rfind(kMessageAttached);
+  if (part == std::string::npos || eight_bit > part || words == std::string::npos) return std::nullopt;
+  const auto header = plain.find("\r\n\r\n", part + kPart.size());
+  if (header == std::string::npos) return std::nullopt;
+
+  auto out = plain.substr(0, part);
+  out.replace(words, kMessageAttached.size(), kHeaderAttached);
+  out.erase(eight_bit, kEightBitField.size());  // in front of the words
+  add_part(out, boundary, header_part(header_of(std::string_view(plain).substr(header + 4))));
+  add(out, "\r\n--{}--\r\n", boundary);
+  if (!base::is_ascii(out)) return std::nullopt;
+  return stuffed(out);
 }
 
 }  // namespace postern::mail

@@ -8,6 +8,7 @@
 // everywhere: addresses in utf-8-addr-xtext, and what was UTF-8 in the original encoded.
 #pragma once
 
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -65,5 +66,9 @@ struct NoticeText {
 };
 
 [[nodiscard]] NoticeText build_notice(const Notice& notice);
+
+// The text of a notice that build_notice() made and that returns a message with eight bits: the same in ASCII, with the
+// header of that message alone (RFC 6522 3). nullopt: it is not one of these, or was made by an earlier version.
+[[nodiscard]] std::optional<std::string> with_header_alone(std::string_view text);
 
 }  // namespace postern::mail

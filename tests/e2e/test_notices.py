@@ -196,6 +196,21 @@ def test_the_whole_message_comes_back_as_it_was(server, sink):
     assert body.replace(b"\r\n", b"\n") in path.read_bytes()
 
 
+def test_to_where_seven_bits_are_taken_the_header_comes_back(server, make_script, sink):
+    home = make_script(offering("SIZE"))
+    sink.refuse["x@remote.example"] = "550 5.1.1 no"
+    server.route("home.example", home.via).route("*", sink.via).start()
+    body = "Subject: plain\r\n\r\nh\u00e4llo\r\n".encode()
+    send(server, "x@remote.example", ["RET=FULL", "BODY=8BITMIME"], body=body, sender="ann@home.example")
+    home.wait_lines("MAIL FROM:<>")
+    server.wait_empty()
+    assert "Content-Type: text/rfc822-headers" in home.lines and "Subject: plain" in home.lines
+    assert not any("llo" in line for line in home.lines) and "Status: 5.1.1" in home.lines
+    assert not (server.directory / "spool" / "badmail").exists()
+    removed, = server.events("message.removed")
+    assert "sent without the returned message as " in removed["reply"] and "no 8BITMIME" in removed["reply"]
+
+
 def test_headers_come_back_readable_whatever_they_hold(server, sink):
     sink.refuse["x@remote.example"] = "550 5.1.1 no"
     server.route("*", sink.via).start()

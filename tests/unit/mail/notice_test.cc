@@ -115,6 +115,26 @@ TEST(Notice, TheWholeMessageGoesBackAsItWas) {
   EXPECT_THAT(notice.text, HasSubstr("\r\nYour message is attached.\r\n"));
 }
 
+TEST(Notice, AWholeMessageIsTakenOutAgain) {
+  const auto whole = build_notice(test::whole_notice()).text;
+  auto bare = test::whole_notice();
+  bare.whole = false;
+  const auto header = build_notice(bare).text;
+  EXPECT_EQ(with_header_alone(whole), header);
+  EXPECT_EQ(with_header_alone(header), std::nullopt);
+  EXPECT_EQ(with_header_alone(build_notice(test::utf8_notice("b\xc3\xb6" "b@a.example")).text), std::nullopt);
+  EXPECT_EQ(with_header_alone("Subject: x\r\n\r\nhello\r\n"), std::nullopt);
+  EXPECT_EQ(with_header_alone(""), std::nullopt);
+  // Whatever stands in the message, even a notice.
+  auto nested = test::whole_notice();
+  nested.original = whole;
+  bare.original = whole;
+  EXPECT_EQ(with_header_alone(build_notice(nested).text), build_notice(bare).text);
+  // A header of bytes that nobody explained.
+  nested.original = bare.original = "Subject: gr\xc3\xbc\xc3\x9f\r\n\r\nbody\r\n";
+  EXPECT_EQ(with_header_alone(build_notice(nested).text), build_notice(bare).text);
+}
+
 TEST(Notice, AMessageThatCannotBeSentAsItIsGoesBackAsItsHeader) {
   auto notice = test::whole_notice();
   for (const auto& body : {std::string(999, 'x') + "\r\n", std::string("a\0b\r\n", 5), std::string("cut")}) {

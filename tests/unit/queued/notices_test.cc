@@ -275,6 +275,34 @@ TEST_F(NoticesTest, ACopyOfABounceGoesToWhomTheConfigurationNames) {
   EXPECT_EQ(notices()[2].recipients.size(), 1U);
 }
 
+// What it brings back is beyond what is taken there, not what it says.
+TEST_F(NoticesTest, OneOfEightBitsGoesOnceMoreWithLess) {
+  config.bounce_copy_to = address("bob@example.org");
+  begin();
+  conclude(post({{"a@far.example"}}, mail::Return::kFull, "Subject: x\r\n\r\ngr\xc3\xbc\xc3\x9f\r\n"), {failed()});
+  ASSERT_EQ(notices().size(), 1U);
+  const auto whole = notices()[0];
+  EXPECT_TRUE(whole.eight_bit);
+  const Attempt narrow{ipc::Result::kFailed, {}, {0, 5, 6, 3, "8-bit data"}, {}};
+  conclude(whole.id, {narrow, narrow});
+  EXPECT_EQ(look(whole.id), nullptr);
+  ASSERT_EQ(notices().size(), 1U);
+  const auto header = notices()[0];
+  EXPECT_FALSE(header.eight_bit);
+  ASSERT_EQ(header.recipients.size(), 2U);
+  EXPECT_EQ(header.recipients[0].address.text(), "ann@example.org");
+  EXPECT_EQ(header.recipients[1].address.text(), "bob@example.org");
+  const auto text = body(header.id);
+  EXPECT_TRUE(has(text, "Content-Type: text/rfc822-headers\r\n\r\n"));
+  EXPECT_TRUE(has(text, "Subject: x\r\n\r\n--"));
+  EXPECT_TRUE(has(text, "Action: failed\r\n"));
+  EXPECT_FALSE(disk.exists("badmail").value_or(true));
+  // It is like any other now, and one that fails otherwise goes into badmail at once.
+  conclude(header.id, {narrow, failed()});
+  EXPECT_TRUE(notices().empty());
+  EXPECT_TRUE(disk.exists("badmail").value_or(false));
+}
+
 // --- One for many leases ----------------------------------------------------------------------------
 
 class ManyRecipients : public NoticesTest {
