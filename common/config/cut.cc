@@ -111,6 +111,7 @@ Rights rights_of(const Config& config) {
                               domain.extension, domain.aliases});
   rights.alias_domains = config.alias_domains;
   rights.postmaster = config.postmaster;
+  rights.hostname = mail::Domain::parse(config.hostname).value_or(mail::Domain());
   return rights;
 }
 

@@ -12,6 +12,7 @@
 namespace postern::config {
 namespace {
 
+constexpr std::string_view kDaemon = "mailer-daemon";
 constexpr std::string_view kSafe = "abcdefghijklmnopqrstuvwxyz0123456789._-";
 
 // A look-up key, folded, on the stack: a local part, or a whole address.
@@ -159,14 +160,34 @@ struct RightsIndex::Tables {
     return decision;
   }
 
+  // Postmaster, of whatever must have one (RFC 5321 4.5.1): this host, too, as it stands in our notices (RFC 3461 9.3).
+  [[nodiscard]] bool is_postmaster(const mail::Address& recipient, bool is_ours) const {
+    const auto& domain = recipient.domain();
+    if (recipient.is_postmaster() && (is_ours || domain.empty())) return true;
+    return !is_ours && !domain.empty() && domain == rights.hostname &&
+           (recipient.is_postmaster() || is_daemon(recipient));
+  }
+
+  [[nodiscard]] static bool is_daemon(const mail::Address& recipient) {
+    return base::equals_ignoring_case(recipient.local_part(), kDaemon);
+  }
+
+  // As ours(), and who has written to the sender of our notices has written to somebody.
+  [[nodiscard]] Decision ours_or_daemon(std::uint32_t domain, const mail::Address& recipient,
+                                        bool with_aliases) const {
+    auto decision = ours(domain, recipient, with_aliases);
+    if (decision.verdict == Verdict::kNoSuchUser && is_daemon(recipient)) return postmaster(with_aliases);
+    return decision;
+  }
+
   // As mail of our own reaches it.
   [[nodiscard]] Decision reach(const mail::Address& recipient, bool with_aliases) const {
     if (recipient.empty()) return {.verdict = Verdict::kRelayDenied};
     const auto domain = names.find(recipient.domain().text());
     const bool is_ours = domain != names.end();
-    if (recipient.is_postmaster() && (is_ours || recipient.domain().empty()))
-      return postmaster(with_aliases);
-    return is_ours ? ours(domain->second, recipient, with_aliases) : Decision{.verdict = Verdict::kRelay};
+    if (is_postmaster(recipient, is_ours)) return postmaster(with_aliases);
+    return is_ours ? ours_or_daemon(domain->second, recipient, with_aliases)
+                   : Decision{.verdict = Verdict::kRelay};
   }
 
   [[nodiscard]] Decision postmaster(bool with_aliases) const {
@@ -224,14 +245,13 @@ Decision RightsIndex::decide(base::ListenerIndex listener, const Origin& origin,
   if (service == Service::kSubmission && !logged_in) return {.verdict = Verdict::kRelayDenied};
   const auto domain = tables_->names.find(recipient.domain().text());
   const bool ours = domain != tables_->names.end();
-  if (recipient.is_postmaster() && (ours || recipient.domain().empty()))
-    return tables_->postmaster(true);
+  if (tables_->is_postmaster(recipient, ours)) return tables_->postmaster(true);
   const bool may_relay =
       (logged_in && takes_logins(service)) ||
       (!client.is_unspecified() && tables_->relay_from[listener.value].contains(client));
   if (!may_relay && service == Service::kRelay)
     return {.verdict = Verdict::kRelayDenied};
-  if (ours) return tables_->ours(domain->second, recipient, true);
+  if (ours) return tables_->ours_or_daemon(domain->second, recipient, true);
   return {.verdict = may_relay ? Verdict::kRelay : Verdict::kRelayDenied};
 }
 

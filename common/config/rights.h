@@ -133,12 +133,14 @@ struct Rights {
   std::vector<DomainRights> domains;
   std::vector<AliasDomain> alias_domains;
   mail::Address postmaster;
+  mail::Domain hostname;  // of this host; empty: it has none
 
   static constexpr auto fields() {
     return ipc::fields_of(ipc::field("listeners", &Rights::listeners, 1'000),
                       ipc::field("domains", &Rights::domains, 10'000),
                       ipc::field("alias_domains", &Rights::alias_domains, 10'000),
-                      ipc::field("postmaster", &Rights::postmaster));
+                      ipc::field("postmaster", &Rights::postmaster),
+                      ipc::field("hostname", &Rights::hostname));
   }
 };
 
@@ -160,9 +162,10 @@ struct Decision {
   std::string mailbox_domain;
   // kLocal: the recipient is this alias; no mailbox is named then.
   std::shared_ptr<const Alias> alias;
-  // What takes the recipient's place in the envelope. Mail for postmaster (of one of our domains, or of none)
-  // goes to the configured postmaster: verdict kLocal if that is one of ours, else kRelay, whoever the client
-  // is. In an alias domain: the address in the domain that it stands for.
+  // What takes the recipient's place in the envelope. Mail for postmaster (of one of our domains, of this host, or of
+  // none) goes to the configured postmaster: verdict kLocal if that is one of ours, else kRelay, whoever the client
+  // is. So does mail for MAILER-DAEMON, the sender of our notices, of this host or of one of our domains that has no
+  // such recipient. In an alias domain: the address in the domain that it stands for.
   std::optional<mail::Address> rewritten;
   // How many recipients this may become: an alias with all of its targets may be told of, too.
   [[nodiscard]] std::uint32_t count() const noexcept { return alias ? alias->count + 1 : 1; }

@@ -337,7 +337,9 @@ void add_status(std::string& text, const ReportedRecipient& recipient, bool utf8
 Part delivery_status(const Notice& notice) {
   std::string text;
   if (!notice.envid.empty()) add(text, "Original-Envelope-Id: {}\r\n", notice.envid.text());
-  add(text, "Reporting-MTA: dns; {}\r\n", notice.hostname);
+  // RFC 3461 6.3 (b): a name without a domain is none of the DNS.
+  const bool in_dns = notice.hostname.find('.') != std::string_view::npos;
+  add(text, "Reporting-MTA: {}; {}\r\n", in_dns ? "dns" : "x-local-hostname", notice.hostname);
   add(text, "X-Postern-Message-ID: {}\r\n", base::to_string(notice.id));
   add(text, "Arrival-Date: {}\r\n", base::rfc5322_date(notice.arrived));
   for (const auto& recipient : notice.recipients)

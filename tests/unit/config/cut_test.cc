@@ -88,6 +88,7 @@ TEST_F(Cut, Smtpd) {
   EXPECT_EQ(cut.rights.domains[0].users, (std::vector<std::string>{"alice", "it"}));
   EXPECT_EQ(cut.rights.domains[1].recipients, RecipientsKind::kAny);
   EXPECT_EQ(cut.rights.postmaster.text(), "it@example.org");
+  EXPECT_EQ(cut.rights.hostname.text(), cut.hostname);
   EXPECT_EQ(cut.limits.connections, 4U);  // of 7, in two processes
   EXPECT_EQ(cut.limits.message_size, 1U << 20);
 }

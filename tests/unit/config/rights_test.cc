@@ -36,6 +36,7 @@ Rights sample() {
       {.names = {domain("ask.example")}, .recipients = RecipientsKind::kAsk, .extension = "+"},
       {.names = {domain("plain.example")}, .users = {"dave"}, .extension = ""}};
   rights.postmaster = address("it@example.org");
+  rights.hostname = domain("mx.host.example");
   return rights;
 }
 
@@ -128,6 +129,15 @@ const Case kCases[] = {
     {kRelayOnly, "192.0.2.1", "postmaster", kLocal, "it", "example.org", "it@example.org"},
     {kMxOnly, "192.0.2.1", "postmaster@elsewhere.example", kDenied},
     {kMxOnly, "192.0.2.1", "postmaster+x@example.org", kNoUser},
+    // So is that of this host, and whoever sends our notices.
+    {kMxOnly, "192.0.2.1", "Postmaster@MX.host.example", kLocal, "it", "example.org", "it@example.org"},
+    {kMxOnly, "192.0.2.1", "MAILER-DAEMON@mx.host.example", kLocal, "it", "example.org", "it@example.org"},
+    {kMxOnly, "192.0.2.1", "Mailer-Daemon@example.net", kLocal, "it", "example.org", "it@example.org"},
+    {kMxOnly, "192.0.2.1", "mailer-daemon@any.example", kLocal, "mailer-daemon", "any.example"},
+    {kMxOnly, "192.0.2.1", "mailer-daemon+x@example.net", kNoUser},
+    {kMxOnly, "192.0.2.1", "alice@mx.host.example", kDenied},
+    {kMxOnly, "192.0.2.1", "mailer-daemon@elsewhere.example", kDenied},
+    {kRelayOnly, "192.0.2.1", "mailer-daemon@example.org", kDenied},
     // An unknown listener may nothing.
     {kUnknown, "127.0.0.1", "alice@example.org", kDenied},
     {kUnknown, "127.0.0.1", "postmaster", kDenied},
@@ -146,6 +156,28 @@ TEST(Rights, ForeignPostmasterIsRelayedTo) {
   EXPECT_EQ(
       index.decide(base::ListenerIndex(kMxOnly), ip("192.0.2.1"), *decision.rewritten).verdict,
       Verdict::kRelayDenied);
+}
+
+TEST(Rights, TheSenderOfNoticesMayHaveAMailbox) {
+  auto rights = sample();
+  rights.domains[0].users.push_back("mailer-daemon");
+  rights.hostname = domain("example.net");  // one of ours, so nothing is special about it
+  const RightsIndex index(rights);
+  const auto decision = index.find(address("MAILER-DAEMON@example.net"));
+  EXPECT_EQ(decision.user, "mailer-daemon");
+  EXPECT_FALSE(decision.rewritten);
+  EXPECT_EQ(index.find(address("postmaster@example.net")).user, "it");
+  // Who has no mailbox is no recipient of the domain all the same: a configuration may not rely on him.
+  EXPECT_FALSE(RightsIndex(sample()).knows(address("mailer-daemon@example.org")));
+}
+
+TEST(Rights, OurOwnMailReachesTheHostsPostmaster) {
+  const RightsIndex index(sample());
+  EXPECT_EQ(index.find(address("mailer-daemon@mx.host.example")).rewritten, address("it@example.org"));
+  EXPECT_EQ(index.find(address("alice@mx.host.example")).verdict, Verdict::kRelay);
+  auto rights = sample();
+  rights.hostname = {};
+  EXPECT_EQ(RightsIndex(rights).find(address("postmaster")).rewritten, address("it@example.org"));
 }
 
 TEST(Rights, PostmasterIsAcceptedEvenWhereTheTableLacksHim) {

@@ -58,6 +58,13 @@ TEST(Notice, SaysWhoFailedAndWhy) {
   EXPECT_THAT(text, HasSubstr("\r\nAuto-Submitted: auto-replied\r\n"));
 }
 
+TEST(Notice, AHostWithoutADomainIsNoneOfTheDns) {
+  auto notice = test::sample_notice();
+  EXPECT_THAT(build_notice(notice).text, HasSubstr("\r\nReporting-MTA: dns; mx.example.org\r\n"));
+  notice.hostname = "mailhub";
+  EXPECT_THAT(build_notice(notice).text, HasSubstr("\r\nReporting-MTA: x-local-hostname; mailhub\r\n"));
+}
+
 TEST(Notice, SaysWhatTheSenderCanDo) {
   auto notice = test::sample_notice();
   notice.recipients.resize(1);
