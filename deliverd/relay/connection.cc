@@ -297,7 +297,7 @@ Envelope Connection::envelope() const {
   const auto& lease = delivery_->lease;
   Envelope e;
   e.from = lease.from.text();
-  e.size = lease.prefix.size() + lease.body_size;
+  e.size = message_size();
   e.utf8_from = lease.from.needs_utf8();
   e.utf8_header = lease.smtputf8 && needs_utf8();
   e.in_memory = !lease.large;
@@ -316,6 +316,19 @@ Envelope Connection::envelope() const {
                       ? lease.eight_bit
                       : file_has_eight_bit(delivery_->file.get(), lease.body_size);
   return e;
+}
+
+// Dots that are stuffed are none of it (RFC 1870 5), but whoever counts them has to read it whole: so only where they
+// decide whether the next hop takes it.
+std::uint64_t Connection::message_size() const {
+  const auto& lease = delivery_->lease;
+  const auto stored = lease.prefix.size() + lease.body_size;
+  const auto most = client_->features().max_size;
+  if (most == 0 || stored <= most) return stored;
+  if (lease.large) return lease.prefix.size() + plain_size_of_file(delivery_->file.get(), lease.body_size);
+  PlainSize plain;
+  plain.add(delivery_->body);
+  return lease.prefix.size() + plain.bytes();
 }
 
 // Who says SMTPUTF8 need not mean it (RFC 6531 3.6): such a message may go anywhere.

@@ -102,6 +102,7 @@ class Connection final : public event::StreamOwner, public RaceOwner {
   void handle(Client::Event event);
   void begin();
   [[nodiscard]] Envelope envelope() const;
+  [[nodiscard]] std::uint64_t message_size() const;
   [[nodiscard]] bool needs_utf8() const;
   void finished();
   void send_body();

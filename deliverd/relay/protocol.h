@@ -74,7 +74,7 @@ struct EnvelopeRecipient {
 struct Envelope {
   std::string from;                           // without brackets; empty: the null path
   std::vector<EnvelopeRecipient> recipients;  // at least one
-  std::uint64_t size = 0;                     // bytes on the wire, without the final dot
+  std::uint64_t size = 0;                     // bytes, of RFC 1870 where they matter to the next hop
   bool eight_bit = false;                     // there are bytes above 127 in it
   bool in_memory = false;                     // it can be sent by one BDAT
   mail::Return ret = mail::Return::kUnsaid;

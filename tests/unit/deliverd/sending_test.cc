@@ -1,5 +1,6 @@
 // A connection and its race against real sockets: who is connected to, and what leaves.
 #include <fcntl.h>
+#include <fmt/format.h>
 #include <gtest/gtest.h>
 #include <sys/mman.h>
 #include <unistd.h>
@@ -211,6 +212,24 @@ TEST(Sending, EightBitsGoOnlyWhereTheyAreTaken) {
   EXPECT_EQ(eight.lines.at(1), "MAIL FROM:<a@us.example> BODY=8BITMIME")
       << "its client had not said so";
   EXPECT_EQ(eight.lines.at(4), "MAIL FROM:<a@us.example>");
+}
+
+// RFC 1870 5
+TEST(Sending, StuffedDotsMakeNoMessageTooLarge) {
+  const std::string body = "\r\n..a\r\n..\r\n..b\r\n", prefix = "Received: by us\r\n";
+  const auto size = prefix.size() + body.size() - 3;
+  for (const bool large : {false, true}) {
+    event::Loop loop;
+    FakeHop hop(loop, offering(fmt::format("250 SIZE {}", size)));
+    Sender sender(loop, to(hop));
+    sender.add(body, {"r@example.org"}, large);
+    sender.add(body + "c", {"r@example.org"}, large);
+    sender.start();
+    until(loop, [&] { return sender.gone; });
+    EXPECT_TRUE(sender.done.at(0).starts_with("0 ")) << sender.done.at(0);
+    EXPECT_EQ(hop.lines.at(1), fmt::format("MAIL FROM:<a@us.example> SIZE={}", size));
+    EXPECT_TRUE(sender.done.at(1).starts_with("2 5.3.4 ")) << sender.done.at(1);
+  }
 }
 
 // A message needs SMTPUTF8 where its client said so and its header, not its body alone, is beyond ASCII.
