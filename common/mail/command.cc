@@ -184,7 +184,6 @@ void read_rcpt_parameter(std::string_view key, std::string_view value, Command& 
       command.error = syntax("ORCPT must be a type, \";\" and xtext, of at most 500 characters");
     else
       command.orcpt = *std::move(orcpt);
-    command.utf8_said = command.utf8_said || !base::is_ascii(value);
   } else {
     command.error =
         refusal(555, {5, 5, 4}, "Parameter not recognized: " + base::printable(key, 80));

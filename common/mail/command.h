@@ -66,8 +66,8 @@ struct Command {
   // initial response, both as they came. XCLIENT and XFORWARD: all that follows.
   std::string argument;
   Path path;                          // MAIL and RCPT
-  // MAIL and RCPT: the path or ORCPT is not ASCII as written, which only who has said SMTPUTF8 may write, even
-  // where the address that it means needs none.
+  // MAIL and RCPT: the path is not ASCII as written, which only who has said SMTPUTF8 may write, even where the
+  // address that it means needs none. ORCPT may be for whoever is offered it (RFC 6533 3).
   bool utf8_said = false;
   std::optional<std::uint64_t> size;  // MAIL: SIZE= of RFC 1870
   BodyType body = BodyType::k7Bit;    // MAIL

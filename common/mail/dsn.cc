@@ -98,6 +98,18 @@ std::string escaped_utf8(std::string_view shortest, bool smtputf8) {
   return out;
 }
 
+bool is_printable(std::string_view text) noexcept {
+  return std::all_of(text.begin(), text.end(), [](char c) { return is_printable(c); });
+}
+
+// An address of the type utf-8 as it is kept. What is none is nobody's to refuse or to change (RFC 3461 4.2: it is not
+// held to the syntax of its type), as long as it is printable ASCII.
+std::optional<std::string> kept_utf8(std::string_view text) {
+  if (auto shortest = shortest_utf8(text)) return shortest;
+  if (is_printable(text)) return std::string(text);
+  return std::nullopt;
+}
+
 bool is_utf8_type(std::string_view type) noexcept {
   return base::equals_ignoring_case(type, "utf-8");
 }
@@ -145,7 +157,7 @@ std::optional<std::string> from_xtext_bytes(std::string_view xtext) {
 
 std::optional<std::string> from_xtext(std::string_view xtext) {
   auto text = from_xtext_bytes(xtext);
-  if (text && !std::all_of(text->begin(), text->end(), is_printable)) text.reset();
+  if (text && !is_printable(*text)) text.reset();
   return text;
 }
 
@@ -230,8 +242,8 @@ std::optional<OriginalRecipient> OriginalRecipient::parse(std::string_view value
   // RFC 6533 3 has no "+XX" in the type utf-8, but RFC 3461 has, and some say so what they ought to say otherwise.
   auto address = is_utf8_type(type) ? from_xtext_bytes(value.substr(semicolon + 1))
                                     : from_xtext(value.substr(semicolon + 1));
-  if (address && is_utf8_type(type)) address = shortest_utf8(*address);
-  if (!is_atom(type) || !address || address->empty()) return std::nullopt;
+  if (address && is_utf8_type(type)) address = kept_utf8(*address);
+  if (!is_atom(type) || !address) return std::nullopt;
   return OriginalRecipient(std::string(type) + ';' + *address);
 }
 
@@ -242,8 +254,8 @@ std::optional<OriginalRecipient> OriginalRecipient::from_text(std::string_view t
   if (semicolon == std::string_view::npos || text.size() > kMaxLength) return std::nullopt;
   const auto type = text.substr(0, semicolon);
   if (is_utf8_type(type)) {
-    const auto address = shortest_utf8(text.substr(semicolon + 1));
-    if (!address || address->empty()) return std::nullopt;
+    const auto address = kept_utf8(text.substr(semicolon + 1));
+    if (!address) return std::nullopt;
     return OriginalRecipient(std::string(type) + ';' + *address);
   }
   std::string value(text.substr(0, semicolon + 1));
@@ -260,7 +272,7 @@ std::string_view OriginalRecipient::address() const noexcept {
 }
 
 bool OriginalRecipient::is_utf8() const noexcept {
-  return is_utf8_type(type());
+  return is_utf8_type(type()) && shortest_utf8(address());
 }
 
 std::string OriginalRecipient::parameter(bool smtputf8) const {

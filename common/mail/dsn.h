@@ -76,7 +76,7 @@ class EnvelopeId {
 
 // ORCPT=: whom the sender had named, before others rewrote it: a type of address and an address. One of the
 // type utf-8 (RFC 6533 3) is held in its shortest form: characters as they are, and \x{HEX} only for a
-// backslash and for what is not harmless.
+// backslash and for what is not harmless. Anything else in printable ASCII is held as it came.
 class OriginalRecipient {
  public:
   static constexpr std::size_t kMaxLength = 500;  // as sent (RFC 3461 4.2)
@@ -102,7 +102,7 @@ class OriginalRecipient {
 
  private:
   explicit OriginalRecipient(std::string text) noexcept : text_(std::move(text)) {}
-  [[nodiscard]] bool is_utf8() const noexcept;  // the type, not the text
+  [[nodiscard]] bool is_utf8() const noexcept;  // the type, and what it says of the address
   std::string text_;
 };
 

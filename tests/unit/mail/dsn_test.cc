@@ -110,7 +110,7 @@ TEST(OriginalRecipient, IsATypeAndXtextOfAtMost500Characters) {
   const std::string type = "rfc822;";
   EXPECT_TRUE(OriginalRecipient::parse(type + std::string(493, 'x')));
   EXPECT_FALSE(OriginalRecipient::parse(type + std::string(494, 'x')));
-  for (const char* bad : {"", ";", "rfc822", "rfc822;", ";a@b", "rfc 822;a@b", "rfc822;a b",
+  for (const char* bad : {"", ";", "rfc822", ";a@b", "rfc 822;a@b", "rfc822;a b",
                           "rfc822;a+0D+0Ab", "rfc822;a=b", "(c);a@b", "rfc822;b\xC3\xB6"})
     EXPECT_FALSE(OriginalRecipient::parse(bad)) << bad;
 }
@@ -132,11 +132,25 @@ TEST(OriginalRecipient, TakesUtf8InItsThreeForms) {
 }
 
 TEST(OriginalRecipient, RefusesWhatIsNoUtf8) {
-  for (const char* bad : {"utf-8;", "utf-8;b\\", "utf-8;b\\xF6", "utf-8;b\\x{}", "utf-8;b\\x{6}x{", "utf-8;\\x{G6}",
-                          "UTF-8;\\x{1234567}", "utf-8;\\x{D800}", "utf-8;\\x{110000}", "utf-8;b\xC3",
-                          "utf-8;b\xC2\x85", "utf-8;b\xE2\x80\xAE", "utf-8;b+0A", "utf-8;b+C3", "utf-8;b+"})
+  for (const char* bad : {"utf-8;b\xC3", "utf-8;b\\\xC3\xB6", "utf-8;b\xC2\x85", "utf-8;b\xE2\x80\xAE", "utf-8;b+0A",
+                          "utf-8;b+C3", "utf-8;b+"})
     EXPECT_FALSE(OriginalRecipient::parse(bad)) << bad;
   EXPECT_TRUE(OriginalRecipient::parse("rfc822;back\\slash@example.org"));
+}
+
+// RFC 3461 4.2: nothing holds an address to the syntax of its type.
+TEST(OriginalRecipient, CopiesWhatDoesNotConform) {
+  for (const char* odd : {"rfc822;", "utf-8;", "utf-8;a\\b@x", "utf-8;b\\", "utf-8;b\\xF6", "utf-8;b\\x{}",
+                          "utf-8;b\\x{F6}\\x{6}x{", "utf-8;\\x{G6}", "UTF-8;\\x{1234567}+2B", "utf-8;\\x{D800}",
+                          "utf-8;\\x{110000}", "utf-8;a\\b+20+3D"}) {
+    const auto orcpt = OriginalRecipient::parse(odd);
+    ASSERT_TRUE(orcpt) << odd;
+    EXPECT_FALSE(orcpt->empty());
+    for (const bool smtputf8 : {false, true}) EXPECT_EQ(orcpt->parameter(smtputf8), odd);
+    EXPECT_EQ(OriginalRecipient::from_text(orcpt->text()), orcpt) << odd;
+  }
+  const auto orcpt = OriginalRecipient::parse("utf-8;a\\b+20c@x");
+  for (const bool utf8 : {false, true}) EXPECT_EQ(orcpt->field(utf8), "utf-8; a\\b c@x");
 }
 
 // What could end a line, or be taken for an escape, stays escaped wherever it goes.
