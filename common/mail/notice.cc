@@ -411,9 +411,8 @@ NoticeText build_notice(const Notice& notice) {
       notice.hostname);
   text += "Auto-Submitted: auto-replied\r\n";  // RFC 3834 5
   text += "MIME-Version: 1.0\r\n";
-  add(text,
-      "Content-Type: multipart/report; report-type=delivery-status;\r\n boundary=\"{}\"\r\n",
-      boundary);
+  const auto report = status.type.substr(status.type.find('/') + 1);  // RFC 6522 3
+  add(text, "Content-Type: multipart/report; report-type={};\r\n boundary=\"{}\"\r\n", report, boundary);
   if (eight_bit) text += kEightBitField;
   text += "\r\nThis is a delivery report in MIME form.\r\n";
   for (const Part* part : parts) add_part(text, boundary, *part);

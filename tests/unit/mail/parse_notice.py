@@ -20,8 +20,8 @@ def read(name):
     message = email.message_from_bytes(re.sub(rb"(?m)^\.", b"", wire), policy=email.policy.default)
     assert not defects(message), defects(message)
     assert message.get_content_type() == "multipart/report"
-    assert message.get_param("report-type") == "delivery-status"
     text, status, original = message.get_payload()
+    assert message.get_param("report-type") == status.get_content_subtype()
     assert text.get_content_type() == "text/plain"
     assert status.get_content_type() in ("message/delivery-status", "message/global-delivery-status")
     return message, text.get_content(), status.get_payload(), original
