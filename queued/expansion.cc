@@ -1,5 +1,6 @@
 #include "queued/expansion.h"
 
+#include <algorithm>
 #include <unordered_map>
 
 namespace postern::queued {
@@ -10,6 +11,14 @@ mail::Notify without_success(mail::Notify notify) {
   if (!notify.success()) return notify;
   const auto rest = static_cast<std::uint8_t>(notify.bits() & ~mail::Notify::kSuccess);
   return mail::Notify::from_bits(rest != 0 ? rest : mail::Notify::kNever).value_or(notify);
+}
+
+// All it stands for is one mailing list.
+bool is_of_one_list(const config::Alias& alias) {
+  const auto& targets = alias.targets;
+  return !targets.empty() && targets.front().sender &&
+         std::all_of(targets.begin(), targets.end(),
+                     [&](const config::AliasTarget& target) { return target.sender == targets.front().sender; });
 }
 
 mail::Notify success_alone() { return mail::Notify::from_bits(mail::Notify::kSuccess).value_or(mail::Notify()); }
@@ -45,6 +54,7 @@ class Expansion {
       member.notify = several ? without_success(named.notify) : named.notify;
       member.orcpt = orcpt;
     }
+    bool apart = several;  // none of them is reported as delivered for this name
     for (const auto& target : alias.targets) {
       auto one = member;
       one.address = target.address;
@@ -52,16 +62,28 @@ class Expansion {
         one.sender = target.sender;
         one.notify = {};
         one.orcpt = {};
+        apart = true;
+      } else if (!null_sender_ && joins_another(one)) {
+        one.notify = without_success(one.notify);
+        apart = true;
       }
       add(std::move(one));
     }
-    if (!several || !named.notify.success()) return;
+    if (!apart || !named.notify.success()) return;
     member.address = alias.address;
     member.notify = success_alone();
     member.orcpt = orcpt;
-    member.expanded = list ? Expanded::kList : Expanded::kAlias;
+    member.expanded = list || (!null_sender_ && is_of_one_list(alias)) ? Expanded::kList : Expanded::kAlias;
     // Where it ends counts apart from its recipients, of whom one may have its very name.
     if (known_.emplace('>' + alias.address.text(), all_.size()).second) all_.push_back(std::move(member));
+  }
+
+  // It is known by another name, under which its reports go.
+  [[nodiscard]] bool joins_another(const RecipientRecord& one) const {
+    const auto known = known_.find(one.address.text());
+    if (known == known_.end()) return false;
+    const auto& before = all_[known->second];
+    return !before.sender && (before.alias != one.alias || before.orcpt != one.orcpt);
   }
 
   void add(RecipientRecord one) {

@@ -1,14 +1,16 @@
 // From the recipients that a client named to those that a message has: aliases are replaced by all that they stand
 // for, each mailbox once. What becomes of the sender's wishes for reports is RFC 3461's to say (5.2.7):
 //
-// - An alias for one recipient hands on NOTIFY and ORCPT, and nothing is reported of itself.
+// - An alias for one recipient hands on NOTIFY and ORCPT, and nothing is reported of itself; but where another name
+//   brought that recipient before, whose success is reported under that one, its own is expanded.
 // - Of an alias for several the recipients keep ORCPT, and NOTIFY but for success; if that was asked for, the alias
 //   itself is a recipient too, which ends at once and is reported as expanded (5.2.7.3).
 // - Mail for a list (an alias with an owner) has arrived there, and is reported as delivered. Its members get a message
 //   of the list: the owner is its sender, and nothing that the first sender asked for is handed on (5.2.7.1). The
-//   null sender stays, lest a notice cause another.
+//   null sender stays, lest a notice cause another: so to that the list is an alias. An alias for one list is
+//   reported as that list.
 //
-// Where a recipient was rewritten and nobody had named an original one, it is named (5.2.1 e). Pure.
+// Where a recipient was rewritten and nobody had named an original one, it is named (5.2.1 d). Pure.
 #pragma once
 
 #include <vector>

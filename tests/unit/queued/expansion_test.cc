@@ -79,6 +79,39 @@ TEST(Expand, ForSeveralItIsReportedItselfWhereThatIsWanted) {
             "team@example.org SUCCESS rfc822;team@example.org team@example.org - ALIAS\n");
 }
 
+// RFC 3461 5.2.3 (a): for each of them that was named there is a report.
+TEST(Expand, TwoNamesOfOneAreReportedBoth) {
+  const auto a = alias("a@example.org", {kAnn}), b = alias("b@example.org", {kAnn});
+  EXPECT_EQ(expanded({named("a@example.org", a, "SUCCESS"), named("b@example.org", b, "SUCCESS,FAILURE")}),
+            "ann@example.org SUCCESS,FAILURE rfc822;a@example.org a@example.org -\n"
+            "b@example.org SUCCESS rfc822;b@example.org b@example.org - ALIAS\n");
+  // Nor does one hear of the other's.
+  EXPECT_EQ(expanded({named("a@example.org", a, "FAILURE"), named("b@example.org", b, "SUCCESS")}),
+            "ann@example.org FAILURE rfc822;a@example.org a@example.org -\n"
+            "b@example.org SUCCESS rfc822;b@example.org b@example.org - ALIAS\n");
+  EXPECT_EQ(expanded({named("a@example.org", a, "SUCCESS"), named("a@example.org", a, "SUCCESS")}),
+            "ann@example.org SUCCESS rfc822;a@example.org a@example.org -\n");
+  EXPECT_EQ(expanded({named("a@example.org", a), named("b@example.org", b)}),
+            "ann@example.org - rfc822;a@example.org a@example.org -\n");
+}
+
+// The list's delivery is the alias's (5.2.7.1), of whom its members are told nothing.
+TEST(Expand, AnAliasForAListIsReportedAsIt) {
+  const auto owner = address("owner-news@example.org"), other = address("owner-old@example.org");
+  const config::AliasTarget ann{kAnn.address, owner}, far{kFar.address, owner}, old{kFar.address, other};
+  EXPECT_EQ(expanded({named("a@example.org", alias("a@example.org", {ann}), "SUCCESS")}),
+            "ann@example.org - - a@example.org owner-news@example.org\n"
+            "a@example.org SUCCESS rfc822;a@example.org a@example.org - LIST\n");
+  EXPECT_EQ(expanded({named("a@example.org", alias("a@example.org", {ann, far}), "SUCCESS")}),
+            "ann@example.org - - a@example.org owner-news@example.org\n"
+            "x@far.example - - a@example.org owner-news@example.org\n"
+            "a@example.org SUCCESS rfc822;a@example.org a@example.org - LIST\n");
+  // Two lists, or a list and somebody else, are several.
+  for (const auto& second : {old, kFar})
+    EXPECT_TRUE(expanded({named("a@example.org", alias("a@example.org", {ann, second}), "SUCCESS")})
+                    .ends_with("a@example.org SUCCESS rfc822;a@example.org a@example.org - ALIAS\n"));
+}
+
 TEST(Expand, AListHasItsOwnersMessage) {
   const config::AliasTarget ann{kAnn.address, address("owner-news@example.org")};
   const auto news = alias("news@example.org", {ann}, true);
