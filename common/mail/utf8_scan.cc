@@ -73,17 +73,17 @@ void Utf8Scan::end_line() {
 bool Utf8Scan::delimits(std::string_view text) {
   text.remove_prefix(2);
   text = text.substr(0, text.find_last_not_of(" \t") + 1);
-  for (auto open = boundaries_.size(); open-- > 0;) {
-    const std::string_view boundary = boundaries_[open];
+  for (auto open = open_.size(); open-- > 0;) {
+    const std::string_view boundary = open_[open].boundary;
     const bool closes = text.size() == boundary.size() + 2 && text.ends_with("--");
     if (!text.starts_with(boundary) || (text.size() != boundary.size() && !closes)) continue;
-    boundaries_.resize(closes ? open : open + 1);
+    open_.resize(closes ? open : open + 1);
     place_ = closes ? Place::kBody : Place::kHeader;
-    over_ = boundaries_.empty();
+    over_ = open_.empty();
     field_.clear();
     in_content_type_ = false;
     boundary_.clear();
-    content_ = Place::kBody;
+    content_ = !closes && open_.back().digest ? Place::kHeader : Place::kBody;
     return true;
   }
   return false;
@@ -103,12 +103,14 @@ void Utf8Scan::header_line(std::string_view text) {
 void Utf8Scan::end_field() {
   std::string_view rest = field_;
   const auto type = take_parameter(rest);
+  content_ = Place::kBody;
   if (base::equals_ignoring_case(type, "message/rfc822") ||
       base::equals_ignoring_case(type, "message/global"))
     content_ = Place::kHeader;
   else if (base::starts_with_ignoring_case(type, "message/global-"))
     content_ = Place::kFields;
   const bool multipart = base::starts_with_ignoring_case(type, "multipart/");
+  digest_ = base::equals_ignoring_case(type, "multipart/digest");
   while (multipart && !rest.empty()) {  // bounded by kMaxField
     const auto parameter = take_parameter(rest);
     if (base::starts_with_ignoring_case(parameter, kBoundary))
@@ -119,10 +121,10 @@ void Utf8Scan::end_field() {
 
 void Utf8Scan::end_header() {
   place_ = std::exchange(content_, Place::kBody);
-  if (!boundary_.empty() && boundaries_.size() < kMaxDepth)
-    boundaries_.push_back(std::exchange(boundary_, {}));
+  if (!boundary_.empty() && open_.size() < kMaxDepth)
+    open_.push_back({std::exchange(boundary_, {}), digest_});
   boundary_.clear();
-  over_ = place_ == Place::kBody && boundaries_.empty();
+  over_ = place_ == Place::kBody && open_.empty();
 }
 
 }  // namespace postern::mail

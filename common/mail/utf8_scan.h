@@ -35,10 +35,15 @@ class Utf8Scan {
   Place place_ = Place::kHeader;
   std::string line_;   // the beginning of the line that is coming
   std::string field_;  // the Content-Type that is coming, without its name
-  std::vector<std::string> boundaries_;  // of the parts that are open, the outermost first
+  struct Multipart {
+    std::string boundary;
+    bool digest;  // parts that do not say what they are are messages (RFC 2046 5.1.5)
+  };
+  std::vector<Multipart> open_;  // the outermost first
   // Of the header that is being read.
   bool in_content_type_ = false;
   std::string boundary_;
+  bool digest_ = false;
   Place content_ = Place::kBody;
   bool found_ = false;
   bool over_ = false;

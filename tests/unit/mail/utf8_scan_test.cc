@@ -52,6 +52,15 @@ TEST(Utf8Scan, KnowsHeadersFromBodies) {
        false},
       {multipart(kNext + "Content-Type: multipart/x; boundary=in\r\n\r\n" + kNext + "\r\n--in\r\nX: " + kWide),
        false},
+      // The parts of a digest are messages, unless they say otherwise.
+      {"Content-Type: multipart/Digest; boundary=b\r\n\r\n--b\r\n\r\nSubject: " + kWide + "\r\n", true},
+      {"Content-Type: multipart/digest; boundary=b\r\n\r\n--b\r\n\r\nSubject: x\r\n\r\n" + kWide + "\r\n--b\r\n\r\n" +
+           kWide,
+       true},
+      {"Content-Type: multipart/digest; boundary=b\r\n\r\n--b\r\nContent-Type: text/plain\r\n\r\n" + kWide, false},
+      {"Content-Type: multipart/digest; boundary=b\r\n\r\n--b\r\n\r\nSubject: x\r\n\r\n--b--\r\n" + kWide, false},
+      {multipart(kNext + "Content-Type: multipart/digest; boundary=in\r\n\r\n--in--\r\n" + kNext + "\r\n" + kWide),
+       false},
       // Messages in messages, and fields that are a body.
       {multipart(kNext + "Content-Type: message/rfc822\r\n\r\nSubject: " + kWide + "\r\n"), true},
       {multipart(kNext + "Content-Type: message/global\r\n\r\nSubject: x\r\n\r\n" + kWide + "\r\n"), false},
