@@ -31,9 +31,15 @@ bool any_failed(const std::vector<Report>& reports) {
   });
 }
 
+// To a list's owner, to whom the words of the message's first sender mean nothing (RFC 3461 5.2.7.1 b).
+bool goes_to_owner(const Message& message, const std::vector<Report>& reports) {
+  const Recipient* const first = find_recipient(message, reports.front().number);
+  return first != nullptr && first->sender;
+}
+
 // RFC 3461 4.3: only failures bring the message back. A binary one stays here, lest the notice be binary too.
 bool goes_back_whole(const Message& message, const std::vector<Report>& reports) {
-  return message.form != ipc::BodyForm::kBinary && message.ret == mail::Return::kFull &&
+  return !goes_to_owner(message, reports) && message.form != ipc::BodyForm::kBinary && message.ret == mail::Return::kFull &&
          message.size() <= kNoticeWhole && any_failed(reports);
 }
 
@@ -98,9 +104,8 @@ BuiltNotice make_notice(const Message& message, const std::vector<Report>& repor
   notice.hostname = config.hostname;
   notice.from_display = config.bounce_from;
   notice.from = daemon_address(config.hostname);
-  const Recipient* const first = find_recipient(message, reports.front().number);
-  const bool to_owner = first != nullptr && first->sender;  // to whom the first sender's words mean nothing
-  const auto& to = to_owner ? *first->sender : message.from.address();
+  const bool to_owner = goes_to_owner(message, reports);
+  const auto& to = to_owner ? *find_recipient(message, reports.front().number)->sender : message.from.address();
   notice.to = to;
   notice.id = message.id;
   if (!to_owner) notice.envid = message.envid;

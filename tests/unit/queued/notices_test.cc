@@ -66,6 +66,9 @@ TEST(WantedOfOriginal, OnlyAFailureBringsBackTheWholeAndOnlyASmallOne) {
   message.prefix_size = 1;
   EXPECT_EQ(wanted_of_original(message, report(kFailed)), kNoticeHeader);
   message.prefix_size = 0;
+  message.recipients.push_back({.number = 0, .sender = address("owner-news@example.org")});  // who did not ask for it
+  EXPECT_EQ(wanted_of_original(message, report(kFailed)), kNoticeHeader);
+  message.recipients.clear();
   message.form = ipc::BodyForm::kBinary;
   EXPECT_EQ(wanted_of_original(message, report(kFailed)), kNoticeHeader);
 }
