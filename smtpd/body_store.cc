@@ -5,6 +5,7 @@
 #include <cerrno>
 #include <cstring>
 
+#include "common/base/utf8.h"
 #include "common/log/log.h"
 
 namespace postern::smtpd {
@@ -59,6 +60,7 @@ void BodyStore::on_file(QueueLink::LargeFile file) noexcept {
 }
 
 void BodyStore::write(std::string_view bytes) {
+  eight_bit_ = eight_bit_ || !base::is_ascii(bytes);
   while (!failed_ && !bytes.empty()) {
     const ssize_t put = ::write(file_.fd.get(), bytes.data(), bytes.size());
     if (put < 0 && errno == EINTR) continue;
@@ -75,6 +77,8 @@ void BodyStore::move_to(Submission& submission) {
   submission.body_size = size_;
   if (file_.fd.valid()) {
     submission.large = file_.name;
+    // Whoever sends it on need not read it to know (RFC 6152 3), though its client did not say so.
+    submission.envelope.eight_bit = submission.envelope.eight_bit || eight_bit_;
     file_.fd.reset();  // no writer may be left when queued looks at it
   } else {
     submission.body = std::move(memory_);
@@ -92,7 +96,7 @@ void BodyStore::clear() {
   file_ = {};
   drop_memory();
   size_ = 0;
-  opening_ = failed_ = false;
+  opening_ = failed_ = eight_bit_ = false;
   ++*round_;
 }
 

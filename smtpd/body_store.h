@@ -42,6 +42,7 @@ class BodyStore {
   std::string memory_;
   QueueLink::LargeFile file_;
   std::uint64_t size_ = 0;
+  bool eight_bit_ = false;  // such bytes went into the file
   bool opening_ = false;
   bool failed_ = false;
   std::shared_ptr<std::uint64_t> round_ = std::make_shared<std::uint64_t>(0);  // one per message

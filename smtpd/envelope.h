@@ -32,7 +32,7 @@ struct Envelope {
   std::string tls;       // version and cipher; empty: clear text
   std::string tls_peer;  // the name in the client's certificate, if that counts
   std::uint64_t declared_size = 0;  // SIZE=; 0: not said
-  bool eight_bit = false;           // BODY=8BITMIME or BINARYMIME, or SMTPUTF8
+  bool eight_bit = false;           // BODY=8BITMIME or BINARYMIME, or SMTPUTF8; or a large body has such bytes
   bool any_bytes = false;           // BODY=BINARYMIME
   bool smtputf8 = false;
   mail::Return ret = mail::Return::kUnsaid;

@@ -255,7 +255,7 @@ TEST(Sending, TheHeaderTellsWhetherSmtpUtf8IsNeeded) {
     EXPECT_EQ(said, (std::vector<std::string>{"MAIL FROM:<a@us.example> BODY=8BITMIME SMTPUTF8",
                                               "MAIL FROM:<a@us.example> BODY=8BITMIME",
                                               "MAIL FROM:<a@us.example> BODY=8BITMIME SMTPUTF8",
-                                              // Of a large one its client's word is taken.
+                                              // Of a large one what was noted when it came counts.
                                               large ? "MAIL FROM:<a@us.example>"
                                                     : "MAIL FROM:<a@us.example> BODY=8BITMIME",
                                               "MAIL FROM:<a@us.example> SMTPUTF8",

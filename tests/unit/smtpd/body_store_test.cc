@@ -66,6 +66,21 @@ TEST(BodyStore, MovesALargeBodyIntoAFileByteForByte) {
   EXPECT_TRUE(rig.queued->abandoned.empty()) << "it was submitted";
 }
 
+// RFC 6152 3: who sends it on has to say so, and shall not have to read it for that.
+TEST(BodyStore, NotesEightBitsInAFile) {
+  StoreRig rig;
+  const auto body = lines(ipc::kMaxInlineBody + 300'000);
+  for (const std::size_t at : {std::size_t{1}, body.size() - 3, std::string::npos}) {
+    auto wide = body;
+    if (at != std::string::npos) wide[at] = '\xfc';
+    rig.add(wide);
+    Submission submission;
+    rig.store.move_to(submission);
+    EXPECT_EQ(submission.envelope.eight_bit, at != std::string::npos) << at;
+    rig.turn();
+  }
+}
+
 TEST(BodyStore, MovesASmallBodyIntoAFileWhenTheBudgetIsUsedUp) {
   LinkRig rig;
   rig.connect();
