@@ -320,8 +320,9 @@ std::string final_recipient(const Address& address, bool utf8) {
 void add_status(std::string& text, const ReportedRecipient& recipient, bool utf8) {
   const auto status = status_of(recipient);
   text += "\r\n";
-  if (!recipient.original.empty())
-    add(text, "Original-Recipient: {}\r\n", recipient.original.field(utf8));
+  if (const auto field = "Original-Recipient: " + recipient.original.field(utf8);
+      !recipient.original.empty() && field.size() <= kMaxLine)  // it cannot be folded
+    text += field + "\r\n";
   add(text, "Final-Recipient: {}\r\n", final_recipient(recipient.address, utf8));
   add(text, "Action: {}\r\n", name(recipient.action));
   add(text, "Status: {}.{}.{}\r\n", status.status, status.subject, status.detail);
@@ -340,8 +341,8 @@ Part delivery_status(const Notice& notice) {
   // RFC 3461 6.3 (b): a name without a domain is none of the DNS.
   const bool in_dns = notice.hostname.find('.') != std::string_view::npos;
   add(text, "Reporting-MTA: {}; {}\r\n", in_dns ? "dns" : "x-local-hostname", notice.hostname);
-  add(text, "X-Postern-Message-ID: {}\r\n", base::to_string(notice.id));
   add(text, "Arrival-Date: {}\r\n", base::rfc5322_date(notice.arrived));
+  add(text, "X-Postern-Message-ID: {}\r\n", base::to_string(notice.id));  // extensions are last
   for (const auto& recipient : notice.recipients)
     add_status(text, recipient, speaks_utf8(notice));
   if (base::is_ascii(text)) return {"message/delivery-status", kSevenBit, std::move(text)};

@@ -65,6 +65,29 @@ TEST(Notice, AHostWithoutADomainIsNoneOfTheDns) {
   EXPECT_THAT(build_notice(notice).text, HasSubstr("\r\nReporting-MTA: x-local-hostname; mailhub\r\n"));
 }
 
+// RFC 3464 2.2: extension fields are the last of a message's.
+TEST(Notice, OurOwnFieldIsTheLastOfTheMessages) {
+  EXPECT_THAT(build_notice(test::sample_notice()).text,
+              HasSubstr("\r\nX-Postern-Message-ID: 0000000000007\r\n\r\nFinal-Recipient: "));
+}
+
+// It cannot be folded, and a line has at most 998 characters.
+TEST(Notice, LeavesOutAnOriginalRecipientThatGrewTooLong) {
+  std::string wide;
+  while (wide.size() < 480) wide += "\xE4\xB8\xAD";
+  for (const auto* to : {"ann@a.example", "b\xc3\xb6" "b@a.example"}) {
+    auto notice = test::utf8_notice(to);
+    notice.recipients.front().original = OriginalRecipient::parse("utf-8;" + wide + "@x.example").value();
+    const auto built = build_notice(notice);
+    EXPECT_EQ(built.text.find("Original-Recipient") != std::string::npos, built.utf8);
+    for (std::size_t begin = 0; begin < built.text.size();) {
+      const auto end = built.text.find("\r\n", begin);
+      EXPECT_LE(end - begin, 999U);
+      begin = end + 2;
+    }
+  }
+}
+
 TEST(Notice, SaysWhatTheSenderCanDo) {
   auto notice = test::sample_notice();
   notice.recipients.resize(1);
