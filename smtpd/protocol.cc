@@ -40,13 +40,21 @@ namespace {
 
 constexpr base::IpAddress kThisHost{base::IpFamily::kV4, {127, 0, 0, 1}};
 // RFC 6531 3.5
-constexpr std::string_view kNeedsUtf8 = "553 5.6.7 An address beyond ASCII needs SMTPUTF8 with MAIL";
+constexpr std::string_view kSenderNeedsUtf8 = "550 5.6.7 An address beyond ASCII needs SMTPUTF8 with MAIL";
+constexpr std::string_view kRecipientNeedsUtf8 = "553 5.6.7 An address beyond ASCII needs SMTPUTF8 with MAIL";
+constexpr std::uint64_t kMostAnnounced = 999'999;  // by LIMITS: six digits, RFC 9422 3
 constexpr char kTlsHandshake = 0x16;  // the first byte of a ClientHello, RFC 8446 5.1
 
 // "250 2.1.0 Ok", but where the text holds an address.
 template <class... Args>
 std::string line(fmt::format_string<Args...> format, Args&&... args) {
   return fmt::format(format, std::forward<Args>(args)...);
+}
+
+// Replies are ASCII, whatever was said with MAIL (RFC 6531 3.7.4.1): an address that is not is left out.
+std::string about(std::string_view code, const mail::Address& address, std::string_view text) {
+  return address.needs_utf8() ? fmt::format("{} {}", code, text)
+                              : fmt::format("{} <{}>: {}", code, address.text(), text);
 }
 
 }  // namespace
@@ -354,9 +362,10 @@ void Protocol::on_hello(mail::Command& command) {
 // RFC 9422: what this session holds its client to. Where nothing is, nothing is said.
 std::string Protocol::limits_feature() const {
   const auto& limits = service_->limits;
-  if (limits.messages_per_session == 0 && limits.recipients == 0) return {};
+  const bool messages = limits.messages_per_session != 0 && limits.messages_per_session <= kMostAnnounced;
+  if (!messages && limits.recipients == 0) return {};
   std::string text = "250-LIMITS";
-  if (limits.messages_per_session != 0)
+  if (messages)
     fmt::format_to(std::back_inserter(text), " MAILMAX={}", limits.messages_per_session);
   if (limits.recipients != 0)
     fmt::format_to(std::back_inserter(text), " RCPTMAX={}", limits.recipients);
@@ -461,7 +470,7 @@ void Protocol::on_mail(mail::Command& command) {
     auto address = address_of(command);
     if (!address) return;
     if (command.utf8_said && !command.smtputf8)
-      return refuse(Verb::kMail, address->text(), kNeedsUtf8);
+      return refuse(Verb::kMail, address->text(), kSenderNeedsUtf8);
     from = mail::ReversePath(*std::move(address));
   }
   const auto limit = size_limit();
@@ -488,7 +497,7 @@ void Protocol::on_rcpt(mail::Command& command) {
   auto address = address_of(command);
   if (!address) return;
   if (command.utf8_said && !envelope_.smtputf8)
-    return refuse(Verb::kRcpt, address->text(), kNeedsUtf8);
+    return refuse(Verb::kRcpt, address->text(), kRecipientNeedsUtf8);
   const auto& limits = service_->limits;
   if (limits.recipients != 0 && envelope_.recipients.size() >= limits.recipients)
     return refuse(Verb::kRcpt, address->text(), "452 4.5.3 Too many recipients");
@@ -508,14 +517,10 @@ void Protocol::on_rcpt(mail::Command& command) {
       asked_ = std::move(recipient);
       return sink_.ask(asked_->address);
     }
-    case config::Verdict::kNoSuchUser: {
-      const auto text = address->text();
-      return refuse(Verb::kRcpt, text, line("550 5.1.1 <{}>: no such user here", text));
-    }
-    case config::Verdict::kRelayDenied: {
-      const auto text = address->text();
-      return refuse(Verb::kRcpt, text, line("550 5.7.1 <{}>: relaying denied", text));
-    }
+    case config::Verdict::kNoSuchUser:
+      return refuse(Verb::kRcpt, address->text(), about("550 5.1.1", *address, "no such user here"));
+    case config::Verdict::kRelayDenied:
+      return refuse(Verb::kRcpt, address->text(), about("550 5.7.1", *address, "relaying denied"));
   }
 }
 
