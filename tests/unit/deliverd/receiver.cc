@@ -10,6 +10,7 @@
 #include <sstream>
 
 #include "common/base/text.h"
+#include "common/base/utf8.h"
 
 namespace postern::relay {
 namespace {
@@ -71,6 +72,8 @@ Envelope message(const std::string& words) {
   for (std::string word; in >> word;) {
     if (word == "8bit") {
       made.eight_bit = true;
+    } else if (word == "utf8") {  // its header is, so it is of 8 bits
+      made.eight_bit = made.utf8_header = true;
     } else if (word == "binary") {
       made.binary = true;
     } else if (word == "file") {
@@ -83,7 +86,7 @@ Envelope message(const std::string& words) {
       made.size = base::parse_number(word.substr(5)).value();
     } else {
       if (word.find('@') == std::string::npos) word += "@example.org";
-      made.recipients.push_back({word, {}, {}});
+      made.recipients.push_back({word, {}, {}, !base::is_ascii(word)});
     }
   }
   return made;

@@ -3,7 +3,7 @@
 // for.
 //
 //   # text                                     a comment; the first says what it is about
-//   message: r1 r2 8bit binary size=5000 reports file probe    recipients and traits of a message to send, one a
+//   message: r1 r2 8bit utf8 binary size=5000 reports file probe    recipients and traits of a message to send, one a
 //   line;
 //                                              a recipient without @ is at example.org
 //   tls: if offered                            or always, from start; else never
