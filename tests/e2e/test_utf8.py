@@ -278,6 +278,19 @@ def test_a_notice_in_utf8_goes_where_it_can_be_read(server, make_script, sink):
     assert "RCPT TO:<jürg@home.example>" in lines and "To: <jürg@home.example>" in lines
 
 
+def test_a_part_with_a_name_in_utf8_comes_back_encoded(server, make_script, wide):
+    wide.refuse["ann@remote.example"] = "550 5.1.1 no such user"
+    home = make_script(offering("8BITMIME"))
+    server.route("home.example", home.via).route("*", wide.via).start()
+    body = ('Subject: plain\r\nContent-Type: multipart/mixed; boundary=b\r\n\r\n--b\r\n'
+            'Content-Disposition: attachment; filename="grüß"\r\n\r\nhi\r\n--b--\r\n').encode()
+    send(server, "ann@remote.example", sender="bob@home.example", body=body, mail=("SMTPUTF8", "RET=FULL"))
+    home.wait_lines("MAIL FROM")
+    server.wait_empty()
+    assert "MAIL FROM:<>" in home.lines and "Content-Type: message/global" in home.lines
+    assert 'Content-Disposition: attachment; filename=3D"gr=C3=BC=C3=9F"' in home.lines
+
+
 def test_success_is_reported_with_the_original_recipient(local):
     local.start()
     send(local, "jürg@example.org", rcpt=["NOTIFY=SUCCESS", "ORCPT=utf-8;J\\x{FC}rg@old.example"])
