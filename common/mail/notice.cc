@@ -271,7 +271,8 @@ void add_recipient(std::string& text, const ReportedRecipient& recipient) {
   const auto remote = clean(recipient.remote, 255);
   const auto said = recipient.reason.text();
   if (recipient.expired) text += "The time for its delivery is over. The last attempt:\r\n    ";
-  add_wrapped(text, remote.empty() ? said : remote + " said: " + said, "    ");
+  const auto* const whose = recipient.reason.code != 0 ? " said: " : ": ";  // its words, or ours
+  add_wrapped(text, remote.empty() ? said : remote + whose + said, "    ");
   if (const auto hint = advice(recipient);
       recipient.action == ReportAction::kFailed && !hint.empty()) {
     text += "    ";

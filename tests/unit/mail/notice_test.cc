@@ -65,6 +65,14 @@ TEST(Notice, AHostWithoutADomainIsNoneOfTheDns) {
   EXPECT_THAT(build_notice(notice).text, HasSubstr("\r\nReporting-MTA: x-local-hostname; mailhub\r\n"));
 }
 
+TEST(Notice, PutsNoWordsIntoAHostsMouth) {
+  auto notice = test::whole_notice();
+  notice.recipients.front().remote = "mx.far.example";
+  EXPECT_THAT(build_notice(notice).text, HasSubstr("\r\n    mx.far.example said: 550 5.1.1 no such user\r\n"));
+  notice.recipients.front().reason = {0, {4, 4, 1}, {"connecting: refused"}};
+  EXPECT_THAT(build_notice(notice).text, HasSubstr("\r\n    mx.far.example: 4.4.1 connecting: refused\r\n"));
+}
+
 // RFC 3464 2.2: extension fields are the last of a message's.
 TEST(Notice, OurOwnFieldIsTheLastOfTheMessages) {
   EXPECT_THAT(build_notice(test::sample_notice()).text,
