@@ -39,8 +39,8 @@ bool goes_to_owner(const Message& message, const std::vector<Report>& reports) {
 
 // RFC 3461 4.3: only failures bring the message back. A binary one stays here, lest the notice be binary too.
 bool goes_back_whole(const Message& message, const std::vector<Report>& reports) {
-  return !goes_to_owner(message, reports) && message.form != ipc::BodyForm::kBinary && message.ret == mail::Return::kFull &&
-         message.size() <= kNoticeWhole && any_failed(reports);
+  return !goes_to_owner(message, reports) && message.form != ipc::BodyForm::kBinary &&
+         message.ret == mail::Return::kFull && message.size() <= kNoticeWhole && any_failed(reports);
 }
 
 mail::ReportedRecipient reported(const Recipient& recipient, const Report& report,

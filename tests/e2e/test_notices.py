@@ -288,7 +288,8 @@ def test_a_large_message_of_eight_bits_is_called_so(server, make_script):
     server.route("*", hop.via).start()
     line = b"x" * 70 + b"\r\n"
     for eight_bit in (True, False):  # its client says nothing of it
-        send(server, "x@remote.example", body=b"Subject: large\r\n\r\n" + line * 10_000 + (b"\xe4\r\n" if eight_bit else line))
+        last = b"\xe4\r\n" if eight_bit else line
+        send(server, "x@remote.example", body=b"Subject: large\r\n\r\n" + line * 10_000 + last)
         server.wait_empty()
     assert [said for said in hop.lines if said.startswith("MAIL")] == [
         "MAIL FROM:<alice@example.org> BODY=8BITMIME", "MAIL FROM:<alice@example.org>"]
