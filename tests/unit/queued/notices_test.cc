@@ -174,7 +174,7 @@ TEST_F(NoticesTest, OfAnExpiredOneTheLastAnswerIsTold) {
     EXPECT_TRUE(has(text, "Action: failed\r\nStatus: " + one.status + "\r\n")) << text;
     EXPECT_TRUE(has(text, "Diagnostic-Code: " + one.diagnostic + "\r\n")) << text;
     EXPECT_TRUE(has(text, "Please try again later"));
-    engine->remove(notices().at(0).id, "seen");
+    conclude(notices().at(0).id, {delivered(ipc::Arrival::kFinal)});
     end();
   }
 }
