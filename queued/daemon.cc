@@ -63,6 +63,12 @@ bool points_to_us(const QueueRecord& wait) {
          wait.reply.subject == 4 && wait.reply.detail == 6;
 }
 
+// We are refused, for good or because of what was said; not: asked to come again, or cut off.
+bool refuses_login(const QueueRecord& wait) {
+  return wait.failure == ipc::FailureClass::kLogin &&
+         (wait.reply.code >= 500 || (wait.reply.code == 0 && wait.reply.subject == 7));
+}
+
 }  // namespace
 
 QueuedDaemon::~QueuedDaemon() = default;
@@ -242,6 +248,9 @@ std::vector<std::string> QueuedDaemon::attention(const StoreHealth& health) {
   for (const auto& [queue, wait] : store_->waits())
     if (phrases.size() < kMost && points_to_us(wait))
       phrases.push_back(fmt::format("MX of {} names only this host", queue));
+  for (const auto& [hop, wait] : store_->waits())
+    if (phrases.size() < kMost && refuses_login(wait))
+      phrases.push_back(fmt::format("login refused by {}", hop));
   if (phrases.size() > kMost) phrases.resize(kMost);
   for (auto& phrase : phrases)
     if (phrase.size() > kLength) phrase.resize(kLength);

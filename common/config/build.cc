@@ -9,6 +9,7 @@
 #include "common/config/aliases_file.h"
 #include "common/config/certificates.h"
 #include "common/config/hop.h"
+#include "common/config/hop_login.h"
 #include "common/config/names.h"
 #include "common/config/policy_file.h"
 #include "common/config/section.h"
@@ -321,6 +322,7 @@ class Builder {
       patterns(section, route);
       hops(section, route);
       protection(section, route);
+      read_hop_login(section, route);
       section.integer("connections", route.connections, 0, kNoMore);
       section.string("rate", route.interval,
                      [](std::string_view text) -> std::expected<std::uint64_t, std::string> {
@@ -466,6 +468,7 @@ class Builder {
          {"mailbox", FailureClass::kMailbox},
          {"data", FailureClass::kData},
          {"local", FailureClass::kLocal},
+         {"login", FailureClass::kLogin},
          {"any", std::nullopt}});
     retry_patterns(section, rule);
     waits(section, rule.after);

@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "common/base/text.h"
+#include "common/config/hop_login.h"
 #include "common/config/segment_room.h"
 #include "common/config/toml_file.h"
 
@@ -187,6 +188,7 @@ RelayConfig cut_relay(const Config& config, const Facts& facts) {
                    return resolver.address.is_loopback();
                  });
   cut.ca = config.delivery.authorities.pem;
+  cut.logins = hop_logins(config);
   cut.own_addresses = facts.own_addresses;
   // An interface may answer for more than its own address (127.0.0.0/8), so listeners count too.
   for (const auto& listener : config.listeners) {

@@ -10,7 +10,6 @@ namespace {
 
 using enum Shape;
 
-constexpr std::string_view kLogin = "logging in at other hosts comes";
 constexpr std::string_view kAccount = "limits of accounts come";
 constexpr std::string_view kSource = "the choice of source addresses comes";
 constexpr std::string_view kUserMailboxes = "mailboxes that belong to their users come";
@@ -67,8 +66,8 @@ constexpr auto kKeys = std::to_array<Key>({
     {"route.to", kStrings},
     {"route.via", kStrings},
     {"route.tls", kString},
-    {"route.login", kString, kLogin, R"("")"},
-    {"route.password_file", kString, kLogin, R"("")"},
+    {"route.login", kString},
+    {"route.password_file", kString},
     {"route.connections", kInteger},
     {"route.rate", kString},
     {"route.pass_client", kString, "passing on the client's address comes", R"("none")"},

@@ -194,6 +194,11 @@ void domains_text(const Config& config, std::string& out) {
   out += fmt::format("  postmaster of each: to {}\n", config.postmaster.text());
 }
 
+std::string login_text(const Route& route) {
+  const auto hop = std::ranges::find_if(route.via, [](const HopSpec& one) { return !one.login.empty(); });
+  return hop == route.via.end() ? "" : fmt::format(", logged in as {}", hop->login);
+}
+
 void routes_text(const Config& config, std::string& out) {
   out += "ROUTES  mail for everybody else\n";
   bool everything = false;
@@ -202,11 +207,11 @@ void routes_text(const Config& config, std::string& out) {
     everything = everything || std::find(route.to.begin(), route.to.end(), "*") != route.to.end();
     if (i >= kShown) continue;
     const auto tls = route.via.empty() ? HopTls::kOptional : route.via.front().tls;
-    out += fmt::format("  {}: to {}{}{}\n",
+    out += fmt::format("  {}: to {}{}{}{}\n",
                        listed(route.to, [](const std::string& to) { return to; }),
                        listed(route.via, hop_text),
                        tls == HopTls::kOptional ? "" : fmt::format(", TLS {}", tls_text(tls)),
-                       route.internal ? " (internal)" : "");
+                       login_text(route), route.internal ? " (internal)" : "");
   }
   if (config.routes.size() > kShown)
     out += fmt::format("  and {} more\n", config.routes.size() - kShown);

@@ -44,7 +44,8 @@ std::string_view name(Type type) { return kTypeNames[static_cast<std::size_t>(ty
 
 std::string_view name(FailureClass c) {
   static constexpr std::string_view kNames[] = {"dns",    "connect", "greeting", "tls",
-                                                "policy", "mailbox", "data",     "local"};
+                                                "policy", "mailbox", "data",     "local",
+                                                "login"};
   return kNames[static_cast<std::size_t>(c)];
 }
 

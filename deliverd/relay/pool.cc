@@ -103,8 +103,11 @@ void Pool::go_ahead(SlotId id) noexcept {
 
 void Pool::connect(Slot& slot, Targets targets) {
   if (!targets) return end_later(slot, std::move(targets.error()));
+  auto account = settings_.logins.find(slot.hop);
+  if (!account) return end_later(slot, std::move(account.error()));
   slot.connection = std::make_unique<Connection>(loop_, settings_.hostname,
-                                                 Connection::Way{slot.hop, *std::move(targets), reach_.sockets},
+                                                 Connection::Way{slot.hop, *std::move(targets), reach_.sockets,
+                                                                 *std::move(account)},
                                                  tls_, slot, settings_.idle);
   slot.connection->start();
 }

@@ -13,6 +13,7 @@
 #include "deliverd/desk.h"
 #include "deliverd/relay/connection.h"
 #include "deliverd/relay/directory.h"
+#include "deliverd/relay/logins.h"
 #include "deliverd/relay/prober.h"
 
 namespace postern::relay {
@@ -27,6 +28,7 @@ class Pool final : public deliverd::Deliverer {
     std::uint16_t port = 25;  // for MX
     Bounds bounds;
     base::Millis idle = Connection::kIdle;
+    Logins logins = {};
   };
 
   // What is in reach and `tls` outlive the pool; `lost`: the channel to queued broke.

@@ -4,6 +4,7 @@
 #include "common/base/base64.h"
 #include "common/sasl/account.h"
 #include "common/sasl/password_hash.h"
+#include "common/sasl/scram_text.h"
 #include "common/sasl/scram_verifier.h"
 #include "common/tls/digest.h"
 
