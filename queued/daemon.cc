@@ -113,6 +113,9 @@ void QueuedDaemon::start(event::Loop& loop) {
                                        history_limits());
   engine_->set_history(history_.get());
   intake_ = std::make_unique<Intake>(loop, *engine_);
+  usage_file_ = std::make_unique<UsageFile>(store_->worker(), *disk_, intake_->usage(),
+                                            [this] { return engine_->now(); });
+  usage_file_->load();
   ticket_desk_ = std::make_unique<TicketDesk>(
       loop, intake_->tickets(),
       [this](const std::string& account) { return engine_->blocks().locked(account) == nullptr; });
@@ -133,6 +136,7 @@ HistoryLimits QueuedDaemon::history_limits() const {
 void QueuedDaemon::tick() {
   store_->tick();
   history_->tick();
+  usage_file_->tick();
   intake_->check_room();
   engine_->end_due_freezes();
   show_state();
@@ -195,8 +199,10 @@ void QueuedDaemon::finish_when_idle() {
   if (!intake_->idle() || !delivery_->idle()) return finisher_->start(kFinishCheck);
   store_->settle([this]() noexcept {
     history_->settle([this]() noexcept {
-      store_->withdraw();
-      if (auto done = std::exchange(finished_, {})) done();
+      usage_file_->settle([this]() noexcept {
+        store_->withdraw();
+        if (auto done = std::exchange(finished_, {})) done();
+      });
     });
   });
 }

@@ -12,6 +12,7 @@
 #include "common/ipc/channel.h"
 #include "queued/engine.h"
 #include "queued/tickets.h"
+#include "queued/usage.h"
 
 namespace postern::queued {
 
@@ -28,6 +29,7 @@ struct Submission {
   std::shared_ptr<const config::Alias> alias;    // where that is all that was named
   std::shared_ptr<std::string> body;  // null for a large one
   std::string account;  // by its ticket; empty: the client has not logged in
+  std::optional<QueueTime> counted;  // when it was, for its account
 };
 
 // One smtpd's channel.
@@ -91,6 +93,8 @@ class Intake {
   [[nodiscard]] bool idle() const { return pending_.empty(); }
   // Who is logged in.
   [[nodiscard]] Tickets& tickets() { return tickets_; }
+  // What they have sent.
+  [[nodiscard]] Usage& usage() { return usage_; }
 
   // From the channels.
   void submit(Submission submission);
@@ -117,6 +121,7 @@ class Intake {
   [[nodiscard]] std::string find_lack() const;
   [[nodiscard]] std::optional<mail::Reply> check(Submission& submission, const Submitter& from) const;
   void store(Submission submission, std::uint32_t crc);
+  void count(Submission& submission);
   [[nodiscard]] std::string standing_hold(const MessageRecord& record) const;
   void accepted(const Submission& submission, base::MessageId id);
   static void log_accepted(const Submission& submission, base::MessageId id);
@@ -133,6 +138,7 @@ class Intake {
   std::map<std::uint32_t, std::unique_ptr<Submitter>> submitters_;  // by index
   std::unordered_map<base::Token, std::vector<Waiting>> pending_;
   Tickets tickets_;
+  Usage usage_;
   std::uint32_t last_id_ = 0;
   std::size_t opening_ = 0;  // large files asked of the store
   std::string closed_why_;

@@ -5,6 +5,7 @@
 #include <limits>
 #include <map>
 
+#include "common/config/account_limits.h"
 #include "common/config/accounts_file.h"
 #include "common/config/aliases_file.h"
 #include "common/config/certificates.h"
@@ -57,6 +58,7 @@ class Builder {
     read_certificates(top_, config_, report_);
     listeners();
     read_auth(top_, config_, report_);
+    read_account_limits(top_, config_, report_);
     domains();
     mailbox();
     routes();

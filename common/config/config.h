@@ -165,6 +165,7 @@ struct Config {
   std::vector<Certificate> certificates;
   Tls tls;
   Auth auth;
+  std::vector<AccountLimits> accounts;  // by name
   mail::Domain default_domain;  // empty: none
   std::vector<DomainSection> domains;
   std::vector<AliasDomain> alias_domains;

@@ -170,6 +170,7 @@ QueuedConfig cut_queued(const Config& config, const Facts& facts) {
   cut.start_disabled = config.delivery.start_disabled;
   const auto& start = config.delivery.start_where;
   cut.start_place = {start.line, short_name(start.file, config.file)};
+  cut.accounts = config.accounts;
   return cut;
 }
 

@@ -10,7 +10,6 @@ namespace {
 
 using enum Shape;
 
-constexpr std::string_view kAccount = "limits of accounts come";
 constexpr std::string_view kSource = "the choice of source addresses comes";
 constexpr std::string_view kUserMailboxes = "mailboxes that belong to their users come";
 
@@ -115,10 +114,11 @@ constexpr auto kKeys = std::to_array<Key>({
     {"auth.dovecot", kString},
     {"auth.mechanisms", kStrings},
     {"auth.allow_plaintext", kBoolean},
-    {"account", kSections, kAccount},
-    {"account.name", kString, kAccount},
-    {"account.senders", kStrings, kAccount},
-    {"account.recipients", kStrings, kAccount},
+    {"account", kSections},
+    {"account.name", kString},
+    {"account.senders", kStrings, "the choice of senders comes", "[]"},
+    {"account.messages", kStrings},
+    {"account.recipients", kStrings},
 
     {"policy", kSection},
     {"policy.clients", kStrings},

@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <array>
+#include <set>
 
 #include "common/base/text.h"
 #include "common/config/cut.h"
@@ -155,6 +156,26 @@ void listeners_text(const Config& config, std::string& out) {
   }
 }
 
+std::string rates_text(const std::vector<Rate>& rates, std::string_view what) {
+  return listed(rates, [what](const Rate& rate) {
+    return fmt::format("{} {} in {}", rate.count, what, duration_text(base::Millis(rate.seconds * 1000LL)));
+  });
+}
+
+void accounts_text(const Config& config, std::string& out) {
+  if (config.accounts.empty()) return;
+  out += "ACCOUNTS  what who logs in may send\n";
+  for (std::size_t i = 0; i < config.accounts.size() && i < kShown; ++i) {
+    const auto& account = config.accounts[i];
+    auto text = rates_text(account.messages, "messages");
+    if (!account.messages.empty() && !account.recipients.empty()) text += ", ";
+    text += rates_text(account.recipients, "recipients");
+    out += fmt::format("  {}: {}\n", account.name, text.empty() ? "without a limit" : text);
+  }
+  if (config.accounts.size() > kShown)
+    out += fmt::format("  and {} more sections\n", config.accounts.size() - kShown);
+}
+
 std::string rules_text(std::size_t count, std::string_view what, const std::string& file) {
   return fmt::format("  {} rule{} of what is {}, in {}\n", count, count == 1 ? "" : "s", what, file);
 }
@@ -272,6 +293,17 @@ void warn_of_logins(const Config& config, std::vector<std::string>& out) {
                               place, without, auth.accounts.size()));
 }
 
+// A limit that nobody has is a name gone wrong, or an account that was removed.
+void warn_of_accounts(const Config& config, std::vector<std::string>& out) {
+  if (config.auth.accounts_file.empty()) return;
+  std::set<std::string_view> names;
+  for (const auto& entry : config.auth.accounts) names.insert(entry.name);
+  for (const auto& account : config.accounts)
+    if (account.name != "*" && !names.contains(account.name))
+      out.push_back(fmt::format("{}: [[account]] {}: {} has no such account", config.file, account.name,
+                                config.auth.accounts_file));
+}
+
 // One holds the other, or they are the same directory.
 bool overlap(const std::string& a, const std::string& b) {
   const auto& shorter = a.size() < b.size() ? a : b;
@@ -326,6 +358,7 @@ std::vector<std::string> warnings(const Config& config) {
           fmt::format("{}: {}: recipients = \"any\" accepts mail for addresses that nobody reads",
                       place_text(domain.where), names_text(domain.names)));
   warn_of_logins(config, out);
+  warn_of_accounts(config, out);
   warn_of_mailboxes(config, out);
   out.insert(out.end(), config.alias_warnings.begin(), config.alias_warnings.end());
   return out;
@@ -334,6 +367,7 @@ std::vector<std::string> warnings(const Config& config) {
 std::string rights_summary(const Config& config) {
   auto out = fmt::format("{}: {}, spool {}\n", config.file, config.hostname, config.spool);
   listeners_text(config, out);
+  accounts_text(config, out);
   policy_text(config, out);
   certificates_text(config, out);
   domains_text(config, out);

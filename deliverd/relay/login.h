@@ -9,6 +9,7 @@
 #include <optional>
 #include <string>
 #include <string_view>
+#include <utility>
 
 #include "common/sasl/mechanism.h"
 #include "common/sasl/scram_verifier.h"

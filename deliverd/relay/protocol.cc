@@ -209,7 +209,7 @@ Client::Event Client::on_starttls(mail::Reply reply, Class c) {
       return Event::kTls;
     case Class::kTransient:
     case Class::kPermanent:
-      if (tls_ == TlsUse::kAlways) return over_by_reply(std::move(reply));
+      if (tls_ == TlsUse::kAlways || login_) return over_by_reply(std::move(reply));
       tls_refusal_ = reply.text();
       state_ = State::kReady;
       return Event::kReady;
