@@ -120,6 +120,8 @@ void QueuedDaemon::start(event::Loop& loop) {
       loop, intake_->tickets(),
       [this](const std::string& account) { return engine_->blocks().locked(account) == nullptr; });
   delivery_ = std::make_unique<Delivery>(loop, *engine_);
+  intake_->set_ask_name([this](const ipc::AskName& ask) noexcept { return delivery_->ask_name(ask); });
+  delivery_->on_named([this](const ipc::NameKnown& known) noexcept { intake_->named(known); });
   control_ = std::make_unique<Control>(loop, *engine_, host_, std::move(user_names_),
                                        [this](ipc::Status& status) noexcept { fill(status); });
   engine_->start();

@@ -438,4 +438,22 @@ void Intake::ask_recipient(Submitter& from, const ipc::AskRecipient& ask) {
   engine_.asking().ask(ask.address, route, blocked, answer);
 }
 
+// --- Names of clients -------------------------------------------------------------------------------
+
+void Intake::ask_name(Submitter& from, const ipc::AskName& ask) {
+  last_naming_ = last_naming_.next();
+  naming_.emplace(last_naming_, Waiting{from.id(), ask.request});
+  if (ask_name_({last_naming_, ask.client})) return;
+  named({last_naming_, ipc::NameState::kUnclear, {}, {}});
+}
+
+void Intake::named(const ipc::NameKnown& known) {
+  const auto at = naming_.find(known.request);
+  if (at == naming_.end()) return;
+  const auto waiting = at->second;
+  naming_.erase(at);
+  if (Submitter* to = find(waiting.from))
+    to->send(ipc::NameKnown{waiting.request, known.state, known.name, known.ttl});
+}
+
 }  // namespace postern::queued

@@ -44,6 +44,7 @@ class Submitter {
   void on(const ipc::OpenLarge& open);
   void on(const ipc::AbandonLarge& abandon);
   void on(const ipc::AskRecipient& ask);
+  void on(const ipc::AskName& ask);
   void closed() noexcept;
 
   template <class M>
@@ -91,6 +92,11 @@ class Intake {
   [[nodiscard]] bool open() const { return closed_why_.empty(); }
   [[nodiscard]] const std::string& closed_why() const { return closed_why_; }
   [[nodiscard]] bool idle() const { return pending_.empty(); }
+  // Hands a question for a client's name on; false: nobody can take it.
+  using AskName = std::move_only_function<bool(const ipc::AskName&) noexcept>;
+  void set_ask_name(AskName ask) { ask_name_ = std::move(ask); }
+  // The answer to one.
+  void named(const ipc::NameKnown& known);
   // Who is logged in.
   [[nodiscard]] Tickets& tickets() { return tickets_; }
   // What they have sent.
@@ -102,6 +108,7 @@ class Intake {
   void open_large(Submitter& from, const ipc::OpenLarge& open);
   void abandon_large(Submitter& from, base::MessageId id);
   void ask_recipient(Submitter& from, const ipc::AskRecipient& ask);
+  void ask_name(Submitter& from, const ipc::AskName& ask);
   // It has the answers to all that it submitted before this request.
   void heard(Submitter& which, base::RequestId before);
   void closed(Submitter& which);
@@ -139,6 +146,9 @@ class Intake {
   std::unordered_map<base::Token, std::vector<Waiting>> pending_;
   Tickets tickets_;
   Usage usage_;
+  AskName ask_name_ = [](const ipc::AskName&) noexcept { return false; };
+  std::map<base::RequestId, Waiting> naming_;  // by the number that it was handed on with
+  base::RequestId last_naming_;
   std::uint32_t last_id_ = 0;
   std::size_t opening_ = 0;  // large files asked of the store
   std::string closed_why_;

@@ -70,6 +70,9 @@ void Submitter::on(const ipc::AbandonLarge& abandon) {
 void Submitter::on(const ipc::AskRecipient& ask) {
   if (!failed_) owner_.ask_recipient(*this, ask);
 }
+void Submitter::on(const ipc::AskName& ask) {
+  if (!failed_) owner_.ask_name(*this, ask);
+}
 void Submitter::closed() noexcept { owner_.closed(*this); }
 
 }  // namespace postern::queued

@@ -99,10 +99,8 @@ void Usage::forget_old(Slots& slots, QueueTime now) {
 
 // A line for each slot: account, period, number, messages, recipients; and a checksum of it all.
 std::string Usage::text(QueueTime now) {
-  std::erase_if(accounts_, [&](auto& one) {
-    forget_old(one.second, now);
-    return one.second.back().empty();  // of the longest period
-  });
+  for (auto& [account, slots] : accounts_) forget_old(slots, now);
+  std::erase_if(accounts_, [](const auto& one) { return one.second.back().empty(); });  // the longest period
   auto text = fmt::format("{}{}\n", kName, kVersion);
   for (const auto& [account, slots] : accounts_)
     for (std::size_t period = 0; period < kPeriods.size(); ++period)

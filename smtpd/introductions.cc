@@ -79,4 +79,20 @@ const std::string* Protocol::denied(std::string_view recipient) const {
                                     .recipient = recipient});
 }
 
+// RFC 7372 3.3. Who may relay is known by other things than its name.
+std::string_view Protocol::nameless() {
+  if (service_->policy == nullptr || service_->policy->reverse() != config::Reverse::kRequire || may_relay() ||
+      origin_->client().is_loopback())
+    return {};
+  switch (sink_.client_name(origin_->client())) {
+    case ClientName::kConfirmed:
+      return {};
+    case ClientName::kNone:
+      return "550 5.7.25 Your address has no name that leads back to it";
+    case ClientName::kUnclear:
+      break;
+  }
+  return "450 4.7.25 The name of your address is not known yet; try again later";
+}
+
 }  // namespace postern::smtpd

@@ -494,6 +494,7 @@ void Protocol::on_rcpt(mail::Command& command) {
     return refuse(Verb::kRcpt, address->text(), "452 4.5.3 Too many recipients");
   if (const auto* reply = denied(address->text()))
     return refuse(Verb::kRcpt, address->text(), *reply);
+  if (const auto reply = nameless(); !reply.empty()) return refuse(Verb::kRcpt, address->text(), reply);
   auto decision = service_->rights->decide(
       service_->listener, origin_ ? *origin_ : config::Origin(kThisHost), *address,
       !account_.empty());

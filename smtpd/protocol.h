@@ -123,6 +123,9 @@ struct LoginStep {
   std::string text;  // kChallenge: the challenge, kAccepted: the account
 };
 
+// Of the client's address: it has a name that leads back to it, it has none, or nobody could say yet.
+enum class ClientName : std::uint8_t { kConfirmed, kNone, kUnclear };
+
 // Where messages go. Calls come in the order begin, body*, then end or abort, and only from within
 // input(), resume(), timed_out(), shutdown(), secured() and end_login(); ask() comes before begin().
 // None may call back into the machine.
@@ -142,6 +145,8 @@ class MessageSink {
   virtual void ask(const mail::Address& recipient) = 0;
   // Asked at a MAIL that nothing else is against: may its client send another message now?
   [[nodiscard]] virtual bool may_send(const base::IpAddress&) { return true; }
+  // Asked at RCPT where it matters: what is known by now of the name of its client's address?
+  [[nodiscard]] virtual ClientName client_name(const base::IpAddress&) { return ClientName::kUnclear; }
   // XCLIENT named another client. False: that one has as many connections as it may, and hears 421.
   [[nodiscard]] virtual bool introduced(const ClientAttributes&) { return true; }
   // The message is given up; nothing of it is wanted.
@@ -297,6 +302,7 @@ class Protocol {
   [[nodiscard]] bool may_xforward() const;
   [[nodiscard]] std::string offer_introductions() const;
   [[nodiscard]] const std::string* denied(std::string_view recipient) const;
+  [[nodiscard]] std::string_view nameless();
   [[nodiscard]] bool offers_tls() const noexcept;
   [[nodiscard]] bool shakes_hands() const noexcept;
   void begin();

@@ -68,6 +68,7 @@ void QueueLink::drop_channel() noexcept {
   end(std::move(ended));
   end_large_requests(kEndOfTime);
   end_questions(kEndOfTime);
+  end_names(kEndOfTime);
 }
 
 // --- Submissions --------------------------------------------------------------------------------
@@ -185,7 +186,7 @@ void QueueLink::on(const ipc::Intake& message) {
 
 bool QueueLink::idle() const noexcept {
   return waiting_.empty() && sent_.empty() && orphans_.empty() && large_requests_.empty() &&
-         questions_.empty();
+         questions_.empty() && names_.empty();
 }
 
 void QueueLink::watch_deadlines() {
@@ -209,6 +210,7 @@ void QueueLink::check_deadlines() noexcept {
   end(std::move(ended));
   end_large_requests(limit);
   end_questions(clock_.steady() - kAskDeadline);
+  end_names(clock_.steady() - kAskDeadline);
   watch_deadlines();
 }
 
@@ -289,6 +291,37 @@ void QueueLink::end_questions(base::SteadyTime older_than) noexcept {
     at = questions_.erase(at);
   }
   for (auto& answered : over) answered(cannot_ask());
+}
+
+// --- Names of clients ---------------------------------------------------------------------------
+
+void QueueLink::ask_name(const base::IpAddress& client, Named named) {
+  if (!connection_ || !connection_->channel().has_credit<ipc::AskName>()) {
+    loop_.defer([named = std::move(named)]() mutable noexcept { named({}); });
+    return;
+  }
+  const auto request = next_request();
+  names_.emplace(request.value, NameQuestion{std::move(named), clock_.steady()});
+  connection_->send(ipc::AskName{request, client});
+  watch_deadlines();
+}
+
+void QueueLink::on(const ipc::NameKnown& message) {
+  auto question = names_.extract(message.request.value);
+  if (!question.empty()) question.mapped().named(message);
+}
+
+void QueueLink::end_names(base::SteadyTime older_than) noexcept {
+  std::vector<Named> over;
+  for (auto at = names_.begin(); at != names_.end();) {
+    if (at->second.began >= older_than) {
+      ++at;
+      continue;
+    }
+    over.push_back(std::move(at->second.named));
+    at = names_.erase(at);
+  }
+  for (auto& named : over) named({});
 }
 
 }  // namespace postern::smtpd

@@ -11,6 +11,7 @@
 #include "smtpd/auth_link.h"
 #include "smtpd/body_store.h"
 #include "smtpd/client_desk.h"
+#include "smtpd/client_names.h"
 #include "smtpd/protocol.h"
 #include "smtpd/queue_link.h"
 #include "smtpd/tls_desk.h"
@@ -26,6 +27,7 @@ struct SessionContext {
   TlsDesk& tls;
   AuthLink& auth;
   ClientDesk& clients;
+  ClientNames& names;
 };
 
 class Session final : public event::StreamOwner, public MessageSink {
@@ -74,6 +76,7 @@ class Session final : public event::StreamOwner, public MessageSink {
     return context_.clients.may_send(client);
   }
   bool introduced(const ClientAttributes& said) override;
+  ClientName client_name(const base::IpAddress& client) override;
 
   void on_result(SubmissionResult result) noexcept;
   void on_answer(const std::optional<mail::Reply>& refusal) noexcept;

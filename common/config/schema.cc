@@ -125,6 +125,7 @@ constexpr auto kKeys = std::to_array<Key>({
     {"policy.deny", kString},
     {"policy.allow", kString},
     {"policy.rate", kString},
+    {"policy.reverse", kString},
 
     {"pickup", kSection},
     {"pickup.directory", kString, "the pickup directory comes", R"("")"},

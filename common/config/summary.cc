@@ -193,6 +193,8 @@ void policy_text(const Config& config, std::string& out) {
   if (policy.rate.count != 0)
     text += fmt::format("  {} messages of one client in {}\n", policy.rate.count,
                         duration_text(base::Millis(policy.rate.seconds * 1000LL)));
+  if (policy.reverse == Reverse::kRequire)
+    text += "  clients whose address has no name that leads back to it\n";
   if (!text.empty()) out += "POLICY  whose mail is refused\n" + text;
 }
 

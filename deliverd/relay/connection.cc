@@ -227,6 +227,11 @@ void Connection::handle(Client::Event event) {
     case Client::Event::kReady:
       had_session_ = true;
       if (!client_->in_tls()) note_clear();
+      if (const auto& login = client_->login())
+        log::info("relay.login")
+            .field("remote", remote_)
+            .field("account", login->user())
+            .field("mechanism", sasl::name(login->mechanism()));
       if (delivery_) return begin();  // it comes from a session that broke
       arm();
       return owner_.on_ready();

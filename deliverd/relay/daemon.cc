@@ -52,7 +52,7 @@ void Daemon::start(event::Loop& loop) {
   book_ = std::make_unique<TlsaBook>(loop, *resolver_, base::system_clock());
   tls_ = std::make_unique<TlsDesk>(book_.get());
   tls_->use(context_);
-  pool_ = std::make_unique<Pool>(loop, Reach{directory_.get(), nullptr}, *tls_, settings_of(config_),
+  pool_ = std::make_unique<Pool>(loop, Reach{directory_.get(), nullptr, resolver_.get()}, *tls_, settings_of(config_),
                                  [this]() noexcept { host_.peer_lost(ipc::Role::kQueued); });
   state_timer_ = std::make_unique<event::Timer>(loop, [this]() noexcept { show_state(); });
   state_timer_->start(kStateInterval);

@@ -106,7 +106,7 @@ def test_a_wrong_password_defers_and_is_told(server, zone, authority, smart_host
     # The right one, and one command.
     (server.directory / "relay.password").write_text(PASSWORD + "\n")
     server.ctl("reload")
-    server.ctl("retry", "--all", "--yes")
+    server.ctl("retry", "--all")
     server.wait_log("delivery.ok", to=TO)
     assert server.status()["attention"] == []
 
@@ -218,6 +218,7 @@ def test_dovecot_takes_us_by_scram(server, zone, authority, sink, dovecot):
         server.send(TO)
     server.wait_log("delivery.ok", count=3, to=TO)
     assert [message.recipients for message in sink.wait(3)] == [[TO]] * 3
+    assert server.wait_log("relay.login")["mechanism"] == "SCRAM-SHA-256"
     log = (base / "log").read_text()
     assert f"user=<{USER}>" in log and "method=SCRAM-SHA-256" in log, log
 

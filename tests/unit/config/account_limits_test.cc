@@ -33,7 +33,7 @@ TEST_F(Accounts, TheirOwnSectionHoldsOrThatOfAll) {
   EXPECT_EQ(limits_of(cut, "eve")->recipients, (std::vector<Rate>{{200, 3600}}));
   EXPECT_TRUE(limits_of(cut, "amy@example.org")->messages.empty());
   EXPECT_EQ(limits_of({}, "bob"), nullptr);
-  const auto text = summary(c);
+  const auto text = rights_summary(c);
   EXPECT_NE(text.find("ACCOUNTS  what who logs in may send\n"
                       "  *: 10 messages in 1h, 100 messages in 1d, 200 recipients in 1h\n"
                       "  amy@example.org: without a limit\n"

@@ -38,7 +38,7 @@ TEST_F(HopLogin, IsOfTheHostsThatTheRouteNames) {
   const std::vector<RelayLogin> all{{"2001:db8::1", 465, "Ann@x", "open sesame"},
                                     {"smart.example", 587, "Ann@x", "open sesame"}};
   EXPECT_EQ(cut_relay(c, {}).logins, all);
-  EXPECT_NE(summary(c).find(", TLS verified, logged in as Ann@x\n"), std::string::npos) << summary(c);
+  EXPECT_NE(rights_summary(c).find(", TLS verified, logged in as Ann@x\n"), std::string::npos) << rights_summary(c);
 }
 
 TEST_F(HopLogin, IsNoneWhereNothingIsSaid) {

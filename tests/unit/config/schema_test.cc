@@ -35,7 +35,7 @@ TEST(Schema, KnowsEveryKeyOfTheSurface) {
   // And names none beside it, but for the few that the surface mentions in words or that were
   // added.
   const std::set<std::string_view> others{"include",           "account.messages",  "auth.dovecot",      "delivery.forbid", "space.segment",
-                                          "delivery.ca",       "mailbox.folders",
+                                          "delivery.ca",       "mailbox.folders",   "policy.reverse",
                                           "retry.spread",      "retry.rule.expire", "retry.rule.notify"};
   for (const auto& key : schema())
     EXPECT_TRUE(others.contains(key.path) ||

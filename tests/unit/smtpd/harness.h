@@ -93,7 +93,10 @@ class RecordingSink : public MessageSink {
     return introductions.size() <= most_introductions;
   }
 
+  ClientName client_name(const base::IpAddress&) override { return name_of_client; }
+
   std::optional<mail::Reply> intake;
+  ClientName name_of_client = ClientName::kUnclear;
   bool pause_always = false;
   std::vector<Message> messages;
   std::vector<std::string> refusals;
