@@ -456,4 +456,31 @@ void Intake::named(const ipc::NameKnown& known) {
     to->send(ipc::NameKnown{waiting.request, known.state, known.name, known.ttl});
 }
 
+// --- Queues that clients have started ----------------------------------------------------------------
+
+bool Intake::may_start(const Submitter& from, const ipc::StartQueue& start) const {
+  if (!from.serves(start.listener)) return false;
+  if (engine_.router().may_start(start.listener, start.origin)) return true;
+  const auto* const account = tickets_.account_of(start.session, from.index);
+  if (account == nullptr) return false;
+  const auto* const limits = config::limits_of(engine_.config().accounts, *account);
+  return limits != nullptr && limits->etrn;
+}
+
+// RFC 1985 5.3. What is blocked stays blocked, and its client hears nothing of that.
+void Intake::start_queue(Submitter& from, const ipc::StartQueue& start) {
+  const auto answer = [&](const mail::Reply& said) {
+    log::info("queue.asked")
+        .field("queue", start.queue)
+        .field("client", start.origin.client())
+        .field("reply", said.text());
+    from.send(ipc::QueueStarted{start.request, ipc::to_ipc(said)});
+  };
+  if (!may_start(from, start))
+    return answer(reply(459, {4, 7, 1}, fmt::format("Node {} not allowed", start.queue)));
+  const auto waiting = engine_.retry_queue(start.queue);
+  if (waiting == 0) return answer(reply(251, {2, 0, 0}, fmt::format("No messages waiting for node {}", start.queue)));
+  answer(reply(253, {2, 0, 0}, fmt::format("{} pending messages for node {} started", waiting, start.queue)));
+}
+
 }  // namespace postern::queued

@@ -45,6 +45,7 @@ class Submitter {
   void on(const ipc::AbandonLarge& abandon);
   void on(const ipc::AskRecipient& ask);
   void on(const ipc::AskName& ask);
+  void on(const ipc::StartQueue& start);
   void closed() noexcept;
 
   template <class M>
@@ -109,6 +110,7 @@ class Intake {
   void abandon_large(Submitter& from, base::MessageId id);
   void ask_recipient(Submitter& from, const ipc::AskRecipient& ask);
   void ask_name(Submitter& from, const ipc::AskName& ask);
+  void start_queue(Submitter& from, const ipc::StartQueue& start);
   // It has the answers to all that it submitted before this request.
   void heard(Submitter& which, base::RequestId before);
   void closed(Submitter& which);
@@ -129,6 +131,7 @@ class Intake {
   [[nodiscard]] std::optional<mail::Reply> check(Submission& submission, const Submitter& from) const;
   void store(Submission submission, std::uint32_t crc);
   void count(Submission& submission);
+  [[nodiscard]] bool may_start(const Submitter& from, const ipc::StartQueue& start) const;
   [[nodiscard]] std::string standing_hold(const MessageRecord& record) const;
   void accepted(const Submission& submission, base::MessageId id);
   static void log_accepted(const Submission& submission, base::MessageId id);

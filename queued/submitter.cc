@@ -73,6 +73,9 @@ void Submitter::on(const ipc::AskRecipient& ask) {
 void Submitter::on(const ipc::AskName& ask) {
   if (!failed_) owner_.ask_name(*this, ask);
 }
+void Submitter::on(const ipc::StartQueue& start) {
+  if (!failed_) owner_.start_queue(*this, start);
+}
 void Submitter::closed() noexcept { owner_.closed(*this); }
 
 }  // namespace postern::queued

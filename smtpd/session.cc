@@ -370,6 +370,25 @@ void Session::on_answer(const std::optional<mail::Reply>& refusal) noexcept {
   stream_.resume();
 }
 
+void Session::start_queue(const mail::Domain& queue) {
+  ipc::StartQueue start;
+  start.listener = listener_;
+  start.origin = *protocol_.origin();
+  if (!account().empty()) start.session = login_;
+  start.queue = queue.text();
+  context_.link.start_queue(std::move(start), [this, weak = std::weak_ptr(alive_)](const mail::Reply& reply) noexcept {
+    const auto alive = weak.lock();
+    if (alive && *alive) on_started(reply);
+  });
+}
+
+void Session::on_started(const mail::Reply& reply) noexcept {
+  if (finished_ || protocol_.want() != Want::kAnswer) return;  // closed meanwhile
+  protocol_.started(reply);
+  answer_client();
+  stream_.resume();
+}
+
 void Session::on_result(SubmissionResult result) noexcept {
   if (finished_) return;
   if (std::holds_alternative<Unknown>(result)) return finish("queue did not answer");

@@ -67,6 +67,7 @@ class Session final : public event::StreamOwner, public MessageSink {
   Flow body(std::string_view stuffed) override { return body_.add(stuffed); }
   void end(Envelope&& envelope, const BodyFacts& facts) override;
   void ask(const mail::Address& recipient) override;
+  void start_queue(const mail::Domain& queue) override;
   void abort() override { body_.clear(); }
   void refused(const Refusal& refusal) override;
   void log_in(const LoginStart& start) override;
@@ -80,6 +81,7 @@ class Session final : public event::StreamOwner, public MessageSink {
 
   void on_result(SubmissionResult result) noexcept;
   void on_answer(const std::optional<mail::Reply>& refusal) noexcept;
+  void on_started(const mail::Reply& reply) noexcept;
   [[nodiscard]] AuthLink::Answered login_answer();
   void on_login_step(LoginStep step) noexcept;
   void on_body_resumed() noexcept;

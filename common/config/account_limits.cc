@@ -46,6 +46,7 @@ void read_account_limits(const Section& top, Config& config, Report& report) {
     section.string("name", limits.name, parse_name);
     section.strings("messages", limits.messages, AccountLimits::kMaxRates, parse_limit);
     section.strings("recipients", limits.recipients, AccountLimits::kMaxRates, parse_limit);
+    section.boolean("etrn", limits.etrn);
     if (!needs_auth(config))
       report.add(section.where(), "account", "nobody can log in: say who they are in [auth]");
     if (limits.name.empty()) continue;

@@ -123,6 +123,7 @@ class Builder {
       section.strings("proxy_from", listener.proxy_from, kMaxElements, parse_net);
       section.strings("xclient_from", listener.xclient_from, kMaxElements, parse_net);
       section.strings("xforward_from", listener.xforward_from, kMaxElements, parse_net);
+      section.strings("etrn_from", listener.etrn_from, kMaxElements, parse_net);
       section.boolean("require_hello", listener.require_hello);
       // Who has a certificate wants it to be used.
       listener.tls = config_.certificates.empty() ? TlsMode::kOff : TlsMode::kOptional;

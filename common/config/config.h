@@ -32,7 +32,7 @@ struct Control {  // names of Unix groups
 struct Listener {
   base::Endpoint address;
   Service service = Service::kMx;
-  std::vector<base::Network> relay_from, proxy_from, xclient_from, xforward_from;
+  std::vector<base::Network> relay_from, proxy_from, xclient_from, xforward_from, etrn_from;
   bool require_hello = true;
   TlsMode tls = TlsMode::kOff;
   Where where;

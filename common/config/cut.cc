@@ -106,7 +106,8 @@ Rights rights_of(const Config& config) {
   Rights rights;
   for (const auto& listener : config.listeners)
     rights.listeners.push_back(
-        {listener.service, listener.relay_from, listener.proxy_from, listener.xclient_from});
+        {listener.service, listener.relay_from, listener.proxy_from, listener.xclient_from,
+         listener.etrn_from});
   for (const auto& domain : config.domains)
     rights.domains.push_back({domain.names, domain.recipients, domain.users, domain.addresses,
                               domain.extension, domain.aliases});

@@ -309,11 +309,13 @@ struct AccountLimits {
   std::string name;  // "*": every account without a section of its own
   std::vector<Rate> messages;
   std::vector<Rate> recipients;
+  bool etrn = false;  // it may have any queue started by ETRN
 
   static constexpr auto fields() {
     return ipc::fields_of(ipc::field("name", &AccountLimits::name, sasl::kMaxAccount),
                       ipc::field("messages", &AccountLimits::messages, kMaxRates),
-                      ipc::field("recipients", &AccountLimits::recipients, kMaxRates));
+                      ipc::field("recipients", &AccountLimits::recipients, kMaxRates),
+                      ipc::field("etrn", &AccountLimits::etrn));
   }
 };
 

@@ -33,6 +33,7 @@ constexpr auto kKeys = std::to_array<Key>({
     {"listen.proxy_from", kStrings},
     {"listen.xclient_from", kStrings},
     {"listen.xforward_from", kStrings},
+    {"listen.etrn_from", kStrings},
     {"listen.require_hello", kBoolean},
 
     {"certificate", kSections},
@@ -119,6 +120,7 @@ constexpr auto kKeys = std::to_array<Key>({
     {"account.senders", kStrings, "the choice of senders comes", "[]"},
     {"account.messages", kStrings},
     {"account.recipients", kStrings},
+    {"account.etrn", kBoolean},
 
     {"policy", kSection},
     {"policy.clients", kStrings},

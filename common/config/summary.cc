@@ -153,6 +153,8 @@ void listeners_text(const Config& config, std::string& out) {
     if (!listener.xforward_from.empty())
       out += fmt::format("    {}: may tell of another client (XFORWARD), for the log\n",
                          networks_text(listener.xforward_from));
+    if (!listener.etrn_from.empty())
+      out += fmt::format("    {}: may have queues started (ETRN)\n", networks_text(listener.etrn_from));
   }
 }
 
@@ -170,7 +172,8 @@ void accounts_text(const Config& config, std::string& out) {
     auto text = rates_text(account.messages, "messages");
     if (!account.messages.empty() && !account.recipients.empty()) text += ", ";
     text += rates_text(account.recipients, "recipients");
-    out += fmt::format("  {}: {}\n", account.name, text.empty() ? "without a limit" : text);
+    out += fmt::format("  {}: {}{}\n", account.name, text.empty() ? "without a limit" : text,
+                       account.etrn ? "; may have queues started (ETRN)" : "");
   }
   if (config.accounts.size() > kShown)
     out += fmt::format("  and {} more sections\n", config.accounts.size() - kShown);
@@ -268,6 +271,8 @@ void warn_of_listener(const Listener& listener, std::vector<std::string>& out) {
                    "these clients may send anywhere", out);
   warn_of_networks(listener, "proxy_from", listener.proxy_from, kAsAnybody, out);
   warn_of_networks(listener, "xclient_from", listener.xclient_from, kAsAnybody, out);
+  warn_of_networks(listener, "etrn_from", listener.etrn_from,
+                   "these clients may have queues started", out);
   if (listener.service == Service::kMx && !listener.relay_from.empty())
     out.push_back(fmt::format("{}: {}: an mx listener gives relay rights ({})",
                               place_text(listener.where), base::to_string(listener.address),

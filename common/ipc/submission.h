@@ -215,6 +215,34 @@ struct NameKnown {
 template <>
 inline constexpr NameState kLastEnumerator<NameState> = NameState::kUnclear;
 
+// ETRN (RFC 1985): try what waits in this queue now. Rights are decided by queued.
+struct StartQueue {
+  static constexpr Type kType = Type::kStartQueue;
+  static constexpr Route kRoute{roles(Role::kSmtpd), roles(Role::kQueued)};
+  static constexpr Window kWindow{.requests = 256};
+  base::RequestId request;
+  base::ListenerIndex listener;
+  config::Origin origin;
+  base::Token session;  // as in Submit
+  std::string queue;    // a domain
+  static constexpr auto fields() {
+    return fields_of(field("request", &StartQueue::request), field("listener", &StartQueue::listener),
+                      field("origin", &StartQueue::origin), field("session", &StartQueue::session),
+                      field("queue", &StartQueue::queue, kMaxQueueName));
+  }
+};
+
+struct QueueStarted {
+  static constexpr Type kType = Type::kQueueStarted;
+  static constexpr Route kRoute{roles(Role::kQueued), roles(Role::kSmtpd)};
+  using ReplyTo = Replies<StartQueue>;
+  base::RequestId request;
+  ReplyText reply;  // what ETRN gets
+  static constexpr auto fields() {
+    return fields_of(field("request", &QueueStarted::request), field("reply", &QueueStarted::reply));
+  }
+};
+
 // Whether MAIL may be accepted, on connecting and whenever it changes.
 struct Intake {
   static constexpr Type kType = Type::kIntake;

@@ -93,6 +93,7 @@ struct FakeSmtpd {
   void on(const ipc::Intake& m) { intake.push_back(m); }
   void on(const ipc::RecipientKnown& m) { known.push_back(m); }
   void on(const ipc::NameKnown& m) { named.push_back(m); }
+  void on(const ipc::QueueStarted& m) { queues_started.push_back(m); }
   void on(const ipc::EndAccount& m) { ended.push_back(m.account); }
   void closed() noexcept { is_closed = true; }
 
@@ -103,6 +104,7 @@ struct FakeSmtpd {
   std::vector<ipc::Intake> intake;
   std::vector<ipc::RecipientKnown> known;
   std::vector<ipc::NameKnown> named;
+  std::vector<ipc::QueueStarted> queues_started;
   std::vector<std::string> ended;
   bool is_closed = false;
 };

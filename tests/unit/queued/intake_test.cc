@@ -147,6 +147,38 @@ TEST_F(IntakeTest, WhatIsNotStoredIsNotCounted) {
   EXPECT_FALSE(intake->usage().refusal(config.accounts[0], "bob", 1, engine->now()));
 }
 
+// ETRN: from networks and accounts that may; what is blocked stays blocked.
+TEST_F(IntakeTest, AClientMayHaveAQueueStarted) {
+  config.rights.listeners[0].etrn_from = {base::parse_network("10.9.0.0/16").value()};
+  config.accounts = {{"amy", {}, {}, true}, {"bob", {}, {}, false}};
+  engine->configure(config);
+  base::Token amy, bob;
+  amy.bytes.fill(1);
+  bob.bytes.fill(2);
+  intake->tickets().give(amy, 0, "amy");
+  intake->tickets().give(bob, 0, "bob");
+  std::uint64_t request = 0;
+  const auto etrn = [&](std::string_view client, const base::Token& session, const std::string& queue) {
+    ipc::StartQueue start;
+    start.request = base::RequestId(++request);
+    start.origin = base::parse_ip(client).value();
+    start.session = session;
+    start.queue = queue;
+    smtpd.connection->send(start);
+    turn();
+    EXPECT_EQ(smtpd.queues_started.back().request, start.request);
+    return text_of(smtpd.queues_started.back().reply);
+  };
+  EXPECT_EQ(etrn("10.1.2.3", {}, "far.example"), "459 4.7.1 Node far.example not allowed");
+  EXPECT_EQ(etrn("10.1.2.3", bob, "far.example"), "459 4.7.1 Node far.example not allowed");
+  EXPECT_EQ(etrn("10.9.2.3", {}, "far.example"), "251 2.0.0 No messages waiting for node far.example");
+  ASSERT_EQ(submit(submit_frame(100, 1, 0), {"a@far.example"}, "x\r\n"), "accepted");
+  ASSERT_EQ(submit(submit_frame(101, 2, 0), {"b@far.example"}, "x\r\n"), "accepted");
+  EXPECT_EQ(etrn("10.9.2.3", {}, "far.example"), "253 2.0.0 2 pending messages for node far.example started");
+  EXPECT_EQ(etrn("192.0.2.1", amy, "far.example"), "253 2.0.0 2 pending messages for node far.example started");
+  EXPECT_EQ(etrn("192.0.2.1", amy, "other.example"), "251 2.0.0 No messages waiting for node other.example");
+}
+
 TEST_F(IntakeTest, ALockEndsTheSessionsOfItsAccount) {
   base::Token bob, amy;
   bob.bytes.fill(1);

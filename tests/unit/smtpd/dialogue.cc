@@ -88,6 +88,7 @@ std::optional<bool> set_client(Dialogue& d, const std::string& key, const std::s
   if (key == "proxied") return d.proxied = base::parse_ip(value), d.proxied.has_value();
   if (key == "proxy_from") return set_networks(listener.proxy_from, value);
   if (key == "xclient_from") return set_networks(listener.xclient_from, value);
+  if (key == "etrn_from") return set_networks(listener.etrn_from, value);
   if (key == "xforward_from") {
     std::vector<base::Network> networks;
     set_networks(networks, value);

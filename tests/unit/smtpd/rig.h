@@ -63,6 +63,7 @@ class FakeQueued {
   void on(const ipc::AbandonLarge& m) { abandoned.push_back(m.large); }
   void on(const ipc::AskRecipient& m) { recipients_asked.push_back(m); }
   void on(const ipc::AskName& m) { names_asked.push_back(m); }
+  void on(const ipc::StartQueue& m) { started.push_back(m); }
   void closed() noexcept { ended = true; }
 
   template <class M>
@@ -104,6 +105,7 @@ class FakeQueued {
   std::vector<base::MessageId> abandoned;
   std::vector<ipc::AskRecipient> recipients_asked;
   std::vector<ipc::AskName> names_asked;
+  std::vector<ipc::StartQueue> started;
   base::UniqueFd file;
   bool ended = false;
 
