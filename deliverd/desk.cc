@@ -279,6 +279,10 @@ void Desk::probed(const ipc::Probed& probed) {
   if (auto* c = channel()) c->send(probed);
 }
 
+void Desk::named(const ipc::NameKnown& known) {
+  if (auto* c = channel()) c->send(known);
+}
+
 bool Desk::settled() const noexcept {
   return reports_.empty() && std::none_of(slots_.begin(), slots_.end(), [](const auto& s) {
            return s.second.in_hand.has_value();

@@ -49,6 +49,8 @@ class Deliverer {
   virtual void saved() noexcept = 0;
   // The answer is owed by Desk::probed(), unless channel_lost() comes before. Only relays are asked.
   virtual void probe(const ipc::Probe&) noexcept {}
+  // Likewise by Desk::named().
+  virtual void ask_name(const ipc::AskName&) noexcept {}
   virtual void channel_lost() noexcept {}
 };
 
@@ -77,6 +79,7 @@ class Desk {
 
   // The answer to a probe of this channel.
   void probed(const ipc::Probed& probed);
+  void named(const ipc::NameKnown& known);
 
   // Nothing is in hand and every outcome is saved.
   [[nodiscard]] bool settled() const noexcept;
@@ -91,6 +94,7 @@ class Desk {
   void on(const ipc::OutcomeSaved& saved);
   void on(const ipc::BreakOff& off);
   void on(const ipc::Probe& probe) { deliverer_.probe(probe); }
+  void on(const ipc::AskName& ask) { deliverer_.ask_name(ask); }
   void closed() noexcept;
 
  private:

@@ -63,6 +63,12 @@ bool points_to_us(const QueueRecord& wait) {
          wait.reply.subject == 4 && wait.reply.detail == 6;
 }
 
+// We are refused, for good or because of what was said; not: asked to come again, or cut off.
+bool refuses_login(const QueueRecord& wait) {
+  return wait.failure == ipc::FailureClass::kLogin &&
+         (wait.reply.code >= 500 || (wait.reply.code == 0 && wait.reply.subject == 7));
+}
+
 }  // namespace
 
 QueuedDaemon::~QueuedDaemon() = default;
@@ -107,10 +113,15 @@ void QueuedDaemon::start(event::Loop& loop) {
                                        history_limits());
   engine_->set_history(history_.get());
   intake_ = std::make_unique<Intake>(loop, *engine_);
+  usage_file_ = std::make_unique<UsageFile>(store_->worker(), *disk_, intake_->usage(),
+                                            [this] { return engine_->now(); });
+  usage_file_->load();
   ticket_desk_ = std::make_unique<TicketDesk>(
       loop, intake_->tickets(),
       [this](const std::string& account) { return engine_->blocks().locked(account) == nullptr; });
   delivery_ = std::make_unique<Delivery>(loop, *engine_);
+  intake_->set_ask_name([this](const ipc::AskName& ask) noexcept { return delivery_->ask_name(ask); });
+  delivery_->on_named([this](const ipc::NameKnown& known) noexcept { intake_->named(known); });
   control_ = std::make_unique<Control>(loop, *engine_, host_, std::move(user_names_),
                                        [this](ipc::Status& status) noexcept { fill(status); });
   engine_->start();
@@ -127,6 +138,7 @@ HistoryLimits QueuedDaemon::history_limits() const {
 void QueuedDaemon::tick() {
   store_->tick();
   history_->tick();
+  usage_file_->tick();
   intake_->check_room();
   engine_->end_due_freezes();
   show_state();
@@ -189,8 +201,10 @@ void QueuedDaemon::finish_when_idle() {
   if (!intake_->idle() || !delivery_->idle()) return finisher_->start(kFinishCheck);
   store_->settle([this]() noexcept {
     history_->settle([this]() noexcept {
-      store_->withdraw();
-      if (auto done = std::exchange(finished_, {})) done();
+      usage_file_->settle([this]() noexcept {
+        store_->withdraw();
+        if (auto done = std::exchange(finished_, {})) done();
+      });
     });
   });
 }
@@ -242,6 +256,9 @@ std::vector<std::string> QueuedDaemon::attention(const StoreHealth& health) {
   for (const auto& [queue, wait] : store_->waits())
     if (phrases.size() < kMost && points_to_us(wait))
       phrases.push_back(fmt::format("MX of {} names only this host", queue));
+  for (const auto& [hop, wait] : store_->waits())
+    if (phrases.size() < kMost && refuses_login(wait))
+      phrases.push_back(fmt::format("login refused by {}", hop));
   if (phrases.size() > kMost) phrases.resize(kMost);
   for (auto& phrase : phrases)
     if (phrase.size() > kLength) phrase.resize(kLength);

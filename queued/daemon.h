@@ -13,6 +13,7 @@
 #include "queued/history.h"
 #include "queued/intake.h"
 #include "queued/local_store.h"
+#include "queued/usage_file.h"
 
 namespace postern::queued {
 
@@ -49,6 +50,7 @@ class QueuedDaemon final : public role::Daemon {
   std::unique_ptr<os::Disk> badmail_disk_;  // null: in the spool
   event::Loop* loop_ = nullptr;
   std::unique_ptr<History> history_;  // what the store's thread still does at the end needs it
+  std::unique_ptr<UsageFile> usage_file_;  // likewise
   std::unique_ptr<LocalStore> store_;
   std::unique_ptr<Engine> engine_;
   std::unique_ptr<Intake> intake_;

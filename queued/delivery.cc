@@ -34,6 +34,7 @@ void Deliverer::on(const ipc::GrantEnded& ended) { owner_.grant_ended(*this, end
 void Deliverer::on(const ipc::AskWork& ask) { owner_.ask(*this, ask); }
 void Deliverer::on(const ipc::Outcome& outcome) { owner_.outcome(*this, outcome); }
 void Deliverer::on(const ipc::Probed& probed) { owner_.probed(probed); }
+void Deliverer::on(const ipc::NameKnown& known) { owner_.named(known); }
 void Deliverer::closed() noexcept { owner_.closed(*this); }
 
 Delivery::Delivery(event::Loop& loop, Engine& engine)
@@ -53,6 +54,7 @@ void Delivery::connect(ipc::Role role, std::uint32_t index, base::UniqueFd fd) {
   auto& place = deliverers_[{role, index}];
   if (place) {
     lost_probes(place->id());
+    lost_names(place->id());
     lost({role, index}, engine_.schedule().deliverer_down(place->id()));
   }
   place = std::make_unique<Deliverer>(*this, DelivererId(++last_id_), role == ipc::Role::kLocal,
@@ -94,6 +96,7 @@ void Delivery::closed(Deliverer& which) {
   const auto key = key_of(which);
   deliverers_.erase(key);
   lost_probes(id);
+  lost_names(id);
   lost(key, engine_.schedule().deliverer_down(id));
 }
 
@@ -295,6 +298,32 @@ void Delivery::lost_probes(DelivererId with) {
     if (deliverer == with) lost.push_back(request);
   for (const auto request : lost)
     probed({request, ipc::Result::kDeferred, our_reply(4, 3, 0, "the deliverer ended"), ""});
+}
+
+// --- Names of clients -------------------------------------------------------------------------------
+
+// One relay asks for an address however many smtpds want to know.
+bool Delivery::ask_name(const ipc::AskName& question) {
+  std::vector<Deliverer*> able;
+  for (const auto& [key, deliverer] : deliverers_)
+    if (!deliverer->local()) able.push_back(deliverer.get());
+  if (able.empty() || stopping_) return false;
+  Deliverer& to = *able[std::hash<std::string>()(base::to_string(question.client)) % able.size()];
+  if (!to.channel().has_credit<ipc::AskName>()) return false;
+  names_.emplace(question.request, to.id());
+  to.channel().send(question);
+  return true;
+}
+
+void Delivery::named(const ipc::NameKnown& known) {
+  if (names_.erase(known.request) > 0) named_(known);
+}
+
+void Delivery::lost_names(DelivererId with) {
+  std::vector<base::RequestId> lost;
+  for (const auto& [request, deliverer] : names_)
+    if (deliverer == with) lost.push_back(request);
+  for (const auto request : lost) named({request, ipc::NameState::kUnclear, {}, {}});
 }
 
 // --- What the schedule decided ----------------------------------------------------------------------

@@ -27,6 +27,7 @@ class Deliverer {
   void on(const ipc::AskWork& ask);
   void on(const ipc::Outcome& outcome);
   void on(const ipc::Probed& probed);
+  void on(const ipc::NameKnown& known);
   void closed() noexcept;
 
   [[nodiscard]] ipc::Channel& channel();
@@ -54,6 +55,11 @@ class Delivery {
   // How many deliverers there should be; nothing is handed out before they all said what they hold
   // from before, or two seconds have passed.
   void expect(std::uint32_t deliverers);
+  // Hands the question to a relay; false: there is none that could take it.
+  bool ask_name(const ipc::AskName& question);
+  // Hears the answer to each question that was taken.
+  using Named = std::move_only_function<void(const ipc::NameKnown&) noexcept>;
+  void on_named(Named named) { named_ = std::move(named); }
   void perform(Action action);
   // From now on nothing is handed out, and a channel that closes is no death.
   void stop();
@@ -67,6 +73,7 @@ class Delivery {
   void ask(Deliverer& from, const ipc::AskWork& ask);
   void outcome(Deliverer& from, const ipc::Outcome& outcome);
   void probed(const ipc::Probed& probed);
+  void named(const ipc::NameKnown& known);
   void closed(Deliverer& which);
 
  private:
@@ -94,6 +101,7 @@ class Delivery {
   void lost(Key key, const std::vector<LeaseInfo>& leases);
   bool probe(const ipc::Probe& probe);
   void lost_probes(DelivererId with);
+  void lost_names(DelivererId with);
 
   event::Loop& loop_;
   Engine& engine_;
@@ -113,6 +121,8 @@ class Delivery {
   event::Timer drain_;
   std::unordered_map<base::MessageId, Mishaps> mishaps_;
   std::map<base::RequestId, DelivererId> probes_;  // under way
+  std::map<base::RequestId, DelivererId> names_;   // likewise
+  Named named_ = [](const ipc::NameKnown&) noexcept {};
 };
 
 }  // namespace postern::queued

@@ -273,6 +273,21 @@ void Engine::retry(const std::vector<base::MessageId>& messages) {
   store_.fetch(messages, [this, messages]() noexcept { retry_found(messages); });
 }
 
+std::size_t Engine::retry_queue(std::string name) {
+  constexpr std::size_t kSlice = 50;  // messages in one turn
+  const auto* queue = schedule_.find(name);
+  if (queue == nullptr || queue->messages() == 0) return 0;
+  const auto count = queue->messages();
+  slices_.add([this, name = std::move(name), after = base::MessageId()]() mutable noexcept {
+    const auto slice = schedule_.messages(name, after, kSlice);
+    if (slice.empty()) return false;
+    retry(slice);
+    after = slice.back();
+    return true;
+  });
+  return count;
+}
+
 void Engine::retry_found(const std::vector<base::MessageId>& messages) {
   RetryRecord record;
   record.clock = now();

@@ -109,6 +109,8 @@ class Engine {
   void remove(base::MessageId id, const std::string& why);
   // The operator wants these tried now; what is held stays held. At most kMaxRetried.
   void retry(const std::vector<base::MessageId>& messages);
+  // Likewise all that wait in this queue, a few in each turn; how many that are.
+  std::size_t retry_queue(std::string queue);
 
   // How long until it is given up, if nothing stops its clock; nullopt: it never is.
   [[nodiscard]] std::optional<base::Millis> left(const Message& message,

@@ -6,6 +6,7 @@
 #include <unordered_map>
 #include <utility>
 
+#include "common/config/account_limits.h"
 #include "common/log/log.h"
 #include "common/mail/trace.h"
 #include "queued/expansion.h"
@@ -22,6 +23,11 @@ constexpr std::uint64_t kMaxLag = 200'000;  // records that the index does not k
 
 mail::Reply reply(std::uint16_t code, mail::EnhancedCode enhanced, std::string text) {
   return {code, enhanced, {std::move(text)}};
+}
+
+// As the client named them.
+std::uint32_t recipients_of(const Submission& submission) {
+  return static_cast<std::uint32_t>(submission.recipients.size());
 }
 
 mail::Reply disk_low() { return reply(452, {4, 3, 1}, "Insufficient system storage, try later"); }
@@ -173,6 +179,10 @@ std::optional<mail::Reply> Intake::check(Submission& submission, const Submitter
     named.push_back({std::move(recipient.address), recipient.notify, std::move(recipient.orcpt),
                      std::move(decision)});
   }
+  if (const auto* limits = config::limits_of(config.accounts, submission.account);
+      limits != nullptr && !submission.account.empty())
+    if (auto no = usage_.refusal(*limits, submission.account, recipients_of(submission), engine_.now()))
+      return no;
   if (named.size() == 1) submission.alias = named.front().decision.alias;
   submission.replaced = expand(std::move(named), head.from.is_null());
   submission.count = submission.replaced.size();
@@ -205,6 +215,7 @@ void Intake::submit(Submission submission) {
     if (large.value != 0) engine_.store().drop_large(large);
     return refuse(submission, *no);
   }
+  count(submission);
   pending_[token];  // from now on whoever asks for it waits
   if (large.value == 0) return store(std::move(submission), 0);
   const auto size = submission.head.body_size;
@@ -221,6 +232,13 @@ void Intake::submit(Submission submission) {
                    ? disk_low()
                    : reply(451, {4, 3, 0}, "The message could not be stored, try again"));
       });
+}
+
+// Mail that comes in from others is nobody's here.
+void Intake::count(Submission& submission) {
+  if (submission.account.empty()) return;
+  submission.counted = engine_.now();
+  usage_.add(submission.account, recipients_of(submission), *submission.counted);
 }
 
 void Intake::store(Submission submission, std::uint32_t crc) {
@@ -327,10 +345,13 @@ void Intake::heard(Submitter& which, base::RequestId before) {
 
 void Intake::refuse(const Submission& submission, const mail::Reply& why) {
   engine_.counters().refused.add(engine_.store().clock().steady());
-  log::info("message.refused")
-      .field("from", submission.head.from.text())
-      .field("client", submission.head.origin.client())
-      .field("reply", why.text());
+  if (submission.counted)
+    usage_.take_back(submission.account, recipients_of(submission), *submission.counted);
+  auto line = log::info("message.refused")
+                  .field("from", submission.head.from.text())
+                  .field("client", submission.head.origin.client())
+                  .field("reply", why.text());
+  if (!submission.account.empty()) (void)std::move(line).field("account", submission.account);
   if (Submitter* to = find(submission.from))
     to->send(ipc::Submitted{submission.head.request, {}, ipc::to_ipc(why)});
   answer_waiting(submission.head.token, {});
@@ -416,6 +437,51 @@ void Intake::ask_recipient(Submitter& from, const ipc::AskRecipient& ask) {
   const bool blocked =
       engine_.blocks().blocked(route.queue, route.destination) != Blocked::kNo;
   engine_.asking().ask(ask.address, route, blocked, answer);
+}
+
+// --- Names of clients -------------------------------------------------------------------------------
+
+void Intake::ask_name(Submitter& from, const ipc::AskName& ask) {
+  last_naming_ = last_naming_.next();
+  naming_.emplace(last_naming_, Waiting{from.id(), ask.request});
+  if (ask_name_({last_naming_, ask.client})) return;
+  named({last_naming_, ipc::NameState::kUnclear, {}, {}});
+}
+
+void Intake::named(const ipc::NameKnown& known) {
+  const auto at = naming_.find(known.request);
+  if (at == naming_.end()) return;
+  const auto waiting = at->second;
+  naming_.erase(at);
+  if (Submitter* to = find(waiting.from))
+    to->send(ipc::NameKnown{waiting.request, known.state, known.name, known.ttl});
+}
+
+// --- Queues that clients have started ----------------------------------------------------------------
+
+bool Intake::may_start(const Submitter& from, const ipc::StartQueue& start) const {
+  if (!from.serves(start.listener)) return false;
+  if (engine_.router().may_start(start.listener, start.origin)) return true;
+  const auto* const account = tickets_.account_of(start.session, from.index);
+  if (account == nullptr) return false;
+  const auto* const limits = config::limits_of(engine_.config().accounts, *account);
+  return limits != nullptr && limits->etrn;
+}
+
+// RFC 1985 5.3. What is blocked stays blocked, and its client hears nothing of that.
+void Intake::start_queue(Submitter& from, const ipc::StartQueue& start) {
+  const auto answer = [&](const mail::Reply& said) {
+    log::info("queue.asked")
+        .field("queue", start.queue)
+        .field("client", start.origin.client())
+        .field("reply", said.text());
+    from.send(ipc::QueueStarted{start.request, ipc::to_ipc(said)});
+  };
+  if (!may_start(from, start))
+    return answer(reply(459, {4, 7, 1}, fmt::format("Node {} not allowed", start.queue)));
+  const auto waiting = engine_.retry_queue(start.queue);
+  if (waiting == 0) return answer(reply(251, {2, 0, 0}, fmt::format("No messages waiting for node {}", start.queue)));
+  answer(reply(253, {2, 0, 0}, fmt::format("{} pending messages for node {} started", waiting, start.queue)));
 }
 
 }  // namespace postern::queued

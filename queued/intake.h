@@ -12,6 +12,7 @@
 #include "common/ipc/channel.h"
 #include "queued/engine.h"
 #include "queued/tickets.h"
+#include "queued/usage.h"
 
 namespace postern::queued {
 
@@ -28,6 +29,7 @@ struct Submission {
   std::shared_ptr<const config::Alias> alias;    // where that is all that was named
   std::shared_ptr<std::string> body;  // null for a large one
   std::string account;  // by its ticket; empty: the client has not logged in
+  std::optional<QueueTime> counted;  // when it was, for its account
 };
 
 // One smtpd's channel.
@@ -42,6 +44,8 @@ class Submitter {
   void on(const ipc::OpenLarge& open);
   void on(const ipc::AbandonLarge& abandon);
   void on(const ipc::AskRecipient& ask);
+  void on(const ipc::AskName& ask);
+  void on(const ipc::StartQueue& start);
   void closed() noexcept;
 
   template <class M>
@@ -89,8 +93,15 @@ class Intake {
   [[nodiscard]] bool open() const { return closed_why_.empty(); }
   [[nodiscard]] const std::string& closed_why() const { return closed_why_; }
   [[nodiscard]] bool idle() const { return pending_.empty(); }
+  // Hands a question for a client's name on; false: nobody can take it.
+  using AskName = std::move_only_function<bool(const ipc::AskName&) noexcept>;
+  void set_ask_name(AskName ask) { ask_name_ = std::move(ask); }
+  // The answer to one.
+  void named(const ipc::NameKnown& known);
   // Who is logged in.
   [[nodiscard]] Tickets& tickets() { return tickets_; }
+  // What they have sent.
+  [[nodiscard]] Usage& usage() { return usage_; }
 
   // From the channels.
   void submit(Submission submission);
@@ -98,6 +109,8 @@ class Intake {
   void open_large(Submitter& from, const ipc::OpenLarge& open);
   void abandon_large(Submitter& from, base::MessageId id);
   void ask_recipient(Submitter& from, const ipc::AskRecipient& ask);
+  void ask_name(Submitter& from, const ipc::AskName& ask);
+  void start_queue(Submitter& from, const ipc::StartQueue& start);
   // It has the answers to all that it submitted before this request.
   void heard(Submitter& which, base::RequestId before);
   void closed(Submitter& which);
@@ -117,6 +130,8 @@ class Intake {
   [[nodiscard]] std::string find_lack() const;
   [[nodiscard]] std::optional<mail::Reply> check(Submission& submission, const Submitter& from) const;
   void store(Submission submission, std::uint32_t crc);
+  void count(Submission& submission);
+  [[nodiscard]] bool may_start(const Submitter& from, const ipc::StartQueue& start) const;
   [[nodiscard]] std::string standing_hold(const MessageRecord& record) const;
   void accepted(const Submission& submission, base::MessageId id);
   static void log_accepted(const Submission& submission, base::MessageId id);
@@ -133,6 +148,10 @@ class Intake {
   std::map<std::uint32_t, std::unique_ptr<Submitter>> submitters_;  // by index
   std::unordered_map<base::Token, std::vector<Waiting>> pending_;
   Tickets tickets_;
+  Usage usage_;
+  AskName ask_name_ = [](const ipc::AskName&) noexcept { return false; };
+  std::map<base::RequestId, Waiting> naming_;  // by the number that it was handed on with
+  base::RequestId last_naming_;
   std::uint32_t last_id_ = 0;
   std::size_t opening_ = 0;  // large files asked of the store
   std::string closed_why_;

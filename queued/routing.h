@@ -44,6 +44,10 @@ class Router {
                                         const mail::Address& recipient, bool logged_in) const {
     return index_.decide(listener, origin, recipient, logged_in);
   }
+  // Likewise: may this client have queues started?
+  [[nodiscard]] bool may_start(base::ListenerIndex listener, const config::Origin& origin) const {
+    return index_.may_start(listener, origin);
+  }
   // As mail of our own names it.
   [[nodiscard]] config::Decision find(const mail::Address& recipient) const { return index_.find(recipient); }
   // Where accepted mail goes: never refused, whoever sent it. Aliases are behind it.

@@ -13,6 +13,7 @@
 #include "queued/local_store.h"
 #include "queued/segment.h"
 #include "queued/spool_check.h"
+#include "queued/usage_file.h"
 
 namespace postern::queued {
 namespace {
@@ -93,11 +94,18 @@ Judged judge_history(os::Disk& disk) {
   return {};
 }
 
+Judged judge_accounts(os::Disk& disk) {
+  const std::string name(kUsageFile);
+  const auto version = text_version(beginning(disk, name, kFirstLine), Usage::kName);
+  return judge(name, version.value_or(Usage::kVersion), 1, Usage::kVersion);
+}
+
 }  // namespace
 
 os::Result<void> check_versions(os::Disk& disk) {
   for (const auto judged :
-       {judge_journal, judge_index, judge_control, judge_recovering, judge_history})
+       {judge_journal, judge_index, judge_control, judge_recovering, judge_history,
+        judge_accounts})
     if (auto good = judged(disk); !good) return good;
   return {};
 }

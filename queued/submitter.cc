@@ -70,6 +70,12 @@ void Submitter::on(const ipc::AbandonLarge& abandon) {
 void Submitter::on(const ipc::AskRecipient& ask) {
   if (!failed_) owner_.ask_recipient(*this, ask);
 }
+void Submitter::on(const ipc::AskName& ask) {
+  if (!failed_) owner_.ask_name(*this, ask);
+}
+void Submitter::on(const ipc::StartQueue& start) {
+  if (!failed_) owner_.start_queue(*this, start);
+}
 void Submitter::closed() noexcept { owner_.closed(*this); }
 
 }  // namespace postern::queued

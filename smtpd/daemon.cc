@@ -82,6 +82,7 @@ void Daemon::apply(std::unique_ptr<Rules> rules) {
   rules_ = std::move(rules);
   if (tls_) tls_->use(rules_->tls);
   clients_.use(rules_->config.limits.connections_per_client, rules_->policy.rate());
+  if (names_) names_->use(rules_->policy.reverse() != config::Reverse::kOff);
   log::set_level(static_cast<log::Format>(rules_->config.log.format),
                  static_cast<log::Level>(rules_->config.log.level));
 }
@@ -105,10 +106,12 @@ void Daemon::start(event::Loop& loop) {
   const auto ended = [this](const std::string& account) noexcept { end_account(account); };
   link_->on_account_ended(ended);
   auth_->on_account_ended(ended);
+  names_ = std::make_unique<ClientNames>(*link_, base::system_clock());
+  names_->use(rules_->policy.reverse() != config::Reverse::kOff);
   tls_ = std::make_unique<TlsDesk>(*signer_);
   tls_->use(rules_->tls);
   context_ = std::make_unique<SessionContext>(
-      SessionContext{loop, base::system_clock(), *link_, budget_, *tls_, *auth_, clients_});
+      SessionContext{loop, base::system_clock(), *link_, budget_, *tls_, *auth_, clients_, *names_});
   state_timer_ = std::make_unique<event::Timer>(loop, [this]() noexcept { show_state(); });
   state_timer_->start(kStateInterval);
 }

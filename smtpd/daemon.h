@@ -58,6 +58,7 @@ class Daemon final : public role::Daemon {
   std::shared_ptr<tls::TicketKeys> tickets_ = std::make_shared<tls::TicketKeys>();
   std::unique_ptr<AuthLink> auth_;
   std::unique_ptr<SignerLink> signer_;
+  std::unique_ptr<ClientNames> names_;
   std::unique_ptr<TlsDesk> tls_;
   std::unique_ptr<SessionContext> context_;
   std::unordered_map<std::uint32_t, std::unique_ptr<Acceptor>> acceptors_;  // by listener

@@ -27,7 +27,7 @@ struct Envelope {
   std::string hello;  // a valid hello name; empty where none was required and none was said
   mail::WithProtocol with = mail::WithProtocol::kSmtp;
   std::string account;   // as whom the client has logged in; empty: it has not
-  std::string client_name;  // as XCLIENT says; empty: unknown
+  std::string client_name;  // as XCLIENT or the DNS says; empty: unknown
   std::string forwarded;    // as XFORWARD says, for people; empty: nothing
   std::string tls;       // version and cipher; empty: clear text
   std::string tls_peer;  // the name in the client's certificate, if that counts

@@ -4,6 +4,7 @@
 
 #include <utility>
 
+#include "common/base/check.h"
 #include "common/base/text.h"
 #include "smtpd/protocol.h"
 
@@ -77,6 +78,49 @@ const std::string* Protocol::denied(std::string_view recipient) const {
                                     .hello = hello_,
                                     .sender = envelope_.reverse_path.text(),
                                     .recipient = recipient});
+}
+
+bool Protocol::offers_etrn() const {
+  return origin_ && service_->rights->may_start(service_->listener, *origin_);
+}
+
+// Of an account only queued knows.
+bool Protocol::may_etrn() const {
+  return offers_etrn() || !account_.empty();
+}
+
+// RFC 1985 5.1; of its options none is here: one domain is one queue.
+void Protocol::on_etrn(const mail::Command& command) {
+  if (!may_etrn()) return fail("502 5.5.1 Command not offered");
+  const auto queue = mail::Domain::parse(command.argument);
+  if (!queue) return fail("501 5.5.4 ETRN needs the name of one domain");
+  starting_ = true;
+  sink_.start_queue(*queue);
+}
+
+void Protocol::started(const mail::Reply& reply) {
+  CHECK(starting_);
+  starting_ = false;
+  std::string wire;
+  reply.append_to(wire);
+  const auto text = std::string_view(wire).substr(0, wire.size() - 2);
+  reply.positive() ? say(text) : fail(text);
+}
+
+// RFC 7372 3.3. Who may relay is known by other things than its name.
+std::string_view Protocol::nameless() {
+  if (service_->policy == nullptr || service_->policy->reverse() != config::Reverse::kRequire || may_relay() ||
+      origin_->client().is_loopback())
+    return {};
+  switch (sink_.client_name(origin_->client())) {
+    case ClientName::kConfirmed:
+      return {};
+    case ClientName::kNone:
+      return "550 5.7.25 Your address has no name that leads back to it";
+    case ClientName::kUnclear:
+      break;
+  }
+  return "450 4.7.25 The name of your address is not known yet; try again later";
 }
 
 }  // namespace postern::smtpd

@@ -30,6 +30,7 @@ enum class Protocol::Action : std::uint8_t {
   kAuth,
   kXclient,
   kXforward,
+  kEtrn,
   kOutOfOrder,
   kNoRecipients,
   kForeign,
@@ -81,6 +82,7 @@ Protocol::Action Protocol::action(Verb verb, State state) {
       {O, A::kAuth, O, O, O, O},                                                          // AUTH
       {A::kXclient, A::kXclient, O, O, O, O},                                             // XCLIENT
       {A::kXforward, A::kXforward, O, O, O, O},                                           // XFORWARD
+      {O, A::kEtrn, O, O, O, O},                                                          // ETRN
       {A::kForeign, A::kForeign, A::kForeign, A::kForeign, A::kForeign, A::kForeign},     // GET, POST, ...
       {A::kUnknown, A::kUnknown, A::kUnknown, A::kUnknown, A::kUnknown, A::kUnknown},     // others
   }};
@@ -151,7 +153,7 @@ bool Protocol::offers_tls() const noexcept {
 Want Protocol::want() const noexcept {
   if (state_ == State::kClosed) return Want::kClose;
   if (paused_) return Want::kResume;
-  if (asked_) return Want::kAnswer;
+  if (asked_ || starting_) return Want::kAnswer;
   if (login_asked_) return Want::kLogin;
   if (state_ == State::kTls) return Want::kTls;
   return state_ == State::kResult ? Want::kResult : Want::kInput;
@@ -264,7 +266,10 @@ void Protocol::run(std::string_view text) {
     case Action::kOutOfOrder:
       if (command.verb == Verb::kStartTls) return refuse_start_tls();
       if (command.verb == Verb::kAuth) return refuse_auth();
-      if (command.verb == Verb::kXclient || command.verb == Verb::kXforward)
+      if (command.verb == Verb::kEtrn && !may_etrn())
+        return fail("502 5.5.1 Command not offered");
+      if (command.verb == Verb::kXclient || command.verb == Verb::kXforward ||
+          (command.verb == Verb::kEtrn && state_ != State::kStart))
         return fail(line("503 5.5.1 {} is not for the middle of a transaction", name(command.verb)));
       if (state_ == State::kStart) return fail("503 5.5.1 Say HELO or EHLO first");
       if (state_ == State::kChunks)
@@ -283,6 +288,7 @@ void Protocol::run(std::string_view text) {
     case Action::kVerify:
     case Action::kExpand:
     case Action::kHelp:
+    case Action::kEtrn:
       break;
   }
   if (command.error) {
@@ -333,6 +339,8 @@ void Protocol::perform(Action todo, mail::Command& command) {
       return on_xclient(command);
     case Action::kXforward:
       return on_xforward(command);
+    case Action::kEtrn:
+      return on_etrn(command);
     case Action::kOutOfOrder:
     case Action::kNoRecipients:
     case Action::kForeign:
@@ -353,10 +361,11 @@ void Protocol::on_hello(mail::Command& command) {
   }
   fmt::format_to(std::back_inserter(output_),
                  "250-{}\r\n250-PIPELINING\r\n250-SIZE {}\r\n250-8BITMIME\r\n"
-                 "250-DSN\r\n250-SMTPUTF8\r\n250-CHUNKING\r\n250-BINARYMIME\r\n{}{}{}{}"
+                 "250-DSN\r\n250-SMTPUTF8\r\n250-CHUNKING\r\n250-BINARYMIME\r\n{}{}{}{}{}"
                  "250-ENHANCEDSTATUSCODES\r\n250 HELP\r\n",
                  service_->hostname, size_limit(), limits_feature(), offers_tls() ? "250-STARTTLS\r\n" : "",
-                 offers_auth() ? auth_feature() : std::string(), offer_introductions());
+                 offers_auth() ? auth_feature() : std::string(), offer_introductions(),
+                 offers_etrn() ? "250-ETRN\r\n" : "");
 }
 
 // RFC 9422: what this session holds its client to. Where nothing is, nothing is said.
@@ -503,6 +512,7 @@ void Protocol::on_rcpt(mail::Command& command) {
     return refuse(Verb::kRcpt, address->text(), "452 4.5.3 Too many recipients");
   if (const auto* reply = denied(address->text()))
     return refuse(Verb::kRcpt, address->text(), *reply);
+  if (const auto reply = nameless(); !reply.empty()) return refuse(Verb::kRcpt, address->text(), reply);
   auto decision = service_->rights->decide(
       service_->listener, origin_ ? *origin_ : config::Origin(kThisHost), *address,
       !account_.empty());
@@ -570,6 +580,7 @@ void Protocol::shutdown() {
     stopping_ = true;
   } else if (state_ != State::kClosed) {
     asked_.reset();
+    starting_ = false;
     give_up_body();
     give_up_login();
     say_named("421 4.3.2", "shutting down");

@@ -29,6 +29,7 @@
 //   AUTH      |  503   |  -> kLogin     |  503                 |  503                |  503     |  503
 //   XCLIENT   |  -> kStart, or kReady with HELO=     |  503    |  503                |  503     |  503
 //   XFORWARD  |  250   |  250           |  503                 |  503                |  503     |  503
+//   ETRN      |  503   |  250 253 459   |  503                 |  503                |  503     |  503
 //   NOOP HELP VRFY EXPN QUIT: in every state; others 500                            |
 //   * 503 where BODY=BINARYMIME was said (RFC 3030 3). BDAT is 503 after HELO.
 //   XCLIENT and XFORWARD get 550 from who may not say them. A client that is not served at all is
@@ -43,7 +44,7 @@
 //   repeat that address, and all other replies are ASCII.
 //
 //   A RCPT whose recipient the sink is asked for has no reply, and nothing more is read, until
-//   answered().
+//   answered(). Likewise ETRN, until started(); from who may not say it, it gets 502.
 //
 //   kTls     nothing is read until start_tls(), then until secured() -> the state of the beginning,
 //            with all forgotten that was said before
@@ -123,6 +124,9 @@ struct LoginStep {
   std::string text;  // kChallenge: the challenge, kAccepted: the account
 };
 
+// Of the client's address: it has a name that leads back to it, it has none, or nobody could say yet.
+enum class ClientName : std::uint8_t { kConfirmed, kNone, kUnclear };
+
 // Where messages go. Calls come in the order begin, body*, then end or abort, and only from within
 // input(), resume(), timed_out(), shutdown(), secured() and end_login(); ask() comes before begin().
 // None may call back into the machine.
@@ -140,8 +144,12 @@ class MessageSink {
   virtual void end(Envelope&& envelope, const BodyFacts& facts) = 0;
   // Is there such a recipient? The owner now owes answered().
   virtual void ask(const mail::Address& recipient) = 0;
+  // ETRN: what waits in this queue is to be tried. The owner now owes started().
+  virtual void start_queue(const mail::Domain& queue) = 0;
   // Asked at a MAIL that nothing else is against: may its client send another message now?
   [[nodiscard]] virtual bool may_send(const base::IpAddress&) { return true; }
+  // Asked at RCPT where it matters: what is known by now of the name of its client's address?
+  [[nodiscard]] virtual ClientName client_name(const base::IpAddress&) { return ClientName::kUnclear; }
   // XCLIENT named another client. False: that one has as many connections as it may, and hears 421.
   [[nodiscard]] virtual bool introduced(const ClientAttributes&) { return true; }
   // The message is given up; nothing of it is wanted.
@@ -158,7 +166,7 @@ enum class Want : std::uint8_t {
   kInput,   // bytes from the client
   kResume,  // the sink paused: resume()
   kResult,  // accepted() or refused()
-  kAnswer,  // answered()
+  kAnswer,  // answered(), or started()
   kLogin,   // login_answered()
   kTls,     // STARTTLS came: start_tls(); then TLS, and secured() when it stands
   kClose,   // write output(), then close
@@ -223,6 +231,8 @@ class Protocol {
   void refused(const mail::Reply& reply);
   // The word on the recipient of the last ask(): the reply that its RCPT gets, or null: it is there.
   void answered(const mail::Reply* refusal);
+  // The word on the queue of the last start_queue(): the reply that its ETRN gets.
+  void started(const mail::Reply& reply);
   // The word on the last step of a login.
   void login_answered(LoginStep step);
   // The account of this session may not be used any more: says 421 and closes, after the reply to a
@@ -297,6 +307,10 @@ class Protocol {
   [[nodiscard]] bool may_xforward() const;
   [[nodiscard]] std::string offer_introductions() const;
   [[nodiscard]] const std::string* denied(std::string_view recipient) const;
+  [[nodiscard]] std::string_view nameless();
+  [[nodiscard]] bool offers_etrn() const;
+  [[nodiscard]] bool may_etrn() const;
+  void on_etrn(const mail::Command& command);
   [[nodiscard]] bool offers_tls() const noexcept;
   [[nodiscard]] bool shakes_hands() const noexcept;
   void begin();
@@ -374,6 +388,7 @@ class Protocol {
   std::optional<TlsFacts> tls_;
   std::string account_;          // empty: nobody has logged in
   bool login_asked_ = false;     // login_answered() is owed
+  bool starting_ = false;        // started() is owed
   std::uint32_t refused_logins_ = 0;
 };
 

@@ -21,6 +21,10 @@ mail::Reply cannot_ask() {
   return {451, {4, 4, 3}, {"Nobody can say now whether this recipient exists; try again later"}};
 }
 
+mail::Reply cannot_start() {  // RFC 1985 5.3
+  return {458, {4, 3, 2}, {"Nobody can start a queue now; try again later"}};
+}
+
 // Moves out of `from` what `over` picks, each with `result`, in its order.
 template <class Over>
 void move_out(std::deque<std::unique_ptr<Submission>>& from, Over over,
@@ -68,6 +72,8 @@ void QueueLink::drop_channel() noexcept {
   end(std::move(ended));
   end_large_requests(kEndOfTime);
   end_questions(kEndOfTime);
+  end_names(kEndOfTime);
+  end_starting(kEndOfTime);
 }
 
 // --- Submissions --------------------------------------------------------------------------------
@@ -185,7 +191,7 @@ void QueueLink::on(const ipc::Intake& message) {
 
 bool QueueLink::idle() const noexcept {
   return waiting_.empty() && sent_.empty() && orphans_.empty() && large_requests_.empty() &&
-         questions_.empty();
+         questions_.empty() && names_.empty() && starting_.empty();
 }
 
 void QueueLink::watch_deadlines() {
@@ -209,6 +215,8 @@ void QueueLink::check_deadlines() noexcept {
   end(std::move(ended));
   end_large_requests(limit);
   end_questions(clock_.steady() - kAskDeadline);
+  end_names(clock_.steady() - kAskDeadline);
+  end_starting(clock_.steady() - kAskDeadline);
   watch_deadlines();
 }
 
@@ -289,6 +297,68 @@ void QueueLink::end_questions(base::SteadyTime older_than) noexcept {
     at = questions_.erase(at);
   }
   for (auto& answered : over) answered(cannot_ask());
+}
+
+// --- Names of clients ---------------------------------------------------------------------------
+
+void QueueLink::ask_name(const base::IpAddress& client, Named named) {
+  if (!connection_ || !connection_->channel().has_credit<ipc::AskName>()) {
+    loop_.defer([named = std::move(named)]() mutable noexcept { named({}); });
+    return;
+  }
+  const auto request = next_request();
+  names_.emplace(request.value, NameQuestion{std::move(named), clock_.steady()});
+  connection_->send(ipc::AskName{request, client});
+  watch_deadlines();
+}
+
+void QueueLink::on(const ipc::NameKnown& message) {
+  auto question = names_.extract(message.request.value);
+  if (!question.empty()) question.mapped().named(message);
+}
+
+void QueueLink::end_names(base::SteadyTime older_than) noexcept {
+  std::vector<Named> over;
+  for (auto at = names_.begin(); at != names_.end();) {
+    if (at->second.began >= older_than) {
+      ++at;
+      continue;
+    }
+    over.push_back(std::move(at->second.named));
+    at = names_.erase(at);
+  }
+  for (auto& named : over) named({});
+}
+
+// --- Queues -------------------------------------------------------------------------------------
+
+void QueueLink::start_queue(ipc::StartQueue start, Started started) {
+  if (!connection_ || !connection_->channel().has_credit<ipc::StartQueue>()) {
+    loop_.defer([started = std::move(started)]() mutable noexcept { started(cannot_start()); });
+    return;
+  }
+  start.request = next_request();
+  starting_.emplace(start.request.value, Starting{std::move(started), clock_.steady()});
+  connection_->send(start);
+  watch_deadlines();
+}
+
+void QueueLink::on(const ipc::QueueStarted& message) {
+  auto one = starting_.extract(message.request.value);
+  if (!one.empty()) one.mapped().started(ipc::from_ipc(message.reply));
+}
+
+void QueueLink::end_starting(base::SteadyTime older_than) noexcept {
+  std::vector<Started> over;
+  for (auto at = starting_.begin(); at != starting_.end();) {
+    if (at->second.began >= older_than) {
+      ++at;
+      continue;
+    }
+    over.push_back(std::move(at->second.started));
+    at = starting_.erase(at);
+  }
+  for (auto& started : over) started(cannot_start());
 }
 
 }  // namespace postern::smtpd

@@ -39,6 +39,12 @@ class QueueLink {
   // Of a recipient that queued was asked for: the reply that its RCPT gets, or nothing: it is there.
   using Answered = std::move_only_function<void(const std::optional<mail::Reply>&) noexcept>;
 
+  // Which host is at an address.
+  using Named = std::move_only_function<void(const ipc::NameKnown&) noexcept>;
+
+  // The reply that ETRN gets.
+  using Started = std::move_only_function<void(const mail::Reply&) noexcept>;
+
   static constexpr base::Millis kDeadline{60'000};  // from the final dot to queued's word
   static constexpr base::Millis kAskDeadline{20'000};  // for its word on a recipient
 
@@ -57,6 +63,10 @@ class QueueLink {
   void abandon_large(const LargeFile& file);
   // Answers later, at the latest after kAskDeadline, with a 451 where nobody can say.
   void ask_recipient(const mail::Address& recipient, Answered answered);
+  // Answers later, at the latest after kAskDeadline, with a 458 where nobody can say.
+  void start_queue(ipc::StartQueue start, Started started);
+  // Answers later, at the latest after kAskDeadline.
+  void ask_name(const base::IpAddress& client, Named named);
   // Does the channel that gave this file still stand?
   [[nodiscard]] bool holds(const LargeFile& file) const noexcept {
     return connection_ != nullptr && file.channel == channel_;
@@ -74,6 +84,8 @@ class QueueLink {
   void on(const ipc::LargeOpened& message, ipc::Descriptors descriptors);
   void on(const ipc::Intake& message);
   void on(const ipc::RecipientKnown& message);
+  void on(const ipc::NameKnown& message);
+  void on(const ipc::QueueStarted& message);
   void on(const ipc::EndAccount& message);
   void closed() noexcept;
 
@@ -89,6 +101,14 @@ class QueueLink {
     Answered answered;
     base::SteadyTime began;
   };
+  struct Starting {
+    Started started;
+    base::SteadyTime began;
+  };
+  struct NameQuestion {
+    Named named;
+    base::SteadyTime began;
+  };
 
   void drop_channel() noexcept;
   void pump();
@@ -99,6 +119,8 @@ class QueueLink {
   void end(Ended ended) noexcept;
   void end_large_requests(base::SteadyTime older_than) noexcept;
   void end_questions(base::SteadyTime older_than) noexcept;
+  void end_names(base::SteadyTime older_than) noexcept;
+  void end_starting(base::SteadyTime older_than) noexcept;
   void watch_deadlines();
   [[nodiscard]] bool idle() const noexcept;
   base::RequestId next_request() noexcept { return last_request_ = last_request_.next(); }
@@ -115,6 +137,8 @@ class QueueLink {
   std::deque<Owned> orphans_;  // sent on a channel that broke, not yet asked for
   std::unordered_map<std::uint64_t, LargeRequest> large_requests_;
   std::unordered_map<std::uint64_t, Question> questions_;  // by request
+  std::unordered_map<std::uint64_t, NameQuestion> names_;
+  std::unordered_map<std::uint64_t, Starting> starting_;
   bool intake_open_ = true;
   mail::Reply intake_refusal_;
   event::Timer deadlines_;

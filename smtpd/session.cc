@@ -62,6 +62,7 @@ Session::Session(SessionContext& context, const Service& service, base::UniqueFd
 }
 
 void Session::begin() {
+  context_.names.look_up(client());
   if (protocol_.origin()->proxied && !take_client_place()) {
     if (service_->tls == config::TlsMode::kImplicit) return finish("too many connections");
     protocol_.turn_away("too many connections from your address");
@@ -178,6 +179,8 @@ void Session::finish(std::string_view reason) noexcept {
     (void)std::move(line).field("peer", peer);
   if (const auto& tls = protocol_.tls()) (void)std::move(line).field("tls", tls->text);
   if (!account().empty()) (void)std::move(line).field("account", account());
+  if (const auto* known = context_.names.find(client()); known != nullptr && !known->name.empty())
+    (void)std::move(line).field("name", known->name);
   if (tls_ != nullptr && !tls_->trouble().empty())
     (void)std::move(line).field("tls_error", tls_->trouble());
   context_.loop.defer([this, alive = alive_]() noexcept {
@@ -274,7 +277,14 @@ bool Session::introduced(const ClientAttributes& said) {
       .field("peer", protocol_.origin()->peer)
       .field("client", client())
       .field("said", text_of(said));
+  context_.names.look_up(client());
   return take_client_place();
+}
+
+ClientName Session::client_name(const base::IpAddress& client) {
+  const auto* known = context_.names.find(client);
+  if (known == nullptr || known->state == ipc::NameState::kUnclear) return ClientName::kUnclear;
+  return known->state == ipc::NameState::kConfirmed ? ClientName::kConfirmed : ClientName::kNone;
 }
 
 // --- TLS ----------------------------------------------------------------------------------------
@@ -330,6 +340,10 @@ void Session::end(Envelope&& envelope, const BodyFacts& facts) {
   submission->origin = *protocol_.origin();
   submission->session = login_;
   submission->envelope = std::move(envelope);
+  // What XCLIENT said comes from who knows.
+  if (const auto* known = context_.names.find(client());
+      known != nullptr && submission->envelope.client_name.empty())
+    submission->envelope.client_name = known->name;
   if (facts.binary) submission->form = ipc::BodyForm::kBinary;
   submission->began = context_.clock.steady();
   submission->done = [this, weak = std::weak_ptr(alive_)](SubmissionResult result) noexcept {
@@ -352,6 +366,25 @@ void Session::ask(const mail::Address& recipient) {
 void Session::on_answer(const std::optional<mail::Reply>& refusal) noexcept {
   if (finished_ || protocol_.want() != Want::kAnswer) return;  // closed meanwhile
   protocol_.answered(refusal ? &*refusal : nullptr);
+  answer_client();
+  stream_.resume();
+}
+
+void Session::start_queue(const mail::Domain& queue) {
+  ipc::StartQueue start;
+  start.listener = listener_;
+  start.origin = *protocol_.origin();
+  if (!account().empty()) start.session = login_;
+  start.queue = queue.text();
+  context_.link.start_queue(std::move(start), [this, weak = std::weak_ptr(alive_)](const mail::Reply& reply) noexcept {
+    const auto alive = weak.lock();
+    if (alive && *alive) on_started(reply);
+  });
+}
+
+void Session::on_started(const mail::Reply& reply) noexcept {
+  if (finished_ || protocol_.want() != Want::kAnswer) return;  // closed meanwhile
+  protocol_.started(reply);
   answer_client();
   stream_.resume();
 }

@@ -11,6 +11,7 @@
 #include "smtpd/auth_link.h"
 #include "smtpd/body_store.h"
 #include "smtpd/client_desk.h"
+#include "smtpd/client_names.h"
 #include "smtpd/protocol.h"
 #include "smtpd/queue_link.h"
 #include "smtpd/tls_desk.h"
@@ -26,6 +27,7 @@ struct SessionContext {
   TlsDesk& tls;
   AuthLink& auth;
   ClientDesk& clients;
+  ClientNames& names;
 };
 
 class Session final : public event::StreamOwner, public MessageSink {
@@ -65,6 +67,7 @@ class Session final : public event::StreamOwner, public MessageSink {
   Flow body(std::string_view stuffed) override { return body_.add(stuffed); }
   void end(Envelope&& envelope, const BodyFacts& facts) override;
   void ask(const mail::Address& recipient) override;
+  void start_queue(const mail::Domain& queue) override;
   void abort() override { body_.clear(); }
   void refused(const Refusal& refusal) override;
   void log_in(const LoginStart& start) override;
@@ -74,9 +77,11 @@ class Session final : public event::StreamOwner, public MessageSink {
     return context_.clients.may_send(client);
   }
   bool introduced(const ClientAttributes& said) override;
+  ClientName client_name(const base::IpAddress& client) override;
 
   void on_result(SubmissionResult result) noexcept;
   void on_answer(const std::optional<mail::Reply>& refusal) noexcept;
+  void on_started(const mail::Reply& reply) noexcept;
   [[nodiscard]] AuthLink::Answered login_answer();
   void on_login_step(LoginStep step) noexcept;
   void on_body_resumed() noexcept;

@@ -5,10 +5,12 @@
 #include <limits>
 #include <map>
 
+#include "common/config/account_limits.h"
 #include "common/config/accounts_file.h"
 #include "common/config/aliases_file.h"
 #include "common/config/certificates.h"
 #include "common/config/hop.h"
+#include "common/config/hop_login.h"
 #include "common/config/names.h"
 #include "common/config/policy_file.h"
 #include "common/config/section.h"
@@ -56,6 +58,7 @@ class Builder {
     read_certificates(top_, config_, report_);
     listeners();
     read_auth(top_, config_, report_);
+    read_account_limits(top_, config_, report_);
     domains();
     mailbox();
     routes();
@@ -120,6 +123,7 @@ class Builder {
       section.strings("proxy_from", listener.proxy_from, kMaxElements, parse_net);
       section.strings("xclient_from", listener.xclient_from, kMaxElements, parse_net);
       section.strings("xforward_from", listener.xforward_from, kMaxElements, parse_net);
+      section.strings("etrn_from", listener.etrn_from, kMaxElements, parse_net);
       section.boolean("require_hello", listener.require_hello);
       // Who has a certificate wants it to be used.
       listener.tls = config_.certificates.empty() ? TlsMode::kOff : TlsMode::kOptional;
@@ -321,6 +325,7 @@ class Builder {
       patterns(section, route);
       hops(section, route);
       protection(section, route);
+      read_hop_login(section, route);
       section.integer("connections", route.connections, 0, kNoMore);
       section.string("rate", route.interval,
                      [](std::string_view text) -> std::expected<std::uint64_t, std::string> {
@@ -466,6 +471,7 @@ class Builder {
          {"mailbox", FailureClass::kMailbox},
          {"data", FailureClass::kData},
          {"local", FailureClass::kLocal},
+         {"login", FailureClass::kLogin},
          {"any", std::nullopt}});
     retry_patterns(section, rule);
     waits(section, rule.after);

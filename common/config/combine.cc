@@ -7,6 +7,7 @@
 
 #include "common/config/cut.h"
 #include "common/config/hop.h"
+#include "common/config/hop_login.h"
 
 namespace postern::config {
 namespace {
@@ -103,6 +104,7 @@ void check_combinations(const Config& config, Report& report) {
     check_loop(config, domain.deliver, domain.where, "domain.deliver", report);
   for (const auto& route : config.routes)
     for (const auto& hop : route.via) check_loop(config, hop, route.where, "route.via", report);
+  check_hop_logins(config, report);
   check_postmaster(config, report);
 }
 

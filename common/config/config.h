@@ -32,7 +32,7 @@ struct Control {  // names of Unix groups
 struct Listener {
   base::Endpoint address;
   Service service = Service::kMx;
-  std::vector<base::Network> relay_from, proxy_from, xclient_from, xforward_from;
+  std::vector<base::Network> relay_from, proxy_from, xclient_from, xforward_from, etrn_from;
   bool require_hello = true;
   TlsMode tls = TlsMode::kOff;
   Where where;
@@ -108,6 +108,8 @@ struct Route {
   std::uint32_t connections = 20;
   std::uint64_t interval = 0;  // microseconds between two messages; 0: no limit
   bool internal = false;
+  std::string password_file;  // empty: we do not log in
+  std::string password;       // of `login` of its hops
   Where where;
 };
 
@@ -163,6 +165,7 @@ struct Config {
   std::vector<Certificate> certificates;
   Tls tls;
   Auth auth;
+  std::vector<AccountLimits> accounts;  // by name
   mail::Domain default_domain;  // empty: none
   std::vector<DomainSection> domains;
   std::vector<AliasDomain> alias_domains;

@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "common/base/text.h"
+#include "common/config/hop_login.h"
 #include "common/config/segment_room.h"
 #include "common/config/toml_file.h"
 
@@ -105,7 +106,8 @@ Rights rights_of(const Config& config) {
   Rights rights;
   for (const auto& listener : config.listeners)
     rights.listeners.push_back(
-        {listener.service, listener.relay_from, listener.proxy_from, listener.xclient_from});
+        {listener.service, listener.relay_from, listener.proxy_from, listener.xclient_from,
+         listener.etrn_from});
   for (const auto& domain : config.domains)
     rights.domains.push_back({domain.names, domain.recipients, domain.users, domain.addresses,
                               domain.extension, domain.aliases});
@@ -170,6 +172,7 @@ QueuedConfig cut_queued(const Config& config, const Facts& facts) {
   cut.start_disabled = config.delivery.start_disabled;
   const auto& start = config.delivery.start_where;
   cut.start_place = {start.line, short_name(start.file, config.file)};
+  cut.accounts = config.accounts;
   return cut;
 }
 
@@ -188,6 +191,7 @@ RelayConfig cut_relay(const Config& config, const Facts& facts) {
                    return resolver.address.is_loopback();
                  });
   cut.ca = config.delivery.authorities.pem;
+  cut.logins = hop_logins(config);
   cut.own_addresses = facts.own_addresses;
   // An interface may answer for more than its own address (127.0.0.0/8), so listeners count too.
   for (const auto& listener : config.listeners) {

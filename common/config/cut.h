@@ -43,7 +43,7 @@ struct Facts {
 [[nodiscard]] Rights rights_of(const Config& config);
 
 // What a role must not know, it does not get: the private keys are for the role key alone, the
-// passwords for the role auth.
+// passwords for the role auth. Those for other hosts go to the relays.
 // smtpd: [limits] connections are divided among the processes, rounded up.
 [[nodiscard]] SmtpdConfig cut_smtpd(const Config& config, const Facts& facts);
 [[nodiscard]] QueuedConfig cut_queued(const Config& config, const Facts& facts);

@@ -124,6 +124,7 @@ std::string_view tls_text(HopTls tls) {
 std::string demand_text(const HopSpec& hop) {
   std::string text = hop.lmtp ? "/lmtp" : hop.implicit ? "/smtps" : "";
   if (hop.tls != HopTls::kOptional) text.append("/").append(tls_text(hop.tls));
+  if (!hop.login.empty()) text.append("/login=").append(hop.login);
   return text;
 }
 

@@ -18,7 +18,8 @@ namespace postern::config {
 // "off", "optional", ...
 [[nodiscard]] std::string_view tls_text(HopTls tls);
 // What sets apart two ways to the same host that demand other things of it, at the end of a next
-// hop's name: "" for "optional", else "/verified", "/smtps/required", "/lmtp", ...
+// hop's name: "" for "optional", else "/verified", "/smtps/required", "/lmtp",
+// "/verified/login=ann", ...
 [[nodiscard]] std::string demand_text(const HopSpec& hop);
 
 }  // namespace postern::config

@@ -145,4 +145,8 @@ const Rate& PolicyIndex::rate() const noexcept {
   return tables_->policy.rate;
 }
 
+Reverse PolicyIndex::reverse() const noexcept {
+  return tables_->policy.reverse;
+}
+
 }  // namespace postern::config

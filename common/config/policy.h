@@ -43,19 +43,28 @@ struct Rate {
   }
 };
 
+// What is done about the names of clients' addresses.
+enum class Reverse : std::uint8_t {
+  kOff,      // they are not looked up
+  kNote,     // they are told in Received and the log
+  kRequire,  // and who has none that leads back to it is refused
+};
+
 struct Policy {
   std::vector<base::Network> clients;      // only these, if there are any...
   std::vector<base::Network> not_clients;  // ...without these
   std::vector<PolicyRule> deny;
   std::vector<PolicyRule> allow;  // what one of these fits is not denied
   Rate rate;                      // messages of one client
+  Reverse reverse = Reverse::kNote;
 
   static constexpr auto fields() {
     return ipc::fields_of(ipc::field("clients", &Policy::clients, 10'000),
                       ipc::field("not_clients", &Policy::not_clients, 10'000),
                       ipc::field("deny", &Policy::deny, kMaxPolicyRules),
                       ipc::field("allow", &Policy::allow, kMaxPolicyRules),
-                      ipc::field("rate", &Policy::rate));
+                      ipc::field("rate", &Policy::rate),
+                      ipc::field("reverse", &Policy::reverse));
   }
 };
 
@@ -80,6 +89,7 @@ class PolicyIndex {
   // The reply of the first rule that denies it; null: none does, or it is allowed.
   [[nodiscard]] const std::string* refusal(const PolicyQuestion& question) const;
   [[nodiscard]] const Rate& rate() const noexcept;
+  [[nodiscard]] Reverse reverse() const noexcept;
 
  private:
   struct Tables;
@@ -91,3 +101,6 @@ class PolicyIndex {
 template <>
 inline constexpr auto postern::ipc::kLastEnumerator<postern::config::PolicySubject> =
     postern::config::PolicySubject::kRecipient;
+template <>
+inline constexpr auto postern::ipc::kLastEnumerator<postern::config::Reverse> =
+    postern::config::Reverse::kRequire;

@@ -222,6 +222,8 @@ void read_policy(const Section& top, Config& config, Report& report) {
     if (!rate) return std::unexpected(R"(expected messages in a time, like "60/min", or "0")");
     return Rate{rate->first, rate->second};
   });
+  section.choice("reverse", policy.reverse,
+                 {{"off", Reverse::kOff}, {"note", Reverse::kNote}, {"require", Reverse::kRequire}});
 }
 
 }  // namespace postern::config

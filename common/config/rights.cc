@@ -65,6 +65,7 @@ struct RightsIndex::Tables {
       relay_from.emplace_back(listener.relay_from);
       proxy_from.emplace_back(listener.proxy_from);
       xclient_from.emplace_back(listener.xclient_from);
+      etrn_from.emplace_back(listener.etrn_from);
     }
     for (std::uint32_t i = 0; i < rights.domains.size(); ++i) {
       auto& domain = rights.domains[i];
@@ -207,7 +208,7 @@ struct RightsIndex::Tables {
   }
 
   Rights rights;  // the tables below hold views into it
-  std::vector<NetworkSet> relay_from, proxy_from, xclient_from;  // by listener
+  std::vector<NetworkSet> relay_from, proxy_from, xclient_from, etrn_from;  // by listener
   std::unordered_map<std::string_view, std::uint32_t> names;
   std::vector<std::unordered_set<std::string_view>> users;
   std::vector<std::unordered_set<std::string_view>> addresses;
@@ -228,6 +229,11 @@ bool RightsIndex::expects_proxy(base::ListenerIndex listener, const base::IpAddr
 bool RightsIndex::may_claim(base::ListenerIndex listener, const Origin& origin) const {
   return listener.value < tables_->xclient_from.size() &&
          tables_->xclient_from[listener.value].contains(origin.connected());
+}
+
+bool RightsIndex::may_start(base::ListenerIndex listener, const Origin& origin) const {
+  return listener.value < tables_->etrn_from.size() && believes(listener, origin) &&
+         tables_->etrn_from[listener.value].contains(origin.client());
 }
 
 bool RightsIndex::believes(base::ListenerIndex listener, const Origin& origin) const {

@@ -23,12 +23,14 @@ struct ListenerRights {
   std::vector<base::Network> relay_from;    // clients that may send anywhere
   std::vector<base::Network> proxy_from;    // peers that must name their client in a PROXY header
   std::vector<base::Network> xclient_from;  // clients that may name another by XCLIENT
+  std::vector<base::Network> etrn_from;     // clients that may have any queue started by ETRN
 
   static constexpr auto fields() {
     return ipc::fields_of(ipc::field("service", &ListenerRights::service),
                       ipc::field("relay_from", &ListenerRights::relay_from, 10'000),
                       ipc::field("proxy_from", &ListenerRights::proxy_from, 10'000),
-                      ipc::field("xclient_from", &ListenerRights::xclient_from, 10'000));
+                      ipc::field("xclient_from", &ListenerRights::xclient_from, 10'000),
+                      ipc::field("etrn_from", &ListenerRights::etrn_from, 10'000));
   }
 };
 
@@ -204,6 +206,8 @@ class RightsIndex {
   [[nodiscard]] bool expects_proxy(base::ListenerIndex listener, const base::IpAddress& peer) const;
   // May who is connected name another client by XCLIENT?
   [[nodiscard]] bool may_claim(base::ListenerIndex listener, const Origin& origin) const;
+  // May this client have queues started?
+  [[nodiscard]] bool may_start(base::ListenerIndex listener, const Origin& origin) const;
   // May whoever named the client name one?
   [[nodiscard]] bool believes(base::ListenerIndex listener, const Origin& origin) const;
   // Do the users of its domain, or its aliases, hold the address, apart from postmaster's special rights?

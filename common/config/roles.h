@@ -201,12 +201,14 @@ struct HopSpec {
   HopTls tls = HopTls::kOptional;
   bool implicit = false;  // kHost: TLS from the first byte ("smtps:")
   bool lmtp = false;      // it speaks LMTP (RFC 2033), not SMTP; kSocket: always
+  std::string login;      // kHost: as whom we log in there; the relay knows the password. Empty: we do not
 
   friend bool operator==(const HopSpec&, const HopSpec&) noexcept = default;
   static constexpr auto fields() {
     return ipc::fields_of(ipc::field("kind", &HopSpec::kind), ipc::field("host", &HopSpec::host, 255),
                       ipc::field("port", &HopSpec::port), ipc::field("tls", &HopSpec::tls),
-                      ipc::field("implicit", &HopSpec::implicit), ipc::field("lmtp", &HopSpec::lmtp));
+                      ipc::field("implicit", &HopSpec::implicit), ipc::field("lmtp", &HopSpec::lmtp),
+                      ipc::field("login", &HopSpec::login, sasl::kMaxAccount));
   }
 };
 
@@ -233,8 +235,9 @@ struct RouteConfig {
 // The classes of failure that retry tables speak of.
 enum class FailureClass : std::uint8_t {
   kDns, kConnect, kGreeting, kTls, kPolicy, kMailbox, kData, kLocal,
+  kLogin,  // we cannot log in at the next hop
 };
-inline constexpr std::size_t kFailureClasses = 8;
+inline constexpr std::size_t kFailureClasses = 9;
 
 // What holds for some queues and one class of failure, or any, in place of what RetryConfig says.
 struct RetryRule {
@@ -300,6 +303,22 @@ struct ControlGroups {  // resolved group ids; root and the server's own user ma
   }
 };
 
+// What the account of an [[account]] section may send, in any time of each length.
+struct AccountLimits {
+  static constexpr std::size_t kMaxRates = 4;  // of each kind
+  std::string name;  // "*": every account without a section of its own
+  std::vector<Rate> messages;
+  std::vector<Rate> recipients;
+  bool etrn = false;  // it may have any queue started by ETRN
+
+  static constexpr auto fields() {
+    return ipc::fields_of(ipc::field("name", &AccountLimits::name, sasl::kMaxAccount),
+                      ipc::field("messages", &AccountLimits::messages, kMaxRates),
+                      ipc::field("recipients", &AccountLimits::recipients, kMaxRates),
+                      ipc::field("etrn", &AccountLimits::etrn));
+  }
+};
+
 struct QueuedConfig {
   LogConfig log;
   std::string hostname;
@@ -321,6 +340,7 @@ struct QueuedConfig {
   std::uint64_t history_size = 1ULL << 30;  // bytes; 0 for either: there is no history
   bool start_disabled = false;  // [delivery] start = "disabled"
   SourceLine start_place;
+  std::vector<AccountLimits> accounts;  // by name
 
   static constexpr auto fields() {
     return ipc::fields_of(
@@ -341,9 +361,26 @@ struct QueuedConfig {
         ipc::field("history_keep", &QueuedConfig::history_keep),
         ipc::field("history_size", &QueuedConfig::history_size),
         ipc::field("start_disabled", &QueuedConfig::start_disabled),
-        ipc::field("start_place", &QueuedConfig::start_place));
+        ipc::field("start_place", &QueuedConfig::start_place),
+        ipc::field("accounts", &QueuedConfig::accounts, 100'000));
   }
 };
+
+// The password for hops with `login`: no other role knows it, and it goes to this host alone.
+struct RelayLogin {
+  std::string host;
+  std::uint16_t port = 0;
+  std::string user;
+  std::string password;
+
+  friend bool operator==(const RelayLogin&, const RelayLogin&) noexcept = default;
+  static constexpr auto fields() {
+    return ipc::fields_of(ipc::field("host", &RelayLogin::host, 255), ipc::field("port", &RelayLogin::port),
+                      ipc::field("user", &RelayLogin::user, sasl::kMaxAccount),
+                      ipc::field("password", &RelayLogin::password, sasl::kMaxPassword));
+  }
+};
+inline constexpr std::size_t kMaxLogins = 160'000;  // 16 of each route
 
 struct RelayConfig {
   LogConfig log;
@@ -355,6 +392,7 @@ struct RelayConfig {
   std::vector<base::Network> forbid;           // where no domain's host is believed to be
   bool trust_ad = false;  // the resolvers' word on DNSSEC is believed
   std::string ca;         // PEM: authorities whose certificates count; empty: none
+  std::vector<RelayLogin> logins;
 
   static constexpr auto fields() {
     return ipc::fields_of(ipc::field("log", &RelayConfig::log),
@@ -364,7 +402,8 @@ struct RelayConfig {
                       ipc::field("own_ports", &RelayConfig::own_ports, 1'000),
                       ipc::field("forbid", &RelayConfig::forbid, 1'000),
                       ipc::field("trust_ad", &RelayConfig::trust_ad),
-                      ipc::field("ca", &RelayConfig::ca, 16U << 20));
+                      ipc::field("ca", &RelayConfig::ca, 16U << 20),
+                      ipc::field("logins", &RelayConfig::logins, kMaxLogins));
   }
 };
 
@@ -403,7 +442,7 @@ inline constexpr auto postern::ipc::kLastEnumerator<postern::config::LogLevel> =
     postern::config::LogLevel::kError;
 template <>
 inline constexpr auto postern::ipc::kLastEnumerator<postern::config::FailureClass> =
-    postern::config::FailureClass::kLocal;
+    postern::config::FailureClass::kLogin;
 template <>
 inline constexpr auto postern::ipc::kLastEnumerator<postern::config::TlsMode> =
     postern::config::TlsMode::kImplicit;

@@ -10,8 +10,6 @@ namespace {
 
 using enum Shape;
 
-constexpr std::string_view kLogin = "logging in at other hosts comes";
-constexpr std::string_view kAccount = "limits of accounts come";
 constexpr std::string_view kSource = "the choice of source addresses comes";
 constexpr std::string_view kUserMailboxes = "mailboxes that belong to their users come";
 
@@ -35,6 +33,7 @@ constexpr auto kKeys = std::to_array<Key>({
     {"listen.proxy_from", kStrings},
     {"listen.xclient_from", kStrings},
     {"listen.xforward_from", kStrings},
+    {"listen.etrn_from", kStrings},
     {"listen.require_hello", kBoolean},
 
     {"certificate", kSections},
@@ -67,8 +66,8 @@ constexpr auto kKeys = std::to_array<Key>({
     {"route.to", kStrings},
     {"route.via", kStrings},
     {"route.tls", kString},
-    {"route.login", kString, kLogin, R"("")"},
-    {"route.password_file", kString, kLogin, R"("")"},
+    {"route.login", kString},
+    {"route.password_file", kString},
     {"route.connections", kInteger},
     {"route.rate", kString},
     {"route.pass_client", kString, "passing on the client's address comes", R"("none")"},
@@ -116,16 +115,19 @@ constexpr auto kKeys = std::to_array<Key>({
     {"auth.dovecot", kString},
     {"auth.mechanisms", kStrings},
     {"auth.allow_plaintext", kBoolean},
-    {"account", kSections, kAccount},
-    {"account.name", kString, kAccount},
-    {"account.senders", kStrings, kAccount},
-    {"account.recipients", kStrings, kAccount},
+    {"account", kSections},
+    {"account.name", kString},
+    {"account.senders", kStrings, "the choice of senders comes", "[]"},
+    {"account.messages", kStrings},
+    {"account.recipients", kStrings},
+    {"account.etrn", kBoolean},
 
     {"policy", kSection},
     {"policy.clients", kStrings},
     {"policy.deny", kString},
     {"policy.allow", kString},
     {"policy.rate", kString},
+    {"policy.reverse", kString},
 
     {"pickup", kSection},
     {"pickup.directory", kString, "the pickup directory comes", R"("")"},

@@ -107,12 +107,10 @@ class Structure {
     value.refused = true;
     const bool zero = key.nothing == R"("0")" && is_zero(value);
     if (zero || (!key.nothing.empty() && to_toml(value) == key.nothing)) return;
-    const bool section = key.shape == Shape::kSections;
-    auto advice = fmt::format("leave the {} out", section ? "section" : "key");
+    std::string advice = "leave the key out";
     if (!key.nothing.empty()) advice += fmt::format(" or set {}", key.nothing);
     const auto where = report_.where(start_of(value));
-    report_.add(Mistake{where.file, where.line, where.column, std::string(key.path),
-                        section ? std::string() : to_toml(value),
+    report_.add(Mistake{where.file, where.line, where.column, std::string(key.path), to_toml(value),
                         fmt::format("{} {}; {}", key.later, kLater, advice)});
   }
 

@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <array>
+#include <set>
 
 #include "common/base/text.h"
 #include "common/config/cut.h"
@@ -152,7 +153,30 @@ void listeners_text(const Config& config, std::string& out) {
     if (!listener.xforward_from.empty())
       out += fmt::format("    {}: may tell of another client (XFORWARD), for the log\n",
                          networks_text(listener.xforward_from));
+    if (!listener.etrn_from.empty())
+      out += fmt::format("    {}: may have queues started (ETRN)\n", networks_text(listener.etrn_from));
   }
+}
+
+std::string rates_text(const std::vector<Rate>& rates, std::string_view what) {
+  return listed(rates, [what](const Rate& rate) {
+    return fmt::format("{} {} in {}", rate.count, what, duration_text(base::Millis(rate.seconds * 1000LL)));
+  });
+}
+
+void accounts_text(const Config& config, std::string& out) {
+  if (config.accounts.empty()) return;
+  out += "ACCOUNTS  what who logs in may send\n";
+  for (std::size_t i = 0; i < config.accounts.size() && i < kShown; ++i) {
+    const auto& account = config.accounts[i];
+    auto text = rates_text(account.messages, "messages");
+    if (!account.messages.empty() && !account.recipients.empty()) text += ", ";
+    text += rates_text(account.recipients, "recipients");
+    out += fmt::format("  {}: {}{}\n", account.name, text.empty() ? "without a limit" : text,
+                       account.etrn ? "; may have queues started (ETRN)" : "");
+  }
+  if (config.accounts.size() > kShown)
+    out += fmt::format("  and {} more sections\n", config.accounts.size() - kShown);
 }
 
 std::string rules_text(std::size_t count, std::string_view what, const std::string& file) {
@@ -172,6 +196,8 @@ void policy_text(const Config& config, std::string& out) {
   if (policy.rate.count != 0)
     text += fmt::format("  {} messages of one client in {}\n", policy.rate.count,
                         duration_text(base::Millis(policy.rate.seconds * 1000LL)));
+  if (policy.reverse == Reverse::kRequire)
+    text += "  clients whose address has no name that leads back to it\n";
   if (!text.empty()) out += "POLICY  whose mail is refused\n" + text;
 }
 
@@ -194,6 +220,11 @@ void domains_text(const Config& config, std::string& out) {
   out += fmt::format("  postmaster of each: to {}\n", config.postmaster.text());
 }
 
+std::string login_text(const Route& route) {
+  const auto hop = std::ranges::find_if(route.via, [](const HopSpec& one) { return !one.login.empty(); });
+  return hop == route.via.end() ? "" : fmt::format(", logged in as {}", hop->login);
+}
+
 void routes_text(const Config& config, std::string& out) {
   out += "ROUTES  mail for everybody else\n";
   bool everything = false;
@@ -202,11 +233,11 @@ void routes_text(const Config& config, std::string& out) {
     everything = everything || std::find(route.to.begin(), route.to.end(), "*") != route.to.end();
     if (i >= kShown) continue;
     const auto tls = route.via.empty() ? HopTls::kOptional : route.via.front().tls;
-    out += fmt::format("  {}: to {}{}{}\n",
+    out += fmt::format("  {}: to {}{}{}{}\n",
                        listed(route.to, [](const std::string& to) { return to; }),
                        listed(route.via, hop_text),
                        tls == HopTls::kOptional ? "" : fmt::format(", TLS {}", tls_text(tls)),
-                       route.internal ? " (internal)" : "");
+                       login_text(route), route.internal ? " (internal)" : "");
   }
   if (config.routes.size() > kShown)
     out += fmt::format("  and {} more\n", config.routes.size() - kShown);
@@ -240,6 +271,8 @@ void warn_of_listener(const Listener& listener, std::vector<std::string>& out) {
                    "these clients may send anywhere", out);
   warn_of_networks(listener, "proxy_from", listener.proxy_from, kAsAnybody, out);
   warn_of_networks(listener, "xclient_from", listener.xclient_from, kAsAnybody, out);
+  warn_of_networks(listener, "etrn_from", listener.etrn_from,
+                   "these clients may have queues started", out);
   if (listener.service == Service::kMx && !listener.relay_from.empty())
     out.push_back(fmt::format("{}: {}: an mx listener gives relay rights ({})",
                               place_text(listener.where), base::to_string(listener.address),
@@ -265,6 +298,17 @@ void warn_of_logins(const Config& config, std::vector<std::string>& out) {
     out.push_back(fmt::format("{}: {} of {} accounts have no SCRAM verifier: clients that choose SCRAM "
                               "cannot log in to them (posternctl user passwd makes one)",
                               place, without, auth.accounts.size()));
+}
+
+// A limit that nobody has is a name gone wrong, or an account that was removed.
+void warn_of_accounts(const Config& config, std::vector<std::string>& out) {
+  if (config.auth.accounts_file.empty()) return;
+  std::set<std::string_view> names;
+  for (const auto& entry : config.auth.accounts) names.insert(entry.name);
+  for (const auto& account : config.accounts)
+    if (account.name != "*" && !names.contains(account.name))
+      out.push_back(fmt::format("{}: [[account]] {}: {} has no such account", config.file, account.name,
+                                config.auth.accounts_file));
 }
 
 // One holds the other, or they are the same directory.
@@ -321,6 +365,7 @@ std::vector<std::string> warnings(const Config& config) {
           fmt::format("{}: {}: recipients = \"any\" accepts mail for addresses that nobody reads",
                       place_text(domain.where), names_text(domain.names)));
   warn_of_logins(config, out);
+  warn_of_accounts(config, out);
   warn_of_mailboxes(config, out);
   out.insert(out.end(), config.alias_warnings.begin(), config.alias_warnings.end());
   return out;
@@ -329,6 +374,7 @@ std::vector<std::string> warnings(const Config& config) {
 std::string rights_summary(const Config& config) {
   auto out = fmt::format("{}: {}, spool {}\n", config.file, config.hostname, config.spool);
   listeners_text(config, out);
+  accounts_text(config, out);
   policy_text(config, out);
   certificates_text(config, out);
   domains_text(config, out);

@@ -17,6 +17,7 @@ namespace {
 // RFC 1035 3.2.2, 4.1.1; RFC 3596 2.1.
 constexpr std::uint16_t kTypeA = 1;
 constexpr std::uint16_t kTypeCname = 5;
+constexpr std::uint16_t kTypePtr = 12;
 constexpr std::uint16_t kTypeMx = 15;
 constexpr std::uint16_t kTypeAaaa = 28;
 constexpr std::uint16_t kTypeTlsa = 52;  // RFC 6698 7.1
@@ -94,7 +95,7 @@ struct Record {
   unsigned type = 0;
   std::uint32_t ttl = 0;
   std::string_view data;
-  std::string target;  // of a CNAME or an MX
+  std::string target;  // of a CNAME, a PTR or an MX
   std::uint16_t preference = 0;
 };
 
@@ -120,7 +121,7 @@ std::optional<Record> read_record(Cursor& cursor, std::string_view packet) {
   record.type = *klass == kClassIn ? *type : 0;
   record.ttl = *ttl;
   record.data = *data;
-  if (record.type != kTypeCname && record.type != kTypeMx) return record;
+  if (record.type != kTypeCname && record.type != kTypePtr && record.type != kTypeMx) return record;
   // Names in the data may point back into the whole packet, but must end where the data ends.
   Cursor inside(packet.substr(0, begin + *size));
   static_cast<void>(inside.bytes(begin));
@@ -284,6 +285,38 @@ TlsaAnswer read_tlsa(std::string_view packet, std::string_view name) {
   const auto repeated = std::unique(answer.records.begin(), answer.records.end());
   answer.records.erase(repeated, answer.records.end());
   if (answer.records.size() > kMaxTlsa) answer.records.resize(kMaxTlsa);
+  return answer;
+}
+
+std::string reverse_name(const base::IpAddress& address) {
+  std::string name;
+  if (address.family == base::IpFamily::kV4) {
+    for (int i = 3; i >= 0; --i) name += std::to_string(address.bytes[static_cast<std::size_t>(i)]) + '.';
+    return name + "in-addr.arpa";
+  }
+  static constexpr char kHex[] = "0123456789abcdef";
+  for (int i = 15; i >= 0; --i) {
+    const auto byte = address.bytes[static_cast<std::size_t>(i)];
+    name += {kHex[byte & 15], '.', kHex[byte >> 4], '.'};
+  }
+  return name + "ip6.arpa";
+}
+
+NamesAnswer read_names(std::string_view packet, std::string_view name) {
+  const auto response = read_response(packet);
+  NamesAnswer answer{response.status, {}, {}, response.trouble, response.secure};
+  if (answer.status == Status::kTemporary) return answer;
+  const auto found = find(response, name, kTypePtr);
+  for (const auto* record : found.records) {
+    auto host = mail::Domain::parse(record->target);
+    if (answer.names.size() == kMaxNames || !host || host->is_literal() || !base::is_ascii(record->target) ||
+        std::find(answer.names.begin(), answer.names.end(), *host) != answer.names.end())
+      continue;
+    answer.names.push_back(*std::move(host));
+  }
+  if (answer.names.empty()) return answer;
+  answer.status = Status::kRecords;
+  answer.ttl = to_millis(found.ttl);
   return answer;
 }
 

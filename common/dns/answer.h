@@ -19,6 +19,7 @@ inline constexpr std::size_t kMaxMx = 100;        // MX records that are kept, t
 inline constexpr std::size_t kMaxAddresses = 20;  // of one host and family
 inline constexpr int kMaxAliases = 16;            // CNAMEs in a row
 inline constexpr std::size_t kMaxTlsa = 50;       // TLSA records of one host
+inline constexpr std::size_t kMaxNames = 5;       // of one address, that are kept
 
 enum class Status : std::uint8_t {
   kRecords,    // there is at least one record
@@ -68,10 +69,22 @@ struct TlsaAnswer {
   bool secure = false;
 };
 
+struct NamesAnswer {  // of an address
+  Status status = Status::kTemporary;
+  std::vector<mail::Domain> names;  // in the order of the answer, each once
+  base::Millis ttl{0};
+  std::string trouble;
+  bool secure = false;
+};
+
 // Reads `response`, an answer to a question for the MX, or the addresses of `family`, of `name`.
 [[nodiscard]] MxAnswer read_mx(std::string_view response, const mail::Domain& name);
 [[nodiscard]] AddressAnswer read_addresses(std::string_view response, const mail::Domain& name,
                                            base::IpFamily family);
+// "1.2.0.192.in-addr.arpa": where the names of an address stand (RFC 1035 3.5, RFC 3596 2.5).
+[[nodiscard]] std::string reverse_name(const base::IpAddress& address);
+// `name`: a reverse_name(). Names that no host can have are left out.
+[[nodiscard]] NamesAnswer read_names(std::string_view response, std::string_view name);
 // `name`: "_25._tcp.mx.example.org", in lower case.
 [[nodiscard]] TlsaAnswer read_tlsa(std::string_view response, std::string_view name);
 

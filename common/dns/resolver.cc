@@ -135,6 +135,12 @@ Query Resolver::tlsa(const std::string& name, OnTlsa done) {
   return ask(name, kTypeTlsa, reading<TlsaAnswer>(read, std::move(done)));
 }
 
+Query Resolver::names(const base::IpAddress& address, OnNames done) {
+  auto name = reverse_name(address);
+  const auto read = [name](std::string_view packet) { return read_names(packet, name); };
+  return ask(std::move(name), ns_t_ptr, reading<NamesAnswer>(read, std::move(done)));
+}
+
 Query Resolver::ask(std::string name, int type, OnResponse done) {
   CHECK(loop_ != nullptr);
   auto interest = std::make_shared<char>();

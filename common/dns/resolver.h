@@ -39,6 +39,7 @@ class Resolver {
   using OnMx = std::move_only_function<void(MxAnswer) noexcept>;
   using OnAddresses = std::move_only_function<void(AddressAnswer) noexcept>;
   using OnTlsa = std::move_only_function<void(TlsaAnswer) noexcept>;
+  using OnNames = std::move_only_function<void(NamesAnswer) noexcept>;
 
   struct Options {
     base::Millis timeout;  // of the first try
@@ -65,6 +66,8 @@ class Resolver {
   [[nodiscard]] Query addresses(const mail::Domain& name, base::IpFamily family, OnAddresses done);
   // `name`: "_25._tcp.mx.example.org", in lower case.
   [[nodiscard]] Query tlsa(const std::string& name, OnTlsa done);
+  // Those that its owner gives an address; whether they are true, addresses() says.
+  [[nodiscard]] Query names(const base::IpAddress& address, OnNames done);
 
  private:
   struct Pending;

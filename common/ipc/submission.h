@@ -180,6 +180,69 @@ struct RecipientKnown {
   }
 };
 
+// Which host is at this address? smtpd asks queued, which hands the question to a relay: it alone has the DNS.
+struct AskName {
+  static constexpr Type kType = Type::kAskName;
+  static constexpr Route kRoute{roles(Role::kSmtpd, Role::kQueued), roles(Role::kQueued, Role::kRelay)};
+  static constexpr Window kWindow{.requests = 1024};
+  base::RequestId request;
+  base::IpAddress client;
+  static constexpr auto fields() {
+    return fields_of(field("request", &AskName::request), field("client", &AskName::client));
+  }
+};
+
+enum class NameState : std::uint8_t {
+  kConfirmed,  // it has this name, which leads back to it
+  kNone,       // it has no name, or none that leads back
+  kUnclear,    // nobody can say now
+};
+
+struct NameKnown {
+  static constexpr Type kType = Type::kNameKnown;
+  static constexpr Route kRoute{roles(Role::kQueued, Role::kRelay), roles(Role::kSmtpd, Role::kQueued)};
+  using ReplyTo = Replies<AskName>;
+  base::RequestId request;
+  NameState state = NameState::kUnclear;
+  std::string name;     // kConfirmed
+  base::Millis ttl{0};  // so long it is true
+  static constexpr auto fields() {
+    return fields_of(field("request", &NameKnown::request), field("state", &NameKnown::state),
+                      field("name", &NameKnown::name, mail::kMaxClientName),
+                      field("ttl", &NameKnown::ttl));
+  }
+};
+template <>
+inline constexpr NameState kLastEnumerator<NameState> = NameState::kUnclear;
+
+// ETRN (RFC 1985): try what waits in this queue now. Rights are decided by queued.
+struct StartQueue {
+  static constexpr Type kType = Type::kStartQueue;
+  static constexpr Route kRoute{roles(Role::kSmtpd), roles(Role::kQueued)};
+  static constexpr Window kWindow{.requests = 256};
+  base::RequestId request;
+  base::ListenerIndex listener;
+  config::Origin origin;
+  base::Token session;  // as in Submit
+  std::string queue;    // a domain
+  static constexpr auto fields() {
+    return fields_of(field("request", &StartQueue::request), field("listener", &StartQueue::listener),
+                      field("origin", &StartQueue::origin), field("session", &StartQueue::session),
+                      field("queue", &StartQueue::queue, kMaxQueueName));
+  }
+};
+
+struct QueueStarted {
+  static constexpr Type kType = Type::kQueueStarted;
+  static constexpr Route kRoute{roles(Role::kQueued), roles(Role::kSmtpd)};
+  using ReplyTo = Replies<StartQueue>;
+  base::RequestId request;
+  ReplyText reply;  // what ETRN gets
+  static constexpr auto fields() {
+    return fields_of(field("request", &QueueStarted::request), field("reply", &QueueStarted::reply));
+  }
+};
+
 // Whether MAIL may be accepted, on connecting and whenever it changes.
 struct Intake {
   static constexpr Type kType = Type::kIntake;

@@ -13,7 +13,7 @@ enum class Type : std::uint16_t {
   kBoot, kConfigure, kConfigured, kPeer, kPeerLost, kListen, kTally, kReady, kStop, kProcesses, kAskSocket, kSocket,
   // smtpd and queued
   kSubmit, kSubmitRecipients, kSubmitBody, kSubmitted, kAskToken, kTokenResult, kOpenLarge,
-  kLargeOpened, kAbandonLarge, kIntake, kAskRecipient, kRecipientKnown,
+  kLargeOpened, kAbandonLarge, kIntake, kAskRecipient, kRecipientKnown, kAskName, kNameKnown, kStartQueue, kQueueStarted,
   // smtpd and key
   kSign, kSigned, kTicketKeys,
   // smtpd, auth and queued

@@ -24,6 +24,7 @@ constexpr std::array kShortNames{
     Name{"HELO", Verb::kHelo},    Name{"NOOP", Verb::kNoop},    Name{"VRFY", Verb::kVrfy},
     Name{"EXPN", Verb::kExpn},    Name{"HELP", Verb::kHelp},    Name{"AUTH", Verb::kAuth},
     Name{"BDAT", Verb::kBdat},    Name{"POST", Verb::kForeign}, Name{"HEAD", Verb::kForeign},
+    Name{"ETRN", Verb::kEtrn},
 };
 constexpr std::array kLongNames{
     Name{"STARTTLS", Verb::kStartTls}, Name{"XCLIENT", Verb::kXclient},
@@ -298,6 +299,8 @@ std::string_view name(Verb verb) noexcept {
       return "XCLIENT";
     case Verb::kXforward:
       return "XFORWARD";
+    case Verb::kEtrn:
+      return "ETRN";
     case Verb::kForeign:
       return "foreign";
     case Verb::kUnknown:
@@ -338,6 +341,9 @@ Command parse_command(std::string_view line) {
     case Verb::kBdat:
       read_bdat(rest, command);
       break;
+    case Verb::kEtrn:
+      command.argument = rest;
+      [[fallthrough]];
     case Verb::kVrfy:
     case Verb::kExpn:
       if (rest.empty())

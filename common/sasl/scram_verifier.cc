@@ -12,14 +12,21 @@
 
 namespace postern::sasl {
 
+ScramKeys ScramKeys::make(std::string_view password, std::string_view salt, std::uint32_t iterations) {
+  auto salted = tls::pbkdf2_sha256(password, salt, iterations);
+  ScramKeys keys;
+  keys.client = tls::hmac_sha256(salted, "Client Key");
+  keys.stored = tls::sha256(keys.client);
+  keys.server = tls::hmac_sha256(salted, "Server Key");
+  base::wipe(salted);
+  return keys;
+}
+
 ScramVerifier ScramVerifier::make(std::string_view password, std::string salt,
                                   std::uint32_t iterations) {
-  auto salted = tls::pbkdf2_sha256(password, salt, iterations);
-  ScramVerifier made{.iterations = iterations, .salt = std::move(salt)};
-  made.stored_key = tls::sha256(tls::hmac_sha256(salted, "Client Key"));
-  made.server_key = tls::hmac_sha256(salted, "Server Key");
-  base::wipe(salted);
-  return made;
+  auto keys = ScramKeys::make(password, salt, iterations);
+  base::wipe(keys.client);
+  return {iterations, std::move(salt), std::move(keys.stored), std::move(keys.server)};
 }
 
 std::expected<ScramVerifier, std::string> ScramVerifier::parse(std::string_view text) {

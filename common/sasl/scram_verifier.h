@@ -10,6 +10,17 @@
 
 namespace postern::sasl {
 
+// What follows from a password; the client keeps the first, the server the other two.
+struct ScramKeys {
+  std::string client;
+  std::string stored;
+  std::string server;
+
+  // Takes all the iterations.
+  [[nodiscard]] static ScramKeys make(std::string_view password, std::string_view salt,
+                                      std::uint32_t iterations);
+};
+
 struct ScramVerifier {
   static constexpr std::string_view kPrefix = "SCRAM-SHA-256$";
   static constexpr std::uint32_t kLeastIterations = 4096;  // RFC 7677 4

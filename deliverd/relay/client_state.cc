@@ -6,13 +6,14 @@ using State = ClientState;
 using std::chrono::minutes;
 using std::chrono::seconds;
 
-// RFC 5321 4.5.3.2; what it does not name (EHLO, RSET) waits like MAIL. Nobody needs the reply to
+// RFC 5321 4.5.3.2; what it does not name (EHLO, AUTH, RSET) waits like MAIL. Nobody needs the reply to
 // QUIT, and whoever is slow to agree on TLS is not there.
 base::Millis timeout_of(State state) noexcept {
   switch (state) {
     case State::kGreeting:
     case State::kEhlo:
     case State::kHelo:
+    case State::kAuth:
     case State::kRset:
     case State::kMail:
     case State::kRcpt:
@@ -48,6 +49,8 @@ std::string_view awaited(State state) noexcept {
       return "the reply to STARTTLS";
     case State::kTls:
       return "the TLS handshake";
+    case State::kAuth:
+      return "the reply to AUTH";
     case State::kReady:
       return "the next message";
     case State::kRset:
@@ -81,6 +84,8 @@ ipc::FailureClass class_of_loss(State state) noexcept {
     case State::kStartTls:
     case State::kTls:
       return ipc::FailureClass::kTls;
+    case State::kAuth:
+      return ipc::FailureClass::kLogin;
     case State::kData:
     case State::kBody:
     case State::kDot:

@@ -15,6 +15,7 @@ enum class ClientState : std::uint8_t {
   kHelo,
   kStartTls,
   kTls,
+  kAuth,
   kReady,
   kRset,
   kMail,

@@ -11,6 +11,7 @@
 #include "common/base/check.h"
 #include "common/log/log.h"
 #include "common/mail/utf8_scan.h"
+#include "common/sasl/nonce.h"
 
 namespace postern::relay {
 namespace {
@@ -79,6 +80,7 @@ Connection::Connection(event::Loop& loop, std::string hostname, Way way, TlsDesk
       hop_(std::move(way.hop)),
       targets_(std::move(way.targets)),
       sockets_(way.sockets),
+      account_(std::move(way.account)),
       desk_(tls),
       owner_(owner),
       idle_(idle),
@@ -175,10 +177,16 @@ void Connection::on_connected(std::size_t number, base::UniqueFd fd) noexcept {
   note_ = {};
   stream_ = std::make_unique<event::Stream>(loop_, std::move(fd), *this);
   client_.emplace(hostname_, use_of(plan_, !clear_why_.empty()),
-                  hop_.lmtp ? Dialect::kLmtp : Dialect::kSmtp);
+                  hop_.lmtp ? Dialect::kLmtp : Dialect::kSmtp, login());
   over_ = false;
   if (client_->state() == ClientState::kTls) begin_tls();
   if (!over_) arm();
+}
+
+std::optional<Login> Connection::login() const {
+  if (!account_) return std::nullopt;
+  CHECK(plan_.need == Need::kVerify);
+  return Login(account_, sasl::fresh_nonce());
 }
 
 void Connection::on_nobody() noexcept {
@@ -219,6 +227,11 @@ void Connection::handle(Client::Event event) {
     case Client::Event::kReady:
       had_session_ = true;
       if (!client_->in_tls()) note_clear();
+      if (const auto& login = client_->login())
+        log::info("relay.login")
+            .field("remote", remote_)
+            .field("account", login->user())
+            .field("mechanism", sasl::name(login->mechanism()));
       if (delivery_) return begin();  // it comes from a session that broke
       arm();
       return owner_.on_ready();
@@ -596,6 +609,8 @@ void Connection::after_session() noexcept {
     last_trouble_ = {ipc::GrantEnd::kTemporary, trouble.failure, trouble.reply, remote_};
     log::info("relay.refused").field("remote", remote_).field("reply", trouble.reply.text());
     fall_back_if_it_may();
+    // The other addresses are this host's, too: asked again and again it may lock the account.
+    if (trouble.failure == ipc::FailureClass::kLogin && trouble.reply.permanent()) targets_.clear();
     client_.reset();
     return connect_next();
   }

@@ -52,6 +52,7 @@ class Connection final : public event::StreamOwner, public RaceOwner {
     config::HopSpec hop;          // what is demanded there
     std::vector<Target> targets;  // not empty
     Sockets* sockets = nullptr;   // for a hop that is one; it outlives the connection
+    std::shared_ptr<HopAccount> account = nullptr;  // as whom to log in; null: not at all
   };
 
   // `owner` and `tls` outlive the connection; `idle`: see kIdle.
@@ -93,6 +94,7 @@ class Connection final : public event::StreamOwner, public RaceOwner {
   void connect_next() noexcept;
   void race(Planned plan) noexcept;
   void plug_in();
+  [[nodiscard]] std::optional<Login> login() const;
   void begin_tls();
   void note_clear();
   void fall_back_if_it_may();
@@ -125,6 +127,7 @@ class Connection final : public event::StreamOwner, public RaceOwner {
   const config::HopSpec hop_;
   std::vector<Target> targets_;  // that were not tried yet
   Sockets* const sockets_;
+  const std::shared_ptr<HopAccount> account_;
   TlsDesk& desk_;
   ConnectionOwner& owner_;
   const base::Millis idle_;

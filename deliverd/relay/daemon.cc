@@ -8,6 +8,7 @@
 #include "common/base/random.h"
 #include "common/base/text.h"
 #include "common/log/log.h"
+#include "common/tls/digest.h"
 
 namespace postern::relay {
 namespace {
@@ -17,7 +18,7 @@ constexpr base::Millis kStateInterval{1'000};
 Pool::Settings settings_of(const config::RelayConfig& config) {
   const Ourselves ourselves{config.own_addresses, config.own_ports,
                             base::to_lower(config.hostname)};
-  return {config.hostname, config.port, {ourselves, config.forbid}, Connection::kIdle};
+  return {config.hostname, config.port, {ourselves, config.forbid}, Connection::kIdle, Logins(config.logins)};
 }
 
 void apply_log(const config::LogConfig& config) {
@@ -40,6 +41,7 @@ os::Result<void> Daemon::prepare(std::string config, role::Directories, const ip
   auto context = TlsDesk::context_for(config_.ca);
   if (!context) return os::failure("prepare TLS (" + context.error() + ")", EPROTO);
   context_ = *std::move(context);
+  tls::ready_digests();
   return {};
 }
 
@@ -50,7 +52,7 @@ void Daemon::start(event::Loop& loop) {
   book_ = std::make_unique<TlsaBook>(loop, *resolver_, base::system_clock());
   tls_ = std::make_unique<TlsDesk>(book_.get());
   tls_->use(context_);
-  pool_ = std::make_unique<Pool>(loop, Reach{directory_.get(), nullptr}, *tls_, settings_of(config_),
+  pool_ = std::make_unique<Pool>(loop, Reach{directory_.get(), nullptr, resolver_.get()}, *tls_, settings_of(config_),
                                  [this]() noexcept { host_.peer_lost(ipc::Role::kQueued); });
   state_timer_ = std::make_unique<event::Timer>(loop, [this]() noexcept { show_state(); });
   state_timer_->start(kStateInterval);

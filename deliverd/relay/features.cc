@@ -26,6 +26,15 @@ void read_limits(std::string_view words, Limits& limits) {
   }
 }
 
+// RFC 4954 3; those that we do not have are passed over.
+void read_mechanisms(std::string_view words, MechanismSet& mechanisms) {
+  while (!words.empty()) {
+    const auto word = words.substr(0, words.find(' '));
+    words.remove_prefix(std::min(words.size(), word.size() + 1));
+    if (const auto mechanism = sasl::find_mechanism(word)) mechanisms.add(*mechanism);
+  }
+}
+
 }  // namespace
 
 Features read_features(const mail::Reply& reply) {
@@ -41,6 +50,8 @@ Features read_features(const mail::Reply& reply) {
     if (base::equals_ignoring_case(keyword, "BINARYMIME")) features.binary = true;
     if (base::equals_ignoring_case(keyword, "DSN")) features.dsn = true;
     if (base::equals_ignoring_case(keyword, "STARTTLS")) features.starttls = true;
+    if (base::equals_ignoring_case(keyword, "AUTH") && space != std::string_view::npos)
+      read_mechanisms(line.substr(space + 1), features.auth);
     if (base::equals_ignoring_case(keyword, "LIMITS") && space != std::string_view::npos)
       read_limits(line.substr(space + 1), features.limits);
     if (base::equals_ignoring_case(keyword, "SIZE")) {

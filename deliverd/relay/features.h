@@ -4,6 +4,7 @@
 #include <cstdint>
 
 #include "common/mail/reply.h"
+#include "deliverd/relay/login.h"
 
 namespace postern::relay {
 
@@ -24,6 +25,7 @@ struct Features {
   bool binary = false;  // BINARYMIME, with CHUNKING
   bool dsn = false;
   bool starttls = false;
+  MechanismSet auth;
   Limits limits;
 };
 

@@ -24,6 +24,7 @@ using Found = std::move_only_function<void(Place) noexcept>;
 struct Reach {
   Directory* directory = nullptr;
   Sockets* sockets = nullptr;
+  dns::Resolver* resolver = nullptr;  // with the directory
 };
 
 // `port`: of MX hosts. `found` is called once, perhaps before this returns, unless the query died

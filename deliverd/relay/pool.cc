@@ -34,7 +34,10 @@ Pool::Pool(event::Loop& loop, const Reach& reach, TlsDesk& tls, Settings setting
       own_desk_(std::make_unique<deliverd::Desk>(loop, *this, std::move(lost))),
       desk_(*own_desk_),
       prober_(loop, reach, tls, prober_settings(settings_),
-              [this](const ipc::Probed& probed) noexcept { desk_.probed(probed); }) {}
+              [this](const ipc::Probed& probed) noexcept { desk_.probed(probed); }) {
+  if (reach_.resolver != nullptr)
+    namer_.emplace(*reach_.resolver, [this](const ipc::NameKnown& known) noexcept { desk_.named(known); });
+}
 
 Pool::Pool(event::Loop& loop, const Reach& reach, TlsDesk& tls, Settings settings,
            deliverd::Desk& desk)
@@ -103,8 +106,11 @@ void Pool::go_ahead(SlotId id) noexcept {
 
 void Pool::connect(Slot& slot, Targets targets) {
   if (!targets) return end_later(slot, std::move(targets.error()));
+  auto account = settings_.logins.find(slot.hop);
+  if (!account) return end_later(slot, std::move(account.error()));
   slot.connection = std::make_unique<Connection>(loop_, settings_.hostname,
-                                                 Connection::Way{slot.hop, *std::move(targets), reach_.sockets},
+                                                 Connection::Way{slot.hop, *std::move(targets), reach_.sockets,
+                                                                 *std::move(account)},
                                                  tls_, slot, settings_.idle);
   slot.connection->start();
 }
@@ -163,6 +169,11 @@ void Pool::discard(Slot& slot, const deliverd::Delivery& delivery) {
 
 void Pool::probe(const ipc::Probe& probe) noexcept {
   if (!stopping_) prober_.probe(probe);
+}
+
+void Pool::ask_name(const ipc::AskName& ask) noexcept {
+  if (namer_ && !stopping_) return namer_->ask(ask);
+  desk_.named({ask.request, ipc::NameState::kUnclear, {}, {}});
 }
 
 // --- Ends

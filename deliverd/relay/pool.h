@@ -13,6 +13,8 @@
 #include "deliverd/desk.h"
 #include "deliverd/relay/connection.h"
 #include "deliverd/relay/directory.h"
+#include "deliverd/relay/logins.h"
+#include "deliverd/relay/namer.h"
 #include "deliverd/relay/prober.h"
 
 namespace postern::relay {
@@ -27,6 +29,7 @@ class Pool final : public deliverd::Deliverer {
     std::uint16_t port = 25;  // for MX
     Bounds bounds;
     base::Millis idle = Connection::kIdle;
+    Logins logins = {};
   };
 
   // What is in reach and `tls` outlive the pool; `lost`: the channel to queued broke.
@@ -53,7 +56,11 @@ class Pool final : public deliverd::Deliverer {
   void broken_off(deliverd::SlotId id) noexcept override;
   void saved() noexcept override { check_stopped(); }
   void probe(const ipc::Probe& probe) noexcept override;
-  void channel_lost() noexcept override { prober_.forget(); }
+  void ask_name(const ipc::AskName& ask) noexcept override;
+  void channel_lost() noexcept override {
+    prober_.forget();
+    if (namer_) namer_->forget();
+  }
 
  private:
   struct Slot final : ConnectionOwner {
@@ -94,6 +101,7 @@ class Pool final : public deliverd::Deliverer {
   std::unique_ptr<deliverd::Desk> own_desk_;  // null: desk_ is another's
   deliverd::Desk& desk_;
   Prober prober_;
+  std::optional<Namer> namer_;  // where there is the DNS
   std::unordered_map<deliverd::SlotId, std::unique_ptr<Slot>> slots_;
   event::Callback stopped_;
   bool stopping_ = false;

@@ -105,6 +105,8 @@ Client::Event Client::on_reply(mail::Reply reply, std::string& out, bool dot_lef
       return on_hello(std::move(reply), c, out);
     case State::kStartTls:
       return on_starttls(std::move(reply), c);
+    case State::kAuth:
+      return on_auth(std::move(reply), c, out);
     case State::kRset:
       if (c != Class::kPositive) return over_by_reply(std::move(reply));
       needs_rset_ = false;
@@ -161,8 +163,43 @@ Client::Event Client::session_stands(std::string& out) {
   }
   if (wanted && tls_ == TlsUse::kAlways)
     return over(no_tls({4, 7, 4}, "the next hop does not offer STARTTLS"));
+  if (login_) return log_in(out);
   state_ = State::kReady;
   return Event::kReady;
+}
+
+// By the best mechanism that was not tried.
+Client::Event Client::log_in(std::string& out) {
+  state_ = State::kAuth;
+  if (!in_tls_) return over(no_login("not without TLS"));
+  if (features_.auth.empty()) return over(no_login("the next hop does not offer AUTH"));
+  const auto command = login_->begin(features_.auth);
+  if (!command)
+    return over(no_login("the next hop offers none of SCRAM-SHA-256, PLAIN and LOGIN"));
+  out.append(*command).append("\r\n");
+  return Event::kNone;
+}
+
+Client::Event Client::on_auth(mail::Reply reply, Class c, std::string& out) {
+  switch (c) {
+    case Class::kPositive:
+      if (!login_->satisfied()) return over(no_login("the next hop says yes before it may"));
+      state_ = State::kReady;
+      return Event::kReady;
+    case Class::kIntermediate: {
+      const auto answer = login_->respond(reply.lines.front());
+      if (!answer) return over(no_login("the next hop cannot be answered: " + answer.error()));
+      out.append(*answer).append("\r\n");
+      return Event::kNone;
+    }
+    case Class::kPermanent:
+      if (reply.code == 504 && login_->has_more(features_.auth)) return log_in(out);
+      break;
+    case Class::kTransient:
+    case Class::kNone:
+      break;
+  }
+  return over_by_reply(std::move(reply));
 }
 
 Client::Event Client::on_starttls(mail::Reply reply, Class c) {
@@ -172,7 +209,7 @@ Client::Event Client::on_starttls(mail::Reply reply, Class c) {
       return Event::kTls;
     case Class::kTransient:
     case Class::kPermanent:
-      if (tls_ == TlsUse::kAlways) return over_by_reply(std::move(reply));
+      if (tls_ == TlsUse::kAlways || login_) return over_by_reply(std::move(reply));
       tls_refusal_ = reply.text();
       state_ = State::kReady;
       return Event::kReady;
@@ -510,11 +547,21 @@ Verdict Client::no_tls(mail::EnhancedCode code, std::string_view why) {
   return verdict;
 }
 
+// Likewise on one where we cannot log in.
+Verdict Client::no_login(std::string_view why) {
+  Verdict verdict{ipc::Result::kDeferred, ipc::FailureClass::kLogin, {}, {}};
+  verdict.reply.enhanced = {4, 7, 0};
+  verdict.reply.lines.push_back(fmt::format("logging in: {}", why));
+  return verdict;
+}
+
 ipc::FailureClass Client::class_of_reply(const mail::Reply& reply) const noexcept {
   switch (state_) {
     case State::kStartTls:
     case State::kTls:
       return ipc::FailureClass::kTls;
+    case State::kAuth:
+      return ipc::FailureClass::kLogin;
     case State::kRset:
     case State::kMail:
       return ipc::FailureClass::kPolicy;

@@ -1,5 +1,5 @@
-// Client: the SMTP client as a pure machine (RFC 5321, 1870, 2920, 3030, 3207, 3461, 6152, 6531, 9422), which speaks
-// LMTP as well (RFC 2033): bytes of the next hop in, commands out, and an event where its owner has to act. It
+// Client: the SMTP client as a pure machine (RFC 5321, 1870, 2920, 3030, 3207, 3461, 4954, 6152, 6531, 9422), which
+// speaks LMTP as well (RFC 2033): bytes of the next hop in, commands out, and an event where its owner has to act. It
 // knows neither sockets nor clocks.
 //
 //   state      sent                 2yz        3yz       4yz            5yz
@@ -8,6 +8,7 @@
 //   helo       HELO                 ready *    over      over           over
 //   starttls   STARTTLS             tls        over      ready **       ready **
 //   tls        (handshake)          -> ehlo, or greeting where TLS comes first
+//   auth       AUTH, answers        ready      auth       over           over ***
 //   rset       RSET                 -> mail    over      over           over
 //   mail       MAIL                 -> rcpt    over      all deferred   all failed
 //   rcpt       RCPT, each           accepted   over      deferred       failed
@@ -18,7 +19,9 @@
 //   empty dot  "."                  finished   finished  finished       finished
 //   quit       QUIT                 over       over      over           over
 //
-// * Where TLS is wanted and offered: starttls; where it must be and is not: over. ** Where it must be: over.
+// * Where TLS is wanted and offered: starttls; where it must be and is not: over. Then, where we have to log in:
+// auth, but only in TLS. ** Where it must be: over. *** 504: the next mechanism, if one is left. What goes wrong in
+// auth defers: it is our affair, and no message's.
 // What was said in clear is forgotten in TLS (RFC 3207 4.2), and a byte behind the reply to STARTTLS is
 // somebody else's: over.
 // Anywhere: 421, a malformed reply, silence and the end of the connection are "over", as is a code
@@ -59,6 +62,7 @@
 #include "common/mail/reply_reader.h"
 #include "deliverd/relay/client_state.h"
 #include "deliverd/relay/features.h"
+#include "deliverd/relay/login.h"
 
 namespace postern::relay {
 
@@ -118,11 +122,13 @@ class Client {
     Event event;
   };
 
-  // `hostname` is what we call ourselves.
-  explicit Client(std::string hostname, TlsUse tls = TlsUse::kNever, Dialect dialect = Dialect::kSmtp)
+  // `hostname` is what we call ourselves. `login`: no message is sent before.
+  explicit Client(std::string hostname, TlsUse tls = TlsUse::kNever, Dialect dialect = Dialect::kSmtp,
+                  std::optional<Login> login = std::nullopt)
       : hostname_(std::move(hostname)),
         tls_(tls),
         lmtp_(dialect == Dialect::kLmtp),
+        login_(std::move(login)),
         state_(tls == TlsUse::kFromStart ? ClientState::kTls : ClientState::kGreeting) {}
 
   // Reads until an event or the end of `bytes`; commands are appended to `out`. To be called again
@@ -159,6 +165,8 @@ class Client {
   [[nodiscard]] bool tls_failed() const noexcept { return tls_failed_; }
   // What STARTTLS was answered where that was no.
   [[nodiscard]] const std::string& tls_refusal() const noexcept { return tls_refusal_; }
+  // By which the next hop took us for who we are; none where we do not log in.
+  [[nodiscard]] const std::optional<Login>& login() const noexcept { return login_; }
   // How many were read.
   [[nodiscard]] std::uint64_t replies() const noexcept { return replies_; }
   // Of the last transaction, in the order of its recipients.
@@ -186,6 +194,8 @@ class Client {
   Event on_hello(mail::Reply reply, Class c, std::string& out);
   Event session_stands(std::string& out);
   Event on_starttls(mail::Reply reply, Class c);
+  Event log_in(std::string& out);
+  Event on_auth(mail::Reply reply, Class c, std::string& out);
   Event on_mail(const mail::Reply& reply, Class c, std::string& out);
   Event on_rcpt(mail::Reply reply, Class c, std::string& out);
   Event on_data(const mail::Reply& reply, Class c, std::string& out);
@@ -211,11 +221,13 @@ class Client {
   Event over_by_reply(mail::Reply reply);
   [[nodiscard]] ipc::FailureClass class_of_reply(const mail::Reply& reply) const noexcept;
   [[nodiscard]] static Verdict no_tls(mail::EnhancedCode code, std::string_view why);
+  [[nodiscard]] static Verdict no_login(std::string_view why);
   [[nodiscard]] Verdict broken(std::string text, bool dot_left) const;
 
   std::string hostname_;
   TlsUse tls_;
   bool lmtp_;
+  std::optional<Login> login_;
   mail::ReplyReader reader_;
   std::uint64_t replies_ = 0;
   ClientState state_;

@@ -1,23 +1,15 @@
 #include "smtpd/auth/desk.h"
 
-#include <array>
 #include <utility>
 #include <vector>
 
-#include "common/base/base64.h"
-#include "common/base/random.h"
 #include "common/base/secret.h"
 #include "common/base/text.h"
 #include "common/log/log.h"
+#include "common/sasl/nonce.h"
 
 namespace postern::smtpd::auth {
 namespace {
-
-std::string fresh_nonce() {
-  std::array<char, 18> bytes{};
-  base::random_bytes(bytes.data(), bytes.size());
-  return base::to_base64({bytes.data(), bytes.size()});
-}
 
 std::string account_of(const Step& step) {
   if (const auto* const check = std::get_if<CheckPassword>(&step)) return check->account;
@@ -89,7 +81,7 @@ void Desk::begin(std::uint32_t smtpd, const ipc::Login& login) {
   ExchangeContext context;
   context.binding = {login.tls_exporter, login.tls_unique};
   context.plus_offered = login.plus_offered;
-  context.nonce = fresh_nonce();
+  context.nonce = sasl::fresh_nonce();
   context.look_up = [accounts = accounts_](const std::string& account) {
     return accounts ? accounts->look_up(account) : Looked{};
   };

@@ -2,53 +2,18 @@
 
 #include <fmt/format.h>
 
-#include <algorithm>
-
 #include "common/base/base64.h"
 #include "common/base/secret.h"
+#include "common/sasl/scram_text.h"
 #include "common/tls/digest.h"
 #include "smtpd/auth/plain.h"
 
 namespace postern::smtpd::auth {
-namespace {
 
-constexpr std::size_t kMaxNonce = 512;  // the client's; ours is added
-
-// Takes what stands before the next comma off `text`, and the comma.
-std::string_view take(std::string_view& text) {
-  const auto part = text.substr(0, text.find(','));
-  text.remove_prefix(std::min(part.size() + 1, text.size()));
-  return part;
-}
-
-// A saslname: =2C is a comma, =3D an equals sign, and nothing else is written so.
-std::optional<std::string> unescaped(std::string_view text) {
-  std::string name;
-  for (std::size_t i = 0; i < text.size(); ++i) {
-    if (text[i] != '=') {
-      name += text[i];
-      continue;
-    }
-    const auto code = text.substr(i, 3);
-    if (code != "=2C" && code != "=3D") return std::nullopt;
-    name += code == "=2C" ? ',' : '=';
-    i += 2;
-  }
-  return name;
-}
-
-bool is_nonce(std::string_view text) {
-  return !text.empty() && text.size() <= kMaxNonce &&
-         std::all_of(text.begin(), text.end(), [](char c) { return c > ' ' && c <= '~' && c != ','; });
-}
-
-// "a=..." as the value behind `key`; nullopt: it is something else.
-std::optional<std::string_view> value_of(std::string_view part, char key) {
-  if (part.size() < 2 || part[0] != key || part[1] != '=') return std::nullopt;
-  return part.substr(2);
-}
-
-}  // namespace
+using sasl::is_nonce;
+using sasl::take_attribute;
+using sasl::unescaped;
+using sasl::value_of;
 
 Scram::Scram(bool plus, ExchangeContext context) : plus_(plus), context_(std::move(context)) {}
 
@@ -84,12 +49,12 @@ std::string_view Scram::read_flag(std::string_view flag) {
 // client-first-message: gs2-cbind-flag "," [authzid] "," "n=" name "," "r=" nonce ["," extensions]
 Step Scram::first(std::string_view response) {
   const auto whole = response;
-  if (const auto wrong = read_flag(take(response)); !wrong.empty()) return reject(wrong);
-  const auto acting = take(response);
+  if (const auto wrong = read_flag(take_attribute(response)); !wrong.empty()) return reject(wrong);
+  const auto acting = take_attribute(response);
   header_ = whole.substr(0, whole.size() - response.size());
   const auto bare = response;
-  const auto name = value_of(take(response), 'n');  // "m=" is for extensions that we must refuse
-  const auto nonce = value_of(take(response), 'r');
+  const auto name = value_of(take_attribute(response), 'n');  // "m=" is for extensions that we must refuse
+  const auto nonce = value_of(take_attribute(response), 'r');
   if (!name || !nonce || !is_nonce(*nonce) || !header_.ends_with(',') || name->size() > kMaxField)
     return reject("malformed first message");
   const auto said = unescaped(*name);
@@ -118,9 +83,9 @@ Step Scram::proof(std::string_view response) {
   const auto said = value_of(response.substr(last + 1), 'p');
   const auto client_proof = said ? base::parse_base64(*said) : std::nullopt;
   auto rest = without_proof;
-  const auto bound = value_of(take(rest), 'c');
+  const auto bound = value_of(take_attribute(rest), 'c');
   const auto binding = bound ? base::parse_base64(*bound) : std::nullopt;
-  const auto nonce = value_of(take(rest), 'r');
+  const auto nonce = value_of(take_attribute(rest), 'r');
   if (!client_proof || client_proof->size() != tls::kSha256Size || !binding || !nonce)
     return reject("malformed last message");
   if (*nonce != nonce_) return reject("another nonce");
@@ -128,9 +93,7 @@ Step Scram::proof(std::string_view response) {
 
   const auto message = fmt::format("{},{}", messages_, without_proof);
   const auto signature = tls::hmac_sha256(looked_.verifier.stored_key, message);
-  std::string client_key = *client_proof;
-  for (std::size_t i = 0; i < client_key.size(); ++i)
-    client_key[i] = static_cast<char>(client_key[i] ^ signature[i]);
+  auto client_key = sasl::exclusive_or(*client_proof, signature);
   const bool fits = base::equal_secrets(tls::sha256(client_key), looked_.verifier.stored_key);
   base::wipe(client_key);
   if (!fits || !looked_.exists)

@@ -29,6 +29,10 @@ constexpr Excuse kExcuses[] = {
     {"queued/segments.cc", "(void)disk_.make_directory(\"damaged\");", "it is there: of the index"},
     {"queued/history_files.cc", "if (auto gone = disk_.unlink(path(name));", "nothing in it was promised"},
     {"queued/badmail.cc", "(void)place_.unlink(fresh);", "what a crash or a full disk left"},
+    {"queued/usage_file.cc", "(void)disk_.unlink(kFresh);", "no power cut is promised to spare these counts"},
+    {"queued/usage_file.cc", "auto file = disk_.open(kFresh,", "no power cut is promised to spare these counts"},
+    {"queued/usage_file.cc", "write_at(0, text)", "no power cut is promised to spare these counts"},
+    {"queued/usage_file.cc", "done = disk_.rename(kFresh, kUsageFile);", "no power cut is promised to spare these counts"},
 };
 
 struct Place {

@@ -50,6 +50,7 @@ class Courier {
   void on(const ipc::OutcomeSaved& saved);
   void on(const ipc::BreakOff&) {}  // nobody says so in these stories
   void on(const ipc::Probe&) {}  // nothing is asked for in these stories
+  void on(const ipc::AskName&) {}
   void closed() noexcept {}
 
  private:

@@ -412,6 +412,47 @@ def test_a_lock_ends_sessions_and_outlives_everything(auth, authority):
     session.expect(f"AUTH PLAIN {plain('bob')}", "235")
 
 
+# --- What an account may send ---------------------------------------------------------------------
+
+
+def test_an_account_sends_no_more_than_it_may(auth_server, authority, sink):
+    auth_server.configure(account=[{"name": "*", "messages": ["3/h"], "recipients": ["4/h", "100/day"]},
+                                   {"name": "amy"}])
+    for name in ("bob", "amy"):
+        user(auth_server, "add", name, password=PASSWORD)
+    auth_server.start()
+
+    def send(account, recipients):
+        with client(auth_server, authority) as session:
+            session.starttls(context=context(authority))
+            session.login(account, PASSWORD)
+            session.sendmail("bob@example.org", recipients, "Subject: x\r\n\r\nhello\r\n")
+
+    def refused(account, recipients):
+        with pytest.raises(smtplib.SMTPDataError) as error:
+            send(account, recipients)
+        return error.value.smtp_code, error.value.smtp_error
+
+    assert refused("bob", [f"r{i}@far.example" for i in range(5)])[0] == 550
+    send("bob", [FAR, "eve@far.example"])
+    code, words = refused("bob", [f"r{i}@far.example" for i in range(3)])
+    assert (code, words) == (452, b"4.7.1 Account bob has sent its 4 recipients in an hour, try again later")
+    send("bob", [FAR])
+    for _ in range(5):  # nobody's: that comes in
+        auth_server.send("alice@example.org")
+    send("bob", [FAR])
+    assert refused("bob", [FAR])[1] == b"4.7.1 Account bob has sent its 3 messages in an hour, try again later"
+    line = auth_server.wait_log("message.refused", account="bob")
+    assert line["reply"].startswith("452 4.7.1")
+    send("amy", [FAR] * 5)
+    auth_server.restart()
+    assert refused("bob", [FAR])[0] == 452
+    auth_server.kill("queued")
+    auth_server.wait_log("process.died")
+    wait_for("queued is there again", lambda: refused("bob", [FAR])[0] == 452)
+    sink.wait(4)
+
+
 # --- Dovecot --------------------------------------------------------------------------------------
 
 

@@ -1,7 +1,7 @@
 """Zone: a DNS server of a test's own, over UDP and TCP, that answers what it is told."""
 import threading
 
-from dnslib import MX, QTYPE, RCODE, RR, TLSA, A, AAAA, CNAME, NS, DNSError
+from dnslib import MX, PTR, QTYPE, RCODE, RR, TLSA, A, AAAA, CNAME, NS, DNSError
 from dnslib.server import BaseResolver, DNSLogger, DNSServer
 
 
@@ -22,7 +22,8 @@ class Zone(BaseResolver):
             server.start_thread()
 
     def add(self, name, *data):
-        kinds = {MX: QTYPE.MX, A: QTYPE.A, AAAA: QTYPE.AAAA, CNAME: QTYPE.CNAME, NS: QTYPE.NS, TLSA: QTYPE.TLSA}
+        kinds = {MX: QTYPE.MX, A: QTYPE.A, AAAA: QTYPE.AAAA, CNAME: QTYPE.CNAME, NS: QTYPE.NS, TLSA: QTYPE.TLSA,
+                 PTR: QTYPE.PTR}
         self.records.setdefault(name, []).extend(
             RR(name, kinds[type(item)], rdata=item, ttl=60) for item in data)
 
@@ -32,6 +33,9 @@ class Zone(BaseResolver):
 
     def a(self, name, *ips):
         self.add(name, *(A(ip) for ip in ips))
+
+    def ptr(self, ip, *names):
+        self.add(".".join(reversed(ip.split("."))) + ".in-addr.arpa", *(PTR(name) for name in names))
 
     def tlsa(self, host, port, usage, selector, matching, data):
         self.add(f"_{port}._tcp.{host}", TLSA(usage, selector, matching, data))

@@ -233,7 +233,11 @@ TEST_F(Cut, SecretsGoToTheirRoleAlone) {
       "$y$j9T$F5Jx5fExrKuPp53xLKQ..1$tnSYvahCwPBHKZUspmcxMfb0.WiB9W.zEaKlOBL35rC";
   const auto verifier = sasl::ScramVerifier::make("pw", "0123456789abcdef", 4096).text();
   dir_.write("accounts", "bob:" + hash + ":" + verifier + "\n");
-  const auto c = config(kMore + ("[[certificate]]\nchain = \"" + issued.chain_file + "\"\nkey = \"" +
+  const std::string password = "the smart host's";
+  dir_.write("password", password + "\n");
+  const auto c = config(kMore + ("[[route]]\nto = [\"*\"]\nvia = [\"smtp://smart.example:587\"]\ntls = "
+                                 "\"verified\"\nlogin = \"ann\"\npassword_file = \"password\"\n"
+                                 "[[certificate]]\nchain = \"" + issued.chain_file + "\"\nkey = \"" +
                                  issued.key_file + "\"\n[[certificate]]\nchain = \"" +
                                  other.chain_file + "\"\nkey = \"" + other.key_file +
                                  "\"\n[auth]\naccounts = \"accounts\"\n"));
@@ -247,7 +251,8 @@ TEST_F(Cut, SecretsGoToTheirRoleAlone) {
                                                 {"key", ipc::encode(cut_key(c))},
                                                 {"auth", ipc::encode(cut_auth(c))}};
   const std::map<std::string, std::string> secrets{
-      {issued.key, "key"}, {other.key, "key"}, {hash, "auth"}, {verifier, "auth"}};
+      {issued.key, "key"}, {other.key, "key"}, {hash, "auth"}, {verifier, "auth"},
+      {password, "relay"}};
   for (const auto& [secret, owner] : secrets)
     for (const auto& [role, cut] : cuts)
       EXPECT_EQ(cut.find(secret) != std::string::npos, role == owner) << role;
@@ -261,6 +266,7 @@ TEST_F(Cut, SecretsGoToTheirRoleAlone) {
   EXPECT_EQ(smtpd.listeners[0].tls, TlsMode::kOptional);
   expect_round_trip(cut_key(c));
   expect_round_trip(cut_auth(c));
+  expect_round_trip(cut_relay(c, facts()));
   EXPECT_TRUE(needs_auth(c));
   EXPECT_FALSE(needs_auth(config()));
 }

@@ -30,6 +30,7 @@ class FakeQueued {
     if (saves) connection_.send(ipc::OutcomeSaved{m.request});
   }
   void on(const ipc::Probed& m) { probed.push_back(m); }
+  void on(const ipc::NameKnown& m) { named.push_back(m); }
   void closed() noexcept { is_closed = true; }
 
   base::GrantId grant(std::string queue, config::HopSpec hop = {}, std::string next_hop = {}) {
@@ -92,6 +93,7 @@ class FakeQueued {
   std::vector<ipc::AskWork> asks;
   std::vector<ipc::Outcome> outcomes;
   std::vector<ipc::Probed> probed;
+  std::vector<ipc::NameKnown> named;
   bool saves = true;
   bool goes_ahead = true;
   bool is_closed = false;

@@ -4,6 +4,8 @@
 
 #include <fmt/format.h>
 
+#include <memory>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -44,9 +46,11 @@ class Player {
   static constexpr std::string_view kBody = "Subject: x\r\n\r\n..hello\r\n";
   static constexpr std::string_view kPlain = "Subject: x\r\n\r\n.hello\r\n";
 
+  static constexpr std::string_view kNonce = "rOprNGfwEbeRWgbNEkqO";  // RFC 7677 3
+
   explicit Player(std::vector<Envelope> messages, TlsUse tls = TlsUse::kNever,
-                  Dialect dialect = Dialect::kSmtp)
-      : messages_(std::move(messages)), client_("us.example", tls, dialect) {
+                  Dialect dialect = Dialect::kSmtp, std::shared_ptr<HopAccount> account = nullptr)
+      : messages_(std::move(messages)), client_("us.example", tls, dialect, login(std::move(account))) {
     if (client_.state() == ClientState::kTls) out_ += "<tls>\r\n";
     arm();
   }
@@ -123,6 +127,10 @@ class Player {
   }
 
  private:
+  static std::optional<Login> login(std::shared_ptr<HopAccount> account) {
+    if (!account) return std::nullopt;
+    return Login(std::move(account), std::string(kNonce));
+  }
   void handle(Client::Event event) {
     switch (event) {
       case Client::Event::kNone:

@@ -14,6 +14,8 @@
 namespace postern::relay {
 namespace {
 
+using namespace std::string_literals;
+
 using deliverd::FakeQueued;
 using Queued = FakeQueued<ipc::Role::kRelay>;
 
@@ -35,7 +37,7 @@ class Rig {
     connect();
   }
   void restart_pool(base::Millis idle) {
-    pool_.emplace(loop, Reach{&directory_, nullptr}, tls_.desk, Pool::Settings{"us.example", hop.endpoint().port, {}, idle},
+    pool_.emplace(loop, Reach{&directory_, nullptr, resolver_.get()}, tls_.desk, Pool::Settings{"us.example", hop.endpoint().port, {}, idle},
                   [this]() noexcept { ++lost; });
   }
   void connect(std::uint64_t epoch = 1) {
@@ -90,6 +92,13 @@ class Rig {
     if (type == dns::kMx && name == "example.org")
       return p.mx(name, 10, "one.example").mx(name, 20, "two.example");
     if (type == dns::kMx && name == "null.example") return p.mx(name, 0, "");
+    // 192.0.2.1 has two names, of which one leads back to it; 192.0.2.2 has one that does not.
+    if (type == dns::kPtr && name == "1.2.0.192.in-addr.arpa")
+      return p.ptr(name, "liar.example", 90).ptr(name, "true.example", 90);
+    if (type == dns::kPtr && name == "2.2.0.192.in-addr.arpa") return p.ptr(name, "liar.example");
+    if (type == dns::kPtr && name == "3.2.0.192.in-addr.arpa") return p.ptr(name, "slow.example");
+    if (type == dns::kA && name == "true.example") return p.a(name, "\xc0\x00\x02\x01"s, 70);
+    if (type == dns::kA && name == "liar.example") return p.a(name, "\xc0\x00\x02\x63"s);
     if (name == "one.example")
       return type == dns::kA ? p.a(name, std::string_view("\x7f\0\0\1", 4)) : p;
     if (name == "two.example")
@@ -794,6 +803,27 @@ TEST_F(Probes, EndWithTheChannelAndWithTheProcess) {
   rig.pool().stop([&]() noexcept { stopped = true; });
   rig.until([&] { return stopped; });
   EXPECT_TRUE(rig.queued->probed.empty());
+}
+
+// --- Names of addresses -----------------------------------------------------------------------------
+
+TEST(Names, LeadBackOrCountForNothing) {
+  Rig rig;
+  const auto ask = [&](std::uint64_t request, std::string_view address) {
+    rig.queued->connection().send(ipc::AskName{base::RequestId(request), base::parse_ip(address).value()});
+    const auto count = rig.queued->named.size();
+    rig.until([&] { return rig.queued->named.size() > count; });
+    EXPECT_EQ(rig.queued->named.back().request, base::RequestId(request));
+    return rig.queued->named.back();
+  };
+  const auto good = ask(1, "192.0.2.1");
+  EXPECT_EQ(good.state, ipc::NameState::kConfirmed);
+  EXPECT_EQ(good.name, "true.example");
+  EXPECT_EQ(good.ttl, base::Millis(70'000));
+  EXPECT_EQ(ask(2, "192.0.2.2").state, ipc::NameState::kNone);
+  EXPECT_EQ(rig.queued->named.back().name, "");
+  EXPECT_EQ(ask(3, "192.0.2.3").state, ipc::NameState::kUnclear);  // nobody answers for that name
+  EXPECT_EQ(ask(4, "192.0.2.4").state, ipc::NameState::kNone);
 }
 
 }  // namespace

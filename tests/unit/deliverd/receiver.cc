@@ -104,6 +104,12 @@ bool set(Receiver& r, const std::string& key, const std::string& value) {
     r.dialect = Dialect::kLmtp;
     return value == "lmtp";
   }
+  if (key == "login") {
+    const auto space = value.find(' ');
+    if (space == std::string::npos) return false;
+    r.account = std::make_shared<HopAccount>(value.substr(0, space), value.substr(space + 1));
+    return true;
+  }
   if (key == "pieces") return r.whole = value == "whole";
   return false;
 }
@@ -136,6 +142,8 @@ bool add_step(Receiver& r, const std::string& text, unsigned at) {
     return timed(Kind::kDrip, 6);
   else if (text.starts_with("M: "))
     r.outcomes.push_back(argument);
+  else if (text.starts_with("E: "))
+    r.end = argument;
   else if (text.starts_with("T: "))
     r.took = seconds(argument).value_or(base::Millis(-1));
   else

@@ -8,6 +8,7 @@
 //                                              a recipient without @ is at example.org
 //   tls: if offered                            or always, from start; else never
 //   protocol: lmtp                             it speaks LMTP, not SMTP
+//   login: user pencil                         log in there as `user`, with this password
 //   pieces: whole                              it depends on what comes in one piece
 //   an empty line, then
 //   S: text       the receiver says this line
@@ -22,9 +23,11 @@
 //   !drip 10s     from here on, each byte comes so long after the one before
 //   !close        the connection ends
 //   M: text       (at the end) what became of each message that was begun, see Player::outcomes()
+//   E: text       (at the end) why the session was over, as in M
 //   T: 300s       (at the end) so long it took
 #pragma once
 
+#include <memory>
 #include <string>
 #include <vector>
 
@@ -46,9 +49,11 @@ struct Receiver {
   std::vector<Envelope> messages;
   TlsUse tls = TlsUse::kNever;
   Dialect dialect = Dialect::kSmtp;
+  std::shared_ptr<HopAccount> account;
   bool whole = false;
   std::vector<ReceiverStep> steps;
   std::vector<std::string> outcomes;
+  std::string end;  // empty: not said
   base::Millis took{-1};  // -1: not said
 };
 

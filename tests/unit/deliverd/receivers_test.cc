@@ -36,7 +36,7 @@ class Play {
       : receiver_(receiver),
         pieces_(pieces),
         cut_(cut),
-        player_(receiver.messages, receiver.tls, receiver.dialect) {}
+        player_(receiver.messages, receiver.tls, receiver.dialect, receiver.account) {}
 
   void run() {
     SCOPED_TRACE(receiver_.name);
@@ -46,6 +46,9 @@ class Play {
     EXPECT_EQ(player_.unread(), "") << "said too much";
     EXPECT_TRUE(player_.over());
     EXPECT_EQ(player_.client().state(), ClientState::kOver);
+    if (!receiver_.end.empty()) {
+      EXPECT_EQ(text(player_.client().trouble()), receiver_.end);
+    }
     if (receiver_.took >= base::Millis(0)) {
       EXPECT_EQ(player_.now(), receiver_.took);
     }
@@ -129,7 +132,7 @@ TEST(Receivers, MayCloseAtEveryByte) {
     SCOPED_TRACE(receiver.name);
     const auto replies = all_replies(receiver);
     for (std::size_t cut = 0; cut <= replies.size(); ++cut) {
-      Player player(receiver.messages, receiver.tls, receiver.dialect);
+      Player player(receiver.messages, receiver.tls, receiver.dialect, receiver.account);
       player.feed(std::string_view(replies).substr(0, cut));
       const bool was_over = player.over();
       const bool awaits_end = player.client().state() == ClientState::kDot;

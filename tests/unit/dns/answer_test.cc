@@ -82,6 +82,42 @@ TEST(Answer, ReadsAddresses) {
   EXPECT_EQ(base::to_string(both.addresses[1]), "192.0.2.1") << "mapped addresses are IPv4";
 }
 
+TEST(Answer, AddressesHaveReverseNames) {
+  EXPECT_EQ(reverse_name(base::parse_ip("192.0.2.1").value()), "1.2.0.192.in-addr.arpa");
+  EXPECT_EQ(reverse_name(base::parse_ip("2001:db8::1").value()),
+            "1.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.8.b.d.0.1.0.0.2.ip6.arpa");
+}
+
+TEST(Answer, ReadsTheNamesOfAnAddress) {
+  const std::string owner = "1.2.0.192.in-addr.arpa";
+  const auto read = [&](const Packet& packet) { return read_names(packet.bytes(), owner); };
+  Packet several(owner, kPtr);
+  several.ptr(owner, "Mail.Example.ORG", 100).ptr(owner, "b.example", 50).ptr(owner, "mail.example.org");
+  const auto answer = read(several);
+  EXPECT_EQ(answer.status, Status::kRecords);
+  ASSERT_EQ(answer.names.size(), 2U);
+  EXPECT_EQ(answer.names[0].text(), "mail.example.org");
+  EXPECT_EQ(answer.names[1].text(), "b.example");
+  EXPECT_EQ(answer.ttl, seconds(50));
+  // RFC 2317: a range of addresses stands elsewhere.
+  Packet alias(owner, kPtr);
+  alias.cname(owner, "1.0/25.2.0.192.in-addr.arpa").ptr("1.0/25.2.0.192.in-addr.arpa", "a.example");
+  EXPECT_EQ(read(alias).names.size(), 1U);
+  Packet many(owner, kPtr);
+  for (int i = 0; i < 40; ++i) many.ptr(owner, "n" + std::to_string(i) + ".example");
+  EXPECT_EQ(read(many).names.size(), kMaxNames);
+  // What no host can be called is no name, and none of it reaches a log.
+  Packet bad(owner, kPtr);
+  bad.ptr(owner, "a\r\nX: y.example").ptr(owner, "").ptr(owner, "b\xc3\xbc.example");
+  EXPECT_EQ(read(bad).status, Status::kNoData);
+  EXPECT_TRUE(read(bad).names.empty());
+  EXPECT_EQ(read(Packet(owner, kPtr, 0x8183)).status, Status::kNoDomain);
+  EXPECT_EQ(read(Packet(owner, kPtr, 0x8182)).status, Status::kTemporary);
+  Packet cut(owner, kPtr);
+  cut.record(owner, kPtr, 300, "\x05" "ab");
+  EXPECT_EQ(read(cut).status, Status::kTemporary);
+}
+
 TEST(Answer, FollowsAliases) {
   Packet packet("example.org", kA);
   packet.a("third.example", kAddress, 100).cname("second.example", "third.example", 50);

@@ -7,7 +7,7 @@
 
 namespace postern::dns {
 
-inline constexpr unsigned kA = 1, kCname = 5, kMx = 15, kAaaa = 28, kTlsa = 52;
+inline constexpr unsigned kA = 1, kCname = 5, kPtr = 12, kMx = 15, kAaaa = 28, kTlsa = 52;
 
 class Packet {
  public:
@@ -44,6 +44,9 @@ class Packet {
   }
   Packet& cname(std::string_view owner, std::string_view target, std::uint32_t ttl = 300) {
     return record(owner, kCname, ttl, encoded(target));
+  }
+  Packet& ptr(std::string_view owner, std::string_view target, std::uint32_t ttl = 300) {
+    return record(owner, kPtr, ttl, encoded(target));
   }
   // Raw bytes behind what stands, and one more record in the header's count.
   Packet& raw(std::string_view bytes) {

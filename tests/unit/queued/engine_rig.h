@@ -46,6 +46,7 @@ struct FakeRelay {
   void on(const ipc::OutcomeSaved& m) { saved.push_back(m); }
   void on(const ipc::BreakOff& m) { broken_off.push_back(m); }
   void on(const ipc::Probe& m) { probes.push_back(m); }
+  void on(const ipc::AskName& m) { names.push_back(m); }
   void closed() noexcept { is_closed = true; }
 
   base::RequestId ask(const ipc::Grant& grant) {
@@ -79,6 +80,7 @@ struct FakeRelay {
   std::vector<ipc::OutcomeSaved> saved;
   std::vector<ipc::BreakOff> broken_off;
   std::vector<ipc::Probe> probes;
+  std::vector<ipc::AskName> names;
   std::uint64_t request = 0;
   bool is_closed = false;
 };
@@ -90,6 +92,8 @@ struct FakeSmtpd {
   void on(const ipc::LargeOpened& m, ipc::Descriptors) { large.push_back(m); }
   void on(const ipc::Intake& m) { intake.push_back(m); }
   void on(const ipc::RecipientKnown& m) { known.push_back(m); }
+  void on(const ipc::NameKnown& m) { named.push_back(m); }
+  void on(const ipc::QueueStarted& m) { queues_started.push_back(m); }
   void on(const ipc::EndAccount& m) { ended.push_back(m.account); }
   void closed() noexcept { is_closed = true; }
 
@@ -99,6 +103,8 @@ struct FakeSmtpd {
   std::vector<ipc::LargeOpened> large;
   std::vector<ipc::Intake> intake;
   std::vector<ipc::RecipientKnown> known;
+  std::vector<ipc::NameKnown> named;
+  std::vector<ipc::QueueStarted> queues_started;
   std::vector<std::string> ended;
   bool is_closed = false;
 };
@@ -125,6 +131,8 @@ struct EngineRig : StoreRig {
     engine = std::make_unique<Engine>(*loop, *store, config);
     delivery = std::make_unique<Delivery>(*loop, *engine);
     intake = std::make_unique<Intake>(*loop, *engine);
+    intake->set_ask_name([this](const ipc::AskName& ask) noexcept { return delivery->ask_name(ask); });
+    delivery->on_named([this](const ipc::NameKnown& known) noexcept { intake->named(known); });
     control = std::make_unique<Control>(*loop, *engine, host, std::map<std::uint32_t, std::string>{},
                                         [](ipc::Status&) noexcept {});
     engine->start();

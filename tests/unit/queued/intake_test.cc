@@ -99,6 +99,86 @@ TEST_F(IntakeTest, ALoginCountsByItsTicketAlone) {
   EXPECT_EQ(submit(frame, {"a@far.example"}, "x"), "451 4.7.0");
 }
 
+// Of an account its mail counts, and what comes in from others never.
+TEST_F(IntakeTest, AnAccountSendsNoMoreThanItMay) {
+  config.accounts = {{"*", {{2, 3600}}, {{3, 3600}}}};
+  engine->configure(config);
+  std::uint64_t request = 0;
+  base::Token bob;
+  bob.bytes.fill(7);
+  intake->tickets().give(bob, 0, "bob");
+  const auto send = [&](base::Token session, std::size_t recipients) {
+    ++request;
+    auto frame = submit_frame(request, static_cast<std::uint8_t>(request), 0);
+    frame.session = session;
+    std::vector<std::string> to;
+    for (std::size_t i = 0; i < recipients; ++i) to.push_back("r" + std::to_string(i) + "@far.example");
+    return submit(frame, to, "x\r\n");
+  };
+  for (int i = 0; i < 5; ++i) EXPECT_EQ(send({}, 3), "accepted");
+  EXPECT_EQ(send(bob, 4), "550 5.7.1");
+  EXPECT_EQ(send(bob, 2), "accepted");
+  EXPECT_EQ(send(bob, 2), "452 4.7.1");
+  EXPECT_EQ(send(bob, 1), "accepted");
+  EXPECT_EQ(send(bob, 1), "452 4.7.1");
+  EXPECT_EQ(send({}, 3), "accepted");
+  clock.advance(base::Millis(3'700'000));
+  EXPECT_EQ(send(bob, 3), "accepted");
+}
+
+// One that finds no room costs its account nothing.
+TEST_F(IntakeTest, WhatIsNotStoredIsNotCounted) {
+  config.accounts = {{"bob", {{1, 3600}}, {}}};
+  engine->configure(config);
+  base::Token bob;
+  bob.bytes.fill(7);
+  intake->tickets().give(bob, 0, "bob");
+  auto frame = submit_frame(1'000, 250, 0);
+  frame.session = bob;
+  disk.full = true;
+  const std::string large(200'000, 'x');
+  std::string said = "accepted";
+  for (std::uint64_t n = 1; n < 200 && said == "accepted"; ++n) {  // until the journal is full
+    auto other = submit_frame(100 + n, static_cast<std::uint8_t>(n), 0);
+    said = submit(other, {"a@far.example"}, large);
+  }
+  ASSERT_EQ(said, "452 4.3.1");
+  EXPECT_EQ(submit(frame, {"a@far.example"}, large), "452 4.3.1");
+  EXPECT_FALSE(intake->usage().refusal(config.accounts[0], "bob", 1, engine->now()));
+}
+
+// ETRN: from networks and accounts that may; what is blocked stays blocked.
+TEST_F(IntakeTest, AClientMayHaveAQueueStarted) {
+  config.rights.listeners[0].etrn_from = {base::parse_network("10.9.0.0/16").value()};
+  config.accounts = {{"amy", {}, {}, true}, {"bob", {}, {}, false}};
+  engine->configure(config);
+  base::Token amy, bob;
+  amy.bytes.fill(1);
+  bob.bytes.fill(2);
+  intake->tickets().give(amy, 0, "amy");
+  intake->tickets().give(bob, 0, "bob");
+  std::uint64_t request = 0;
+  const auto etrn = [&](std::string_view client, const base::Token& session, const std::string& queue) {
+    ipc::StartQueue start;
+    start.request = base::RequestId(++request);
+    start.origin = base::parse_ip(client).value();
+    start.session = session;
+    start.queue = queue;
+    smtpd.connection->send(start);
+    turn();
+    EXPECT_EQ(smtpd.queues_started.back().request, start.request);
+    return text_of(smtpd.queues_started.back().reply);
+  };
+  EXPECT_EQ(etrn("10.1.2.3", {}, "far.example"), "459 4.7.1 Node far.example not allowed");
+  EXPECT_EQ(etrn("10.1.2.3", bob, "far.example"), "459 4.7.1 Node far.example not allowed");
+  EXPECT_EQ(etrn("10.9.2.3", {}, "far.example"), "251 2.0.0 No messages waiting for node far.example");
+  ASSERT_EQ(submit(submit_frame(100, 1, 0), {"a@far.example"}, "x\r\n"), "accepted");
+  ASSERT_EQ(submit(submit_frame(101, 2, 0), {"b@far.example"}, "x\r\n"), "accepted");
+  EXPECT_EQ(etrn("10.9.2.3", {}, "far.example"), "253 2.0.0 2 pending messages for node far.example started");
+  EXPECT_EQ(etrn("192.0.2.1", amy, "far.example"), "253 2.0.0 2 pending messages for node far.example started");
+  EXPECT_EQ(etrn("192.0.2.1", amy, "other.example"), "251 2.0.0 No messages waiting for node other.example");
+}
+
 TEST_F(IntakeTest, ALockEndsTheSessionsOfItsAccount) {
   base::Token bob, amy;
   bob.bytes.fill(1);

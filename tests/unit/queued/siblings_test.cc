@@ -265,5 +265,35 @@ TEST_F(SiblingsTest, NumbersRiseThoughTheClockIsSetBack) {
   EXPECT_GT(store->new_id(), last);
 }
 
+// smtpd asks, a relay answers, and whose end comes leaves nobody waiting.
+TEST_F(SiblingsTest, NamesOfClientsAreAskedOfARelay) {
+  begin();
+  FakeSmtpd smtpd;
+  connect(smtpd);
+  const auto client = base::parse_ip("192.0.2.7").value();
+  smtpd.connection->send(ipc::AskName{base::RequestId(1), client});
+  turn();
+  ASSERT_EQ(smtpd.named.size(), 1U);  // there is no relay
+  EXPECT_EQ(smtpd.named[0].state, ipc::NameState::kUnclear);
+  FakeRelay relay;
+  connect(relay);
+  smtpd.connection->send(ipc::AskName{base::RequestId(2), client});
+  smtpd.connection->send(ipc::AskName{base::RequestId(3), client});
+  turn();
+  ASSERT_EQ(relay.names.size(), 2U);
+  EXPECT_EQ(relay.names[0].client, client);
+  relay.connection->send(ipc::NameKnown{relay.names[0].request, ipc::NameState::kConfirmed, "c.example", base::Millis(7)});
+  relay.connection->send(ipc::NameKnown{base::RequestId(77), ipc::NameState::kConfirmed, "x.example", {}});
+  turn();
+  ASSERT_EQ(smtpd.named.size(), 2U);
+  EXPECT_EQ(smtpd.named[1].request, base::RequestId(2));
+  EXPECT_EQ(smtpd.named[1].name, "c.example");
+  EXPECT_EQ(smtpd.named[1].ttl, base::Millis(7));
+  relay.connection.reset();
+  turn();
+  ASSERT_EQ(smtpd.named.size(), 3U);
+  EXPECT_EQ(smtpd.named[2].state, ipc::NameState::kUnclear);
+}
+
 }  // namespace
 }  // namespace postern::queued

@@ -4,6 +4,7 @@
 #include "common/base/base64.h"
 #include "common/sasl/account.h"
 #include "common/sasl/password_hash.h"
+#include "common/sasl/scram_text.h"
 #include "common/sasl/scram_verifier.h"
 #include "common/tls/digest.h"
 
@@ -95,6 +96,33 @@ TEST(PasswordHash, WeakOnesAndOtherTextsAreRefused) {
   for (const char* bad : {"", "secret", "*", "!", "$1$abcdefgh$pVzlLGkSXWHcdmFOQxWBT/", "aZGbcdE.fghij",
                           "$y$j9T$", "$6$saltstring$", "{PLAIN}secret"})
     EXPECT_NE(wrong_with_hash(bad), "") << bad;
+}
+
+TEST(ScramText, NamesAreWrittenInOneWay) {  // RFC 5802 5.1
+  EXPECT_EQ(escaped("a,b=c"), "a=2Cb=3Dc");
+  EXPECT_EQ(unescaped(escaped("a,b=c")), "a,b=c");
+  for (const char* bad : {"=", "a=", "=2", "=2c", "=3d", "=41"}) EXPECT_FALSE(unescaped(bad)) << bad;
+}
+
+TEST(ScramText, Attributes) {
+  std::string_view text = "r=x,s=,i=4096";
+  EXPECT_EQ(value_of(take_attribute(text), 'r'), "x");
+  EXPECT_EQ(value_of(take_attribute(text), 's'), "");
+  EXPECT_FALSE(value_of("r", 'r'));
+  EXPECT_FALSE(value_of(take_attribute(text), 'r'));
+  EXPECT_EQ(text, "");
+  EXPECT_TRUE(is_nonce("abc!~"));
+  EXPECT_FALSE(is_nonce(""));
+  EXPECT_FALSE(is_nonce("a,b"));
+  EXPECT_FALSE(is_nonce("abc", 2));
+}
+
+TEST(ScramKeys, KnownAnswer) {  // RFC 7677 3
+  const auto salt = base::parse_base64("W22ZaJ0SNY7soEsUEjb6gQ==").value();
+  const auto keys = ScramKeys::make("pencil", salt, 4096);
+  EXPECT_EQ(keys.stored, tls::sha256(keys.client));
+  EXPECT_EQ(keys.server, ScramVerifier::make("pencil", salt, 4096).server_key);
+  EXPECT_EQ(keys.stored, ScramVerifier::make("pencil", salt, 4096).stored_key);
 }
 
 TEST(Account, NamesAndPasswords) {

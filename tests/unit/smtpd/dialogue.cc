@@ -88,6 +88,7 @@ std::optional<bool> set_client(Dialogue& d, const std::string& key, const std::s
   if (key == "proxied") return d.proxied = base::parse_ip(value), d.proxied.has_value();
   if (key == "proxy_from") return set_networks(listener.proxy_from, value);
   if (key == "xclient_from") return set_networks(listener.xclient_from, value);
+  if (key == "etrn_from") return set_networks(listener.etrn_from, value);
   if (key == "xforward_from") {
     std::vector<base::Network> networks;
     set_networks(networks, value);
@@ -97,6 +98,14 @@ std::optional<bool> set_client(Dialogue& d, const std::string& key, const std::s
   if (key == "not_clients") return set_networks(d.policy.not_clients, value);
   if (key == "deny") return add_rule(d.policy.deny, value);
   if (key == "allow") return add_rule(d.policy.allow, value);
+  if (key == "reverse") {
+    d.policy.reverse = value == "require" ? config::Reverse::kRequire : config::Reverse::kNote;
+    return value == "require" || value == "note";
+  }
+  if (key == "name") {
+    d.name_of_client = value == "none" ? ClientName::kNone : ClientName::kConfirmed;
+    return value == "none" || value == "confirmed";
+  }
   if (key == "most_messages") return d.most_messages = std::stoul(value), true;
   if (key == "most_introductions") return d.most_introductions = std::stoul(value), true;
   return std::nullopt;

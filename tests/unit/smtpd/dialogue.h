@@ -36,6 +36,7 @@ struct Dialogue {
   std::optional<base::IpAddress> client;
   std::optional<base::IpAddress> proxied;  // whom the PROXY header of `client` named
   config::Policy policy;
+  ClientName name_of_client = ClientName::kUnclear;  // of the client's address
   std::size_t most_messages = ~std::size_t{0};
   std::size_t most_introductions = ~std::size_t{0};
   std::optional<mail::Reply> intake;

@@ -61,6 +61,7 @@ class Player {
         policy_(dialogue.policy),
         service_(with_rights(dialogue.service, rights_, policy_)),
         connection_(service_, dialogue.client, dialogue.proxied) {
+    connection_.sink.name_of_client = dialogue.name_of_client;
     connection_.sink.most_messages = dialogue.most_messages;
     connection_.sink.most_introductions = dialogue.most_introductions;
     connection_.sink.intake = dialogue.intake;

@@ -49,6 +49,7 @@ class RecordingSink : public MessageSink {
     ++aborted;
   }
   void ask(const mail::Address& recipient) override { asked.push_back(recipient.text()); }
+  void start_queue(const mail::Domain& queue) override { to_start = queue.text(); }
   void log_in(const LoginStart& start) override {
     exchange = auth::make_exchange(start.mechanism, login_context(start.plus_offered));
     step = exchange->begin(start.initial);
@@ -93,11 +94,15 @@ class RecordingSink : public MessageSink {
     return introductions.size() <= most_introductions;
   }
 
+  ClientName client_name(const base::IpAddress&) override { return name_of_client; }
+
   std::optional<mail::Reply> intake;
+  ClientName name_of_client = ClientName::kUnclear;
   bool pause_always = false;
   std::vector<Message> messages;
   std::vector<std::string> refusals;
   std::vector<std::string> asked;
+  std::string to_start;  // a queue, until it is answered
   std::vector<std::string> senders;        // who was asked for at each MAIL
   std::vector<std::string> introductions;  // by XCLIENT
   std::size_t most_messages = ~std::size_t{0};
@@ -160,7 +165,7 @@ class Connection {
       }
       if (protocol.want() == Want::kAnswer && !holds_answers) {
         CHECK(unread_.empty() || protocol.input(unread_) == 0);
-        answer_rcpt();
+        sink.to_start.empty() ? answer_rcpt() : answer_etrn();
         moved = true;
       }
       if (protocol.want() == Want::kInput && !moved) CHECK(unread_.size() < protocol.longest_line());
@@ -195,6 +200,12 @@ class Connection {
       protocol.refused(*result);
     else
       protocol.accepted(base::MessageId(++last_id_));
+  }
+  void answer_etrn() {
+    const auto queue = std::exchange(sink.to_start, {});
+    protocol.started(queue == "refused.example"
+                         ? mail::Reply{459, {4, 7, 1}, {"Node refused.example not allowed"}}
+                         : mail::Reply{250, {2, 0, 0}, {queue}});
   }
   void answer_rcpt() {
     const bool there = std::find(known.begin(), known.end(), sink.asked.back()) != known.end();

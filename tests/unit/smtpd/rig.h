@@ -62,6 +62,8 @@ class FakeQueued {
   void on(const ipc::OpenLarge& m) { large_asked.push_back(m.request); }
   void on(const ipc::AbandonLarge& m) { abandoned.push_back(m.large); }
   void on(const ipc::AskRecipient& m) { recipients_asked.push_back(m); }
+  void on(const ipc::AskName& m) { names_asked.push_back(m); }
+  void on(const ipc::StartQueue& m) { started.push_back(m); }
   void closed() noexcept { ended = true; }
 
   template <class M>
@@ -102,6 +104,8 @@ class FakeQueued {
   std::vector<base::RequestId> large_asked;
   std::vector<base::MessageId> abandoned;
   std::vector<ipc::AskRecipient> recipients_asked;
+  std::vector<ipc::AskName> names_asked;
+  std::vector<ipc::StartQueue> started;
   base::UniqueFd file;
   bool ended = false;
 
@@ -218,7 +222,8 @@ struct SessionRig : LinkRig {
   TlsDesk desk{signer};
   AuthLink auth{loop, clock, []() noexcept {}};
   ClientDesk clients{clock};
-  SessionContext context{loop, clock, link, budget, desk, auth, clients};
+  ClientNames names{link, clock};
+  SessionContext context{loop, clock, link, budget, desk, auth, clients, names};
   base::UniqueFd client;
   std::unique_ptr<Session> session;
   int ended = 0;

@@ -39,6 +39,27 @@ class EachStage : public ::testing::TestWithParam<Stage> {};
 INSTANTIATE_TEST_SUITE_P(Session, EachStage, ::testing::ValuesIn(kStages),
                          [](const auto& stage) { return name(stage.param); });
 
+// What the DNS says of the client by the end of its message stands in it; nobody waits for that.
+TEST(Session, NotesTheNameOfItsClientOnceItIsKnown) {
+  SessionRig rig;
+  const auto client = base::parse_ip("192.0.2.7").value();
+  rig.names.use(true);
+  rig.names.look_up(client);
+  rig.begin_message();
+  rig.heard();
+  (void)rig.say("first\r\n.\r\n");
+  ASSERT_EQ(rig.queued->transactions.size(), 1U);
+  EXPECT_EQ(rig.queued->transactions[0].submit.client_name, "");
+  rig.queued->accept(0, 77);
+  ASSERT_EQ(rig.queued->names_asked.size(), 1U);
+  rig.queued->say(ipc::NameKnown{rig.queued->names_asked[0].request, ipc::NameState::kConfirmed, "c.example", {}});
+  rig.heard();
+  (void)rig.say("MAIL FROM:<a@client.example>\r\nRCPT TO:<bob@example.org>\r\nDATA\r\n");
+  (void)rig.say("second\r\n.\r\n");
+  ASSERT_EQ(rig.queued->transactions.size(), 2U);
+  EXPECT_EQ(rig.queued->transactions[1].submit.client_name, "c.example");
+}
+
 TEST(Session, CarriesAMessageFromTheClientToQueuedAndTheIdBack) {
   SessionRig rig;
   EXPECT_EQ(rig.heard(), "220 mx.example.org ESMTP Postern\r\n");

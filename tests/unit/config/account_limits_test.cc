@@ -1,0 +1,73 @@
+// [[account]]: what accounts may send, whose section holds, and its mistakes.
+#include "common/config/account_limits.h"
+
+#include "common/config/cut.h"
+#include "common/config/summary.h"
+#include "tests/unit/config/temp_dir.h"
+
+namespace postern::config {
+namespace {
+
+class Accounts : public ConfigTest {
+ protected:
+  static constexpr const char* kAuth = "[auth]\ndovecot = \"unix:/run/auth\"\n";
+  // Of one section with these lines.
+  std::string wrong(const std::string& lines) const { return mistakes(kGood + (kAuth + ("[[account]]\n" + lines))); }
+  Config config(const std::string& text) const {
+    auto loaded = load_text(kGood + text);
+    EXPECT_TRUE(loaded) << mistakes(kGood + text);
+    return loaded ? *std::move(loaded) : Config();
+  }
+};
+
+TEST_F(Accounts, TheirOwnSectionHoldsOrThatOfAll) {
+  const auto c = config(std::string(kAuth) +
+                        "[[account]]\nname = \"bob\"\nmessages = [\"1/h\"]\n"
+                        "[[account]]\nname = \"*\"\nmessages = [\"10/h\", \"100/day\"]\nrecipients = [\"200/h\"]\n"
+                        "[[account]]\nname = \"amy@example.org\"\n");
+  const auto cut = cut_queued(c, {}).accounts;
+  ASSERT_EQ(cut.size(), 3U);
+  EXPECT_EQ(limits_of(cut, "bob")->messages, (std::vector<Rate>{{1, 3600}}));
+  EXPECT_TRUE(limits_of(cut, "bob")->recipients.empty());
+  EXPECT_EQ(limits_of(cut, "eve")->messages, (std::vector<Rate>{{10, 3600}, {100, 86'400}}));
+  EXPECT_EQ(limits_of(cut, "eve")->recipients, (std::vector<Rate>{{200, 3600}}));
+  EXPECT_TRUE(limits_of(cut, "amy@example.org")->messages.empty());
+  EXPECT_EQ(limits_of({}, "bob"), nullptr);
+  const auto text = rights_summary(c);
+  EXPECT_NE(text.find("ACCOUNTS  what who logs in may send\n"
+                      "  *: 10 messages in 1h, 100 messages in 1d, 200 recipients in 1h\n"
+                      "  amy@example.org: without a limit\n"
+                      "  bob: 1 messages in 1h\n"),
+            std::string::npos)
+      << text;
+}
+
+TEST_F(Accounts, Mistakes) {
+  EXPECT_EQ(wrong("name = \"*\"\n"), "");
+  EXPECT_EQ(wrong("messages = [\"1/h\"]\n"),
+            "postern.toml:13:1: account.name: this key is missing: expected the name of an account, or \"*\" for all\n");
+  EXPECT_NE(wrong("name = \"Bob\"\n").find("expected the name in lower case"), std::string::npos);
+  EXPECT_NE(wrong("name = \"a b\"\n").find("or \"*\" for all"), std::string::npos);
+  for (const auto* bad : {"10/min", "10/s", "0/h", "0", "ten", "10"})
+    EXPECT_EQ(wrong(std::string("name = \"*\"\nrecipients = [\"") + bad + "\"]\n"),
+              std::string("postern.toml:15:15: account.recipients = \"") + bad +
+                  "\": expected so many in an hour or a day, like \"200/h\" or \"1000/day\"\n");
+  EXPECT_NE(wrong("name = \"*\"\nmessages = [\"1/h\", \"2/h\", \"3/h\", \"4/h\", \"5/h\"]\n").find("at most 4 elements"),
+            std::string::npos);
+  EXPECT_EQ(wrong("name = \"*\"\n[[account]]\nname = \"*\"\n"),
+            "postern.toml:16:8: account.name = \"*\": this stands already at postern.toml:13\n");
+  EXPECT_EQ(mistakes(std::string(kGood) + "[[account]]\nname = \"*\"\n"),
+            "postern.toml:11:1: account: nobody can log in: say who they are in [auth]\n");
+}
+
+TEST_F(Accounts, OneThatNobodyHasIsWarnedOf) {
+  dir_.write("accounts", "bob:$y$j9T$F5Jx5fExrKuPp53xLKQ..1$tnSYvahCwPBHKZUspmcxMfb0.WiB9W.zEaKlOBL35rC\n");
+  const auto c = config("[auth]\naccounts = \"accounts\"\nmechanisms = [\"PLAIN\"]\n[[account]]\nname = \"bob\"\n"
+                        "[[account]]\nname = \"*\"\n[[account]]\nname = \"bbo\"\n");
+  const auto all = warnings(c);
+  ASSERT_EQ(all.size(), 1U);
+  EXPECT_EQ(dir_.shortened(all[0]), "postern.toml: [[account]] bbo: accounts has no such account");
+}
+
+}  // namespace
+}  // namespace postern::config
