@@ -39,6 +39,7 @@ class Resolver {
   using OnMx = std::move_only_function<void(MxAnswer) noexcept>;
   using OnAddresses = std::move_only_function<void(AddressAnswer) noexcept>;
   using OnTlsa = std::move_only_function<void(TlsaAnswer) noexcept>;
+  using OnTxt = std::move_only_function<void(TxtAnswer) noexcept>;
 
   struct Options {
     base::Millis timeout;  // of the first try
@@ -65,6 +66,8 @@ class Resolver {
   [[nodiscard]] Query addresses(const mail::Domain& name, base::IpFamily family, OnAddresses done);
   // `name`: "_25._tcp.mx.example.org", in lower case.
   [[nodiscard]] Query tlsa(const std::string& name, OnTlsa done);
+  // `name`: "_mta-sts.example.org", likewise.
+  [[nodiscard]] Query txt(const std::string& name, OnTxt done);
 
  private:
   struct Pending;
