@@ -45,14 +45,14 @@ std::string policy_demand(const ipc::PolicySaid& policy) {
 }
 
 void conclude(MxSearch& search, const ipc::PolicySaid& policy) {
-  const auto& [domain, port, bounds, demand, dane, policies, hosts, found, query] = search;
-  auto targets = targets_of(domain, hosts, port, bounds);
+  auto targets = targets_of(search.domain, search.hosts, search.port, search.bounds);
+  const auto& strangers = policy.strangers;
   if (targets && policy.mode != ipc::StsMode::kNone)
     for (auto& target : *targets)
       target.policy = PolicyWord{policy.mode == ipc::StsMode::kEnforce,
-                                 std::find(policy.strangers.begin(), policy.strangers.end(),
-                                           target.host) == policy.strangers.end()};
-  search.found({hop_name_of(hosts, port, demand + policy_demand(policy), dane), std::move(targets)});
+                                 std::find(strangers.begin(), strangers.end(), target.host) == strangers.end()};
+  search.found({hop_name_of(search.hosts, search.port, search.demand + policy_demand(policy), search.dane),
+                std::move(targets)});
 }
 
 void ask_policy(const std::shared_ptr<MxSearch>& search) {
