@@ -40,6 +40,10 @@ class PolicyHost:
                         self.request = context.wrap_socket(self.request, server_side=True)
                 super().setup()
 
+            def finish(self):
+                super().finish()
+                self.request.close()  # of TLS, the server knows only the socket below
+
             def do_GET(self):
                 host.asked.append((self.name, self.headers["Host"], self.path))
                 body = host.text.encode()

@@ -68,7 +68,7 @@ TEST(Http, ABodyToTheEnd) {
 
 TEST(Http, ABodyInChunks) {
   const auto chunked = head("Transfer-Encoding: chunked\r\n");
-  EXPECT_EQ(read(chunked + "5\r\nhello\r\n00B;x=y\r\n, and more.\n\r\n0\r\n\r\n"), "body: hello, and more.\n");
+  EXPECT_EQ(read(chunked + "5\r\nhello\r\n00C;x=y\r\n, and more.\n\r\n0\r\n\r\n"), "body: hello, and more.\n");
   EXPECT_EQ(read(chunked + "1\r\nx\r\n0\r\nTrailer: y\r\n\r\n"), "body: x");
   EXPECT_EQ(read(chunked + "0\r\n\r\n"), "body: ");
   EXPECT_EQ(read(chunked + "5\r\nhello\r\n"), "reading");

@@ -122,16 +122,16 @@ TEST_F(PolicyLinkTest, MoreQuestionsThanTheWindowWait) {
 class PolicyLookup : public PolicyLinkTest {
  protected:
   PolicyLookup()
-      : names_([](const std::string& query, bool) -> std::optional<std::string> {
+      : names_([](const std::string& asked, bool) -> std::optional<std::string> {
           std::string name;
           std::size_t at = 12;
-          for (; query[at] != '\0'; at += static_cast<std::size_t>(query[at]) + 1)
-            name += (name.empty() ? "" : ".") + query.substr(at + 1, static_cast<std::size_t>(query[at]));
-          const auto type = static_cast<unsigned>(query[at + 2]);
+          for (; asked[at] != '\0'; at += static_cast<std::size_t>(asked[at]) + 1)
+            name += (name.empty() ? "" : ".") + asked.substr(at + 1, static_cast<std::size_t>(asked[at]));
+          const auto type = static_cast<unsigned>(asked[at + 2]);
           dns::Packet packet(name, type);
           if (type == dns::kMx) packet.mx(name, 10, "a.example").mx(name, 20, "b.example");
-          if (type == dns::kA) packet.a(name, std::string_view("\xc0\x00\x02\x01", 4));
-          return dns::FakeServer::as_answer(query, packet.bytes());
+          if (type == dns::kA) packet.a(name, std::string("\xc0\x00\x02", 3) + name[0]);
+          return dns::FakeServer::as_answer(asked, packet.bytes());
         }),
         resolver_(dns::Resolver::make({names_.endpoint()}, {base::Millis(200), 1, true}).value()),
         directory_(loop, *resolver_, base::system_clock(), [] { return 0U; }) {
@@ -145,6 +145,7 @@ class PolicyLookup : public PolicyLinkTest {
   }
   // Until fetch was asked; what it says then, and what comes of it.
   void until_asked() {
+    turn();  // what is remembered comes at its end
     while (fetch->asked.empty()) loop.run_once(true);
   }
   void says(ipc::StsMode mode, std::vector<std::string> strangers = {}) {
@@ -206,6 +207,7 @@ TEST_F(PolicyLookup, SaysOfEachHostWhatThePolicySays) {
 TEST_F(PolicyLookup, NobodyIsAskedWhereTheWayDoesNotHeedIt) {
   for (const auto tls : {config::HopTls::kOff, config::HopTls::kDane}) {
     look(tls);
+    turn();
     while (!place) loop.run_once(true);
     EXPECT_EQ(words(), "a.example, b.example");
   }
