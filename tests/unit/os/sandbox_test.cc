@@ -144,8 +144,9 @@ TEST_P(Sandbox, AFileThatIsGivenOpenIsFetchsOnly) {
     EXPECT_EQ(outcome(kind, write_at(1U << 20)), kDone);
   else
     EXPECT_TRUE(forbidden(kind, write_at(1U << 20)));
-  if (kind == SandboxKind::kFetching)
+  if (kind == SandboxKind::kFetching) {
     EXPECT_EQ(outcome(kind, write_at(64U << 20)), -SIGXFSZ) << "no more than 64 MiB";
+  }
 }
 
 TEST_P(Sandbox, AllowsThreadsOnlyWhereCallsBlock) {
