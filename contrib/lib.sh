@@ -9,7 +9,7 @@ TEST_PACKAGES="libgtest-dev libgmock-dev python3 python3-pytest python3-pytest-x
   python3-dnslib swaks libnet-ssleay-perl curl openssl dovecot-imapd dovecot-lmtpd dovecot-submissiond knot unbound msmtp
   libauthen-sasl-perl libio-socket-ssl-perl haproxy"
 ROLE_USERS="_postern-smtpd _postern-queued _postern-relay _postern-local _postern-key
-  _postern-auth"
+  _postern-auth _postern-fetch"
 
 say() { printf '%s\n' "$*"; }
 step() { printf '\n== %s\n' "$*"; }

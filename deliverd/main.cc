@@ -1,8 +1,10 @@
-// postern-deliverd: one binary for the two roles that deliver; a process has one of them.
+// postern-deliverd: one binary for the two roles that deliver, and the one that fetches policies for them; a process has
+// one of them.
 #include <memory>
 
 #include "common/base/check.h"
 #include "common/role/role.h"
+#include "deliverd/fetch/daemon.h"
 #include "deliverd/local/daemon.h"
 #include "deliverd/relay/daemon.h"
 
@@ -11,6 +13,7 @@ int main(int argc, char** argv) {
   return role::run(argc, argv,
                    [](ipc::Role role, role::Host& host) -> std::unique_ptr<role::Daemon> {
                      if (role == ipc::Role::kRelay) return std::make_unique<relay::Daemon>(host);
+                     if (role == ipc::Role::kFetch) return std::make_unique<fetch::Daemon>(host);
                      CHECK(role == ipc::Role::kLocal);
                      return std::make_unique<local::Daemon>(host);
                    });

@@ -63,10 +63,10 @@ os::Result<void> Child::launch() {
   if (!log) return std::unexpected(log.error());
   auto root = base::UniqueFd::adopt(::fcntl(site_.root(spec_.role), F_DUPFD_CLOEXEC, 0));
   if (!root.valid()) return os::failure("duplicate a directory");
-  base::UniqueFd badmail;
-  if (spec_.role == ipc::Role::kQueued && site_.badmail.valid()) {
-    badmail = base::UniqueFd::adopt(::fcntl(site_.badmail.get(), F_DUPFD_CLOEXEC, 0));
-    if (!badmail.valid()) return os::failure("duplicate a directory");
+  base::UniqueFd second;
+  if (site_.second(spec_.role) >= 0) {
+    second = base::UniqueFd::adopt(::fcntl(site_.second(spec_.role), F_DUPFD_CLOEXEC, 0));
+    if (!second.valid()) return os::failure("duplicate a descriptor");
   }
   auto pair = ipc::make_channel_pair();
   auto pid = os::spawn(spec_.program, {std::string(ipc::name(spec_.role))}, std::move(pair.b));
@@ -87,7 +87,7 @@ os::Result<void> Child::launch() {
   descriptors.push_back(*std::move(config));
   descriptors.push_back(*std::move(log));
   descriptors.push_back(std::move(root));
-  if (badmail.valid()) descriptors.push_back(std::move(badmail));
+  if (second.valid()) descriptors.push_back(std::move(second));
   link_->send(boot, std::move(descriptors));
   (void)log::info("process.started").field("process", name()).field("pid", pid_);
   return {};

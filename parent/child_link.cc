@@ -78,6 +78,8 @@ std::unique_ptr<ChildLink> make_child_link(event::Loop& loop, Role role, base::U
       return std::make_unique<Link<Role::kKey>>(loop, std::move(fd), listener);
     case Role::kAuth:
       return std::make_unique<Link<Role::kAuth>>(loop, std::move(fd), listener);
+    case Role::kFetch:
+      return std::make_unique<Link<Role::kFetch>>(loop, std::move(fd), listener);
     case Role::kParent:
     case Role::kControl:
       break;

@@ -33,10 +33,11 @@ constexpr std::size_t kMaxAnswer = 16 * 1024;              // of ipc::Done
 
 // The order in which roles are stopped: first those that take mail in, last the one that keeps it.
 constexpr ipc::RoleSet kStopPhases[] = {
-    ipc::roles(Role::kSmtpd), ipc::roles(Role::kRelay, Role::kLocal, Role::kKey, Role::kAuth),
+    ipc::roles(Role::kSmtpd),
+    ipc::roles(Role::kRelay, Role::kLocal, Role::kKey, Role::kAuth, Role::kFetch),
     ipc::roles(Role::kQueued)};
 // The order in which a new configuration is applied.
-constexpr Role kReloadOrder[] = {Role::kAuth,  Role::kKey,    Role::kRelay,
+constexpr Role kReloadOrder[] = {Role::kAuth,  Role::kKey,   Role::kFetch, Role::kRelay,
                                  Role::kLocal, Role::kQueued, Role::kSmtpd};
 
 constexpr config::Service kServices[] = {config::Service::kMx, config::Service::kRelay,
@@ -48,6 +49,7 @@ bool talk(Role a, Role b) {
     const auto other = a == Role::kAuth ? b : a;
     return other == Role::kSmtpd || other == Role::kQueued;
   }
+  if (a == Role::kFetch || b == Role::kFetch) return a == Role::kRelay || b == Role::kRelay;
   return (a == Role::kQueued) != (b == Role::kQueued);
 }
 
@@ -68,6 +70,8 @@ std::string needs_restart(const config::Config& now, const config::Config& then)
     return "the first or last LMTP socket";
   if (config::needs_key(now) != config::needs_key(then)) return "the first or last [[certificate]]";
   if (config::needs_auth(now) != config::needs_auth(then)) return "the first or last use of [auth]";
+  if (config::needs_fetch(now) != config::needs_fetch(then))
+    return "whether MTA-STS policies are asked for";
   return {};
 }
 
@@ -136,6 +140,7 @@ void Server::make_children() {
   add_child(Role::kQueued, 0, config::Service::kMx);
   if (config::needs_auth(config_)) add_child(Role::kAuth, 0, config::Service::kMx);
   if (config::needs_key(config_)) add_child(Role::kKey, 0, config::Service::kMx);
+  if (config::needs_fetch(config_)) add_child(Role::kFetch, 0, config::Service::kMx);
   if (config::needs_local(config_)) add_child(Role::kLocal, 0, config::Service::kMx);
   for (std::uint32_t i = 0; i < config::relay_processes(config_, facts_.cores); ++i)
     add_child(Role::kRelay, i, config::Service::kMx);
@@ -168,6 +173,8 @@ std::string Server::config_for(const Child::Spec& spec) const {
       return ipc::encode(config::cut_key(config));
     case Role::kAuth:
       return ipc::encode(config::cut_auth(config));
+    case Role::kFetch:
+      return ipc::encode(config::cut_fetch(config, facts_));
     case Role::kParent:
     case Role::kControl:
       break;

@@ -50,6 +50,20 @@ std::expected<base::UniqueFd, std::string> directory(const std::string& path, un
   return fd;
 }
 
+// A file in the spool, whose owner may have put anything in its place. It stays the parent's: fetch gets
+// it open, and finds it nowhere.
+std::expected<base::UniqueFd, std::string> policies_file(int spool) {
+  static constexpr const char* kName = "policies";
+  auto fd = base::UniqueFd::adopt(
+      ::openat(spool, kName, O_RDWR | O_CREAT | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC, 0600));
+  struct stat info {};
+  if (!fd.valid() || ::fstat(fd.get(), &info) != 0)
+    return std::unexpected(fmt::format("cannot open {} in the spool: {}", kName, ::strerrordesc_np(errno)));
+  if (!S_ISREG(info.st_mode) || info.st_nlink != 1)
+    return std::unexpected(fmt::format("{} in the spool is no file of its own", kName));
+  return fd;
+}
+
 std::uint32_t group(const std::string& name) {
   const ::group* entry = ::getgrnam(name.c_str());
   return entry == nullptr ? ~0U : entry->gr_gid;
@@ -88,6 +102,8 @@ const std::optional<Identity>& Site::identity(ipc::Role role) const {
       return key;
     case ipc::Role::kAuth:
       return auth;
+    case ipc::Role::kFetch:
+      return fetch;
     case ipc::Role::kParent:
     case ipc::Role::kControl:
       break;
@@ -101,6 +117,12 @@ int Site::root(ipc::Role role) const {
   return empty.get();
 }
 
+int Site::second(ipc::Role role) const {
+  if (role == ipc::Role::kQueued) return badmail.get();
+  if (role == ipc::Role::kFetch) return policies.get();
+  return -1;
+}
+
 std::expected<Site, std::string> prepare_site(const config::Config& config) {
   Site site;
   const std::pair<std::optional<Identity>*, std::string> users[] = {
@@ -109,11 +131,13 @@ std::expected<Site, std::string> prepare_site(const config::Config& config) {
       {&site.relay, "_postern-relay"},
       {&site.local, config.mailbox.owner},
       {&site.key, "_postern-key"},
-      {&site.auth, "_postern-auth"}};
+      {&site.auth, "_postern-auth"},
+      {&site.fetch, "_postern-fetch"}};
   for (const auto& [identity, name] : users) {
     if (identity == &site.local && !config::needs_local(config)) continue;
     if (identity == &site.key && !config::needs_key(config)) continue;
     if (identity == &site.auth && !config::needs_auth(config)) continue;
+    if (identity == &site.fetch && !config::needs_fetch(config)) continue;
     auto found = user(name);
     if (!found) return std::unexpected(std::move(found.error()));
     *identity = *found;
@@ -126,6 +150,11 @@ std::expected<Site, std::string> prepare_site(const config::Config& config) {
   if (!empty) return std::unexpected(std::move(empty.error()));
   site.spool = *std::move(spool);
   site.empty = *std::move(empty);
+  if (config::needs_fetch(config)) {
+    auto policies = policies_file(site.spool.get());
+    if (!policies) return std::unexpected(std::move(policies.error()));
+    site.policies = *std::move(policies);
+  }
   if (!config.bounce.badmail.empty()) {
     auto badmail = directory(config.bounce.badmail, 0700, site.queued);
     if (!badmail) return std::unexpected(std::move(badmail.error()));

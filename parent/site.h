@@ -18,13 +18,16 @@ using Identity = os::SandboxPlan::Identity;
 
 struct Site {
   // What each role becomes; nothing where we are not root and all stay who we are.
-  std::optional<Identity> smtpd, queued, relay, local, key, auth;
+  std::optional<Identity> smtpd, queued, relay, local, key, auth, fetch;
   // Each role's directory: the spool, the mailbox root, an empty one for the others.
   base::UniqueFd spool, mailboxes, empty;
-  base::UniqueFd badmail;  // queued's second one, if it is not in the spool
+  base::UniqueFd badmail;   // queued's second one, if it is not in the spool
+  base::UniqueFd policies;  // the file that fetch keeps policies in, if there is a fetch
 
   [[nodiscard]] const std::optional<Identity>& identity(ipc::Role role) const;
   [[nodiscard]] int root(ipc::Role role) const;
+  // What this role gets beside its directory; -1: nothing.
+  [[nodiscard]] int second(ipc::Role role) const;
 };
 
 // Looks the users up and makes the directories that are missing; an error is a sentence for people.

@@ -432,6 +432,8 @@ class Builder {
     if (const auto* const value = delivery.get("start"))
       config_.delivery.start_where = report_.where(value->place);
     delivery.boolean("trust_ad", config_.delivery.trust_ad);
+    delivery.boolean("mta_sts", config_.delivery.mta_sts);
+    delivery.integer("mta_sts_port", config_.delivery.mta_sts_port, 1, 65535);
     read_authorities(delivery, config_, report_);
   }
 

@@ -118,6 +118,8 @@ struct Delivery {
   std::uint16_t port = 25;
   std::vector<base::Network> forbid;  // no MX is connected to there
   bool trust_ad = false;              // also of resolvers that are not on loopback
+  bool mta_sts = true;                // domains are asked for their policies
+  std::uint16_t mta_sts_port = 443;   // where these are
   struct {
     std::string file;  // empty: there is none
     std::string pem;

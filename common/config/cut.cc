@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "common/base/text.h"
+#include "common/config/hop.h"
 #include "common/config/hop_login.h"
 #include "common/config/segment_room.h"
 #include "common/config/toml_file.h"
@@ -17,6 +18,13 @@ constexpr std::uint16_t kDnsPort = 53;
 
 std::uint32_t processes(std::uint32_t wanted, std::uint32_t cores) {
   return std::max(wanted == 0 ? cores : wanted, 1U);
+}
+
+std::vector<base::Endpoint> resolvers_of(const Config& config, const Facts& facts) {
+  auto resolvers = config.delivery.dns.empty() ? facts.resolvers : config.delivery.dns;
+  if (resolvers.empty()) resolvers.push_back({*base::parse_ip("127.0.0.1"), kDnsPort});
+  if (resolvers.size() > kMaxResolvers) resolvers.resize(kMaxResolvers);
+  return resolvers;
 }
 
 // As people know it who know where the main file is. It is to be shown, not to be opened.
@@ -85,6 +93,18 @@ bool needs_key(const Config& config) {
 
 bool needs_auth(const Config& config) {
   return !config.auth.accounts_file.empty() || !config.auth.dovecot.empty();
+}
+
+bool needs_fetch(const Config& config) {
+  if (!config.delivery.mta_sts || config.delivery.authorities.pem.empty()) return false;
+  bool everything = false;  // has a route
+  for (const auto& route : config.routes) {
+    everything |= std::find(route.to.begin(), route.to.end(), "*") != route.to.end();
+    if (std::any_of(route.via.begin(), route.via.end(), heeds_policies)) return true;
+  }
+  return !everything || std::any_of(config.domains.begin(), config.domains.end(), [](const auto& domain) {
+    return heeds_policies(domain.deliver);
+  });
 }
 
 std::string control_socket(const Config& config) {
@@ -180,9 +200,7 @@ RelayConfig cut_relay(const Config& config, const Facts& facts) {
   RelayConfig cut;
   cut.log = config.log.role;
   cut.hostname = config.hostname;
-  cut.dns = config.delivery.dns.empty() ? facts.resolvers : config.delivery.dns;
-  if (cut.dns.empty()) cut.dns.push_back({*base::parse_ip("127.0.0.1"), kDnsPort});
-  if (cut.dns.size() > kMaxResolvers) cut.dns.resize(kMaxResolvers);
+  cut.dns = resolvers_of(config, facts);
   cut.port = config.delivery.port;
   cut.forbid = config.delivery.forbid;
   // A word on DNSSEC is worth what the way is worth that it came (RFC 7672 2.2).
@@ -192,6 +210,7 @@ RelayConfig cut_relay(const Config& config, const Facts& facts) {
                  });
   cut.ca = config.delivery.authorities.pem;
   cut.logins = hop_logins(config);
+  cut.policies = needs_fetch(config);
   cut.own_addresses = facts.own_addresses;
   // An interface may answer for more than its own address (127.0.0.0/8), so listeners count too.
   for (const auto& listener : config.listeners) {
@@ -219,6 +238,16 @@ AuthConfig cut_auth(const Config& config) {
   cut.log = config.log.role;
   cut.dovecot = !config.auth.dovecot.empty();
   cut.accounts = config.auth.accounts;
+  return cut;
+}
+
+FetchConfig cut_fetch(const Config& config, const Facts& facts) {
+  FetchConfig cut;
+  cut.log = config.log.role;
+  cut.dns = resolvers_of(config, facts);
+  cut.port = config.delivery.mta_sts_port;
+  cut.forbid = config.delivery.forbid;
+  cut.ca = config.delivery.authorities.pem;
   return cut;
 }
 

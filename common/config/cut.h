@@ -35,6 +35,9 @@ struct Facts {
 [[nodiscard]] bool needs_key(const Config& config);
 // Whether anybody can log in, so that a process is needed that knows the passwords.
 [[nodiscard]] bool needs_auth(const Config& config);
+// Whether any mail goes to MX hosts in a way that MTA-STS policies can bind, and there are authorities to
+// believe, so that a process is needed that fetches policies.
+[[nodiscard]] bool needs_fetch(const Config& config);
 // Of the control tool's socket.
 [[nodiscard]] std::string control_socket(const Config& config);
 
@@ -51,5 +54,6 @@ struct Facts {
 [[nodiscard]] LocalConfig cut_local(const Config& config);
 [[nodiscard]] KeyConfig cut_key(const Config& config);
 [[nodiscard]] AuthConfig cut_auth(const Config& config);
+[[nodiscard]] FetchConfig cut_fetch(const Config& config, const Facts& facts);
 
 }  // namespace postern::config

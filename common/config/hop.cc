@@ -121,6 +121,19 @@ std::string_view tls_text(HopTls tls) {
   return {};
 }
 
+bool heeds_policies(const HopSpec& hop) {
+  switch (hop.tls) {
+    case HopTls::kOptional:
+    case HopTls::kRequired:
+    case HopTls::kVerified:
+      return hop.kind == HopKind::kMx;
+    case HopTls::kOff:
+    case HopTls::kDane:
+      return false;
+  }
+  return false;
+}
+
 std::string demand_text(const HopSpec& hop) {
   std::string text = hop.lmtp ? "/lmtp" : hop.implicit ? "/smtps" : "";
   if (hop.tls != HopTls::kOptional) text.append("/").append(tls_text(hop.tls));

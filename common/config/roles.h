@@ -393,6 +393,7 @@ struct RelayConfig {
   bool trust_ad = false;  // the resolvers' word on DNSSEC is believed
   std::string ca;         // PEM: authorities whose certificates count; empty: none
   std::vector<RelayLogin> logins;
+  bool policies = false;  // fetch is there, and knows the MTA-STS policies of domains
 
   static constexpr auto fields() {
     return ipc::fields_of(ipc::field("log", &RelayConfig::log),
@@ -403,7 +404,23 @@ struct RelayConfig {
                       ipc::field("forbid", &RelayConfig::forbid, 1'000),
                       ipc::field("trust_ad", &RelayConfig::trust_ad),
                       ipc::field("ca", &RelayConfig::ca, 16U << 20),
-                      ipc::field("logins", &RelayConfig::logins, kMaxLogins));
+                      ipc::field("logins", &RelayConfig::logins, kMaxLogins),
+                      ipc::field("policies", &RelayConfig::policies));
+  }
+};
+
+struct FetchConfig {
+  LogConfig log;
+  std::vector<base::Endpoint> dns;    // resolvers; never empty
+  std::uint16_t port = 443;           // of policy hosts
+  std::vector<base::Network> forbid;  // where no domain's host is believed to be
+  std::string ca;                     // PEM: authorities whose certificates count
+
+  static constexpr auto fields() {
+    return ipc::fields_of(ipc::field("log", &FetchConfig::log), ipc::field("dns", &FetchConfig::dns, 16),
+                      ipc::field("port", &FetchConfig::port),
+                      ipc::field("forbid", &FetchConfig::forbid, 1'000),
+                      ipc::field("ca", &FetchConfig::ca, 16U << 20));
   }
 };
 

@@ -83,6 +83,8 @@ constexpr auto kKeys = std::to_array<Key>({
     {"delivery.source", kStrings, kSource, "[]"},
     {"delivery.trust_ad", kBoolean},
     {"delivery.ca", kString},
+    {"delivery.mta_sts", kBoolean},
+    {"delivery.mta_sts_port", kInteger},
     {"delivery.start", kString},
 
     {"retry", kSection},

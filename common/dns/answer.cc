@@ -19,6 +19,7 @@ constexpr std::uint16_t kTypeA = 1;
 constexpr std::uint16_t kTypeCname = 5;
 constexpr std::uint16_t kTypePtr = 12;
 constexpr std::uint16_t kTypeMx = 15;
+constexpr std::uint16_t kTypeTxt = 16;
 constexpr std::uint16_t kTypeAaaa = 28;
 constexpr std::uint16_t kTypeTlsa = 52;  // RFC 6698 7.1
 constexpr std::uint16_t kClassIn = 1;
@@ -218,6 +219,18 @@ base::IpAddress to_address(std::string_view data, base::IpFamily family) {
   return address;
 }
 
+// The strings of a TXT record, each with its length in front, as one (RFC 7208 3.3).
+std::optional<std::string> joined_strings(std::string_view data) {
+  std::string text;
+  while (!data.empty()) {
+    const auto size = static_cast<std::size_t>(static_cast<std::uint8_t>(data.front()));
+    if (data.size() - 1 < size) return std::nullopt;
+    text += data.substr(1, size);
+    data.remove_prefix(1 + size);
+  }
+  return text;
+}
+
 }  // namespace
 
 MxAnswer read_mx(std::string_view packet, const mail::Domain& name) {
@@ -317,6 +330,23 @@ NamesAnswer read_names(std::string_view packet, std::string_view name) {
   if (answer.names.empty()) return answer;
   answer.status = Status::kRecords;
   answer.ttl = to_millis(found.ttl);
+  return answer;
+}
+
+TxtAnswer read_txt(std::string_view packet, std::string_view name) {
+  const auto response = read_response(packet);
+  TxtAnswer answer{response.status, {}, {}, response.trouble, response.secure};
+  if (answer.status == Status::kTemporary) return answer;
+  const auto found = find(response, name, kTypeTxt);
+  if (found.records.empty()) return answer;
+  answer.status = Status::kRecords;
+  answer.ttl = to_millis(found.ttl);
+  for (const auto* record : found.records) {
+    auto text = joined_strings(record->data);
+    if (!text)
+      return {Status::kTemporary, {}, {}, "malformed TXT record from the name server", false};
+    if (answer.texts.size() < kMaxTxt) answer.texts.push_back(*std::move(text));
+  }
   return answer;
 }
 

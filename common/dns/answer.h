@@ -20,6 +20,7 @@ inline constexpr std::size_t kMaxAddresses = 20;  // of one host and family
 inline constexpr int kMaxAliases = 16;            // CNAMEs in a row
 inline constexpr std::size_t kMaxTlsa = 50;       // TLSA records of one host
 inline constexpr std::size_t kMaxNames = 5;       // of one address, that are kept
+inline constexpr std::size_t kMaxTxt = 100;       // TXT records of one name
 
 enum class Status : std::uint8_t {
   kRecords,    // there is at least one record
@@ -77,6 +78,14 @@ struct NamesAnswer {  // of an address
   bool secure = false;
 };
 
+struct TxtAnswer {
+  Status status = Status::kTemporary;
+  std::vector<std::string> texts;  // of each record: its strings, joined; any bytes
+  base::Millis ttl{0};
+  std::string trouble;
+  bool secure = false;
+};
+
 // Reads `response`, an answer to a question for the MX, or the addresses of `family`, of `name`.
 [[nodiscard]] MxAnswer read_mx(std::string_view response, const mail::Domain& name);
 [[nodiscard]] AddressAnswer read_addresses(std::string_view response, const mail::Domain& name,
@@ -87,5 +96,7 @@ struct NamesAnswer {  // of an address
 [[nodiscard]] NamesAnswer read_names(std::string_view response, std::string_view name);
 // `name`: "_25._tcp.mx.example.org", in lower case.
 [[nodiscard]] TlsaAnswer read_tlsa(std::string_view response, std::string_view name);
+// `name`: likewise.
+[[nodiscard]] TxtAnswer read_txt(std::string_view response, std::string_view name);
 
 }  // namespace postern::dns

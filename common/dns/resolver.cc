@@ -141,6 +141,11 @@ Query Resolver::names(const base::IpAddress& address, OnNames done) {
   return ask(std::move(name), ns_t_ptr, reading<NamesAnswer>(read, std::move(done)));
 }
 
+Query Resolver::txt(const std::string& name, OnTxt done) {
+  const auto read = [name](std::string_view packet) { return read_txt(packet, name); };
+  return ask(name, ns_t_txt, reading<TxtAnswer>(read, std::move(done)));
+}
+
 Query Resolver::ask(std::string name, int type, OnResponse done) {
   CHECK(loop_ != nullptr);
   auto interest = std::make_shared<char>();

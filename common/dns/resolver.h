@@ -40,6 +40,7 @@ class Resolver {
   using OnAddresses = std::move_only_function<void(AddressAnswer) noexcept>;
   using OnTlsa = std::move_only_function<void(TlsaAnswer) noexcept>;
   using OnNames = std::move_only_function<void(NamesAnswer) noexcept>;
+  using OnTxt = std::move_only_function<void(TxtAnswer) noexcept>;
 
   struct Options {
     base::Millis timeout;  // of the first try
@@ -68,6 +69,8 @@ class Resolver {
   [[nodiscard]] Query tlsa(const std::string& name, OnTlsa done);
   // Those that its owner gives an address; whether they are true, addresses() says.
   [[nodiscard]] Query names(const base::IpAddress& address, OnNames done);
+  // `name`: "_mta-sts.example.org", likewise.
+  [[nodiscard]] Query txt(const std::string& name, OnTxt done);
 
  private:
   struct Pending;

@@ -6,7 +6,7 @@
 namespace postern::ipc {
 
 // All that a child needs before its sandbox. Descriptors: configuration (memfd), log, root directory;
-// for queued also the directory of badmail, if it is not in the spool.
+// for queued also the directory of badmail, if it is not in the spool; for fetch the file of its policies.
 struct Boot {
   static constexpr Type kType = Type::kBoot;
   static constexpr Route kRoute{roles(Role::kParent), kChildren};

@@ -18,15 +18,15 @@
 
 namespace postern::ipc {
 
-enum class Role : std::uint8_t { kParent, kSmtpd, kQueued, kRelay, kLocal, kKey, kAuth, kControl };
-inline constexpr std::size_t kRoleCount = 8;
+enum class Role : std::uint8_t { kParent, kSmtpd, kQueued, kRelay, kLocal, kKey, kAuth, kFetch, kControl };
+inline constexpr std::size_t kRoleCount = 9;
 
 [[nodiscard]] constexpr std::string_view name(Role role) {
-  constexpr std::string_view kNames[] = {"parent", "smtpd", "queued", "relay", "local", "key", "auth", "control"};
+  constexpr std::string_view kNames[] = {"parent", "smtpd", "queued", "relay", "local", "key", "auth", "fetch", "control"};
   return kNames[static_cast<std::size_t>(role)];
 }
 
-using RoleSet = std::uint8_t;
+using RoleSet = std::uint16_t;
 [[nodiscard]] constexpr RoleSet roles(std::same_as<Role> auto... role) {
   return static_cast<RoleSet>((0U | ... | (1U << static_cast<unsigned>(role))));
 }

@@ -15,7 +15,7 @@ constexpr std::array<std::string_view, kTypeCount> kTypeNames{
     "login", "login_response", "login_answer", "end_login", "ticket", "ticket_taken", "drop_ticket", "end_account",
     "held_leases", "grant", "hop_found", "go_ahead", "cancel_grant",
     "grant_ended", "ask_work", "lease", "lease_body", "no_work", "outcome", "outcome_saved", "break_off",
-    "probe", "probed",
+    "probe", "probed", "ask_policy", "policy_said",
     "ask_status", "status", "list_queues", "queue_rows", "list_messages", "message_rows", "show",
     "shown", "ask_body", "body_part", "list_blocks", "block_rows", "list_history",
     "history_rows", "freeze", "unfreeze", "switch_outbound", "switch_intake", "await_quiet", "quiet", "hold", "lock_account", "retry", "reload", "stop_server",

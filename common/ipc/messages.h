@@ -7,6 +7,7 @@
 #include "common/ipc/explain.h"
 #include "common/ipc/family.h"
 #include "common/ipc/login.h"
+#include "common/ipc/policies.h"
 #include "common/ipc/signing.h"
 #include "common/ipc/spool.h"
 #include "common/ipc/submission.h"
@@ -20,6 +21,7 @@ using AllMessages =
                AbandonLarge, Intake, AskRecipient, RecipientKnown, AskName, NameKnown, StartQueue, QueueStarted, Sign, Signed, TicketKeys,
                Login, LoginResponse, LoginAnswer, EndLogin, Ticket, TicketTaken, DropTicket, EndAccount, HeldLeases, Grant, HopFound, GoAhead, CancelGrant,
                GrantEnded, AskWork, Lease, LeaseBody, NoWork, Outcome, OutcomeSaved, BreakOff, Probe, Probed,
+               AskPolicy, PolicySaid,
                AskStatus, Status, ListQueues, QueueRows,
                ListMessages, MessageRows, Show, Shown, AskBody, BodyPart, ListBlocks, BlockRows,
                ListHistory, HistoryRows, Freeze, Unfreeze, SwitchOutbound,

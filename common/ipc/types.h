@@ -21,6 +21,8 @@ enum class Type : std::uint16_t {
   // deliverers and queued
   kHeldLeases, kGrant, kHopFound, kGoAhead, kCancelGrant, kGrantEnded, kAskWork, kLease, kLeaseBody, kNoWork, kOutcome,
   kOutcomeSaved, kBreakOff, kProbe, kProbed,
+  // relay and fetch
+  kAskPolicy, kPolicySaid,
   // control tool and queued
   kAskStatus, kStatus, kListQueues, kQueueRows, kListMessages, kMessageRows, kShow, kShown,
   kAskBody, kBodyPart, kListBlocks, kBlockRows, kListHistory, kHistoryRows, kFreeze, kUnfreeze, kSwitchOutbound,
@@ -33,7 +35,8 @@ enum class Type : std::uint16_t {
 inline constexpr std::size_t kTypeCount = static_cast<std::size_t>(Type::kDone) + 1;
 
 inline constexpr RoleSet kChildren =
-    roles(Role::kSmtpd, Role::kQueued, Role::kRelay, Role::kLocal, Role::kKey, Role::kAuth);
+    roles(Role::kSmtpd, Role::kQueued, Role::kRelay, Role::kLocal, Role::kKey, Role::kAuth,
+          Role::kFetch);
 inline constexpr RoleSet kDeliverers = roles(Role::kRelay, Role::kLocal);
 inline constexpr RoleSet kEverybody = kChildren | roles(Role::kParent, Role::kControl);
 

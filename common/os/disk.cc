@@ -218,6 +218,11 @@ class RealDisk final : public Disk {
 
 }  // namespace
 
+std::unique_ptr<File> real_file(base::UniqueFd fd, std::string name) {
+  CHECK(fd.valid());
+  return std::make_unique<RealFile>(std::move(fd), std::move(name));
+}
+
 std::unique_ptr<Disk> real_disk(base::UniqueFd directory) {
   return std::make_unique<RealDisk>(std::move(directory));
 }

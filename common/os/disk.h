@@ -56,6 +56,8 @@ class Disk {
   virtual Result<std::uint64_t> free_bytes() = 0;  // of the file system, for unprivileged users
 };
 
+// An open file that somebody else gave; `name` is for messages.
+[[nodiscard]] std::unique_ptr<File> real_file(base::UniqueFd fd, std::string name);
 // The real one, below `directory`.
 [[nodiscard]] std::unique_ptr<Disk> real_disk(base::UniqueFd directory);
 

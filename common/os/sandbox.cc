@@ -24,6 +24,12 @@ struct PathBeneathAttributes {
 } __attribute__((packed));
 constexpr unsigned kVersionFlag = 1;  // LANDLOCK_CREATE_RULESET_VERSION
 constexpr int kRulePathBeneath = 1;
+struct NetPortAttributes {
+  std::uint64_t allowed_access;
+  std::uint64_t port;
+};
+constexpr int kRuleNetPort = 2;
+constexpr long kNetAbi = 4;  // from which on there is one
 
 enum FsAccess : std::uint64_t {
   kExecute = 1U << 0, kWriteFile = 1U << 1, kReadFile = 1U << 2, kReadDir = 1U << 3,
@@ -33,6 +39,8 @@ enum FsAccess : std::uint64_t {
 };
 constexpr std::uint64_t kBindTcp = 1U << 0, kConnectTcp = 1U << 1;
 constexpr std::uint64_t kScopeAbstractSocket = 1U << 0, kScopeSignal = 1U << 1;
+
+constexpr std::uint64_t kGivenFile = 64U << 20;  // the most that kFetching makes of its file
 
 // Files and directories, no links, devices, sockets or programs.
 constexpr std::uint64_t kFileWork = kWriteFile | kReadFile | kReadDir | kRemoveFile | kMakeDir |
@@ -58,10 +66,10 @@ Result<void> restrict_with_landlock(const SandboxPlan& plan) {
   }
   RulesetAttributes ruleset{};
   ruleset.handled_access_fs = all_fs_access(abi);
-  if (abi >= 4)
+  if (abi >= kNetAbi)
     ruleset.handled_access_net = plan.kind == SandboxKind::kConnecting ? kBindTcp : kBindTcp | kConnectTcp;
   if (abi >= 6) ruleset.scoped = kScopeAbstractSocket | kScopeSignal;
-  const std::size_t size = abi >= 6 ? 24 : abi >= 4 ? 16 : 8;
+  const std::size_t size = abi >= 6 ? 24 : abi >= kNetAbi ? 16 : 8;
   auto fd = base::UniqueFd::adopt(
       static_cast<int>(::syscall(SYS_landlock_create_ruleset, &ruleset, size, 0)));
   if (!fd.valid()) return failure("make a Landlock ruleset");
@@ -70,6 +78,13 @@ Result<void> restrict_with_landlock(const SandboxPlan& plan) {
       if (directory < 0) continue;
       const PathBeneathAttributes rule{kFileWork & ruleset.handled_access_fs, directory};
       if (::syscall(SYS_landlock_add_rule, fd.get(), kRulePathBeneath, &rule, 0) != 0)
+        return failure("add a Landlock rule");
+    }
+  }
+  if (plan.kind == SandboxKind::kFetching && abi >= kNetAbi) {
+    for (const auto port : plan.ports) {
+      const NetPortAttributes rule{kConnectTcp, port};
+      if (::syscall(SYS_landlock_add_rule, fd.get(), kRuleNetPort, &rule, 0) != 0)
         return failure("add a Landlock rule");
     }
   }
@@ -108,6 +123,8 @@ Result<void> set_limits(const SandboxPlan& plan) {
   if (plan.kind == SandboxKind::kConnecting || plan.kind == SandboxKind::kSigning ||
       plan.kind == SandboxKind::kAuthenticating)
     if (auto done = limit(RLIMIT_FSIZE, 0); !done) return done;
+  if (plan.kind == SandboxKind::kFetching)
+    if (auto done = limit(RLIMIT_FSIZE, kGivenFile); !done) return done;
   return {};
 }
 

@@ -5,6 +5,7 @@
 
 #include <cstdint>
 #include <optional>
+#include <vector>
 
 #include "common/os/error.h"
 
@@ -18,6 +19,7 @@ enum class SandboxKind : std::uint8_t {
   kFiling,      // local: files below its root, threads; no network
   kSigning,     // key: its channels and nothing else
   kAuthenticating,  // auth: likewise, and threads for what takes long
+  kFetching,    // fetch: outgoing TCP and UDP; writes to the one file that it is given, and opens none
 };
 
 struct SandboxPlan {
@@ -29,6 +31,7 @@ struct SandboxPlan {
   };
   std::optional<Identity> identity;  // as root: chroot and become this; otherwise stay who we are
   std::uint64_t open_files = 1024;   // RLIMIT_NOFILE
+  std::vector<std::uint16_t> ports;  // kFetching: Landlock lets it connect by TCP to no others
 };
 
 // Gives up everything that the plan does not leave: chroot, groups and ids, resource limits,

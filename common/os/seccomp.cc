@@ -147,6 +147,10 @@ void add_kind(Rules& rules, SandboxKind kind) {
     case SandboxKind::kAuthenticating:
       add_threads(rules);
       return;
+    case SandboxKind::kFetching:
+      add_outgoing(rules);
+      rules.allow({SCMP_SYS(pwrite64), SCMP_SYS(fdatasync)});
+      return;
   }
 }
 

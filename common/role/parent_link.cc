@@ -76,6 +76,8 @@ std::unique_ptr<ParentLink> make_parent_link(event::Loop& loop, Role self,
       return std::make_unique<Link<Role::kKey>>(loop, listener);
     case Role::kAuth:
       return std::make_unique<Link<Role::kAuth>>(loop, listener);
+    case Role::kFetch:
+      return std::make_unique<Link<Role::kFetch>>(loop, listener);
     case Role::kParent:
     case Role::kControl:
       break;

@@ -40,7 +40,8 @@ constexpr std::uint8_t kTryAgain = 75;  // sysexits(3)
 constexpr std::size_t kMaxSocketsAsked = 128;  // likewise below its window
 
 std::optional<Role> role_named(std::string_view text) {
-  for (const auto role : {Role::kSmtpd, Role::kQueued, Role::kRelay, Role::kLocal, Role::kKey, Role::kAuth})
+  for (const auto role : {Role::kSmtpd, Role::kQueued, Role::kRelay, Role::kLocal, Role::kKey, Role::kAuth,
+                          Role::kFetch})
     if (ipc::name(role) == text) return role;
   return std::nullopt;
 }
@@ -57,6 +58,8 @@ os::SandboxKind sandbox_kind(Role role) {
       return os::SandboxKind::kSigning;
     case Role::kAuth:
       return os::SandboxKind::kAuthenticating;
+    case Role::kFetch:
+      return os::SandboxKind::kFetching;
     case Role::kSmtpd:
     case Role::kParent:
     case Role::kControl:
@@ -94,6 +97,7 @@ class Skeleton final : public Host, public ParentLink::Listener {
     plan.badmail = sandbox_badmail.get();
     if (boot_->drop_rights) plan.identity = os::SandboxPlan::Identity{boot_->uid, boot_->gid};
     plan.open_files = kOpenFiles;
+    plan.ports = daemon_->ports();
     const auto pid = static_cast<std::uint32_t>(::getpid());
     ::prctl(PR_SET_PDEATHSIG,
             0);  // from here on the loop sees the parent's end, and work is finished
@@ -138,14 +142,16 @@ class Skeleton final : public Host, public ParentLink::Listener {
 
   // ParentLink::Listener
   void on_boot(const ipc::Boot& boot, ipc::Descriptors descriptors) override {
-    const auto most = ipc::Boot::kDescriptors - (self_ == Role::kQueued ? 0 : 1);
+    const bool two = self_ == Role::kQueued || self_ == Role::kFetch;
+    const auto most = ipc::Boot::kDescriptors - (two ? 0 : 1);
     if (boot_ || boot.role != self_ || descriptors.size() < ipc::Boot::kDescriptors - 1 ||
         descriptors.size() > most)
       fatal("the parent sent a wrong boot message");
     config_fd_ = std::move(descriptors[0]);
     log_fd_ = std::move(descriptors[1]);
     directories_.root = std::move(descriptors[2]);
-    if (descriptors.size() > 3) directories_.badmail = std::move(descriptors[3]);
+    if (descriptors.size() > 3)
+      (self_ == Role::kFetch ? directories_.policies : directories_.badmail) = std::move(descriptors[3]);
     boot_ = boot;
     generation_ = boot.generation;
   }
@@ -238,7 +244,8 @@ class Skeleton final : public Host, public ParentLink::Listener {
   }
 
   void ask_for_peer() noexcept {
-    for (const auto role : {Role::kSmtpd, Role::kQueued, Role::kRelay, Role::kLocal, Role::kKey, Role::kAuth})
+    for (const auto role : {Role::kSmtpd, Role::kQueued, Role::kRelay, Role::kLocal, Role::kKey, Role::kAuth,
+                          Role::kFetch})
       if (ipc::contains(lost_peers_, role)) link_->send(ipc::PeerLost{role});
     peer_timer_.start(kPeerPatience);
   }

@@ -6,6 +6,7 @@
 #include <expected>
 #include <memory>
 #include <string>
+#include <vector>
 
 #include "common/event/loop.h"
 #include "common/ipc/channel.h"
@@ -19,10 +20,11 @@ inline constexpr std::uint64_t kOpenFiles = 65536;  // of a child, where its har
 struct Directories {
   base::UniqueFd root;
   base::UniqueFd badmail;  // queued, where it is not in the spool
+  base::UniqueFd policies;  // fetch: no directory, but the file of its policies
 };
 
-// One child process's own part. All calls come on the loop, none before its sandbox but the first
-// two.
+// One child process's own part. All calls come on the loop, none before its sandbox but those that
+// say so.
 class Daemon {
  public:
   virtual ~Daemon() = default;
@@ -31,6 +33,8 @@ class Daemon {
   // below these, initialise libraries. An error ends the process with this sentence.
   virtual os::Result<void> prepare(std::string config, Directories directories,
                                    const ipc::Boot& boot) = 0;
+  // Behind that: where it connects to by TCP, if its sandbox knows of ports (fetch only).
+  [[nodiscard]] virtual std::vector<std::uint16_t> ports() const { return {}; }
   // In the sandbox: start serving; threads are made here.
   virtual void start(event::Loop& loop) = 0;
   // A new generation; an error refuses it, and the old one stays.

@@ -232,6 +232,7 @@ void Connection::handle(Client::Event event) {
             .field("remote", remote_)
             .field("account", login->user())
             .field("mechanism", sasl::name(login->mechanism()));
+      tell_policy_complaint();
       if (delivery_) return begin();  // it comes from a session that broke
       arm();
       return owner_.on_ready();
@@ -277,6 +278,16 @@ void Connection::note_clear() {
                                                : "none: not offered";
   why.resize(std::min(why.size(), ipc::TlsNote::kMost));
   note_ = {std::move(why), {}};
+}
+
+// A policy that is being tested stops nothing; its domain and we should hear what it would have stopped.
+void Connection::tell_policy_complaint() {
+  if (const auto complaint = policy_complaint(plan_, note_); !complaint.empty())
+    log::warning("relay.mta_sts")
+        .field("remote", remote_)
+        .field("domain", target_.domain)
+        .field("mode", "testing")
+        .field("error", complaint);
 }
 
 // TLS that was only tried failed: the same address once more, in clear.

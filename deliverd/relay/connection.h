@@ -97,6 +97,7 @@ class Connection final : public event::StreamOwner, public RaceOwner {
   [[nodiscard]] std::optional<Login> login() const;
   void begin_tls();
   void note_clear();
+  void tell_policy_complaint();
   void fall_back_if_it_may();
   void nobody_left();
   void forget_tried();

@@ -52,7 +52,12 @@ void Daemon::start(event::Loop& loop) {
   book_ = std::make_unique<TlsaBook>(loop, *resolver_, base::system_clock());
   tls_ = std::make_unique<TlsDesk>(book_.get());
   tls_->use(context_);
-  pool_ = std::make_unique<Pool>(loop, Reach{directory_.get(), nullptr, resolver_.get()}, *tls_, settings_of(config_),
+  if (config_.policies)
+    policies_ = std::make_unique<PolicyLink>(loop, base::system_clock(), [this]() noexcept {
+      host_.peer_lost(ipc::Role::kFetch);
+    });
+  const Reach reach{directory_.get(), nullptr, resolver_.get(), policies_.get()};
+  pool_ = std::make_unique<Pool>(loop, reach, *tls_, settings_of(config_),
                                  [this]() noexcept { host_.peer_lost(ipc::Role::kQueued); });
   state_timer_ = std::make_unique<event::Timer>(loop, [this]() noexcept { show_state(); });
   state_timer_->start(kStateInterval);
@@ -87,6 +92,7 @@ std::expected<void, std::string> Daemon::configure(std::string config, base::Gen
 
 void Daemon::peer(const ipc::Peer& peer, base::UniqueFd fd) {
   if (peer.role == ipc::Role::kQueued) pool_->connect(std::move(fd));
+  if (peer.role == ipc::Role::kFetch && policies_) policies_->connect(std::move(fd));
 }
 
 void Daemon::stop(event::Callback done) {

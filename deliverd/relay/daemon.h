@@ -34,6 +34,7 @@ class Daemon final : public role::Daemon {
   std::unique_ptr<dns::Resolver> resolver_;
   std::unique_ptr<Directory> directory_;
   std::unique_ptr<TlsaBook> book_;
+  std::unique_ptr<PolicyLink> policies_;  // null: there is no fetch
   std::unique_ptr<TlsDesk> tls_;
   std::shared_ptr<tls::ClientContext> context_;  // of the configuration
   std::unique_ptr<Pool> pool_;

@@ -1,5 +1,9 @@
 #include "deliverd/relay/lookup.h"
 
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <memory>
 #include <utility>
 
 #include "common/config/hop.h"
@@ -8,6 +12,7 @@
 namespace postern::relay {
 namespace {
 
+static_assert(kMaxHosts <= ipc::kPolicyHosts);
 constexpr std::size_t kMaxName = 253;  // of the DNS (RFC 1035 2.3.4), in text
 
 // A name that no DNS knows how to ask for.
@@ -16,7 +21,57 @@ Trouble not_a_domain(const std::string& name) {
                  "not a domain: " + name);
 }
 
-dns::Query look_up_mx(Directory& directory, const std::string& queue, const config::HopSpec& hop,
+struct MxSearch {
+  mail::Domain domain;
+  std::uint16_t port;
+  Bounds bounds;
+  std::string demand;
+  bool dane;
+  PolicyLink* policies;
+  std::vector<Host> hosts;
+  Found found;
+  dns::Query query;  // the one that is open
+};
+
+// Of a policy that is enforced: which hosts it lets be used.
+std::string policy_demand(const ipc::PolicySaid& policy) {
+  if (policy.mode != ipc::StsMode::kEnforce) return {};
+  if (policy.strangers.empty()) return "/mta-sts";
+  auto strangers = policy.strangers;
+  std::sort(strangers.begin(), strangers.end());
+  std::string all;
+  for (const auto& host : strangers) all += host + ' ';
+  return fmt::format("/mta-sts-{:08x}", static_cast<std::uint32_t>(std::hash<std::string>()(all)));
+}
+
+void conclude(MxSearch& search, const ipc::PolicySaid& policy) {
+  auto targets = targets_of(search.domain, search.hosts, search.port, search.bounds);
+  const auto& strangers = policy.strangers;
+  if (targets && policy.mode != ipc::StsMode::kNone)
+    for (auto& target : *targets)
+      target.policy = PolicyWord{policy.mode == ipc::StsMode::kEnforce,
+                                 std::find(strangers.begin(), strangers.end(), target.host) == strangers.end()};
+  search.found({hop_name_of(search.hosts, search.port, search.demand + policy_demand(policy), search.dane),
+                std::move(targets)});
+}
+
+void ask_policy(const std::shared_ptr<MxSearch>& search) {
+  if (search->policies == nullptr) return conclude(*search, {});
+  std::vector<std::string> names;
+  for (const auto& host : search->hosts) names.push_back(host.name.text());
+  search->query = search->policies->ask(
+      search->domain.text(), std::move(names),
+      [weak = std::weak_ptr(search)](std::optional<ipc::PolicySaid> policy) noexcept {
+        const auto self = weak.lock();
+        if (!self) return;
+        if (policy) return conclude(*self, *policy);
+        self->found({{}, std::unexpected(refused(ipc::GrantEnd::kTemporary, ipc::FailureClass::kTls, {4, 3, 0},
+                                                 "nobody says which MTA-STS policy " + self->domain.text() +
+                                                     " has: the process fetch does not answer"))});
+      });
+}
+
+dns::Query look_up_mx(const Reach& reach, const std::string& queue, const config::HopSpec& hop,
                       std::uint16_t port, const Bounds& bounds, Found found) {
   const auto demand = config::demand_text(hop);
   const auto domain = mail::Domain::parse(queue);
@@ -29,12 +84,18 @@ dns::Query look_up_mx(Directory& directory, const std::string& queue, const conf
            target_of_address(*address, port, bounds)});
     return {};
   }
-  return directory.mail_hosts(*domain, [domain = *domain, port, bounds, demand,
-                                        dane = heeds_tlsa(hop), found = std::move(found)](
-                                           Directory::Result hosts) mutable noexcept {
-    if (!hosts) return found({{}, std::unexpected(std::move(hosts.error()))});
-    found({hop_name_of(*hosts, port, demand, dane), targets_of(domain, *hosts, port, bounds)});
-  });
+  auto* const policies = config::heeds_policies(hop) ? reach.policies : nullptr;
+  auto search = std::make_shared<MxSearch>(*domain, port, bounds, demand, heeds_tlsa(hop), policies,
+                                           std::vector<Host>(), std::move(found), dns::Query());
+  search->query = reach.directory->mail_hosts(
+      *domain, [weak = std::weak_ptr(search)](Directory::Result hosts) noexcept {
+        const auto self = weak.lock();
+        if (!self) return;
+        if (!hosts) return self->found({{}, std::unexpected(std::move(hosts.error()))});
+        self->hosts = *std::move(hosts);
+        ask_policy(self);
+      });
+  return dns::Query(std::move(search));
 }
 
 dns::Query look_up_host(Directory& directory, const config::HopSpec& hop, Found found) {
@@ -61,7 +122,7 @@ dns::Query look_up(const Reach& reach, const std::string& queue, const config::H
   switch (hop.kind) {
     case config::HopKind::kMx:
       if (reach.directory == nullptr) break;
-      return look_up_mx(*reach.directory, queue, hop, port, bounds, std::move(found));
+      return look_up_mx(reach, queue, hop, port, bounds, std::move(found));
     case config::HopKind::kHost:
       if (reach.directory == nullptr) break;
       return look_up_host(*reach.directory, hop, std::move(found));

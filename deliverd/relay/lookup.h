@@ -1,5 +1,6 @@
 // From a queue and its next hop, as queued names them, to the places to connect to: what the
-// configuration wrote down is asked of the directory where that is needed, and judged by next_hop.h.
+// configuration wrote down is asked of the directory where that is needed, and judged by next_hop.h. What the
+// domain's MTA-STS policy says of its MX hosts is asked behind that, and goes with each of them.
 #pragma once
 
 #include <expected>
@@ -9,6 +10,7 @@
 
 #include "common/config/roles.h"
 #include "deliverd/relay/directory.h"
+#include "deliverd/relay/policy_link.h"
 #include "deliverd/relay/sockets.h"
 
 namespace postern::relay {
@@ -25,6 +27,7 @@ struct Reach {
   Directory* directory = nullptr;
   Sockets* sockets = nullptr;
   dns::Resolver* resolver = nullptr;  // with the directory
+  PolicyLink* policies = nullptr;  // of the domains whose hosts are looked up; null: nobody is asked
 };
 
 // `port`: of MX hosts. `found` is called once, perhaps before this returns, unless the query died

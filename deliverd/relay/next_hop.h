@@ -20,6 +20,13 @@ namespace postern::relay {
 inline constexpr std::size_t kMaxHosts = 20;    // whose addresses are asked for, the best ones
 inline constexpr std::size_t kMaxTargets = 20;  // that are tried in one go
 
+// What the MTA-STS policy of a domain says of one of its MX hosts (RFC 8461 5).
+struct PolicyWord {
+  bool enforced = false;  // else it is being tested: nothing is demanded, and what would fail is told
+  bool named = false;     // it names the host
+  friend bool operator==(const PolicyWord&, const PolicyWord&) noexcept = default;
+};
+
 // A place to connect to.
 struct Target {
   std::string host;  // as the MX or the route names it; an address for itself; "unix:/run/dovecot/lmtp"
@@ -27,6 +34,7 @@ struct Target {
   std::string domain = {};  // whose MX host it is; empty: a route names the host, or mail its address
   // Names of the host that DNSSEC vouches for, first the one that its addresses stand at; empty: none.
   std::vector<std::string> vouched = {};
+  std::optional<PolicyWord> policy = {};  // none: there is none, or the way does not heed it
   friend bool operator==(const Target&, const Target&) noexcept = default;
 };
 

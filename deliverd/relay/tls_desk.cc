@@ -98,7 +98,10 @@ ipc::TlsNote note_of(const Plan& plan, const tls::Facts& facts) {
   if (!facts.doubt.empty())
     note.verified = cut("no: " + facts.doubt);
   else
-    note.verified = cut((plan.need == Need::kDane ? "dane: " : "yes: ") + facts.peer);
+    note.verified = cut((plan.need == Need::kDane                   ? "dane: "
+                         : plan.policy && plan.policy->enforced ? "mta-sts: "
+                                                                : "yes: ") +
+                        facts.peer);
   return note;
 }
 

@@ -61,6 +61,41 @@ Plan dane(Plan plan, const Target& target, const dns::TlsaAnswer& answer, const 
   return plan;
 }
 
+Planned obeying_policy(Planned plan, const Target& target) {
+  if (!plan || !target.policy || plan->need == Need::kDane) return plan;
+  plan->policy = target.policy;
+  if (!target.policy->enforced) return plan;
+  if (!target.policy->named)
+    return out_of_reach({4, 7, 0},
+                        fmt::format("the MTA-STS policy of {} does not name {}", target.domain, target.host),
+                        target);
+  plan->need = Need::kVerify;
+  return plan;
+}
+
+Planned plan_without_policy(const config::HopSpec& hop, const Target& target, const dns::TlsaAnswer& answer,
+                            const std::string& base) {
+  Plan plan{need_of(hop), hop.implicit, target.host, {}, {}, {}};
+  const bool demanded = hop.tls == HopTls::kDane;
+  if (tlsa_bases(hop, target).empty()) {
+    if (demanded)
+      return out_of_reach({4, 7, 0}, fmt::format("DNSSEC does not vouch for {}", target.host), target);
+    return plan;
+  }
+  // Who keeps the answer from us must not get clear text for it (RFC 7672 2.1.3).
+  if (answer.status == dns::Status::kTemporary)
+    return out_of_reach({4, 4, 3}, fmt::format("looking up the TLSA records of {}: {}", base, answer.trouble),
+                        target);
+  const bool there = answer.secure && !answer.records.empty();
+  if (there && std::any_of(answer.records.begin(), answer.records.end(), usable))
+    return dane(std::move(plan), target, answer, base);
+  if (demanded)
+    return out_of_reach({4, 7, 0},
+                        fmt::format("{} has no {} TLSA records", base, there ? "usable" : "secure"), target);
+  if (there) plan.need = Need::kEncrypt;
+  return plan;
+}
+
 }  // namespace
 
 bool heeds_tlsa(const config::HopSpec& hop) {
@@ -87,25 +122,16 @@ std::string tlsa_name(const std::string& base, std::uint16_t port) {
 
 Planned plan_for(const config::HopSpec& hop, const Target& target, const dns::TlsaAnswer& answer,
                  const std::string& base) {
-  Plan plan{need_of(hop), hop.implicit, target.host, {}, {}};
-  const bool demanded = hop.tls == HopTls::kDane;
-  if (tlsa_bases(hop, target).empty()) {
-    if (demanded)
-      return out_of_reach({4, 7, 0}, fmt::format("DNSSEC does not vouch for {}", target.host), target);
-    return plan;
-  }
-  // Who keeps the answer from us must not get clear text for it (RFC 7672 2.1.3).
-  if (answer.status == dns::Status::kTemporary)
-    return out_of_reach({4, 4, 3}, fmt::format("looking up the TLSA records of {}: {}", base, answer.trouble),
-                        target);
-  const bool there = answer.secure && !answer.records.empty();
-  if (there && std::any_of(answer.records.begin(), answer.records.end(), usable))
-    return dane(std::move(plan), target, answer, base);
-  if (demanded)
-    return out_of_reach({4, 7, 0},
-                        fmt::format("{} has no {} TLSA records", base, there ? "usable" : "secure"), target);
-  if (there) plan.need = Need::kEncrypt;
-  return plan;
+  return obeying_policy(plan_without_policy(hop, target, answer, base), target);
+}
+
+std::string policy_complaint(const Plan& plan, const ipc::TlsNote& session) {
+  constexpr std::string_view kDoubt = "no: ";
+  if (!plan.policy || plan.policy->enforced) return {};
+  if (!plan.policy->named) return "the policy does not name " + plan.name;
+  if (session.tls.starts_with("none")) return "TLS: " + session.tls;
+  if (session.verified.starts_with(kDoubt)) return session.verified.substr(kDoubt.size());
+  return {};
 }
 
 }  // namespace postern::relay

@@ -13,12 +13,20 @@
 //   dane        yes       usable            DANE
 //               else                        none: the host is out of reach
 //
+// Then the domain's MTA-STS policy has its say (RFC 8461 5), where the way heeds it (config::heeds_policies) and
+// the plan is not DANE, which goes before it (RFC 8461 2):
+//
+//   enforced, and names the host     TLS and the host's name
+//   enforced, and does not name it   none: the host is out of reach
+//   tested                           as before; what would not have passed is told (policy_complaint)
+//
 // With "required", or where TLS comes first (smtps:), "if it is offered" is "always". Vouched for is a host
 // whose name and addresses DNSSEC proves, in the eyes of a resolver that we believe.
 #pragma once
 
 #include <cstdint>
 #include <expected>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -42,6 +50,7 @@ struct Plan {
   std::string name;                      // whom the certificate is for: the host, or what it stands for
   std::vector<dns::TlsaRecord> records;  // kDane
   std::vector<std::string> also;         // kDane: names that count as well
+  std::optional<PolicyWord> policy;      // of the domain, where it counts
   friend bool operator==(const Plan&, const Plan&) noexcept = default;
 };
 using Planned = std::expected<Plan, Trouble>;
@@ -56,5 +65,7 @@ using Planned = std::expected<Plan, Trouble>;
 // bases. `base`: whose answer that is.
 [[nodiscard]] Planned plan_for(const config::HopSpec& hop, const Target& target,
                                const dns::TlsaAnswer& answer, const std::string& base);
+// What of a session by this plan a policy that is being tested would not have let pass; empty: nothing.
+[[nodiscard]] std::string policy_complaint(const Plan& plan, const ipc::TlsNote& session);
 
 }  // namespace postern::relay

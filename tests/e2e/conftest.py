@@ -17,7 +17,7 @@ from support.wallclock import WallClock  # noqa: E402
 from support.zone import Zone  # noqa: E402
 
 USERS = ("_postern-smtpd", "_postern-queued", "_postern-relay", "_postern-local", "_postern-key",
-         "_postern-auth")
+         "_postern-auth", "_postern-fetch")
 
 
 def pytest_sessionstart(session):

@@ -125,7 +125,8 @@ class Postern:
             "domains": {"default": "example.org"},
             "domain": [{"name": ["example.org"], "deliver": "mailbox", "recipients": "file:users"}],
             "mailbox": {"path": "maildir:mail/{domain}/{user}"},
-            "delivery": {"dns": [f"{self.ip}:{DNS_PORT}"], "forbid": []},  # all that tests start is here
+            # All that tests start is here; one process less for each of them but those of MTA-STS.
+            "delivery": {"dns": [f"{self.ip}:{DNS_PORT}"], "forbid": [], "mta_sts": False},
             "retry": {"after": ["1s"]},
             "limits": {"recipients": 500},  # a segment must have room for their notices
             "space": {"stop_intake": "1MiB", "segment": "4MiB", "reserve": "8MiB"},

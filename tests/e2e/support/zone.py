@@ -1,7 +1,7 @@
 """Zone: a DNS server of a test's own, over UDP and TCP, that answers what it is told."""
 import threading
 
-from dnslib import MX, PTR, QTYPE, RCODE, RR, TLSA, A, AAAA, CNAME, NS, DNSError
+from dnslib import MX, PTR, QTYPE, RCODE, RR, TLSA, TXT, A, AAAA, CNAME, NS, DNSError
 from dnslib.server import BaseResolver, DNSLogger, DNSServer
 
 
@@ -13,6 +13,7 @@ class Zone(BaseResolver):
         self.failing = {}  # name or (name, type) -> rcode
         self.silent = set()  # names that are never answered
         self.vouched = ()  # ends of names for which the answer says that DNSSEC proves it
+        self.ttl = 60
         self.asked = []
         self._lock = threading.Lock()
         logger = DNSLogger("-request,-reply,-truncated,-error", prefix=False, logf=lambda text: None)
@@ -23,9 +24,9 @@ class Zone(BaseResolver):
 
     def add(self, name, *data):
         kinds = {MX: QTYPE.MX, A: QTYPE.A, AAAA: QTYPE.AAAA, CNAME: QTYPE.CNAME, NS: QTYPE.NS, TLSA: QTYPE.TLSA,
-                 PTR: QTYPE.PTR}
+                 PTR: QTYPE.PTR, TXT: QTYPE.TXT}
         self.records.setdefault(name, []).extend(
-            RR(name, kinds[type(item)], rdata=item, ttl=60) for item in data)
+            RR(name, kinds[type(item)], rdata=item, ttl=self.ttl) for item in data)
 
     def mx(self, name, *hosts):
         """hosts: (preference, host name)"""
@@ -39,6 +40,11 @@ class Zone(BaseResolver):
 
     def tlsa(self, host, port, usage, selector, matching, data):
         self.add(f"_{port}._tcp.{host}", TLSA(usage, selector, matching, data))
+
+    def txt(self, name, *texts):
+        """In place of those that are there."""
+        self.records[name] = []
+        self.add(name, *(TXT(text) for text in texts))
 
     def fail(self, name, rcode="SERVFAIL", kind=None):
         self.failing[(name, kind) if kind else name] = getattr(RCODE, rcode)

@@ -1,6 +1,8 @@
 // What each role gets of the configuration.
 #include "common/config/cut.h"
 
+#include <fmt/format.h>
+
 #include <map>
 
 #include "common/sasl/scram_verifier.h"
@@ -194,6 +196,50 @@ TEST_F(Cut, RelayHasNetworksThatItMustNotConnectTo) {
   EXPECT_TRUE(cut_relay(config("[delivery]\nforbid = []\n"), facts()).forbid.empty());
 }
 
+template <class T>
+void expect_round_trip(const T& cut) {
+  const auto bytes = ipc::encode(cut);
+  const auto back = ipc::decode<T>(bytes);
+  ASSERT_TRUE(back);
+  EXPECT_EQ(ipc::encode(*back), bytes);
+  for (std::size_t i = 0; i < bytes.size(); ++i)
+    EXPECT_FALSE(ipc::decode<T>(std::string_view(bytes).substr(0, i))) << i;
+  EXPECT_FALSE(ipc::decode<T>(bytes + 'x'));
+}
+
+TEST_F(Cut, Fetch) {
+  const auto root = tls::test::Authority::instance().root();
+  const auto file = dir_.write("root.pem", root);
+  const auto with = [&](const std::string& delivery, const std::string& more = "") {
+    return config("[delivery]\nca = \"" + file + "\"\n" + delivery + more);
+  };
+  const auto c = with("dns = [\"127.0.0.1:5353\"]\nmta_sts_port = 8443\nforbid = [\"10.0.0.0/8\"]\n");
+  const auto cut = cut_fetch(c, facts());
+  EXPECT_EQ(cut.port, 8443);
+  EXPECT_EQ(cut.dns, std::vector{endpoint("127.0.0.1:5353")});
+  EXPECT_EQ(cut.forbid.size(), 1U);
+  EXPECT_EQ(cut.ca, root);
+  EXPECT_TRUE(cut_relay(c, facts()).policies);
+  expect_round_trip(cut);
+  EXPECT_EQ(cut_fetch(with(""), facts()).port, 443);
+  EXPECT_EQ(cut_fetch(with(""), facts()).dns, facts().resolvers);
+
+  const auto route = [](const char* to, const char* via, const char* tls) {
+    return fmt::format("[[route]]\nto = [\"{}\"]\nvia = [\"{}\"]\ntls = \"{}\"\n", to, via, tls);
+  };
+  EXPECT_TRUE(needs_fetch(with(""))) << "mail without a route goes by MX";
+  EXPECT_FALSE(needs_fetch(with("mta_sts = false\n")));
+  EXPECT_FALSE(cut_relay(with("mta_sts = false\n"), facts()).policies);
+  EXPECT_FALSE(needs_fetch(with("", route("*", "smtp://relay.example", "verified"))));
+  for (const auto* tls : {"off", "dane"}) EXPECT_FALSE(needs_fetch(with("", route("*", "mx", tls)))) << tls;
+  for (const auto* tls : {"optional", "required", "verified"})
+    EXPECT_TRUE(needs_fetch(with("", route("*", "mx", tls)))) << tls;
+  EXPECT_TRUE(needs_fetch(with("", route("*", "smtp://relay.example", "off") + route("a.example", "mx", "required"))));
+  EXPECT_TRUE(needs_fetch(with("", route("*", "smtp://relay.example", "off") +
+                                       "[[domain]]\nname = [\"b.example\"]\ndeliver = \"mx\"\n"
+                                       "recipients = \"any\"\n")));
+}
+
 TEST_F(Cut, Local) {
   const auto c = config(kMore);
   EXPECT_TRUE(needs_local(c));
@@ -204,17 +250,6 @@ TEST_F(Cut, Local) {
   EXPECT_EQ(cut.hostname, "mx.example.org");
   EXPECT_FALSE(needs_local(config("deliver = \"mx\"\n")));
   EXPECT_EQ(control_socket(c), "/run/postern/control.sock");
-}
-
-template <class T>
-void expect_round_trip(const T& cut) {
-  const auto bytes = ipc::encode(cut);
-  const auto back = ipc::decode<T>(bytes);
-  ASSERT_TRUE(back);
-  EXPECT_EQ(ipc::encode(*back), bytes);
-  for (std::size_t i = 0; i < bytes.size(); ++i)
-    EXPECT_FALSE(ipc::decode<T>(std::string_view(bytes).substr(0, i))) << i;
-  EXPECT_FALSE(ipc::decode<T>(bytes + 'x'));
 }
 
 TEST_F(Cut, EveryRoleDecodesItsOwn) {
@@ -249,7 +284,8 @@ TEST_F(Cut, SecretsGoToTheirRoleAlone) {
                                                 {"relay", ipc::encode(cut_relay(c, facts()))},
                                                 {"local", ipc::encode(cut_local(c))},
                                                 {"key", ipc::encode(cut_key(c))},
-                                                {"auth", ipc::encode(cut_auth(c))}};
+                                                {"auth", ipc::encode(cut_auth(c))},
+                                                {"fetch", ipc::encode(cut_fetch(c, facts()))}};
   const std::map<std::string, std::string> secrets{
       {issued.key, "key"}, {other.key, "key"}, {hash, "auth"}, {verifier, "auth"},
       {password, "relay"}};

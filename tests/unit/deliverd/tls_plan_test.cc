@@ -147,5 +147,57 @@ TEST(TlsPlan, RecordsAreAskedForOnlyWhereTheyMatter) {
   EXPECT_EQ(tlsa_name("mx.example", 2525), "_2525._tcp.mx.example");
 }
 
+// RFC 8461 5.
+Target with_policy(bool enforced, bool named, bool vouched = false) {
+  auto made = target(vouched);
+  made.policy = PolicyWord{enforced, named};
+  return made;
+}
+
+TEST(TlsPlan, APolicyThatIsEnforcedDemandsTheName) {
+  for (const auto tls : {HopTls::kOptional, HopTls::kRequired, HopTls::kVerified}) {
+    EXPECT_EQ(plan(mx(tls), with_policy(true, true), none()), "verify");
+    EXPECT_EQ(plan(mx(tls), with_policy(true, false), none()),
+              "4.7.0 the MTA-STS policy of example.org does not name mx.example");
+  }
+  const auto planned = plan_for(mx(HopTls::kOptional), with_policy(true, true), none(), {});
+  EXPECT_EQ(planned->name, "mx.example");
+  EXPECT_EQ(planned->policy, (PolicyWord{true, true}));
+}
+
+TEST(TlsPlan, APolicyThatIsTestedDemandsNothing) {
+  for (const bool named : {true, false}) {
+    EXPECT_EQ(plan(mx(HopTls::kOptional), with_policy(false, named), none()), "try");
+    EXPECT_EQ(plan(mx(HopTls::kRequired), with_policy(false, named), none()), "encrypt");
+  }
+}
+
+// RFC 8461 2.
+TEST(TlsPlan, DaneGoesBeforeAPolicy) {
+  for (const bool named : {true, false}) {
+    EXPECT_EQ(plan(mx(HopTls::kOptional), with_policy(true, named, true), records({kGood})), "dane");
+    EXPECT_TRUE(plan(mx(HopTls::kOptional), with_policy(true, named, true), none(dns::Status::kTemporary, false))
+                    .starts_with("4.4.3 looking up the TLSA records"));
+  }
+  EXPECT_EQ(plan(mx(HopTls::kOptional), with_policy(true, true, true), records({{1, 1, 1, kDigest}})), "verify")
+      << "where no record is usable the policy demands more";
+  EXPECT_EQ(plan(mx(HopTls::kOptional), with_policy(true, true, true), none()), "verify");
+}
+
+TEST(TlsPlan, WhatATestedPolicyWouldHaveStoppedIsTold) {
+  const auto complaint = [](const Target& target, const ipc::TlsNote& note, const dns::TlsaAnswer& answer = none()) {
+    return policy_complaint(plan_for(mx(HopTls::kOptional), target, answer, "mx.example").value(), note);
+  };
+  const ipc::TlsNote good{"TLSv1.3 x", "yes: mx.example"}, doubtful{"TLSv1.3 x", "no: hostname mismatch"},
+      clear{"none: not offered", ""};
+  EXPECT_EQ(complaint(with_policy(false, true), good), "");
+  EXPECT_EQ(complaint(with_policy(false, true), doubtful), "hostname mismatch");
+  EXPECT_EQ(complaint(with_policy(false, true), clear), "TLS: none: not offered");
+  EXPECT_EQ(complaint(with_policy(false, false), good), "the policy does not name mx.example");
+  EXPECT_EQ(complaint(with_policy(true, true), doubtful), "") << "it was stopped";
+  EXPECT_EQ(complaint(target(false), clear), "") << "there is none";
+  EXPECT_EQ(complaint(with_policy(false, false, true), doubtful, records({kGood})), "") << "DANE said all";
+}
+
 }  // namespace
 }  // namespace postern::relay

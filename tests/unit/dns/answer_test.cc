@@ -243,6 +243,32 @@ TEST(Answer, TlsaRecordsAreBounded) {
   EXPECT_EQ(read_tlsa(p.bytes(), "_25._tcp.a").records.size(), kMaxTlsa);
 }
 
+TEST(Answer, JoinsTheStringsOfATxtRecord) {
+  const std::string name = "_mta-sts.example.org";
+  Packet p(name, kTxt);
+  p.cname(name, "there.example").record("there.example", kTxt, 70, std::string("\7v=STSv1\0\7; id=1;", 17));
+  p.record("there.example", kTxt, 50, "\1x").record("other.example", kTxt, 10, "\1y");
+  const auto answer = read_txt(p.bytes(), name);
+  EXPECT_EQ(answer.status, Status::kRecords);
+  EXPECT_EQ(answer.texts, (std::vector<std::string>{"v=STSv1; id=1;", "x"}));
+  EXPECT_EQ(answer.ttl, std::chrono::seconds(50));
+  EXPECT_EQ(read_txt(Packet(name, kTxt).bytes(), name).status, Status::kNoData);
+  EXPECT_EQ(read_txt(Packet(name, kTxt, 0x8183).bytes(), name).status, Status::kNoDomain);
+  EXPECT_EQ(read_txt(Packet(name, kTxt, 0x8182).bytes(), name).status, Status::kTemporary);
+}
+
+TEST(Answer, ATxtRecordThatIsCutIsMalformed) {
+  Packet p("a.example", kTxt);
+  p.record("a.example", kTxt, 50, "\3xy");
+  EXPECT_EQ(read_txt(p.bytes(), "a.example").status, Status::kTemporary);
+}
+
+TEST(Answer, TxtRecordsAreBounded) {
+  Packet p("a.example", kTxt);
+  for (int i = 0; i < 200; ++i) p.record("a.example", kTxt, 50, "\1x");
+  EXPECT_EQ(read_txt(p.bytes(), "a.example").texts.size(), kMaxTxt);
+}
+
 TEST(Answer, SurvivesCutsAndNoise) {
   Packet packet("example.org", kMx);
   packet.cname("example.org", "b.example")

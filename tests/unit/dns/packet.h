@@ -7,7 +7,7 @@
 
 namespace postern::dns {
 
-inline constexpr unsigned kA = 1, kCname = 5, kPtr = 12, kMx = 15, kAaaa = 28, kTlsa = 52;
+inline constexpr unsigned kA = 1, kCname = 5, kPtr = 12, kMx = 15, kTxt = 16, kAaaa = 28, kTlsa = 52;
 
 class Packet {
  public:

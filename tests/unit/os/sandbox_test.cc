@@ -6,6 +6,7 @@
 #include <netinet/in.h>
 #include <sys/prctl.h>
 #include <sys/socket.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -15,6 +16,7 @@
 #include <thread>
 
 #include "common/os/disk.h"
+#include "common/os/socket.h"
 
 namespace postern::os {
 namespace {
@@ -40,6 +42,7 @@ class Sandbox : public ::testing::TestWithParam<SandboxKind> {
       SandboxPlan plan;
       plan.kind = kind;
       plan.root = root_.get();
+      plan.ports = ports_;
       if (!enter_sandbox(plan)) ::_exit(kNoSandbox);
       ::_exit(act() ? kDone : kRefused);
     }
@@ -54,6 +57,7 @@ class Sandbox : public ::testing::TestWithParam<SandboxKind> {
   }
   std::string root_path_;
   base::UniqueFd root_;
+  std::vector<std::uint16_t> ports_;
 };
 
 TEST_P(Sandbox, ForbidsWhatNoRoleNeeds) {
@@ -70,10 +74,10 @@ TEST_P(Sandbox, ForbidsWhatNoRoleNeeds) {
   EXPECT_TRUE(forbidden(kind, [] { return ::unlink("/tmp/postern-x") == 0; }));
 }
 
-TEST_P(Sandbox, GivesTheNetworkToTheRelayOnly) {
+TEST_P(Sandbox, GivesTheNetworkToThoseThatConnectOnly) {
   const auto kind = GetParam();
   const auto socket = [] { return ::socket(AF_INET, SOCK_STREAM, 0) >= 0; };
-  if (kind == SandboxKind::kConnecting)
+  if (kind == SandboxKind::kConnecting || kind == SandboxKind::kFetching)
     EXPECT_EQ(outcome(kind, socket), kDone);
   else
     EXPECT_TRUE(forbidden(kind, socket));
@@ -98,6 +102,53 @@ TEST_P(Sandbox, GivesFilesBelowTheRootToThoseThatKeepThem) {
     EXPECT_TRUE(forbidden(kind, create));
 }
 
+// Where the kernel's Landlock knows of ports (ABI 4).
+TEST_P(Sandbox, FetchConnectsToItsPortsOnly) {
+  if (GetParam() != SandboxKind::kFetching) return;
+  const auto listener = [] { return listen_tcp({*base::parse_ip("127.0.0.1"), 0}).value(); };
+  const auto address_of = [](const base::UniqueFd& fd) {
+    sockaddr_in address{};
+    socklen_t size = sizeof address;
+    EXPECT_EQ(::getsockname(fd.get(), reinterpret_cast<sockaddr*>(&address), &size), 0);
+    return address;
+  };
+  const auto mine = listener();
+  const auto other = listener();
+  const auto connect = [](sockaddr_in to) {
+    return [to] {
+      const int fd = ::socket(AF_INET, SOCK_STREAM, 0);
+      return ::connect(fd, reinterpret_cast<const sockaddr*>(&to), sizeof to) == 0;
+    };
+  };
+  ports_ = {ntohs(address_of(mine).sin_port)};
+  EXPECT_EQ(outcome(SandboxKind::kFetching, connect(address_of(mine))), kDone);
+  EXPECT_EQ(outcome(SandboxKind::kConnecting, connect(address_of(other))), kDone);
+  const long abi = ::syscall(SYS_landlock_create_ruleset, nullptr, 0, 1);
+  EXPECT_EQ(outcome(SandboxKind::kFetching, connect(address_of(other))), abi >= 4 ? kRefused : kDone);
+}
+
+// fetch keeps its policies in a file that it could not open, of a size that has an end.
+TEST_P(Sandbox, AFileThatIsGivenOpenIsFetchsOnly) {
+  const auto kind = GetParam();
+  const auto path = root_path_ + "/given";
+  const auto given = [&] {
+    return real_file(base::UniqueFd::adopt(::open(path.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0600)), "given");
+  };
+  const auto file = given();
+  const auto write_at = [&](std::uint64_t offset) {
+    return [&file, offset] {
+      return file->write_at(offset, "x") && file->flush_data() && file->read_at(offset, 1);
+    };
+  };
+  if (kind == SandboxKind::kStoring || kind == SandboxKind::kFiling || kind == SandboxKind::kFetching)
+    EXPECT_EQ(outcome(kind, write_at(1U << 20)), kDone);
+  else
+    EXPECT_TRUE(forbidden(kind, write_at(1U << 20)));
+  if (kind == SandboxKind::kFetching) {
+    EXPECT_EQ(outcome(kind, write_at(64U << 20)), -SIGXFSZ) << "no more than 64 MiB";
+  }
+}
+
 TEST_P(Sandbox, AllowsThreadsOnlyWhereCallsBlock) {
   const auto kind = GetParam();
   const auto thread = [] {
@@ -118,7 +169,8 @@ TEST_P(Sandbox, AllowsThreadsOnlyWhereCallsBlock) {
 INSTANTIATE_TEST_SUITE_P(EachKind, Sandbox,
                          ::testing::Values(SandboxKind::kAccepting, SandboxKind::kStoring,
                                            SandboxKind::kConnecting, SandboxKind::kFiling,
-                                           SandboxKind::kSigning, SandboxKind::kAuthenticating));
+                                           SandboxKind::kSigning, SandboxKind::kAuthenticating,
+                                           SandboxKind::kFetching));
 
 }  // namespace
 }  // namespace postern::os

@@ -1,4 +1,4 @@
-#include "deliverd/relay/sts.h"
+#include "deliverd/fetch/sts.h"
 
 #include <fmt/format.h>
 
@@ -7,7 +7,7 @@
 #include "common/base/text.h"
 #include "common/mail/domain.h"
 
-namespace postern::relay {
+namespace postern::fetch {
 namespace {
 
 constexpr std::string_view kVersion = "STSv1";
@@ -110,12 +110,10 @@ std::expected<StsPolicy, std::string> read_sts_policy(std::string_view body) {
   return policy;
 }
 
-StsDemand sts_demand(const StsPolicy& policy, std::string_view host) {
-  if (policy.mode != StsMode::kEnforce) return StsDemand::kNothing;
+bool names_host(const StsPolicy& policy, std::string_view host) {
   const auto lower = base::to_lower(host);
-  const bool named = std::any_of(policy.hosts.begin(), policy.hosts.end(),
-                                 [&](const std::string& one) { return names(one, lower); });
-  return named ? StsDemand::kVerify : StsDemand::kAvoid;
+  return std::any_of(policy.hosts.begin(), policy.hosts.end(),
+                     [&](const std::string& one) { return names(one, lower); });
 }
 
-}  // namespace postern::relay
+}  // namespace postern::fetch
