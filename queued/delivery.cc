@@ -9,7 +9,10 @@
 namespace postern::queued {
 namespace {
 
-constexpr base::Millis kPatience{2'000};
+// With deliverers that say nothing: 2 s. In steps, of which the loop counts one at a time however late it
+// comes to it: where the host stands still, what deliverers said meanwhile is read first.
+constexpr base::Millis kPatience{100};
+constexpr int kPatienceSteps = 20;
 constexpr std::size_t kMostUnsent = 8U << 20;  // to one deliverer, before its next lease waits
 constexpr base::Millis kDrainPause{2};
 constexpr std::uint32_t kMaxDeaths = 2;
@@ -38,9 +41,9 @@ void Deliverer::on(const ipc::NameKnown& known) { owner_.named(known); }
 void Deliverer::closed() noexcept { owner_.closed(*this); }
 
 Delivery::Delivery(event::Loop& loop, Engine& engine)
-    : loop_(loop), engine_(engine), patience_(loop, [this]() noexcept {
-        engine_.store().when_sure([this]() noexcept { open(); });
-      }),
+    : loop_(loop),
+      engine_(engine),
+      patience_(loop, [this]() noexcept { lose_patience(); }),
       drain_(loop, [this]() noexcept { send_backlog(); }) {
   engine_.set_perform([this](Action action) noexcept { perform(std::move(action)); });
   engine_.set_break([this](const LeaseInfo& lease) noexcept { break_off(lease); });
@@ -71,7 +74,16 @@ void Delivery::check_open() {
   const auto reported = std::count_if(deliverers_.begin(), deliverers_.end(),
                                       [](const auto& entry) { return entry.second->reported; });
   if (static_cast<std::uint32_t>(reported) < *expected_) return;
+  waited_ = kPatienceSteps;
   patience_.start(base::Millis(0));
+}
+
+void Delivery::lose_patience() {
+  // What was told is still looked up.
+  const bool adopting = std::any_of(deliverers_.begin(), deliverers_.end(),
+                                    [](const auto& entry) { return entry.second->adopting > 0; });
+  if (++waited_ < kPatienceSteps || adopting) return patience_.start(kPatience);
+  engine_.store().when_sure([this]() noexcept { open(); });
 }
 
 // What may not be on disk yet is not handed out: after a power cut it might go a second time.

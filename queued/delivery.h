@@ -85,6 +85,7 @@ class Delivery {
 
   Deliverer* find(DelivererId id);
   void check_open();
+  void lose_patience();
   void open();
   [[nodiscard]] Key key_of(const Deliverer& which) const;
   [[nodiscard]] bool may_adopt(const Deliverer& from, const ipc::HeldLease& lease) const;
@@ -111,6 +112,7 @@ class Delivery {
   bool open_ = false;
   bool stopping_ = false;
   event::Timer patience_;
+  int waited_ = 0;  // steps of it
   // What went with a deliverer's channel, until its next one has told what it still holds.
   std::map<Key, std::set<LeaseKey>> lost_;
   struct Unsent {

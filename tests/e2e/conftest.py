@@ -50,6 +50,20 @@ def pytest_pyfunc_call(pyfuncitem):
     return True
 
 
+@pytest.hookimpl(hookwrapper=True)
+def pytest_runtest_makereport(item):
+    report = (yield).get_result()
+    item.failed = getattr(item, "failed", False) or report.failed
+
+
+@pytest.fixture
+def tmp_path(request, tmp_path):
+    """Kept if the test fails: what all of them leave in a long run would fill a disk."""
+    yield tmp_path
+    if not request.node.failed:
+        shutil.rmtree(tmp_path, ignore_errors=True)
+
+
 @pytest.fixture
 def closing():
     """Calls close() of everything that is registered, last first."""
@@ -64,7 +78,7 @@ def closing():
 
 
 @pytest.fixture
-def make_server(tmp_path):
+def make_server(request, tmp_path):
     """Servers that are configured but not started."""
     made = []
 
@@ -81,6 +95,7 @@ def make_server(tmp_path):
         except AssertionError as error:
             troubles.append(str(error))
         print(f"--- log of {server.directory}\n{server.log_tail(80)}")
+    request.node.failed |= bool(troubles)
     assert not troubles, "\n".join(troubles)
 
 

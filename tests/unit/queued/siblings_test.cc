@@ -1,6 +1,9 @@
 // What deliverers and smtpds may do to others' mail by what they say, and routes with several ways.
 #include <gtest/gtest.h>
 
+#include <chrono>
+#include <thread>
+
 #include "tests/unit/queued/engine_rig.h"
 
 namespace postern::queued {
@@ -178,6 +181,30 @@ TEST_F(SiblingsTest, AnOutcomeWaitsUntilItsMessageIsRead) {
   EXPECT_TRUE(engine->schedule().leases().empty());
   EXPECT_EQ(again.saved.size(), 1U);
   EXPECT_EQ(store->count(), 0U);
+}
+
+// What it stands still for is not taken off the deliverers' time to say what they hold.
+TEST_F(SiblingsTest, AStandstillOfTheHostCostsNoLease) {
+  begin();
+  const auto id = mail("a@far.example");
+  FakeRelay relay;
+  connect(relay);
+  ASSERT_EQ(relay.grants.size(), 1U);
+  (void)relay.ask(relay.grants[0]);
+  turn();
+  ASSERT_EQ(relay.leases.size(), 1U);
+  const auto lease = relay.leases[0];
+  pass(base::Millis(1000));  // it has its row
+  end();
+  begin();
+  pass(base::Millis(1000));
+  std::this_thread::sleep_for(std::chrono::milliseconds(2'100));  // longer than the whole patience
+  FakeRelay again;
+  connect(again, 0, {{lease.lease, lease.epoch, id, {0}}});
+  delivery->expect(1);
+  turn();
+  EXPECT_EQ(engine->schedule().leases().size(), 1U);
+  EXPECT_TRUE(again.grants.empty());
 }
 
 // The body is still being read when the queue is frozen: the message stays.
