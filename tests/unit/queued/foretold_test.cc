@@ -31,6 +31,16 @@ class Foretold : public ExplainTest {
     }
     turn();
   }
+  void cannot_connect(const char* mx) {
+    const auto grant = relay.grants.back().grant;
+    relay.grants.clear();
+    relay.connection->send(ipc::GrantEnded{grant,
+                                           ipc::GrantEnd::kTemporary,
+                                           ipc::FailureClass::kConnect,
+                                           {0, 4, 4, 1, "connect timed out"},
+                                           mx});
+    turn();
+  }
   void freeze_until(base::Millis from_now) {
     change([=, this](Blocks& b) noexcept {
       return b.freeze({.queue = "far.example",
@@ -124,14 +134,7 @@ TEST_F(Foretold, ItsOwnTimeComes) {
 
 TEST_F(Foretold, ADeadHopIsTriedAgain) {
   prepare();
-  const auto grant = relay.grants.back().grant;
-  relay.grants.clear();
-  relay.connection->send(ipc::GrantEnded{grant,
-                                         ipc::GrantEnd::kTemporary,
-                                         ipc::FailureClass::kConnect,
-                                         {0, 4, 4, 1, "connect timed out"},
-                                         "10.9.0.1"});
-  turn();
+  cannot_connect("10.9.0.1");
   const auto told = explained();
   EXPECT_EQ(told.state, ipc::State::kRetry);
   ASSERT_EQ(told.obstacles.size(), 1U);
@@ -148,14 +151,7 @@ TEST_F(Foretold, OfTwoDeadWaysTheOneThatIsTriedFirstCounts) {
   for (const auto* mx : {"10.9.0.1", "10.9.0.2"}) {
     ASSERT_FALSE(relay.grants.empty());
     EXPECT_EQ(relay.grants.back().hop.host, mx);
-    const auto grant = relay.grants.back().grant;
-    relay.grants.clear();
-    relay.connection->send(ipc::GrantEnded{grant,
-                                           ipc::GrantEnd::kTemporary,
-                                           ipc::FailureClass::kConnect,
-                                           {0, 4, 4, 1, "connect timed out"},
-                                           mx});
-    turn();
+    cannot_connect(mx);
     pass(base::Millis(10'000));
   }
   const auto told = explained();

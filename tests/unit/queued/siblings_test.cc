@@ -16,6 +16,22 @@ class SiblingsTest : public ::testing::Test, protected EngineRig {
                              .via = {{config::HopKind::kHost, "first.example", 25},
                                      {config::HopKind::kHost, "second.example", 25}}});
   }
+  // queued starts anew while a deliverer has `lease`, of a message that has its row.
+  void restart_with(ipc::Lease& lease) {
+    begin();
+    (void)mail("a@far.example");
+    FakeRelay relay;
+    connect(relay);
+    ASSERT_EQ(relay.grants.size(), 1U);
+    (void)relay.ask(relay.grants[0]);
+    turn();
+    ASSERT_EQ(relay.leases.size(), 1U);
+    lease = relay.leases[0];
+    pass(base::Millis(1000));
+    end();
+    begin();
+    pass(base::Millis(1000));
+  }
   void fail(FakeRelay& relay, const ipc::Grant& grant, ipc::GrantEnd end) {
     relay.connection->send(ipc::GrantEnded{
         grant.grant, end, ipc::FailureClass::kConnect, {0, 4, 4, 1, "refused"}, "first.example"});
@@ -157,24 +173,13 @@ TEST_F(SiblingsTest, OnlyWhatADelivererHadIsAdopted) {
 // A deliverer that outlives queued tells what it holds and how it went in one breath, while the
 // message has to be read from the index first.
 TEST_F(SiblingsTest, AnOutcomeWaitsUntilItsMessageIsRead) {
-  begin();
-  const auto id = mail("a@far.example");
-  FakeRelay relay;
-  connect(relay);
-  ASSERT_EQ(relay.grants.size(), 1U);
-  (void)relay.ask(relay.grants[0]);
-  turn();
-  ASSERT_EQ(relay.leases.size(), 1U);
-  const auto lease = relay.leases[0];
-  pass(base::Millis(1000));  // it has its row
-  end();
-  begin();
-  pass(base::Millis(1000));
+  ipc::Lease lease;
+  ASSERT_NO_FATAL_FAILURE(restart_with(lease));
   FakeRelay again;
   auto pair = ipc::make_channel_pair();
   again.connection = std::make_unique<FakeRelay::Connection>(*loop, std::move(pair.a), again);
   delivery->connect(ipc::Role::kRelay, 0, std::move(pair.b));
-  again.connection->send(ipc::HeldLeases{{{lease.lease, lease.epoch, id, {0}}}, true});
+  again.connection->send(ipc::HeldLeases{{{lease.lease, lease.epoch, lease.message, {0}}}, true});
   again.answer(lease, ipc::Result::kDelivered, 250, "ok");
   delivery->expect(1);
   turn();
@@ -185,22 +190,11 @@ TEST_F(SiblingsTest, AnOutcomeWaitsUntilItsMessageIsRead) {
 
 // What it stands still for is not taken off the deliverers' time to say what they hold.
 TEST_F(SiblingsTest, AStandstillOfTheHostCostsNoLease) {
-  begin();
-  const auto id = mail("a@far.example");
-  FakeRelay relay;
-  connect(relay);
-  ASSERT_EQ(relay.grants.size(), 1U);
-  (void)relay.ask(relay.grants[0]);
-  turn();
-  ASSERT_EQ(relay.leases.size(), 1U);
-  const auto lease = relay.leases[0];
-  pass(base::Millis(1000));  // it has its row
-  end();
-  begin();
-  pass(base::Millis(1000));
+  ipc::Lease lease;
+  ASSERT_NO_FATAL_FAILURE(restart_with(lease));
   std::this_thread::sleep_for(std::chrono::milliseconds(2'100));  // longer than the whole patience
   FakeRelay again;
-  connect(again, 0, {{lease.lease, lease.epoch, id, {0}}});
+  connect(again, 0, {{lease.lease, lease.epoch, lease.message, {0}}});
   delivery->expect(1);
   turn();
   EXPECT_EQ(engine->schedule().leases().size(), 1U);
