@@ -119,6 +119,7 @@ Server::Event Server::on_line(std::string_view line, std::string& out) {
       return Event::kClose;
     case mail::Verb::kExpn:
     case mail::Verb::kHelp:
+    case mail::Verb::kEtrn:
     case mail::Verb::kStartTls:
     case mail::Verb::kAuth:
     case mail::Verb::kXclient:

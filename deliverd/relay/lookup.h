@@ -27,7 +27,7 @@ struct Reach {
   Directory* directory = nullptr;
   Sockets* sockets = nullptr;
   dns::Resolver* resolver = nullptr;  // with the directory
-  PolicyLink* policies = nullptr;  // of the domains whose hosts are looked up; null: nobody is asked
+  PolicyLink* policies = nullptr;      // of the domains whose hosts are looked up; null: nobody is asked
 };
 
 // `port`: of MX hosts. `found` is called once, perhaps before this returns, unless the query died

@@ -140,8 +140,9 @@ class PolicyLookup : public PolicyLinkTest {
   }
   void look(config::HopTls tls = config::HopTls::kOptional) {
     place.reset();
-    query = look_up({&directory_, nullptr, &link}, "example.org", {.kind = config::HopKind::kMx, .tls = tls}, 25,
-                    {}, [this](Place found) noexcept { place = std::move(found); });
+    const Reach reach{.directory = &directory_, .resolver = resolver_.get(), .policies = &link};
+    query = look_up(reach, "example.org", {.kind = config::HopKind::kMx, .tls = tls}, 25, {},
+                    [this](Place found) noexcept { place = std::move(found); });
   }
   // Until fetch was asked; what it says then, and what comes of it.
   void until_asked() {

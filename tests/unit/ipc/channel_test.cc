@@ -26,6 +26,8 @@ struct Client {
   }
   void on(const Intake&) {}
   void on(const RecipientKnown&) {}
+  void on(const NameKnown&) {}
+  void on(const QueueStarted&) {}
   void on(const EndAccount&) {}
   void closed() noexcept { ++closed_count; }
 };
@@ -42,6 +44,8 @@ struct Server {
   void on(const OpenLarge&) {}
   void on(const AbandonLarge&) {}
   void on(const AskRecipient&) {}
+  void on(const AskName&) {}
+  void on(const StartQueue&) {}
   void closed() noexcept { ++closed_count; }
 };
 
