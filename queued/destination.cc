@@ -6,6 +6,10 @@
 
 namespace postern::queued {
 
+namespace {
+constexpr std::string_view kSocket = "unix:", kMailbox = "mailbox:";
+}  // namespace
+
 std::string hop_name(const config::HopSpec& hop) {
   switch (hop.kind) {
     case config::HopKind::kHost:
@@ -14,9 +18,9 @@ std::string hop_name(const config::HopSpec& hop) {
                                                                  : fmt::format("[{}]", hop.host),
                          hop.port, config::demand_text(hop));
     case config::HopKind::kSocket:
-      return "unix:" + hop.host;
+      return std::string(kSocket) + hop.host;
     case config::HopKind::kMailbox:
-      return "mailbox:";
+      return std::string(kMailbox);
     case config::HopKind::kRefuse:
       return "refuse:";
     case config::HopKind::kDiscard:
@@ -25,6 +29,10 @@ std::string hop_name(const config::HopSpec& hop) {
       break;
   }
   return {};
+}
+
+bool is_local_name(std::string_view hop_name) {
+  return hop_name == kMailbox || hop_name.starts_with(kSocket);
 }
 
 }  // namespace postern::queued

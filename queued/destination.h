@@ -39,4 +39,7 @@ struct Destination {
 // not go over a connection that was made under lesser demands. No queue has such a name.
 [[nodiscard]] std::string hop_name(const config::HopSpec& hop);
 
+// Is that the name of a next hop that is_served_locally()?
+[[nodiscard]] bool is_local_name(std::string_view hop_name);
+
 }  // namespace postern::queued

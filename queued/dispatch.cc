@@ -71,12 +71,12 @@ void Schedule::enlist(Hop& hop, bool serve, bool want) {
     else
       pool.wanting.erase(hop.wants_);
   }
-  const auto count = [](std::uint32_t& sum, bool& counted, bool counts) {
-    if (std::exchange(counted, counts) == counts) return;
-    counts ? ++sum : --sum;
+  const auto count = [](std::uint32_t& sum, bool counted, bool counts) {
+    if (counted != counts) counts ? ++sum : --sum;
+    return counts;
   };
-  count(pool.starved, hop.starved_, want && hop.parked_.empty());
-  count(pool.newcomers, hop.newcomer_, want && hop.grants == 0);
+  hop.starved_ = count(pool.starved, hop.starved_, want && hop.parked_.empty());
+  hop.newcomer_ = count(pool.newcomers, hop.newcomer_, want && hop.grants == 0);
 }
 
 // Further connections that the hop could use. Their number at most doubles from what has opened, so that

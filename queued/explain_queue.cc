@@ -100,7 +100,7 @@ void explain_hop(const Engine& engine, ipc::QueueExplained& answer) {
       hop != nullptr ? hop->frozen : engine.blocks().hop_frozen(answer.name) != nullptr;
   if (hop == nullptr && wait == nullptr && !frozen) return;
   answer.found = answer.is_hop = true;
-  Site site{.hop_name = answer.name, .hop = hop, .wait = wait};
+  Site site{.local = is_local_name(answer.name), .hop_name = answer.name, .hop = hop, .wait = wait};
   if (hop != nullptr) site.destination = hop->destination();
   if (frozen) answer.obstacles.push_back(frozen_hop(engine, answer.name));
   add_waits(engine, site, QueueTime(0), answer.obstacles);

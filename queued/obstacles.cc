@@ -81,6 +81,7 @@ Site site_of(const Engine& engine, const std::string& name, const Destination& d
     }
   }
   const auto& spec = destination.via[site.way];
+  site.local = is_served_locally(spec);
   // By this name it is remembered; where the hosts are not known, by the queue's own.
   const auto known_as = site.hop != nullptr     ? site.hop->name()
                         : is_found_by_dns(spec) ? name
@@ -160,12 +161,11 @@ void add_waits(const Engine& engine, const Site& site, QueueTime due,
 
 void add_connections(const Engine& engine, const Site& site, std::vector<Obstacle>& found) {
   const auto& schedule = engine.schedule();
-  const bool local = is_served_locally(site.destination.via[site.way]);
-  const auto room = schedule.room(local);
+  const auto room = schedule.room(site.local);
   if (!engine.loaded()) found.push_back({.blocker = Blocker::kLoading});
   if (!schedule.open()) found.push_back({.blocker = Blocker::kStarting});
   if (!room.deliverers)
-    found.push_back({.blocker = Blocker::kNoDeliverer, .name = local ? "local" : "relay"});
+    found.push_back({.blocker = Blocker::kNoDeliverer, .name = site.local ? "local" : "relay"});
   const auto* hop = site.hop;
   const bool known = hop != nullptr && hop->known();  // else it has no rate and no connections yet
   if (hop != nullptr && !known && hop->grants > 0)

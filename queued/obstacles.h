@@ -17,6 +17,7 @@ struct Site {
   std::string queue;
   Destination destination;
   std::size_t way = 0;                 // of the destination
+  bool local = false;                  // this way is the local deliverer's
   std::string hop_name;                // empty: its hosts are not known
   const Schedule::Hop* hop = nullptr;  // null: the schedule does not need it now
   const QueueRecord* wait = nullptr;   // what is remembered of its failures

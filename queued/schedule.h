@@ -137,9 +137,9 @@ class Schedule {
     friend class Schedule;
     bool serving_ = false;        // stands in its pool's list
     bool wanting_ = false;        // stands in its pool's list
-    bool starved_ = false;        // counted in its pool
-    bool newcomer_ = false;       // counted in its pool
-    bool local_ = false;          // its pool is the local deliverer's
+    bool starved_ : 1 = false;    // counted in its pool
+    bool newcomer_ : 1 = false;   // counted in its pool
+    bool local_ : 1 = false;      // its pool is the local deliverer's
     std::uint32_t queues_ = 0;
     std::uint32_t awaited_ = 0;   // queues that went on to their next way until it works
     std::uint32_t lines_ = 0;

@@ -57,8 +57,9 @@ std::expected<LocalPart, AddressError> parse_quoted(std::string_view text) {
       local.length = i + 1;
       return local;
     }
-    if (c == '\\' && ++i < text.size()) c = text[i];
-    if (is_ascii(c) && (c < ' ' || c > '~'))
+    const bool pair = c == '\\';  // RFC 6531 3.3 lets none stand for what is beyond ASCII
+    if (pair && ++i < text.size()) c = text[i];
+    if (is_ascii(c) ? c < ' ' || c > '~' : pair)
       return std::unexpected(AddressError{"bad character in local part"});
     local.meaning += c;
   }

@@ -55,9 +55,9 @@ def test_an_alias_is_shown_where_its_mail_waits(server):
     shown = server.ctl("show", number).rows[0]["recipients"][0]
     assert (shown["alias"], shown["sender"]) == ("news@example.org", "owner-news@example.org")
     assert server.ctl("explain", number).rows[0]["explanations"][0]["alias"] == "news@example.org"
-    assert "alias news@example.org" in server.ctl_text("messages").lower()
-    assert "  Alias    news@example.org\n" in server.ctl_text("show", number)
-    assert "  Alias    news@example.org\n" in server.ctl_text("explain", number)
+    assert "alias news@example.org" in server.ctl_text("messages").out.lower()
+    assert "  Alias    news@example.org\n" in server.ctl_text("show", number).out
+    assert "  Alias    news@example.org\n" in server.ctl_text("explain", number).out
 
 
 def test_a_list_has_its_owner_as_sender_and_tells_him(server, sink):

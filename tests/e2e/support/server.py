@@ -35,7 +35,7 @@ def toml(tree):
 
     def value(v):
         if isinstance(v, dict):
-            return "{ " + ", ".join(f"{k} = {value(x)}" for k, x in v.items()) + " }"
+            return "{ " + ", ".join(f"{json.dumps(k)} = {value(x)}" for k, x in v.items()) + " }"
         return json.dumps(v)
 
     def is_tables(v):
@@ -247,7 +247,7 @@ class Postern:
 
     # --- log -----------------------------------------------------------------------------------
 
-    def events(self, name, **fields):
+    def events(self, name, /, **fields):
         """The fields of every such line so far."""
         with self._news:
             lines = [line for line in self.lines if name in line]
@@ -255,7 +255,7 @@ class Postern:
         return [f for f in found
                 if f.get("event") == name and all(f.get(k) == v for k, v in fields.items())]
 
-    def wait_log(self, name, count=1, timeout=PATIENCE, **fields):
+    def wait_log(self, name, /, count=1, timeout=PATIENCE, **fields):
         """Waits until `count` such lines were logged; the last one's fields."""
         def ready():
             found = self.events(name, **fields)

@@ -164,7 +164,7 @@ TEST_F(AliasesFile, BadLines) {
             "aliases:9:11: \"<alice\": expected \">\" behind the address\n"
             "aliases:9:19: \"alice>\": expected an address: bad character in local part\n"
             "aliases:9:27: \"x@\": expected an address: empty domain\n"
-            "aliases:9:31: \"\\\": expected an address\n"
+            "aliases:9:31: \"\\\\\": expected an address\n"
             "aliases:10:4: \"alice (a, bob\": expected \")\" behind the comment\n");
 }
 

@@ -564,7 +564,7 @@ TEST_F(Parse, BadRetryRules) {
             "postern.toml:11:1: retry.rule.to: this key is missing: expected an array of domains, "
             "like [\"slow.example\", \"*.slow.example\"]\n"
             "postern.toml:12:6: retry.rule.on = \"slow\": expected one of \"dns\", \"connect\", "
-            "\"greeting\", \"tls\", \"policy\", \"mailbox\", \"data\", \"local\", \"any\"\n"
+            "\"greeting\", \"tls\", \"policy\", \"mailbox\", \"data\", \"local\", \"login\", \"any\"\n"
             "postern.toml:13:9: retry.rule.after = []: expected at least one time, like \"15m\"\n"
             "postern.toml:14:1: retry.rule.after: this key is missing: expected an array of times, "
             "or expire or notify\n"

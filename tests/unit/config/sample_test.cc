@@ -28,6 +28,7 @@ TEST(Sample, IsAcceptedWithEveryLineInForce) {
     text += (key ? line.substr(1) : line) + '\n';
   }
   dir.write("users", read_whole(kConf + "users"));
+  dir.write("aliases", "");
   const auto loaded = load(dir.write("postern.toml", text));
   ASSERT_TRUE(loaded) << to_string(loaded.error().front());
   // What stands in the comments is the default, but for the route, the rule and the resolvers.

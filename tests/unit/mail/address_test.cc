@@ -125,6 +125,7 @@ TEST(Address, QuotesWhereNeededOnly) {
   EXPECT_EQ(parsed("\"an n\"@b.example"), "\"an n\"@b.example");
   EXPECT_EQ(parsed("\"a@b\"@c.example"), "\"a@b\"@c.example");
   EXPECT_EQ(parsed("\"a\\\"\\\\b\"@c.example"), "\"a\\\"\\\\b\"@c.example");
+  EXPECT_EQ(parsed("\"\\\xc3\xb6\"@c.example"), "error: bad character in local part");
   EXPECT_EQ(parsed("\".a\"@c.example"), "\".a\"@c.example");
   EXPECT_EQ(parsed("\"a..b\"@c.example"), "\"a..b\"@c.example");
   EXPECT_EQ(Address::parse("\"an n\"@b.example")->local_part(), "an n");

@@ -22,5 +22,12 @@ TEST(Destination, ANextHopIsNamedByItsHostAndByWhatIsDemandedOfIt) {
   EXPECT_EQ(hop_name({HopKind::kMx, "", 25, HopTls::kVerified}), "") << "a deliverer knows";
 }
 
+TEST(Destination, ANameTellsWhoServesTheNextHop) {
+  for (const auto kind : {HopKind::kHost, HopKind::kSocket, HopKind::kMailbox, HopKind::kMx}) {
+    const config::HopSpec spec{.kind = kind, .host = "/run/lmtp"};
+    EXPECT_EQ(is_local_name(hop_name(spec)), is_served_locally(spec)) << static_cast<int>(kind);
+  }
+}
+
 }  // namespace
 }  // namespace postern::queued

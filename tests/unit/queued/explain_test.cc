@@ -71,6 +71,19 @@ TEST_F(ExplainTest, AServerThatStillReadsItsMailSaysSo) {
   EXPECT_EQ(blockers(), (std::vector{Blocker::kStarting, Blocker::kNoDeliverer}));
 }
 
+TEST_F(ExplainTest, AHopThatNoMailIsForNamesTheDelivererThatIsNotThere) {
+  begin_unread();
+  for (const auto* name : {"unix:/run/lmtp", "10.9.0.1:2525"}) {
+    change([&](Blocks& b) noexcept {
+      return b.freeze({.queue = name, .who = "dora", .since = clock.wall(), .from = engine->now(), .hop = true});
+    });
+    const auto& obstacles = explain_queue(*engine, {{}, name}).obstacles;
+    const auto missing = std::ranges::find(obstacles, Blocker::kNoDeliverer, &ipc::Obstacle::blocker);
+    ASSERT_NE(missing, obstacles.end()) << name;
+    EXPECT_EQ(missing->name, name[0] == 'u' ? "local" : "relay");
+  }
+}
+
 TEST_F(ExplainTest, AServerWithoutAFreeConnectionSaysSo) {
   begin();
   const auto slots = use_all_connections();

@@ -41,6 +41,11 @@ Sample sample(std::uint64_t id, std::size_t recipients, std::string body) {
     recipient.due = base::Millis(static_cast<std::int64_t>(number) * 1000 - 5000);
     recipient.reply = {451, 4, 3, 0, "try later"};
     recipient.remote = "mx.example.net[192.0.2.9]:25";
+    if (number % 2 == 1) {
+      recipient.alias = "team@example.net";
+      recipient.sender = mail::Address::parse("owner-team@example.net").value();
+      recipient.expanded = 2;
+    }
     made.message.recipients.push_back(recipient);
   }
   made.body = std::move(body);
@@ -206,20 +211,20 @@ std::string with_version(std::string bytes, unsigned version) {
 
 TEST(TransferFile, ALaterVersionIsNamed) {
   EXPECT_EQ(read(with_version(file_of({}), kVersion + 1), 4096).error,
-            "has format version 3, and this Postern reads versions up to 2: use a newer one");
+            "has format version 4, and this Postern reads versions up to 3: use a newer one");
   EXPECT_EQ(read("From ann@example.org", 4096).error,
             "is no file that posternctl export wrote");
   EXPECT_NE(read(file_of({}) + "more", 4096).error.find("goes on behind its end"),
             std::string::npos);
 }
 
-// Which bytes version 2 has, for ever. Files of version 1 lie in tests/e2e/kept.
-TEST(TransferFile, TheFormatOfVersionTwoStays) {
-  auto one = sample(5, 1, "body\r\n");
+// Which bytes version 3 has, for ever. Files of versions before lie in tests/e2e/kept.
+TEST(TransferFile, TheFormatOfVersionThreeStays) {
+  auto one = sample(5, 2, "body\r\n");
   one.message.recipients[0].tries = 2;
   const auto bytes = file_of({one});
-  EXPECT_EQ(bytes.size(), 431U);
-  EXPECT_EQ(base::crc32c(bytes), 3709153891U);
+  EXPECT_EQ(bytes.size(), 589U);
+  EXPECT_EQ(base::crc32c(bytes), 229282088U);
   const auto found = read(bytes, 4096);
   EXPECT_EQ(found.error, "");
   expect_same({one}, found.messages);
