@@ -273,19 +273,16 @@ void Engine::retry(const std::vector<base::MessageId>& messages) {
   store_.fetch(messages, [this, messages]() noexcept { retry_found(messages); });
 }
 
-std::size_t Engine::retry_queue(std::string name) {
+void Engine::retry_queue(std::string name) {
   constexpr std::size_t kSlice = 50;  // messages in one turn
-  const auto* queue = schedule_.find(name);
-  if (queue == nullptr || queue->messages() == 0) return 0;
-  const auto count = queue->messages();
+  if (!retrying_.insert(name).second) return;
   slices_.add([this, name = std::move(name), after = base::MessageId()]() mutable noexcept {
     const auto slice = schedule_.messages(name, after, kSlice);
-    if (slice.empty()) return false;
+    if (slice.empty()) return retrying_.erase(name), false;
     retry(slice);
     after = slice.back();
     return true;
   });
-  return count;
 }
 
 void Engine::retry_found(const std::vector<base::MessageId>& messages) {

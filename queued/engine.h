@@ -109,8 +109,8 @@ class Engine {
   void remove(base::MessageId id, const std::string& why);
   // The operator wants these tried now; what is held stays held. At most kMaxRetried.
   void retry(const std::vector<base::MessageId>& messages);
-  // Likewise all that wait in this queue, a few in each turn; how many that are.
-  std::size_t retry_queue(std::string queue);
+  // Likewise all that wait in this queue, a few in each turn, unless they are at it already.
+  void retry_queue(std::string queue);
 
   // How long until it is given up, if nothing stops its clock; nullopt: it never is.
   [[nodiscard]] std::optional<base::Millis> left(const Message& message,
@@ -265,6 +265,7 @@ class Engine {
   Perform perform_;
   History* history_ = nullptr;
   Slices slices_;
+  std::set<std::string> retrying_;  // queues whose messages are walked over
   Throttle throttle_;
   event::Timer wake_;
   // Failures that wait for further ones of their message.

@@ -7,6 +7,7 @@
 #include <utility>
 
 #include "common/config/account_limits.h"
+#include "common/config/senders.h"
 #include "common/log/log.h"
 #include "common/mail/trace.h"
 #include "queued/expansion.h"
@@ -147,6 +148,24 @@ void Intake::check_room() {
 
 // --- Submissions ------------------------------------------------------------------------------------
 
+std::optional<mail::Reply> Intake::check_account(const Submission& submission) const {
+  const auto& account = submission.account;
+  const auto& config = engine_.config();
+  const auto* limits = config::limits_of(config.accounts, account);
+  if (limits == nullptr) return std::nullopt;
+  const auto& from = submission.head.from;
+  if (!limits->senders.empty() && !from.is_null()) {  // receipts for what was read come from nobody (RFC 8098 3)
+    const auto& address = from.address();
+    const auto may = [&](const std::string& name) {
+      return config::may_send_as(limits->senders, account, config.default_domain, name);
+    };
+    if (!may(config::sender_name(address.local_part(), address.domain())) &&
+        !may(engine_.router().sender_name(address)))
+      return reply(550, {5, 7, 1}, fmt::format("Account {} may not send as this sender", account));
+  }
+  return usage_.refusal(*limits, account, recipients_of(submission), engine_.now());
+}
+
 // Null: nothing is against it; then it has the recipients that it will be kept with.
 std::optional<mail::Reply> Intake::check(Submission& submission, const Submitter& from) const {
   const auto& head = submission.head;
@@ -164,6 +183,7 @@ std::optional<mail::Reply> Intake::check(Submission& submission, const Submitter
   }
   std::vector<Named> named;
   named.reserve(submission.recipients.size());
+  std::size_t expanded = 0;  // at most so many they become
   for (auto& recipient : submission.recipients) {
     auto decision = engine_.decide(head.listener, head.origin, recipient.address,
                                          !submission.account.empty());
@@ -176,18 +196,16 @@ std::optional<mail::Reply> Intake::check(Submission& submission, const Submitter
       case config::Verdict::kRelayDenied:
         return reply(550, {5, 7, 1}, "Relay access denied");
     }
+    expanded += decision.count();
+    if (!engine_.store().fits(expanded, head.large.value == 0 ? head.body_size : 0))
+      return reply(452, {4, 5, 3}, "Too many recipients");
     named.push_back({std::move(recipient.address), recipient.notify, std::move(recipient.orcpt),
                      std::move(decision)});
   }
-  if (const auto* limits = config::limits_of(config.accounts, submission.account);
-      limits != nullptr && !submission.account.empty())
-    if (auto no = usage_.refusal(*limits, submission.account, recipients_of(submission), engine_.now()))
-      return no;
+  if (auto no = check_account(submission)) return no;
   if (named.size() == 1) submission.alias = named.front().decision.alias;
   submission.replaced = expand(std::move(named), head.from.is_null());
   submission.count = submission.replaced.size();
-  if (!engine_.store().fits(submission.replaced.size(), head.large.value == 0 ? head.body_size : 0))
-    return reply(452, {4, 5, 3}, "Too many recipients");
   return std::nullopt;
 }
 
@@ -236,7 +254,7 @@ void Intake::submit(Submission submission) {
 
 // Mail that comes in from others is nobody's here.
 void Intake::count(Submission& submission) {
-  if (submission.account.empty()) return;
+  if (config::limits_of(engine_.config().accounts, submission.account) == nullptr) return;
   submission.counted = engine_.now();
   usage_.add(submission.account, recipients_of(submission), *submission.counted);
 }
@@ -433,10 +451,12 @@ void Intake::ask_recipient(Submitter& from, const ipc::AskRecipient& ask) {
   };
   if (!engine_.router().asks(ask.address))
     return answer(reply(451, {4, 3, 0}, "This recipient cannot be asked for, try again later"));
-  const auto route = engine_.router().route(ask.address);
+  // As it will be delivered: the host may not know that the name stands for a domain of its own.
+  const auto address = engine_.router().find(ask.address).rewritten.value_or(ask.address);
+  const auto route = engine_.router().route(address);
   const bool blocked =
       engine_.blocks().blocked(route.queue, route.destination) != Blocked::kNo;
-  engine_.asking().ask(ask.address, route, blocked, answer);
+  engine_.asking().ask(address, route, blocked, answer);
 }
 
 // --- Names of clients -------------------------------------------------------------------------------
@@ -479,8 +499,15 @@ void Intake::start_queue(Submitter& from, const ipc::StartQueue& start) {
   };
   if (!may_start(from, start))
     return answer(reply(459, {4, 7, 1}, fmt::format("Node {} not allowed", start.queue)));
-  const auto waiting = engine_.retry_queue(start.queue);
+  const auto* const queue = engine_.schedule().find(start.queue);
+  const auto waiting = queue == nullptr ? 0 : queue->messages();
   if (waiting == 0) return answer(reply(251, {2, 0, 0}, fmt::format("No messages waiting for node {}", start.queue)));
+  // Who asks again and again has hosts tried no more often, and costs no more.
+  const auto now = engine_.store().clock().steady();
+  std::erase_if(started_, [&](const auto& one) { return now - one.second >= kStartRest; });
+  if (started_.size() >= kMostStarted)
+    return answer(reply(458, {4, 3, 0}, fmt::format("Unable to queue messages for node {}", start.queue)));
+  if (started_.try_emplace(start.queue, now).second) engine_.retry_queue(start.queue);
   answer(reply(253, {2, 0, 0}, fmt::format("{} pending messages for node {} started", waiting, start.queue)));
 }
 

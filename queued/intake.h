@@ -128,6 +128,8 @@ class Intake {
   // Bytes that large bodies under way may still take.
   [[nodiscard]] std::uint64_t in_flight() const;
   [[nodiscard]] std::string find_lack() const;
+  // Why its account may not send the submission; null: it may, or there is none.
+  [[nodiscard]] std::optional<mail::Reply> check_account(const Submission& submission) const;
   [[nodiscard]] std::optional<mail::Reply> check(Submission& submission, const Submitter& from) const;
   void store(Submission submission, std::uint32_t crc);
   void count(Submission& submission);
@@ -150,6 +152,9 @@ class Intake {
   Tickets tickets_;
   Usage usage_;
   AskName ask_name_ = [](const ipc::AskName&) noexcept { return false; };
+  static constexpr base::Millis kStartRest{10'000};
+  static constexpr std::size_t kMostStarted = 1'000;
+  std::unordered_map<std::string, base::SteadyTime> started_;  // queues, by ETRN, in the last kStartRest
   std::map<base::RequestId, Waiting> naming_;  // by the number that it was handed on with
   base::RequestId last_naming_;
   std::uint32_t last_id_ = 0;

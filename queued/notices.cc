@@ -131,9 +131,12 @@ BuiltNotice make_notice(const Message& message, const std::vector<Report>& repor
   record.smtputf8 = text.utf8;
   record.notice = true;
   record.body_size = built.body.size();
-  record.recipients.push_back({.number = 0, .address = to});
-  if (const auto& copy = config.bounce_copy_to; copy && any_failed(reports) && *copy != to)
-    record.recipients.push_back({.number = 1, .address = *copy});
+  record.recipients.emplace_back().address = to;
+  if (const auto& copy = config.bounce_copy_to; copy && any_failed(reports) && *copy != to) {
+    auto& second = record.recipients.emplace_back();
+    second.number = 1;
+    second.address = *copy;
+  }
   return built;
 }
 

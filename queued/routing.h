@@ -48,6 +48,8 @@ class Router {
   [[nodiscard]] bool may_start(base::ListenerIndex listener, const config::Origin& origin) const {
     return index_.may_start(listener, origin);
   }
+  // As a sender's address is compared with patterns.
+  [[nodiscard]] std::string sender_name(const mail::Address& address) const { return index_.sender_name(address); }
   // As mail of our own names it.
   [[nodiscard]] config::Decision find(const mail::Address& recipient) const { return index_.find(recipient); }
   // Where accepted mail goes: never refused, whoever sent it. Aliases are behind it.

@@ -150,9 +150,11 @@ Engine::Done Engine::add_anew(OutcomeRecord& record, Bytes& body, const Message&
   for (auto& fate : occasion.parts.front().fates) {  // of one attempt, so there is no other part
     const Recipient* recipient = find_recipient(message, fate.number);
     if (recipient == nullptr || !recipient->open()) continue;
-    notice.recipients.push_back({.number = static_cast<std::uint32_t>(notice.recipients.size()),
-                                 .address = recipient->address,
-                                 .alias = recipient->alias});
+    const auto number = static_cast<std::uint32_t>(notice.recipients.size());
+    auto& again = notice.recipients.emplace_back();
+    again.number = number;
+    again.address = recipient->address;
+    again.alias = recipient->alias;
     fate.fate = Fate::kRemoved;
     fate.reply = our_reply(2, 0, 0,
                            "sent without the returned message as " + base::to_string(notice.id) +

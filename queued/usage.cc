@@ -97,6 +97,13 @@ void Usage::forget_old(Slots& slots, QueueTime now) {
                   [&](const Slot& slot) { return !counts(slot, kPeriods[period], now); });
 }
 
+void Usage::forget_behind(QueueTime now) {
+  for (auto& [account, slots] : accounts_)
+    for (std::size_t period = 0; period < kPeriods.size(); ++period)
+      std::erase_if(slots[period],
+                    [&](const Slot& slot) { return slot.number > now.count() / kPeriods[period].slot; });
+}
+
 // A line for each slot: account, period, number, messages, recipients; and a checksum of it all.
 std::string Usage::text(QueueTime now) {
   for (auto& [account, slots] : accounts_) forget_old(slots, now);

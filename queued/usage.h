@@ -35,6 +35,9 @@ class Usage {
   // What was added at `when` was not sent after all.
   void take_back(const std::string& account, std::uint32_t recipients, QueueTime when);
 
+  // What is counted behind this time: a queue that was lost began its clock anew.
+  void forget_behind(QueueTime now);
+
   // It is not as it was when it was last asked.
   [[nodiscard]] bool take_changed() { return std::exchange(changed_, false); }
   // Without what is too old to count.

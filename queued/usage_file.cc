@@ -1,5 +1,6 @@
 #include "queued/usage_file.h"
 
+#include <algorithm>
 #include <cerrno>
 #include <utility>
 
@@ -15,12 +16,16 @@ constexpr std::string_view kFresh = "accounts.new";
 void UsageFile::load() {
   const auto file = disk_.open(kUsageFile, os::OpenMode::kRead);
   if (!file && file.error().number == ENOENT) return;
-  const auto text = file ? (*file)->read_at(0, Usage::kMaxText) : std::unexpected(file.error());
+  const auto size = file ? (*file)->size() : std::unexpected(file.error());
+  const auto text = size ? (*file)->read_at(0, std::min<std::uint64_t>(*size, Usage::kMaxText))
+                         : std::unexpected(size.error());
   auto usage = text ? Usage::from_text(*text) : std::unexpected(text.error().text());
-  if (usage)
-    usage_ = *std::move(usage);
-  else
+  if (!usage) {
     log::error("accounts.unread").field("file", kUsageFile).field("reason", usage.error());
+    return;
+  }
+  usage_ = *std::move(usage);
+  usage_.forget_behind(now_());
 }
 
 void UsageFile::tick() {

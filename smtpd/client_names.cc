@@ -6,13 +6,11 @@ namespace postern::smtpd {
 
 void ClientNames::look_up(const base::IpAddress& client) {
   if (!wanted_ || client.is_loopback() || client.is_unspecified() || open_ >= kMostOpen) return;
-  if (const auto at = entries_.find(client); at != entries_.end()) {
-    if (at->second.open || at->second.expires > clock_.steady()) return;
-    entries_.erase(at);
-  }
-  if (entries_.size() >= kMostKnown) make_room();
+  const auto at = entries_.find(client);
+  if (at != entries_.end() && (at->second.open || at->second.expires > clock_.steady())) return;
+  if (at == entries_.end() && entries_.size() >= kMostKnown) make_room();
   ++open_;
-  entries_[client] = {};
+  entries_[client].open = true;
   link_.ask_name(client, [this, client, weak = std::weak_ptr(alive_)](const ipc::NameKnown& answer) noexcept {
     const auto alive = weak.lock();
     if (alive && *alive) named(client, answer);
@@ -21,15 +19,15 @@ void ClientNames::look_up(const base::IpAddress& client) {
 
 const ClientNames::Known* ClientNames::find(const base::IpAddress& client) const {
   const auto at = entries_.find(client);
-  return at == entries_.end() || at->second.open ? nullptr : &at->second.known;
+  return at == entries_.end() || !at->second.known ? nullptr : &*at->second.known;
 }
 
 void ClientNames::named(const base::IpAddress& client, const ipc::NameKnown& answer) {
   --open_;
   auto& entry = entries_[client];
   entry.open = false;
-  entry.known = {answer.state, answer.name};
   const bool unclear = answer.state == ipc::NameState::kUnclear;
+  if (!unclear || !entry.known) entry.known = {answer.state, answer.name};
   entry.expires = clock_.steady() + (unclear ? kUnclear : std::clamp(answer.ttl, kLeast, kMost));
 }
 

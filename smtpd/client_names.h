@@ -1,6 +1,7 @@
 // ClientNames: which hosts our clients are, as a relay found out for us (ipc::AskName). Looked up when a client
 // comes, while it speaks; whoever wants to know it takes what is known by then. Remembered as long as it is true,
-// at least kLeast and at most kMost; of what nobody could say, kUnclear.
+// at least kLeast and at most kMost; of what nobody could say, kUnclear. What was true before is taken until the next
+// answer, so that a client whose name is slow to be found is known when it comes again.
 #pragma once
 
 #include <map>
@@ -41,8 +42,8 @@ class ClientNames {
 
  private:
   struct Entry {
-    bool open = true;
-    Known known;
+    bool open = false;
+    std::optional<Known> known;
     base::SteadyTime expires;
   };
   void named(const base::IpAddress& client, const ipc::NameKnown& answer);

@@ -7,6 +7,7 @@
 
 #include "common/base/text.h"
 #include "common/config/cut.h"
+#include "common/config/senders.h"
 #include "common/config/units.h"
 
 namespace postern::config {
@@ -47,6 +48,7 @@ void read_account_limits(const Section& top, Config& config, Report& report) {
     section.strings("messages", limits.messages, AccountLimits::kMaxRates, parse_limit);
     section.strings("recipients", limits.recipients, AccountLimits::kMaxRates, parse_limit);
     section.boolean("etrn", limits.etrn);
+    section.strings("senders", limits.senders, AccountLimits::kMaxSenders, parse_sender);
     if (!needs_auth(config))
       report.add(section.where(), "account", "nobody can log in: say who they are in [auth]");
     if (limits.name.empty()) continue;
@@ -61,6 +63,7 @@ void read_account_limits(const Section& top, Config& config, Report& report) {
 }
 
 const AccountLimits* limits_of(const std::vector<AccountLimits>& sections, const std::string& account) {
+  if (account.empty()) return nullptr;
   for (const auto name : {std::string_view(account), kEverybody}) {
     const auto at = std::ranges::lower_bound(sections, name, {}, &AccountLimits::name);
     if (at != sections.end() && at->name == name) return &*at;

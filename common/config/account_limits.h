@@ -1,4 +1,4 @@
-// The sections [[account]]: how much who has logged in may send.
+// The sections [[account]]: what who has logged in may send.
 #pragma once
 
 #include "common/config/report.h"
@@ -8,7 +8,7 @@ namespace postern::config {
 
 // After [auth].
 void read_account_limits(const Section& top, Config& config, Report& report);
-// Of the account, or of "*"; null: it may send what it likes. `sections` are sorted by name.
+// Of the account, or of "*"; null: it may send what it likes, or is nobody's. `sections` are sorted by name.
 [[nodiscard]] const AccountLimits* limits_of(const std::vector<AccountLimits>& sections,
                                              const std::string& account);
 

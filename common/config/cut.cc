@@ -193,6 +193,7 @@ QueuedConfig cut_queued(const Config& config, const Facts& facts) {
   const auto& start = config.delivery.start_where;
   cut.start_place = {start.line, short_name(start.file, config.file)};
   cut.accounts = config.accounts;
+  cut.default_domain = config.default_domain;
   return cut;
 }
 

@@ -8,6 +8,7 @@
 #include "common/base/text.h"
 #include "common/base/utf8.h"
 #include "common/config/network_set.h"
+#include "common/config/senders.h"
 
 namespace postern::config {
 namespace {
@@ -273,6 +274,17 @@ Decision RightsIndex::place(const mail::Address& recipient) const {
 
 Decision RightsIndex::find(const mail::Address& recipient) const {
   return tables_->reach(recipient, true);
+}
+
+std::string RightsIndex::sender_name(const mail::Address& address) const {
+  const auto stamp = tables_->stamped(address).value_or(address);
+  std::string_view local_part = stamp.local_part();
+  const auto domain = tables_->names.find(stamp.domain().text());
+  if (domain != tables_->names.end()) {
+    const auto& extension = tables_->rights.domains[domain->second].extension;
+    if (!extension.empty()) local_part = local_part.substr(0, local_part.find(extension));
+  }
+  return config::sender_name(local_part, stamp.domain());
 }
 
 bool RightsIndex::is_local(const mail::Domain& domain) const {

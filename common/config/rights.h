@@ -212,6 +212,9 @@ class RightsIndex {
   [[nodiscard]] bool believes(base::ListenerIndex listener, const Origin& origin) const;
   // Do the users of its domain, or its aliases, hold the address, apart from postmaster's special rights?
   [[nodiscard]] bool knows(const mail::Address& address) const;
+  // As a sender's address is compared with patterns (senders.h): in the domain that its own stands for, and
+  // without the extension of its section.
+  [[nodiscard]] std::string sender_name(const mail::Address& address) const;
   // Is the domain one of ours, or does it stand for one?
   [[nodiscard]] bool is_local(const mail::Domain& domain) const;
   // Without the aliases, which the tables hold.

@@ -306,16 +306,20 @@ struct ControlGroups {  // resolved group ids; root and the server's own user ma
 // What the account of an [[account]] section may send, in any time of each length.
 struct AccountLimits {
   static constexpr std::size_t kMaxRates = 4;  // of each kind
+  static constexpr std::size_t kMaxSenders = 1'000;
+  static constexpr std::size_t kMaxSender = 1'024;  // bytes of one, folded
   std::string name;  // "*": every account without a section of its own
   std::vector<Rate> messages;
   std::vector<Rate> recipients;
   bool etrn = false;  // it may have any queue started by ETRN
+  std::vector<std::string> senders;  // patterns of senders.h; empty: it may send as anybody
 
   static constexpr auto fields() {
     return ipc::fields_of(ipc::field("name", &AccountLimits::name, sasl::kMaxAccount),
                       ipc::field("messages", &AccountLimits::messages, kMaxRates),
                       ipc::field("recipients", &AccountLimits::recipients, kMaxRates),
-                      ipc::field("etrn", &AccountLimits::etrn));
+                      ipc::field("etrn", &AccountLimits::etrn),
+                      ipc::field("senders", &AccountLimits::senders, kMaxSenders, kMaxSender));
   }
 };
 
@@ -341,6 +345,7 @@ struct QueuedConfig {
   bool start_disabled = false;  // [delivery] start = "disabled"
   SourceLine start_place;
   std::vector<AccountLimits> accounts;  // by name
+  mail::Domain default_domain;          // of accounts whose name has none; empty: none
 
   static constexpr auto fields() {
     return ipc::fields_of(
@@ -362,7 +367,8 @@ struct QueuedConfig {
         ipc::field("history_size", &QueuedConfig::history_size),
         ipc::field("start_disabled", &QueuedConfig::start_disabled),
         ipc::field("start_place", &QueuedConfig::start_place),
-        ipc::field("accounts", &QueuedConfig::accounts, 100'000));
+        ipc::field("accounts", &QueuedConfig::accounts, 100'000),
+        ipc::field("default_domain", &QueuedConfig::default_domain));
   }
 };
 

@@ -119,7 +119,7 @@ constexpr auto kKeys = std::to_array<Key>({
     {"auth.allow_plaintext", kBoolean},
     {"account", kSections},
     {"account.name", kString},
-    {"account.senders", kStrings, "the choice of senders comes", "[]"},
+    {"account.senders", kStrings},
     {"account.messages", kStrings},
     {"account.recipients", kStrings},
     {"account.etrn", kBoolean},

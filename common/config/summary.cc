@@ -8,6 +8,7 @@
 
 #include "common/base/text.h"
 #include "common/config/cut.h"
+#include "common/config/senders.h"
 #include "common/config/hop.h"
 #include "common/config/units.h"
 
@@ -172,7 +173,10 @@ void accounts_text(const Config& config, std::string& out) {
     auto text = rates_text(account.messages, "messages");
     if (!account.messages.empty() && !account.recipients.empty()) text += ", ";
     text += rates_text(account.recipients, "recipients");
-    out += fmt::format("  {}: {}{}\n", account.name, text.empty() ? "without a limit" : text,
+    if (text.empty()) text = "without a limit";
+    if (!account.senders.empty())
+      text += "; only as " + listed(account.senders, [](const std::string& sender) { return sender; });
+    out += fmt::format("  {}: {}{}\n", account.name, text,
                        account.etrn ? "; may have queues started (ETRN)" : "");
   }
   if (config.accounts.size() > kShown)
@@ -302,6 +306,11 @@ void warn_of_logins(const Config& config, std::vector<std::string>& out) {
 
 // A limit that nobody has is a name gone wrong, or an account that was removed.
 void warn_of_accounts(const Config& config, std::vector<std::string>& out) {
+  if (config.default_domain.empty())
+    for (const auto& account : config.accounts)
+      if (std::ranges::find(account.senders, kOwnSender) != account.senders.end())
+        out.push_back(fmt::format("{}: [[account]] {}: an account without a domain in its name has no address, for "
+                                  "[domains] default is missing", config.file, account.name));
   if (config.auth.accounts_file.empty()) return;
   std::set<std::string_view> names;
   for (const auto& entry : config.auth.accounts) names.insert(entry.name);

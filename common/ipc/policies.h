@@ -30,10 +30,12 @@ struct PolicySaid {
   static constexpr Route kRoute{roles(Role::kFetch), roles(Role::kRelay)};
   using ReplyTo = Replies<AskPolicy>;
   base::RequestId request;
+  bool known = true;                   // false: the DNS names a policy, and there was no time to fetch it
   StsMode mode = StsMode::kNone;       // likewise where there is no policy
   std::vector<std::string> strangers;  // of the hosts: those that the policy does not name
   static constexpr auto fields() {
-    return fields_of(field("request", &PolicySaid::request), field("mode", &PolicySaid::mode),
+    return fields_of(field("request", &PolicySaid::request), field("known", &PolicySaid::known),
+                      field("mode", &PolicySaid::mode),
                       field("strangers", &PolicySaid::strangers, kPolicyHosts, kMaxQueueName));
   }
 };

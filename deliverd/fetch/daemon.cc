@@ -32,10 +32,12 @@ class Daemon::Client : public std::enable_shared_from_this<Client> {
       : daemon_(daemon), index_(index), connection_(*daemon.loop_, std::move(fd), *this) {}
 
   void on(const ipc::AskPolicy& ask) {
-    daemon_.book_->ask(ask.domain, [weak = weak_from_this(), ask](const StsPolicy* policy) noexcept {
+    daemon_.book_->ask(ask.domain, [weak = weak_from_this(), ask](std::optional<const StsPolicy*> found) noexcept {
       const auto self = weak.lock();
       if (!self) return;
-      ipc::PolicySaid said{ask.request, policy == nullptr ? StsMode::kNone : policy->mode, {}};
+      const auto* const policy = found.value_or(nullptr);
+      ipc::PolicySaid said{.request = ask.request, .known = found.has_value()};
+      if (policy != nullptr) said.mode = policy->mode;
       if (said.mode != StsMode::kNone)
         for (const auto& host : ask.hosts)
           if (!names_host(*policy, host)) said.strangers.push_back(host);

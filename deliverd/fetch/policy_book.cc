@@ -49,6 +49,7 @@ base::Millis ttl_of(const dns::TxtAnswer& answer) {
 
 void PolicyBook::ask(const std::string& domain, Done done) {
   const auto now = clock_.steady();
+  if (is_refreshed_aside(domain)) return answer(domain, std::move(done));
   const bool joins = checks_.contains(domain);
   checks_[domain].waiting.push_back({std::move(done), now});
   if (joins) return;
@@ -56,6 +57,16 @@ void PolicyBook::ask(const std::string& domain, Done done) {
   if (known == known_.end() || known->second.until <= now) return start(domain, false);
   const auto id = known->second.id;
   decide(domain, id);
+}
+
+// The DNS has named lately what is held, and a refresh of that is under way.
+bool PolicyBook::is_refreshed_aside(const std::string& domain) const {
+  const auto check = checks_.find(domain);
+  if (check == checks_.end() || !check->second.refresh) return false;
+  const auto* const held = cache_.find(domain, clock_.wall());
+  const auto known = known_.find(domain);
+  return held != nullptr && known != known_.end() && known->second.until > clock_.steady() &&
+         known->second.id == held->id;
 }
 
 void PolicyBook::start(const std::string& domain, bool refresh) {
@@ -90,7 +101,7 @@ void PolicyBook::decide(const std::string& domain, const std::optional<std::stri
   if (failed != failures_.end() && failed->second.id == *id && failed->second.until > clock_.steady())
     return finish(domain);
   check.id = *id;
-  queue_.push_back(domain);
+  check.refresh ? queue_.push_front(domain) : queue_.push_back(domain);  // of refreshes there are few
   fetch_next();
 }
 
@@ -165,12 +176,16 @@ void PolicyBook::tick() {
       impatient.emplace_back(domain, std::move(waiting.done));
       return true;
     });
-  for (auto& [domain, done] : impatient) answer(domain, std::move(done));
+  for (auto& [domain, done] : impatient) {
+    const bool tried = checks_.at(domain).id.empty() || cache_.find(domain, clock_.wall()) != nullptr;
+    tried ? answer(domain, std::move(done)) : done(std::nullopt);
+  }
   if (looked_.ms != 0 && now - looked_ < kLookInterval) return;
   looked_ = now;
   cache_.drop_expired(clock_.wall());
-  const auto room = kAtOnce - std::min(kAtOnce, fetching_ + queue_.size());
-  for (const auto& domain : cache_.due(clock_.wall(), room / 2))  // mail goes first
+  const auto refreshes = static_cast<std::size_t>(
+      std::ranges::count_if(checks_, [](const auto& entry) { return entry.second.refresh; }));
+  for (const auto& domain : cache_.due(clock_.wall(), kRefreshes - std::min(kRefreshes, refreshes)))
     if (!checks_.contains(domain)) start(domain, true);
 }
 

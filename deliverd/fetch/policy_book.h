@@ -10,7 +10,8 @@
 //
 // For a domain there is one question and one fetch at a time, whoever asks meanwhile; a fetch that failed is
 // not begun again within kFailureHolds for the same id. Nobody waits longer than kPatience: then what is held
-// holds, and the fetch goes on. Policies are fetched again before their time is over.
+// holds, and the fetch goes on; where nothing is held and the fetch was not tried, nothing is known, for whoever
+// keeps us busy must not make mail go past a policy. Policies are fetched again before their time is over.
 #pragma once
 
 #include <deque>
@@ -39,7 +40,8 @@ class Sources {
 
 class PolicyBook {
  public:
-  static constexpr std::size_t kAtOnce = 20;       // fetches under way
+  static constexpr std::size_t kAtOnce = 100;      // fetches under way
+  static constexpr std::size_t kRefreshes = 10;    // checks under way for which no mail waits
   static constexpr std::size_t kMaxKnown = 10'000;  // domains of which the DNS's word is remembered
   static constexpr base::Millis kPatience{40'000};
   static constexpr base::Millis kFailureHolds{5 * 60'000};  // RFC 8461 3.3
@@ -48,8 +50,8 @@ class PolicyBook {
   static constexpr base::Millis kNoneTtl{60'000};   // for "there is none"
   static constexpr base::Millis kSilentTtl{30'000};  // for no answer
 
-  // The policy that holds; null: there is none. Read before the continuation returns.
-  using Done = std::move_only_function<void(const StsPolicy*) noexcept>;
+  // The policy that holds; null: there is none; nothing: it is not known yet. Read before the continuation returns.
+  using Done = std::move_only_function<void(std::optional<const StsPolicy*>) noexcept>;
 
   // `sources` and `clock` outlive the book.
   PolicyBook(Sources& sources, const base::Clock& clock, Cache cache)
@@ -82,8 +84,8 @@ class PolicyBook {
   struct Check {
     std::vector<Waiting> waiting;
     dns::Query query;
-    std::string id;        // that is fetched
-    bool refresh = false;  // nobody may wait for it
+    std::string id;        // that is fetched, or is to be
+    bool refresh = false;  // nobody waits for it where something is held
   };
 
   void start(const std::string& domain, bool refresh);
@@ -95,6 +97,7 @@ class PolicyBook {
                                                       std::expected<std::string, std::string> text);
   void finish(const std::string& domain);
   void answer(const std::string& domain, Done done);
+  [[nodiscard]] bool is_refreshed_aside(const std::string& domain) const;
 
   Sources& sources_;
   const base::Clock& clock_;

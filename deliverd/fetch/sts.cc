@@ -83,6 +83,7 @@ std::expected<StsPolicy, std::string> read_sts_policy(std::string_view body) {
   std::optional<std::string_view> version;
   std::optional<StsMode> mode;
   std::optional<base::Millis> age;
+  std::size_t names = 0;
   StsPolicy policy;
   while (!body.empty()) {
     auto line = take_until(body, '\n');
@@ -99,7 +100,8 @@ std::expected<StsPolicy, std::string> read_sts_policy(std::string_view body) {
     if (key != "mx") continue;
     auto host = host_of(value);
     if (!host) return std::unexpected(fmt::format("no such mx: {}", base::printable(value, 80)));
-    if (policy.hosts.size() == kMaxStsHosts) return std::unexpected("too many mx");
+    names += host->size();
+    if (policy.hosts.size() == kMaxStsHosts || names > kMaxStsNames) return std::unexpected("too many mx");
     policy.hosts.push_back(*std::move(host));
   }
   if (version != kVersion) return std::unexpected("not of version STSv1");

@@ -16,6 +16,8 @@ namespace postern::fetch {
 
 inline constexpr std::size_t kMaxStsPolicy = 64 * 1024;            // bytes (RFC 8461 3.3)
 inline constexpr std::size_t kMaxStsHosts = 1'000;                 // "mx" lines
+// Bytes of all their names: a few domains must not fill the cache, and drive the others out.
+inline constexpr std::size_t kMaxStsNames = 8 * 1024;
 inline constexpr base::Millis kMaxStsAge{31'557'600LL * 1'000};    // a year (RFC 8461 3.2)
 
 using ipc::StsMode;

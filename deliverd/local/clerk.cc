@@ -8,7 +8,9 @@ namespace postern::local {
 namespace {
 
 relay::Pool::Settings settings_of(std::string hostname) {
-  return {.hostname = std::move(hostname), .bounds = {}};
+  relay::Pool::Settings settings;
+  settings.hostname = std::move(hostname);
+  return settings;
 }
 
 }  // namespace

@@ -28,15 +28,14 @@ Room Quota::take(const std::string& place, std::uint64_t size, Count count) {
   if (limit_ == 0) return Room::kEnough;
   if (size > limit_) return Room::kNever;
   if (const auto room = take_of_known(place, size)) return *room;
-  // It may take long; two that count the same place at once only do it twice.
-  const auto since = clock_.steady();
+  // It may take longer than kFresh; two that count the same place at once only do it twice.
   const auto used = (this->*count)(place);
-  {
-    const std::scoped_lock lock(mutex_);
-    if (known_.size() >= kMaxKnown) known_.clear();
-    known_.try_emplace(place, Known{used, since});
-  }
-  return take_of_known(place, size).value_or(Room::kFull);
+  const std::scoped_lock lock(mutex_);
+  if (known_.size() >= kMaxKnown) known_.clear();
+  const auto now = clock_.steady();
+  auto& known = known_.try_emplace(place, Known{used, now}).first->second;
+  if (now - known.since > kFresh) known = {used, now};
+  return take_of(known, size);
 }
 
 std::optional<Room> Quota::take_of_known(const std::string& place, std::uint64_t size) {
@@ -47,9 +46,12 @@ std::optional<Room> Quota::take_of_known(const std::string& place, std::uint64_t
     known_.erase(at);
     return std::nullopt;
   }
-  auto& used = at->second.used;
-  if (used > limit_ || size > limit_ - used) return Room::kFull;
-  used += size;
+  return take_of(at->second, size);
+}
+
+Room Quota::take_of(Known& known, std::uint64_t size) const {
+  if (known.used > limit_ || size > limit_ - known.used) return Room::kFull;
+  known.used += size;
   return Room::kEnough;
 }
 

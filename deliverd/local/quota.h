@@ -49,6 +49,7 @@ class Quota {
 
   Room take(const std::string& place, std::uint64_t size, Count count);
   [[nodiscard]] std::optional<Room> take_of_known(const std::string& place, std::uint64_t size);
+  [[nodiscard]] Room take_of(Known& known, std::uint64_t size) const;
   [[nodiscard]] std::uint64_t count_maildir(const std::string& maildir) const;
   [[nodiscard]] std::uint64_t count_directory(const std::string& directory) const;
 

@@ -48,7 +48,7 @@ void PolicyLink::on(const ipc::PolicySaid& said) {
   auto question = questions_.extract(said.request.value);
   if (question.empty()) return send_waiting();  // it came too late
   auto& [message, interest, done, until, sent] = question.mapped();
-  if (!interest.expired()) done(said);
+  if (!interest.expired()) done(said.known ? std::optional(said) : std::nullopt);
   send_waiting();
 }
 

@@ -62,6 +62,13 @@ def test_a_thousand_unknown_recipients_are_refused_and_none_bounces(server, inne
     assert [message.recipients for message in inner.messages] == [["known@asked.example"]]
 
 
+def test_in_an_alias_domain_the_real_recipient_is_asked_for(server, inner):
+    server.configure(domains={"default": "example.org", "alias": {"old.example": "asked.example"}}).start()
+    assert [code for code, _ in rcpt(server, "known@old.example", "unknown@old.example")] == [250, 550]
+    server.send("known@old.example")
+    assert inner.wait()[0].recipients == ["known@asked.example"]
+
+
 def test_answers_keep_their_order_and_are_remembered(server, inner):
     server.start()
     hand = server.session_by_hand(MX_PORT)

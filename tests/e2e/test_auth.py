@@ -460,6 +460,26 @@ def test_an_account_sends_no_more_than_it_may(auth_server, authority, sink):
     sink.wait(4)
 
 
+def test_an_account_sends_as_nobody_else(auth_server, authority, sink):
+    auth_server.configure(account=[{"name": "*", "senders": ["{account}", "*@lists.example"]}])
+    user(auth_server, "add", "bob", password=PASSWORD)
+    auth_server.start()
+
+    def send(sender):
+        with client(auth_server, authority) as session:
+            session.login("bob", PASSWORD)
+            session.sendmail(sender, [FAR], "Subject: x\r\n\r\nhello\r\n")
+
+    for sender in ("bob@example.org", "bob+home@example.org", "news@lists.example", ""):
+        send(sender)
+    with pytest.raises(smtplib.SMTPDataError) as error:
+        send("alice@example.org")
+    assert (error.value.smtp_code, error.value.smtp_error) == (550, b"5.7.1 Account bob may not send as this sender")
+    line = auth_server.wait_log("message.refused", account="bob")
+    assert line["from"] == "alice@example.org"
+    sink.wait(4)
+
+
 # --- Dovecot --------------------------------------------------------------------------------------
 
 

@@ -24,7 +24,7 @@ TEST_F(Accounts, TheirOwnSectionHoldsOrThatOfAll) {
   const auto c = config(std::string(kAuth) +
                         "[[account]]\nname = \"bob\"\nmessages = [\"1/h\"]\n"
                         "[[account]]\nname = \"*\"\nmessages = [\"10/h\", \"100/day\"]\nrecipients = [\"200/h\"]\n"
-                        "[[account]]\nname = \"amy@example.org\"\n");
+                        "[[account]]\nname = \"amy@example.org\"\nsenders = [\"{account}\", \"*@Example.net\"]\n");
   const auto cut = cut_queued(c, {}).accounts;
   ASSERT_EQ(cut.size(), 3U);
   EXPECT_EQ(limits_of(cut, "bob")->messages, (std::vector<Rate>{{1, 3600}}));
@@ -32,11 +32,13 @@ TEST_F(Accounts, TheirOwnSectionHoldsOrThatOfAll) {
   EXPECT_EQ(limits_of(cut, "eve")->messages, (std::vector<Rate>{{10, 3600}, {100, 86'400}}));
   EXPECT_EQ(limits_of(cut, "eve")->recipients, (std::vector<Rate>{{200, 3600}}));
   EXPECT_TRUE(limits_of(cut, "amy@example.org")->messages.empty());
+  EXPECT_EQ(limits_of(cut, "amy@example.org")->senders, (std::vector<std::string>{"{account}", "*@example.net"}));
   EXPECT_EQ(limits_of({}, "bob"), nullptr);
+  EXPECT_EQ(limits_of(cut, ""), nullptr) << "who has not logged in";
   const auto text = rights_summary(c);
   EXPECT_NE(text.find("ACCOUNTS  what who logs in may send\n"
                       "  *: 10 messages in 1h, 100 messages in 1d, 200 recipients in 1h\n"
-                      "  amy@example.org: without a limit\n"
+                      "  amy@example.org: without a limit; only as {account}, *@example.net\n"
                       "  bob: 1 messages in 1h\n"),
             std::string::npos)
       << text;
@@ -54,10 +56,22 @@ TEST_F(Accounts, Mistakes) {
                   "\": expected so many in an hour or a day, like \"200/h\" or \"1000/day\"\n");
   EXPECT_NE(wrong("name = \"*\"\nmessages = [\"1/h\", \"2/h\", \"3/h\", \"4/h\", \"5/h\"]\n").find("at most 4 elements"),
             std::string::npos);
+  EXPECT_EQ(wrong("name = \"*\"\nsenders = [\"bob\"]\n"),
+            "postern.toml:15:12: account.senders = \"bob\": expected an address, \"*@example.org\", \"{account}\" or "
+            "\"*\"\n");
   EXPECT_EQ(wrong("name = \"*\"\n[[account]]\nname = \"*\"\n"),
             "postern.toml:16:8: account.name = \"*\": this stands already at postern.toml:13\n");
   EXPECT_EQ(mistakes(std::string(kGood) + "[[account]]\nname = \"*\"\n"),
             "postern.toml:11:1: account: nobody can log in: say who they are in [auth]\n");
+}
+
+TEST_F(Accounts, AnAccountThatHasNoAddressIsWarnedOf) {
+  const auto c = config(std::string(kAuth) + "[[account]]\nname = \"*\"\nsenders = [\"{account}\"]\n");
+  const auto all = warnings(c);
+  ASSERT_EQ(all.size(), 1U);
+  EXPECT_NE(all[0].find("[[account]] *: an account without a domain"), std::string::npos) << all[0];
+  EXPECT_TRUE(warnings(config("[domains]\ndefault = \"example.org\"\n" + std::string(kAuth) +
+                              "[[account]]\nname = \"*\"\nsenders = [\"{account}\"]\n")).empty());
 }
 
 TEST_F(Accounts, OneThatNobodyHasIsWarnedOf) {

@@ -109,8 +109,6 @@ class Later : public ConfigTest {
       text += "[[domain]]\nname = [\"b.example\"]\nrecipients = \"any\"\n";
     } else if (section == "route") {
       text += "[[route]]\nto = [\"*\"]\nvia = [\"mx\"]\n";
-    } else if (section == "account") {
-      text += "[auth]\ndovecot = \"unix:/run/auth\"\n[[account]]\nname = \"*\"\n";
     } else if (home->shape == Shape::kSections) {
       text += "[[" + section + "]]\n";
     } else {
@@ -134,7 +132,7 @@ TEST_F(Later, EveryLaterKeyIsRefusedWithItsSentence) {
                                           line, key.path, value, key.later, set));
     ++count;
   }
-  EXPECT_EQ(count, 10U);
+  EXPECT_EQ(count, 9U);
 }
 
 TEST_F(Later, WhatAsksForNothingIsAccepted) {

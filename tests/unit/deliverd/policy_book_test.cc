@@ -45,8 +45,9 @@ class PolicyBookTest : public testing::Test {
   PolicyBookTest() { log::set_level(log::Format::kText, log::Level::kError); }
 
   void ask(const std::string& domain = "example.org") {
-    book.ask(domain, [this](const StsPolicy* policy) noexcept {
-      answers.push_back(policy == nullptr ? "none" : policy->hosts.empty() ? "nowhere" : policy->hosts.front());
+    book.ask(domain, [this](std::optional<const StsPolicy*> found) noexcept {
+      const auto* const policy = found.value_or(nullptr);
+      answers.push_back(!found ? "not known" : policy == nullptr ? "none" : policy->hosts.empty() ? "nowhere" : policy->hosts.front());
     });
   }
   void dns(std::vector<std::string> texts, const std::string& domain = "example.org") {
@@ -258,6 +259,36 @@ TEST_F(PolicyBookTest, FetchesFewAtATime) {
   EXPECT_EQ(sources.fetched.size(), PolicyBook::kAtOnce + 1);
 }
 
+// Whoever keeps all places taken makes no mail go past a policy.
+TEST_F(PolicyBookTest, WhatCouldNotBeFetchedYetIsNotKnown) {
+  const auto domain = [](std::size_t i) { return std::to_string(i) + ".example"; };
+  for (std::size_t i = 0; i < PolicyBook::kAtOnce; ++i) {
+    ask(domain(i));
+    id("1", domain(i));
+  }
+  ask();
+  id("1");
+  ask("silent.example");  // of which the DNS says nothing
+  wait(PolicyBook::kPatience);
+  book.tick();
+  ASSERT_EQ(answers.size(), PolicyBook::kAtOnce + 2);
+  EXPECT_EQ(std::ranges::count(answers, "none"), 1);
+  EXPECT_EQ(std::ranges::count(answers, "not known"), static_cast<std::ptrdiff_t>(PolicyBook::kAtOnce + 1));
+}
+
+TEST_F(PolicyBookTest, NobodyWaitsForARefresh) {
+  begin_with_one("86400");
+  wait(12 * kHour);
+  book.tick();
+  id("1");
+  ASSERT_EQ(sources.fetched.size(), 1U);
+  ask();
+  EXPECT_EQ(last(), "mx1.example");
+  host_has("mx2.example", "enforce", "86400");
+  ask();
+  EXPECT_EQ(last(), "mx2.example");
+}
+
 TEST_F(PolicyBookTest, NobodyWaitsForEver) {
   begin_with_one();
   wait(kMinute);
@@ -313,8 +344,8 @@ TEST_F(PolicyBookTest, BeginsWithWhatWasHeldBeforeARestart) {
   begin_with_one();
   PolicyBook next(sources, clock, Cache::decode(book.cache().encode(), 1, clock.wall()));
   std::string answer;
-  next.ask("example.org", [&](const StsPolicy* policy) noexcept {
-    answer = policy == nullptr ? "none" : policy->hosts.front();
+  next.ask("example.org", [&](std::optional<const StsPolicy*> policy) noexcept {
+    answer = policy.value_or(nullptr) == nullptr ? "none" : (*policy)->hosts.front();
   });
   dns_is_silent();
   EXPECT_EQ(answer, "mx1.example");

@@ -17,7 +17,7 @@ struct FakeFetch {
   void on(const ipc::AskPolicy& ask) { asked.push_back(ask); }
   void closed() noexcept {}
   void say(std::size_t i, ipc::StsMode mode, std::vector<std::string> strangers = {}) {
-    connection->send(ipc::PolicySaid{asked.at(i).request, mode, std::move(strangers)});
+    connection->send(ipc::PolicySaid{asked.at(i).request, true, mode, std::move(strangers)});
   }
   using Connection = ipc::Connection<FakeFetch, ipc::Role::kFetch, ipc::Role::kRelay>;
   std::vector<ipc::AskPolicy> asked;

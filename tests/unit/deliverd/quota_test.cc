@@ -11,8 +11,10 @@ namespace {
 
 struct FakeClock final : base::Clock {
   [[nodiscard]] base::WallTime wall() const noexcept override { return {1'700'000'000'000}; }
-  [[nodiscard]] base::SteadyTime steady() const noexcept override { return now; }
+  [[nodiscard]] base::SteadyTime steady() const noexcept override { return now + base::Millis(asked++ * each); }
   base::SteadyTime now{3'600'000};
+  std::int64_t each = 0;  // milliseconds go by from one question to the next
+  mutable std::int64_t asked = 0;
 };
 
 void put(const fs::path& path, std::size_t size) {
@@ -42,6 +44,14 @@ TEST(SizeInName, IsWhatMaildirPlusPlusSays) {
   EXPECT_EQ(size_in_name("1.M2P3.host:2,S=5"), std::nullopt);
   EXPECT_EQ(size_in_name("1.M2P3.host,S=x"), std::nullopt);
   EXPECT_EQ(size_in_name("1.M2P3.host,S=-1"), std::nullopt);
+}
+
+TEST_F(QuotaTest, ACountMayTakeLong) {
+  put(dir.path() / "m/new/a", 100);
+  clock.each = 3 * Quota::kFresh.count();
+  EXPECT_EQ(quota.take_in_maildir("m", 900), Room::kEnough);
+  EXPECT_EQ(quota.take_in_maildir("m", 901), Room::kFull) << "it is counted anew";
+  EXPECT_EQ(quota.take_in_maildir("m", 900), Room::kEnough);
 }
 
 TEST_F(QuotaTest, CountsAllFoldersOfAMaildir) {

@@ -68,6 +68,10 @@ TEST(Sts, WhatIsNoPolicyIsNone) {
   std::string many = "version: STSv1\nmode: enforce\nmax_age: 1\n";
   for (std::size_t i = 0; i <= kMaxStsHosts; ++i) many += "mx: a.example\n";
   EXPECT_EQ(policy(many), "too many mx");
+  std::string long_ones = "version: STSv1\nmode: enforce\nmax_age: 1\n";
+  for (std::size_t i = 0; i < 60; ++i)
+    long_ones += "mx: " + std::string(60, 'a') + "." + std::string(60, 'b') + "." + std::string(30, 'c') + ".example\n";
+  EXPECT_EQ(policy(long_ones), "too many mx");
 }
 
 // RFC 8461 4.1.

@@ -126,6 +126,31 @@ TEST_F(IntakeTest, AnAccountSendsNoMoreThanItMay) {
   EXPECT_EQ(send(bob, 3), "accepted");
 }
 
+// The sender is asked as he is written, and as the mailbox behind him is called.
+TEST_F(IntakeTest, AnAccountSendsAsNobodyElse) {
+  config.accounts = {{.name = "*", .senders = {"{account}", "*@lists.example"}}};
+  config.default_domain = mail::Domain::parse("example.org").value();
+  config.rights.alias_domains = {{mail::Domain::parse("old.example").value(), config.default_domain}};
+  engine->configure(config);
+  base::Token ann;
+  ann.bytes.fill(7);
+  intake->tickets().give(ann, 0, "ann");
+  std::uint64_t request = 0;
+  const auto send = [&](base::Token session, const std::string& from) {
+    ++request;
+    auto frame = submit_frame(request, static_cast<std::uint8_t>(request), 0);
+    frame.session = session;
+    frame.from = from.empty() ? mail::ReversePath() : mail::ReversePath(address(from));
+    return submit(frame, {"a@far.example"}, "x\r\n");
+  };
+  for (const auto* own : {"ann@example.org", "Ann@Example.ORG", "ann+x@example.org", "ann@old.example", "ann+y@old.example",
+                          "eve@lists.example", ""})
+    EXPECT_EQ(send(ann, own), "accepted") << own;
+  for (const auto* other : {"bob@example.org", "ann@far.example", "annx@example.org", "+ann@example.org", "ann@lists.example.org"})
+    EXPECT_EQ(send(ann, other), "550 5.7.1") << other;
+  EXPECT_EQ(send({}, "bob@example.org"), "accepted") << "who has not logged in is not asked";
+}
+
 // One that finds no room costs its account nothing.
 TEST_F(IntakeTest, WhatIsNotStoredIsNotCounted) {
   config.accounts = {{"bob", {{1, 3600}}, {}}};
@@ -145,6 +170,18 @@ TEST_F(IntakeTest, WhatIsNotStoredIsNotCounted) {
   ASSERT_EQ(said, "452 4.3.1");
   EXPECT_EQ(submit(frame, {"a@far.example"}, large), "452 4.3.1");
   EXPECT_FALSE(intake->usage().refusal(config.accounts[0], "bob", 1, engine->now()));
+}
+
+// Before they are replaced: a stolen smtpd may name one list again and again.
+TEST_F(IntakeTest, WhatBecomesTooManyIsNotReplaced) {
+  config::Alias list;
+  list.name = "all";
+  list.address = address("all@example.org");
+  for (int i = 0; i < 20'000; ++i) list.targets.push_back({address("m" + std::to_string(i) + "@far.example"), {}});
+  list.count = static_cast<std::uint32_t>(list.targets.size());
+  config.rights.domains[0].aliases = {list};
+  engine->configure(config);
+  EXPECT_EQ(submit(submit_frame(1, 1, 0, 30), std::vector<std::string>(30, "all@example.org"), "x\r\n"), "452 4.5.3");
 }
 
 // ETRN: from networks and accounts that may; what is blocked stays blocked.
@@ -177,6 +214,33 @@ TEST_F(IntakeTest, AClientMayHaveAQueueStarted) {
   EXPECT_EQ(etrn("10.9.2.3", {}, "far.example"), "253 2.0.0 2 pending messages for node far.example started");
   EXPECT_EQ(etrn("192.0.2.1", amy, "far.example"), "253 2.0.0 2 pending messages for node far.example started");
   EXPECT_EQ(etrn("192.0.2.1", amy, "other.example"), "251 2.0.0 No messages waiting for node other.example");
+}
+
+// Each retry is a record: who asks all the time makes no more of them than who asks now and then.
+TEST_F(IntakeTest, AQueueIsNotStartedAgainAtOnce) {
+  config.rights.listeners[0].etrn_from = {base::parse_network("10.0.0.0/8").value()};
+  engine->configure(config);
+  ASSERT_EQ(submit(submit_frame(100, 1, 0), {"a@far.example"}, "x\r\n"), "accepted");
+  std::uint64_t request = 0;
+  const auto records = [&](int times) {
+    const auto before = store->health().checkpoint_lag;
+    for (int i = 0; i < times; ++i) {
+      ipc::StartQueue start;
+      start.request = base::RequestId(++request);
+      start.origin = base::parse_ip("10.1.2.3").value();
+      start.queue = "far.example";
+      smtpd.connection->send(start);
+      turn();
+      EXPECT_EQ(text_of(smtpd.queues_started.back().reply), "253 2.0.0 1 pending messages for node far.example started");
+    }
+    return store->health().checkpoint_lag - before;
+  };
+  const auto once = records(1);
+  EXPECT_GT(once, 0U);
+  EXPECT_EQ(records(50), 0U);
+  clock.advance(base::Millis(10'000));
+  turn();
+  EXPECT_EQ(records(50), once);
 }
 
 TEST_F(IntakeTest, ALockEndsTheSessionsOfItsAccount) {

@@ -105,6 +105,15 @@ TEST_F(UsageTest, TextKeepsWhatStillCounts) {
   EXPECT_EQ(usage_.text(2 * kDay), Usage().text(QueueTime(0)));  // nothing of it
 }
 
+TEST_F(UsageTest, WhatLiesAheadIsForgotten) {
+  limits_ = limits({{2, 3600}}, {});
+  EXPECT_EQ(send(1, 9 * kDay), "");
+  EXPECT_EQ(send(1, 9 * kDay), "");
+  EXPECT_EQ(send(1, kMinute), "452");
+  usage_.forget_behind(kMinute);
+  EXPECT_EQ(send(1, kMinute), "");
+}
+
 TEST_F(UsageTest, DamagedTextIsNone) {
   usage_.add("bob", 4, QueueTime(0));
   const auto text = usage_.text(QueueTime(0));

@@ -44,6 +44,21 @@ TEST_F(Names, AreAskedForOnceAndRemembered) {
   EXPECT_EQ(queued->names_asked.size(), 2U);
 }
 
+TEST_F(Names, HoldUntilTheNextAnswer) {
+  look_up();
+  answer(0, ipc::NameState::kConfirmed, "c.example", base::Millis(60'000));
+  clock.advance(base::Millis(900'000));
+  look_up();
+  ASSERT_NE(names.find(kClient), nullptr) << "it is asked for anew meanwhile";
+  EXPECT_EQ(names.find(kClient)->name, "c.example");
+  answer(1, ipc::NameState::kUnclear);
+  EXPECT_EQ(names.find(kClient)->state, ipc::NameState::kConfirmed);
+  clock.advance(ClientNames::kUnclear + base::Millis(1));
+  look_up();
+  answer(2, ipc::NameState::kNone);
+  EXPECT_EQ(names.find(kClient)->state, ipc::NameState::kNone);
+}
+
 TEST_F(Names, AreRememberedNeitherTooShortNorTooLong) {
   look_up();
   answer(0, ipc::NameState::kNone);
