@@ -25,7 +25,8 @@ mail::Notify success_alone() { return mail::Notify::from_bits(mail::Notify::kSuc
 
 class Expansion {
  public:
-  explicit Expansion(bool null_sender) : null_sender_(null_sender) {}
+  // `alone`: of one recipient, which is no alias.
+  Expansion(bool null_sender, bool alone) : null_sender_(null_sender), alone_(alone) {}
 
   void add(Named&& named) {
     if (named.decision.alias) return add_alias(named, *named.decision.alias);
@@ -87,6 +88,7 @@ class Expansion {
   }
 
   void add(RecipientRecord one) {
+    if (alone_) return all_.push_back(std::move(one));
     const auto [known, fresh] = known_.emplace(one.address.text(), all_.size());
     if (fresh) return all_.push_back(std::move(one));
     auto& before = all_[known->second];
@@ -97,6 +99,7 @@ class Expansion {
   }
 
   const bool null_sender_;
+  const bool alone_;
   std::vector<RecipientRecord> all_;
   std::unordered_map<std::string, std::size_t> known_;  // by address, behind ">" those of aliases themselves
 };
@@ -109,7 +112,7 @@ mail::OriginalRecipient original_of(const mail::Address& named) {
 }
 
 std::vector<RecipientRecord> expand(std::vector<Named> named, bool null_sender) {
-  Expansion expansion(null_sender);
+  Expansion expansion(null_sender, named.size() == 1 && !named.front().decision.alias);
   for (auto& one : named) expansion.add(std::move(one));
   return expansion.take();
 }
