@@ -154,14 +154,11 @@ void EngineStory::run_short() {
     recorder_.fail_next(kind, path, ENOSPC);
   };
   full(Kind::kFlush, "mail/maildir");
-  // Five attempts fail, of which the first two leave their file: the second one's cannot be removed either when it
-  // comes over it, nor behind that. The third comes over what was left.
+  // Of the attempts that fail, of one message or of several, some leave their file, others remove it, and one
+  // comes over what was left.
   full(Kind::kFlush, "mail/drop/.tmp-");
-  full(Kind::kUnlink, "mail/drop/.tmp-");
-  full(Kind::kUnlink, "mail/drop/.tmp-");
-  full(Kind::kUnlink, "mail/drop/.tmp-");
-  full(Kind::kRename, "mail/drop/.tmp-");
-  full(Kind::kRename, "mail/drop/.tmp-");
+  for (int i = 0; i < 3; ++i) full(Kind::kUnlink, "mail/drop/.tmp-");
+  for (int i = 0; i < 3; ++i) full(Kind::kRename, "mail/drop/.tmp-");
 }
 
 // Everything that is on its way between the processes comes through.
