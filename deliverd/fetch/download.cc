@@ -37,9 +37,11 @@ void Download::on_addresses(base::IpFamily family, dns::AddressAnswer answer) {
 // IPv6 first, and the families in turn.
 void Download::connect() {
   std::vector<base::Endpoint> endpoints;
+  relay::Bounds bounds;  // no host of ours is meant
+  bounds.forbidden = settings_.forbidden;
   const auto add = [&](const dns::AddressAnswer& answer, std::size_t i) {
     if (i >= answer.addresses.size() || endpoints.size() == kMaxAddresses) return;
-    const auto target = relay::target_of_address(answer.addresses[i], settings_.port, {{}, settings_.forbidden});
+    const auto target = relay::target_of_address(answer.addresses[i], settings_.port, bounds);
     if (target) endpoints.push_back(target->front().endpoint);
   };
   for (std::size_t i = 0; i < std::max(v4_.addresses.size(), v6_.addresses.size()); ++i) {
