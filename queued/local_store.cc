@@ -170,6 +170,7 @@ void LocalStore::collect() {
     newest_segment_ = segment.number;
     segments_.opened(segment);
   }
+  if (!progress.placed.empty()) segments_.placed(progress.placed.back());
   checkpoint_->consider(clock_->steady());
   messages_.evict(options_.most_residents);
   tidy();

@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <cerrno>
+#include <optional>
 #include <utility>
 
 #include "common/base/fault.h"
@@ -20,7 +21,7 @@ constexpr std::size_t kMostAhead = 2;    // more are removed
 constexpr std::size_t kIdle = 2;         // segments that wait for a header before it is written early
 constexpr std::uint64_t kSmallest = 16 * 1024;
 constexpr std::size_t kLastPieces = 4;   // of the reserve, that no segment is made of
-constexpr std::size_t kZeros = 1 << 20;  // bytes written at once while a file is made
+constexpr std::uint64_t kFaster = 2;     // times as fast as a segment fills, the next one is made
 
 }  // namespace
 
@@ -58,7 +59,7 @@ void Segments::begin(Recovered& recovered, Journal& journal,
 
 os::Result<void> Segments::make_first() {
   if (journal_->spares().whole > kept_) return {};
-  auto file = make(new_name(), segment_size_);
+  auto file = FreshSegment(disk_, new_name(), segment_size_).finish();
   if (!file && !is_exhausted(file.error())) return std::unexpected(file.error());
   made(std::move(file));
   // A full disk: each start costs a small one only, lest a few starts use up the reserve.
@@ -68,7 +69,8 @@ os::Result<void> Segments::make_first() {
 }
 
 os::Result<bool> Segments::make_further(std::uint64_t capacity) {
-  auto file = make(new_name(), std::max(segment_size_, round_up(capacity)));
+  const auto size = std::max(segment_size_, round_up(capacity));
+  auto file = FreshSegment(disk_, new_name(), size).finish();
   if (!file && !is_exhausted(file.error())) return std::unexpected(file.error());
   const bool made_whole = file.has_value();
   made(std::move(file));
@@ -80,6 +82,7 @@ os::Result<bool> Segments::make_further(std::uint64_t capacity) {
 
 void Segments::opened(const OpenedSegment& segment) {
   chain_.push_back({{segment.number, segment.file, false}});
+  filled_ = 0;
   // This header is on disk, so nobody looks for what is older than it says.
   while (!chain_.empty() && chain_.front().is.number < segment.oldest_needed) {
     recycle(std::move(chain_.front()));
@@ -190,22 +193,50 @@ void Segments::set_aside(const SegmentFile& file, std::uint64_t number) {
   });
 }
 
+void Segments::placed(const Place& last) {
+  if (chain_.empty() || chain_.back().is.number != last.segment) return;
+  filled_ = last.offset + last.size;
+  if (fresh_) refill();
+}
+
 void Segments::refill() {
   if (making_ || failed_) return;
   // What came when segments were larger may fit into none of today's size.
   const auto wanted = journal_->wanted();
-  if (wanted <= segment_size_ && journal_->spares().whole + marking_ >= kept_ + kAhead)
-    return set_short(false);
+  const auto spares = journal_->spares();
+  const auto ready = spares.whole + marking_;
+  if (wanted <= segment_size_ && ready >= kept_ + kAhead) return set_short(false);
+  if (wanted > segment_size_)
+    return make(std::make_unique<FreshSegment>(disk_, new_name(), round_up(wanted)), true, wanted);
+  if (!fresh_) fresh_ = std::make_unique<FreshSegment>(disk_, new_name(), segment_size_);
+  const bool at_once = wanted != 0 || ready < kept_ || spares.all == 0 || fills_soon();
+  if (!at_once && fresh_->written() > kFaster * filled_) return;
+  make(std::move(fresh_), at_once, wanted);
+}
+
+// Then there is no more time to make the next one in pieces.
+bool Segments::fills_soon() const {
+  return !chain_.empty() && filled_ >= chain_.back().is.file.capacity / 4 * 3;
+}
+
+// One piece, or all that is missing.
+void Segments::make(std::unique_ptr<FreshSegment> fresh, bool at_once, std::uint64_t wanted) {
   making_ = true;
-  worker_.post([this, name = new_name(), wanted,
-                none = journal_->spares().all == 0 || wanted != 0]() noexcept -> event::Callback {
-    auto file = make(name, std::max(segment_size_, round_up(wanted)));
+  worker_.post([this, fresh = std::move(fresh), at_once, wanted,
+                none = journal_->spares().all == 0 || wanted != 0]() mutable noexcept -> event::Callback {
+    os::Result<std::optional<SegmentFile>> file = at_once ? fresh->finish() : fresh->write_piece();
     os::Result<SegmentFile> small = os::failure("make a small segment", ENOSPC);
-    if (!file && is_exhausted(file.error()) && none) small = make_small(name, wanted);
-    return [this, file = std::move(file), small = std::move(small)]() mutable noexcept {
+    if (!file && is_exhausted(file.error()) && none) small = make_small(fresh->name(), wanted);
+    return [this, fresh = std::move(fresh), file = std::move(file),
+            small = std::move(small)]() mutable noexcept {
       making_ = false;
       if (small) journal_->give(*std::move(small));
-      made(std::move(file));
+      if (!file)
+        made(std::unexpected(file.error()));
+      else if (*file)
+        made(**std::move(file));
+      else
+        fresh_ = std::move(fresh);
       if (!short_) refill();
     };
   });
@@ -228,36 +259,6 @@ void Segments::set_short(bool is_short) {
   journal_->set_room({segment_size_, kept_, is_short});
 }
 
-// In the store thread. All blocks are written once, so that a later overwrite changes no metadata.
-os::Result<SegmentFile> Segments::make(const std::string& name, std::uint64_t size) {
-  // An attempt that must fail would take the last room from others for a while.
-  const auto free = disk_.free_bytes();
-  if (!free) return std::unexpected(free.error());
-  if (*free < size) return os::failure("make " + journal_path(name), ENOSPC);
-  auto there = journal_path(name).append(kUnfinished);
-  auto file = disk_.open(there, os::OpenMode::kCreateExclusive);
-  if (!file) return std::unexpected(file.error());
-  std::string bytes = spare_block();
-  bytes.resize(std::min<std::uint64_t>(kZeros, size), '\0');
-  os::Result<void> done;
-  for (std::uint64_t at = 0; at < size && done; at += bytes.size()) {
-    if (at > 0) bytes.assign(bytes.size(), '\0');
-    done = (*file)->write_at(
-        at, std::string_view(bytes).substr(0, std::min<std::uint64_t>(bytes.size(), size - at)));
-  }
-  if (done) done = (*file)->flush();
-  if (done) done = disk_.rename(there, journal_path(name));
-  if (done) {
-    there = journal_path(name);
-    done = disk_.flush_directory("journal");
-  }
-  if (!done) {
-    (void)disk_.unlink(there);
-    return std::unexpected(done.error());
-  }
-  return SegmentFile{name, std::move(*file), size};
-}
-
 // The reserve is left as it is where it would not be enough.
 os::Result<SegmentFile> Segments::make_small(const std::string& name, std::uint64_t capacity) {
   const auto least = std::min(segment_size_, std::max(kSmallest, reserve_.piece_size()));
@@ -266,7 +267,7 @@ os::Result<SegmentFile> Segments::make_small(const std::string& name, std::uint6
   if (!free) return std::unexpected(free.error());
   if (size > *free + (Reserve::kPieces - kLastPieces) * reserve_.piece_size())
     return os::failure("make " + journal_path(name), ENOSPC);
-  return reserve_.persist([&] { return make(name, size); }, kLastPieces);
+  return reserve_.persist([&] { return FreshSegment(disk_, name, size).finish(); }, kLastPieces);
 }
 
 std::string Segments::new_name() { return fmt::format("{:06}", next_name_++); }

@@ -14,8 +14,10 @@
 
 #include <deque>
 #include <functional>
+#include <memory>
 #include <string>
 
+#include "queued/fresh_segment.h"
 #include "queued/recovery.h"
 #include "queued/reserve.h"
 #include "queued/worker.h"
@@ -38,6 +40,8 @@ class Segments {
   os::Result<bool> make_further(std::uint64_t capacity);
 
   void opened(const OpenedSegment& segment);
+  // The newest segment is filled so far: the next one is made twice as fast, in pieces.
+  void placed(const Place& last);
   // Entries up to `flushed` are on disk: released segments may be named as free.
   void advance(std::uint64_t flushed);
 
@@ -70,7 +74,8 @@ class Segments {
   };
   void recycle(Segment segment);
   void set_aside(const SegmentFile& file, std::uint64_t number);
-  os::Result<SegmentFile> make(const std::string& name, std::uint64_t size);
+  [[nodiscard]] bool fills_soon() const;
+  void make(std::unique_ptr<FreshSegment> fresh, bool at_once, std::uint64_t wanted);
   os::Result<SegmentFile> make_small(const std::string& name, std::uint64_t capacity);
   void made(os::Result<SegmentFile> file);
   void set_short(bool is_short);
@@ -94,6 +99,8 @@ class Segments {
   std::uint64_t next_name_ = 1;
   std::uint64_t needed_ = 0;  // what the next header will name as the oldest needed
   std::size_t marking_ = 0;  // spares that are being marked
+  std::uint64_t filled_ = 0;             // bytes of the newest segment
+  std::unique_ptr<FreshSegment> fresh_;  // the next spare, in part; not while the store thread has it
   bool making_ = false;
   bool short_ = false;  // the last attempt to make a spare found no room
   bool failed_ = false;
