@@ -84,6 +84,8 @@ class Skeleton final : public Host, public ParentLink::Listener {
     auto sandbox_badmail =
         base::UniqueFd::adopt(elsewhere ? ::dup(directories_.badmail.get()) : -1);
 
+    // gmtime_r(3), by which OpenSSL looks at the dates of certificates, loads the zone when it is first called.
+    ::tzset();
     // An arena of a thread's own would open files of /proc and /sys when it grows or shrinks.
     ::mallopt(M_ARENA_MAX, 1);
     // Libraries initialise and open what they need...
