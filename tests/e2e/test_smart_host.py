@@ -1,18 +1,13 @@
 """Logging in at a smart host: aiosmtpd, and Dovecot's submission service, which speaks SCRAM."""
-import grp
-import os
-import pwd
-import shutil
 import subprocess
-import tempfile
-from pathlib import Path
 
 import pytest
 from aiosmtpd.controller import Controller
 from aiosmtpd.smtp import SMTP, AuthResult
 
 from support.certificates import Authority
-from support.net import Address
+from support.dovecot import PORT as DOVECOT_PORT
+from support.dovecot import DovecotSubmission
 from support.sink import SINK_PORT, Sink
 from support.waiting import PATIENCE, wait_for
 
@@ -20,7 +15,6 @@ HOST = "smart.example"
 USER = "ann@example.org"
 PASSWORD = "open sesame"
 TO = "x@far.example"
-DOVECOT_PORT = 2687
 
 
 @pytest.fixture(scope="module")
@@ -148,84 +142,24 @@ def test_a_password_in_clear_is_refused_at_the_start(server):
 
 
 @pytest.fixture
-def dovecot(authority, sink):
-    """Dovecot's submission service in front of the sink; its address."""
-    root = os.getuid() == 0
-    me = pwd.getpwuid(os.getuid()).pw_name
-    internal = "dovecot" if root else me
-    owner = "nobody" if root else me
-    chain, key = authority.issue(HOST)
-    address = Address()
-    base = Path(tempfile.mkdtemp(prefix="dovecot-"))
-    base.chmod(0o755)
-    (base / "home").mkdir()
-    shutil.chown(base / "home", owner)
-    (base / "users").write_text(f"{USER}:{{PLAIN}}{PASSWORD}::::::\n")
-    (base / "dovecot.conf").write_text(f"""
-protocols = submission
-listen = {address.ip}
-base_dir = {base}/run
-state_dir = {base}/state
-log_path = {base}/log
-ssl = required
-ssl_cert = <{chain}
-ssl_key = <{key}
-hostname = {HOST}
-auth_mechanisms = scram-sha-256 plain login
-auth_failure_delay = 0 secs
-default_login_user = {"dovenull" if root else me}
-default_internal_user = {internal}
-default_internal_group = {grp.getgrgid(pwd.getpwnam(internal).pw_gid).gr_name}
-first_valid_uid = 1
-mail_location = maildir:~/Maildir
-submission_relay_host = {sink.ip}
-submission_relay_port = {SINK_PORT}
-service submission-login {{
-  chroot =
-  inet_listener submission {{
-    port = {DOVECOT_PORT}
-  }}
-}}
-service anvil {{
-  chroot =
-}}
-service stats {{
-  chroot =
-}}
-passdb {{
-  driver = passwd-file
-  args = {base}/users
-}}
-userdb {{
-  driver = static
-  args = uid={owner} gid={grp.getgrgid(pwd.getpwnam(owner).pw_gid).gr_name} home={base}/home
-}}
-""")
-    process = subprocess.Popen(["/usr/sbin/dovecot", "-F", "-c", base / "dovecot.conf"],
-                               stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    wait_for("Dovecot's socket", (base / "run" / "auth-client").exists)
-    yield address.ip, base
-    process.terminate()
-    process.wait(PATIENCE)
-    address.close()
-    shutil.rmtree(base, ignore_errors=True)
+def dovecot(authority, sink, closing):
+    """Dovecot's submission service in front of the sink."""
+    return closing(DovecotSubmission(HOST, *authority.issue(HOST), USER, PASSWORD, (sink.ip, SINK_PORT)))
 
 
 def test_dovecot_takes_us_by_scram(server, zone, authority, sink, dovecot):
-    ip, base = dovecot
-    route(server, zone, authority, ip, port=DOVECOT_PORT).start()
+    route(server, zone, authority, dovecot.ip, port=DOVECOT_PORT).start()
     for _ in range(3):
         server.send(TO)
     server.wait_log("delivery.ok", count=3, to=TO)
     assert [message.recipients for message in sink.wait(3)] == [[TO]] * 3
     assert server.wait_log("relay.login")["mechanism"] == "SCRAM-SHA-256"
-    log = (base / "log").read_text()
+    log = dovecot.log()
     assert f"user=<{USER}>" in log and "method=SCRAM-SHA-256" in log, log
 
 
 def test_dovecot_refuses_a_wrong_password(server, zone, authority, dovecot):
-    ip, _ = dovecot
-    route(server, zone, authority, ip, port=DOVECOT_PORT, password="guessed").start()
+    route(server, zone, authority, dovecot.ip, port=DOVECOT_PORT, password="guessed").start()
     server.send(TO)
     line = server.wait_log("queue.deferred")
     assert line["class"] == "login" and line["reply"].startswith("535 5.7.8"), line

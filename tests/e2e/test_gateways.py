@@ -1,0 +1,67 @@
+"""Real gateways that name their clients: Dovecot's submission service by XCLIENT."""
+import smtplib
+
+import pytest
+
+from support.certificates import Authority
+from support.dovecot import PORT, DovecotSubmission
+from support.net import Address
+from support.waiting import PATIENCE
+
+NAME = "gateway.example"
+USER = "ann@example.org"
+PASSWORD = "open sesame"
+BEHIND_PORT = 2530
+
+
+@pytest.fixture
+def insider(closing):
+    """The address of a client that may send anywhere."""
+    return closing(Address()).ip
+
+
+@pytest.fixture
+def stranger(closing):
+    return closing(Address()).ip
+
+
+@pytest.fixture
+def gateway(server, tmp_path, closing, insider, sink):
+    """Dovecot in front of a listener where it may speak for others, and the insider may send anywhere."""
+    server.config["listen"].append({"address": f"{server.ip}:{BEHIND_PORT}", "service": "mx",
+                                    "relay_from": [insider], "xclient_from": ["127.0.0.1"]})
+    server.route("far.example", sink.via)
+    server.start()
+    authority = Authority(tmp_path)
+    chain, key = authority.issue(NAME, stem="gateway")
+    gateway = closing(DovecotSubmission(NAME, chain, key, USER, PASSWORD, (server.ip, BEHIND_PORT), trusted=True))
+    gateway.context = authority.client()
+    gateway.context.check_hostname = False  # its address is an IP address here
+    return gateway
+
+
+def client(gateway, address):
+    smtp = smtplib.SMTP(gateway.ip, PORT, local_hostname="client.example", timeout=PATIENCE, source_address=(address, 0))
+    smtp.starttls(context=gateway.context)
+    smtp.login(USER, PASSWORD)
+    return smtp
+
+
+def test_the_client_of_dovecot_is_the_one_that_counts(server, sink, gateway, insider):
+    with client(gateway, insider) as smtp:
+        for number in range(2):
+            smtp.sendmail(USER, ["x@far.example", "bob@example.org"], f"Subject: {number}\r\n\r\nhello\r\n")
+    assert [message.sender for message in sink.wait(2)] == [USER] * 2
+    accepted = server.wait_log("message.accepted", count=2)
+    assert (accepted["client"], accepted["peer"]) == (insider, "127.0.0.1")
+    assert server.wait_log("session.xclient")["client"] == insider
+    assert f"([{insider}])".encode() in server.wait_mail("bob", 2)[0].read_bytes()
+
+
+def test_whoever_may_not_send_anywhere_may_not_through_dovecot(server, gateway, stranger):
+    with client(gateway, stranger) as smtp:
+        with pytest.raises(smtplib.SMTPRecipientsRefused) as refused:
+            smtp.sendmail(USER, ["x@far.example"], "Subject: x\r\n\r\nhello\r\n")
+        assert refused.value.recipients["x@far.example"][0] == 550
+        smtp.sendmail(USER, ["bob@example.org"], "Subject: x\r\n\r\nhello\r\n")
+    assert server.wait_log("message.accepted")["client"] == stranger
