@@ -5,6 +5,16 @@
 #include "common/os/socket.h"
 
 namespace postern::parent {
+namespace {
+
+constexpr unsigned kSocketMode = 0666;  // who may reach it, its directory says
+
+os::Result<base::UniqueFd> listen(const config::ListenAddress& address) {
+  return address.is_socket() ? os::listen_unix(address.path, kSocketMode)
+                             : os::listen_tcp(address.endpoint);
+}
+
+}  // namespace
 
 std::expected<void, std::string> Listeners::prepare(const std::vector<config::Listener>& wanted) {
   discard();
@@ -33,11 +43,11 @@ std::expected<void, std::string> Listeners::prepare_one(const config::Listener& 
   }
   if (next_[at].listener.service != listener.service)
     return refuse(fmt::format("changing the service of {} needs a restart",
-                              base::to_string(listener.address)));
+                              to_string(listener.address)));
   next_[at].listener = listener;
   wanted_[at] = true;
   if (at < entries_.size() && entries_[at].fd.valid()) return {};
-  auto fd = os::listen_tcp(listener.address);
+  auto fd = listen(listener.address);
   if (!fd) return refuse("cannot " + fd.error().text());
   next_[at].fd = *std::move(fd);
   return {};
@@ -66,6 +76,7 @@ Listeners::Change Listeners::commit() {
       change.added.push_back(index);
     } else if (!wanted_[i] && entry.fd.valid()) {
       entry.fd.reset();
+      if (const auto& path = entry.listener.address.path; !path.empty()) (void)os::remove_unix(path);
       change.removed.push_back(index);
     }
   }

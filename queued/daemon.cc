@@ -4,11 +4,11 @@
 #include <unistd.h>
 
 #include <algorithm>
-#include <fstream>
 #include <utility>
 
 #include "common/base/text.h"
 #include "common/log/log.h"
+#include "common/os/users.h"
 #include "queued/lmdb_index.h"
 #include "queued/spool_check.h"
 #include "queued/spool_lock.h"
@@ -18,7 +18,6 @@ namespace {
 
 constexpr base::Millis kTick{1'000};
 constexpr base::Millis kFinishCheck{20};
-constexpr std::size_t kMaxUsers = 10'000;
 constexpr std::size_t kSpared = 8, kFreezes = 5;  // in a status
 
 log::Format to_log(config::LogFormat format) {
@@ -37,24 +36,6 @@ log::Level to_log(config::LogLevel level) {
       return log::Level::kError;
   }
   return log::Level::kInfo;
-}
-
-// There is no NSS in the sandbox, so the names of those who may give commands are read before it.
-std::map<std::uint32_t, std::string> read_user_names() {
-  std::map<std::uint32_t, std::string> names;
-  std::ifstream file("/etc/passwd");
-  for (std::string line; names.size() < kMaxUsers && std::getline(file, line);) {
-    const auto name_end = line.find(':');
-    const auto uid_start = line.find(':', name_end + 1);
-    if (name_end == std::string::npos || uid_start == std::string::npos) continue;
-    const auto uid_end = line.find(':', uid_start + 1);
-    const auto uid = base::parse_number(
-        std::string_view(line).substr(uid_start + 1, uid_end - uid_start - 1));
-    if (uid && *uid < ~0U)
-      names.emplace(static_cast<std::uint32_t>(*uid),
-                    base::printable(line.substr(0, name_end), 60));
-  }
-  return names;
 }
 
 // What deliverd says of an MX that is ourselves (RFC 3463: 4.4.6, a routing loop).
@@ -83,7 +64,7 @@ os::Result<void> QueuedDaemon::prepare(std::string config, role::Directories dir
   auto lock = lock_spool(directories.root.get(), LockMode::kMake);
   if (!lock) return std::unexpected(lock.error());
   lock_ = *std::move(lock);
-  user_names_ = read_user_names();
+  user_names_ = os::read_user_names();
   // As root the chroot does the same: LMDB opens the index by a name from here.
   if (::fchdir(directories.root.get()) != 0) return os::failure("go to the spool");
   disk_ = os::real_disk(std::move(directories.root));

@@ -279,7 +279,7 @@ void Intake::store(Submission submission, std::uint32_t crc) {
   record.body_crc = crc;
   mail::Received received;
   received.hello = head.hello;
-  received.client = head.origin.client();
+  if (!engine_.router().is_socket(head.listener)) received.client = head.origin.client();
   received.client_name = head.client_name;
   received.forwarded = head.forwarded;
   received.hostname = engine_.config().hostname;

@@ -48,6 +48,8 @@ class Router {
   [[nodiscard]] bool may_start(base::ListenerIndex listener, const config::Origin& origin) const {
     return index_.may_start(listener, origin);
   }
+  // Did it come through a Unix socket?
+  [[nodiscard]] bool is_socket(base::ListenerIndex listener) const { return index_.is_socket(listener); }
   // As a sender's address is compared with patterns.
   [[nodiscard]] std::string sender_name(const mail::Address& address) const { return index_.sender_name(address); }
   // As mail of our own names it.

@@ -51,7 +51,7 @@ void AuthLink::drop_channel() noexcept {
 }
 
 template <class M>
-void AuthLink::ask(M message, Answered answered) {
+void AuthLink::ask(M message, Answered answered, ipc::Descriptors descriptors) {
   if (!connection_ || !connection_->channel().has_credit<M>()) {
     (void)log::warning("login.no_answer")
         .field("reason", connection_ ? "too many log in at once" : "the auth process is not there");
@@ -60,12 +60,18 @@ void AuthLink::ask(M message, Answered answered) {
   }
   message.request = last_request_ = last_request_.next();
   asked_.emplace(last_request_.value, Question{std::move(answered), clock_.steady()});
-  connection_->send(message);
+  connection_->send(message, std::move(descriptors));
   if (!deadlines_.running()) deadlines_.start(kDeadlineCheck);
 }
 
 void AuthLink::log_in(ipc::Login login, Answered answered) {
   ask(std::move(login), std::move(answered));
+}
+
+void AuthLink::log_in_user(const base::Token& session, base::UniqueFd connection, Answered answered) {
+  ipc::Descriptors descriptors;
+  descriptors.push_back(std::move(connection));
+  ask(ipc::UserLogin{{}, session}, std::move(answered), std::move(descriptors));
 }
 
 void AuthLink::respond(const base::Token& session, std::string_view response, Answered answered) {

@@ -34,6 +34,7 @@ class AuthLink {
 
   // All answer later. `login` without its request.
   void log_in(ipc::Login login, Answered answered);
+  void log_in_user(const base::Token& session, base::UniqueFd connection, Answered answered);
   void respond(const base::Token& session, std::string_view response, Answered answered);
   // The session has no exchange and no login any more.
   void end(const base::Token& session);
@@ -50,7 +51,7 @@ class AuthLink {
   };
 
   template <class M>
-  void ask(M message, Answered answered);
+  void ask(M message, Answered answered, ipc::Descriptors descriptors = {});
   void drop_channel() noexcept;
   void check_deadlines() noexcept;
 

@@ -37,10 +37,11 @@ tls::ServerSettings settings(config::SmtpdTls config) {
 // Where there is no TLS, and passwords do not go without, nobody can log in.
 void set_logins(const config::SmtpdConfig& config, std::size_t listener, Service& service) {
   const auto kind = config.rights.listeners[listener].service;
+  service.local = config.rights.listeners[listener].local;
   service.login_required = kind == config::Service::kSubmission;
   service.plaintext_logins = config.auth.allow_plaintext;
   const bool can = service.tls != config::TlsMode::kOff || service.plaintext_logins;
-  if (config::RightsIndex::takes_logins(kind) && can) service.mechanisms = config.auth.mechanisms;
+  if (config::RightsIndex::takes_logins(kind) && can && !service.local) service.mechanisms = config.auth.mechanisms;
 }
 
 }  // namespace
@@ -167,7 +168,8 @@ void Daemon::listen(base::ListenerIndex listener, base::UniqueFd fd) {
 
 void Daemon::on_connection(base::ListenerIndex listener, os::Accepted accepted) {
   const auto& limits = rules_->config.limits;
-  const auto client = accepted.client.address;
+  const auto client =
+      rules_->services[listener.value].local ? config::kThisHost : accepted.client.address;
   if (const auto* no = link_->intake_refusal(); no != nullptr && no->code == 421)
     return turn_away(listener, std::move(accepted.fd), no->lines.front());
   if (sessions_.size() >= most_sessions_ ||

@@ -78,9 +78,30 @@ void Protocol::forget_login() {
   if (!std::exchange(account_, {}).empty()) sink_.log_out();
 }
 
+void Protocol::await_user() {
+  CHECK(!started_);
+  login_asked_ = true;
+}
+
+void Protocol::user_known(LoginStep step) {
+  switch (step.result) {
+    case LoginStep::Result::kAccepted:
+      account_ = std::move(step.text);
+      return start();
+    case LoginStep::Result::kChallenge:
+    case LoginStep::Result::kUnavailable:
+      return turn_away("cannot tell who you are now");
+    case LoginStep::Result::kRefused:
+      started_ = true;
+      say_named("554", "takes no mail from you");
+      state_ = State::kClosed;
+  }
+}
+
 void Protocol::login_answered(LoginStep step) {
-  CHECK(state_ == State::kLogin && login_asked_);
+  CHECK(login_asked_ && (state_ == State::kLogin || !started_));
   login_asked_ = false;
+  if (!started_) return user_known(std::move(step));
   if (step.result == LoginStep::Result::kChallenge)
     return say("334 " + base::to_base64(step.text));
   state_ = State::kReady;

@@ -39,7 +39,6 @@ enum class Protocol::Action : std::uint8_t {
 
 namespace {
 
-constexpr base::IpAddress kThisHost{base::IpFamily::kV4, {127, 0, 0, 1}};
 // RFC 6531 3.5
 constexpr std::string_view kSenderNeedsUtf8 = "550 5.6.7 An address beyond ASCII needs SMTPUTF8 with MAIL";
 constexpr std::string_view kRecipientNeedsUtf8 = "553 5.6.7 An address beyond ASCII needs SMTPUTF8 with MAIL";
@@ -160,6 +159,7 @@ Want Protocol::want() const noexcept {
 }
 
 TimeoutKind Protocol::timeout() const noexcept {
+  if (login_asked_) return TimeoutKind::kNone;
   if (state_ == State::kTls || !started_) return TimeoutKind::kTls;
   if (want() != Want::kInput) return TimeoutKind::kNone;
   switch (state_) {
@@ -514,7 +514,7 @@ void Protocol::on_rcpt(mail::Command& command) {
     return refuse(Verb::kRcpt, address->text(), *reply);
   if (const auto reply = nameless(); !reply.empty()) return refuse(Verb::kRcpt, address->text(), reply);
   auto decision = service_->rights->decide(
-      service_->listener, origin_ ? *origin_ : config::Origin(kThisHost), *address,
+      service_->listener, origin_ ? *origin_ : config::Origin(config::kThisHost), *address,
       !account_.empty());
   switch (decision.verdict) {
     case config::Verdict::kLocal:

@@ -97,6 +97,7 @@ struct Service {
   std::vector<sasl::Mechanism> mechanisms;  // by which clients may log in; empty: they cannot
   bool plaintext_logins = false;            // without TLS too
   bool login_required = false;              // MAIL is refused without
+  bool local = false;                       // a Unix socket: its clients are users of this host, logged in
   const config::PolicyIndex* policy = nullptr;  // outlives the service; null: everybody is served
   config::NetworkSet xforward_from;             // who may say XFORWARD
 };
@@ -210,7 +211,7 @@ class Protocol {
   static constexpr std::size_t kChunkPiece = 64 * 1024;   // of it, handed to the sink at once
 
   // `service` and `sink` outlive the machine. `client` is none for a Unix socket, whose peers count
-  // as this host itself (127.0.0.1) when rights are decided.
+  // as this host itself (config::kThisHost) when rights are decided.
   Protocol(const Service& service, std::optional<base::IpAddress> client, MessageSink& sink);
   Protocol(const Protocol&) = delete;
   Protocol& operator=(const Protocol&) = delete;
@@ -219,6 +220,8 @@ class Protocol {
   void proxied(const base::IpAddress& client);
   // Greets. Once, before all else.
   void start();
+  // In place of start(), at a Unix socket: who that is, login_answered() says, and then it is greeted.
+  void await_user();
   // In place of start(): says 421 and closes.
   void turn_away(std::string_view why);
   // Returns how many of `bytes` are done with. Fewer than all only as said above.
@@ -294,6 +297,7 @@ class Protocol {
   void on_auth(const mail::Command& command);
   void refuse_auth();
   void take_response(std::string_view line);
+  void user_known(LoginStep step);
   void give_up_login() noexcept;
   void forget_login();
   [[nodiscard]] bool offers_auth() const noexcept;

@@ -1,5 +1,7 @@
 #include "smtpd/session.h"
 
+#include <fcntl.h>
+
 #include <algorithm>
 #include <utility>
 
@@ -49,21 +51,35 @@ Session::Session(SessionContext& context, const Service& service, base::UniqueFd
       ended_(std::move(ended)),
       stream_(context.loop, std::move(fd), *this),
       client_place_(std::move(place)),
-      protocol_(service, peer, *this),
+      protocol_(service, service.local ? std::nullopt : std::optional(peer), *this),
       body_(context.link, context.budget, [this]() noexcept { on_body_resumed(); }),
       timer_(context.loop, [this]() noexcept { check_deadline(); }),
       opened_(context.clock.steady()),
       awaits_proxy_(service.rights->expects_proxy(service.listener, peer)) {
   (void)log::debug("session.open").field("client", peer);
-  if (awaits_proxy_)
+  if (service.local)
+    identify_user();
+  else if (awaits_proxy_)
     start_deadline(kProxyTimeout);
   else
     begin();
 }
 
+// Nobody has to say who that is: auth asks the kernel.
+void Session::identify_user() {
+  auto copy = base::UniqueFd::adopt(::fcntl(stream_.fd(), F_DUPFD_CLOEXEC, 0));
+  if (!copy.valid()) {
+    protocol_.turn_away("too many connections");
+    return answer_client();
+  }
+  protocol_.await_user();
+  login_ = base::random_token();
+  context_.auth.log_in_user(login_, std::move(copy), login_answer());
+}
+
 void Session::begin() {
   context_.names.look_up(client());
-  if (protocol_.origin()->proxied && !take_client_place()) {
+  if (origin().proxied && !take_client_place()) {
     if (service_->tls == config::TlsMode::kImplicit) return finish("too many connections");
     protocol_.turn_away("too many connections from your address");
   } else if (service_->tls != config::TlsMode::kImplicit) {
@@ -175,7 +191,7 @@ void Session::finish(std::string_view reason) noexcept {
                   .field("messages", protocol_.messages())
                   .field("ms", lasted.count())
                   .field("reason", reason);
-  if (const auto& peer = protocol_.origin()->peer; client() != peer)
+  if (const auto peer = origin().peer; client() != peer)
     (void)std::move(line).field("peer", peer);
   if (const auto& tls = protocol_.tls()) (void)std::move(line).field("tls", tls->text);
   if (!account().empty()) (void)std::move(line).field("account", account());
@@ -239,7 +255,7 @@ std::size_t Session::read_proxy_header(std::string_view bytes) {
   const auto& [client, server, size] = **header;
   awaits_proxy_ = false;
   if (client) protocol_.proxied(client->address);
-  auto line = log::debug("session.proxied").field("peer", protocol_.origin()->peer);
+  auto line = log::debug("session.proxied").field("peer", origin().peer);
   if (client)
     (void)std::move(line)
         .field("client", base::to_string(*client))
@@ -253,7 +269,7 @@ std::size_t Session::read_proxy_header(std::string_view bytes) {
 
 void Session::refuse_proxy(std::string_view why) noexcept {
   (void)log::warning("proxy.refused")
-      .field("peer", protocol_.origin()->peer)
+      .field("peer", origin().peer)
       .field("listener", listener_.value)
       .field("reason", why);
   finish(why);
@@ -262,7 +278,7 @@ void Session::refuse_proxy(std::string_view why) noexcept {
 // Who may say XCLIENT has no limit until it does.
 bool Session::take_client_place() {
   client_place_ = {};
-  const auto& origin = *protocol_.origin();
+  const auto origin = this->origin();
   if (!origin.claimed && service_->rights->may_claim(listener_, origin)) {
     client_place_ = context_.clients.enter_unlimited(client());
     return true;
@@ -274,7 +290,7 @@ bool Session::take_client_place() {
 
 bool Session::introduced(const ClientAttributes& said) {
   (void)log::info("session.xclient")
-      .field("peer", protocol_.origin()->peer)
+      .field("peer", origin().peer)
       .field("client", client())
       .field("said", text_of(said));
   context_.names.look_up(client());
@@ -337,7 +353,7 @@ void Session::end(Envelope&& envelope, const BodyFacts& facts) {
   auto submission = std::make_unique<Submission>();
   submission->token = base::random_token();
   submission->listener = listener_;
-  submission->origin = *protocol_.origin();
+  submission->origin = origin();
   submission->session = login_;
   submission->envelope = std::move(envelope);
   // What XCLIENT said comes from who knows.
@@ -373,7 +389,7 @@ void Session::on_answer(const std::optional<mail::Reply>& refusal) noexcept {
 void Session::start_queue(const mail::Domain& queue) {
   ipc::StartQueue start;
   start.listener = listener_;
-  start.origin = *protocol_.origin();
+  start.origin = origin();
   if (!account().empty()) start.session = login_;
   start.queue = queue.text();
   context_.link.start_queue(std::move(start), [this, weak = std::weak_ptr(alive_)](const mail::Reply& reply) noexcept {
@@ -464,7 +480,7 @@ void Session::refused(const Refusal& refusal) {
                   .field("hello", protocol_.hello())
                   .field("address", refusal.address)
                   .field("reply", refusal.reply);
-  if (const auto& peer = protocol_.origin()->peer; client() != peer)
+  if (const auto peer = origin().peer; client() != peer)
     (void)std::move(line).field("peer", peer);
 }
 

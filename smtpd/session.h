@@ -89,7 +89,9 @@ class Session final : public event::StreamOwner, public MessageSink {
   [[nodiscard]] std::size_t read_commands(std::string_view bytes);
   [[nodiscard]] std::size_t read_proxy_header(std::string_view bytes);
   void refuse_proxy(std::string_view why) noexcept;
-  [[nodiscard]] const base::IpAddress& client() const { return protocol_.origin()->client(); }
+  [[nodiscard]] config::Origin origin() const { return protocol_.origin().value_or(config::kThisHost); }
+  [[nodiscard]] base::IpAddress client() const { return origin().client(); }
+  void identify_user();
   [[nodiscard]] bool take_client_place();
   void answer_client() noexcept;
   void say_replies();

@@ -14,7 +14,6 @@ namespace postern::config {
 namespace {
 
 constexpr std::size_t kMaxBadAccounts = 100;  // reported of one file
-constexpr std::size_t kMaxSocketPath = 107;   // unix(7): sun_path and its NUL
 
 using sasl::ScramVerifier;
 

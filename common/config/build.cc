@@ -108,13 +108,9 @@ class Builder {
       auto& listener = config_.listeners.emplace_back();
       listener.where = section.where();
       section.require("address", "an address and a port, like \"0.0.0.0:25\" or \"[::]:25\"");
-      section.string("address", listener.address,
-                     [](std::string_view text) -> Parsed<base::Endpoint> {
-                       const auto endpoint = base::parse_endpoint(text);
-                       if (endpoint && endpoint->port > 0) return *endpoint;
-                       return std::unexpected(
-                           "expected an address and a port, like \"0.0.0.0:25\" or \"[::]:25\"");
-                     });
+      section.string("address", listener.address, [&](std::string_view text) {
+        return parse_listen_address(text, listener.where.file);
+      });
       section.choice("service", listener.service,
                      {{"mx", Service::kMx},
                       {"relay", Service::kRelay},
@@ -125,8 +121,9 @@ class Builder {
       section.strings("xforward_from", listener.xforward_from, kMaxElements, parse_net);
       section.strings("etrn_from", listener.etrn_from, kMaxElements, parse_net);
       section.boolean("require_hello", listener.require_hello);
-      // Who has a certificate wants it to be used.
-      listener.tls = config_.certificates.empty() ? TlsMode::kOff : TlsMode::kOptional;
+      // Who has a certificate wants it to be used; what stays on this host nobody can listen to.
+      const bool bare = config_.certificates.empty() || listener.address.is_socket();
+      listener.tls = bare ? TlsMode::kOff : TlsMode::kOptional;
       section.choice("tls", listener.tls,
                      {{"off", TlsMode::kOff},
                       {"optional", TlsMode::kOptional},

@@ -22,13 +22,33 @@ bool collide(const base::Endpoint& a, const base::Endpoint& b) {
   return a.address == b.address || a.address.is_unspecified() || b.address.is_unspecified();
 }
 
+bool collide(const ListenAddress& a, const ListenAddress& b) {
+  return a.is_socket() || b.is_socket() ? a.path == b.path : collide(a.endpoint, b.endpoint);
+}
+
+// Whoever comes through a Unix socket is a user of this host, and so is logged in.
+void check_socket(const Listener& listener, Report& report) {
+  if (listener.service != Service::kSubmission)
+    report.add(listener.where, "listen.service",
+               R"(a Unix socket is for users of this host, each logged in as itself: say service = "submission")");
+  if (listener.tls != TlsMode::kOff)
+    report.add(listener.where, "listen.tls", R"(a Unix socket needs no TLS: say tls = "off")");
+  for (const auto& [key, networks] : {std::pair("listen.proxy_from", &listener.proxy_from),
+                                      std::pair("listen.xclient_from", &listener.xclient_from),
+                                      std::pair("listen.xforward_from", &listener.xforward_from),
+                                      std::pair("listen.etrn_from", &listener.etrn_from)})
+    if (!networks->empty())
+      report.add(listener.where, key, "nobody comes from a network through a Unix socket: take it out");
+}
+
 // A submission listener where nobody can log in would serve nobody.
 void check_logins(const Config& config, const Listener& listener, Report& report) {
   if (listener.service != Service::kSubmission) return;
-  if (!needs_auth(config))
+  if (!listener.address.is_socket() && !knows_passwords(config))
     report.add(listener.where, "listen.service",
                R"(service = "submission" is for users who log in: say who they are in [auth])");
-  else if (listener.tls == TlsMode::kOff && !config.auth.allow_plaintext)
+  else if (!listener.address.is_socket() && listener.tls == TlsMode::kOff &&
+           !config.auth.allow_plaintext)
     report.add(listener.where, "listen.tls",
                "nobody could log in: passwords are not taken without TLS (auth.allow_plaintext)");
   if (!listener.relay_from.empty())
@@ -37,19 +57,20 @@ void check_logins(const Config& config, const Listener& listener, Report& report
 }
 
 void check_listeners(const Config& config, Report& report) {
-  std::multimap<std::uint16_t, const Listener*> by_port;
+  std::multimap<std::uint16_t, const Listener*> by_port;  // 0: a socket
   for (const auto& listener : config.listeners) {
-    const auto [first, last] = by_port.equal_range(listener.address.port);
+    const auto [first, last] = by_port.equal_range(listener.address.endpoint.port);
     for (auto other = first; other != last; ++other) {
       if (!collide(other->second->address, listener.address)) continue;
       report.add(
           listener.where, "listen.address",
-          fmt::format("{} cannot be bound beside {} of {}", base::to_string(listener.address),
-                      base::to_string(other->second->address), place_text(other->second->where)));
+          fmt::format("{} cannot be bound beside {} of {}", to_string(listener.address),
+                      to_string(other->second->address), place_text(other->second->where)));
       break;
     }
-    by_port.emplace(listener.address.port, &listener);
-    if (listener.tls != TlsMode::kOff && config.certificates.empty())
+    by_port.emplace(listener.address.endpoint.port, &listener);
+    if (listener.address.is_socket()) check_socket(listener, report);
+    if (listener.tls != TlsMode::kOff && config.certificates.empty() && !listener.address.is_socket())
       report.add(listener.where, "listen.tls",
                  R"(TLS needs a certificate: add a section [[certificate]], or say tls = "off")");
     check_logins(config, listener, report);
@@ -71,8 +92,9 @@ void check_loop(const Config& config, const HopSpec& hop, const Where& where, st
   if (!address) return;
   const base::Endpoint target{*address, hop.port};
   for (const auto& listener : config.listeners) {
-    const bool everywhere = listener.address.address.is_unspecified() && address->is_loopback();
-    if (listener.address == target || (everywhere && collide(listener.address, target))) {
+    const auto& own = listener.address.endpoint;
+    const bool everywhere = own.address.is_unspecified() && address->is_loopback();
+    if (own == target || (everywhere && collide(own, target))) {
       report.add(
           where, std::move(key),
           fmt::format("{} is our own listener ({})", hop_text(hop), place_text(listener.where)));

@@ -9,6 +9,7 @@
 
 #include "common/base/clock.h"
 #include "common/base/ip.h"
+#include "common/config/listen_address.h"
 #include "common/config/policy.h"
 #include "common/config/rights.h"
 #include "common/config/roles.h"
@@ -30,7 +31,7 @@ struct Control {  // names of Unix groups
 };
 
 struct Listener {
-  base::Endpoint address;
+  ListenAddress address;
   Service service = Service::kMx;
   std::vector<base::Network> relay_from, proxy_from, xclient_from, xforward_from, etrn_from;
   bool require_hello = true;

@@ -91,8 +91,17 @@ bool needs_key(const Config& config) {
   return !config.certificates.empty();
 }
 
-bool needs_auth(const Config& config) {
+bool knows_passwords(const Config& config) {
   return !config.auth.accounts_file.empty() || !config.auth.dovecot.empty();
+}
+
+bool has_local_users(const Config& config) {
+  return std::any_of(config.listeners.begin(), config.listeners.end(),
+                     [](const Listener& listener) { return listener.address.is_socket(); });
+}
+
+bool needs_auth(const Config& config) {
+  return knows_passwords(config) || has_local_users(config);
 }
 
 bool needs_fetch(const Config& config) {
@@ -127,7 +136,7 @@ Rights rights_of(const Config& config) {
   for (const auto& listener : config.listeners)
     rights.listeners.push_back(
         {listener.service, listener.relay_from, listener.proxy_from, listener.xclient_from,
-         listener.etrn_from});
+         listener.etrn_from, listener.address.is_socket()});
   for (const auto& domain : config.domains)
     rights.domains.push_back({domain.names, domain.recipients, domain.users, domain.addresses,
                               domain.extension, domain.aliases});
@@ -143,13 +152,13 @@ SmtpdConfig cut_smtpd(const Config& config, const Facts& facts) {
   cut.hostname = config.hostname;
   for (const auto& listener : config.listeners)
     cut.listeners.push_back(
-        {base::to_string(listener.address), listener.require_hello, listener.tls, listener.xforward_from});
+        {to_string(listener.address), listener.require_hello, listener.tls, listener.xforward_from});
   cut.default_domain = config.default_domain;
   for (const auto& certificate : config.certificates)
     cut.tls.certificates.push_back({certificate.names, certificate.chain});
   cut.tls.minimum = config.tls.minimum;
   cut.tls.client_ca = config.tls.client_ca;
-  if (needs_auth(config)) cut.auth = {config.auth.mechanisms, config.auth.allow_plaintext};
+  if (knows_passwords(config)) cut.auth = {config.auth.mechanisms, config.auth.allow_plaintext};
   cut.rights = rights_of(config);
   for (auto& domain : cut.rights.domains)
     for (auto& alias : domain.aliases) alias.targets.clear();
@@ -215,13 +224,14 @@ RelayConfig cut_relay(const Config& config, const Facts& facts) {
   cut.own_addresses = facts.own_addresses;
   // An interface may answer for more than its own address (127.0.0.0/8), so listeners count too.
   for (const auto& listener : config.listeners) {
-    const auto& address = listener.address.address;
-    if (!address.is_unspecified() && std::find(cut.own_addresses.begin(), cut.own_addresses.end(),
+    const auto& address = listener.address.endpoint.address;
+    if (!address.is_unspecified() && !listener.address.is_socket() && std::find(cut.own_addresses.begin(), cut.own_addresses.end(),
                                                address) == cut.own_addresses.end())
       cut.own_addresses.push_back(address);
   }
   if (cut.own_addresses.size() > kMaxOwnAddresses) cut.own_addresses.resize(kMaxOwnAddresses);
-  for (const auto& listener : config.listeners) cut.own_ports.push_back(listener.address.port);
+  for (const auto& listener : config.listeners)
+    if (!listener.address.is_socket()) cut.own_ports.push_back(listener.address.endpoint.port);
   std::sort(cut.own_ports.begin(), cut.own_ports.end());
   cut.own_ports.erase(std::unique(cut.own_ports.begin(), cut.own_ports.end()), cut.own_ports.end());
   return cut;

@@ -33,7 +33,11 @@ struct Facts {
 [[nodiscard]] bool needs_local(const Config& config);
 // Whether there is a private key, so that a process is needed to keep it.
 [[nodiscard]] bool needs_key(const Config& config);
-// Whether anybody can log in, so that a process is needed that knows the passwords.
+// Whether anybody can log in with a password.
+[[nodiscard]] bool knows_passwords(const Config& config);
+// Whether users of this host come through a Unix socket.
+[[nodiscard]] bool has_local_users(const Config& config);
+// Either of both, so that a process is needed that tells who somebody is.
 [[nodiscard]] bool needs_auth(const Config& config);
 // Whether any mail goes to MX hosts in a way that MTA-STS policies can bind, and there are authorities to
 // believe, so that a process is needed that fetches policies.

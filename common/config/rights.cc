@@ -227,6 +227,11 @@ bool RightsIndex::expects_proxy(base::ListenerIndex listener, const base::IpAddr
          tables_->proxy_from[listener.value].contains(peer);
 }
 
+bool RightsIndex::is_socket(base::ListenerIndex listener) const {
+  const auto& listeners = tables_->rights.listeners;
+  return listener.value < listeners.size() && listeners[listener.value].local;
+}
+
 bool RightsIndex::may_claim(base::ListenerIndex listener, const Origin& origin) const {
   return listener.value < tables_->xclient_from.size() &&
          tables_->xclient_from[listener.value].contains(origin.connected());

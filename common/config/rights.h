@@ -24,18 +24,22 @@ struct ListenerRights {
   std::vector<base::Network> proxy_from;    // peers that must name their client in a PROXY header
   std::vector<base::Network> xclient_from;  // clients that may name another by XCLIENT
   std::vector<base::Network> etrn_from;     // clients that may have any queue started by ETRN
+  bool local = false;                       // a Unix socket: its clients are users of this host
 
   static constexpr auto fields() {
     return ipc::fields_of(ipc::field("service", &ListenerRights::service),
                       ipc::field("relay_from", &ListenerRights::relay_from, 10'000),
                       ipc::field("proxy_from", &ListenerRights::proxy_from, 10'000),
                       ipc::field("xclient_from", &ListenerRights::xclient_from, 10'000),
-                      ipc::field("etrn_from", &ListenerRights::etrn_from, 10'000));
+                      ipc::field("etrn_from", &ListenerRights::etrn_from, 10'000),
+                      ipc::field("local", &ListenerRights::local));
   }
 };
 
 // A client of which XCLIENT said that nobody knows it. It may relay nowhere.
 inline constexpr base::IpAddress kUnknownClient{};
+// Whoever comes through a Unix socket.
+inline constexpr base::IpAddress kThisHost{base::IpFamily::kV4, {127, 0, 0, 1}};
 
 // Who a client is, and by whose word: both decisions about rights are about this.
 struct Origin {
@@ -204,6 +208,8 @@ class RightsIndex {
   }
   // Must this peer send a PROXY header?
   [[nodiscard]] bool expects_proxy(base::ListenerIndex listener, const base::IpAddress& peer) const;
+  // Is it a Unix socket?
+  [[nodiscard]] bool is_socket(base::ListenerIndex listener) const;
   // May who is connected name another client by XCLIENT?
   [[nodiscard]] bool may_claim(base::ListenerIndex listener, const Origin& origin) const;
   // May this client have queues started?

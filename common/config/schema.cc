@@ -162,7 +162,6 @@ constexpr auto kKeys = std::to_array<Key>({
 constexpr std::string_view kLogAdvice = R"(name "stderr" or a file)";
 
 constexpr auto kLaterValues = std::to_array<LaterValue>({
-    {"listen.address", "unix:", "Unix listeners come", "name an address and a port"},
     {"mailbox.owner", "user", kUserMailboxes, "name one user who owns all mailboxes"},
     {"log.to", "journal", "the systemd journal comes", kLogAdvice},
     {"log.to", "syslog", "syslog comes", kLogAdvice},

@@ -98,7 +98,7 @@ std::string_view service_text(Service service) {
 }
 
 bool takes_passwords(const Config& config, const Listener& listener) {
-  return needs_auth(config) && RightsIndex::takes_logins(listener.service) &&
+  return knows_passwords(config) && !listener.address.is_socket() && RightsIndex::takes_logins(listener.service) &&
          (listener.tls != TlsMode::kOff || config.auth.allow_plaintext);
 }
 
@@ -135,7 +135,7 @@ void listeners_text(const Config& config, std::string& out) {
   out += "LISTENERS  who may send where\n";
   for (const auto& listener : config.listeners) {
     const bool mx = listener.service == Service::kMx;
-    out += fmt::format("  {}  {}{}\n", base::to_string(listener.address), service_text(listener.service),
+    out += fmt::format("  {}  {}{}\n", to_string(listener.address), service_text(listener.service),
                        tls_text(listener.tls));
     if (mx)
       out +=
@@ -144,6 +144,7 @@ void listeners_text(const Config& config, std::string& out) {
       out += fmt::format("    {}: anywhere\n", networks_text(listener.relay_from));
     if (takes_passwords(config, listener))
       out += fmt::format("    who logs in ({}): anywhere\n", logins_text(config));
+    if (listener.address.is_socket()) out += "    users of this host, as whom they are: anywhere\n";
     if (listener.service == Service::kRelay) out += "    everybody else: postmaster\n";
     if (!listener.proxy_from.empty())
       out += fmt::format("    {}: must name the client (PROXY), and have its rights\n",
@@ -260,7 +261,7 @@ void warn_of_networks(const Listener& listener, std::string_view key,
     const bool wide = network.prefix < kWidest;
     if (!wide && !is_public(network)) continue;
     out.push_back(fmt::format("{}: {}: {} holds {}, which is {}{}: {}", place_text(listener.where),
-                              base::to_string(listener.address), key, base::to_string(network),
+                              to_string(listener.address), key, base::to_string(network),
                               wide ? fmt::format("wider than /{}", kWidest) : "",
                               !is_public(network) ? ""
                               : wide              ? " and public"
@@ -279,7 +280,7 @@ void warn_of_listener(const Listener& listener, std::vector<std::string>& out) {
                    "these clients may have queues started", out);
   if (listener.service == Service::kMx && !listener.relay_from.empty())
     out.push_back(fmt::format("{}: {}: an mx listener gives relay rights ({})",
-                              place_text(listener.where), base::to_string(listener.address),
+                              place_text(listener.where), to_string(listener.address),
                               networks_text(listener.relay_from)));
 }
 
@@ -289,7 +290,7 @@ bool is_scram(sasl::Mechanism mechanism) {
 }
 
 void warn_of_logins(const Config& config, std::vector<std::string>& out) {
-  if (!needs_auth(config)) return;
+  if (!knows_passwords(config)) return;
   const auto& auth = config.auth;
   const auto place = place_text(auth.where);
   if (auth.allow_plaintext)
@@ -311,7 +312,8 @@ void warn_of_accounts(const Config& config, std::vector<std::string>& out) {
       if (std::ranges::find(account.senders, kOwnSender) != account.senders.end())
         out.push_back(fmt::format("{}: [[account]] {}: an account without a domain in its name has no address, for "
                                   "[domains] default is missing", config.file, account.name));
-  if (config.auth.accounts_file.empty()) return;
+  // Users of this host are in no file of ours.
+  if (config.auth.accounts_file.empty() || has_local_users(config)) return;
   std::set<std::string_view> names;
   for (const auto& entry : config.auth.accounts) names.insert(entry.name);
   for (const auto& account : config.accounts)

@@ -48,6 +48,19 @@ struct LoginResponse {
   }
 };
 
+// A user of this host came through a Unix socket: the kernel knows who it is. Descriptor: its connection.
+struct UserLogin {
+  static constexpr Type kType = Type::kUserLogin;
+  static constexpr Route kRoute{roles(Role::kSmtpd), roles(Role::kAuth)};
+  static constexpr Window kWindow{.requests = 1024};
+  static constexpr std::size_t kDescriptors = 1;
+  base::RequestId request;
+  base::Token session;
+  static constexpr auto fields() {
+    return fields_of(field("request", &UserLogin::request), field("session", &UserLogin::session));
+  }
+};
+
 enum class LoginResult : std::uint8_t {
   kChallenge,    // the exchange goes on
   kAccepted,     // logged in as `account`; queued knows it
@@ -58,7 +71,7 @@ enum class LoginResult : std::uint8_t {
 struct LoginAnswer {
   static constexpr Type kType = Type::kLoginAnswer;
   static constexpr Route kRoute{roles(Role::kAuth), roles(Role::kSmtpd)};
-  using ReplyTo = Replies<Login, LoginResponse>;
+  using ReplyTo = Replies<Login, LoginResponse, UserLogin>;
   base::RequestId request;
   LoginResult result = LoginResult::kRefused;
   std::string challenge;

@@ -19,7 +19,7 @@ using AllMessages =
     std::tuple<Hello, Boot, Configure, Configured, Peer, PeerLost, Listen, Tally, Ready, Stop, Processes, AskSocket, Socket, Submit,
                SubmitRecipients, SubmitBody, Submitted, AskToken, TokenResult, OpenLarge, LargeOpened,
                AbandonLarge, Intake, AskRecipient, RecipientKnown, AskName, NameKnown, StartQueue, QueueStarted, Sign, Signed, TicketKeys,
-               Login, LoginResponse, LoginAnswer, EndLogin, Ticket, TicketTaken, DropTicket, EndAccount, HeldLeases, Grant, HopFound, GoAhead, CancelGrant,
+               Login, LoginResponse, UserLogin, LoginAnswer, EndLogin, Ticket, TicketTaken, DropTicket, EndAccount, HeldLeases, Grant, HopFound, GoAhead, CancelGrant,
                GrantEnded, AskWork, Lease, LeaseBody, NoWork, Outcome, OutcomeSaved, BreakOff, Probe, Probed,
                AskPolicy, PolicySaid,
                AskStatus, Status, ListQueues, QueueRows,

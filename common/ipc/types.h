@@ -17,7 +17,7 @@ enum class Type : std::uint16_t {
   // smtpd and key
   kSign, kSigned, kTicketKeys,
   // smtpd, auth and queued
-  kLogin, kLoginResponse, kLoginAnswer, kEndLogin, kTicket, kTicketTaken, kDropTicket, kEndAccount,
+  kLogin, kLoginResponse, kUserLogin, kLoginAnswer, kEndLogin, kTicket, kTicketTaken, kDropTicket, kEndAccount,
   // deliverers and queued
   kHeldLeases, kGrant, kHopFound, kGoAhead, kCancelGrant, kGrantEnded, kAskWork, kLease, kLeaseBody, kNoWork, kOutcome,
   kOutcomeSaved, kBreakOff, kProbe, kProbed,

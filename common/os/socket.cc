@@ -54,11 +54,19 @@ Result<base::UniqueFd> listen_unix(const std::string& path, unsigned mode) {
   if (!address) return std::unexpected(address.error());
   auto fd = base::UniqueFd::adopt(::socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0));
   if (!fd.valid()) return failure(what);
-  if (::unlink(path.c_str()) != 0 && errno != ENOENT) return failure(what);
+  if (auto removed = remove_unix(path); !removed) return failure(what, removed.error().number);
   if (::bind(fd.get(), reinterpret_cast<const sockaddr*>(&*address), sizeof *address) != 0 ||
       ::chmod(path.c_str(), mode) != 0 || ::listen(fd.get(), kBacklog) != 0)
     return failure(what);
   return fd;
+}
+
+Result<void> remove_unix(const std::string& path) {
+  struct stat there {};
+  if (::lstat(path.c_str(), &there) != 0 && errno == ENOENT) return {};
+  if (!S_ISSOCK(there.st_mode)) return failure("remove the socket " + path, EEXIST);
+  if (::unlink(path.c_str()) != 0) return failure("remove the socket " + path);
+  return {};
 }
 
 Result<base::UniqueFd> connect_unix(const std::string& path, Waiting waiting) {
@@ -88,6 +96,21 @@ Result<PeerCredentials> peer_credentials(int fd) {
   if (::getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &credentials, &size) != 0)
     return failure("ask for peer credentials");
   return PeerCredentials{static_cast<std::uint32_t>(credentials.pid), credentials.uid, credentials.gid};
+}
+
+Result<std::uint32_t> connected_user(int fd) {
+  sockaddr_un own{};
+  socklen_t size = sizeof own;
+  int listens = 1;
+  socklen_t listens_size = sizeof listens;
+  const bool is_connection =
+      ::getsockname(fd, reinterpret_cast<sockaddr*>(&own), &size) == 0 && own.sun_family == AF_UNIX &&
+      size > sizeof own.sun_family && own.sun_path[0] != '\0' &&
+      ::getsockopt(fd, SOL_SOCKET, SO_ACCEPTCONN, &listens, &listens_size) == 0 && listens == 0;
+  if (!is_connection) return failure("ask who connected: this is no connection to a named socket", EINVAL);
+  const auto credentials = peer_credentials(fd);
+  if (!credentials) return std::unexpected(credentials.error());
+  return credentials->uid;
 }
 
 Result<base::UniqueFd> sealed_memory(std::string_view name, std::string_view bytes) {

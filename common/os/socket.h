@@ -14,8 +14,10 @@ namespace postern::os {
 // A TCP listener: SO_REUSEADDR, IPV6_V6ONLY, non-blocking, backlog 1024.
 [[nodiscard]] Result<base::UniqueFd> listen_tcp(const base::Endpoint& endpoint);
 // A Unix-domain listener at `path` with `mode`; a stale socket there is replaced, a live one is an
-// error (EADDRINUSE).
+// error (EADDRINUSE), and so is what is no socket (EEXIST).
 [[nodiscard]] Result<base::UniqueFd> listen_unix(const std::string& path, unsigned mode);
+// Takes the name of a socket away; none is no error, what is no socket is one (EEXIST).
+[[nodiscard]] Result<void> remove_unix(const std::string& path);
 // A listener that is behind with accepting is waited for, or (kNever) is an error (EAGAIN).
 enum class Waiting : std::uint8_t { kAllowed, kNever };
 [[nodiscard]] Result<base::UniqueFd> connect_unix(const std::string& path,
@@ -32,6 +34,10 @@ struct PeerCredentials {
   std::uint32_t pid = 0, uid = 0, gid = 0;
 };
 [[nodiscard]] Result<PeerCredentials> peer_credentials(int fd);
+// The uid of who connected to one of our named Unix sockets and is at the other end of `fd`. Whoever passes it
+// on cannot lie: of a socket pair, and of a listener, the kernel would name who made it. Anything but such a
+// connection is an error (EINVAL).
+[[nodiscard]] Result<std::uint32_t> connected_user(int fd);
 
 // A memory file holding `bytes`, sealed against every change (memfd_create(2), F_SEAL_*).
 [[nodiscard]] Result<base::UniqueFd> sealed_memory(std::string_view name, std::string_view bytes);

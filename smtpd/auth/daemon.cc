@@ -7,6 +7,8 @@
 
 #include "common/base/secret.h"
 #include "common/log/log.h"
+#include "common/os/socket.h"
+#include "common/os/users.h"
 #include "common/tls/digest.h"
 
 namespace postern::smtpd::auth {
@@ -18,6 +20,9 @@ class Daemon::Client {
 
   void on(const ipc::Login& login) { daemon_.desk_->begin(index_, login); }
   void on(const ipc::LoginResponse& response) { daemon_.desk_->respond(index_, response); }
+  void on(const ipc::UserLogin& login, ipc::Descriptors descriptors) {
+    daemon_.admit(index_, login, descriptors);
+  }
   void on(const ipc::EndLogin& end) { daemon_.desk_->end(index_, end.session); }
   void closed() noexcept {
     daemon_.desk_->smtpd_gone(index_);
@@ -73,6 +78,7 @@ os::Result<void> Daemon::prepare(std::string config, role::Directories, const ip
   if (!read_config) return os::failure(read_config.error(), EPROTO);
   config_ = *std::move(read_config);
   tls::ready_digests();
+  users_ = os::read_user_names();
   return {};
 }
 
@@ -119,6 +125,17 @@ void Daemon::peer(const ipc::Peer& peer, base::UniqueFd fd) {
     queue_ = std::make_unique<Queue>(*this, std::move(fd));
     desk_->queued_came();
   }
+}
+
+// smtpd says nothing of who that is: its connection says it.
+void Daemon::admit(std::uint32_t smtpd, const ipc::UserLogin& login, const ipc::Descriptors& descriptors) {
+  const auto uid = os::connected_user(descriptors.empty() ? -1 : descriptors.front().get());
+  if (!uid) {
+    (void)log::warning("login.unavailable").field("reason", uid.error().text());
+    return answer(smtpd, {login.request, ipc::LoginResult::kUnavailable, {}, {}});
+  }
+  const auto known = users_.find(*uid);
+  desk_->admit(smtpd, login, known != users_.end() ? known->second : fmt::format("uid:{}", *uid));
 }
 
 void Daemon::connect_dovecot() {

@@ -36,6 +36,7 @@ class Daemon final : public role::Daemon, private Desk::Wire {
 
   [[nodiscard]] static std::expected<config::AuthConfig, std::string> read(std::string config);
   void apply(config::AuthConfig config);
+  void admit(std::uint32_t smtpd, const ipc::UserLogin& login, const ipc::Descriptors& descriptors);
   void connect_dovecot();
 
   // Desk::Wire
@@ -47,6 +48,7 @@ class Daemon final : public role::Daemon, private Desk::Wire {
   role::Host& host_;
   event::Loop* loop_ = nullptr;
   config::AuthConfig config_;  // until start()
+  std::map<std::uint32_t, std::string> users_;  // of this host, by uid
   std::unique_ptr<Hasher> hasher_;
   std::unique_ptr<DovecotLink> dovecot_;
   std::unique_ptr<Desk> desk_;

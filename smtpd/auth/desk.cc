@@ -5,11 +5,14 @@
 
 #include "common/base/secret.h"
 #include "common/base/text.h"
+#include "common/config/rights.h"
 #include "common/log/log.h"
 #include "common/sasl/nonce.h"
 
 namespace postern::smtpd::auth {
 namespace {
+
+constexpr std::string_view kByKernel = "peer credentials";
 
 std::string account_of(const Step& step) {
   if (const auto* const check = std::get_if<CheckPassword>(&step)) return check->account;
@@ -26,7 +29,8 @@ struct Desk::Session {
   base::Token token;
   std::uint32_t smtpd = 0;
   base::IpAddress client;
-  sasl::Mechanism mechanism = sasl::Mechanism::kPlain;
+  std::string_view mechanism;
+  bool by_password = true;  // or whatever proves that one knows it
   State state = State::kAsked;
   std::unique_ptr<Exchange> exchange;
   base::RequestId request;  // of smtpd
@@ -47,7 +51,8 @@ void Desk::use(std::shared_ptr<const Accounts> accounts, Checker& checker) {
   if (!former || !accounts_) return;
   std::vector<base::Token> out;
   for (const auto& [token, session] : sessions_)
-    if (session->state == Session::State::kLoggedIn && !accounts_->same(*former, session->account))
+    if (session->state == Session::State::kLoggedIn && session->by_password &&
+        !accounts_->same(*former, session->account))
       out.push_back(token);
   for (const auto& token : out) {
     wire_.end_account(sessions_.at(token)->account);
@@ -62,22 +67,38 @@ Desk::Session* Desk::find(std::uint32_t smtpd, const base::Token& token) {
 
 // --- An exchange --------------------------------------------------------------------------------
 
-void Desk::begin(std::uint32_t smtpd, const ipc::Login& login) {
-  if (sessions_.contains(login.session) || sessions_.size() >= kMostSessions) {
+// Null: it is answered already, for there is no room, or no use.
+Desk::Session* Desk::open(std::uint32_t smtpd, const base::Token& token, base::RequestId request) {
+  const bool twice = sessions_.contains(token);
+  if (twice || sessions_.size() >= kMostSessions) {
     (void)log::warning("login.unavailable")
-        .field("client", login.client)
-        .field("reason", sessions_.contains(login.session) ? "the session logs in already"
-                                                           : "too many sessions");
-    return wire_.answer(smtpd, {login.request, ipc::LoginResult::kUnavailable, {}, {}});
+        .field("reason", twice ? "the session logs in already" : "too many sessions");
+    wire_.answer(smtpd, {request, ipc::LoginResult::kUnavailable, {}, {}});
+    return nullptr;
   }
   auto made = std::make_unique<Session>();
-  auto& session = *made;
-  session.token = login.session;
-  session.smtpd = smtpd;
+  made->token = token;
+  made->smtpd = smtpd;
+  made->request = request;
+  made->turn = ++last_turn_;
+  return sessions_.emplace(token, std::move(made)).first->second.get();
+}
+
+void Desk::admit(std::uint32_t smtpd, const ipc::UserLogin& login, std::string account) {
+  auto* const session = open(smtpd, login.session, login.request);
+  if (session == nullptr) return;
+  session->client = config::kThisHost;
+  session->mechanism = kByKernel;
+  session->by_password = false;
+  accept(*session, std::move(account));
+}
+
+void Desk::begin(std::uint32_t smtpd, const ipc::Login& login) {
+  auto* const opened = open(smtpd, login.session, login.request);
+  if (opened == nullptr) return;
+  auto& session = *opened;
   session.client = login.client;
-  session.mechanism = login.mechanism;
-  session.request = login.request;
-  session.turn = ++last_turn_;
+  session.mechanism = sasl::name(login.mechanism);
   ExchangeContext context;
   context.binding = {login.tls_exporter, login.tls_unique};
   context.plus_offered = login.plus_offered;
@@ -86,7 +107,6 @@ void Desk::begin(std::uint32_t smtpd, const ipc::Login& login) {
     return accounts ? accounts->look_up(account) : Looked{};
   };
   session.exchange = make_exchange(login.mechanism, std::move(context));
-  sessions_.emplace(login.session, std::move(made));
   const bool scram = login.mechanism == sasl::Mechanism::kScramSha256 ||
                      login.mechanism == sasl::Mechanism::kScramSha256Plus;
   if (scram && !accounts_) return give_up(session, "no verifiers are known here");
@@ -181,22 +201,22 @@ void Desk::taken(const ipc::TicketTaken& taken) {
   }
   if (session.state != Session::State::kTicket) return;
   if (!taken.taken) return refuse(session, "the account is locked");
-  throttle_.succeeded(session.client, session.account, clock_.steady());
+  if (session.by_password) throttle_.succeeded(session.client, session.account, clock_.steady());
   session.state = Session::State::kLoggedIn;
   ++logged_in_;
   (void)log::info("login.ok")
       .field("account", session.account)
       .field("client", session.client)
-      .field("mechanism", sasl::name(session.mechanism));
+      .field("mechanism", session.mechanism);
   answer(session, ipc::LoginResult::kAccepted, {});
 }
 
 void Desk::refuse(Session& session, std::string_view reason) {
-  throttle_.failed(session.client, session.account, clock_.steady());
+  if (session.by_password) throttle_.failed(session.client, session.account, clock_.steady());
   (void)log::warning("login.failed")
       .field("account", base::printable(session.account, sasl::kMaxAccount))
       .field("client", session.client)
-      .field("mechanism", sasl::name(session.mechanism))
+      .field("mechanism", session.mechanism)
       .field("reason", reason);
   answer(session, ipc::LoginResult::kRefused, {});
   forget(base::Token(session.token));

@@ -3,6 +3,7 @@
 //
 //   asked -> (challenge -> response)* -> judged, after the pause that the throttle wants
 //         -> password checked -> ticket asked -> logged in, until smtpd says that the session is over
+//   A user of this host is asked for nothing: it begins at the ticket.
 //   In each of these it may end: the client gave up, its smtpd died, queued or the checker cannot say.
 #pragma once
 
@@ -43,6 +44,8 @@ class Desk {
   void use(std::shared_ptr<const Accounts> accounts, Checker& checker);
 
   void begin(std::uint32_t smtpd, const ipc::Login& login);
+  // The kernel says that this is who has connected.
+  void admit(std::uint32_t smtpd, const ipc::UserLogin& login, std::string account);
   void respond(std::uint32_t smtpd, const ipc::LoginResponse& response);
   void end(std::uint32_t smtpd, const base::Token& session);
   void smtpd_gone(std::uint32_t smtpd);
@@ -59,6 +62,7 @@ class Desk {
   using Sessions = std::unordered_map<base::Token, std::unique_ptr<Session>>;
 
   [[nodiscard]] Session* find(std::uint32_t smtpd, const base::Token& token);
+  [[nodiscard]] Session* open(std::uint32_t smtpd, const base::Token& token, base::RequestId request);
   void advance(Session& session, Step step);
   void judge(Session& session, Step step);
   void decide(const base::Token& token, std::uint64_t turn, Step step);

@@ -4,6 +4,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "common/config/cut.h"
 #include "common/config/hop.h"
 #include "tests/unit/config/temp_dir.h"
 
@@ -28,7 +29,7 @@ TEST_F(Parse, TheSmallestFileHasAllDefaults) {
   EXPECT_EQ(c.control.operate, "postern");
   EXPECT_EQ(c.control.admin, "root");
   ASSERT_EQ(c.listeners.size(), 1U);
-  EXPECT_EQ(base::to_string(c.listeners[0].address), "127.0.0.1:2525");
+  EXPECT_EQ(to_string(c.listeners[0].address), "127.0.0.1:2525");
   EXPECT_EQ(c.listeners[0].service, Service::kMx);
   EXPECT_TRUE(c.listeners[0].relay_from.empty());
   EXPECT_TRUE(c.listeners[0].require_hello);
@@ -166,7 +167,7 @@ relay = 3
   EXPECT_EQ(c.spool, "/var/lib/postern");
   EXPECT_EQ(c.runtime, dir_.path() + "/run");
   EXPECT_EQ(c.control.view + c.control.operate + c.control.admin, "voa");
-  EXPECT_EQ(base::to_string(c.listeners[0].address), "[::1]:2525");
+  EXPECT_EQ(to_string(c.listeners[0].address), "[::1]:2525");
   EXPECT_EQ(c.listeners[0].service, Service::kRelay);
   ASSERT_EQ(c.listeners[0].relay_from.size(), 2U);
   EXPECT_EQ(base::to_string(c.listeners[0].relay_from[1]), "::1/128");
@@ -382,9 +383,9 @@ TEST_F(Parse, BadListeners) {
       behind("[[listen]]\naddress = \"25\"\n[[listen]]\naddress = \"0.0.0.0:0\"\nservice = "
              "\"mail\"\nrelay_from = [\"10.0.0.0/8\", \"10.0.0.1/8\",\n  \"example.org\"]\n"),
       "postern.toml:12:11: listen.address = \"25\": expected an address and a port, like "
-      "\"0.0.0.0:25\" or \"[::]:25\"\n"
+      "\"0.0.0.0:25\" or \"[::]:25\", or \"unix:\" and a socket\n"
       "postern.toml:14:11: listen.address = \"0.0.0.0:0\": expected an address and a port, like "
-      "\"0.0.0.0:25\" or \"[::]:25\"\n"
+      "\"0.0.0.0:25\" or \"[::]:25\", or \"unix:\" and a socket\n"
       "postern.toml:15:11: listen.service = \"mail\": expected one of \"mx\", \"relay\", \"submission\"\n"
       "postern.toml:16:29: listen.relay_from = \"10.0.0.1/8\": expected a network like "
       "\"192.0.2.0/24\" or an address, with no bit set behind the prefix\n"
@@ -662,6 +663,35 @@ TEST_F(Parse, ImpossibleListeners) {
                "= \"127.0.0.1:25\"\n"),
       "postern.toml:4:1: listen.service: service = \"mx\" takes mail for our domains: add a "
       "section [[domain]]\n");
+}
+
+TEST_F(Parse, AUnixSocketIsForUsersOfThisHost) {
+  const auto loaded = load_text(std::string(kGood) +
+                                "[[listen]]\naddress = \"unix:/run/p/s\"\nservice = \"submission\"\n"
+                                "[[account]]\nname = \"www-data\"\nmessages = [\"10/h\"]\n");
+  ASSERT_TRUE(loaded);
+  EXPECT_EQ(to_string(loaded->listeners[1].address), "unix:/run/p/s");
+  EXPECT_TRUE(has_local_users(*loaded) && needs_auth(*loaded) && !knows_passwords(*loaded));
+  const auto cut = cut_smtpd(*loaded, {});
+  EXPECT_TRUE(cut.rights.listeners[1].local && !cut.rights.listeners[0].local);
+  EXPECT_TRUE(cut.auth.mechanisms.empty());  // there is no password that anybody could say
+  EXPECT_EQ(cut_relay(*loaded, {}).own_ports, std::vector<std::uint16_t>{2525});
+}
+
+TEST_F(Parse, UnixSocketsThatCannotBe) {
+  EXPECT_EQ(
+      behind("[[listen]]\naddress = \"unix:\"\n[[listen]]\naddress = \"unix:/" + std::string(107, 's') + "\"\n"),
+      "postern.toml:12:11: listen.address = \"unix:\": expected a path\n"
+      "postern.toml:14:11: listen.address = \"unix:/" + std::string(54, 's') + "...\": /" +
+          std::string(107, 's') + " is too long for the name of a socket\n");
+  EXPECT_EQ(
+      behind("[[listen]]\naddress = \"unix:/s\"\ntls = \"required\"\nrelay_from = [\"::1\"]\n"
+             "xclient_from = [\"::1\"]\n[[listen]]\naddress = \"unix:/s\"\nservice = \"submission\"\n"),
+      "postern.toml:11:1: listen.service: a Unix socket is for users of this host, each logged in as itself: say "
+      "service = \"submission\"\n"
+      "postern.toml:11:1: listen.tls: a Unix socket needs no TLS: say tls = \"off\"\n"
+      "postern.toml:11:1: listen.xclient_from: nobody comes from a network through a Unix socket: take it out\n"
+      "postern.toml:16:1: listen.address: unix:/s cannot be bound beside unix:/s of postern.toml:11\n");
 }
 
 TEST_F(Parse, NextHopsThatAreOurselves) {

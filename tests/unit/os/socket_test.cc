@@ -5,6 +5,7 @@
 #include <unistd.h>
 
 #include <filesystem>
+#include <fstream>
 
 namespace postern::os {
 namespace {
@@ -37,6 +38,41 @@ TEST(UnixListener, ReplacesAStaleSocketButNotALiveOne) {
   EXPECT_TRUE(listen_unix(path, 0600));
   std::filesystem::remove(path);
   EXPECT_EQ(listen_unix(std::string(200, 'x'), 0600).error().number, ENAMETOOLONG);
+}
+
+TEST(UnixListener, ReplacesNothingButASocket) {
+  const auto path =
+      (std::filesystem::temp_directory_path() / ("postern-file-" + std::to_string(::getpid()))).string();
+  std::ofstream(path) << "dear";
+  EXPECT_EQ(listen_unix(path, 0600).error().number, EEXIST);
+  EXPECT_EQ(remove_unix(path).error().number, EEXIST);
+  EXPECT_EQ(std::filesystem::file_size(path), 4U);
+  std::filesystem::remove(path);
+  EXPECT_TRUE(remove_unix(path));
+}
+
+// Only the kernel's word counts: what a process could pass off as somebody's connection is none.
+TEST(ConnectedUser, IsToldOfAConnectionToANamedSocketAlone) {
+  const auto path =
+      (std::filesystem::temp_directory_path() / ("postern-user-" + std::to_string(::getpid()))).string();
+  auto listener = listen_unix(path, 0600);
+  ASSERT_TRUE(listener);
+  const auto client = connect_unix(path);
+  const auto accepted = accept(listener->get());
+  ASSERT_TRUE(client && accepted);
+  EXPECT_EQ(connected_user(accepted->fd.get()).value(), ::getuid());
+  EXPECT_EQ(connected_user(listener->get()).error().number, EINVAL);
+  EXPECT_EQ(connected_user(client->get()).error().number, EINVAL);  // the other end: we are named there
+  int pair[2];
+  ASSERT_EQ(::socketpair(AF_UNIX, SOCK_STREAM, 0, pair), 0);
+  EXPECT_EQ(connected_user(pair[0]).error().number, EINVAL);
+  EXPECT_EQ(connected_user(-1).error().number, EINVAL);
+  const auto tcp = listen_tcp(base::parse_endpoint("127.0.0.1:0").value());
+  ASSERT_TRUE(tcp);
+  EXPECT_EQ(connected_user(tcp->get()).error().number, EINVAL);
+  ::close(pair[0]);
+  ::close(pair[1]);
+  std::filesystem::remove(path);
 }
 
 TEST(TcpListener, AcceptsAndNamesTheClient) {

@@ -21,7 +21,7 @@ std::uint16_t free_port() {
 
 config::Listener on(std::uint16_t port, config::Service service = config::Service::kMx) {
   config::Listener listener;
-  listener.address = {{base::IpFamily::kV4, {127, 0, 0, 1}}, port};
+  listener.address.endpoint = {{base::IpFamily::kV4, {127, 0, 0, 1}}, port};
   listener.service = service;
   listener.where = {"postern.toml", 7, 1};
   return listener;
@@ -52,9 +52,9 @@ TEST(Listeners, KeepAnAddressesIndexOverAllGenerations) {
   ASSERT_TRUE(listeners.prepare({on(b), on(c)}));
   const auto prepared = listeners.prepared();
   ASSERT_EQ(prepared.size(), 3U);
-  EXPECT_EQ(prepared[0].address.port, a);
-  EXPECT_EQ(prepared[1].address.port, b);
-  EXPECT_EQ(prepared[2].address.port, c);
+  EXPECT_EQ(prepared[0].address.endpoint.port, a);
+  EXPECT_EQ(prepared[1].address.endpoint.port, b);
+  EXPECT_EQ(prepared[2].address.endpoint.port, c);
   EXPECT_TRUE(answers(a)) << "not before commit()";
   const auto change = listeners.commit();
   EXPECT_EQ(numbers(change.added), Numbers{2});
@@ -128,8 +128,8 @@ TEST(Listeners, MoreAddressesThanARoleCanNameAreRefused) {
   Listeners listeners;
   for (std::size_t i = 0; i < Listeners::kMaxListeners; ++i) {
     auto listener = on(port);
-    listener.address.address.bytes[2] = static_cast<std::uint8_t>(1 + i / 250);
-    listener.address.address.bytes[3] = static_cast<std::uint8_t>(1 + i % 250);
+    listener.address.endpoint.address.bytes[2] = static_cast<std::uint8_t>(1 + i / 250);
+    listener.address.endpoint.address.bytes[3] = static_cast<std::uint8_t>(1 + i % 250);
     ASSERT_TRUE(listeners.prepare({listener})) << i;
     listeners.commit();
   }

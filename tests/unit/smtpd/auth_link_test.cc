@@ -2,6 +2,7 @@
 #include "smtpd/auth_link.h"
 
 #include <gtest/gtest.h>
+#include <sys/socket.h>
 
 #include "common/base/random.h"
 #include "tests/unit/smtpd/rig.h"
@@ -18,6 +19,10 @@ struct FakeAuth {
       : connection(std::make_unique<Connection>(loop, std::move(fd), *this)) {}
   void on(const ipc::Login& m) { logins.push_back(m); }
   void on(const ipc::LoginResponse& m) { responses.push_back(m); }
+  void on(const ipc::UserLogin& m, ipc::Descriptors descriptors) {
+    users.push_back(m);
+    connections = std::move(descriptors);
+  }
   void on(const ipc::EndLogin& m) { ended.push_back(m.session); }
   void closed() noexcept {}
   void answer(base::RequestId request, ipc::LoginResult result, const std::string& challenge,
@@ -27,6 +32,8 @@ struct FakeAuth {
   std::unique_ptr<Connection> connection;
   std::vector<ipc::Login> logins;
   std::vector<ipc::LoginResponse> responses;
+  std::vector<ipc::UserLogin> users;
+  ipc::Descriptors connections;
   std::vector<base::Token> ended;
 };
 
@@ -104,6 +111,27 @@ TEST_F(AuthLinkTest, WithoutAuthALoginIsForLater) {
   ASSERT_EQ(steps.size(), 2U);
   EXPECT_EQ(steps[1].result, Result::kUnavailable);
   EXPECT_EQ(lost, 1);
+}
+
+TEST_F(AuthLinkTest, AUsersConnectionGoesAlong) {
+  connect();
+  int ends[2];
+  ASSERT_EQ(::socketpair(AF_UNIX, SOCK_STREAM, 0, ends), 0);
+  const auto far = base::UniqueFd::adopt(ends[1]);
+  link.log_in_user(session, base::UniqueFd::adopt(ends[0]),
+                   [this](LoginStep step) noexcept { steps.push_back(std::move(step)); });
+  turn();
+  ASSERT_EQ(auth->users.size(), 1U);
+  EXPECT_EQ(auth->users[0].session, session);
+  ASSERT_EQ(auth->connections.size(), 1U);
+  EXPECT_EQ(::send(auth->connections[0].get(), "x", 1, 0), 1);
+  char byte = 0;
+  EXPECT_EQ(::recv(far.get(), &byte, 1, 0), 1);
+  auth->answer(auth->users[0].request, ipc::LoginResult::kAccepted, "", "www-data");
+  turn();
+  ASSERT_EQ(steps.size(), 1U);
+  EXPECT_EQ(steps[0].result, Result::kAccepted);
+  EXPECT_EQ(steps[0].text, "www-data");
 }
 
 TEST_F(AuthLinkTest, ASilentAuthIsNotWaitedForLongerThanTheDeadline) {

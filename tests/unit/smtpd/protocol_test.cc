@@ -47,6 +47,57 @@ TEST_F(ProtocolTest, HandsOverTheWholeEnvelope) {
   EXPECT_EQ(c.protocol.messages(), 1U);
 }
 
+class LocalProtocolTest : public testing::Test {
+ protected:
+  LocalProtocolTest() {
+    service_.local = service_.login_required = true;
+    protocol_.await_user();
+  }
+  static config::Rights rights() {
+    auto rights = sample_rights();
+    rights.listeners = {{.service = config::Service::kSubmission, .local = true}};
+    return rights;
+  }
+  config::RightsIndex rights_{rights()};
+  Service service_ = sample_service(rights_);
+  RecordingSink sink_;
+  Protocol protocol_{service_, std::nullopt, sink_};
+};
+
+TEST_F(LocalProtocolTest, GreetsAUserOfThisHostOnceItIsKnown) {
+  EXPECT_EQ(protocol_.want(), Want::kLogin);
+  EXPECT_EQ(protocol_.timeout(), TimeoutKind::kNone);
+  EXPECT_TRUE(protocol_.output().empty());
+  protocol_.login_answered({LoginStep::Result::kAccepted, "www-data"});
+  EXPECT_THAT(protocol_.output(), testing::StartsWith("220 "));
+  EXPECT_EQ(protocol_.account(), "www-data");
+  EXPECT_FALSE(protocol_.origin());
+  protocol_.output().clear();
+  const std::string_view mail = "EHLO client\r\nMAIL FROM:<a@b.example>\r\nRCPT TO:<x@far.example>\r\n";
+  EXPECT_EQ(protocol_.input(mail), mail.size());
+  EXPECT_THAT(protocol_.output(), testing::Not(testing::HasSubstr("AUTH")));
+  EXPECT_THAT(protocol_.output(), EndsWith("250 2.1.0 Ok\r\n250 2.1.5 Ok\r\n"));
+  EXPECT_EQ(protocol_.input("AUTH PLAIN\r\n"), 12U);
+  EXPECT_THAT(protocol_.output(), EndsWith("502 5.5.1 Command not offered\r\n"));
+}
+
+TEST_F(LocalProtocolTest, TurnsAwayWhomItMayNotServe) {
+  protocol_.login_answered({LoginStep::Result::kRefused, {}});
+  EXPECT_THAT(protocol_.output(), testing::StartsWith("554 "));
+  EXPECT_EQ(protocol_.want(), Want::kClose);
+}
+
+TEST_F(LocalProtocolTest, SaysLaterWhenNobodyCanTellWhoThatIs) {
+  protocol_.login_answered({LoginStep::Result::kUnavailable, {}});
+  EXPECT_THAT(protocol_.output(), testing::StartsWith("421 4.3.2 "));
+  EXPECT_EQ(protocol_.want(), Want::kClose);
+}
+
+TEST_F(LocalProtocolTest, EndsWhileItWaits) {
+  protocol_.shutdown();
+  EXPECT_EQ(protocol_.want(), Want::kClose);
+}
+
 TEST_F(ProtocolTest, OneOutputForAPipelinedGroup) {
   RecordingSink sink;
   Protocol protocol(service_, base::parse_ip("192.0.2.1"), sink);

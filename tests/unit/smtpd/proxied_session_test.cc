@@ -126,6 +126,7 @@ struct HearsLogins {
       : connection(std::make_unique<Connection>(loop, std::move(fd), *this)) {}
   void on(const ipc::Login& m) { logins.push_back(m); }
   void on(const ipc::LoginResponse&) {}
+  void on(const ipc::UserLogin&, ipc::Descriptors) {}
   void on(const ipc::EndLogin&) {}
   void closed() noexcept {}
   std::unique_ptr<Connection> connection;

@@ -88,6 +88,42 @@ struct DeskTest : testing::Test {
   Desk desk{loop, clock, wire};
 };
 
+TEST_F(DeskTest, AUserOfThisHostNeedsNothingButTheTicket) {
+  desk.admit(2, {base::RequestId(7), token(1)}, "www-data");
+  ASSERT_EQ(wire.tickets.size(), 1U);
+  EXPECT_EQ(wire.tickets[0].account, "www-data");
+  EXPECT_EQ(wire.tickets[0].smtpd, 2U);
+  EXPECT_TRUE(checker.asked.empty());
+  EXPECT_TRUE(wire.answers.empty());
+  desk.taken({wire.tickets[0].request, true});
+  ASSERT_EQ(wire.answers.size(), 1U);
+  EXPECT_EQ(wire.answers[0].request, base::RequestId(7));
+  EXPECT_EQ(wire.answers[0].result, LoginResult::kAccepted);
+  EXPECT_EQ(wire.answers[0].account, "www-data");
+  desk.use(table("$y$2"), checker);  // of which accounts there are it is none
+  EXPECT_TRUE(wire.ended.empty());
+  EXPECT_EQ(desk.logged_in(), 1U);
+  desk.end(2, token(1));
+  EXPECT_EQ(wire.dropped, std::vector{token(1)});
+}
+
+TEST_F(DeskTest, AUserOfThisHostWhoIsLockedSlowsDownNobody) {
+  for (std::uint8_t session = 1; session <= 50; ++session) {
+    desk.admit(0, {base::RequestId(session), token(session)}, "bob");
+    desk.taken({wire.tickets.back().request, false});
+    ASSERT_EQ(wire.answers.back().result, LoginResult::kRefused);
+  }
+  log_in(100);
+  EXPECT_EQ(checker.asked.size(), 1U);  // at once
+}
+
+TEST_F(DeskTest, ASessionIsAdmittedOnce) {
+  logged_in(1);
+  desk.admit(0, {base::RequestId(2), token(1)}, "root");
+  EXPECT_EQ(wire.answers.back().result, LoginResult::kUnavailable);
+  EXPECT_EQ(wire.tickets.size(), 1U);
+}
+
 TEST_F(DeskTest, NobodyIsLoggedInBeforeQueuedHasTheTicket) {
   log_in(1, "secret", 3);
   EXPECT_EQ(checker.asked, std::vector{"bob secret"s});
