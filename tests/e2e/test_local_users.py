@@ -19,8 +19,8 @@ ME = pwd.getpwuid(os.getuid()).pw_name
 OTHER = pwd.getpwnam("nobody")
 NAMELESS = 54321  # no user has this number
 
-# Says each of its arguments through the socket as another user, and prints all replies as JSON. Its input holds
-# it until the test has seen enough.
+# Says each of its arguments through the socket as another user, and prints all replies as JSON, until the server
+# closes or the test has seen enough.
 AS_USER = """
 import json, os, socket, sys
 uid = int(sys.argv[1])
@@ -32,6 +32,8 @@ lines = sock.makefile("r", newline="\\r\\n")
 def reply():
     while True:
         line = lines.readline()
+        if not line:
+            sys.exit()
         if line[3:4] != "-":
             print(json.dumps(line.rstrip()), flush=True)
             return
@@ -39,8 +41,8 @@ reply()
 for word in sys.argv[3:]:
     sock.sendall(word.encode() + b"\\r\\n")
     reply()
-sys.stdin.readline()
-reply()
+while True:
+    reply()
 """
 
 
@@ -72,7 +74,7 @@ class AsUser:
 
     def __init__(self, server, uid, *words):
         self.process = subprocess.Popen([sys.executable, "-c", AS_USER, str(uid), str(server.socket), *words],
-                                        stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+                                        stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, text=True)
 
     def reply(self):
         return json.loads(self.process.stdout.readline())
