@@ -9,9 +9,14 @@
 namespace postern::queued {
 namespace {
 
-constexpr std::uint64_t kPiece = 1 << 20;  // bytes
+constexpr std::uint64_t kPieces = 64;  // of a segment
+constexpr std::uint64_t kSmallestPiece = 16 << 10, kLargestPiece = 1 << 20;
 
 }  // namespace
+
+std::uint64_t FreshSegment::piece_of(std::uint64_t size) {
+  return round_up(std::clamp(size / kPieces, kSmallestPiece, kLargestPiece));
+}
 
 FreshSegment::FreshSegment(os::Disk& disk, std::string name, std::uint64_t size)
     : disk_(disk),
@@ -50,7 +55,7 @@ os::Result<void> FreshSegment::write_some() {
     file_ = *std::move(opened);
   }
   std::string bytes = written_ == 0 ? spare_block() : std::string();
-  bytes.resize(std::min(kPiece, size_ - written_), '\0');
+  bytes.resize(std::min(piece_of(size_), size_ - written_), '\0');
   if (auto done = file_->write_at(written_, bytes); !done) return done;
   written_ += bytes.size();
   return {};

@@ -17,6 +17,8 @@ namespace postern::queued {
 
 class FreshSegment {
  public:
+  // Bytes that are written at once: a 64th of `size`, but no less than 16 KiB and no more than 1 MiB.
+  [[nodiscard]] static std::uint64_t piece_of(std::uint64_t size);
   // `name` in journal/; `size` in bytes.
   FreshSegment(os::Disk& disk, std::string name, std::uint64_t size);
 

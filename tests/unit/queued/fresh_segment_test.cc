@@ -10,24 +10,33 @@ namespace {
 constexpr std::uint64_t kMiB = 1 << 20;
 
 TEST(FreshSegment, IsMadeInPiecesThatAreOnDisk) {
+  constexpr std::uint64_t kSize = 40 << 10, kPiece = 16 << 10;
+  ASSERT_EQ(FreshSegment::piece_of(kSize), kPiece);
   FakeDisk disk;
   ASSERT_TRUE(disk.make_directory("journal"));
-  FreshSegment fresh(disk, "000001", 2 * kMiB + 4096);
-  for (int piece = 1; piece <= 2; ++piece) {
+  FreshSegment fresh(disk, "000001", kSize);
+  for (std::uint64_t piece = 1; piece <= 2; ++piece) {
     const auto made = fresh.write_piece();
     ASSERT_TRUE(made);
     EXPECT_FALSE(made->has_value());
-    EXPECT_EQ(disk.inode("journal/000001.new")->durable.size(), piece * kMiB);
+    EXPECT_EQ(disk.inode("journal/000001.new")->durable.size(), piece * kPiece);
   }
   const auto made = fresh.write_piece();
   ASSERT_TRUE(made && *made);
-  EXPECT_EQ((*made)->capacity, 2 * kMiB + 4096);
+  EXPECT_EQ((*made)->capacity, kSize);
   EXPECT_FALSE(disk.has("journal/000001.new"));
   disk.cut_power(1);
   const auto& bytes = disk.content("journal/000001");
-  EXPECT_EQ(bytes.size(), 2 * kMiB + 4096);
+  EXPECT_EQ(bytes.size(), kSize);
   EXPECT_TRUE(is_spare(bytes.substr(0, kBlock)));
   EXPECT_EQ(bytes.find_first_not_of('\0', spare_block().size()), std::string::npos);
+}
+
+TEST(FreshSegment, PiecesAreNeitherTinyNorHuge) {
+  EXPECT_EQ(FreshSegment::piece_of(4096), 16U << 10);
+  EXPECT_EQ(FreshSegment::piece_of(5 << 20), 80U << 10);
+  EXPECT_EQ(FreshSegment::piece_of(64 << 20), 1U << 20);
+  EXPECT_EQ(FreshSegment::piece_of(1 << 30), 1U << 20);
 }
 
 TEST(FreshSegment, LeavesNothingWhenTheDiskFillsUpMeanwhile) {
@@ -69,7 +78,7 @@ class SpareAhead : public StoreRig, public testing::Test {
 
 TEST_F(SpareAhead, IsMadeTwiceAsFastAsTheJournalFills) {
   ASSERT_TRUE(open());
-  EXPECT_EQ(under_way(), kMiB);  // the reserve is whole
+  EXPECT_EQ(under_way(), FreshSegment::piece_of(segment_size));  // the reserve is whole
   fill(3 * kMiB);
   EXPECT_GE(under_way(), 5 * kMiB);
   EXPECT_LE(under_way(), 8 * kMiB);
