@@ -84,7 +84,11 @@ Listeners::Change Listeners::commit() {
   return change;
 }
 
+// A name that nobody will listen at is taken away again.
 void Listeners::discard() noexcept {
+  for (const auto& entry : next_)
+    if (entry.fd.valid() && entry.listener.address.is_socket())
+      (void)os::remove_unix(entry.listener.address.path);
   next_.clear();
   wanted_.clear();
 }

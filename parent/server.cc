@@ -69,7 +69,7 @@ std::string needs_restart(const config::Config& now, const config::Config& then)
   if (config::needs_local(now) != config::needs_local(then))
     return "the first or last LMTP socket";
   if (config::needs_key(now) != config::needs_key(then)) return "the first or last [[certificate]]";
-  if (config::needs_auth(now) != config::needs_auth(then)) return "the first or last use of [auth]";
+  if (config::needs_auth(now) != config::needs_auth(then)) return "the first or last use of [auth] or of a Unix socket";
   if (config::needs_fetch(now) != config::needs_fetch(then))
     return "whether MTA-STS policies are asked for";
   return {};

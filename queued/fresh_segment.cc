@@ -10,7 +10,7 @@ namespace postern::queued {
 namespace {
 
 constexpr std::uint64_t kPieces = 64;  // of a segment
-constexpr std::uint64_t kSmallestPiece = 16 << 10, kLargestPiece = 1 << 20;
+constexpr std::uint64_t kSmallestPiece = 64 << 10, kLargestPiece = 1 << 20;
 
 }  // namespace
 

@@ -17,7 +17,7 @@ namespace postern::queued {
 
 class FreshSegment {
  public:
-  // Bytes that are written at once: a 64th of `size`, but no less than 16 KiB and no more than 1 MiB.
+  // Bytes that are written at once: a 64th of `size`, but no less than 64 KiB and no more than 1 MiB.
   [[nodiscard]] static std::uint64_t piece_of(std::uint64_t size);
   // `name` in journal/; `size` in bytes.
   FreshSegment(os::Disk& disk, std::string name, std::uint64_t size);
@@ -30,12 +30,13 @@ class FreshSegment {
   [[nodiscard]] os::Result<std::optional<SegmentFile>> write_piece();
   // All that is missing.
   [[nodiscard]] os::Result<SegmentFile> finish();
+  // Gives it up.
+  void remove();
 
  private:
   [[nodiscard]] bool whole() const { return written_ == size_; }
   os::Result<void> write_some();
   os::Result<void> publish();
-  void remove();
 
   os::Disk& disk_;
   std::string name_;

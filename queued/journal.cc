@@ -66,6 +66,7 @@ Journal::Spares Journal::spares() {
   const std::lock_guard lock(mutex_);
   Spares sum;
   sum.all = spares_.size();
+  sum.awaited = awaited_;
   for (const auto& spare : spares_) {
     sum.bytes += spare.capacity;
     if (spare.capacity >= room_.whole_size) ++sum.whole;
@@ -121,7 +122,8 @@ bool Journal::pump(bool flush) {
     const bool can_go = entry.may_refuse && room_.is_short;
     const bool lacks =
         opens && !can_go && find_spare(size, entry.may_refuse) == spares_.end();
-    if (lacks && batch.entries.empty() && !entry.may_refuse) wanted_ = kBlock + size;
+    awaited_ = lacks && batch.entries.empty();
+    if (awaited_ && !entry.may_refuse) wanted_ = kBlock + size;
     if (lacks || (opens && !batch.entries.empty())) break;
     left -= opens ? left : size;
     batch.entries.push_back(std::move(waiting_.front()));
@@ -333,9 +335,11 @@ std::optional<SegmentFile> Journal::take_spare(std::uint64_t size, bool may_refu
   };
   if (threaded_ && !may_go_on()) {
     if (!may_refuse) wanted_ = kBlock + size;
+    awaited_ = true;
     published_.notify_all();
     changed_.wait(lock, may_go_on);
     wanted_ = 0;
+    awaited_ = false;
   }
   const auto at = find_spare(size, may_refuse);
   if (at == spares_.end()) return std::nullopt;

@@ -84,6 +84,7 @@ class Journal {
     std::size_t whole = 0;  // of the full size
     std::size_t all = 0;
     std::uint64_t bytes = 0;
+    bool awaited = false;  // an entry waits for one, whether or not it may be refused
   };
   [[nodiscard]] Spares spares();
   // The capacity that the spare must have without which an entry that cannot be refused waits; 0: none
@@ -158,6 +159,7 @@ class Journal {
   Instant oldest_waiting_;
   std::deque<SegmentFile> spares_;
   std::uint64_t wanted_ = 0;
+  bool awaited_ = false;
   Room room_;
   bool rotate_ = false;
   std::uint64_t oldest_needed_;

@@ -155,7 +155,7 @@ void Segments::keep(std::uint64_t number) {
 }
 
 std::uint64_t Segments::bytes() const {
-  std::uint64_t sum = journal_->spares().bytes;
+  std::uint64_t sum = journal_->spares().bytes + (fresh_ ? fresh_->written() : 0);
   for (const auto& segment : chain_) sum += segment.is.file.capacity;
   return sum;
 }
@@ -209,21 +209,25 @@ void Segments::refill() {
   if (wanted > segment_size_)
     return make(std::make_unique<FreshSegment>(disk_, new_name(), round_up(wanted)), true, wanted);
   if (!fresh_) fresh_ = std::make_unique<FreshSegment>(disk_, new_name(), segment_size_);
-  const bool at_once = wanted != 0 || ready < kept_ || spares.all == 0 || fills_soon();
+  const bool at_once = short_ || spares.awaited || wanted != 0 || ready < kept_ || fills_soon();
   if (!at_once && fresh_->written() > kFaster * filled_) return;
   make(std::move(fresh_), at_once, wanted);
 }
 
-// Then there is no more time to make the next one in pieces.
+// Then there is no more time to make the next one in pieces; nor beside a small one, which the next message
+// may not fit.
 bool Segments::fills_soon() const {
-  return !chain_.empty() && filled_ >= chain_.back().is.file.capacity / 4 * 3;
+  if (chain_.empty()) return true;
+  const auto capacity = chain_.back().is.file.capacity;
+  return capacity < segment_size_ || filled_ >= capacity / 4 * 3;
 }
 
-// One piece, or all that is missing.
+// One piece, or all that is missing. What lies there of another one makes room for a large one.
 void Segments::make(std::unique_ptr<FreshSegment> fresh, bool at_once, std::uint64_t wanted) {
   making_ = true;
-  worker_.post([this, fresh = std::move(fresh), at_once, wanted,
+  worker_.post([this, fresh = std::move(fresh), rest = std::move(fresh_), at_once, wanted,
                 none = journal_->spares().all == 0 || wanted != 0]() mutable noexcept -> event::Callback {
+    if (rest) rest->remove();
     os::Result<std::optional<SegmentFile>> file = at_once ? fresh->finish() : fresh->write_piece();
     os::Result<SegmentFile> small = os::failure("make a small segment", ENOSPC);
     if (!file && is_exhausted(file.error()) && none) small = make_small(fresh->name(), wanted);

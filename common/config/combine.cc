@@ -27,7 +27,9 @@ bool collide(const ListenAddress& a, const ListenAddress& b) {
 }
 
 // Whoever comes through a Unix socket is a user of this host, and so is logged in.
-void check_socket(const Listener& listener, Report& report) {
+void check_socket(const Config& config, const Listener& listener, Report& report) {
+  if (listener.address.path == control_socket(config))
+    report.add(listener.where, "listen.address", "this is the socket of posternctl: name another");
   if (listener.service != Service::kSubmission)
     report.add(listener.where, "listen.service",
                R"(a Unix socket is for users of this host, each logged in as itself: say service = "submission")");
@@ -69,7 +71,7 @@ void check_listeners(const Config& config, Report& report) {
       break;
     }
     by_port.emplace(listener.address.endpoint.port, &listener);
-    if (listener.address.is_socket()) check_socket(listener, report);
+    if (listener.address.is_socket()) check_socket(config, listener, report);
     if (listener.tls != TlsMode::kOff && config.certificates.empty() && !listener.address.is_socket())
       report.add(listener.where, "listen.tls",
                  R"(TLS needs a certificate: add a section [[certificate]], or say tls = "off")");

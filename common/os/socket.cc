@@ -49,21 +49,33 @@ Result<base::UniqueFd> listen_tcp(const base::Endpoint& endpoint) {
 
 Result<base::UniqueFd> listen_unix(const std::string& path, unsigned mode) {
   const auto what = "listen on " + path;
-  if (connect_unix(path)) return failure(what, EADDRINUSE);
+  if (const auto live = connect_unix(path, Waiting::kNever); live || live.error().number == EAGAIN)
+    return failure(what, EADDRINUSE);
+  else if (live.error().number != ECONNREFUSED && live.error().number != ENOENT)
+    return failure(what, live.error().number);
   const auto address = unix_address(path);
   if (!address) return std::unexpected(address.error());
   auto fd = base::UniqueFd::adopt(::socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0));
   if (!fd.valid()) return failure(what);
   if (auto removed = remove_unix(path); !removed) return failure(what, removed.error().number);
-  if (::bind(fd.get(), reinterpret_cast<const sockaddr*>(&*address), sizeof *address) != 0 ||
-      ::chmod(path.c_str(), mode) != 0 || ::listen(fd.get(), kBacklog) != 0)
-    return failure(what);
+  // The name gets the mode of the socket as bind(2) finds it: to change it by name later would follow whatever
+  // somebody else has put there.
+  const auto mask = ::umask(0);
+  const bool bound = ::fchmod(fd.get(), mode) == 0 &&
+                     ::bind(fd.get(), reinterpret_cast<const sockaddr*>(&*address), sizeof *address) == 0;
+  const int error = errno;
+  ::umask(mask);
+  if (!bound) return failure(what, error);
+  if (::listen(fd.get(), kBacklog) != 0) return failure(what);
   return fd;
 }
 
 Result<void> remove_unix(const std::string& path) {
   struct stat there {};
-  if (::lstat(path.c_str(), &there) != 0 && errno == ENOENT) return {};
+  if (::lstat(path.c_str(), &there) != 0) {
+    if (errno == ENOENT) return {};
+    return failure("remove the socket " + path);
+  }
   if (!S_ISSOCK(there.st_mode)) return failure("remove the socket " + path, EEXIST);
   if (::unlink(path.c_str()) != 0) return failure("remove the socket " + path);
   return {};
@@ -99,13 +111,15 @@ Result<PeerCredentials> peer_credentials(int fd) {
 }
 
 Result<std::uint32_t> connected_user(int fd) {
-  sockaddr_un own{};
-  socklen_t size = sizeof own;
+  sockaddr_un own{}, peer{};
+  socklen_t size = sizeof own, peer_size = sizeof peer;
   int listens = 1;
   socklen_t listens_size = sizeof listens;
   const bool is_connection =
       ::getsockname(fd, reinterpret_cast<sockaddr*>(&own), &size) == 0 && own.sun_family == AF_UNIX &&
       size > sizeof own.sun_family && own.sun_path[0] != '\0' &&
+      ::getpeername(fd, reinterpret_cast<sockaddr*>(&peer), &peer_size) == 0 &&
+      peer_size == sizeof peer.sun_family &&
       ::getsockopt(fd, SOL_SOCKET, SO_ACCEPTCONN, &listens, &listens_size) == 0 && listens == 0;
   if (!is_connection) return failure("ask who connected: this is no connection to a named socket", EINVAL);
   const auto credentials = peer_credentials(fd);

@@ -34,9 +34,9 @@ struct PeerCredentials {
   std::uint32_t pid = 0, uid = 0, gid = 0;
 };
 [[nodiscard]] Result<PeerCredentials> peer_credentials(int fd);
-// The uid of who connected to one of our named Unix sockets and is at the other end of `fd`. Whoever passes it
-// on cannot lie: of a socket pair, and of a listener, the kernel would name who made it. Anything but such a
-// connection is an error (EINVAL).
+// The uid of who connected to a named Unix socket and is at the other end of `fd`, the accepted end. Of a socket
+// pair, of a listener, and of the connecting end the kernel would name another: these are errors (EINVAL), and so
+// is a client that has given its own end a name, for it looks like a listener's.
 [[nodiscard]] Result<std::uint32_t> connected_user(int fd);
 
 // A memory file holding `bytes`, sealed against every change (memfd_create(2), F_SEAL_*).

@@ -219,6 +219,9 @@ def test_while_nobody_can_tell_who_that_is_it_says_later(local):
     os.kill(auth, 19)  # it stands still
     waiting = socket.socket(socket.AF_UNIX)
     waiting.connect(str(local.socket))
+    waiting.settimeout(0.5)
+    with pytest.raises(TimeoutError):
+        waiting.recv(1)  # smtpd has asked, and nobody answers
     os.kill(auth, 9)
     try:
         greeting = Session(waiting).greeting
@@ -226,4 +229,4 @@ def test_while_nobody_can_tell_who_that_is_it_says_later(local):
         greeting = ""
     assert greeting.startswith("421 4.3.2 "), greeting
     wait_for("a new auth process", lambda: connect(local).greeting.startswith("220 "))
-    assert held.sock
+    assert send(held).startswith("250 ")  # of its login queued knows

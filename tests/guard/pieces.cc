@@ -45,6 +45,8 @@ M carry(const M& message) {
   return *std::move(arrived);
 }
 
+constexpr std::uint64_t kSegment = 16 << 20;  // bytes
+
 class FixedClock final : public base::Clock {
  public:
   base::WallTime wall() const noexcept override { return {1'780'000'000'000}; }
@@ -63,7 +65,7 @@ class Pipeline final : public smtpd::MessageSink {
  public:
   Pipeline() : rights_(make_rights()), protocol_(service(), client_, *this) {
     queued::LocalStoreOptions options;
-    options.segment_size = 16 << 20;  // none is made while messages are counted
+    options.segment_size = kSegment;
     options.threaded = false;
     options.epoch = base::Epoch(7);
     const auto open_index = [](bool) -> os::Result<std::unique_ptr<queued::Index>> {
@@ -77,6 +79,7 @@ class Pipeline final : public smtpd::MessageSink {
     CHECK(opened.has_value());
     store_ = std::move(*opened);
     store_->pump();
+    fill_half();
     protocol_.start();
     feed("EHLO client.example\r\n");
   }
@@ -100,6 +103,21 @@ class Pipeline final : public smtpd::MessageSink {
     service_.hostname = "mx.example.org";
     service_.rights = &rights_;
     return service_;
+  }
+
+  // The next segment is made while this one fills. Behind its middle that is done, and so no part of it is
+  // counted as a message's.
+  void fill_half() {
+    constexpr std::size_t kLarge = 1 << 20;
+    for (std::size_t filled = 0; filled <= kSegment / 2; filled += kLarge) {
+      queued::MessageRecord record;
+      record.id = store_->new_id();
+      record.body_size = kLarge;
+      record.recipients.push_back({.number = 0, .address = *mail::Address::parse("large@example.org")});
+      store_->accept(std::move(record), std::make_shared<const std::string>(kLarge, 'x'),
+                     [](bool stored) noexcept { CHECK(stored); });
+      store_->pump();
+    }
   }
 
   void feed(std::string_view bytes) {

@@ -2,8 +2,11 @@
 
 #include <gtest/gtest.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/un.h>
 #include <unistd.h>
 
+#include <cstring>
 #include <filesystem>
 #include <fstream>
 
@@ -40,6 +43,34 @@ TEST(UnixListener, ReplacesAStaleSocketButNotALiveOne) {
   EXPECT_EQ(listen_unix(std::string(200, 'x'), 0600).error().number, ENAMETOOLONG);
 }
 
+TEST(UnixListener, HasTheModeThatItWasGivenAndFollowsNoLink) {
+  const auto path =
+      (std::filesystem::temp_directory_path() / ("postern-mode-" + std::to_string(::getpid()))).string();
+  const auto mask = ::umask(077);
+  ASSERT_TRUE(listen_unix(path, 0666));
+  EXPECT_EQ(::umask(mask), 077U);
+  struct stat there {};
+  ASSERT_EQ(::lstat(path.c_str(), &there), 0);
+  EXPECT_EQ(there.st_mode & 07777U, 0666U);
+  std::filesystem::remove(path);
+  std::filesystem::create_symlink("/no/such", path);
+  EXPECT_FALSE(listen_unix(path, 0666));
+  EXPECT_TRUE(std::filesystem::is_symlink(path));
+  std::filesystem::remove(path);
+}
+
+TEST(UnixListener, LeavesALiveSocketOfAnotherKindAlone) {
+  const auto path =
+      (std::filesystem::temp_directory_path() / ("postern-dgram-" + std::to_string(::getpid()))).string();
+  const auto other = base::UniqueFd::adopt(::socket(AF_UNIX, SOCK_DGRAM, 0));
+  sockaddr_un own{AF_UNIX, {}};
+  path.copy(own.sun_path, sizeof own.sun_path - 1);
+  ASSERT_EQ(::bind(other.get(), reinterpret_cast<const sockaddr*>(&own), sizeof own), 0);
+  EXPECT_EQ(listen_unix(path, 0600).error().number, EPROTOTYPE);
+  EXPECT_TRUE(std::filesystem::exists(path));
+  std::filesystem::remove(path);
+}
+
 TEST(UnixListener, ReplacesNothingButASocket) {
   const auto path =
       (std::filesystem::temp_directory_path() / ("postern-file-" + std::to_string(::getpid()))).string();
@@ -62,7 +93,21 @@ TEST(ConnectedUser, IsToldOfAConnectionToANamedSocketAlone) {
   ASSERT_TRUE(client && accepted);
   EXPECT_EQ(connected_user(accepted->fd.get()).value(), ::getuid());
   EXPECT_EQ(connected_user(listener->get()).error().number, EINVAL);
-  EXPECT_EQ(connected_user(client->get()).error().number, EINVAL);  // the other end: we are named there
+  // Of the connecting end the kernel names who listens, whether or not it has a name of its own.
+  EXPECT_EQ(connected_user(client->get()).error().number, EINVAL);
+  const auto named = base::UniqueFd::adopt(::socket(AF_UNIX, SOCK_STREAM, 0));
+  sockaddr_un own{AF_UNIX, {}};
+  path.copy(own.sun_path, sizeof own.sun_path - 3);
+  std::strcat(own.sun_path, "-c");
+  ASSERT_EQ(::bind(named.get(), reinterpret_cast<const sockaddr*>(&own), sizeof own), 0);
+  sockaddr_un there{AF_UNIX, {}};
+  path.copy(there.sun_path, sizeof there.sun_path - 1);
+  ASSERT_EQ(::connect(named.get(), reinterpret_cast<const sockaddr*>(&there), sizeof there), 0);
+  EXPECT_EQ(connected_user(named.get()).error().number, EINVAL);
+  const auto of_named = accept(listener->get());
+  ASSERT_TRUE(of_named);
+  EXPECT_EQ(connected_user(of_named->fd.get()).error().number, EINVAL);
+  std::filesystem::remove(path + "-c");
   int pair[2];
   ASSERT_EQ(::socketpair(AF_UNIX, SOCK_STREAM, 0, pair), 0);
   EXPECT_EQ(connected_user(pair[0]).error().number, EINVAL);

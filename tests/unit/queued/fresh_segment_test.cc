@@ -10,7 +10,7 @@ namespace {
 constexpr std::uint64_t kMiB = 1 << 20;
 
 TEST(FreshSegment, IsMadeInPiecesThatAreOnDisk) {
-  constexpr std::uint64_t kSize = 40 << 10, kPiece = 16 << 10;
+  constexpr std::uint64_t kSize = 160 << 10, kPiece = 64 << 10;
   ASSERT_EQ(FreshSegment::piece_of(kSize), kPiece);
   FakeDisk disk;
   ASSERT_TRUE(disk.make_directory("journal"));
@@ -33,7 +33,7 @@ TEST(FreshSegment, IsMadeInPiecesThatAreOnDisk) {
 }
 
 TEST(FreshSegment, PiecesAreNeitherTinyNorHuge) {
-  EXPECT_EQ(FreshSegment::piece_of(4096), 16U << 10);
+  EXPECT_EQ(FreshSegment::piece_of(4096), 64U << 10);
   EXPECT_EQ(FreshSegment::piece_of(5 << 20), 80U << 10);
   EXPECT_EQ(FreshSegment::piece_of(64 << 20), 1U << 20);
   EXPECT_EQ(FreshSegment::piece_of(1 << 30), 1U << 20);
@@ -86,6 +86,20 @@ TEST_F(SpareAhead, IsMadeTwiceAsFastAsTheJournalFills) {
   fill(6 * kMiB);
   EXPECT_EQ(under_way(), 0U);
   EXPECT_EQ(disk.files("journal").size(), files);
+}
+
+TEST_F(SpareAhead, AShortageThatIsOverIsOverAtTheNextTick) {
+  ASSERT_TRUE(open());
+  disk.full = true;
+  fill(kMiB);
+  store->tick();
+  store->pump();
+  EXPECT_EQ(store->health().lack, "no room for the next journal segment");
+  disk.full = false;
+  store->tick();
+  store->pump();
+  EXPECT_EQ(store->health().lack, "");
+  EXPECT_EQ(under_way(), 0U);
 }
 
 }  // namespace

@@ -95,6 +95,22 @@ TEST_F(SpaceTest, IntakeComesBackWhenSpaceDoes) {
   EXPECT_EQ(store->count(), before + 1);
 }
 
+TEST_F(SpaceTest, AMessageDoesNotWaitForASmallSegmentThatItDoesNotFit) {
+  ASSERT_TRUE(open());
+  tick();
+  (void)accept("x");
+  leave(3 * segment_size);
+  (void)fill();
+  leave(0);
+  kill();
+  ASSERT_TRUE(open()) << fatal;
+  EXPECT_NE(store->health().lack, "");
+  disk.capacity = ~0ULL;
+  tick();
+  EXPECT_EQ(store->health().lack, "");
+  EXPECT_NE(accept(std::string(segment_size / 2, 'a')).value, 0U);
+}
+
 TEST_F(SpaceTest, ManyStartsOnAFullDiskDoNotUseUpTheReserve) {
   ASSERT_TRUE(open());
   tick();
