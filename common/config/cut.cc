@@ -225,8 +225,9 @@ RelayConfig cut_relay(const Config& config, const Facts& facts) {
   // An interface may answer for more than its own address (127.0.0.0/8), so listeners count too.
   for (const auto& listener : config.listeners) {
     const auto& address = listener.address.endpoint.address;
-    if (!address.is_unspecified() && !listener.address.is_socket() && std::find(cut.own_addresses.begin(), cut.own_addresses.end(),
-                                               address) == cut.own_addresses.end())
+    if (listener.address.is_socket() || address.is_unspecified()) continue;
+    if (std::find(cut.own_addresses.begin(), cut.own_addresses.end(), address) ==
+        cut.own_addresses.end())
       cut.own_addresses.push_back(address);
   }
   if (cut.own_addresses.size() > kMaxOwnAddresses) cut.own_addresses.resize(kMaxOwnAddresses);

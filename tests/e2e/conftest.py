@@ -11,6 +11,7 @@ import pytest
 
 sys.path.insert(0, str(Path(__file__).parent))
 
+from support.net import Address  # noqa: E402
 from support.server import BUILD, Postern  # noqa: E402
 from support.sink import Script, Sink  # noqa: E402
 from support.wallclock import WallClock  # noqa: E402
@@ -75,6 +76,17 @@ def closing():
     yield register
     for thing in reversed(things):
         thing.close()
+
+
+@pytest.fixture
+def insider(closing):
+    """The address of a client that may send anywhere."""
+    return closing(Address()).ip
+
+
+@pytest.fixture
+def stranger(closing):
+    return closing(Address()).ip
 
 
 @pytest.fixture

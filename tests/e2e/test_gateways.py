@@ -5,24 +5,12 @@ import pytest
 
 from support.certificates import Authority
 from support.dovecot import PORT, DovecotSubmission
-from support.net import Address
 from support.waiting import PATIENCE
 
 NAME = "gateway.example"
 USER = "ann@example.org"
 PASSWORD = "open sesame"
 BEHIND_PORT = 2530
-
-
-@pytest.fixture
-def insider(closing):
-    """The address of a client that may send anywhere."""
-    return closing(Address()).ip
-
-
-@pytest.fixture
-def stranger(closing):
-    return closing(Address()).ip
 
 
 @pytest.fixture

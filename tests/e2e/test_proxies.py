@@ -14,7 +14,6 @@ import pytest
 from support.certificates import Authority
 from support.client import Closed, Session
 from support.haproxy import Haproxy
-from support.net import Address
 from support.server import MX_PORT, send_on
 from support.waiting import PATIENCE, wait_for
 
@@ -25,17 +24,6 @@ NAME = "mx.example.org"
 VERSIONS = {"v1": "send-proxy", "v2": "send-proxy-v2",
             "v2-tlvs": "send-proxy-v2 proxy-v2-options crc32c,unique-id"}
 SIGNATURE = b"\r\n\r\n\0\r\nQUIT\n"
-
-
-@pytest.fixture
-def insider(closing):
-    """The address of a client that may send anywhere."""
-    return closing(Address()).ip
-
-
-@pytest.fixture
-def stranger(closing):
-    return closing(Address()).ip
 
 
 def proxied(server, insider, *proxies, port=PROXIED_PORT, **more):
