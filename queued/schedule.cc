@@ -57,10 +57,14 @@ std::size_t Schedule::ByValue::operator()(const Destination& destination) const 
   return hash;
 }
 
-// Queues of one route share its destination.
+// Queues of one route share its destination. Those of no queue are looked for when the table is full,
+// and half of it is free then: each new destination may have one of its own.
 std::shared_ptr<const Destination> Schedule::shared(const Destination& destination) {
   if (const auto at = destinations_.find(destination); at != destinations_.end()) return *at;
-  std::erase_if(destinations_, [](const auto& known) { return known.use_count() == 1; });
+  if (destinations_.size() >= destinations_.bucket_count()) {
+    std::erase_if(destinations_, [](const auto& known) { return known.use_count() == 1; });
+    destinations_.reserve(2 * destinations_.size());
+  }
   return *destinations_.insert(std::make_shared<const Destination>(destination)).first;
 }
 
