@@ -303,15 +303,26 @@ void Blocks::add_standstills(std::string_view what, bool hop, QueueTime now,
   add_stopped(std::move(edges), spans);
 }
 
+void Blocks::add_any_hop_standstills(QueueTime now, std::vector<Span>& spans) const {
+  for (const auto& past : past_)
+    if (past.hop && past.kind == Past::Kind::kStopped) spans.push_back({past.from, past.to});
+  for (const auto& freeze : freezes_)
+    if (freeze.hop && kind_of(freeze) == Past::Kind::kStopped && freeze.from < now)
+      spans.push_back({freeze.from, now});
+}
+
 std::vector<Span> Blocks::standstills(std::string_view queue, const Destination& destination,
                                       QueueTime now, std::string_view hop) const {
   std::vector<Span> spans;
   add_standstills(queue, false, now, spans);
-  const auto& via = destination.via;
-  std::string key(hop);
-  if (key.empty() && via.size() == 1 && is_named(via.front()))
-    key = hop_name(via.front());
-  if (!key.empty()) add_standstills(key, true, now, spans);
+  if (!hop.empty()) {
+    add_standstills(hop, true, now, spans);
+  } else {
+    for (const auto& way : destination.via)
+      if (is_named(way)) add_standstills(hop_name(way), true, now, spans);
+    if (std::any_of(destination.via.begin(), destination.via.end(), is_found_by_dns))
+      add_any_hop_standstills(now, spans);
+  }
   for (const auto& past : past_)
     if (past.queue.empty() && stops(past.all, destination)) spans.push_back({past.from, past.to});
   if (outbound_stops(destination)) spans.push_back({outbound_.from, now});

@@ -104,7 +104,8 @@ class Blocks {
   [[nodiscard]] bool outbound_stops(const Destination& destination) const;
   [[nodiscard]] Blocked blocked(const std::string& queue, const Destination& destination) const;
   // When the clocks of mail for this queue stood still, until `now`; spans may overlap. `hop`: the
-  // key of its next hop; empty: the host of its route, if that names one.
+  // key of its next hop; empty: it is not known, so every one counts that it may be, for it is better that
+  // mail expires late than that it does because it was frozen.
   [[nodiscard]] std::vector<Span> standstills(std::string_view queue,
                                               const Destination& destination, QueueTime now,
                                               std::string_view hop = {}) const;
@@ -139,6 +140,8 @@ class Blocks {
   [[nodiscard]] const Freeze* frozen_by(std::string_view what, bool hop) const;
   void add_standstills(std::string_view what, bool hop, QueueTime now,
                        std::vector<Span>& spans) const;
+  // Of whatever next hops were frozen.
+  void add_any_hop_standstills(QueueTime now, std::vector<Span>& spans) const;
   void add_past(Past past);
   void end(std::vector<Freeze>::iterator at, QueueTime now);
   void drop_idle_exceptions(QueueTime now);

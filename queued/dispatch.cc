@@ -52,9 +52,9 @@ void Schedule::review(Hop& hop) {
 
 void Schedule::set_wake(Hop& hop, QueueTime wake) {
   if (hop.wake_ == wake) return;
-  if (hop.wake_ != QueueTime(0)) wakes_.erase({hop.wake_, &hop});
-  if (wake != QueueTime(0)) wakes_.emplace(wake, &hop);
+  if (hop.wake_ != QueueTime(0)) wakes_.erase(&hop);
   hop.wake_ = wake;
+  if (wake != QueueTime(0)) wakes_.insert(&hop);
 }
 
 void Schedule::enlist(Hop& hop, bool serve, bool want) {

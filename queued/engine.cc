@@ -100,6 +100,7 @@ void Engine::configure(config::QueuedConfig config) {
   schedule_.clear();
   shorten_waits();
   told_upto_.clear();
+  last_import_ = {};
   ++placings_;
   place_again({});
   schedule_.review_blocks(now());
@@ -160,6 +161,7 @@ void Engine::place(const Message& message) {
         {recipient.number, {result, ipc::FailureClass::kPolicy, std::move(reply), arrival}});
   };
   const bool held = !message.held.empty();
+  if (message.origin.value != 0) last_import_ = std::max(last_import_, message.id);
   for (const auto& recipient : message.recipients) {
     if (!recipient.open() || schedule_.leased(message.id, recipient.number) ||
         concluding_.contains({message.id, recipient.number}))

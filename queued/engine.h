@@ -104,6 +104,8 @@ class Engine {
   [[nodiscard]] base::Millis least_age(const Message& message) const;  // of its open recipients
   [[nodiscard]] base::Millis age(const Message& message, std::string_view queue,
                                  const Destination& destination) const;
+  // Does the clock of the queue's mail stand now?
+  [[nodiscard]] bool clock_stands(std::string_view queue, const Destination& destination) const;
   // Ends all open recipients of one that can be found and is not in delivery. Nobody is told but the log
   // and the history, which get `why`.
   void remove(base::MessageId id, const std::string& why);
@@ -156,7 +158,7 @@ class Engine {
   [[nodiscard]] QueueTime due(const Message& message, const Recipient& recipient,
                               std::string_view queue) const;
 
-  // Failures that wait for further ones of their message are told of now.
+  // Failures and delays that wait for further ones of their message are told of now.
   void tell_gathered();
   // From now on none waits.
   void stop_gathering();
@@ -172,7 +174,7 @@ class Engine {
     ipc::ReplyText reply;
     std::string remote;
     base::MessageId after;
-    bool gap = false;  // a message up to there was held, so its age is not by its order
+    bool gap = false;  // a message up to there was held, or imported: its age is not by its order
   };
   struct Occasion {  // what became of recipients of one message, on its way into a record
     struct Part {      // of one attempt
@@ -237,6 +239,8 @@ class Engine {
                                                 base::Millis age) const;
   void tell_delay(const Message& message, const OldMail& work, base::Millis age);
   void skip_told(OldMail& work, base::MessageId last);
+  [[nodiscard]] std::vector<Span> standstills(std::string_view queue, const Destination& destination,
+                                              QueueTime until) const;
   // On the queue clock, without the time that it was held or blocked.
   [[nodiscard]] base::Millis age(const Message& message, const mail::Address& recipient) const;
   [[nodiscard]] RetryTerms terms(const Recipient& recipient, const Attempt& attempt) const;
@@ -268,7 +272,7 @@ class Engine {
   std::set<std::string> retrying_;  // queues whose messages are walked over
   Throttle throttle_;
   event::Timer wake_;
-  // Failures that wait for further ones of their message.
+  // Failures and delays that wait for further ones of their message.
   std::map<MessageInQueue, Gathered> gathered_;
   std::size_t attempts_gathered_ = 0;
   bool gathering_ = true;
@@ -276,6 +280,7 @@ class Engine {
   std::set<std::pair<base::MessageId, std::uint32_t>> concluding_;
   // By queue: no message up to this one needs a notice of its delay; an aid to expire_slice() alone.
   std::map<std::string, base::MessageId, std::less<>> told_upto_;
+  base::MessageId last_import_;  // of what was imported; all that follows is in the order of its age
   std::deque<PendingChange> changes_;
   bool changing_ = false;
   Done blocks_changed_;

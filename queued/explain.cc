@@ -94,13 +94,6 @@ class Explainer {
     found.push_back(std::move(turn));
   }
 
-  [[nodiscard]] bool blocks_stop_clock(const Site& site) const {
-    const auto& blocks = engine_.blocks();
-    const Freeze* freeze = blocks.frozen(site.queue, site.destination);
-    if (freeze == nullptr && site.hop != nullptr) freeze = blocks.hop_frozen(site.hop->name());
-    return blocks.outbound_stops(site.destination) || (freeze != nullptr && !freeze->keep_clock);
-  }
-
   // What follows from failures, and when it is over.
   void add_future(const Recipient& recipient, const Site& site, ipc::Explanation& out) const {
     const bool dead = site.dead_until() > engine_.now();
@@ -120,7 +113,7 @@ class Explainer {
                        recipient.notify.delay() && !recipient.delay_told &&
                        (terms.expire.count() == 0 || terms.notify < terms.expire);
     if (tells) out.notice = at(terms.notify);
-    out.clock_stands = !message_.held.empty() || blocks_stop_clock(site);
+    out.clock_stands = !message_.held.empty() || engine_.clock_stands(site.queue, site.destination);
   }
 
   const Engine& engine_;

@@ -120,7 +120,7 @@ void explain_hop(const Engine& engine, ipc::QueueExplained& answer) {
 ipc::QueueExplained explain_queue(const Engine& engine, const ipc::ExplainQueue& ask) {
   ipc::QueueExplained answer;
   answer.request = ask.request;
-  answer.name = base::to_lower(ask.name);
+  answer.name = ask.name.starts_with("unix:/") ? ask.name : base::to_lower(ask.name);
   const auto* queue = engine.schedule().find(answer.name);
   if (queue != nullptr && queue->messages() > 0)
     explain_known(engine, *queue, answer);

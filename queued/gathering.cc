@@ -1,10 +1,12 @@
-// The part of Engine that gathers failures, so that a message whose many recipients one host refuses
-// causes one notice, though they are tried in several leases.
+// The part of Engine that gathers failures and delays that the sender is told of, so that a message whose
+// many recipients one host refuses, or puts off, causes one notice, though they are tried in several
+// leases.
 //
 // A failure waits while other recipients of its message are in delivery in the same queue, or ready
 // there, but not long. It waits before its record: nothing of it is durable, and its deliverer keeps
 // the outcome until the record is written. So a crash loses no notice; at most the recipients are
-// tried, and refused, once more. All that was gathered is one record with its notice.
+// tried, and refused, once more. All that was gathered is one record with its notice. What was delivered
+// does not wait, for a crash would deliver it twice: reports of success are one for each transaction.
 #include <algorithm>
 #include <iterator>
 #include <memory>
@@ -15,7 +17,9 @@
 namespace postern::queued {
 namespace {
 
-bool is_failure(const Report& report) { return report.action == mail::ReportAction::kFailed; }
+bool may_wait(const Report& report) {
+  return report.action == mail::ReportAction::kFailed || report.action == mail::ReportAction::kDelayed;
+}
 
 event::Callback one_after_the_other(event::Callback first, event::Callback second) {
   if (!first) return second;
@@ -52,11 +56,11 @@ std::string Engine::remotes_of(const Occasion& occasion) {
   return all;
 }
 
-// An attempt is over. Its failures join those that were kept back, and all are told of if nothing more
-// of the message is to come; the rest of it never waits.
+// An attempt is over. Its failures and delays join those that were kept back, and all are told of if
+// nothing more of the message is to come; the rest of it never waits.
 void Engine::gather(Occasion occasion, const Message& message) {
-  const bool fails = std::any_of(occasion.reports.begin(), occasion.reports.end(), is_failure);
-  if (!fails && gathered_.empty()) return settle(std::move(occasion));  // the usual case
+  const bool waits = std::any_of(occasion.reports.begin(), occasion.reports.end(), may_wait);
+  if (!waits && gathered_.empty()) return settle(std::move(occasion));  // the usual case
   const auto* first = find_recipient(message, occasion.parts.front().fates.front().number);
   const MessageInQueue key{message.id, router_->route(first->address).queue,
                            sender_of(message, *first).text()};
@@ -68,26 +72,26 @@ void Engine::gather(Occasion occasion, const Message& message) {
     tell_gathered_in(key.message, key.queue);
     return settle(std::move(all));
   }
-  if (!fails) return settle(std::move(occasion));
-  Occasion failed{occasion.id, {}, {}, {}};
+  if (!waits) return settle(std::move(occasion));
+  Occasion later{occasion.id, {}, {}, {}};
   auto& part = occasion.parts.front();
-  auto& kept = failed.parts.emplace_back(part.remote, std::vector<RecipientFate>(), part.tls);
+  auto& kept = later.parts.emplace_back(part.remote, std::vector<RecipientFate>(), part.tls);
   for (auto& report : occasion.reports) {
-    if (!is_failure(report)) continue;
+    if (!may_wait(report)) continue;
     const auto fate = std::find_if(part.fates.begin(), part.fates.end(), [&](const auto& f) {
       return f.number == report.number;
     });
     kept.fates.push_back(std::move(*fate));
     part.fates.erase(fate);
-    failed.reports.push_back(std::move(report));
+    later.reports.push_back(std::move(report));
   }
-  std::erase_if(occasion.reports, is_failure);
+  std::erase_if(occasion.reports, may_wait);
   if (part.fates.empty()) {
-    failed.written = std::move(occasion.written);
-    return keep_back(key, std::move(failed));
+    later.written = std::move(occasion.written);
+    return keep_back(key, std::move(later));
   }
-  std::tie(failed.written, occasion.written) = when_both(std::move(occasion.written));
-  keep_back(key, std::move(failed));
+  std::tie(later.written, occasion.written) = when_both(std::move(occasion.written));
+  keep_back(key, std::move(later));
   settle(std::move(occasion));
 }
 

@@ -55,13 +55,24 @@ base::Millis Engine::age(const Message& message, const mail::Address& recipient)
   return age(message, route.queue, route.destination);
 }
 
+std::vector<Span> Engine::standstills(std::string_view queue, const Destination& destination,
+                                      QueueTime until) const {
+  const auto* known = schedule_.find(queue);
+  const auto* hop = known == nullptr ? nullptr : known->hop();
+  return blocks_.standstills(queue, destination, until,
+                             hop != nullptr && hop->known() ? hop->name() : "");
+}
+
+bool Engine::clock_stands(std::string_view queue, const Destination& destination) const {
+  const auto spans = standstills(queue, destination, now() + base::Millis(1));
+  return std::any_of(spans.begin(), spans.end(),
+                     [this](const Span& span) { return span.to > now(); });
+}
+
 // Where a hold and a block overlap, their time is taken off once.
 base::Millis Engine::age(const Message& message, std::string_view queue,
                          const Destination& destination) const {
-  const auto* known = schedule_.find(queue);
-  const auto* hop = known == nullptr ? nullptr : known->hop();
-  auto spans = blocks_.standstills(queue, destination, now(),
-                                   hop != nullptr && hop->known() ? hop->name() : "");
+  auto spans = standstills(queue, destination, now());
   const auto holds = message.holds(now());
   spans.insert(spans.end(), holds.begin(), holds.end());
   return now() - message.born - covered(std::move(spans), message.born, now());
@@ -317,11 +328,15 @@ void Engine::expire_slice(OldMail work) {
     bool more = true;
     for (const auto id : slice) {
       const Message* message = store_.find(id);
-      work.gap = work.gap || (message != nullptr && !message->holds(now()).empty());
+      const bool by_age = id > last_import_;  // is all that follows younger?
+      work.gap = work.gap || !by_age || (message != nullptr && !message->holds(now()).empty());
       if (message == nullptr || !message->held.empty()) continue;
-      // Nor is any that came later.
       const auto raw = now() - message->born;
-      if (!(more = is_expired(terms, raw) || is_late(terms, raw))) break;
+      if (!is_expired(terms, raw) && !is_late(terms, raw)) {
+        if (!by_age) continue;
+        more = false;
+        break;
+      }
       const auto lived = age(*message, work.queue, queue->destination());
       if (is_expired(terms, lived))
         old.push_back(id);

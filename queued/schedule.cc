@@ -129,7 +129,7 @@ void Schedule::ask(DelivererId deliverer, base::RequestId request, base::GrantId
   }
   hop.until = QueueTime(0);  // it did open, so the hop is not dead
   grant.parked = true;
-  hop.parked_.push_back(parked);
+  hop.parked_.add(parked);
   ++pool(hop).idle;
   review(hop);
 }
@@ -150,13 +150,9 @@ bool Schedule::mark_leaving(Grant& grant) {
   return true;
 }
 
-std::optional<Schedule::Parked> Schedule::unpark(Hop& hop, base::GrantId grant) {
-  const auto at = std::find_if(hop.parked_.begin(), hop.parked_.end(),
-                               [&](const Parked& parked) { return parked.grant == grant; });
-  if (at == hop.parked_.end()) return std::nullopt;
-  const Parked parked = *at;
-  hop.parked_.erase(at);
-  --pool(hop).idle;
+std::optional<Parked> Schedule::unpark(Hop& hop, base::GrantId grant) {
+  const auto parked = hop.parked_.take(grant);
+  if (parked) --pool(hop).idle;
   return parked;
 }
 
@@ -172,7 +168,7 @@ void Schedule::end_grant(base::GrantId id) {
     --pool(hop).leaving;
   }
   pool(hop).recount(hop.grants, hop.grants - 1);
-  --hop.grants;
+  if (--hop.grants == 0) (void)hop.parked_.take_all();
   --pool(hop).used;
   grants_.erase(at);
   review(hop);
@@ -241,7 +237,7 @@ void Schedule::close(base::GrantId id, Grant& grant) {
 
 void Schedule::close_grants(Hop& hop, bool busy_too) {
   if (hop.grants == 0) return;
-  for (const auto& parked : std::exchange(hop.parked_, {})) {
+  for (const auto& parked : hop.parked_.take_all()) {
     --pool(hop).idle;
     send_away(parked);
   }

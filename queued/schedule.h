@@ -13,7 +13,7 @@
 // so does any connection that has had its turn (Limits::turn messages). The queues of a hop are served by
 // deficit round robin (Shreedhar and Varghese, 1995), the senders within a queue by turns.h.
 //
-// A recipient takes 29 to 42 bytes (see backlog.h), a queue with a next hop of its own some 505, and some 530
+// A recipient takes 29 to 42 bytes (see backlog.h), a queue with a next hop of its own some 490, and some 505
 // while that is dead. Every step takes O(log n) for each recipient that it changes.
 #pragma once
 
@@ -37,12 +37,11 @@
 #include "queued/clock.h"
 #include "queued/destination.h"
 #include "queued/hop.h"
+#include "queued/parking.h"
 #include "queued/ring.h"
 #include "queued/turns.h"
 
 namespace postern::queued {
-
-using DelivererId = base::Strong<struct DelivererTag, std::uint32_t>;
 
 enum class Blocked : std::uint8_t { kNo, kFrozen, kOff };
 
@@ -108,13 +107,6 @@ struct QueueCounts {  // recipients
 };
 
 class Schedule {
- private:
-  struct Parked {  // a connection that waits for a message
-    DelivererId deliverer;
-    base::RequestId request;
-    base::GrantId grant;
-  };
-
  public:
   struct Limits {
     std::uint32_t relay_slots = 400;
@@ -135,6 +127,11 @@ class Schedule {
 
    private:
     friend class Schedule;
+    struct ByWake {
+      bool operator()(const Hop* a, const Hop* b) const {
+        return std::pair(a->wake_, a) < std::pair(b->wake_, b);
+      }
+    };
     bool serving_ = false;        // stands in its pool's list
     bool wanting_ = false;        // stands in its pool's list
     bool starved_ : 1 = false;    // counted in its pool
@@ -147,8 +144,8 @@ class Schedule {
     Queue* seeker_ = nullptr;     // whose hosts are not known
     std::shared_ptr<const Destination> destination_;  // of the queue that came last
     Ring<Queue> ring_;            // that have something to go and may
-    std::vector<Parked> parked_;  // the longest waiting first
-    QueueTime wake_{0};           // stands in `wakes_`; 0: it does not
+    Parking parked_;
+    QueueTime wake_{0};           // where it stands in `wakes_`; 0: it does not
     std::list<Hop*>::iterator serves_;
     std::list<Hop*>::iterator wants_;
   };
@@ -448,7 +445,7 @@ class Schedule {
   std::vector<std::uint32_t> free_numbers_;
   std::unordered_set<std::shared_ptr<const Destination>, ByValue, ByValue> destinations_;
   Backlog backlog_;                             // the recipients
-  std::set<std::pair<QueueTime, Hop*>> wakes_;  // dead next hops, and those that went too fast
+  std::set<Hop*, Hop::ByWake> wakes_;           // dead next hops, and those that went too fast
   Pool pools_[2];                               // relay, local
   std::unordered_map<base::GrantId, Grant> grants_;
   std::map<LeaseKey, LeaseInfo> leases_;

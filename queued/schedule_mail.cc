@@ -248,8 +248,8 @@ void Schedule::wake(QueueTime now) {
   now_ = std::max(now_, now);
   wake_mail();
   for (std::size_t n = 0; n < kWokenAtOnce && !wakes_.empty(); ++n) {
-    const auto [time, hop] = *wakes_.begin();
-    if (time > now_) return;
+    Hop* hop = *wakes_.begin();
+    if (hop->wake_ > now_) return;
     set_wake(*hop, QueueTime(0));
     // One queue tries whether it works again; the others stay where they are meanwhile.
     if (hop->awaited_ > 0 && is_untried(*hop)) call_back(*hop, false);
@@ -273,7 +273,7 @@ void Schedule::wake_mail() {
 std::optional<QueueTime> Schedule::next_wake() const {
   std::optional<QueueTime> next;
   if (const auto due = backlog_.least_rank(Stage::kWaiting)) next = QueueTime(*due);
-  if (!wakes_.empty()) next = std::min(next.value_or(QueueTime::max()), wakes_.begin()->first);
+  if (!wakes_.empty()) next = std::min(next.value_or(QueueTime::max()), (*wakes_.begin())->wake_);
   return next;
 }
 

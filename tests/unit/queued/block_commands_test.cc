@@ -259,6 +259,25 @@ TEST_F(BlockCommandsTest, AHopIsFrozenIfARouteNamesIt) {
   EXPECT_FALSE(relay.grants.empty());
 }
 
+// Which MX hosts a queue leads to is forgotten with the process, how long these were frozen is not.
+TEST_F(BlockCommandsTest, NothingExpiresForTheTimeThatAnMxHostWasFrozen) {
+  const auto id = mail("a@far.example");
+  connect(relay);  // now its host is known
+  ASSERT_EQ(run(ipc::Freeze{.queue = "far.example:25", .hop = true, .reason = "x"}),
+            "0 --hop far.example:25 is frozen");
+  pass(base::Millis(400'000));
+  EXPECT_EQ(run(ipc::Unfreeze{.queue = "far.example:25", .hop = true}),
+            "0 --hop far.example:25 is not frozen any more; expire within 24h: 1");
+  ASSERT_EQ(run(ipc::Freeze{.queue = "far.example:25", .hop = true, .reason = "x"}).substr(0, 2), "0 ");
+  pass(base::Millis(1'100'000));
+  end();
+  begin();
+  engine->hop_failed({"far.example", "far.example"}, ipc::FailureClass::kDns, {0, 4, 4, 3, "no answer"}, "");
+  turn(60);
+  ASSERT_NE(look(id), nullptr);
+  EXPECT_EQ(engine->left(*look(id), look(id)->recipients[0]), base::Millis(1'000'000));
+}
+
 TEST_F(BlockCommandsTest, ConfiguredNamesAreKnownWithoutMail) {
   config.routes.push_back({.to = {"corp.example", "*.lab.example"}, .via = {config::HopSpec{}}});
   engine->configure(config);

@@ -10,7 +10,8 @@ namespace {
 
 const Destination kFar{.via = {config::HopSpec{}}};
 const Destination kInner{.internal = true, .via = {config::HopSpec{}}};
-const Destination kMailbox{.local = true, .internal = true, .via = {config::HopSpec{}}};
+const Destination kMailbox{
+    .local = true, .internal = true, .via = {{.kind = config::HopKind::kMailbox}}};
 
 Freeze freeze(std::string queue, std::string reason = "why", std::int64_t from = 0) {
   return {.queue = std::move(queue),
@@ -216,8 +217,12 @@ TEST(Blocks, AQueueIsFrozenWithTheHostsOfItsRoute) {
   EXPECT_EQ(blocks.blocked("far.example", route_by({"one.example", "two.example"})), Blocked::kNo);
   EXPECT_EQ(blocks.blocked("far.example", kFar), Blocked::kNo);
   EXPECT_EQ(stood(blocks, "far.example", route_by({"one.example"}), 0, 200), 100);
-  EXPECT_EQ(stood(blocks, "far.example", kFar, 0, 200), 0);
+  EXPECT_EQ(stood(blocks, "far.example", kFar, 0, 200, "two.example"), 0);
   EXPECT_EQ(stood(blocks, "far.example", kFar, 0, 200, "one.example>two.example"), 100);
+  // While its hosts are not known, it may have been any: none of its mail may expire for that.
+  EXPECT_EQ(stood(blocks, "far.example", kFar, 0, 200), 100);
+  EXPECT_EQ(stood(blocks, "far.example", route_by({"two.example", "one.example"}), 0, 200), 100);
+  EXPECT_EQ(stood(blocks, "far.example", route_by({"two.example"}), 0, 200), 0);
   ASSERT_TRUE(blocks.freeze(hop("two.example:2525")));
   EXPECT_EQ(blocks.blocked("far.example", route_by({"one.example", "two.example"})),
             Blocked::kFrozen);

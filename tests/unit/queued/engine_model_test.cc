@@ -1,8 +1,9 @@
 // The engine through a random life on a clock that the test turns: mail comes, deliverers succeed, fail and
-// die, queues and next hops are frozen and let go, routes change, queued is killed and starts again. A ledger beside it
-// knows what was promised: every recipient ends exactly once (I4), what was acknowledged is never repeated
-// (I3), what is stopped does not move and stays stopped (I5). POSTERN_ENGINE_STEPS sets how long, POSTERN_SEED
-// which life.
+// die, queues and next hops are frozen and let go, or come back by themselves, routes and retry tables change,
+// old mail expires, queued is killed and starts again. A ledger beside it knows what was promised: every
+// recipient ends exactly once (I4), what was acknowledged is never repeated (I3), what is stopped does not move
+// and stays stopped (I5), nothing is given up before its time, and of what is told to block a recipient each
+// comes in its place. POSTERN_ENGINE_STEPS sets how long, POSTERN_SEED which life.
 #include <algorithm>
 #include <chrono>
 #include <cstdlib>
@@ -10,8 +11,10 @@
 #include <random>
 #include <set>
 
+#include "queued/explain.h"
 #include "tests/crash/courier.h"
 #include "tests/unit/figures.h"
+#include "tests/unit/queued/blocker_pairs.h"
 #include "tests/unit/queued/engine_rig.h"
 
 namespace postern::queued {
@@ -24,14 +27,19 @@ struct Entry {
   bool in_hand = false;   // leased to a deliverer, or its outcome is on the way
   bool ended = false;     // for certain
   bool removed = false;   // by the operator
+  bool expired = false;
+  QueueTime born{0};
   bool unsure = false;    // its deliverer died with an outcome of which nobody knows whether it was taken
 };
+
+// Mail is never younger when it expires.
+constexpr base::Millis kLeastExpire{900'000};
+constexpr std::size_t kQueues = 8;
 
 class EngineModel : public ::testing::Test, public EngineRig {
  protected:
   EngineModel() {
-    config.retry.expire = base::Millis(0);
-    config.retry.notify = base::Millis(0);
+    set_retry();
     for (int n = 0; n < 2; ++n) add_relay();
   }
   void add_relay() {
@@ -40,7 +48,15 @@ class EngineModel : public ::testing::Test, public EngineRig {
         [this](const crash::Courier::Report& report) { saved(report); }));
   }
   std::size_t dice(std::size_t sides) { return random() % sides; }
-  std::string any_queue() { return "q" + std::to_string(dice(8)) + ".example"; }
+  static std::string queue_name(std::size_t n) { return "q" + std::to_string(n) + ".example"; }
+  std::string any_queue() { return queue_name(dice(kQueues)); }
+
+  // Mail expires, and its senders are told before; or neither.
+  void set_retry() {
+    config.retry.expire = dice(3) == 0 ? base::Millis(0) : kLeastExpire + base::Millis(dice(600'000));
+    config.retry.notify = base::Millis(dice(2) * 300'000);
+    config.retry.after = {base::Millis(30'000 + dice(60'000)), base::Millis(120'000)};
+  }
 
   // --- one life after another
   void live() {
@@ -63,10 +79,12 @@ class EngineModel : public ::testing::Test, public EngineRig {
     // What was reported stands; a change under way may stand or not.
     std::set<std::string> queues, hops;
     for (const auto& freeze : engine->blocks().freezes()) (freeze.hop ? hops : queues).insert(freeze.queue);
+    ended_by_time();
     for (const auto& name : frozen) EXPECT_TRUE(queues.contains(name)) << name;
     for (const auto& name : frozen_hops) EXPECT_TRUE(hops.contains(name)) << name;
     frozen = std::move(queues);
     frozen_hops = std::move(hops);
+    find_stopped();
     EXPECT_TRUE(engine->blocks().outbound().disabled || !off);
     off = engine->blocks().outbound().disabled;
   }
@@ -89,7 +107,7 @@ class EngineModel : public ::testing::Test, public EngineRig {
     for (std::uint32_t n = 0; n < count; ++n) {
       const auto queue = any_queue();
       record.recipients.push_back({.number = n, .address = address("r@" + queue)});
-      fresh[{id, n}].queue = queue;
+      fresh[{id, n}] = {.queue = queue, .born = record.born};
     }
     const std::string body = "Subject: x\r\n\r\n" + std::string(dice(3000), 'x') + "\r\n";
     record.body_size = body.size();
@@ -121,13 +139,14 @@ class EngineModel : public ::testing::Test, public EngineRig {
     if (known == ledger.end()) {  // a notice: the only mail that comes by itself
       EXPECT_TRUE(lease.from.is_null());
       EXPECT_EQ(recipient.address.text(), "sender@back.example");
-      known = ledger.emplace(name, Entry{"back.example"}).first;
+      known = ledger.emplace(name, Entry{.queue = "back.example"}).first;
     }
     Entry& entry = known->second;
     EXPECT_FALSE(entry.ended) << "repeated after its outcome was acknowledged";
     EXPECT_FALSE(entry.in_hand) << "in two leases";
     EXPECT_FALSE(entry.removed);
-    EXPECT_FALSE(frozen.contains(entry.queue)) << entry.queue;
+    EXPECT_FALSE(entry.expired);
+    EXPECT_FALSE(stopped.contains(entry.queue)) << entry.queue;
     EXPECT_FALSE(off);
     EXPECT_FALSE(held.contains(lease.message));
     entry.in_hand = true;
@@ -191,8 +210,12 @@ class EngineModel : public ::testing::Test, public EngineRig {
 
   // --- the operator
   void freeze_or_not(const std::string& name, bool hop) {
-    auto& stopped = hop ? frozen_hops : frozen;
-    const bool was = stopped.contains(name);
+    auto& names = hop ? frozen_hops : frozen;
+    const bool was = names.contains(name);
+    const bool keep_clock = dice(3) == 0;
+    const auto until = dice(4) == 0 ? clock.wall() + base::Millis(1 + dice(300'000)) : base::WallTime{};
+    if (until.ms != 0) until_[{hop, name}] = until;
+    if (was) until_.erase({hop, name});
     engine->change_blocks(
         [=, this](Blocks& blocks) noexcept {
           return was ? blocks.unfreeze(name, hop, "anna", clock.wall(), engine->now())
@@ -201,12 +224,66 @@ class EngineModel : public ::testing::Test, public EngineRig {
                                       .who = "anna",
                                       .since = clock.wall(),
                                       .from = engine->now(),
+                                      .until = until,
+                                      .keep_clock = keep_clock,
                                       .hop = hop});
         },
         [](Blocks::Said) noexcept {});
-    if (was) stopped.erase(name);
+    if (was) names.erase(name);
+    if (was) stopped.clear();
     turns();
-    if (!was) stopped.insert(name);  // reported: from now on nothing of it may come
+    if (!was) names.insert(name);
+    find_stopped();  // reported: from now on nothing of it may come
+  }
+  void find_stopped() {
+    stopped.clear();
+    for (std::size_t n = 0; n < kQueues + 1; ++n) {
+      const auto name = n < kQueues ? queue_name(n) : "back.example";
+      const Freeze* freeze = engine->blocks().frozen(name);
+      if (freeze != nullptr && (freeze->until.ms == 0 || freeze->until > clock.wall())) stopped.insert(name);
+    }
+  }
+  // Freezes whose time is over.
+  void ended_by_time() {
+    std::erase_if(until_, [this](const auto& one) {
+      const auto& [what, until] = one;
+      if (until > clock.wall()) return false;
+      (what.first ? frozen_hops : frozen).erase(what.second);
+      return true;
+    });
+    find_stopped();
+  }
+  // One in ten is a pattern of all of them.
+  std::string any_name() { return dice(10) == 0 ? "*.example" : any_queue(); }
+  // What is gone, and was not delivered, refused or removed, was given up, and was old enough.
+  void find_expired() {
+    for (auto& [name, entry] : ledger) {
+      if (entry.in_hand || entry.ended || entry.removed || entry.expired || entry.unsure) continue;
+      const Message* message = look(name.first);
+      const auto* recipient = message == nullptr ? nullptr : find_recipient(*message, name.second);
+      if (recipient != nullptr && recipient->open()) continue;
+      entry.expired = true;
+      ++expired;
+      if (entry.queue == "back.example") continue;  // whose birth nobody told
+      EXPECT_GE((engine->now() - entry.born).count(), kLeastExpire.count());
+    }
+  }
+  // What blocks a recipient is told in its order, and never with what excludes it.
+  void explain_something() {
+    const Message* message = look(any_message());
+    if (message == nullptr) return;
+    for (const auto& recipient : message->recipients) {
+      if (!recipient.open()) continue;
+      const auto told = obstacles(*engine, *message, recipient);
+      for (std::size_t i = 0; i < told.size(); ++i)
+        for (std::size_t j = i + 1; j < told.size(); ++j) {
+          const auto a = told[i].blocker, b = told[j].blocker;
+          EXPECT_LT(std::ranges::find(kOrder, a), std::ranges::find(kOrder, b))
+              << ipc::name(a) << " before " << ipc::name(b);
+          EXPECT_TRUE(can_be(a, b)) << ipc::name(a) << " with " << ipc::name(b);
+          pairs_told.insert({a, b});
+        }
+    }
   }
   // Of a route, or one that the DNS tells.
   std::string any_hop() {
@@ -269,6 +346,7 @@ class EngineModel : public ::testing::Test, public EngineRig {
                                .connections = 2});
     if (dice(2) == 0)
       config.routes.push_back({.to = {"*"}, .via = {{config::HopKind::kHost, "hub.example", 25}}});
+    set_retry();
     engine->configure(config);
   }
 
@@ -281,7 +359,7 @@ class EngineModel : public ::testing::Test, public EngineRig {
     } else if (what < 870) {
       (void)any_relay().fail_a_grant(ipc::FailureClass::kConnect);
     } else if (what < 890) {
-      freeze_or_not(any_queue(), false);
+      freeze_or_not(any_name(), false);
     } else if (what < 900) {
       freeze_or_not(any_hop(), true);
     } else if (what < 910) {
@@ -298,6 +376,8 @@ class EngineModel : public ::testing::Test, public EngineRig {
       relay_dies();
     } else if (what < 970) {
       crash();
+    } else if (what < 980) {
+      explain_something();
     } else {
       pass_time(base::Millis(dice(90'000)));
     }
@@ -305,12 +385,15 @@ class EngineModel : public ::testing::Test, public EngineRig {
   }
   void pass_time(base::Millis time) {
     clock.advance(time);
+    ended_by_time();
+    engine->end_due_freezes();
     engine->poke();
     turns(1);
   }
   // Without blocks and failures all that is left goes out.
   void drain() {
     draining = true;
+    until_.clear();
     for (const auto& name : std::set(frozen)) freeze_or_not(name, false);
     for (const auto& name : std::set(frozen_hops)) freeze_or_not(name, true);
     if (off) {
@@ -342,9 +425,13 @@ class EngineModel : public ::testing::Test, public EngineRig {
   std::vector<std::unique_ptr<crash::Courier>> relays;
   std::map<Name, Entry> ledger;
   std::set<std::pair<std::uint64_t, std::uint64_t>> seen;  // leases: epoch, number
-  std::set<std::string> frozen;       // queues
+  std::set<std::string> frozen;       // queues, or a pattern of them
+  std::set<std::string> stopped;      // queues that these stop, by what is in force
   std::set<std::string> frozen_hops;
   std::set<base::MessageId> held;
+  std::map<std::pair<bool, std::string>, base::WallTime> until_;  // of freezes, by hop or not and name
+  std::set<std::pair<Blocker, Blocker>> pairs_told;
+  std::size_t expired = 0;
   bool off = false;
   bool draining = false;
 };
@@ -358,20 +445,24 @@ TEST_F(EngineModel, KeepsItsPromisesThroughARandomLife) {
   for (long long n = 0; n < steps; ++n) {
     step();
     ASSERT_TRUE(fatal.empty()) << fatal << ", step " << n;
+    if (n % 200 == 0) find_expired();
     ASSERT_FALSE(HasFailure()) << "step " << n;
   }
   const std::chrono::duration<double> took = std::chrono::steady_clock::now() - begun;
   drain();
+  find_expired();
   ASSERT_FALSE(HasFailure());
   EXPECT_EQ(store->count(), 0U);
   std::size_t ended = 0;
   for (const auto& [name, entry] : ledger) {
-    EXPECT_TRUE(entry.ended || entry.removed || entry.unsure) << base::to_string(name.first);
+    EXPECT_TRUE(entry.ended || entry.removed || entry.unsure || entry.expired)
+        << base::to_string(name.first);
     ended += entry.ended ? 1 : 0;
   }
   EXPECT_GT(ended, static_cast<std::size_t>(steps) / 10);
   note_figures(std::to_string(steps) + " steps of the engine's life: " + std::to_string(ended) +
-               " recipients ended, each once; " +
+               " recipients ended, each once; " + std::to_string(expired) + " expired; " +
+               std::to_string(pairs_told.size()) + " pairs of blockers told; " +
                std::to_string(static_cast<long long>(static_cast<double>(steps) / took.count())) +
                " steps a second, seed " + std::to_string(seed));
 }

@@ -84,6 +84,37 @@ TEST_F(ExplainTest, AHopThatNoMailIsForNamesTheDelivererThatIsNotThere) {
   }
 }
 
+// A queue's freeze lets its clock go on, that of its next hop does not.
+TEST_F(ExplainTest, OfTwoFreezesOneThatStopsTheClockStopsIt) {
+  prepare();
+  const auto freeze = [this](const std::string& name, bool hop, bool keep_clock) {
+    change([&](Blocks& b) noexcept {
+      return b.freeze({.queue = name, .who = "dora", .since = clock.wall(), .from = engine->now(),
+                       .keep_clock = keep_clock, .hop = hop});
+    });
+  };
+  freeze("far.example", false, true);
+  EXPECT_FALSE(explained().clock_stands);
+  const auto expires = explained().expires;
+  freeze(std::string(kHop), true, false);
+  EXPECT_TRUE(explained().clock_stands);
+  pass(base::Millis(50'000));
+  EXPECT_EQ(explained().expires, expires + base::Millis(50'000));
+}
+
+// The name of a socket keeps its case.
+TEST_F(ExplainTest, ASocketIsFoundByItsName) {
+  config.routes.push_back({.to = {"inner.example"},
+                           .via = {{.kind = config::HopKind::kSocket, .host = "/run/Dovecot/LMTP"}}});
+  begin();
+  (void)mail("a@inner.example");
+  const auto* known = engine->schedule().find("inner.example");
+  ASSERT_NE(known, nullptr);
+  const auto& name = known->hop()->name();
+  EXPECT_NE(name.find("Dovecot"), std::string::npos);
+  EXPECT_TRUE(explain_queue(*engine, {{}, name}).found) << name;
+}
+
 TEST_F(ExplainTest, AServerWithoutAFreeConnectionSaysSo) {
   begin();
   const auto slots = use_all_connections();

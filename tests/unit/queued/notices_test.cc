@@ -346,10 +346,10 @@ class ManyRecipients : public NoticesTest {
     EXPECT_EQ(relay.leases.size(), 4U);
     return id;
   }
-  static std::size_t recipients_in(const std::string& text) {
+  static std::size_t recipients_in(const std::string& text, const std::string& action = "failed") {
     std::size_t count = 0;
-    for (auto at = text.find("Action: failed"); at != std::string::npos;
-         at = text.find("Action: failed", at + 1))
+    for (auto at = text.find("Action: " + action); at != std::string::npos;
+         at = text.find("Action: " + action, at + 1))
       ++count;
     return count;
   }
@@ -488,6 +488,21 @@ TEST_F(ManyRecipients, ADeferredRestMeansThatNothingMoreComes) {
   EXPECT_EQ(look(id)->open, 3 * ipc::kLeaseRecipients);
 }
 
+TEST_F(ManyRecipients, ThatOneHostPutsOffAreOneNoticeOfTheirDelay) {
+  config.retry.notify = kHour;
+  config.retry.expire = 10 * kHour;
+  const auto id = all_leased();
+  pass(kHour);
+  for (std::size_t n = 0; n < 4; ++n) {
+    EXPECT_TRUE(notices().empty()) << n;
+    relay.answer(relay.leases[n], ipc::Result::kDeferred, 451, "later");
+    turn();
+  }
+  EXPECT_EQ(recipients_in(only_notice(), "delayed"), kMany);
+  EXPECT_EQ(look(id)->open, kMany);
+  EXPECT_EQ(relay.saved.size(), 4U);
+}
+
 TEST_F(ManyRecipients, ADeathOfTheirDelivererEndsTheWaiting) {
   const auto id = all_leased();
   refuse(0);
@@ -593,6 +608,19 @@ class QueueDelay : public NoticesTest {
     config.retry.notify = kHour;
     config.retry.expire = 10 * kHour;
   }
+  base::MessageId post_imported(base::Millis age) {
+    auto record = envelope(0);
+    record.born = engine->now() - age;
+    record.origin = base::MessageId(1);
+    record.from = mail::ReversePath(address("ann@example.org"));
+    record.recipients.push_back({.number = 0, .address = address("old@far.example")});
+    record.body_size = 7;
+    const auto id = record.id;
+    store->accept(std::move(record), std::make_shared<const std::string>("hello\r\n"),
+                  [this, id](bool) noexcept { engine->admit(id); });
+    turn();
+    return id;
+  }
 };
 
 TEST_F(QueueDelay, ADeadNextHopTellsOfItsLateMessagesAndLeavesThemAsTheyAre) {
@@ -621,6 +649,55 @@ TEST_F(QueueDelay, ADeadNextHopTellsOfItsLateMessagesAndLeavesThemAsTheyAre) {
   pass(kHour);
   fail_queue();
   EXPECT_EQ(notices().size(), 121U);
+}
+
+// An imported message is as old as it was where it came from, whatever came here before it.
+TEST_F(QueueDelay, AnImportedOldMessageIsNotHiddenBehindAYoungOne) {
+  begin();
+  const auto young = post({{"a@far.example"}});
+  std::vector<base::MessageId> imported;
+  for (const auto age : {2 * kHour, 11 * kHour, base::Millis(0)}) {
+    imported.push_back(post_imported(age));
+    fail_queue();
+    pass(base::Millis(120'000));  // until the next attempt
+  }
+  EXPECT_TRUE(look(imported[0])->recipients[0].delay_told);
+  EXPECT_EQ(look(imported[1]), nullptr);  // expired
+  EXPECT_FALSE(look(young)->recipients[0].delay_told);
+  EXPECT_FALSE(look(imported[2])->recipients[0].delay_told);
+  EXPECT_EQ(notices().size(), 2U);
+  end();
+  begin();
+  pass(kHour);
+  fail_queue();
+  EXPECT_TRUE(look(young)->recipients[0].delay_told);
+  EXPECT_TRUE(look(imported[2])->recipients[0].delay_told);
+}
+
+// What a reload says of delays and expiry holds for mail that is there.
+TEST_F(QueueDelay, AReloadChangesItForMailThatIsThere) {
+  begin();
+  const auto id = post({{"a@far.example"}});
+  pass(kHour / 2);
+  fail_queue();
+  EXPECT_TRUE(notices().empty());
+  config.retry.notify = kHour / 2;
+  engine->configure(config);
+  pass(base::Millis(120'000));  // until the next attempt
+  fail_queue();
+  ASSERT_EQ(notices().size(), 1U);
+  config.retry.expire = kHour;
+  engine->configure(config);
+  pass(kHour / 2);
+  ASSERT_NE(look(id), nullptr);
+  fail_queue();
+  EXPECT_EQ(look(id), nullptr);
+  const auto still = post({{"b@far.example"}});
+  config.retry.expire = 20 * kHour;
+  engine->configure(config);
+  pass(11 * kHour);
+  fail_queue();
+  EXPECT_NE(look(still), nullptr);
 }
 
 TEST_F(QueueDelay, AHeldMessageIsToldOfWhenItIsReleased) {

@@ -49,7 +49,6 @@ namespace {
 
 constexpr std::size_t kPerRecipient = 64;
 constexpr std::size_t kPerQueue = 512;
-constexpr std::size_t kPerDeadQueue = 544;
 constexpr std::size_t kPerWait = 512;
 
 struct Load {
@@ -159,7 +158,7 @@ TEST_P(OwnFigures, OfWhatLeadsToDeadHops) {
   remembered = {QueueTime(2'000'000), 1};
   const auto own = measure();
   EXPECT_LE(own.recipient, kPerRecipient);
-  EXPECT_LE(own.queue, kPerDeadQueue);
+  EXPECT_LE(own.queue, kPerQueue);
   const auto before = in_use;
   std::map<std::string, QueueRecord, std::less<>> waits;  // as Store::waits() has them
   for (std::uint64_t n = 0; n < GetParam().messages; ++n)
