@@ -162,7 +162,7 @@ std::string Server::config_for(const Child::Spec& spec) const {
   const auto& config = reload_ ? reload_->config() : config_;
   switch (spec.role) {
     case Role::kSmtpd:
-      return ipc::encode(config::cut_smtpd(config, facts_));
+      return ipc::encode(config::cut_smtpd(config));
     case Role::kQueued:
       return ipc::encode(config::cut_queued(config, facts_));
     case Role::kRelay:

@@ -298,6 +298,9 @@ void Intake::store(Submission submission, std::uint32_t crc) {
   // So that smtpd knows it when it comes back. Where others were named too, they would learn of the alias.
   if (alias) record.prefix = fmt::format("Delivered-To: {}\r\n", mail::delivered_to(alias->address));
   record.prefix += mail::received_field(received);
+  if (!submission.account.empty() && !head.has_date) record.prefix += mail::date_field(record.arrived);
+  if (!submission.account.empty() && !head.has_message_id)
+    record.prefix += mail::message_id_field(record.id, received.hostname);
   record.recipients = std::move(submission.replaced);
   record.held = standing_hold(record);
   record.held_since = record.born;

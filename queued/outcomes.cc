@@ -64,18 +64,19 @@ std::vector<Span> Engine::standstills(std::string_view queue, const Destination&
 }
 
 bool Engine::clock_stands(std::string_view queue, const Destination& destination) const {
-  const auto spans = standstills(queue, destination, now() + base::Millis(1));
-  return std::any_of(spans.begin(), spans.end(),
-                     [this](const Span& span) { return span.to > now(); });
+  const auto at = now();
+  const auto spans = standstills(queue, destination, at + base::Millis(1));
+  return std::any_of(spans.begin(), spans.end(), [at](const Span& span) { return span.to > at; });
 }
 
 // Where a hold and a block overlap, their time is taken off once.
 base::Millis Engine::age(const Message& message, std::string_view queue,
                          const Destination& destination) const {
-  auto spans = standstills(queue, destination, now());
-  const auto holds = message.holds(now());
+  const auto at = now();
+  auto spans = standstills(queue, destination, at);
+  const auto holds = message.holds(at);
   spans.insert(spans.end(), holds.begin(), holds.end());
-  return now() - message.born - covered(std::move(spans), message.born, now());
+  return at - message.born - covered(std::move(spans), message.born, at);
 }
 
 base::Millis Engine::least_age(const Message& message) const {

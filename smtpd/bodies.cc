@@ -132,7 +132,9 @@ void Protocol::hand_over() {
   sink_.end(std::move(envelope_), {.wire_size = body.wire_size(),
                                    .size = body.size(),
                                    .stuffed = body.stuffed(),
-                                   .binary = binary});
+                                   .binary = binary,
+                                   .has_date = body.has_date(),
+                                   .has_message_id = body.has_message_id()});
   envelope_ = {};
 }
 
@@ -145,6 +147,7 @@ void Protocol::resume() {
 void Protocol::accepted(base::MessageId id) {
   CHECK(state_ == State::kResult);
   ++messages_;
+  fruitless_ = 0;
   output_ += "250 2.0.0 Ok: queued as ";
   output_ += base::to_string(id);
   output_ += "\r\n";

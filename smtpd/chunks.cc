@@ -109,6 +109,7 @@ void Protocol::finish_chunk() {
   }
   if (!chunk_.refusal.empty()) return refuse_chunk();
   if (chunk_.last) return hand_over();
+  if (chunk_.size > 0) --fruitless_;
   state_ = State::kChunks;
   fmt::format_to(std::back_inserter(output_), "250 2.0.0 {} octets received\r\n", chunk_.size);
   if (stopping_) shutdown();

@@ -32,6 +32,16 @@ void ClientDesk::use(std::uint32_t connections, const config::Rate& rate) noexce
   rate_ = rate;
 }
 
+void ClientDesk::count_sessions(std::size_t sessions) noexcept {
+  own().set_sessions(static_cast<std::uint32_t>(sessions));
+}
+
+std::uint64_t ClientDesk::sessions() const noexcept {
+  std::uint64_t all = own().sessions();
+  for (const auto& [number, memory] : siblings_) all += base::Tally(memory.data()).sessions();
+  return all;
+}
+
 // The same number at the same time in every process: they share the machine's clock.
 std::uint64_t ClientDesk::period() const noexcept {
   const auto length = std::max(rate_.seconds, rate_.count == 0 ? kIdlePeriod : 1U);

@@ -1,5 +1,5 @@
-// ClientDesk: the limits of one client over all smtpd processes: how many connections it has, how many
-// messages it sends. Each process counts its own, where the others can read it; two that decide at the
+// ClientDesk: limits over all smtpd processes: how many sessions there are, and of one client how many
+// connections it has, how many messages it sends. Each process counts its own, where the others can read it; two that decide at the
 // same moment may let one too many in.
 #pragma once
 
@@ -49,6 +49,10 @@ class ClientDesk {
   void watch(std::uint32_t sibling, os::Mapping memory);
   void use(std::uint32_t connections, const config::Rate& rate) noexcept;  // 0: no limit
 
+  // This process has so many now.
+  void count_sessions(std::size_t sessions) noexcept;
+  // Of all of them.
+  [[nodiscard]] std::uint64_t sessions() const noexcept;
   // Nothing: it has as many connections as it may.
   [[nodiscard]] std::optional<Place> enter(const base::IpAddress& client);
   // Counted, and never too many: for who speaks for others.

@@ -173,7 +173,7 @@ void Daemon::on_connection(base::ListenerIndex listener, os::Accepted accepted) 
   if (const auto* no = link_->intake_refusal(); no != nullptr && no->code == 421)
     return turn_away(listener, std::move(accepted.fd), no->lines.front());
   if (sessions_.size() >= most_sessions_ ||
-      (limits.connections != 0 && sessions_.size() >= limits.connections))
+      (limits.connections != 0 && clients_.sessions() >= limits.connections))
     return turn_away(listener, std::move(accepted.fd), "too many connections");
   // Of a proxy's connection the client is not known yet; who may say XCLIENT comes for others.
   ClientDesk::Place place;
@@ -189,6 +189,7 @@ void Daemon::on_connection(base::ListenerIndex listener, os::Accepted accepted) 
       *context_, rules_->services[listener.value], std::move(accepted.fd), client, std::move(place),
       [this](Session* s) noexcept { on_ended(s); });
   sessions_.emplace(session.get(), std::move(session));
+  clients_.count_sessions(sessions_.size());
 }
 
 void Daemon::turn_away(base::ListenerIndex listener, base::UniqueFd fd, std::string_view why) {
@@ -201,6 +202,7 @@ void Daemon::turn_away(base::ListenerIndex listener, base::UniqueFd fd, std::str
 
 void Daemon::on_ended(Session* session) noexcept {
   sessions_.erase(session);
+  clients_.count_sessions(sessions_.size());
   if (stopped_ && sessions_.empty()) stopped_();
 }
 

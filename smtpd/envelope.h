@@ -45,6 +45,8 @@ struct BodyFacts {
   std::uint64_t size = 0;       // without stuffed dots
   bool stuffed = false;         // some line begins with a stuffed dot
   bool binary = false;          // it can only leave as BINARYMIME
+  bool has_date = false;        // as a field of the header
+  bool has_message_id = false;
 };
 
 }  // namespace postern::smtpd

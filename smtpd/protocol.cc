@@ -248,6 +248,7 @@ void Protocol::run(std::string_view text) {
   auto command = mail::parse_command(text);
   const auto todo = action(command.verb, state_);
   const bool first = !std::exchange(command_seen_, true);
+  if (++fruitless_ > kMaxFruitless) return close_with("421 4.7.0 Too many commands that bring no message");
   if (turned_away_ && command.verb != Verb::kQuit && command.verb != Verb::kBdat)
     return fail("503 5.7.1 No mail is taken from your address");
   switch (todo) {  // these come before any mistake in the arguments
@@ -536,6 +537,7 @@ void Protocol::on_rcpt(mail::Command& command) {
 
 void Protocol::take_recipient(Recipient recipient) {
   expanded_ += recipient.decision.count();
+  --fruitless_;
   envelope_.recipients.push_back(std::move(recipient));
   state_ = State::kRcpt;
   say("250 2.1.5 Ok");

@@ -205,6 +205,9 @@ class Protocol {
   static constexpr std::uint32_t kMaxLogins = 3;        // refused; then the session ends
   static constexpr std::size_t kMaxDiscard = 64 * 1024;  // of a longer one, then the session ends
   static constexpr std::uint32_t kMaxErrors = 20;        // the next bad command ends the session
+  // Commands since the last message that was taken, but for recipients and chunks that were taken: NOOP, RSET,
+  // VRFY, MAIL that leads nowhere, refused recipients. The next one ends the session.
+  static constexpr std::uint32_t kMaxFruitless = 5'000;
   static constexpr std::uint32_t kMaxReceived = 100;     // more are a loop (RFC 5321 6.3)
   static constexpr std::uint64_t kFloodFactor = 4;  // times the size limit, then the session ends
   static constexpr std::uint64_t kMaxChunk = 1ULL << 40;  // no message is as large
@@ -378,6 +381,7 @@ class Protocol {
   bool discarded_cr_ = false;        // its last byte was a CR
   std::uint32_t messages_ = 0;
   std::uint32_t errors_ = 0;
+  std::uint32_t fruitless_ = 0;
   bool started_ = false;
   bool esmtp_ = false;
   bool command_seen_ = false;

@@ -121,6 +121,8 @@ void QueueLink::send(Owned submission) {
   message.recipient_count = static_cast<std::uint32_t>(s.envelope.recipients.size());
   message.form = s.form;
   message.eight_bit = s.envelope.eight_bit;
+  message.has_date = s.has_date;
+  message.has_message_id = s.has_message_id;
   message.smtputf8 = s.envelope.smtputf8;
   message.ret = s.envelope.ret;
   message.envid = s.envelope.envid;

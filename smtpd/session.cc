@@ -117,12 +117,12 @@ std::size_t Session::read_commands(std::string_view bytes) {
   const auto choked = [this] { return stream_.unsent() + protocol_.output().size() >= kMaxUnsent; };
   std::size_t used = 0;
   while (used < bytes.size() && protocol_.want() == Want::kInput && !choked()) {
-    const auto most = protocol_.timeout() == TimeoutKind::kData
-                          ? bytes.size()
-                          : std::max(kCommandPortion, protocol_.longest_line());
+    const bool body = protocol_.timeout() == TimeoutKind::kData;
+    const auto most = body ? bytes.size() : std::max(kCommandPortion, protocol_.longest_line());
     const auto step = protocol_.input(bytes.substr(used, most));
     if (step == 0) break;  // an incomplete line
     used += step;
+    if (body) body_bytes_ += step;
   }
   if (protocol_.want() == Want::kTls) begin_tls(used == bytes.size());
   // Whoever sends on while we owe an answer, or does not read, waits in the kernel's buffer.
@@ -154,7 +154,24 @@ void Session::after_step() {
   if (closing) stream_.close_after_flush();
   // A line that comes byte by byte does not win time, a body's next piece does.
   const auto kind = protocol_.timeout();
+  if (awaited_ == TimeoutKind::kData) count_patience();
   if (spoke || kind != awaited_ || kind == TimeoutKind::kData) set_deadline(kind);
+}
+
+// A body may take `timeout.data`, and as long as its bytes take at the least rate that is asked for. What came
+// is good for further silence, but never for more than the first; the time in which we make the client wait does
+// not count.
+void Session::count_patience() {
+  const auto& limits = service_->limits;
+  const auto most = limits.timeout.data.count() * 1000;
+  const auto waited = context_.clock.steady() - waits_since_;
+  const auto bytes = static_cast<std::int64_t>(std::exchange(body_bytes_, 0));
+  if (limits.data_rate == 0) {
+    patience_ = bytes > 0 ? most : patience_ - waited.count() * 1000;
+    return;
+  }
+  patience_ += bytes * 1'000'000 / static_cast<std::int64_t>(limits.data_rate) - waited.count() * 1000;
+  patience_ = std::min(patience_, most);
 }
 
 // Outside on_input(), the stream does not send by itself.
@@ -216,6 +233,10 @@ void Session::set_deadline(TimeoutKind kind) {
   if (wait.count() == 0) {
     deadline_ = {};
     return;
+  }
+  if (kind == TimeoutKind::kData) {
+    waits_since_ = context_.clock.steady();
+    return start_deadline(base::Millis(std::max<std::int64_t>(patience_ / 1000, 1)));
   }
   start_deadline(wait);
 }
@@ -339,6 +360,8 @@ void Session::on_filter_open() noexcept {
 
 void Session::begin(const Envelope&) {
   body_.clear();
+  body_bytes_ = 0;
+  patience_ = service_->limits.timeout.data.count() * 1000;
 }
 
 void Session::end(Envelope&& envelope, const BodyFacts& facts) {
@@ -361,6 +384,8 @@ void Session::end(Envelope&& envelope, const BodyFacts& facts) {
       known != nullptr && submission->envelope.client_name.empty())
     submission->envelope.client_name = known->name;
   if (facts.binary) submission->form = ipc::BodyForm::kBinary;
+  submission->has_date = facts.has_date;
+  submission->has_message_id = facts.has_message_id;
   submission->began = context_.clock.steady();
   submission->done = [this, weak = std::weak_ptr(alive_)](SubmissionResult result) noexcept {
     const auto alive = weak.lock();

@@ -99,6 +99,7 @@ class Session final : public event::StreamOwner, public MessageSink {
   void begin_tls(bool alone);
   void shake_hands();
   void set_deadline(TimeoutKind kind);
+  void count_patience();
   void start_deadline(base::Millis wait);
   void finish(std::string_view reason) noexcept;
 
@@ -117,6 +118,9 @@ class Session final : public event::StreamOwner, public MessageSink {
   base::SteadyTime opened_;
   TimeoutKind awaited_ = TimeoutKind::kNone;  // what the deadline is for
   base::SteadyTime deadline_;                 // 0: none
+  std::int64_t patience_ = 0;                 // microseconds that a body may still keep us waiting,
+  base::SteadyTime waits_since_;              // counted from then on,
+  std::uint64_t body_bytes_ = 0;              // and what has come of it since
   base::SteadyTime timer_due_;
   std::shared_ptr<bool> alive_ = std::make_shared<bool>(true);
   bool awaits_proxy_;  // the PROXY header, in front of all else

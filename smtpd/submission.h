@@ -33,6 +33,8 @@ struct Submission {
   base::Token session;  // by which auth and queued know the client's login
   Envelope envelope;
   ipc::BodyForm form = ipc::BodyForm::kStuffed;
+  bool has_date = false;  // as a field of the header
+  bool has_message_id = false;
   std::string body;  // empty where it is in a large file
   BodyShare share;   // for `body`
   std::uint64_t body_size = 0;

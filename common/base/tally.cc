@@ -43,6 +43,11 @@ struct Tally::Key {
   std::uint64_t high = 0, low = 0;
 };
 
+struct Tally::Head {
+  U64 secret;
+  U32 sessions;
+};
+
 // A writer makes `version` odd while it changes the rest.
 struct Tally::Slot {
   U32 version;
@@ -72,9 +77,9 @@ struct Tally::Slot {
 };
 
 void Tally::own(std::uint64_t secret) noexcept {
-  static_assert(sizeof(Slot) <= kSlotSize && kSlotSize % alignof(Slot) == 0 && kHead >= sizeof(U64));
-  auto& head = *static_cast<U64*>(memory_);
-  if (head.load(kRelaxed) == 0) head.store(secret | 1, kRelaxed);
+  static_assert(sizeof(Slot) <= kSlotSize && kSlotSize % alignof(Slot) == 0 && kHead >= sizeof(Head));
+  if (head().secret.load(kRelaxed) == 0) head().secret.store(secret | 1, kRelaxed);
+  set_sessions(0);
   for (std::size_t i = 0; i < kBuckets * kPlaces; ++i) {
     auto& slot = *reinterpret_cast<Slot*>(static_cast<std::byte*>(memory_) + kHead + i * kSlotSize);
     const auto version = slot.version.load(kRelaxed);
@@ -89,7 +94,7 @@ void Tally::own(std::uint64_t secret) noexcept {
 }
 
 Tally::Slot* Tally::bucket(const Key& key) const noexcept {
-  const auto secret = static_cast<const U64*>(memory_)->load(kRelaxed);
+  const auto secret = head().secret.load(kRelaxed);
   const auto number = mix(mix(key.high ^ secret) ^ key.low) % kBuckets;
   return reinterpret_cast<Slot*>(static_cast<std::byte*>(memory_) + kHead +
                                  number * kPlaces * kSlotSize);
@@ -116,6 +121,10 @@ Tally::Slot* Tally::make(const Key& key) noexcept {
   if (best != nullptr) best->write([&] { best->become(key.high, key.low); });
   return best;
 }
+
+void Tally::set_sessions(std::uint32_t sessions) noexcept { head().sessions.store(sessions, kRelaxed); }
+
+std::uint32_t Tally::sessions() const noexcept { return head().sessions.load(kRelaxed); }
 
 void Tally::enter(const IpAddress& client, std::uint64_t period) noexcept {
   Slot* const slot = make(Key(client));

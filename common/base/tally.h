@@ -1,5 +1,5 @@
-// Tally: what one process counts of its clients, in memory that its siblings can read: open
-// connections, and messages of two periods of time. Only the owner writes; the others may read at any
+// Tally: what one process counts of its clients, in memory that its siblings can read: its sessions, and of
+// each client open connections, and messages of two periods of time. Only the owner writes; the others may read at any
 // moment. What stands there is the owner's word: a reader adds it up and does nothing else with it.
 //
 // A table of fixed size: of a client that finds no place among those with open connections nothing is
@@ -33,16 +33,21 @@ class Tally {
 
   // The owner's.
   void own(std::uint64_t secret) noexcept;  // takes over what an earlier life left: no connections
+  void set_sessions(std::uint32_t sessions) noexcept;
   void enter(const IpAddress& client, std::uint64_t period) noexcept;
   void leave(const IpAddress& client) noexcept;
   void count_message(const IpAddress& client, std::uint64_t period) noexcept;
 
-  // Anybody's. Periods are numbered by their owner's clock, which is that of the machine.
+  // Anybody's.
+  [[nodiscard]] std::uint32_t sessions() const noexcept;
+  // Periods are numbered by their owner's clock, which is that of the machine.
   [[nodiscard]] Counts look(const IpAddress& client, std::uint64_t period) const noexcept;
 
  private:
+  struct Head;
   struct Slot;
   struct Key;
+  [[nodiscard]] Head& head() const noexcept { return *static_cast<Head*>(memory_); }
   [[nodiscard]] Slot* bucket(const Key& key) const noexcept;
   [[nodiscard]] Slot* find(const Key& key) const noexcept;
   Slot* make(const Key& key) noexcept;

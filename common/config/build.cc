@@ -527,6 +527,7 @@ class Builder {
     section.size("message_size", limits.message_size);
     section.integer("recipients", limits.recipients, 0, kMostRecipients);
     section.size("session_size", limits.session_size);
+    section.integer("data_rate", limits.data_rate, 0, kNoMore);
     section.integer("connections", limits.connections, 0, kNoMore);
     section.integer("connections_per_client", limits.connections_per_client, 0, kNoMore);
     section.integer("messages_per_session", limits.messages_per_session, 0, kNoMore);

@@ -137,16 +137,18 @@ Rights rights_of(const Config& config) {
     rights.listeners.push_back(
         {listener.service, listener.relay_from, listener.proxy_from, listener.xclient_from,
          listener.etrn_from, listener.address.is_socket()});
-  for (const auto& domain : config.domains)
+  for (const auto& domain : config.domains) {
+    const bool sent_on = domain.deliver.kind == HopKind::kHost || domain.deliver.kind == HopKind::kMx;
     rights.domains.push_back({domain.names, domain.recipients, domain.users, domain.addresses,
-                              domain.extension, domain.aliases});
+                              domain.extension, domain.aliases, sent_on});
+  }
   rights.alias_domains = config.alias_domains;
   rights.postmaster = config.postmaster;
   rights.hostname = mail::Domain::parse(config.hostname).value_or(mail::Domain());
   return rights;
 }
 
-SmtpdConfig cut_smtpd(const Config& config, const Facts& facts) {
+SmtpdConfig cut_smtpd(const Config& config) {
   SmtpdConfig cut;
   cut.log = config.log.role;
   cut.hostname = config.hostname;
@@ -166,9 +168,6 @@ SmtpdConfig cut_smtpd(const Config& config, const Facts& facts) {
   cut.policy = config.policy;
   cut.limits = config.limits;
   cut.limits.recipients = recipients_of(config);
-  const auto sharers = smtpd_processes(config, facts.cores);
-  const auto all = config.limits.connections;
-  cut.limits.connections = all / sharers + (all % sharers != 0 ? 1 : 0);  // 0 stays none
   return cut;
 }
 

@@ -51,8 +51,7 @@ struct Facts {
 
 // What a role must not know, it does not get: the private keys are for the role key alone, the
 // passwords for the role auth. Those for other hosts go to the relays.
-// smtpd: [limits] connections are divided among the processes, rounded up.
-[[nodiscard]] SmtpdConfig cut_smtpd(const Config& config, const Facts& facts);
+[[nodiscard]] SmtpdConfig cut_smtpd(const Config& config);
 [[nodiscard]] QueuedConfig cut_queued(const Config& config, const Facts& facts);
 [[nodiscard]] RelayConfig cut_relay(const Config& config, const Facts& facts);
 [[nodiscard]] LocalConfig cut_local(const Config& config);

@@ -43,6 +43,11 @@ class Key {
   std::size_t local_size_ = 0;
 };
 
+// Does it ask whoever gets it to send it on: "user%far.example", "far.example!user", "\"user@far.example\""?
+bool names_a_route(const mail::Address& address) {
+  return address.local_part().find_first_of("%!@") != std::string_view::npos;
+}
+
 }  // namespace
 
 std::string mailbox_name(std::string_view local_part) {
@@ -263,7 +268,13 @@ Decision RightsIndex::decide(base::ListenerIndex listener, const Origin& origin,
       (!client.is_unspecified() && tables_->relay_from[listener.value].contains(client));
   if (!may_relay && service == Service::kRelay)
     return {.verdict = Verdict::kRelayDenied};
-  if (ours) return tables_->ours_or_daemon(domain->second, recipient, true);
+  if (ours) {
+    auto decision = tables_->ours_or_daemon(domain->second, recipient, true);
+    const bool goes_on = decision.verdict == Verdict::kLocal && !decision.alias &&
+                         tables_->rights.domains[decision.domain].sent_on;
+    if (goes_on && !may_relay && names_a_route(recipient)) return {.verdict = Verdict::kRelayDenied};
+    return decision;
+  }
   return {.verdict = may_relay ? Verdict::kRelay : Verdict::kRelayDenied};
 }
 

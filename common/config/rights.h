@@ -112,6 +112,7 @@ struct DomainRights {
   std::vector<std::string> addresses;
   std::string extension;  // "+" or empty
   std::vector<Alias> aliases;
+  bool sent_on = false;  // to another host, which may read a route in a local part
 
   static constexpr auto fields() {
     return ipc::fields_of(ipc::field("names", &DomainRights::names, 10'000),
@@ -119,7 +120,8 @@ struct DomainRights {
                       ipc::field("users", &DomainRights::users, 10'000'000, 512),
                       ipc::field("addresses", &DomainRights::addresses, 10'000'000, 512),
                       ipc::field("extension", &DomainRights::extension, 8),
-                      ipc::field("aliases", &DomainRights::aliases, kMaxAliases));
+                      ipc::field("aliases", &DomainRights::aliases, kMaxAliases),
+                      ipc::field("sent_on", &DomainRights::sent_on));
   }
 };
 

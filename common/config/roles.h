@@ -46,7 +46,8 @@ struct SmtpLimits {
   std::uint64_t message_size = 25ULL << 20;  // bytes
   std::uint32_t recipients = 1000;
   std::uint64_t session_size = 0;  // bytes
-  std::uint32_t connections = 2000;  // this process's share
+  std::uint64_t data_rate = 500;   // bytes a second of a body, on average
+  std::uint32_t connections = 2000;  // of all smtpd processes
   std::uint32_t connections_per_client = 50;
   std::uint32_t messages_per_session = 0;
   Timeouts timeout;
@@ -55,6 +56,7 @@ struct SmtpLimits {
     return ipc::fields_of(ipc::field("message_size", &SmtpLimits::message_size),
                       ipc::field("recipients", &SmtpLimits::recipients),
                       ipc::field("session_size", &SmtpLimits::session_size),
+                      ipc::field("data_rate", &SmtpLimits::data_rate),
                       ipc::field("connections", &SmtpLimits::connections),
                       ipc::field("connections_per_client", &SmtpLimits::connections_per_client),
                       ipc::field("messages_per_session", &SmtpLimits::messages_per_session),

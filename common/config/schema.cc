@@ -104,6 +104,7 @@ constexpr auto kKeys = std::to_array<Key>({
     {"limits.message_size", kSize},
     {"limits.recipients", kInteger},
     {"limits.session_size", kSize},
+    {"limits.data_rate", kInteger},
     {"limits.connections", kInteger},
     {"limits.connections_per_client", kInteger},
     {"limits.messages_per_session", kInteger},

@@ -30,6 +30,8 @@ struct Submit {
   BodyForm form = BodyForm::kStuffed;
   bool eight_bit = false;      // BODY=8BITMIME was said
   bool smtputf8 = false;       // SMTPUTF8 was said
+  bool has_date = false;       // as a field of the header
+  bool has_message_id = false;
   mail::Return ret = mail::Return::kUnsaid;
   mail::EnvelopeId envid;
   std::uint64_t body_size = 0;  // bytes as stored
@@ -47,7 +49,8 @@ struct Submit {
                       field("session", &Submit::session), field("from", &Submit::from),
                       field("recipient_count", &Submit::recipient_count),
                       field("form", &Submit::form), field("eight_bit", &Submit::eight_bit),
-                      field("smtputf8", &Submit::smtputf8),
+                      field("smtputf8", &Submit::smtputf8), field("has_date", &Submit::has_date),
+                      field("has_message_id", &Submit::has_message_id),
                       field("ret", &Submit::ret), field("envid", &Submit::envid),
                       field("body_size", &Submit::body_size), field("large", &Submit::large));
   }

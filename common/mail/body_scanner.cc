@@ -2,15 +2,15 @@
 
 #include <algorithm>
 #include <cstring>
+#include <iterator>
 
 #include "common/base/text.h"
 
 namespace postern::mail {
 namespace {
 
-constexpr std::string_view kReceived = "received:";
-constexpr std::string_view kDelivered = "delivered-to:";
-constexpr std::uint8_t kNoMatch = 255;
+constexpr std::string_view kFields[] = {"received", "delivered-to", "date", "message-id"};
+enum : std::size_t { kReceived, kDelivered, kDate, kMessageId };
 constexpr std::size_t kKept = BodyScanner::kLongestDelivered + 4;  // with spaces around, and the line's end
 
 const char* find(const char* begin, const char* end, char c) noexcept {
@@ -27,7 +27,7 @@ std::string_view BodyScanner::give(const char* begin, const char* end) noexcept 
 
 // Counts Received fields and finds the empty line. [begin, end) continues the current line.
 void BodyScanner::read_header(const char* begin, const char* end) noexcept {
-  if (field_match_ != kNoMatch)
+  if (fields_ != 0)
     match_field(begin, end);
   else if (in_value_ && delivered_to_.back().size() <= kKept)
     delivered_to_.back().append(begin, std::min<std::size_t>(static_cast<std::size_t>(end - begin),
@@ -37,25 +37,46 @@ void BodyScanner::read_header(const char* begin, const char* end) noexcept {
   if (in_value_) end_value();
   if (line_size_ == 2) in_header_ = false;
   line_size_ = 0;
-  field_match_ = 0;
+  fields_ = kAllFields;
+  name_size_ = 0;
 }
 
+// Of most lines a character or two are looked at. There may be spaces before the colon (RFC 5322 4.5).
 void BodyScanner::match_field(const char* begin, const char* end) noexcept {
-  if (field_match_ == 0) delivered_ = begin < end && base::ascii_lower(*begin) == kDelivered.front();
-  const auto field = delivered_ ? kDelivered : kReceived;
-  for (const char* p = begin; p < end && field_match_ != kNoMatch; ++p) {  // a few turns in a line
-    field_match_ = base::ascii_lower(*p) == field[field_match_]
-                       ? static_cast<std::uint8_t>(field_match_ + 1)
-                       : kNoMatch;
-    if (field_match_ != field.size()) continue;
-    field_match_ = kNoMatch;
-    if (!delivered_) {
-      ++received_;
-    } else if (delivered_to_.size() < kMostDelivered) {
-      in_value_ = true;
-      const std::string_view rest(p + 1, static_cast<std::size_t>(end - p - 1));
-      delivered_to_.emplace_back(rest.substr(0, kKept));
+  static_assert(std::size(kFields) <= 4);
+  for (const char* p = begin; p < end && fields_ != 0; ++p) {
+    const char c = base::ascii_lower(*p);
+    for (std::size_t which = 0; which < std::size(kFields); ++which) {
+      const auto bit = static_cast<std::uint8_t>(1U << which);
+      if ((fields_ & bit) == 0) continue;
+      const auto name = kFields[which];
+      const bool whole = name_size_ >= name.size();
+      if (whole && c == ':') {
+        fields_ = 0;
+        return found_field(which, {p + 1, static_cast<std::size_t>(end - p - 1)});
+      }
+      if (whole ? c != ' ' && c != '\t' : c != name[name_size_])
+        fields_ = static_cast<std::uint8_t>(fields_ & ~bit);
     }
+    if (name_size_ < UINT8_MAX) ++name_size_;
+  }
+}
+
+void BodyScanner::found_field(std::size_t which, std::string_view rest) noexcept {
+  switch (which) {
+    case kReceived:
+      ++received_;
+      return;
+    case kDelivered:
+      if (delivered_to_.size() >= kMostDelivered) return;
+      in_value_ = true;
+      delivered_to_.emplace_back(rest.substr(0, kKept));
+      return;
+    case kDate:
+      has_date_ = true;
+      return;
+    default:
+      has_message_id_ = true;
   }
 }
 

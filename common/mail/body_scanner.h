@@ -25,6 +25,10 @@ class BodyScanner {
   // What the first Delivered-To fields of the header say, without the spaces around: at most kMostDelivered.
   [[nodiscard]] const std::vector<std::string>& delivered_to() const noexcept { return delivered_to_; }
 
+  // The header has such a field.
+  [[nodiscard]] bool has_date() const noexcept { return has_date_; }
+  [[nodiscard]] bool has_message_id() const noexcept { return has_message_id_; }
+
   static constexpr std::size_t kMostDelivered = 32;
   static constexpr std::size_t kLongestDelivered = 320;  // bytes; longer ones are passed over
 
@@ -45,14 +49,18 @@ class BodyScanner {
   const char* find_line_end(const char* begin, const char* end) noexcept;
   void read_header(const char* begin, const char* end) noexcept;
   void match_field(const char* begin, const char* end) noexcept;
+  void found_field(std::size_t which, std::string_view rest) noexcept;
   void end_value() noexcept;
 
   std::uint64_t wire_size_ = 0;
   std::uint64_t line_size_ = 0;  // of the current line, while in the header
   std::uint32_t received_ = 0;
   std::vector<std::string> delivered_to_;
-  std::uint8_t field_match_ = 0;  // how much of a field's name the current line has matched
-  bool delivered_ = false;        // that name is "Delivered-To:"
+  static constexpr std::uint8_t kAllFields = 0x0F;
+  std::uint8_t fields_ = kAllFields;  // those whose names the current line may begin with, a bit for each
+  std::uint8_t name_size_ = 0;        // how much of their names it has
+  bool has_date_ = false;
+  bool has_message_id_ = false;
   bool in_value_ = false;         // the current line goes on with the last of delivered_to_
   bool in_header_ = true;
 };

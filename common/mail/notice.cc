@@ -9,6 +9,7 @@
 #include "common/base/check.h"
 #include "common/base/text.h"
 #include "common/base/utf8.h"
+#include "common/mail/trace.h"
 #include "common/mail/unstuffer.h"
 #include "common/mail/utf8_scan.h"
 
@@ -405,7 +406,7 @@ NoticeText build_notice(const Notice& notice) {
 
   std::string text;
   text.reserve(people.text.size() + status.text.size() + original.text.size() + 2048);
-  add(text, "Date: {}\r\n", base::rfc5322_date(notice.now));
+  text += date_field(notice.now);
   add(text, "From: {}\r\n <{}>\r\n", quoted(notice.from_display), notice.from.text());
   add(text, "To: <{}>\r\n", notice.to.text());
   add(text, "Subject: {}\r\n", subject_of(gravest));

@@ -118,6 +118,14 @@ std::string delivered_to(const Address& alias) {
   return alias.needs_utf8() ? to_utf8_xtext(alias.text()) : alias.text();
 }
 
+std::string date_field(base::WallTime when) {
+  return "Date: " + base::rfc5322_date(when) + "\r\n";
+}
+
+std::string message_id_field(base::MessageId id, std::string_view hostname) {
+  return "Message-ID: <" + base::to_string(id) + '@' + std::string(hostname) + ">\r\n";
+}
+
 std::string return_path_field(const ReversePath& path) {
   return "Return-Path: <" + path.text() + ">\r\n";
 }

@@ -47,6 +47,11 @@ struct Received {
 // ASCII in the words of RFC 6533 3, "t\x{E9}am@example.org", so that the header needs no SMTPUTF8 for it.
 [[nodiscard]] std::string delivered_to(const Address& alias);
 
+// What a message must have (RFC 5322 3.6), and its first server adds where a user's has it not (RFC 6409 8.1,
+// 8.2): "Date: ...\r\n", and "Message-ID: <0123456789ABC@mx.example.org>\r\n".
+[[nodiscard]] std::string date_field(base::WallTime when);
+[[nodiscard]] std::string message_id_field(base::MessageId id, std::string_view hostname);
+
 // "Return-Path: <ann@example.org>\r\n"; "<>" for the null path.
 [[nodiscard]] std::string return_path_field(const ReversePath& path);
 

@@ -36,7 +36,7 @@ class Daemon::Client {
   ipc::Connection<Client, ipc::Role::kKey, ipc::Role::kSmtpd> connection_;
 };
 
-Daemon::Daemon(role::Host& host) : host_(host) {}
+Daemon::Daemon(role::Host& host, base::Millis ticket_life) : host_(host), ticket_life_(ticket_life) {}
 Daemon::~Daemon() = default;
 
 std::expected<Daemon::Keys, std::string> Daemon::read(std::string config) const {
@@ -112,7 +112,7 @@ void Daemon::change_ticket_keys() {
   tickets_.insert(tickets_.begin(), tls::random_ticket_key());
   if (tickets_.size() > kTicketKeys) tickets_.resize(kTicketKeys);
   for (auto& [index, client] : clients_) tell(*client);
-  change_->start(tls::kTicketLife);
+  change_->start(ticket_life_);
 }
 
 void Daemon::tell(Client& client) const {

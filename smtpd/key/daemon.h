@@ -15,7 +15,8 @@ namespace postern::smtpd::key {
 
 class Daemon final : public role::Daemon {
  public:
-  explicit Daemon(role::Host& host);
+  // A key of tickets is the newest for so long.
+  explicit Daemon(role::Host& host, base::Millis ticket_life = tls::kTicketLife);
   ~Daemon() override;
 
   os::Result<void> prepare(std::string config, role::Directories directories,
@@ -39,6 +40,7 @@ class Daemon final : public role::Daemon {
   void tell(Client& client) const;
 
   role::Host& host_;
+  base::Millis ticket_life_;
   event::Loop* loop_ = nullptr;
   Keys keys_;
   Keys former_;  // of the generation before: an smtpd that is told a little later still uses its

@@ -1,11 +1,13 @@
 """Logging in, with clients of others: smtplib, swaks, curl, msmtp, Net::SMTP; and a real Dovecot."""
 import base64
 import email
+import email.utils
 import grp
 import hashlib
 import hmac
 import os
 import pwd
+import re
 import shutil
 import smtplib
 import socket
@@ -235,6 +237,85 @@ def test_scram_plus_binds_to_the_channel(auth_server, authority):
     assert scram(session, "bob", PASSWORD, binding=unique, **plus) == ("235 2.7.0 Authentication successful", True)
     session, _ = by_hand(auth_server, authority)
     assert scram(session, "bob", PASSWORD, header="y,,")[0].startswith("535")  # -PLUS was taken out on the way
+
+
+class SClient:
+    """openssl s_client behind EHLO: it alone tells what TLS 1.3 lets a login be bound to (RFC 9266)."""
+    def __init__(self, server, authority):
+        self.process = subprocess.Popen(
+            ["openssl", "s_client", "-connect", f"{server.ip}:{TLS_PORT}", "-servername", NAME, "-CAfile",
+             authority.root, "-tls1_3", "-ign_eof", "-crlf", "-keymatexport", "EXPORTER-Channel-Binding",
+             "-keymatexportlen", "32"],
+            stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
+        self.exported = bytes.fromhex(self.line_with("Keying material: ").split()[-1])
+        self.line_with("220 ")
+        self.say("EHLO client.example")
+
+    def line_with(self, start):
+        for line in self.process.stdout:
+            if line.strip().startswith(start):
+                return line.strip()
+        raise AssertionError(f"s_client ended before {start!r}")
+
+    def say(self, words):
+        """The last line of the reply; what s_client itself says in between is passed over."""
+        self.process.stdin.write(words + "\n")
+        self.process.stdin.flush()
+        for line in self.process.stdout:
+            if line[:3].isdigit() and line[3:4] == " ":
+                return line.strip()
+        raise AssertionError(f"s_client ended behind {words!r}")
+
+    def close(self):
+        self.process.kill()
+        self.process.communicate()
+
+
+def test_scram_plus_binds_to_the_channel_in_tls_1_3(auth_server, authority):
+    user(auth_server, "add", "bob", password=PASSWORD)
+    auth_server.configure(auth={"mechanisms": ["SCRAM-SHA-256", "SCRAM-SHA-256-PLUS"]})
+    auth_server.start()
+    plus = {"header": "p=tls-exporter,,", "mechanism": "SCRAM-SHA-256-PLUS"}
+    for good in (False, True):
+        client = SClient(auth_server, authority)
+        try:
+            binding = client.exported if good else client.exported[::-1]
+            answer, proved = scram(client, "bob", PASSWORD, binding=binding, **plus)
+        finally:
+            client.close()
+        assert (answer[:3], proved) == (("235", True) if good else ("535", False))
+
+
+# --- What is added ------------------------------------------------------------------------------
+
+def test_what_a_users_message_lacks_is_added(auth, authority, sink):
+    session, _ = by_hand(auth, authority)
+    session.expect(f"AUTH PLAIN {plain('bob')}", "235")
+    wholes = ["Subject: 1\r\n", "Subject: 2\r\ndate: Thu, 26 Nov 2026 00:00:00 +0000\r\n",
+              "Subject: 3\r\nMessage-Id : <mine@client.example>\r\n"]
+    for header in wholes:
+        session.expect("MAIL FROM:<bob>", "250")  # the default domain is his too
+        session.expect(f"RCPT TO:<{FAR}>", "250")
+        session.expect("DATA", "354")
+        session.send(header.encode() + b"\r\nhello\r\n")
+        session.expect(".", "250")
+    relay = auth.session_by_hand(RELAY_PORT)
+    relay.expect("EHLO client.example", "250")
+    relay.expect("MAIL FROM:<ann@client.example>", "250")
+    relay.expect(f"RCPT TO:<{FAR}>", "250")
+    relay.expect("DATA", "354")
+    relay.send(b"Subject: 4\r\n\r\nhello\r\n")
+    relay.expect(".", "250")
+    came = {message["Subject"]: message for message in
+            (email.message_from_bytes(sent.content) for sent in wait_sent(sink, 4))}
+    dates, ids = ([came[str(n)].get_all(field, []) for n in range(1, 5)] for field in ("Date", "Message-ID"))
+    assert [len(found) for found in dates] == [1, 1, 1, 0]
+    assert dates[1] == ["Thu, 26 Nov 2026 00:00:00 +0000"]
+    assert abs(email.utils.parsedate_to_datetime(dates[0][0]).timestamp() - time.time()) < 600
+    assert [len(found) for found in ids[:2]] == [1, 1] and ids[3] == []
+    assert all(re.fullmatch(rf"<[0-9A-Z]+@{NAME}>", found[0]) for found in ids[:2]) and ids[0] != ids[1]
+    assert came["3"].as_string().lower().count("message-id") == 1
+    assert all(sent.sender == "bob@example.org" for sent in sink.messages if b"Subject: 1" in sent.content)
 
 
 # --- What is refused ------------------------------------------------------------------------------

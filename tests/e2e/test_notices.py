@@ -415,6 +415,34 @@ def start_postfix(tmp_path, closing, next_hop):
 
 
 @pytest.mark.root
+def test_postfix_takes_each_kind_of_notice(server, make_sink, closing, tmp_path):
+    """Failed, delayed and relayed, with the header alone, and in UTF-8."""
+    next_hop, final = make_sink(), make_sink(smtputf8=True)
+    next_hop.refuse = {"failed@far.example": "550 5.1.1 no", "delayed@far.example": "451 4.2.0 later",
+                       "gr\u00fcn@far.example": "550 5.1.1 no"}
+    postfix = start_postfix(tmp_path, closing, (final.ip, SINK_PORT))
+    server.configure(retry={"after": ["1s"], "notify": "2s"})
+    server.route("far.example", next_hop.via).route("*", postfix).start()
+    for kind in ("failed", "delayed", "relayed"):
+        send(server, f"{kind}@far.example", ["RET=HDRS", f"ENVID={kind}"], ["NOTIFY=SUCCESS,FAILURE,DELAY"],
+             sender="sender@remote.example")
+    with server.smtp() as client:
+        client.ehlo()
+        client.sendmail("sender@remote.example", "gr\u00fcn@far.example", BODY, ["SMTPUTF8"])
+    notices = [email.message_from_bytes(sent.content, policy=email.policy.default) for sent in final.wait(4)]
+    seen = {}
+    for notice in notices:
+        assert not notice.defects
+        _, status, original = notice.iter_parts()
+        message, recipient = status.get_payload() if status.is_multipart() else (None, None)
+        seen[original.get_content_type()] = seen.get(original.get_content_type(), 0) + 1
+        if message is not None and message["Original-Envelope-Id"]:
+            assert recipient["Action"] == message["Original-Envelope-Id"]
+    assert seen.pop("text/rfc822-headers") == 3 and sum(seen.values()) == 1, seen
+    for sent in final.messages:
+        assert sent.sender in (None, "", "<>")
+
+
 def test_postfix_takes_our_notices_and_reports_what_we_hand_on(server, make_sink, closing, tmp_path):
     refusing, final = make_sink(), make_sink()
     refusing.refuse["x@refusing.example"] = "550 5.1.1 no"

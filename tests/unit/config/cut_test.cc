@@ -75,7 +75,7 @@ smtpd = 2
 };
 
 TEST_F(Cut, Smtpd) {
-  const auto cut = cut_smtpd(config(kMore), facts());
+  const auto cut = cut_smtpd(config(kMore));
   EXPECT_EQ(cut.hostname, "mx.example.org");
   EXPECT_EQ(cut.log.level, LogLevel::kWarning);
   ASSERT_EQ(cut.listeners.size(), 3U);
@@ -91,29 +91,17 @@ TEST_F(Cut, Smtpd) {
   EXPECT_EQ(cut.rights.domains[1].recipients, RecipientsKind::kAny);
   EXPECT_EQ(cut.rights.postmaster.text(), "it@example.org");
   EXPECT_EQ(cut.rights.hostname.text(), cut.hostname);
-  EXPECT_EQ(cut.limits.connections, 4U);  // of 7, in two processes
+  EXPECT_EQ(cut.limits.connections, 7U);  // of all processes
   EXPECT_EQ(cut.limits.message_size, 1U << 20);
 }
 
 TEST_F(Cut, WithoutALimitOfRecipientsASegmentIsTheLimit) {
   auto c = config();
-  EXPECT_EQ(cut_smtpd(c, facts()).limits.recipients, 1000U);
+  EXPECT_EQ(cut_smtpd(c).limits.recipients, 1000U);
   c.limits.recipients = 0;
   c.space.segment = 2 << 20;
-  EXPECT_EQ(cut_smtpd(c, facts()).limits.recipients, 386U);  // of 5 KiB each, in 2 MiB
+  EXPECT_EQ(cut_smtpd(c).limits.recipients, 386U);  // of 5 KiB each, in 2 MiB
   EXPECT_EQ(cut_queued(c, facts()).recipients, 386U);
-}
-
-TEST_F(Cut, ConnectionsAreDivided) {
-  auto c = config();
-  c.limits.connections = 0;
-  EXPECT_EQ(cut_smtpd(c, facts()).limits.connections, 0U);
-  c.limits.connections = 1;
-  EXPECT_EQ(cut_smtpd(c, facts()).limits.connections, 1U);
-  c.limits.connections = 2000;
-  EXPECT_EQ(cut_smtpd(c, facts()).limits.connections, 500U);
-  c.limits.connections = ~0U;
-  EXPECT_EQ(cut_smtpd(c, facts()).limits.connections, 1U << 30);
 }
 
 TEST_F(Cut, Processes) {
@@ -254,7 +242,7 @@ TEST_F(Cut, Local) {
 
 TEST_F(Cut, EveryRoleDecodesItsOwn) {
   const auto c = config(kMore);
-  expect_round_trip(cut_smtpd(c, facts()));
+  expect_round_trip(cut_smtpd(c));
   expect_round_trip(cut_queued(c, facts()));
   expect_round_trip(cut_relay(c, facts()));
   expect_round_trip(cut_local(c));
@@ -279,7 +267,7 @@ TEST_F(Cut, SecretsGoToTheirRoleAlone) {
   ASSERT_EQ(c.certificates.size(), 2U);
   EXPECT_TRUE(needs_key(c));
   EXPECT_FALSE(needs_key(config()));
-  const std::map<std::string, std::string> cuts{{"smtpd", ipc::encode(cut_smtpd(c, facts()))},
+  const std::map<std::string, std::string> cuts{{"smtpd", ipc::encode(cut_smtpd(c))},
                                                 {"queued", ipc::encode(cut_queued(c, facts()))},
                                                 {"relay", ipc::encode(cut_relay(c, facts()))},
                                                 {"local", ipc::encode(cut_local(c))},
@@ -295,7 +283,7 @@ TEST_F(Cut, SecretsGoToTheirRoleAlone) {
   for (const auto& [role, cut] : cuts)
     EXPECT_EQ(cut.find("PRIVATE KEY") != std::string::npos, role == "key") << role;
   EXPECT_EQ(cut_key(c).keys, (std::vector{issued.key, other.key}));
-  const auto smtpd = cut_smtpd(c, facts());
+  const auto smtpd = cut_smtpd(c);
   ASSERT_EQ(smtpd.tls.certificates.size(), 2U);
   EXPECT_EQ(smtpd.tls.certificates[0].chain, issued.chain);
   EXPECT_EQ(smtpd.tls.certificates[0].names, std::vector<std::string>{"mx.example.org"});
@@ -320,7 +308,7 @@ TEST_F(Cut, TheLargestListsTravel) {
   text.resize(text.rfind("[[listen]]"));
   text.resize(text.rfind("[[listen]]"));
   text.resize(text.rfind("[[listen]]"));
-  EXPECT_TRUE(ipc::decode<SmtpdConfig>(ipc::encode(cut_smtpd(config(text), facts()))));
+  EXPECT_TRUE(ipc::decode<SmtpdConfig>(ipc::encode(cut_smtpd(config(text)))));
 }
 
 TEST_F(Cut, TheLongestPatternTravels) {

@@ -672,7 +672,7 @@ TEST_F(Parse, AUnixSocketIsForUsersOfThisHost) {
   ASSERT_TRUE(loaded);
   EXPECT_EQ(to_string(loaded->listeners[1].address), "unix:/run/p/s");
   EXPECT_TRUE(has_local_users(*loaded) && needs_auth(*loaded) && !knows_passwords(*loaded));
-  const auto cut = cut_smtpd(*loaded, {});
+  const auto cut = cut_smtpd(*loaded);
   EXPECT_TRUE(cut.rights.listeners[1].local && !cut.rights.listeners[0].local);
   EXPECT_TRUE(cut.auth.mechanisms.empty());  // there is no password that anybody could say
   EXPECT_EQ(cut_relay(*loaded, {}).own_ports, std::vector<std::uint16_t>{2525});

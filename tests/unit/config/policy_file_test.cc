@@ -68,7 +68,7 @@ TEST_F(PolicyFile, ReadsRulesAndTheirReplies) {
   EXPECT_EQ(loaded->policy.rate, (Rate{60, 60}));
   ASSERT_EQ(loaded->policy.clients.size(), 1U);
   ASSERT_EQ(loaded->policy.not_clients.size(), 2U);
-  EXPECT_EQ(cut_smtpd(*loaded, {}).policy.deny.size(), 11U);
+  EXPECT_EQ(cut_smtpd(*loaded).policy.deny.size(), 11U);
   const auto summary = dir_.shortened(rights_summary(*loaded));
   EXPECT_NE(summary.find("POLICY  whose mail is refused\n"
                          "  only clients in 10.0.0.0/8\n"

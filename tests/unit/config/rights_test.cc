@@ -34,7 +34,9 @@ Rights sample() {
        .extension = "+"},
       {.names = {domain("any.example")}, .recipients = RecipientsKind::kAny, .extension = "+"},
       {.names = {domain("ask.example")}, .recipients = RecipientsKind::kAsk, .extension = "+"},
-      {.names = {domain("plain.example")}, .users = {"dave"}, .extension = ""}};
+      {.names = {domain("plain.example")}, .users = {"dave"}, .extension = ""},
+      {.names = {domain("inner.example")}, .users = {"zoe"}, .extension = "+", .sent_on = true},
+      {.names = {domain("hub.example")}, .recipients = RecipientsKind::kAny, .extension = "+", .sent_on = true}};
   rights.postmaster = address("it@example.org");
   rights.hostname = domain("mx.host.example");
   return rights;
@@ -102,6 +104,16 @@ const Case kCases[] = {
     {kMxOnly, "192.0.2.1", "\"x/../y\"@any.example", kLocal, "x%2F..%2Fy", "any.example"},
     {kMxOnly, "192.0.2.1", "\"..\"@any.example", kLocal, "%2E.", "any.example"},
     {kMxOnly, "192.0.2.1", "a+b@any.example", kLocal, "a%2Bb", "any.example"},
+    // Where mail is sent on, a stranger may not ask the next host for a way further.
+    {kMxOnly, "192.0.2.1", "zoe+x=far.example@inner.example", kLocal, "zoe", "inner.example"},
+    {kMxOnly, "192.0.2.1", "zoe+x%far.example@inner.example", kDenied},
+    {kMxOnly, "192.0.2.1", "zoe%far.example@inner.example", kNoUser},
+    {kMxOnly, "192.0.2.1", "x%far.example@hub.example", kDenied},
+    {kMxOnly, "192.0.2.1", "far.example!x@hub.example", kDenied},
+    {kMxOnly, "192.0.2.1", "\"x@far.example\"@hub.example", kDenied},
+    {kMxAndNetworks, "10.1.2.3", "x%far.example@hub.example", kLocal, "x%25far.example", "hub.example"},
+    {kMxOnly, "192.0.2.1", "x%far.example@any.example", kLocal, "x%25far.example", "any.example"},
+    {kMxOnly, "192.0.2.1", "alice+x%y@example.org", kLocal, "alice", "example.org"},
     // Foreign recipients: relay_from alone decides.
     {kMxOnly, "127.0.0.1", "x@elsewhere.example", kDenied},
     {kMxAndNetworks, "10.255.255.255", "x@elsewhere.example", kRelay},

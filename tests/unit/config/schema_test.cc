@@ -38,7 +38,7 @@ TEST(Schema, KnowsEveryKeyOfTheSurface) {
       "include",          "account.messages", "account.etrn",          "auth.dovecot",
       "listen.etrn_from", "delivery.forbid",  "delivery.ca",           "delivery.mta_sts",
       "space.segment",    "mailbox.folders",  "delivery.mta_sts_port", "policy.reverse",
-      "retry.spread",     "retry.rule.expire", "retry.rule.notify"};
+      "retry.spread",     "retry.rule.expire", "retry.rule.notify",     "limits.data_rate"};
   for (const auto& key : schema())
     EXPECT_TRUE(others.contains(key.path) ||
                 std::find(paths.begin(), paths.end(), key.path) != paths.end())

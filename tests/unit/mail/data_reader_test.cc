@@ -20,6 +20,8 @@ struct Result {
   std::uint64_t size = 0;
   std::uint32_t received = 0;
   std::vector<std::string> delivered_to;
+  bool has_date = false;
+  bool has_message_id = false;
   bool operator==(const Result&) const = default;
 };
 
@@ -45,6 +47,8 @@ Result scan(std::string_view wire, std::size_t piece = std::string_view::npos) {
   result.size = reader.size();
   result.received = reader.received();
   result.delivered_to = reader.delivered_to();
+  result.has_date = reader.has_date();
+  result.has_message_id = reader.has_message_id();
   return result;
 }
 
@@ -111,9 +115,25 @@ TEST(DataReader, KeepsTheDeliveredToFieldsOfTheHeader) {
   EXPECT_EQ(scan(many + ".\r\n").delivered_to.size(), BodyScanner::kMostDelivered);
 }
 
+TEST(DataReader, SeesWhetherAHeaderHasADateAndAMessageId) {
+  const auto sees = [](const std::string& header) {
+    const auto wire = header + "\r\nDate: in the body\r\nMessage-ID: <there@too>\r\n.\r\n";
+    const auto whole = scan(wire);
+    for (std::size_t piece = 1; piece < wire.size(); ++piece) EXPECT_EQ(scan(wire, piece), whole) << piece;
+    return std::pair(whole.has_date, whole.has_message_id);
+  };
+  EXPECT_EQ(sees("From: a@b.example\r\n"), std::pair(false, false));
+  EXPECT_EQ(sees("dATE: Thu, 26 Nov 2026 00:00:00 +0000\r\n"), std::pair(true, false));
+  EXPECT_EQ(sees("X: y\r\nMESSAGE-id:<a@b>\r\nDate:\r\n"), std::pair(true, true));
+  EXPECT_EQ(sees("Date \t: x\r\nMessage-ID : <a@b>\r\n"), std::pair(true, true));  // RFC 5322 4.5
+  EXPECT_EQ(sees("Dated: x\r\nResent-Date: x\r\nMessage-IDs: x\r\nX: y\r\n Date: folded\r\n"),
+            std::pair(false, false));
+  EXPECT_EQ(sees("Da te: x\r\n.Date: x\r\nDate\r\n: x\r\n"), std::pair(false, false));
+}
+
 TEST(DataReader, PiecesChangeNothing) {
   const std::string wire =
-      "Received: a\r\nreCEIVED: b\r\n..x\r\n\r\nReceived: "
+      "Received: a\r\nreCEIVED: b\r\nReceived : c\r\nDate: d\r\n..x\r\n\r\nReceived: "
       "c\r\n.\r\r\n..\r\n\r\n.y\r\n\n.\r\n.\r.\r\n\r\n.\r\nNOOP\r\n";
   const auto whole = scan(wire);
   EXPECT_TRUE(whole.end);

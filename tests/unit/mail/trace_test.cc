@@ -17,6 +17,12 @@ Received sample() {
           .when = kWhen};
 }
 
+TEST(SubmissionFields, AreWholeLines) {
+  EXPECT_EQ(date_field(kWhen), "Date: Mon, 23 Nov 2026 03:21:45 +0000\r\n");
+  EXPECT_EQ(message_id_field(base::MessageId(7), "mx.example.org"),
+            "Message-ID: <" + base::to_string(base::MessageId(7)) + "@mx.example.org>\r\n");
+}
+
 void expect_folded(const std::string& field, std::size_t widest = 78) {
   ASSERT_TRUE(field.ends_with("\r\n"));
   for (std::size_t begin = 0; begin < field.size();) {

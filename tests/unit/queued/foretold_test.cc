@@ -41,18 +41,27 @@ class Foretold : public ExplainTest {
                                            mx});
     turn();
   }
-  void freeze_until(base::Millis from_now) {
+  void freeze_until(base::Millis from_now, const std::string& name = "far.example", bool hop = false) {
     change([=, this](Blocks& b) noexcept {
-      return b.freeze({.queue = "far.example",
+      return b.freeze({.queue = name,
                        .reason = "moving",
                        .who = "bert",
                        .since = clock.wall(),
                        .from = engine->now(),
-                       .until = clock.wall() + from_now});
+                       .until = clock.wall() + from_now,
+                       .hop = hop});
     });
     for (const auto& grant : std::exchange(relay.cancelled, {}))
       relay.connection->send(ipc::GrantEnded{grant.grant, {}, {}, {}, ""});
     relay.grants.clear();
+    turn();
+  }
+  // The only attempt so far ends so.
+  void defer() {
+    ask_all();
+    ASSERT_EQ(relay.leases.size(), 1U);
+    relay.answer(relay.leases.back(), ipc::Result::kDeferred, 451, "later");
+    relay.connection->send(ipc::GrantEnded{used, {}, {}, {}, ""});
     turn();
   }
   // And what is told stays the same.
@@ -79,6 +88,55 @@ TEST_F(Foretold, AFreezeEndsAtItsTime) {
   EXPECT_EQ(told.next, store->clock().wall() + base::Millis(600'000));
   EXPECT_EQ(explain_queue(*engine, {{}, queue}).next, told.next);
   expect_it_comes(0);
+}
+
+TEST_F(Foretold, AFreezeOfItsNextHopEndsAtItsTime) {
+  prepare();
+  freeze_until(base::Millis(600'000), "10.9.0.1", true);
+  EXPECT_EQ(explained().state, ipc::State::kFrozen);
+  EXPECT_EQ(explain_queue(*engine, {{}, queue}).next, explained().next);
+  expect_it_comes(0);
+}
+
+TEST_F(Foretold, AFreezeThatEndsBeforeItsOwnTimePutsNothingOff) {
+  prepare();
+  defer();
+  freeze_until(base::Millis(30'000));
+  EXPECT_EQ(explained().next, store->clock().wall() + base::Millis(60'000));
+  expect_it_comes(1);
+}
+
+TEST_F(Foretold, AFreezeThatEndsBehindItsOwnTimeIsWaitedFor) {
+  prepare();
+  defer();
+  freeze_until(base::Millis(600'000));
+  EXPECT_EQ(explained().next, store->clock().wall() + base::Millis(600'000));
+  expect_it_comes(1);
+}
+
+TEST_F(Foretold, HostsThatWereNotFoundAreLookedForAgain) {
+  relay.finds_hosts = false;
+  prepare("a@mx.example");
+  ASSERT_EQ(relay.looking.size(), 1U);
+  relay.connection->send(ipc::GrantEnded{relay.looking.begin()->first, ipc::GrantEnd::kTemporary,
+                                         ipc::FailureClass::kDns, {0, 4, 4, 3, "no answer"}, ""});
+  turn();
+  relay.looking.clear();
+  relay.finds_hosts = true;
+  EXPECT_EQ(explain_queue(*engine, {{}, queue}).next, explained().next);
+  expect_it_comes(0);
+}
+
+TEST_F(Foretold, WithASpreadAndAfterAReloadItsTimeComes) {
+  config.retry.spread = 20;
+  prepare();
+  defer();
+  EXPECT_GE(explained().next, store->clock().wall() + base::Millis(60'000));
+  config.retry.after = {base::Millis(40'000)};
+  engine->configure(config);
+  turn();
+  EXPECT_LE(explained().next, store->clock().wall() + base::Millis(48'000));
+  expect_it_comes(1);
 }
 
 TEST_F(Foretold, AFreezeEndsAtItsTimeAfterARestartToo) {

@@ -99,6 +99,33 @@ TEST_F(IntakeTest, ALoginCountsByItsTicketAlone) {
   EXPECT_EQ(submit(frame, {"a@far.example"}, "x"), "451 4.7.0");
 }
 
+// RFC 6409 8: of a user's message what its header lacks is added; what others send is left as it is.
+TEST_F(IntakeTest, AUsersMessageGetsTheFieldsThatItLacks) {
+  base::Token bob;
+  bob.bytes.fill(7);
+  intake->tickets().give(bob, 0, "bob");
+  std::uint64_t request = 0;
+  const auto fields = [&](base::Token session, bool has_date, bool has_message_id) {
+    ++request;
+    auto frame = submit_frame(request, static_cast<std::uint8_t>(request), 0);
+    frame.session = session;
+    frame.has_date = has_date;
+    frame.has_message_id = has_message_id;
+    EXPECT_EQ(submit(frame, {"a@far.example"}, "x"), "accepted");
+    const auto id = smtpd.submitted.back().id;
+    const auto text = prefix(id);
+    EXPECT_TRUE(text.starts_with("Received: ")) << text;
+    const auto message_id = "\r\nMessage-ID: <" + base::to_string(id) + "@mx.example.org>\r\n";
+    return std::pair(text.find("\r\nDate: ") != std::string::npos,
+                     text.find(message_id) != std::string::npos);
+  };
+  EXPECT_EQ(fields(bob, false, false), std::pair(true, true));
+  EXPECT_EQ(fields(bob, true, false), std::pair(false, true));
+  EXPECT_EQ(fields(bob, false, true), std::pair(true, false));
+  EXPECT_EQ(fields(bob, true, true), std::pair(false, false));
+  EXPECT_EQ(fields({}, false, false), std::pair(false, false));
+}
+
 // Of an account its mail counts, and what comes in from others never.
 TEST_F(IntakeTest, AnAccountSendsNoMoreThanItMay) {
   config.accounts = {{"*", {{2, 3600}}, {{3, 3600}}}};

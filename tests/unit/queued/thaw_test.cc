@@ -1,9 +1,11 @@
-// 100,000 messages that are let go at once, by an unfreeze or a release, starve nobody: mail for
-// other queues goes on being served in turn.
+// 100,000 messages that are let go at once, by an unfreeze (of their queue, or of everything) or a release, starve
+// nobody: mail for other queues goes on being served in turn, by hosts of its own or by the same smart host.
 #include <gtest/gtest.h>
 
 #include <deque>
 #include <map>
+#include <set>
+#include <string>
 
 #include "queued/schedule.h"
 
@@ -16,13 +18,13 @@ constexpr DelivererId kRelay(1);
 
 // A deliverer that opens what it is granted, and delivers one message after the other, in the order
 // in which it gets them.
-class ThawTest : public ::testing::Test {
+class ThawTest : public ::testing::TestWithParam<const char*> {
  protected:
   ThawTest()
       : s({.relay_slots = kSlots}, base::Epoch(5),
           {.blocked =
                [this](const std::string& queue, const Destination&) {
-                 return frozen && queue == "big.example" ? Blocked::kFrozen : Blocked::kNo;
+                 return frozen == "*" || frozen == queue ? Blocked::kFrozen : Blocked::kNo;
                },
            .hop_frozen = {},
            .wait = {}}) {
@@ -30,7 +32,8 @@ class ThawTest : public ::testing::Test {
     s.deliverer_up(kRelay, false);
   }
   void add(const std::string& queue, std::uint64_t message, bool held = false) {
-    s.add(queue, {.connections = 100, .via = {{config::HopKind::kHost, queue, 25}}},
+    const std::string host = GetParam()[0] == '\0' ? queue : GetParam();
+    s.add(queue, {.connections = 100, .via = {{config::HopKind::kHost, host, 25}}},
           {base::MessageId(message), 0, 100, 0, now, held}, now);
   }
   void ask(base::GrantId grant) {
@@ -84,7 +87,7 @@ class ThawTest : public ::testing::Test {
     EXPECT_GT(of_the_many, 2'000);
   }
 
-  bool frozen = false;
+  std::string frozen;  // this queue, or "*"
   Schedule s;
   QueueTime now{1};
   std::uint64_t request = 0;
@@ -92,19 +95,35 @@ class ThawTest : public ::testing::Test {
   std::deque<HandOut> in_hand;
 };
 
-TEST_F(ThawTest, AnUnfreezeOfManyStarvesNobody) {
-  frozen = true;
+TEST_P(ThawTest, AnUnfreezeOfManyStarvesNobody) {
+  frozen = "big.example";
   for (std::uint64_t n = 1; n <= kMany; ++n) add("big.example", n);
   act();
   EXPECT_TRUE(in_hand.empty());
-  frozen = false;
+  frozen.clear();
   s.review_blocks(now);
   act();
   EXPECT_EQ(in_hand.size(), kSlots);
   expect_nobody_starves();
 }
 
-TEST_F(ThawTest, AReleaseOfManyStarvesNobody) {
+// As `outbound enable` does it: the others' mail has waited too.
+TEST_P(ThawTest, WhenEverythingIsLetGoManyOfOneQueueStarveNobody) {
+  frozen = "*";
+  for (std::uint64_t n = 1; n <= kMany; ++n) add("big.example", n);
+  for (std::uint64_t n = 0; n < 50; ++n) add("q" + std::to_string(n) + ".example", kMany + n + 1);
+  act();
+  EXPECT_TRUE(in_hand.empty());
+  frozen.clear();
+  s.review_blocks(now);
+  act();
+  std::set<std::string> served;
+  for (int step = 0; step < 200; ++step) served.insert(deliver());
+  EXPECT_EQ(served.size(), 51U);
+  expect_nobody_starves();
+}
+
+TEST_P(ThawTest, AReleaseOfManyStarvesNobody) {
   for (std::uint64_t n = 1; n <= kMany; ++n) add("big.example", n, true);
   act();
   EXPECT_TRUE(in_hand.empty());
@@ -113,6 +132,9 @@ TEST_F(ThawTest, AReleaseOfManyStarvesNobody) {
   EXPECT_EQ(in_hand.size(), kSlots);
   expect_nobody_starves();
 }
+
+INSTANTIATE_TEST_SUITE_P(Hosts, ThawTest, ::testing::Values("", "smart.example"),
+                         [](const auto& host) { return host.param[0] == '\0' ? "TheirOwn" : "OneForAll"; });
 
 }  // namespace
 }  // namespace postern::queued

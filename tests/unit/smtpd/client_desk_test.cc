@@ -57,6 +57,19 @@ TEST_F(Desks, CountConnectionsTogether) {
   EXPECT_TRUE(desks[1]->enter(kClient).has_value());
 }
 
+TEST_F(Desks, CountSessionsTogether) {
+  EXPECT_EQ(desks[0]->sessions(), 0U);
+  desks[0]->count_sessions(7);
+  desks[1]->count_sessions(5);
+  EXPECT_EQ(desks[0]->sessions(), 12U);
+  EXPECT_EQ(desks[1]->sessions(), 12U);
+  // A new life of a process begins without any.
+  desks[1] = std::make_unique<ClientDesk>(clock);
+  wire(1);
+  EXPECT_EQ(desks[0]->sessions(), 7U);
+  EXPECT_EQ(desks[1]->sessions(), 7U);
+}
+
 TEST_F(Desks, LimitNothingWhereNothingIsSaid) {
   use(0, {});
   std::vector<ClientDesk::Place> places;

@@ -1,9 +1,12 @@
 // Every dialogue of tests/dialogues: step by step against what it expects, then cut otherwise (at
-// once, byte by byte, at random, with a sink that always pauses), with the same outcome.
+// once, byte by byte, at random, with a sink that always pauses), with the same outcome. And their index.
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <filesystem>
+#include <fstream>
+#include <set>
 
 #include "common/base/text.h"
 #include "tests/unit/smtpd/dialogue.h"
@@ -192,7 +195,57 @@ INSTANTIATE_TEST_SUITE_P(All, DialogueTest, testing::ValuesIn(all_dialogues()),
                          });
 
 TEST(Dialogues, AreManyEnough) {
-  EXPECT_GE(all_dialogues().size(), 60U);
+  EXPECT_GE(all_dialogues().size(), 245U);
+}
+
+// "| a requirement | `files` | `files` |"
+std::vector<std::string> cells_of(std::string_view row) {
+  std::vector<std::string> cells;
+  row.remove_prefix(1);
+  for (std::size_t end = 0; (end = row.find('|')) != std::string_view::npos; row.remove_prefix(end + 1))
+    cells.emplace_back(base::trim(row.substr(0, end)));
+  return cells;
+}
+
+// What stands between backquotes.
+std::vector<std::string> names_in(std::string_view cell) {
+  std::vector<std::string> names;
+  for (std::size_t start = 0; (start = cell.find('`')) != std::string_view::npos;) {
+    cell.remove_prefix(start + 1);
+    const auto end = std::min(cell.find('`'), cell.size());
+    names.emplace_back(cell.substr(0, end));
+    cell.remove_prefix(std::min(end + 1, cell.size()));
+  }
+  return names;
+}
+
+bool is_reason(std::string_view cell) {
+  constexpr std::size_t kShortest = 15;
+  return cell.size() >= kShortest && cell.starts_with("- (") && cell.ends_with(')');
+}
+
+// Each file stands in it, each name is a file, and each requirement is shown from both sides or says why not.
+TEST(Dialogues, StandInTheIndex) {
+  std::set<std::string> files;
+  for (const auto& path : all_dialogues())
+    files.insert(std::filesystem::path(path).stem().string());
+  std::set<std::string> named;
+  std::size_t rows = 0;
+  std::ifstream index(std::string(POSTERN_DIALOGUES) + "/INDEX.md");
+  for (std::string row; std::getline(index, row);) {
+    if (!row.starts_with("| ") || row == "| requirement | positive | negative |") continue;
+    ++rows;
+    const auto cells = cells_of(row);
+    ASSERT_EQ(cells.size(), 3U) << row;
+    for (const auto& side : {cells[1], cells[2]}) {
+      const auto names = names_in(side);
+      EXPECT_TRUE(!names.empty() || is_reason(side)) << "a side without a reason: " << row;
+      for (const auto& name : names) EXPECT_TRUE(files.contains(name)) << "no file " << name << ": " << row;
+      named.insert(names.begin(), names.end());
+    }
+  }
+  EXPECT_GE(rows, 100U);
+  for (const auto& file : files) EXPECT_TRUE(named.contains(file)) << "not in the index: " << file;
 }
 
 }  // namespace

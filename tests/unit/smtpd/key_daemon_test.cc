@@ -1,6 +1,8 @@
 // The key process's own part: signs handshakes with the keys that it has, and nothing else.
 #include <gtest/gtest.h>
 
+#include <set>
+
 #include "common/config/roles.h"
 #include "common/log/log.h"
 #include "common/tls/chain.h"
@@ -53,13 +55,13 @@ class KeyDaemon : public testing::Test {
  protected:
   KeyDaemon() { log::set_level(log::Format::kText, log::Level::kError); }
   void start(const std::string& config) {
-    ASSERT_TRUE(daemon_.prepare(config, {}, {}));
-    daemon_.start(loop_);
+    ASSERT_TRUE(daemon_->prepare(config, {}, {}));
+    daemon_->start(loop_);
   }
   std::unique_ptr<Client> connect(std::uint32_t index) {
     auto ends = ipc::make_channel_pair();
     auto client = std::make_unique<Client>(loop_, std::move(ends.a));
-    daemon_.peer({ipc::Role::kSmtpd, index, {}}, std::move(ends.b));
+    daemon_->peer({ipc::Role::kSmtpd, index, {}}, std::move(ends.b));
     turn();
     return client;
   }
@@ -86,7 +88,7 @@ class KeyDaemon : public testing::Test {
   const Issued& c_ = Authority::instance().issue({"c.example"});
   event::Loop loop_;
   FakeHost host_;
-  Daemon daemon_{host_};
+  std::unique_ptr<Daemon> daemon_ = std::make_unique<Daemon>(host_);
   std::uint64_t last_ = 0;
 };
 
@@ -111,11 +113,11 @@ TEST_F(KeyDaemon, SignsNothingElse) {
 TEST_F(KeyDaemon, TakesNewKeysAndKeepsThoseOfTheGenerationBefore) {
   start(config_of({&a_}));
   const auto client = connect(0);
-  ASSERT_TRUE(daemon_.configure(config_of({&b_}), base::Generation(2)));
+  ASSERT_TRUE(daemon_->configure(config_of({&b_}), base::Generation(2)));
   EXPECT_EQ(host_.state, "1 keys");
   EXPECT_NE(sign(*client, b_), "");
   EXPECT_NE(sign(*client, a_), "") << "an smtpd that is told later";
-  ASSERT_TRUE(daemon_.configure(config_of({&c_}), base::Generation(3)));
+  ASSERT_TRUE(daemon_->configure(config_of({&c_}), base::Generation(3)));
   EXPECT_EQ(sign(*client, a_), "");
   EXPECT_NE(sign(*client, b_), "");
 }
@@ -123,10 +125,10 @@ TEST_F(KeyDaemon, TakesNewKeysAndKeepsThoseOfTheGenerationBefore) {
 TEST_F(KeyDaemon, RefusesAConfigurationThatIsNone) {
   start(config_of({&a_}));
   const auto client = connect(0);
-  EXPECT_FALSE(daemon_.configure("nonsense", base::Generation(2)));
+  EXPECT_FALSE(daemon_->configure("nonsense", base::Generation(2)));
   config::KeyConfig bad;
   bad.keys = {"nonsense"};
-  const auto done = daemon_.configure(ipc::encode(bad), base::Generation(2));
+  const auto done = daemon_->configure(ipc::encode(bad), base::Generation(2));
   ASSERT_FALSE(done);
   EXPECT_EQ(done.error(), "key: holds no private key in PEM: unsupported");
   EXPECT_NE(sign(*client, a_), "");
@@ -146,6 +148,24 @@ TEST_F(KeyDaemon, GivesAllTheSameTicketKeys) {
   const auto again = connect(0);
   EXPECT_TRUE(one->ended) << "a fresh channel replaces the former";
   EXPECT_EQ(again->keys.at(0).name, two->keys[0].name);
+}
+
+// A ticket is honoured for one more life after its key's own, and then never again.
+TEST_F(KeyDaemon, ChangesTheTicketKeysAndKeepsTheFormerOnes) {
+  daemon_ = std::make_unique<Daemon>(host_, base::Millis(20));
+  start(config_of({&a_}));
+  const auto client = connect(0);
+  std::vector<std::string> before;
+  for (int life = 0; life < 3; ++life) {
+    while (client->keys.empty() || client->keys.front().name == (before.empty() ? "" : before.back()))
+      loop_.run_once(true);
+    before.push_back(client->keys.front().name);
+    ASSERT_EQ(client->keys.size(), life == 0 ? 1U : 2U);
+    if (life > 0) {
+      EXPECT_EQ(client->keys[1].name, before[before.size() - 2]);
+    }
+  }
+  EXPECT_EQ(std::set(before.begin(), before.end()).size(), 3U);
 }
 
 }  // namespace

@@ -2,6 +2,11 @@
 // transaction.
 #include <gtest/gtest.h>
 
+#include <random>
+#include <string>
+#include <string_view>
+#include <utility>
+
 #include "smtpd/session.h"
 #include "tests/unit/smtpd/rig.h"
 
@@ -203,6 +208,22 @@ TEST(TlsSession, WithoutCertificatesNoneBegins) {
   EXPECT_EQ(rig.say("STARTTLS\r\n"), "454 4.7.0 TLS is not available now\r\n");
 }
 
+// Whole records of TLS, of these types (RFC 8446 5.1), and nothing else.
+constexpr std::string_view kAnyType = "\x14\x15\x16\x17";
+constexpr std::string_view kBehindTheHandshake = "\x15\x17";
+
+bool only_records(std::string_view wire, std::string_view types) {
+  while (!wire.empty()) {
+    if (wire.size() < 5 || types.find(wire[0]) == std::string_view::npos || wire[1] != 3)
+      return false;
+    const auto size =
+        5U + (static_cast<unsigned char>(wire[3]) << 8 | static_cast<unsigned char>(wire[4]));
+    if (wire.size() < size) return false;
+    wire.remove_prefix(size);
+  }
+  return true;
+}
+
 enum class Ending { kCloseNotify, kEnd, kClearText, kWrongBit, kReset };
 
 // Every way to end at every place of a transaction: what had its final dot goes to queued, the rest
@@ -237,7 +258,7 @@ void come_to(Ending ending, TlsRig& rig) {
 }
 
 TEST_P(EachEnding, LosesTheTransactionAtEveryOffset) {
-  for (std::size_t offset = 0; offset <= kTransaction.size(); offset += offset < 90 ? 3 : 1) {
+  for (std::size_t offset = 0; offset <= kTransaction.size(); ++offset) {
     TlsRig rig;
     rig.secure();
     rig.tell(kTransaction.substr(0, offset));
@@ -247,16 +268,120 @@ TEST_P(EachEnding, LosesTheTransactionAtEveryOffset) {
     EXPECT_EQ(rig.queued->transactions.size(), complete ? 1U : 0U) << offset;
     EXPECT_EQ(rig.ended, 1) << offset;
     EXPECT_EQ(wire.find("\r\n250"), std::string::npos);
-    for (std::string_view rest = wire; !rest.empty();) {  // records of TLS and nothing else
-      ASSERT_GE(rest.size(), 5U);
-      ASSERT_TRUE(rest[0] == 21 || rest[0] == 23) << offset;
-      ASSERT_EQ(rest[1], 3);
-      const auto size =
-          5U + (static_cast<unsigned char>(rest[3]) << 8 | static_cast<unsigned char>(rest[4]));
-      ASSERT_GE(rest.size(), size);
-      rest.remove_prefix(size);
+    ASSERT_TRUE(only_records(wire, kBehindTheHandshake)) << offset;
+  }
+}
+
+// Of all that the client's end of TLS makes, handshake and transaction, only so many bytes leave.
+struct CutRig : TlsRig {
+  explicit CutRig(std::size_t bytes) : left(bytes) {
+    heard();
+    say("EHLO client.example\r\n");
+    say("STARTTLS\r\n");
+    end.receive({});
+    for (int i = 0; i < 4 && rest.empty() && end.state() == State::kOpening; ++i) pass();
+    if (end.state() != State::kOpen) return;
+    const auto body = kTransaction.find("hello");
+    end.send(kTransaction.substr(0, body));  // a record each
+    end.send(kTransaction.substr(body, 7));
+    end.send(kTransaction.substr(body + 7));
+    pass();
+    whole = rest.empty();
+  }
+  void pass() {
+    const auto made = std::exchange(end.out, {});
+    const auto part = std::string_view(made).substr(0, left);
+    left -= part.size();
+    rest += std::string_view(made).substr(part.size());
+    send(part);
+    if (!signer.waiting.empty()) signer.answer();
+    hear();
+  }
+  void hear() {
+    if (!client.valid()) return;
+    const auto wire = heard();
+    all += wire;
+    if (!wire.empty()) end.receive(wire);
+  }
+  // What waits for the rest of a record waits only so long.
+  void wait_out() {
+    while (!signer.waiting.empty()) signer.answer();
+    turn();
+    clock.advance(base::Millis(30'001));
+    if (session) session->check_deadline();
+    turn();
+  }
+
+  std::size_t left;
+  std::string rest;  // what did not leave
+  bool whole = false;
+};
+
+enum class Cut { kEnd, kReset, kNoise, kRecords };
+
+// The end of the client, or something foreign in its stream, at every byte of it: in the handshake, in
+// the head of a record, in its middle, between two.
+class EachCut : public testing::TestWithParam<Cut> {};
+INSTANTIATE_TEST_SUITE_P(TlsSession, EachCut,
+                         testing::Values(Cut::kEnd, Cut::kReset, Cut::kNoise, Cut::kRecords));
+
+std::string noise(std::mt19937& random, std::size_t size) {
+  std::string bytes(size, '\0');
+  for (auto& byte : bytes) byte = static_cast<char>(random() & 0xff);
+  return bytes;
+}
+
+std::string foreign_record(std::mt19937& random) {
+  const std::size_t size = random() % 300;
+  std::string record;
+  record += static_cast<char>(20 + random() % 5);
+  record += "\x03\x03";
+  record += static_cast<char>(size >> 8);
+  record += static_cast<char>(size & 0xff);
+  return record + noise(random, size);
+}
+
+// Behind what is foreign the client goes on as if nothing were.
+void come_to(Cut cut, CutRig& rig, std::mt19937& random) {
+  switch (cut) {
+    case Cut::kEnd:
+      ::shutdown(rig.client.get(), SHUT_WR);
+      rig.turn();
+      EXPECT_EQ(rig.ended, 1) << "at once";
+      return;
+    case Cut::kReset:
+      rig.leave();
+      EXPECT_EQ(rig.ended, 1) << "at once";
+      return;
+    case Cut::kNoise:
+      rig.send(noise(random, 400) + rig.rest);
+      return;
+    case Cut::kRecords: {
+      std::string wire;
+      for (int i = 0; i < 3; ++i) wire += foreign_record(random);
+      rig.send(wire + rig.rest);
+      return;
     }
   }
+}
+
+TEST_P(EachCut, LosesTheTransactionInEveryRecordAndTheHandshake) {
+  std::mt19937 random(1);
+  bool whole = false;
+  std::size_t offset = 0;
+  for (; !whole && !HasFailure(); ++offset) {
+    SCOPED_TRACE(offset);
+    ASSERT_LT(offset, 2'000U);
+    CutRig rig(offset);
+    whole = rig.whole;
+    come_to(GetParam(), rig, random);
+    rig.wait_out();
+    rig.hear();
+    EXPECT_EQ(rig.queued->transactions.size(), whole ? 1U : 0U);
+    EXPECT_EQ(rig.ended, 1);
+    EXPECT_TRUE(only_records(rig.all, kAnyType));
+  }
+  EXPECT_GT(offset, 200 + kTransaction.size()) << "the handshake was in it";
 }
 
 }  // namespace
