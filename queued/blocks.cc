@@ -303,16 +303,17 @@ void Blocks::add_standstills(std::string_view what, bool hop, QueueTime now,
   add_stopped(std::move(edges), spans);
 }
 
-void Blocks::add_any_hop_standstills(QueueTime now, std::vector<Span>& spans) const {
-  for (const auto& past : past_)
-    if (past.hop && past.kind == Past::Kind::kStopped) spans.push_back({past.from, past.to});
-  for (const auto& freeze : freezes_)
-    if (freeze.hop && kind_of(freeze) == Past::Kind::kStopped && freeze.from < now)
-      spans.push_back({freeze.from, now});
+void Blocks::add_any_hop_standstills(QueueTime until, std::vector<Span>& spans) const {
+  const auto add = [&](const auto& block, Past::Kind kind, QueueTime to) {
+    if (block.hop && kind == Past::Kind::kStopped && block.from < to) spans.push_back({block.from, to});
+  };
+  for (const auto& past : past_) add(past, past.kind, std::min(past.to, until));
+  for (const auto& freeze : freezes_) add(freeze, kind_of(freeze), until);
 }
 
 std::vector<Span> Blocks::standstills(std::string_view queue, const Destination& destination,
-                                      QueueTime now, std::string_view hop) const {
+                                      QueueTime now, std::string_view hop,
+                                      QueueTime forgotten) const {
   std::vector<Span> spans;
   add_standstills(queue, false, now, spans);
   if (!hop.empty()) {
@@ -321,7 +322,7 @@ std::vector<Span> Blocks::standstills(std::string_view queue, const Destination&
     for (const auto& way : destination.via)
       if (is_named(way)) add_standstills(hop_name(way), true, now, spans);
     if (std::any_of(destination.via.begin(), destination.via.end(), is_found_by_dns))
-      add_any_hop_standstills(now, spans);
+      add_any_hop_standstills(std::min(now, forgotten), spans);
   }
   for (const auto& past : past_)
     if (past.queue.empty() && stops(past.all, destination)) spans.push_back({past.from, past.to});

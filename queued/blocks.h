@@ -104,11 +104,13 @@ class Blocks {
   [[nodiscard]] bool outbound_stops(const Destination& destination) const;
   [[nodiscard]] Blocked blocked(const std::string& queue, const Destination& destination) const;
   // When the clocks of mail for this queue stood still, until `now`; spans may overlap. `hop`: the
-  // key of its next hop; empty: it is not known, so every one counts that it may be, for it is better that
-  // mail expires late than that it does because it was frozen.
+  // key of its next hop; empty: it is not known. Then those that its route names count; and of a route by MX every
+  // one does, up to `forgotten`, when somebody knew it: better that mail expires late than that it does because it
+  // was frozen.
   [[nodiscard]] std::vector<Span> standstills(std::string_view queue,
                                               const Destination& destination, QueueTime now,
-                                              std::string_view hop = {}) const;
+                                              std::string_view hop = {},
+                                              QueueTime forgotten = QueueTime(0)) const;
 
   [[nodiscard]] const std::vector<Freeze>& freezes() const { return freezes_; }
   [[nodiscard]] const std::vector<FreezeException>& exceptions() const { return exceptions_; }
@@ -140,8 +142,8 @@ class Blocks {
   [[nodiscard]] const Freeze* frozen_by(std::string_view what, bool hop) const;
   void add_standstills(std::string_view what, bool hop, QueueTime now,
                        std::vector<Span>& spans) const;
-  // Of whatever next hops were frozen.
-  void add_any_hop_standstills(QueueTime now, std::vector<Span>& spans) const;
+  // Of whatever next hops were frozen, until then.
+  void add_any_hop_standstills(QueueTime until, std::vector<Span>& spans) const;
   void add_past(Past past);
   void end(std::vector<Freeze>::iterator at, QueueTime now);
   void drop_idle_exceptions(QueueTime now);

@@ -44,6 +44,7 @@ Engine::Engine(event::Loop& loop, Store& store, config::QueuedConfig config)
 Engine::~Engine() { *alive_ = false; }
 
 void Engine::start() {
+  hops_forgotten_ = now();
   read_blocks();
   store_.tell_all([this](const Batch& batch) noexcept { place_batch(batch); });
   poke();
@@ -99,8 +100,8 @@ void Engine::configure(config::QueuedConfig config) {
   asking_.forget();
   schedule_.clear();
   shorten_waits();
+  hops_forgotten_ = now();
   told_upto_.clear();
-  last_import_ = {};
   ++placings_;
   place_again({});
   schedule_.review_blocks(now());

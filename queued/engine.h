@@ -158,7 +158,7 @@ class Engine {
   [[nodiscard]] QueueTime due(const Message& message, const Recipient& recipient,
                               std::string_view queue) const;
 
-  // Failures and delays that wait for further ones of their message are told of now.
+  // Failures that wait for further ones of their message are told of now.
   void tell_gathered();
   // From now on none waits.
   void stop_gathering();
@@ -272,7 +272,7 @@ class Engine {
   std::set<std::string> retrying_;  // queues whose messages are walked over
   Throttle throttle_;
   event::Timer wake_;
-  // Failures and delays that wait for further ones of their message.
+  // Failures that wait for further ones of their message.
   std::map<MessageInQueue, Gathered> gathered_;
   std::size_t attempts_gathered_ = 0;
   bool gathering_ = true;
@@ -281,6 +281,7 @@ class Engine {
   // By queue: no message up to this one needs a notice of its delay; an aid to expire_slice() alone.
   std::map<std::string, base::MessageId, std::less<>> told_upto_;
   base::MessageId last_import_;  // of what was imported; all that follows is in the order of its age
+  QueueTime hops_forgotten_{0};  // no next hop is known from before
   std::deque<PendingChange> changes_;
   bool changing_ = false;
   Done blocks_changed_;

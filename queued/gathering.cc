@@ -1,12 +1,10 @@
-// The part of Engine that gathers failures and delays that the sender is told of, so that a message whose
-// many recipients one host refuses, or puts off, causes one notice, though they are tried in several
-// leases.
+// The part of Engine that gathers failures, so that a message whose many recipients one host refuses
+// causes one notice, though they are tried in several leases.
 //
 // A failure waits while other recipients of its message are in delivery in the same queue, or ready
 // there, but not long. It waits before its record: nothing of it is durable, and its deliverer keeps
 // the outcome until the record is written. So a crash loses no notice; at most the recipients are
-// tried, and refused, once more. All that was gathered is one record with its notice. What was delivered
-// does not wait, for a crash would deliver it twice: reports of success are one for each transaction.
+// tried, and refused, once more. All that was gathered is one record with its notice.
 #include <algorithm>
 #include <iterator>
 #include <memory>
@@ -17,9 +15,7 @@
 namespace postern::queued {
 namespace {
 
-bool may_wait(const Report& report) {
-  return report.action == mail::ReportAction::kFailed || report.action == mail::ReportAction::kDelayed;
-}
+bool is_failure(const Report& report) { return report.action == mail::ReportAction::kFailed; }
 
 event::Callback one_after_the_other(event::Callback first, event::Callback second) {
   if (!first) return second;
@@ -56,11 +52,11 @@ std::string Engine::remotes_of(const Occasion& occasion) {
   return all;
 }
 
-// An attempt is over. Its failures and delays join those that were kept back, and all are told of if
-// nothing more of the message is to come; the rest of it never waits.
+// An attempt is over. Its failures join those that were kept back, and all are told of if nothing more
+// of the message is to come; the rest of it never waits.
 void Engine::gather(Occasion occasion, const Message& message) {
-  const bool waits = std::any_of(occasion.reports.begin(), occasion.reports.end(), may_wait);
-  if (!waits && gathered_.empty()) return settle(std::move(occasion));  // the usual case
+  const bool fails = std::any_of(occasion.reports.begin(), occasion.reports.end(), is_failure);
+  if (!fails && gathered_.empty()) return settle(std::move(occasion));  // the usual case
   const auto* first = find_recipient(message, occasion.parts.front().fates.front().number);
   const MessageInQueue key{message.id, router_->route(first->address).queue,
                            sender_of(message, *first).text()};
@@ -72,26 +68,26 @@ void Engine::gather(Occasion occasion, const Message& message) {
     tell_gathered_in(key.message, key.queue);
     return settle(std::move(all));
   }
-  if (!waits) return settle(std::move(occasion));
-  Occasion later{occasion.id, {}, {}, {}};
+  if (!fails) return settle(std::move(occasion));
+  Occasion failed{occasion.id, {}, {}, {}};
   auto& part = occasion.parts.front();
-  auto& kept = later.parts.emplace_back(part.remote, std::vector<RecipientFate>(), part.tls);
+  auto& kept = failed.parts.emplace_back(part.remote, std::vector<RecipientFate>(), part.tls);
   for (auto& report : occasion.reports) {
-    if (!may_wait(report)) continue;
+    if (!is_failure(report)) continue;
     const auto fate = std::find_if(part.fates.begin(), part.fates.end(), [&](const auto& f) {
       return f.number == report.number;
     });
     kept.fates.push_back(std::move(*fate));
     part.fates.erase(fate);
-    later.reports.push_back(std::move(report));
+    failed.reports.push_back(std::move(report));
   }
-  std::erase_if(occasion.reports, may_wait);
+  std::erase_if(occasion.reports, is_failure);
   if (part.fates.empty()) {
-    later.written = std::move(occasion.written);
-    return keep_back(key, std::move(later));
+    failed.written = std::move(occasion.written);
+    return keep_back(key, std::move(failed));
   }
-  std::tie(later.written, occasion.written) = when_both(std::move(occasion.written));
-  keep_back(key, std::move(later));
+  std::tie(failed.written, occasion.written) = when_both(std::move(occasion.written));
+  keep_back(key, std::move(failed));
   settle(std::move(occasion));
 }
 

@@ -60,7 +60,7 @@ std::vector<Span> Engine::standstills(std::string_view queue, const Destination&
   const auto* known = schedule_.find(queue);
   const auto* hop = known == nullptr ? nullptr : known->hop();
   return blocks_.standstills(queue, destination, until,
-                             hop != nullptr && hop->known() ? hop->name() : "");
+                             hop != nullptr && hop->known() ? hop->name() : "", hops_forgotten_);
 }
 
 bool Engine::clock_stands(std::string_view queue, const Destination& destination) const {

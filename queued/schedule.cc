@@ -57,8 +57,8 @@ std::size_t Schedule::ByValue::operator()(const Destination& destination) const 
   return hash;
 }
 
-// Queues of one route share its destination. Those of no queue are looked for when the table is full,
-// and half of it is free then: each new destination may have one of its own.
+// Queues of one route share its destination. Those of no queue any more go when the table is full, and half of
+// it is free then: with a route for each queue every one is new, and a look at all for each would take for ever.
 std::shared_ptr<const Destination> Schedule::shared(const Destination& destination) {
   if (const auto at = destinations_.find(destination); at != destinations_.end()) return *at;
   if (destinations_.size() >= destinations_.bucket_count()) {

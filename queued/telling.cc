@@ -175,7 +175,9 @@ void Engine::tell_delay(const Message& message, const OldMail& work, base::Milli
   RecipientFate fate;
   fate.failure = work.failure;
   for (const auto& recipient : message.recipients) {
-    if (!recipient.open() || router_->route(recipient.address).queue != work.queue) continue;
+    if (!recipient.open() || concluding_.contains({message.id, recipient.number}) ||
+        router_->route(recipient.address).queue != work.queue)
+      continue;
     fate.number = recipient.number;
     if (auto report = report_of(message, recipient, fate, work.remote, attempt, age))
       occasions.try_emplace(sender_of(message, recipient).text(), Occasion{message.id, {}, {}, {}})

@@ -185,11 +185,11 @@ void Daemon::on_connection(base::ListenerIndex listener, os::Accepted accepted) 
       return turn_away(listener, std::move(accepted.fd), "too many connections from your address");
     place = *std::move(taken);
   }
+  clients_.count_sessions(sessions_.size() + 1);  // before its greeting is heard
   auto session = std::make_unique<Session>(
       *context_, rules_->services[listener.value], std::move(accepted.fd), client, std::move(place),
       [this](Session* s) noexcept { on_ended(s); });
   sessions_.emplace(session.get(), std::move(session));
-  clients_.count_sessions(sessions_.size());
 }
 
 void Daemon::turn_away(base::ListenerIndex listener, base::UniqueFd fd, std::string_view why) {

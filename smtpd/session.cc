@@ -154,24 +154,10 @@ void Session::after_step() {
   if (closing) stream_.close_after_flush();
   // A line that comes byte by byte does not win time, a body's next piece does.
   const auto kind = protocol_.timeout();
-  if (awaited_ == TimeoutKind::kData) count_patience();
-  if (spoke || kind != awaited_ || kind == TimeoutKind::kData) set_deadline(kind);
-}
-
-// A body may take `timeout.data`, and as long as its bytes take at the least rate that is asked for. What came
-// is good for further silence, but never for more than the first; the time in which we make the client wait does
-// not count.
-void Session::count_patience() {
   const auto& limits = service_->limits;
-  const auto most = limits.timeout.data.count() * 1000;
-  const auto waited = context_.clock.steady() - waits_since_;
-  const auto bytes = static_cast<std::int64_t>(std::exchange(body_bytes_, 0));
-  if (limits.data_rate == 0) {
-    patience_ = bytes > 0 ? most : patience_ - waited.count() * 1000;
-    return;
-  }
-  patience_ += bytes * 1'000'000 / static_cast<std::int64_t>(limits.data_rate) - waited.count() * 1000;
-  patience_ = std::min(patience_, most);
+  if (deadline_.ms != 0 && (in_message_ || awaited_ == TimeoutKind::kData))
+    patience_.came(std::exchange(body_bytes_, 0), context_.clock.steady(), limits.timeout.data, limits.data_rate);
+  if (spoke || kind != awaited_ || kind == TimeoutKind::kData) set_deadline(kind);
 }
 
 // Outside on_input(), the stream does not send by itself.
@@ -227,18 +213,19 @@ void Session::finish(std::string_view reason) noexcept {
 // before.
 void Session::set_deadline(TimeoutKind kind) {
   if (finished_) return;
-  awaited_ = kind;
-  const auto wait =
-      protocol_.want() == Want::kClose ? kCloseTimeout : duration(kind, service_->limits.timeout);
+  const auto before = std::exchange(awaited_, kind);
+  const auto& timeout = service_->limits.timeout;
+  const auto wait = protocol_.want() == Want::kClose ? kCloseTimeout : duration(kind, timeout);
   if (wait.count() == 0) {
     deadline_ = {};
     return;
   }
-  if (kind == TimeoutKind::kData) {
-    waits_since_ = context_.clock.steady();
-    return start_deadline(base::Millis(std::max<std::int64_t>(patience_ / 1000, 1)));
-  }
-  start_deadline(wait);
+  const auto now = context_.clock.steady();
+  // A chunk that is refused is of no message, and has its own time. Between chunks it is the message that is
+  // waited for, too.
+  if (kind == TimeoutKind::kData && before != kind && !in_message_) patience_.begin(timeout.data, now);
+  const bool message = kind == TimeoutKind::kData || (in_message_ && kind == TimeoutKind::kCommand);
+  start_deadline(message ? std::min(wait, patience_.wait(now)) : wait);
 }
 
 void Session::start_deadline(base::Millis wait) {
@@ -361,10 +348,17 @@ void Session::on_filter_open() noexcept {
 void Session::begin(const Envelope&) {
   body_.clear();
   body_bytes_ = 0;
-  patience_ = service_->limits.timeout.data.count() * 1000;
+  in_message_ = true;
+  patience_.begin(service_->limits.timeout.data, context_.clock.steady());
+}
+
+void Session::abort() {
+  in_message_ = false;
+  body_.clear();
 }
 
 void Session::end(Envelope&& envelope, const BodyFacts& facts) {
+  in_message_ = false;
   if (auto reply = body_.failure()) {
     body_.clear();
     context_.loop.defer(

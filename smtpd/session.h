@@ -12,6 +12,7 @@
 #include "smtpd/body_store.h"
 #include "smtpd/client_desk.h"
 #include "smtpd/client_names.h"
+#include "smtpd/patience.h"
 #include "smtpd/protocol.h"
 #include "smtpd/queue_link.h"
 #include "smtpd/tls_desk.h"
@@ -68,7 +69,7 @@ class Session final : public event::StreamOwner, public MessageSink {
   void end(Envelope&& envelope, const BodyFacts& facts) override;
   void ask(const mail::Address& recipient) override;
   void start_queue(const mail::Domain& queue) override;
-  void abort() override { body_.clear(); }
+  void abort() override;
   void refused(const Refusal& refusal) override;
   void log_in(const LoginStart& start) override;
   void login_response(std::string_view response) override;
@@ -99,7 +100,6 @@ class Session final : public event::StreamOwner, public MessageSink {
   void begin_tls(bool alone);
   void shake_hands();
   void set_deadline(TimeoutKind kind);
-  void count_patience();
   void start_deadline(base::Millis wait);
   void finish(std::string_view reason) noexcept;
 
@@ -118,12 +118,12 @@ class Session final : public event::StreamOwner, public MessageSink {
   base::SteadyTime opened_;
   TimeoutKind awaited_ = TimeoutKind::kNone;  // what the deadline is for
   base::SteadyTime deadline_;                 // 0: none
-  std::int64_t patience_ = 0;                 // microseconds that a body may still keep us waiting,
-  base::SteadyTime waits_since_;              // counted from then on,
-  std::uint64_t body_bytes_ = 0;              // and what has come of it since
+  Patience patience_;
+  std::uint64_t body_bytes_ = 0;              // that came since it was asked
   base::SteadyTime timer_due_;
   std::shared_ptr<bool> alive_ = std::make_shared<bool>(true);
   bool awaits_proxy_;  // the PROXY header, in front of all else
+  bool in_message_ = false;  // a body has begun, and is wanted
   bool finished_ = false;
 };
 

@@ -121,6 +121,13 @@ struct RightsIndex::Tables {
     return std::nullopt;
   }
 
+  // Does the users file name the recipient as it stands, whatever its local part looks like?
+  [[nodiscard]] bool lists(const mail::Address& recipient, const Decision& decision) const {
+    const auto& address = decision.rewritten.value_or(recipient);
+    return rights.domains[decision.domain].recipients == RecipientsKind::kFile &&
+           entry(decision.domain, address.local_part(), address.domain().text()).has_value();
+  }
+
   // The recipient among the aliases and users of section `domain`: kLocal or kNoSuchUser.
   [[nodiscard]] Decision local(std::uint32_t domain, const mail::Address& recipient,
                                bool with_aliases) const {
@@ -272,7 +279,8 @@ Decision RightsIndex::decide(base::ListenerIndex listener, const Origin& origin,
     auto decision = tables_->ours_or_daemon(domain->second, recipient, true);
     const bool goes_on = decision.verdict == Verdict::kLocal && !decision.alias &&
                          tables_->rights.domains[decision.domain].sent_on;
-    if (goes_on && !may_relay && names_a_route(recipient)) return {.verdict = Verdict::kRelayDenied};
+    if (goes_on && !may_relay && names_a_route(recipient) && !tables_->lists(recipient, decision))
+      return {.verdict = Verdict::kRelayDenied};
     return decision;
   }
   return {.verdict = may_relay ? Verdict::kRelay : Verdict::kRelayDenied};

@@ -35,7 +35,7 @@ Rights sample() {
       {.names = {domain("any.example")}, .recipients = RecipientsKind::kAny, .extension = "+"},
       {.names = {domain("ask.example")}, .recipients = RecipientsKind::kAsk, .extension = "+"},
       {.names = {domain("plain.example")}, .users = {"dave"}, .extension = ""},
-      {.names = {domain("inner.example")}, .users = {"zoe"}, .extension = "+", .sent_on = true},
+      {.names = {domain("inner.example")}, .users = {"odd%name", "zoe"}, .extension = "+", .sent_on = true},
       {.names = {domain("hub.example")}, .recipients = RecipientsKind::kAny, .extension = "+", .sent_on = true}};
   rights.postmaster = address("it@example.org");
   rights.hostname = domain("mx.host.example");
@@ -108,6 +108,7 @@ const Case kCases[] = {
     {kMxOnly, "192.0.2.1", "zoe+x=far.example@inner.example", kLocal, "zoe", "inner.example"},
     {kMxOnly, "192.0.2.1", "zoe+x%far.example@inner.example", kDenied},
     {kMxOnly, "192.0.2.1", "zoe%far.example@inner.example", kNoUser},
+    {kMxOnly, "192.0.2.1", "odd%name@inner.example", kLocal, "odd%name", "inner.example"},
     {kMxOnly, "192.0.2.1", "x%far.example@hub.example", kDenied},
     {kMxOnly, "192.0.2.1", "far.example!x@hub.example", kDenied},
     {kMxOnly, "192.0.2.1", "\"x@far.example\"@hub.example", kDenied},

@@ -276,6 +276,11 @@ TEST_F(BlockCommandsTest, NothingExpiresForTheTimeThatAnMxHostWasFrozen) {
   turn(60);
   ASSERT_NE(look(id), nullptr);
   EXPECT_EQ(engine->left(*look(id), look(id)->recipients[0]), base::Millis(1'000'000));
+  // A domain whose hosts are never found is not spared for ever.
+  pass(base::Millis(1'000'001));
+  engine->hop_failed({"far.example", "far.example"}, ipc::FailureClass::kDns, {0, 4, 4, 3, "no answer"}, "");
+  turn(60);
+  EXPECT_EQ(look(id), nullptr);
 }
 
 TEST_F(BlockCommandsTest, ConfiguredNamesAreKnownWithoutMail) {

@@ -37,9 +37,9 @@ Destination route_by(std::vector<std::string> hosts) {
 
 // How long the clock of mail that was born then stood.
 std::int64_t stood(const Blocks& blocks, const std::string& queue, const Destination& destination,
-                   int born, int now, std::string_view by = {}) {
-  return covered(blocks.standstills(queue, destination, QueueTime(now), by), QueueTime(born),
-                 QueueTime(now))
+                   int born, int now, std::string_view by = {}, int forgotten = 0) {
+  return covered(blocks.standstills(queue, destination, QueueTime(now), by, QueueTime(forgotten)),
+                 QueueTime(born), QueueTime(now))
       .count();
 }
 
@@ -219,8 +219,10 @@ TEST(Blocks, AQueueIsFrozenWithTheHostsOfItsRoute) {
   EXPECT_EQ(stood(blocks, "far.example", route_by({"one.example"}), 0, 200), 100);
   EXPECT_EQ(stood(blocks, "far.example", kFar, 0, 200, "two.example"), 0);
   EXPECT_EQ(stood(blocks, "far.example", kFar, 0, 200, "one.example>two.example"), 100);
-  // While its hosts are not known, it may have been any: none of its mail may expire for that.
-  EXPECT_EQ(stood(blocks, "far.example", kFar, 0, 200), 100);
+  // While its hosts are not known, it may have been any before they were forgotten.
+  EXPECT_EQ(stood(blocks, "far.example", kFar, 0, 200), 0);
+  EXPECT_EQ(stood(blocks, "far.example", kFar, 0, 200, {}, 170), 70);
+  EXPECT_EQ(stood(blocks, "far.example", kFar, 0, 200, {}, 300), 100);
   EXPECT_EQ(stood(blocks, "far.example", route_by({"two.example", "one.example"}), 0, 200), 100);
   EXPECT_EQ(stood(blocks, "far.example", route_by({"two.example"}), 0, 200), 0);
   ASSERT_TRUE(blocks.freeze(hop("two.example:2525")));

@@ -525,6 +525,60 @@ TEST(Chunks, EachPieceWinsTimeAndTheNextCommandHasItsOwn) {
   EXPECT_TRUE(rig.queued->transactions.empty());
 }
 
+// Its bytes must be passed over before its reply: a client that is slow hears why it is refused.
+TEST(Chunks, ThatAreRefusedHaveTheirTimeToo) {
+  SessionRig rig;
+  bring(rig, Stage::kHello);
+  rig.say("MAIL FROM:<a@client.example>\r\nRCPT TO:<nobody@example.org>\r\n");
+  for (const char* code : {"554 5.5.1", "554 5.5.1"}) {
+    rig.send("BDAT 8 LAST\r\nhe");
+    rig.clock.advance(base::Millis(15'000));
+    rig.session->check_deadline();
+    EXPECT_EQ(rig.heard(), "");
+    EXPECT_EQ(rig.say("llo...").substr(0, 9), code);
+  }
+  rig.send("BDAT 8\r\nhe");
+  rig.clock.advance(base::Millis(15'000));
+  rig.session->check_deadline();
+  rig.send("l");
+  rig.clock.advance(base::Millis(5'003));
+  rig.session->check_deadline();
+  EXPECT_EQ(rig.heard().substr(0, 9), "421 4.4.2");
+}
+
+// A chunk of a byte now and then is a body that drips, too.
+TEST(Chunks, ThatComeSlowlyUseUpTheTimeOfTheirMessage) {
+  SessionRig rig;
+  bring(rig, Stage::kRcpt);
+  for (int n = 0; n < 4; ++n) {
+    ASSERT_EQ(rig.say("BDAT 1\r\nx"), "250 2.0.0 1 octets received\r\n") << n;
+    rig.clock.advance(base::Millis(4'999));  // less than a command has
+    rig.session->check_deadline();
+  }
+  EXPECT_EQ(rig.say("BDAT 1\r\nx"), "250 2.0.0 1 octets received\r\n");
+  rig.clock.advance(base::Millis(20));
+  rig.session->check_deadline();
+  EXPECT_EQ(rig.heard().substr(0, 9), "421 4.4.2");
+}
+
+TEST(Session, ATimeForBodiesThatAReloadBringsBeginsThen) {
+  SessionRig rig;
+  const auto limited = rig.service.limits.timeout;
+  rig.service.limits.timeout.data = base::Millis(0);
+  bring(rig, Stage::kBody);
+  rig.clock.advance(base::Millis(1'000'000));
+  rig.session->check_deadline();
+  rig.service.limits.timeout = limited;
+  rig.session->reconfigure(rig.service);
+  rig.send("x");
+  rig.clock.advance(base::Millis(19'999));
+  rig.session->check_deadline();
+  EXPECT_EQ(rig.heard(), "");
+  rig.clock.advance(base::Millis(1));
+  rig.session->check_deadline();
+  EXPECT_EQ(rig.heard().substr(0, 9), "421 4.4.2");
+}
+
 // What one chunk has used up of the time for the message the next one does not get back.
 TEST(Chunks, ShareTheTimeOfTheirMessage) {
   SessionRig rig;
