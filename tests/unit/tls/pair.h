@@ -86,7 +86,8 @@ struct Pair {
   void run(std::size_t most = ~std::size_t{0}, bool sign = true) {
     client.receive({});
     for (bool moved = true; moved;) {
-      moved = carry(client, server, most) | carry(server, client, most);
+      moved = carry(client, server, most);
+      moved = carry(server, client, most) || moved;
       if (sign && !signer.waiting.empty()) signer.answer();
       if (server.ready) {
         server.receive({});
