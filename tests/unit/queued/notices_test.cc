@@ -1,16 +1,14 @@
-// Who is told what, and when: RFC 3461's table, occasions, delays, copies, badmail.
+// Who is told what, and when: RFC 3461's table, occasions, copies, badmail.
 #include "queued/notices.h"
 
 #include <gtest/gtest.h>
 
-#include "tests/unit/queued/engine_rig.h"
+#include "tests/unit/queued/notices_rig.h"
 
 namespace postern::queued {
 namespace {
 
 using enum mail::ReportAction;
-
-constexpr base::Millis kHour{3'600'000};
 
 // --- The table --------------------------------------------------------------------------------------
 
@@ -74,65 +72,6 @@ TEST(WantedOfOriginal, OnlyAFailureBringsBackTheWholeAndOnlyASmallOne) {
 }
 
 // --- Occasions --------------------------------------------------------------------------------------
-
-class NoticesTest : public ::testing::Test, protected EngineRig {
- protected:
-  struct To {
-    const char* address;
-    const char* notify = "";
-    const char* orcpt = "";
-  };
-  base::MessageId post(const std::vector<To>& to, mail::Return ret = mail::Return::kUnsaid,
-                       const std::string& text = "Subject: x\r\n\r\n..hello\r\n",
-                       const char* from = "ann@example.org") {
-    auto record = envelope(0);
-    record.from = mail::ReversePath(address(from));
-    record.ret = ret;
-    record.envid = mail::EnvelopeId::parse("QQ+2B1").value();
-    for (const auto& one : to)
-      record.recipients.push_back(
-          {.number = static_cast<std::uint32_t>(record.recipients.size()),
-           .address = address(one.address),
-           .notify = mail::Notify::parse(one.notify).value_or(mail::Notify()),
-           .orcpt = mail::OriginalRecipient::parse(one.orcpt).value_or(mail::OriginalRecipient())});
-    record.body_size = text.size();
-    const auto id = record.id;
-    store->accept(std::move(record), std::make_shared<const std::string>(text),
-                  [this, id](bool) noexcept { engine->admit(id); });
-    turn();
-    return id;
-  }
-  // All its recipients were tried, with these results.
-  void conclude(base::MessageId id, std::vector<Attempt> attempts,
-                const std::string& remote = "mx.far.example[192.0.2.9]:25") {
-    const auto* message = look(id);
-    ASSERT_NE(message, nullptr);
-    for (const auto& recipient : message->recipients)
-      (void)engine->schedule().take(engine->router().route(recipient.address).queue, id);
-    std::vector<RecipientAttempt> all;
-    for (std::uint32_t n = 0; n < attempts.size(); ++n) all.push_back({n, std::move(attempts[n])});
-    engine->conclude(id, std::move(all), remote, {});
-    turn();
-  }
-  static Attempt failed() { return {ipc::Result::kFailed, {}, {550, 5, 1, 1, "no such user"}, {}}; }
-  static Attempt deferred() { return {ipc::Result::kDeferred, {}, {451, 4, 2, 0, "later"}, {}}; }
-  static Attempt delivered(ipc::Arrival arrival) {
-    return {ipc::Result::kDelivered, {}, {250, 2, 0, 0, "ok"}, arrival};
-  }
-  std::vector<Message> notices() {
-    auto all = messages();
-    std::erase_if(all, [](const Message& message) { return !message.notice; });
-    return all;
-  }
-  std::string only_notice() {
-    const auto all = notices();
-    EXPECT_EQ(all.size(), 1U);
-    return all.size() == 1 ? body(all[0].id) : std::string();
-  }
-  static bool has(const std::string& text, const std::string& part) {
-    return text.find(part) != std::string::npos;
-  }
-};
 
 TEST_F(NoticesTest, OneForAnOccasionWithAllItsRecipients) {
   begin();
@@ -319,12 +258,7 @@ class ManyRecipients : public NoticesTest {
       record.recipients.push_back({.number = n,
                                    .address = address("u" + std::to_string(n) + "@far.example"),
                                    .notify = mail::Notify::parse(notify).value_or(mail::Notify())});
-    record.body_size = 7;
-    const auto id = record.id;
-    store->accept(std::move(record), std::make_shared<const std::string>("hello\r\n"),
-                  [this, id](bool) noexcept { engine->admit(id); });
-    turn();
-    return id;
+    return post(std::move(record), "hello\r\n");
   }
   // Asks on the next grant, or again on the last one.
   void ask() {
@@ -517,191 +451,6 @@ TEST_P(ManyRecipientsCrash, LosesNoNoticeAndMakesNoneTwice) {
 }
 
 INSTANTIATE_TEST_SUITE_P(AtEachOperation, ManyRecipientsCrash, ::testing::Range<std::uint64_t>(0, 16));
-
-// --- Delays -----------------------------------------------------------------------------------------
-
-TEST_F(NoticesTest, ADelayIsToldOnceWithTheFirstFailedAttemptBehindItsTime) {
-  config.retry.notify = kHour;
-  config.retry.expire = 5 * kHour;
-  begin();
-  const auto id = post({{"a@far.example"}, {"b@far.example", "FAILURE"}});
-  conclude(id, {deferred(), deferred()});
-  EXPECT_TRUE(notices().empty());
-  pass(kHour);
-  conclude(id, {deferred(), deferred()});
-  const auto text = only_notice();
-  EXPECT_TRUE(has(text, "Final-Recipient: rfc822; a@far.example\r\nAction: delayed\r\nStatus: 4.2.0\r\n"));
-  EXPECT_TRUE(has(text, "Will-Retry-Until: "));
-  EXPECT_FALSE(has(text, "b@far.example"));
-  EXPECT_TRUE(look(id)->recipients[0].delay_told);
-  EXPECT_FALSE(look(id)->recipients[1].delay_told);
-  // Not again, neither now nor in another life.
-  conclude(id, {deferred(), deferred()});
-  end();
-  begin();
-  conclude(id, {deferred(), deferred()});
-  EXPECT_EQ(notices().size(), 1U);
-  EXPECT_EQ(look(id)->recipients[0].tries, 4U);
-}
-
-TEST_F(NoticesTest, NoDelayIsToldWhereNoneIsConfigured) {
-  config.retry.notify = base::Millis(0);
-  begin();
-  const auto id = post({{"a@far.example", "DELAY"}});
-  pass(base::Millis(900'000));
-  conclude(id, {deferred()});
-  EXPECT_TRUE(notices().empty());
-}
-
-TEST_F(NoticesTest, BlockedTimeIsNoDelay) {
-  config.retry.notify = kHour;
-  config.retry.expire = 5 * kHour;
-  begin();
-  const auto id = post({{"a@far.example"}});
-  engine->change_blocks(
-      [this](Blocks& blocks) noexcept {
-        return blocks.freeze({.queue = "far.example",
-                              .reason = "work",
-                              .who = "root",
-                              .since = clock.wall(),
-                              .from = engine->now()});
-      },
-      [](Blocks::Said) noexcept {});
-  turn();
-  pass(3 * kHour);
-  engine->change_blocks(
-      [this](Blocks& blocks) noexcept {
-        return blocks.unfreeze("far.example", false, "root", clock.wall(), engine->now());
-      },
-      [](Blocks::Said) noexcept {});
-  turn();
-  conclude(id, {deferred()});
-  EXPECT_TRUE(notices().empty());
-  pass(kHour);
-  conclude(id, {deferred()});
-  EXPECT_EQ(notices().size(), 1U);
-}
-
-class QueueDelay : public NoticesTest {
- protected:
-  void fail_queue() {
-    engine->hop_failed({"far.example", "far.example"}, ipc::FailureClass::kDns,
-                       {0, 4, 4, 3, "no answer"}, "");
-    turn(60);
-  }
-  void SetUp() override {
-    config.retry.notify = kHour;
-    config.retry.expire = 10 * kHour;
-  }
-  base::MessageId post_imported(base::Millis age) {
-    auto record = envelope(0);
-    record.born = engine->now() - age;
-    record.origin = base::MessageId(1);
-    record.from = mail::ReversePath(address("ann@example.org"));
-    record.recipients.push_back({.number = 0, .address = address("old@far.example")});
-    record.body_size = 7;
-    const auto id = record.id;
-    store->accept(std::move(record), std::make_shared<const std::string>("hello\r\n"),
-                  [this, id](bool) noexcept { engine->admit(id); });
-    turn();
-    return id;
-  }
-};
-
-TEST_F(QueueDelay, ADeadNextHopTellsOfItsLateMessagesAndLeavesThemAsTheyAre) {
-  begin();
-  std::vector<base::MessageId> late;
-  for (int n = 0; n < 120; ++n) late.push_back(post({{"a@far.example"}, {"b@far.example", "NEVER"}}));
-  pass(kHour);
-  const auto young = post({{"c@far.example"}});
-  fail_queue();
-  EXPECT_EQ(notices().size(), 120U);
-  for (const auto id : late) {
-    EXPECT_TRUE(look(id)->recipients[0].delay_told);
-    EXPECT_EQ(look(id)->recipients[0].tries, 0U);
-  }
-  EXPECT_FALSE(look(young)->recipients[0].delay_told);
-  EXPECT_TRUE(has(body(notices()[0].id), "no answer"));
-  // The next failures tell of those that became late since.
-  pass(kHour);
-  fail_queue();
-  EXPECT_EQ(notices().size(), 121U);
-  pass(kHour);
-  fail_queue();
-  EXPECT_EQ(notices().size(), 121U);
-  end();
-  begin();
-  pass(kHour);
-  fail_queue();
-  EXPECT_EQ(notices().size(), 121U);
-}
-
-// An imported message is as old as it was where it came from, whatever came here before it.
-TEST_F(QueueDelay, AnImportedOldMessageIsNotHiddenBehindAYoungOne) {
-  begin();
-  const auto young = post({{"a@far.example"}});
-  std::vector<base::MessageId> imported;
-  for (const auto age : {2 * kHour, 11 * kHour, base::Millis(0)}) {
-    imported.push_back(post_imported(age));
-    fail_queue();
-    pass(base::Millis(120'000));  // until the next attempt
-  }
-  EXPECT_TRUE(look(imported[0])->recipients[0].delay_told);
-  EXPECT_EQ(look(imported[1]), nullptr);  // expired
-  EXPECT_FALSE(look(young)->recipients[0].delay_told);
-  EXPECT_FALSE(look(imported[2])->recipients[0].delay_told);
-  EXPECT_EQ(notices().size(), 2U);
-  end();
-  begin();
-  pass(kHour);
-  fail_queue();
-  EXPECT_TRUE(look(young)->recipients[0].delay_told);
-  EXPECT_TRUE(look(imported[2])->recipients[0].delay_told);
-}
-
-// What a reload says of delays and expiry holds for mail that is there.
-TEST_F(QueueDelay, AReloadChangesItForMailThatIsThere) {
-  begin();
-  const auto id = post({{"a@far.example"}});
-  pass(kHour / 2);
-  fail_queue();
-  EXPECT_TRUE(notices().empty());
-  config.retry.notify = kHour / 2;
-  engine->configure(config);
-  pass(base::Millis(120'000));  // until the next attempt
-  fail_queue();
-  ASSERT_EQ(notices().size(), 1U);
-  config.retry.expire = kHour;
-  engine->configure(config);
-  pass(kHour / 2);
-  ASSERT_NE(look(id), nullptr);
-  fail_queue();
-  EXPECT_EQ(look(id), nullptr);
-  const auto still = post({{"b@far.example"}});
-  config.retry.expire = 20 * kHour;
-  engine->configure(config);
-  pass(11 * kHour);
-  fail_queue();
-  EXPECT_NE(look(still), nullptr);
-}
-
-TEST_F(QueueDelay, AHeldMessageIsToldOfWhenItIsReleased) {
-  begin();
-  const auto held = post({{"a@far.example"}});
-  const auto other = post({{"b@far.example"}});
-  engine->hold(held, "crashed the deliverer");
-  turn();
-  pass(2 * kHour);
-  fail_queue();
-  EXPECT_FALSE(look(held)->recipients[0].delay_told);
-  EXPECT_TRUE(look(other)->recipients[0].delay_told);
-  engine->end_hold(held);
-  turn();
-  pass(kHour);
-  fail_queue();
-  EXPECT_TRUE(look(held)->recipients[0].delay_told);
-  EXPECT_EQ(notices().size(), 2U);
-}
 
 // --- Badmail ----------------------------------------------------------------------------------------
 

@@ -358,6 +358,16 @@ std::size_t count(std::string_view text, std::string_view what) {
   return n;
 }
 
+// A client that is silent from now on hears 421 then, and not before.
+void expect_to_end_in(SessionRig& rig, base::Millis time) {
+  rig.clock.advance(time - base::Millis(1));
+  rig.session->check_deadline();
+  EXPECT_EQ(rig.heard(), "");
+  rig.clock.advance(base::Millis(1));
+  rig.session->check_deadline();
+  EXPECT_EQ(rig.heard().substr(0, 9), "421 4.4.2");
+}
+
 // At 500 bytes a second a piece of 10,000 wins 20 s, which is all the time there is.
 TEST(Session, EachPieceOfABodyWinsTheTimeThatItMayTake) {
   SessionRig rig;
@@ -411,12 +421,7 @@ TEST(Session, TimeInWhichWeLetABodyWaitDoesNotCount) {
   rig.session->check_deadline();
   rig.queued->open_large(0, 900);
   rig.turn();
-  rig.clock.advance(base::Millis(19'999));
-  rig.session->check_deadline();
-  EXPECT_EQ(rig.heard(), "");
-  rig.clock.advance(base::Millis(1));
-  rig.session->check_deadline();
-  EXPECT_EQ(rig.heard().substr(0, 9), "421 4.4.2");
+  expect_to_end_in(rig, base::Millis(20'000));
 }
 
 TEST(Session, CommandsThatBringNoMessageAreCounted) {
@@ -571,12 +576,7 @@ TEST(Session, ATimeForBodiesThatAReloadBringsBeginsThen) {
   rig.service.limits.timeout = limited;
   rig.session->reconfigure(rig.service);
   rig.send("x");
-  rig.clock.advance(base::Millis(19'999));
-  rig.session->check_deadline();
-  EXPECT_EQ(rig.heard(), "");
-  rig.clock.advance(base::Millis(1));
-  rig.session->check_deadline();
-  EXPECT_EQ(rig.heard().substr(0, 9), "421 4.4.2");
+  expect_to_end_in(rig, base::Millis(20'000));
 }
 
 // What one chunk has used up of the time for the message the next one does not get back.
