@@ -15,6 +15,7 @@ struct Destination {
   std::uint32_t connections = 20;  // to one next hop; 0: no limit
   std::uint64_t interval = 0;      // microseconds between two messages to one next hop; 0: no limit
   std::vector<config::HopSpec> via;  // in order; never empty
+  std::string masquerade;            // as in RouteConfig
 
   friend bool operator==(const Destination&, const Destination&) = default;
 };

@@ -189,6 +189,8 @@ transfer::Envelope Exporter::envelope_of(const Message& message) const {
   envelope.form = message.form;
   envelope.eight_bit = message.eight_bit;
   envelope.smtputf8 = message.smtputf8;
+  envelope.tls_wish = message.tls_wish;
+  if (message.first) envelope.first = *message.first;
   envelope.ret = message.ret;
   envelope.envid = message.envid;
   envelope.notice = message.notice;

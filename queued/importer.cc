@@ -136,6 +136,8 @@ MessageRecord Importer::record_of(const transfer::Message& message) {
   record.form = envelope.form;
   record.eight_bit = envelope.eight_bit;
   record.smtputf8 = envelope.smtputf8;
+  record.tls_wish = envelope.tls_wish;
+  record.first = envelope.first;
   record.ret = envelope.ret;
   record.envid = envelope.envid;
   record.notice = envelope.notice;

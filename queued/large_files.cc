@@ -11,7 +11,7 @@
 namespace postern::queued {
 namespace {
 
-constexpr std::size_t kChunk = 1 << 20;
+constexpr std::size_t kChunk = 64 * 1024;  // is still in the cache when its checksum is taken
 constexpr int kSealAttempts = 50;
 constexpr base::Millis kPause{20};
 constexpr int kLoadPauses = 50;  // a second

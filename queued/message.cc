@@ -87,6 +87,8 @@ MessageRecord to_record(const Message& message) {
   record.form = message.form;
   record.eight_bit = message.eight_bit;
   record.smtputf8 = message.smtputf8;
+  record.tls_wish = message.tls_wish;
+  if (message.first) record.first = *message.first;
   record.ret = message.ret;
   record.envid = message.envid;
   record.notice = message.notice;
@@ -124,6 +126,8 @@ Message to_message(const MessageRecord& record, const Place& place) {
   message.form = record.form;
   message.eight_bit = record.eight_bit;
   message.smtputf8 = record.smtputf8;
+  message.tls_wish = record.tls_wish;
+  if (record.first) message.first = std::make_shared<const ipc::FirstClient>(*record.first);
   message.ret = record.ret;
   message.envid = record.envid;
   message.notice = record.notice;

@@ -54,6 +54,7 @@ struct Message {
   QueueTime born{0};
   base::IpAddress client;
   std::string hello;
+  std::shared_ptr<const ipc::FirstClient> first;  // as in MessageRecord; null: nothing
   mail::ReversePath from;
   std::string prefix;             // empty until its record was read, if the message came from its row
   std::uint32_t prefix_size = 0;
@@ -68,6 +69,7 @@ struct Message {
   bool smtputf8 = false;
   mail::Return ret = mail::Return::kUnsaid;
   mail::EnvelopeId envid;
+  mail::TlsWish tls_wish = mail::TlsWish::kUnsaid;
   bool notice = false;
   bool damaged = false;
   bool large = false;

@@ -21,7 +21,7 @@
 
 namespace postern::queued {
 
-inline constexpr std::uint16_t kFormatVersion = 7;
+inline constexpr std::uint16_t kFormatVersion = 8;
 inline constexpr std::uint16_t kOldestVersion = 4;
 
 enum class RecordType : std::uint8_t {
@@ -105,6 +105,8 @@ struct MessageRecord {
   std::vector<Span> former_holds;  // in which it did not age
   base::MessageId origin;  // its id in the queue that it was imported from; 0: it came by itself
   bool smtputf8 = false;   // SMTPUTF8 was said; whether it is needed, its envelope and header tell
+  mail::TlsWish tls_wish = mail::TlsWish::kUnsaid;
+  std::optional<ipc::FirstClient> first;  // of a route that passes it on, what `client` and `hello` do not say of it
   std::vector<RecipientRecord> recipients;
   static constexpr auto fields() {
     return ipc::fields_of(
@@ -125,6 +127,8 @@ struct MessageRecord {
         ipc::field("former_holds", &MessageRecord::former_holds, kMaxFormerHolds),
         ipc::field("origin", &MessageRecord::origin),
         ipc::field("smtputf8", &MessageRecord::smtputf8).since(6),
+        ipc::field("tls_wish", &MessageRecord::tls_wish).since(8),
+        ipc::field("first", &MessageRecord::first).since(8),
         ipc::field("recipients", &MessageRecord::recipients, kMaxRecipients));
   }
 };

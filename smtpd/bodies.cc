@@ -134,7 +134,8 @@ void Protocol::hand_over() {
                                    .stuffed = body.stuffed(),
                                    .binary = binary,
                                    .has_date = body.has_date(),
-                                   .has_message_id = body.has_message_id()});
+                                   .has_message_id = body.has_message_id(),
+                                   .waives_tls = body.waives_tls()});
   envelope_ = {};
 }
 

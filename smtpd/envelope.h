@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "common/config/rights.h"
+#include "common/ipc/types.h"
 #include "common/mail/address.h"
 #include "common/mail/dsn.h"
 #include "common/mail/trace.h"
@@ -29,6 +30,7 @@ struct Envelope {
   std::string account;   // as whom the client has logged in; empty: it has not
   std::string client_name;  // as XCLIENT or the DNS says; empty: unknown
   std::string forwarded;    // as XFORWARD says, for people; empty: nothing
+  std::optional<ipc::FirstClient> first;  // likewise, for the next hop
   std::string tls;       // version and cipher; empty: clear text
   std::string tls_peer;  // the name in the client's certificate, if that counts
   std::uint64_t declared_size = 0;  // SIZE=; 0: not said
@@ -37,6 +39,7 @@ struct Envelope {
   bool smtputf8 = false;
   mail::Return ret = mail::Return::kUnsaid;
   mail::EnvelopeId envid;
+  bool require_tls = false;  // REQUIRETLS was said
 };
 
 // What the scanner found out about a body.
@@ -47,6 +50,7 @@ struct BodyFacts {
   bool binary = false;          // it can only leave as BINARYMIME
   bool has_date = false;        // as a field of the header
   bool has_message_id = false;
+  bool waives_tls = false;  // "TLS-Required: No" (RFC 8689 5)
 };
 
 }  // namespace postern::smtpd

@@ -109,6 +109,7 @@ struct Route {
   std::uint32_t connections = 20;
   std::uint64_t interval = 0;  // microseconds between two messages; 0: no limit
   bool internal = false;
+  mail::Domain masquerade;  // empty: none
   std::string password_file;  // empty: we do not log in
   std::string password;       // of `login` of its hops
   Where where;
@@ -118,6 +119,7 @@ struct Delivery {
   std::vector<base::Endpoint> dns;  // empty: the system's resolvers
   std::uint16_t port = 25;
   std::vector<base::Network> forbid;  // no MX is connected to there
+  std::vector<SourceAddress> sources;  // of hops that name none; empty: as the kernel has it
   bool trust_ad = false;              // also of resolvers that are not on loopback
   bool mta_sts = true;                // domains are asked for their policies
   std::uint16_t mta_sts_port = 443;   // where these are

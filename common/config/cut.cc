@@ -182,7 +182,7 @@ QueuedConfig cut_queued(const Config& config, const Facts& facts) {
   }
   for (const auto& route : config.routes)
     cut.routes.push_back({route.to, route.via, route.connections, route.interval, route.internal,
-                          route.where.line, short_name(route.where.file, config.file)});
+                          route.masquerade, route.where.line, short_name(route.where.file, config.file)});
   cut.retry = config.retry;
   cut.retry.file = short_name(cut.retry.file, config.file);
   for (auto& rule : cut.retry.rules) rule.file = short_name(rule.file, config.file);
@@ -220,6 +220,7 @@ RelayConfig cut_relay(const Config& config, const Facts& facts) {
   cut.ca = config.delivery.authorities.pem;
   cut.logins = hop_logins(config);
   cut.policies = needs_fetch(config);
+  cut.sources = config.delivery.sources;
   cut.own_addresses = facts.own_addresses;
   // An interface may answer for more than its own address (127.0.0.0/8), so listeners count too.
   for (const auto& listener : config.listeners) {

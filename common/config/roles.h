@@ -195,6 +195,27 @@ enum class HopTls : std::uint8_t {
   kDane,      // and a certificate that its TLSA records name
 };
 
+// What a next hop is told of the client that a message came from.
+enum class PassClient : std::uint8_t {
+  kNone,
+  kXforward,  // who it was: for its log, where it takes XFORWARD
+  kXclient,   // it treats the session as that client's, or gets no mail
+  kProxy,     // likewise, by a PROXY header in front of the session
+};
+
+// One of the addresses that we send from.
+struct SourceAddress {
+  base::IpAddress address;
+  std::uint8_t weight = 1;  // its share among the others of its family; never 0
+
+  friend bool operator==(const SourceAddress&, const SourceAddress&) noexcept = default;
+  static constexpr auto fields() {
+    return ipc::fields_of(ipc::field("address", &SourceAddress::address),
+                      ipc::field("weight", &SourceAddress::weight));
+  }
+};
+inline constexpr std::size_t kMaxSources = 64;  // of one route
+
 // One place in `via` or `deliver`.
 struct HopSpec {
   HopKind kind = HopKind::kMx;
@@ -204,13 +225,21 @@ struct HopSpec {
   bool implicit = false;  // kHost: TLS from the first byte ("smtps:")
   bool lmtp = false;      // it speaks LMTP (RFC 2033), not SMTP; kSocket: always
   std::string login;      // kHost: as whom we log in there; the relay knows the password. Empty: we do not
+  std::uint8_t weight = 0;  // its share among the ways around it that have one, too; 0: it shares nothing
+  PassClient pass_client = PassClient::kNone;
+  std::vector<SourceAddress> sources;   // empty: those of RelayConfig
+  std::optional<base::Endpoint> socks;  // the SOCKS5 server that connects for us; none: nobody does
 
   friend bool operator==(const HopSpec&, const HopSpec&) noexcept = default;
   static constexpr auto fields() {
     return ipc::fields_of(ipc::field("kind", &HopSpec::kind), ipc::field("host", &HopSpec::host, 255),
                       ipc::field("port", &HopSpec::port), ipc::field("tls", &HopSpec::tls),
                       ipc::field("implicit", &HopSpec::implicit), ipc::field("lmtp", &HopSpec::lmtp),
-                      ipc::field("login", &HopSpec::login, sasl::kMaxAccount));
+                      ipc::field("login", &HopSpec::login, sasl::kMaxAccount),
+                      ipc::field("weight", &HopSpec::weight),
+                      ipc::field("pass_client", &HopSpec::pass_client),
+                      ipc::field("sources", &HopSpec::sources, kMaxSources),
+                      ipc::field("socks", &HopSpec::socks));
   }
 };
 
@@ -220,6 +249,7 @@ struct RouteConfig {
   std::uint32_t connections = 20;  // to one next hop
   std::uint64_t interval = 0;      // microseconds between two messages to one next hop; 0: no limit
   bool internal = false;
+  mail::Domain masquerade;  // what MAIL FROM names there in place of a domain of ours; empty: that one
   std::uint32_t line = 0;  // of the file, for `explain`
   std::string file;        // as seen from the directory of the main one: "postern.toml"
 
@@ -229,6 +259,7 @@ struct RouteConfig {
                       ipc::field("connections", &RouteConfig::connections),
                       ipc::field("interval", &RouteConfig::interval),
                       ipc::field("internal", &RouteConfig::internal),
+                      ipc::field("masquerade", &RouteConfig::masquerade),
                       ipc::field("line", &RouteConfig::line),
                       ipc::field("file", &RouteConfig::file, kMaxPlace));
   }
@@ -402,6 +433,7 @@ struct RelayConfig {
   std::string ca;         // PEM: authorities whose certificates count; empty: none
   std::vector<RelayLogin> logins;
   bool policies = false;  // fetch is there, and knows the MTA-STS policies of domains
+  std::vector<SourceAddress> sources;  // of hops that say nothing else; empty: as the kernel has it
 
   static constexpr auto fields() {
     return ipc::fields_of(ipc::field("log", &RelayConfig::log),
@@ -413,7 +445,8 @@ struct RelayConfig {
                       ipc::field("trust_ad", &RelayConfig::trust_ad),
                       ipc::field("ca", &RelayConfig::ca, 16U << 20),
                       ipc::field("logins", &RelayConfig::logins, kMaxLogins),
-                      ipc::field("policies", &RelayConfig::policies));
+                      ipc::field("policies", &RelayConfig::policies),
+                      ipc::field("sources", &RelayConfig::sources, kMaxSources));
   }
 };
 
@@ -479,6 +512,9 @@ inline constexpr auto postern::ipc::kLastEnumerator<postern::config::HopKind> =
 template <>
 inline constexpr auto postern::ipc::kLastEnumerator<postern::config::HopTls> =
     postern::config::HopTls::kDane;
+template <>
+inline constexpr auto postern::ipc::kLastEnumerator<postern::config::PassClient> =
+    postern::config::PassClient::kProxy;
 template <>
 inline constexpr auto postern::ipc::kLastEnumerator<postern::config::MailboxKind> =
     postern::config::MailboxKind::kDrop;

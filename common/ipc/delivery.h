@@ -152,6 +152,8 @@ struct Lease {
   bool smtputf8 = false;
   mail::Return ret = mail::Return::kUnsaid;
   mail::EnvelopeId envid;
+  mail::TlsWish tls_wish = mail::TlsWish::kUnsaid;
+  std::optional<FirstClient> client;  // for a hop that is told of it; none: nobody but this host
   BodyForm form = BodyForm::kStuffed;
   std::string prefix;  // headers to put in front, CRLF lines, nothing stuffed in them
   std::uint64_t body_size = 0;
@@ -163,7 +165,8 @@ struct Lease {
                       field("recipients", &Lease::recipients, kLeaseRecipients),
                       field("eight_bit", &Lease::eight_bit),
                       field("smtputf8", &Lease::smtputf8), field("ret", &Lease::ret),
-                      field("envid", &Lease::envid), field("form", &Lease::form),
+                      field("envid", &Lease::envid), field("tls_wish", &Lease::tls_wish),
+                      field("client", &Lease::client), field("form", &Lease::form),
                       field("prefix", &Lease::prefix, kMaxPrefix),
                       field("body_size", &Lease::body_size), field("large", &Lease::large));
   }

@@ -20,6 +20,7 @@ struct Submit {
   config::Origin origin;
   std::string client_name;  // as who named the client says; empty: unknown
   std::string forwarded;    // what XFORWARD said of the message's first client, for people
+  std::optional<FirstClient> first;  // the same, for the next hop
   std::string hello;  // what the client called itself; printable ASCII
   bool esmtp = false;
   std::string tls;       // version and cipher, "TLSv1.3 TLS_AES_256_GCM_SHA384"; empty: clear text
@@ -34,6 +35,7 @@ struct Submit {
   bool has_message_id = false;
   mail::Return ret = mail::Return::kUnsaid;
   mail::EnvelopeId envid;
+  mail::TlsWish tls_wish = mail::TlsWish::kUnsaid;
   std::uint64_t body_size = 0;  // bytes as stored
   base::MessageId large;        // the file's name from LargeOpened; 0: the body follows
   [[nodiscard]] std::uint64_t announced() const { return large.value == 0 ? body_size : 0; }
@@ -43,6 +45,7 @@ struct Submit {
                       field("listener", &Submit::listener), field("origin", &Submit::origin),
                       field("client_name", &Submit::client_name, 255),
                       field("forwarded", &Submit::forwarded, mail::kMaxForwarded),
+                      field("first", &Submit::first),
                       field("hello", &Submit::hello, 255), field("esmtp", &Submit::esmtp),
                       field("tls", &Submit::tls, mail::kMaxTlsText),
                       field("tls_peer", &Submit::tls_peer, mail::kMaxTlsPeer),
@@ -52,6 +55,7 @@ struct Submit {
                       field("smtputf8", &Submit::smtputf8), field("has_date", &Submit::has_date),
                       field("has_message_id", &Submit::has_message_id),
                       field("ret", &Submit::ret), field("envid", &Submit::envid),
+                      field("tls_wish", &Submit::tls_wish),
                       field("body_size", &Submit::body_size), field("large", &Submit::large));
   }
 };

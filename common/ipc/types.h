@@ -73,6 +73,22 @@ inline constexpr BodyForm kLastEnumerator<BodyForm> = BodyForm::kBinary;
 
 template <>
 inline constexpr mail::Return kLastEnumerator<mail::Return> = mail::Return::kFull;
+template <>
+inline constexpr mail::TlsWish kLastEnumerator<mail::TlsWish> = mail::TlsWish::kWaived;
+
+// The client that a message came from, or that it had first when it came by others who said so: as a next hop is
+// told of it. What is not known is empty.
+struct FirstClient {
+  static constexpr std::size_t kMost = 255;  // bytes of a value, printable ASCII
+  std::optional<base::IpAddress> address;    // none: not known, or nobody outside this host
+  std::string port, name, hello, protocol;
+  friend bool operator==(const FirstClient&, const FirstClient&) noexcept = default;
+  static constexpr auto fields() {
+    return fields_of(field("address", &FirstClient::address), field("port", &FirstClient::port, kMost),
+                      field("name", &FirstClient::name, kMost), field("hello", &FirstClient::hello, kMost),
+                      field("protocol", &FirstClient::protocol, kMost));
+  }
+};
 
 // How a session was kept from others, for people; empty: there was none.
 struct TlsNote {

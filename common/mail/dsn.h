@@ -21,6 +21,13 @@ namespace postern::mail {
 // An address of the type utf-8 in printable ASCII (utf-8-addr-xtext of RFC 6533 3): "b\x{F6}b@example.org".
 [[nodiscard]] std::string to_utf8_xtext(std::string_view address);
 
+// What a sender demands of TLS on the message's way (RFC 8689).
+enum class TlsWish : std::uint8_t {
+  kUnsaid,
+  kRequired,  // REQUIRETLS: only to hosts that have proved who they are, and promise the same
+  kWaived,    // "TLS-Required: No" in the header: rather in clear than not at all
+};
+
 // RET=: how much of a message that failed goes back to its sender.
 enum class Return : std::uint8_t { kUnsaid, kHeaders, kFull };
 [[nodiscard]] std::optional<Return> parse_return(std::string_view value);

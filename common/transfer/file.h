@@ -27,7 +27,7 @@
 
 namespace postern::transfer {
 
-inline constexpr std::uint32_t kVersion = 3;
+inline constexpr std::uint32_t kVersion = 4;
 inline constexpr std::size_t kPiece = 48 * 1024;              // bytes of a body in one frame, at most
 inline constexpr std::size_t kMaxPayload = 56 * 1024;
 inline constexpr std::size_t kMaxRecipients = 20'000;         // of one message
@@ -99,6 +99,8 @@ struct Envelope {
   std::uint32_t body_crc = 0;
   std::uint32_t recipient_count = 0;
   bool smtputf8 = false;
+  mail::TlsWish tls_wish = mail::TlsWish::kUnsaid;
+  std::optional<ipc::FirstClient> first;  // as in queued/record.h
   static constexpr auto fields() {
     return ipc::fields_of(
         ipc::field("id", &Envelope::id), ipc::field("token", &Envelope::token),
@@ -112,7 +114,9 @@ struct Envelope {
         ipc::field("body_size", &Envelope::body_size),
         ipc::field("body_crc", &Envelope::body_crc),
         ipc::field("recipient_count", &Envelope::recipient_count),
-        ipc::field("smtputf8", &Envelope::smtputf8).since(2));
+        ipc::field("smtputf8", &Envelope::smtputf8).since(2),
+        ipc::field("tls_wish", &Envelope::tls_wish).since(4),
+        ipc::field("first", &Envelope::first).since(4));
   }
 };
 
