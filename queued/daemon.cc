@@ -122,6 +122,7 @@ void QueuedDaemon::tick() {
   usage_file_->tick();
   intake_->check_room();
   engine_->end_due_freezes();
+  engine_->follow_dns();
   show_state();
   ticker_->start(kTick);
 }

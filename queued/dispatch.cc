@@ -9,7 +9,6 @@ namespace postern::queued {
 namespace {
 
 constexpr std::int32_t kQuantum = 256;       // what a queue may send in a round: see cost_of()
-constexpr base::Millis kStale{10 * 60'000};  // how long hosts serve on after their TTL
 
 }  // namespace
 
@@ -152,9 +151,8 @@ void Schedule::hand_out(Hop& hop) {
 Schedule::Queue* Schedule::next_queue(Hop& hop) {
   constexpr std::int32_t kMostDebt = 8 * kQuantum;
   for (Queue* queue = hop.ring_.front(); queue != nullptr; queue = hop.ring_.front()) {
-    if (is_found_by_dns(queue->destination().via[queue->way_]) && hop.known() &&
-        now_ - queue->found_until_ > kStale) {
-      leave(*queue);  // its hosts may be others by now
+    if (is_stale(*queue)) {
+      leave(*queue);
       review(*queue);
       continue;
     }

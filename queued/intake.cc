@@ -209,6 +209,14 @@ std::optional<mail::Reply> Intake::check(Submission& submission, const Submitter
   return std::nullopt;
 }
 
+// What may have been ordered while its file was sealed.
+std::optional<mail::Reply> Intake::stopped(const Submission& submission) const {
+  if (engine_.blocks().intake().disabled) return refusal();
+  if (!submission.account.empty() && engine_.blocks().locked(submission.account) != nullptr)
+    return reply(451, {4, 7, 0}, "Your login is not known any more, try again");
+  return std::nullopt;
+}
+
 void Intake::submit(Submission submission) {
   Submitter* from = find(submission.from);
   if (from == nullptr) return;
@@ -240,6 +248,11 @@ void Intake::submit(Submission submission) {
   engine_.store().seal_large(
       large, size,
       [this, submission = std::move(submission)](os::Result<std::uint32_t> crc) mutable noexcept {
+        // It may be a second since it was checked, and whoever stopped such mail meanwhile was told so.
+        if (const auto no = crc ? stopped(submission) : std::nullopt) {
+          engine_.store().drop_large(submission.head.large);
+          return refuse(submission, *no);
+        }
         if (crc) return store(std::move(submission), *crc);
         log::error("large.refused")
             .field("id", submission.head.large)
@@ -302,7 +315,7 @@ void Intake::store(Submission submission, std::uint32_t crc) {
   if (!submission.account.empty() && !head.has_message_id)
     record.prefix += mail::message_id_field(record.id, received.hostname);
   record.recipients = std::move(submission.replaced);
-  record.held = standing_hold(record);
+  record.held = engine_.standing_hold(record);
   record.held_since = record.born;
   const auto id = record.id;
   Bytes body = std::move(submission.body);
@@ -313,16 +326,6 @@ void Intake::store(Submission submission, std::uint32_t crc) {
                              engine_.store().drop_large(large);
                            refuse(submission, disk_low());
                          });
-}
-
-// Why new mail like this is held; empty: it is not.
-std::string Intake::standing_hold(const MessageRecord& record) const {
-  const auto& holds = engine_.blocks().holds();
-  if (holds.empty()) return {};
-  const auto message = to_message(record, {});
-  for (const auto& hold : holds)
-    if (selects(engine_, hold.what, message)) return held_by(hold.who, hold.reason);
-  return {};
 }
 
 void Intake::log_accepted(const Submission& submission, base::MessageId id) {
@@ -457,8 +460,9 @@ void Intake::ask_recipient(Submitter& from, const ipc::AskRecipient& ask) {
   // As it will be delivered: the host may not know that the name stands for a domain of its own.
   const auto address = engine_.router().find(ask.address).rewritten.value_or(ask.address);
   const auto route = engine_.router().route(address);
-  const bool blocked =
-      engine_.blocks().blocked(route.queue, route.destination) != Blocked::kNo;
+  const auto* queue = engine_.schedule().find(route.queue);
+  const bool blocked = engine_.blocks().blocked(route.queue, route.destination) != Blocked::kNo ||
+                       (queue != nullptr && queue->hop() != nullptr && queue->hop()->frozen);
   engine_.asking().ask(address, route, blocked, answer);
 }
 

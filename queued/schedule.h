@@ -262,6 +262,8 @@ class Schedule {
   void recall(base::MessageId message);
   // Blocks changed: connections of what is blocked are closed.
   void review_blocks(QueueTime now);
+  // Queues that stand still with a frozen set of hosts look for theirs anew where these may be others by now.
+  void seek_anew(QueueTime now);
 
   // --- time and decisions
   void set_open(bool open) { open_ = open; }
@@ -368,6 +370,7 @@ class Schedule {
   void forget_better(Queue& queue);
   [[nodiscard]] bool is_usable(const Queue& queue) const;
   [[nodiscard]] bool is_untried(const Hop& hop) const;
+  [[nodiscard]] bool is_stale(const Queue& queue) const;
   void find_way(Queue& queue);
   bool go_on(Queue& queue, bool come_back);
   void take_better(Queue& queue);

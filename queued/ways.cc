@@ -8,6 +8,11 @@
 #include "queued/schedule.h"
 
 namespace postern::queued {
+namespace {
+
+constexpr base::Millis kStale{10 * 60'000};  // how long hosts serve on after their TTL
+
+}  // namespace
 
 // --- Next hops by name ------------------------------------------------------------------------------
 
@@ -203,6 +208,26 @@ void Schedule::send_on(Hop& hop) {
     if (queue->destination().via.size() > 1) others.push_back(queue);
   for (Queue* queue : others) find_way(*queue);
   --hop.queues_;
+}
+
+void Schedule::seek_anew(QueueTime now) {
+  now_ = std::max(now_, now);
+  std::vector<Queue*> stale;
+  for (auto& [name, hop] : hops_) {
+    if (!hop.frozen) continue;
+    for (Queue* queue = hop.ring_.front(); queue != nullptr; queue = hop.ring_.after(*queue))
+      if (is_stale(*queue)) stale.push_back(queue);
+  }
+  for (Queue* queue : stale) {
+    leave(*queue);
+    review(*queue);
+  }
+}
+
+// Its hosts may be others by now.
+bool Schedule::is_stale(const Queue& queue) const {
+  return is_found_by_dns(queue.destination().via[queue.way_]) && queue.hop_->known() &&
+         now_ - queue.found_until_ > kStale;
 }
 
 void Schedule::trouble(const std::string& name) {

@@ -193,7 +193,7 @@ void QueueLink::on(const ipc::Intake& message) {
 
 bool QueueLink::idle() const noexcept {
   return waiting_.empty() && sent_.empty() && orphans_.empty() && large_requests_.empty() &&
-         questions_.empty() && names_.empty() && starting_.empty();
+         large_waiting_.empty() && questions_.empty() && names_.empty() && starting_.empty();
 }
 
 void QueueLink::watch_deadlines() {
@@ -229,14 +229,23 @@ void QueueLink::end(Ended ended) noexcept {
 // --- Large bodies -------------------------------------------------------------------------------
 
 void QueueLink::open_large(LargeOpened opened) {
-  if (!connection_ || !connection_->channel().has_credit<ipc::OpenLarge>()) {
+  if (!connection_) {
     loop_.defer([opened = std::move(opened)]() mutable noexcept { opened({}); });
     return;
   }
-  const auto request = next_request();
-  large_requests_.emplace(request.value, LargeRequest{std::move(opened), clock_.steady()});
-  connection_->send(ipc::OpenLarge{request});
+  large_waiting_.push_back({std::move(opened), clock_.steady()});
+  send_large();
   watch_deadlines();
+}
+
+// As many as queued takes at a time; the others keep their clients waiting meanwhile.
+void QueueLink::send_large() {
+  while (!large_waiting_.empty() && connection_->channel().has_credit<ipc::OpenLarge>()) {
+    const auto request = next_request();
+    large_requests_.emplace(request.value, std::move(large_waiting_.front()));
+    large_waiting_.pop_front();
+    connection_->send(ipc::OpenLarge{request});
+  }
 }
 
 void QueueLink::on(const ipc::LargeOpened& message, ipc::Descriptors descriptors) {
@@ -246,11 +255,14 @@ void QueueLink::on(const ipc::LargeOpened& message, ipc::Descriptors descriptors
   if (at == large_requests_.end()) return abandon_large(file);  // its deadline has passed
   auto opened = std::move(at->second.opened);
   large_requests_.erase(at);
+  send_large();
   opened(std::move(file));
 }
 
 void QueueLink::end_large_requests(base::SteadyTime older_than) noexcept {
   std::vector<LargeOpened> over;
+  for (; !large_waiting_.empty() && large_waiting_.front().began < older_than; large_waiting_.pop_front())
+    over.push_back(std::move(large_waiting_.front().opened));
   for (auto at = large_requests_.begin(); at != large_requests_.end();) {
     if (at->second.began >= older_than) {
       ++at;

@@ -2,6 +2,8 @@
 
 #include <gtest/gtest.h>
 
+#include <deque>
+
 #include "tests/unit/smtpd/rig.h"
 
 namespace postern::smtpd::test {
@@ -376,6 +378,25 @@ TEST(LargeFiles, NoneWithoutChannelNoneWhenItBreaks) {
   rig.break_channel();
   EXPECT_EQ(broken.calls, 1);
   EXPECT_FALSE(broken.file.fd.valid());
+}
+
+TEST(LargeFiles, MoreThanQueuedTakesAtATimeWaitForRoom) {
+  constexpr std::size_t kRoom = ipc::OpenLarge::kWindow.requests;
+  LinkRig rig;
+  rig.connect();
+  std::deque<Opened> all(kRoom + 2);
+  for (auto& one : all) rig.link.open_large(one.callback());
+  for (int n = 0; n < 100 && rig.queued->large_asked.size() < kRoom; ++n) rig.turn();
+  EXPECT_EQ(rig.queued->large_asked.size(), kRoom);
+  rig.queued->open_large(0, 8);
+  rig.turn();
+  EXPECT_EQ(all[0].calls, 1);
+  EXPECT_EQ(rig.queued->large_asked.size(), kRoom + 1);
+  EXPECT_EQ(all[kRoom + 1].calls, 0);
+  rig.clock.advance(QueueLink::kDeadline + base::Millis(1));
+  rig.link.check_deadlines();
+  EXPECT_EQ(all[kRoom + 1].calls, 1) << "nobody waits for ever";
+  EXPECT_FALSE(all[kRoom + 1].file.fd.valid());
 }
 
 TEST(LargeFiles, AQuestionThatIsNeverAnsweredEndsAndALateFileIsGivenBack) {
