@@ -50,6 +50,7 @@ namespace {
 constexpr std::size_t kPerRecipient = 64;
 constexpr std::size_t kPerQueue = 512;
 constexpr std::size_t kPerWait = 512;
+constexpr std::size_t kPerKnownHop = 128;  // more, where a queue's next hop is its own and is known
 
 struct Load {
   std::uint64_t messages;
@@ -176,7 +177,7 @@ TEST_P(OwnFigures, OfWhatLeadsToKnownHosts) {
     ASSERT_EQ(known.hops().size(), n);
     const auto all = static_cast<double>(in_use - before) / static_cast<double>(n);
     std::printf("own: %.1f bytes for a recipient, its queue and its next hop\n", all);
-    EXPECT_LE(all, kPerRecipient + kPerQueue);
+    EXPECT_LE(all, kPerRecipient + kPerQueue + kPerKnownHop);
   }
 }
 
