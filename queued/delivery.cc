@@ -395,6 +395,7 @@ void Delivery::send(const HandOut& out, LoadedBody&& body) {
   lease.smtputf8 = message->smtputf8;
   lease.ret = message->ret;
   lease.envid = message->envid;
+  lease.tls_wish = message->tls_wish;
   lease.form = message->form;
   lease.prefix = message->prefix;
   lease.body_size = message->body_size;

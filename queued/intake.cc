@@ -287,6 +287,7 @@ void Intake::store(Submission submission, std::uint32_t crc) {
   record.smtputf8 = head.smtputf8;
   record.ret = head.ret;
   record.envid = head.envid;
+  record.tls_wish = head.tls_wish;
   record.large = head.large.value != 0;
   record.body_size = head.body_size;
   record.body_crc = crc;
@@ -343,6 +344,7 @@ void Intake::log_accepted(const Submission& submission, base::MessageId id) {
   if (!submission.account.empty()) (void)std::move(line).field("account", submission.account);
   if (!head.tls.empty()) (void)std::move(line).field("tls", head.tls);
   if (!head.tls_peer.empty()) (void)std::move(line).field("certificate", head.tls_peer);
+  if (head.tls_wish == mail::TlsWish::kRequired) (void)std::move(line).field("requires", "tls");
 }
 
 // The record is flushed: only now anybody hears of it.

@@ -153,6 +153,7 @@ Engine::Done Engine::add_anew(OutcomeRecord& record, Bytes& body, const Message&
   notice.id = store_.new_id();
   notice.arrived = record.when;
   notice.born = record.clock;
+  notice.tls_wish = message.tls_wish;
   notice.notice = true;
   notice.body_size = text.size();
   for (auto& fate : occasion.parts.front().fates) {  // of one attempt, so there is no other part

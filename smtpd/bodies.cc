@@ -134,8 +134,7 @@ void Protocol::hand_over() {
                                    .stuffed = body.stuffed(),
                                    .binary = binary,
                                    .has_date = body.has_date(),
-                                   .has_message_id = body.has_message_id(),
-                                   .waives_tls = body.waives_tls()});
+                                   .has_message_id = body.has_message_id()});
   envelope_ = {};
 }
 

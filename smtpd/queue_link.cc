@@ -126,6 +126,7 @@ void QueueLink::send(Owned submission) {
   message.smtputf8 = s.envelope.smtputf8;
   message.ret = s.envelope.ret;
   message.envid = s.envelope.envid;
+  if (s.envelope.require_tls) message.tls_wish = mail::TlsWish::kRequired;
   message.body_size = s.body_size;
   message.large = s.large;
   connection_->send(message);

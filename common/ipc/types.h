@@ -74,7 +74,7 @@ inline constexpr BodyForm kLastEnumerator<BodyForm> = BodyForm::kBinary;
 template <>
 inline constexpr mail::Return kLastEnumerator<mail::Return> = mail::Return::kFull;
 template <>
-inline constexpr mail::TlsWish kLastEnumerator<mail::TlsWish> = mail::TlsWish::kWaived;
+inline constexpr mail::TlsWish kLastEnumerator<mail::TlsWish> = mail::TlsWish::kRequired;
 
 // The client that a message came from, or that it had first when it came by others who said so: as a next hop is
 // told of it. What is not known is empty.

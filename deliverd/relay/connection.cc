@@ -50,6 +50,12 @@ std::uint64_t plain_size_of_file(int file, std::uint64_t size) {
   return plain.bytes();
 }
 
+std::vector<std::string> domains_of(const ipc::Lease& lease) {
+  std::vector<std::string> domains;
+  for (const auto& recipient : lease.recipients) domains.push_back(recipient.address.domain().text());
+  return domains;
+}
+
 Trouble closed_in_order() {
   Trouble t;
   t.end = ipc::GrantEnd::kClosed;
@@ -87,6 +93,7 @@ Connection::Connection(event::Loop& loop, std::string hostname, Way way, TlsDesk
       timer_(loop, [this]() noexcept { on_timeout(); }),
       pump_timer_(loop, [this]() noexcept { pump(); }) {
   CHECK(!targets_.empty());
+  for (const auto& target : targets_) unheard_.push_back(target.host);
   CHECK(hop_.kind != config::HopKind::kSocket || sockets_ != nullptr);
 }
 
@@ -123,7 +130,7 @@ void Connection::race(Planned plan) noexcept {
   if (!plan) {
     last_trouble_ = std::move(plan.error());
     log::info("relay.tls").field("remote", remote_).field("error", last_trouble_.reply.text());
-    std::erase_if(targets_, [&](const Target& target) { return target.host == host; });
+    forget_host(host);
     return connect_next();
   }
   plan_ = *std::move(plan);
@@ -203,6 +210,10 @@ void Connection::forget_tried() {
                 [&](const Target&) { return number < tried_.size() && tried_[number++]; });
 }
 
+void Connection::forget_host(const std::string& host) {
+  std::erase_if(targets_, [&](const Target& target) { return target.host == host; });
+}
+
 // --- The session
 // ----------------------------------------------------------------------------------
 
@@ -241,7 +252,7 @@ void Connection::handle(Client::Event event) {
     case Client::Event::kChunk:
       return send_chunk();
     case Client::Event::kFinished:
-      return finished();
+      return finished(std::move(client_->verdicts()));
     case Client::Event::kOver:
       return session_over();
   }
@@ -314,7 +325,31 @@ void Connection::deliver(deliverd::Delivery delivery) {
 }
 
 void Connection::begin() {
-  handle(client_->begin(envelope(), stream_->output()));
+  auto message = envelope();
+  if (auto lack = client_->lack_of_tls(message)) return find_better_host(*std::move(lack));
+  handle(client_->begin(std::move(message), stream_->output()));
+}
+
+// RFC 8689 4.2.1. TLS that failed, or was refused, may be there another time; so may a host that could not be asked.
+void Connection::find_better_host(Verdict lack) {
+  log::info("relay.unfit")
+      .field("id", delivery_->lease.message)
+      .field("remote", remote_)
+      .field("reply", lack.reply.text());
+  if (clear_why_.empty() && client_->tls_refusal().empty()) std::erase(unheard_, target_.host);
+  forget_host(target_.host);
+  if (!targets_.empty()) {
+    went_on_ = true;
+    client_->quit(stream_->output());
+    session_over();
+    stream_->flush();
+    return;
+  }
+  if (!unheard_.empty()) {
+    lack.result = ipc::Result::kDeferred;
+    lack.reply.enhanced.status = 4;
+  }
+  finished(std::vector<Verdict>(delivery_->lease.recipients.size(), lack));
 }
 
 Envelope Connection::envelope() const {
@@ -325,6 +360,8 @@ Envelope Connection::envelope() const {
   e.utf8_from = lease.from.needs_utf8();
   e.utf8_header = lease.smtputf8 && needs_utf8();
   e.in_memory = !lease.large;
+  // Behind a socket of this host there is nobody on the way.
+  e.require_tls = lease.tls_wish == mail::TlsWish::kRequired && hop_.kind != config::HopKind::kSocket;
   e.ret = lease.ret;
   e.envid = lease.envid;
   e.probe = delivery_->probe;
@@ -332,6 +369,7 @@ Envelope Connection::envelope() const {
   for (const auto& recipient : lease.recipients)
     e.recipients.push_back({recipient.address.text(), recipient.notify, recipient.orcpt,
                             recipient.address.needs_utf8()});
+  if (e.require_tls) e.doubt = identity_doubt(target_, note_, domains_of(lease));
   // What is in the message counts, not what its client said of it.
   e.binary = lease.form == ipc::BodyForm::kBinary;
   e.eight_bit = has_eight_bit(lease.prefix) || has_eight_bit(delivery_->body) || e.utf8_header;
@@ -369,9 +407,8 @@ bool Connection::needs_utf8() const {
   return scan.found();
 }
 
-void Connection::finished() {
+void Connection::finished(std::vector<Verdict> verdicts) {
   ++messages_;
-  auto verdicts = std::move(client_->verdicts());
   arm();
   finish(std::move(verdicts));
 }
@@ -610,6 +647,11 @@ void Connection::after_session() noexcept {
   const bool in_transaction = client_->in_transaction();
   const auto trouble = client_->trouble();
   if (quitting_) return gone(closed_in_order());
+  if (client_->state() == ClientState::kQuit) {  // for a better host
+    clear_why_.clear();
+    client_.reset();
+    return connect_next();
+  }
   if (!had_message || !in_transaction) {
     if (client_->state() == ClientState::kOver && messages_ > 0 && !had_message)
       return gone(closed_in_order());  // an idle session that the next hop ended

@@ -6,6 +6,9 @@
 // A session that breaks before the body of its first message moves on to the next target with that
 // message in hand. One that breaks later, or at a later message, is over.
 //
+// A message that requires TLS (RFC 8689), which the host at hand is not good enough for, takes the session on to the next
+// host, and that one is its alone. Behind the last host it fails, or waits where one of them could not be asked.
+//
 // What a session must be before it carries mail is decided for each host (tls_plan.h). Where TLS is only
 // tried and fails, the same address is connected to once more, and spoken to in clear. A Unix socket, to which
 // others connect for us, knows no TLS.
@@ -66,7 +69,7 @@ class Connection final : public event::StreamOwner, public RaceOwner {
   // Waits for a message: deliver() may be called.
   [[nodiscard]] bool ready() const noexcept;
   // The next hop takes no further message in this session.
-  [[nodiscard]] bool spent() const noexcept { return client_ && client_->spent(); }
+  [[nodiscard]] bool spent() const noexcept { return went_on_ || (client_ && client_->spent()); }
   // Only when ready(), and not spent().
   void deliver(deliverd::Delivery delivery);
   // Ends the session as soon as no message is being sent; on_gone() follows. A message that waits
@@ -101,13 +104,15 @@ class Connection final : public event::StreamOwner, public RaceOwner {
   void fall_back_if_it_may();
   void nobody_left();
   void forget_tried();
+  void forget_host(const std::string& host);
   void on_timeout() noexcept;
   void handle(Client::Event event);
   void begin();
+  void find_better_host(Verdict lack);
   [[nodiscard]] Envelope envelope() const;
   [[nodiscard]] std::uint64_t message_size() const;
   [[nodiscard]] bool needs_utf8() const;
-  void finished();
+  void finished(std::vector<Verdict> verdicts);
   void send_body();
   void send_chunk();
   void start_pump();
@@ -127,6 +132,7 @@ class Connection final : public event::StreamOwner, public RaceOwner {
   const std::string hostname_;
   const config::HopSpec hop_;
   std::vector<Target> targets_;  // that were not tried yet
+  std::vector<std::string> unheard_;  // hosts that were not found to be too bad for a message that requires TLS
   Sockets* const sockets_;
   const std::shared_ptr<HopAccount> account_;
   TlsDesk& desk_;
@@ -154,6 +160,7 @@ class Connection final : public event::StreamOwner, public RaceOwner {
   std::size_t messages_ = 0;       // finished transactions
   Trouble last_trouble_;           // of a target that gave no session
   bool had_session_ = false;       // some target greeted us well
+  bool went_on_ = false;           // for the sake of a message that requires TLS
   bool over_ = false;              // of this session: after_session() is due
   bool quitting_ = false;          // QUIT was sent, or nothing that needs one was open
   bool dismissed_ = false;         // quit() came while a message was being sent

@@ -50,6 +50,7 @@ Features read_features(const mail::Reply& reply) {
     if (base::equals_ignoring_case(keyword, "BINARYMIME")) features.binary = true;
     if (base::equals_ignoring_case(keyword, "DSN")) features.dsn = true;
     if (base::equals_ignoring_case(keyword, "STARTTLS")) features.starttls = true;
+    if (base::equals_ignoring_case(keyword, "REQUIRETLS")) features.require_tls = true;
     if (base::equals_ignoring_case(keyword, "AUTH") && space != std::string_view::npos)
       read_mechanisms(line.substr(space + 1), features.auth);
     if (base::equals_ignoring_case(keyword, "LIMITS") && space != std::string_view::npos)

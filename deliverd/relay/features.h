@@ -25,6 +25,7 @@ struct Features {
   bool binary = false;  // BINARYMIME, with CHUNKING
   bool dsn = false;
   bool starttls = false;
+  bool require_tls = false;  // REQUIRETLS; worth something in TLS alone
   MechanismSet auth;
   Limits limits;
 };

@@ -7,7 +7,6 @@
 #include <utility>
 
 #include "common/config/hop.h"
-#include "deliverd/relay/tls_plan.h"
 
 namespace postern::relay {
 namespace {
@@ -26,7 +25,6 @@ struct MxSearch {
   std::uint16_t port;
   Bounds bounds;
   std::string demand;
-  bool dane;
   PolicyLink* policies;
   std::vector<Host> hosts;
   Found found;
@@ -51,7 +49,7 @@ void conclude(MxSearch& search, const ipc::PolicySaid& policy) {
     for (auto& target : *targets)
       target.policy = PolicyWord{policy.mode == ipc::StsMode::kEnforce,
                                  std::find(strangers.begin(), strangers.end(), target.host) == strangers.end()};
-  search.found({hop_name_of(search.hosts, search.port, search.demand + policy_demand(policy), search.dane),
+  search.found({hop_name_of(search.hosts, search.port, search.demand + policy_demand(policy)),
                 std::move(targets)});
 }
 
@@ -85,7 +83,7 @@ dns::Query look_up_mx(const Reach& reach, const std::string& queue, const config
     return {};
   }
   auto* const policies = config::heeds_policies(hop) ? reach.policies : nullptr;
-  auto search = std::make_shared<MxSearch>(*domain, port, bounds, demand, heeds_tlsa(hop), policies,
+  auto search = std::make_shared<MxSearch>(*domain, port, bounds, demand, policies,
                                            std::vector<Host>(), std::move(found), dns::Query());
   search->query = reach.directory->mail_hosts(
       *domain, [weak = std::weak_ptr(search)](Directory::Result hosts) noexcept {

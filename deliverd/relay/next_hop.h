@@ -35,6 +35,7 @@ struct Target {
   // Names of the host that DNSSEC vouches for, first the one that its addresses stand at; empty: none.
   std::vector<std::string> vouched = {};
   std::optional<PolicyWord> policy = {};  // none: there is none, or the way does not heed it
+  bool named_for_sure = false;  // by the configuration, by DNSSEC, or by mail for its address
   friend bool operator==(const Target&, const Target&) noexcept = default;
 };
 
@@ -81,10 +82,10 @@ using Chance = std::function<std::uint64_t()>;
 
 // The name of a set of hosts, whatever their order in the DNS: "mx1.example,mx2.example:25", with '>' where
 // what follows is less preferred; cut with a hash of it all where it is too long. `demand`
-// (config::demand_text) sets apart who demands more of them. Where `dane` may be demanded of them too, a set
-// that DNSSEC vouches for is another than the same hosts named by anybody.
+// (config::demand_text) sets apart who demands more of them. A set that DNSSEC vouches for is another than the same
+// hosts named by anybody: DANE may be demanded of it, and a message may demand it (REQUIRETLS).
 [[nodiscard]] std::string hop_name_of(std::vector<Host> hosts, std::uint16_t port,
-                                      std::string_view demand, bool dane);
+                                      std::string_view demand);
 
 // Puts hosts of equal preference, which stand together, into random order.
 void shuffle_equals(std::vector<Host>& hosts, const Chance& chance);

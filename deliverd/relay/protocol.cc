@@ -30,6 +30,14 @@ Verdict no_utf8(mail::EnhancedCode code, std::string_view what) {
   return verdict;
 }
 
+// RFC 8689 4.2.1
+Verdict unfit_for_tls(mail::EnhancedCode code, std::string_view why) {
+  Verdict verdict{ipc::Result::kFailed, ipc::FailureClass::kTls, {}, {}};
+  verdict.reply.enhanced = code;
+  verdict.reply.lines.push_back(fmt::format("message that requires TLS on its whole way, the next hop {}", why));
+  return verdict;
+}
+
 std::string_view domain_of(std::string_view address) noexcept {
   const auto at = address.rfind('@');
   return at == std::string_view::npos ? std::string_view() : address.substr(at + 1);
@@ -260,6 +268,7 @@ Client::Event Client::begin(Envelope envelope, std::string& out) {
 
 // What the next hop cannot take, by its own words.
 std::optional<Verdict> Client::refusal_of(const Envelope& envelope) const {
+  if (auto lack = lack_of_tls(envelope)) return lack;
   Verdict verdict{ipc::Result::kFailed, ipc::FailureClass::kPolicy, {}, {}};
   if (features_.max_size != 0 && envelope.size > features_.max_size) {
     verdict.reply.enhanced = {5, 3, 4};  // message too big for system
@@ -289,6 +298,18 @@ std::optional<Verdict> Client::refusal_of(const Envelope& envelope) const {
   if (!features_.smtputf8 && envelope.utf8_header)
     return no_utf8({5, 6, 9}, "the message's header is beyond ASCII");
   return std::nullopt;
+}
+
+std::optional<Verdict> Client::lack_of_tls(const Envelope& envelope) const {
+  if (!envelope.require_tls || may_require_tls(envelope) || envelope.from.empty()) return std::nullopt;
+  if (!in_tls_) return unfit_for_tls({5, 7, 10}, "was reached in clear");
+  if (!envelope.doubt.empty())
+    return unfit_for_tls({5, 7, 30}, fmt::format("has not proved who it is ({})", envelope.doubt));
+  return unfit_for_tls({5, 7, 30}, "does not promise it (no REQUIRETLS)");
+}
+
+bool Client::may_require_tls(const Envelope& envelope) const {
+  return envelope.require_tls && in_tls_ && features_.require_tls && envelope.doubt.empty();
 }
 
 // Whose address the next hop could not even hear.
@@ -338,6 +359,7 @@ void Client::send_mail(std::string& out) {
   else if (envelope_.eight_bit)
     out += " BODY=8BITMIME";
   if (needs_utf8()) out += " SMTPUTF8";
+  if (may_require_tls(envelope_)) out += " REQUIRETLS";
   if (features_.dsn) ask_for_reports(out);
   out += "\r\n";
   if (!features_.pipelining) return;

@@ -1,6 +1,6 @@
-// Client: the SMTP client as a pure machine (RFC 5321, 1870, 2920, 3030, 3207, 3461, 4954, 6152, 6531, 9422), which
-// speaks LMTP as well (RFC 2033): bytes of the next hop in, commands out, and an event where its owner has to act. It
-// knows neither sockets nor clocks.
+// Client: the SMTP client as a pure machine (RFC 5321, 1870, 2920, 3030, 3207, 3461, 4954, 6152, 6531, 8689,
+// 9422), which speaks LMTP as well (RFC 2033): bytes of the next hop in, commands out, and an event where its owner has
+// to act. It knows neither sockets nor clocks.
 //
 //   state      sent                 2yz        3yz       4yz            5yz
 //   greeting   -                    EHLO       over      over           over
@@ -43,6 +43,9 @@
 //
 // SMTPUTF8 is said only with a message that needs it (RFC 6531 3.2), as its sender's address, its header or a
 // recipient of this transaction may; where the next hop does not offer it, what needs it fails.
+//
+// A message that requires TLS goes to a next hop alone that is known, and promises in TLS to require it too. What comes
+// from nobody is a notice of such a message, and goes to any: with REQUIRETLS where that may be said (RFC 8689 5).
 //
 // Recipients beyond what the next hop takes in one transaction are neither accepted nor refused:
 // they come back as `returned`, untried, for a transaction of their own. So do those of further domains than it takes
@@ -87,6 +90,8 @@ struct Envelope {
   bool binary = false;  // it can only be sent by one BDAT, and as BINARYMIME
   bool utf8_from = false;    // the sender's address is not ASCII
   bool utf8_header = false;  // nor is the header, and SMTPUTF8 was said with it
+  bool require_tls = false;  // REQUIRETLS was said with it
+  std::string doubt;         // then: why the next hop may not be who it should be; empty: it is
 };
 
 struct Verdict {  // on one recipient
@@ -167,6 +172,8 @@ class Client {
   [[nodiscard]] const std::string& tls_refusal() const noexcept { return tls_refusal_; }
   // By which the next hop took us for who we are; none where we do not log in.
   [[nodiscard]] const std::optional<Login>& login() const noexcept { return login_; }
+  // Why a message that requires TLS may not go by this session (RFC 8689 4.2.1), as the verdict on it; none: it may.
+  [[nodiscard]] std::optional<Verdict> lack_of_tls(const Envelope& envelope) const;
   // How many were read.
   [[nodiscard]] std::uint64_t replies() const noexcept { return replies_; }
   // Of the last transaction, in the order of its recipients.
@@ -208,6 +215,7 @@ class Client {
   void choose_recipients();
   [[nodiscard]] bool may_name(std::string_view domain);
   [[nodiscard]] bool needs_utf8() const;
+  [[nodiscard]] bool may_require_tls(const Envelope& envelope) const;
   void send_mail(std::string& out);
   void send_rcpt(std::size_t place, std::string& out) const;
   void ask_for_reports(std::string& out) const;

@@ -25,6 +25,7 @@ std::vector<relay::Envelope> messages(unsigned choice) {
     message.eight_bit = (choice & 8) != 0;
     message.utf8_header = message.eight_bit && i == 1;
     message.in_memory = (choice & 16) != 0;
+    message.require_tls = i == 2;
     for (unsigned n = 0; n <= choice >> 5; ++n)
       message.recipients.push_back(
           {"r" + std::to_string(n) + "@d" + std::to_string(n % 3) + ".example", {}, {}});
@@ -54,6 +55,7 @@ void check_output(relay::Player& player) {
     CHECK(std::any_of(std::begin(kSaid), std::end(kSaid),
                       [&](auto said) { return line.starts_with(said); }));
     CHECK(line.size() < 200 && line.find_first_of("\r\n") == std::string::npos);
+    CHECK(!line.ends_with(" REQUIRETLS") || player.client().in_tls());
   }
 }
 

@@ -78,6 +78,7 @@ class FakeQueued {
           {number++, mail::Address::parse(text).value(), "user", "example.org"});
     lease.prefix = "Received: by us\r\n";
     lease.body_size = size;
+    lease.tls_wish = tls_wish;
     return lease;
   }
   ipc::AskWork take_ask() {
@@ -87,6 +88,7 @@ class FakeQueued {
   }
   auto& connection() { return connection_; }
 
+  mail::TlsWish tls_wish = mail::TlsWish::kUnsaid;  // of all that is leased from now on
   std::vector<ipc::HeldLease> held;
   std::vector<ipc::HopFound> found;
   std::vector<ipc::GrantEnded> ended;

@@ -133,6 +133,15 @@ TEST_F(Lmtp, GoesOverASocketThatIsAskedFor) {
   EXPECT_EQ(hop.lines.back(), "QUIT");
 }
 
+// RFC 8689: there is nobody on the way from whom to keep it.
+TEST_F(Lmtp, WhatRequiresTlsGoesOverASocketWithout) {
+  queued->tls_wish = mail::TlsWish::kRequired;
+  open();
+  queued->lease(kBody, kTwo);
+  EXPECT_EQ(outcome(), fmt::format("5 {} 250;6 {} 250;", kDelivered, kDelivered));
+  EXPECT_EQ(hop.lines.at(1), "MAIL FROM:<a@us.example> SIZE=40");
+}
+
 TEST_F(Lmtp, WhatWasSaidStaysWhenTheSessionBreaks) {
   say("250 2.0.0 taken", true);
   open();

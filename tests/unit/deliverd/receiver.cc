@@ -80,6 +80,12 @@ Envelope message(const std::string& words) {
       made.in_memory = false;
     } else if (word == "probe") {
       made.probe = true;
+    } else if (word == "requiretls") {
+      made.require_tls = true;
+    } else if (word == "doubtful") {
+      made.doubt = "hostname mismatch";
+    } else if (word == "nobody") {
+      made.from.clear();
     } else if (word == "reports") {
       want_reports(made);
     } else if (word.starts_with("size=")) {

@@ -5,7 +5,8 @@
 //   # text                                     a comment; the first says what it is about
 //   message: r1 r2 8bit utf8 binary size=5000 reports file probe    recipients and traits of a message to send, one a
 //   line;
-//                                              a recipient without @ is at example.org
+//                                              a recipient without @ is at example.org; also `requiretls`, `doubtful`:
+//                                              the next hop may not be who it should be, `nobody`: it is from <>
 //   tls: if offered                            or always, from start; else never
 //   protocol: lmtp                             it speaks LMTP, not SMTP
 //   login: user pencil                         log in there as `user`, with this password

@@ -1,4 +1,5 @@
 // Connections that are secured: what leaves, to whom, and what people are told of it.
+#include <fmt/format.h>
 #include <gtest/gtest.h>
 
 #include "common/tls/chain.h"
@@ -37,10 +38,12 @@ class Tls : public testing::Test {
   void offer(const Issued& issued, bool first = false) {
     tickets_->replace({tls::random_ticket_key()});
     signer = std::make_unique<PromptSigner>(loop, issued.key);
-    hop.secure(*tls::ServerContext::make({.certificates = {{{}, issued.chain}}}, tickets_), *signer,
-               first);
+    secure(hop, issued, *signer, first);
     if (!first) hop.answer(offering());
     forget_sessions();
+  }
+  void secure(FakeHop& which, const Issued& issued, tls::Signer& with, bool first = false) {
+    which.secure(*tls::ServerContext::make({.certificates = {{{}, issued.chain}}}, tickets_), with, first);
   }
   void forget_sessions() {
     rig.desk.use(TlsDesk::context_for(Authority::instance().root()).value());
@@ -328,6 +331,242 @@ TEST_F(Dane, GoesOnToTheNextHost) {
   until(loop, [&] { return sender.gone; });
   EXPECT_EQ(hop.messages.size(), 1U);
   EXPECT_EQ(hop.sessions, 1U);
+}
+
+// --- REQUIRETLS (RFC 8689) --------------------------------------------------------------------------
+
+class RequireTls : public Dane {
+ protected:
+  static FakeHop::Answer promising() {
+    return [](const std::string& line, bool& close) -> std::optional<std::string> {
+      if (line.starts_with("EHLO")) return "250-fake\r\n250-REQUIRETLS\r\n250 STARTTLS";
+      return offering()(line, close);
+    };
+  }
+  void promise(const Issued& issued) {
+    offer(issued);
+    hop.answer(promising());
+  }
+  // A host that the configuration or DNSSEC names.
+  [[nodiscard]] Target known(const FakeHop& which, std::string host = "mx.example") const {
+    Target made{std::move(host), which.endpoint(), "example.org"};
+    made.named_for_sure = true;
+    return made;
+  }
+  // What becomes of a message that requires TLS.
+  std::string fate(const config::HopSpec& hop_spec, std::vector<Target> targets,
+                   const std::string& recipient = "r@example.org") {
+    Sender sender(loop, rig, hop_spec, std::move(targets));
+    sender.add("Subject: x\r\n", {recipient});
+    sender.require_tls();
+    run(sender);
+    return sender.done.empty() ? "none" : sender.done.front();
+  }
+  std::string fate(HopTls tls) { return fate(way(tls), {known(hop)}); }
+  void run(Sender& sender) {
+    sender.start();
+    until(loop, [&] { return sender.gone; });
+  }
+  static std::size_t said(const FakeHop& which, std::string_view line) {
+    return static_cast<std::size_t>(std::count(which.lines.begin(), which.lines.end(), line));
+  }
+  static constexpr std::string_view kMail = "MAIL FROM:<a@us.example> REQUIRETLS";
+  static constexpr std::string_view kUnfit = "message that requires TLS on its whole way, the next hop ";
+  // Failed for good, or not yet.
+  static std::string fails(std::string_view code, std::string_view why) {
+    return fmt::format("2 {} {}{};", code, kUnfit, why);
+  }
+  static std::string waits(std::string_view code, std::string_view why) {
+    return fmt::format("1 {} {}{};", code, kUnfit, why);
+  }
+};
+
+TEST_F(RequireTls, GoesToAHostThatIsKnownAndPromisesTheSame) {
+  promise(good());
+  std::size_t sent = 0;
+  for (const auto tls : {HopTls::kOptional, HopTls::kRequired, HopTls::kVerified}) {
+    EXPECT_EQ(fate(tls), "0 250 2.0.0 taken;");
+    EXPECT_EQ(said(hop, kMail), ++sent);
+  }
+}
+
+// A session that is resumed knows what was found out about the host.
+TEST_F(RequireTls, GoesBySessionsThatAreResumed) {
+  promise(good());
+  EXPECT_EQ(fate(HopTls::kOptional), "0 250 2.0.0 taken;");
+  EXPECT_EQ(fate(HopTls::kOptional), "0 250 2.0.0 taken;");
+  offer(other());
+  hop.answer(promising());
+  const auto doubted = fails("5.7.30", "has not proved who it is (hostname mismatch)");
+  EXPECT_EQ(fate(HopTls::kOptional), doubted);
+  EXPECT_EQ(fate(HopTls::kOptional), doubted);
+}
+
+TEST_F(RequireTls, FailsWhereItIsNotPromised) {
+  offer(good());
+  EXPECT_EQ(fate(HopTls::kVerified), fails("5.7.30", "does not promise it (no REQUIRETLS)"));
+  EXPECT_TRUE(hop.messages.empty());
+}
+
+TEST_F(RequireTls, FailsWhereTheHostHasNotProvedWhoItIs) {
+  promise(other());
+  EXPECT_EQ(fate(HopTls::kOptional), fails("5.7.30", "has not proved who it is (hostname mismatch)"));
+  EXPECT_EQ(fate(HopTls::kRequired), fails("5.7.30", "has not proved who it is (hostname mismatch)"));
+  EXPECT_TRUE(hop.messages.empty());
+}
+
+TEST_F(RequireTls, FailsWhereAnybodyMayHaveNamedTheHost) {
+  promise(good());
+  const auto nobody =
+      fails("5.7.30", "has not proved who it is (neither DNSSEC nor an MTA-STS policy names mx.example)");
+  EXPECT_EQ(fate(way(HopTls::kVerified), {target()}), nobody);
+  auto tested = target();
+  tested.policy = PolicyWord{false, true};
+  EXPECT_EQ(fate(way(HopTls::kOptional), {tested}), nobody);
+  auto enforced = target();
+  enforced.policy = PolicyWord{true, true};
+  EXPECT_EQ(fate(way(HopTls::kOptional), {enforced}), "0 250 2.0.0 taken;");
+  auto itself = target();
+  itself.domain = "mx.example";
+  EXPECT_EQ(fate(way(HopTls::kOptional), {itself}, "r@mx.example"), "0 250 2.0.0 taken;");
+  EXPECT_EQ(fate(way(HopTls::kOptional), {itself}), nobody) << "mail of another domain on its connection";
+}
+
+TEST_F(RequireTls, GoesToWhomDaneNames) {
+  const auto& own = Authority::instance().issue({"nothing.example"});
+  promise(own);
+  rig.tlsa(name(), record(3, 1, 1, spki(own.chain)));
+  auto vouched = known(hop);
+  vouched.vouched = {"mx.example"};
+  EXPECT_EQ(fate(way(HopTls::kOptional), {vouched}), "0 250 2.0.0 taken;");
+  EXPECT_EQ(said(hop, kMail), 1U);
+}
+
+TEST_F(RequireTls, FailsInClear) {
+  EXPECT_EQ(fate(HopTls::kOptional), fails("5.7.10", "was reached in clear")) << "there is no STARTTLS";
+  promise(good());
+  EXPECT_EQ(fate(HopTls::kOff), fails("5.7.10", "was reached in clear"));
+  EXPECT_TRUE(hop.messages.empty());
+}
+
+// That may be there another time.
+TEST_F(RequireTls, WaitsForTlsThatFailsNow) {
+  promise(good());
+  signer->refuses = true;
+  EXPECT_EQ(fate(HopTls::kOptional), waits("4.7.10", "was reached in clear"));
+  hop.answer(offering("454 4.7.0 not now"));
+  EXPECT_EQ(fate(HopTls::kOptional), waits("4.7.10", "was reached in clear"));
+  EXPECT_TRUE(hop.messages.empty());
+}
+
+TEST_F(RequireTls, IsThatMessagesMatterAlone) {
+  offer(good());
+  Sender sender(loop, rig, way(HopTls::kVerified), {known(hop)});
+  sender.add("Subject: 1\r\n");
+  sender.add("Subject: 2\r\n");
+  sender.require_tls();
+  sender.add("Subject: 3\r\n");
+  run(sender);
+  ASSERT_EQ(sender.done.size(), 3U);
+  EXPECT_EQ(sender.done[0], "0 250 2.0.0 taken;");
+  EXPECT_TRUE(sender.done[1].starts_with("2 5.7.30 ")) << sender.done[1];
+  EXPECT_EQ(sender.done[2], "0 250 2.0.0 taken;");
+  EXPECT_EQ(hop.sessions, 1U);
+}
+
+// RFC 8689 5: it is not lost for the promise.
+TEST_F(RequireTls, HindersNoNotice) {
+  for (const bool promises : {false, true}) {
+    if (promises) promise(good());
+    Sender sender(loop, rig, way(HopTls::kOptional), {known(hop)});
+    sender.add("Subject: x\r\n");
+    sender.require_tls();
+    sender.from_nobody();
+    run(sender);
+    ASSERT_EQ(sender.done.size(), 1U);
+    EXPECT_EQ(sender.done[0], "0 250 2.0.0 taken;");
+  }
+  EXPECT_EQ(said(hop, "MAIL FROM:<> REQUIRETLS"), 1U);
+}
+
+class TwoHosts : public RequireTls {
+ private:
+  std::unique_ptr<PromptSigner> second_signer_;
+
+ protected:
+  void SetUp() override {
+    const auto& issued = Authority::instance().issue({"second.example"});
+    offer(good());
+    second_signer_ = std::make_unique<PromptSigner>(loop, issued.key);
+    secure(second, issued, *second_signer_);
+    second.answer(promising());
+  }
+  [[nodiscard]] std::vector<Target> both() const { return {known(hop), known(second, "second.example")}; }
+  // Where nobody listens.
+  Target dead(std::string host) { return known(FakeHop(loop), std::move(host)); }
+
+  FakeHop second{loop};
+};
+
+TEST_F(TwoHosts, TheNextOneMayBeBetter) {
+  EXPECT_EQ(fate(way(HopTls::kOptional), both()), "0 250 2.0.0 taken;");
+  EXPECT_TRUE(hop.messages.empty());
+  EXPECT_EQ(hop.lines.back(), "QUIT");
+  EXPECT_EQ(said(second, kMail), 1U);
+}
+
+TEST_F(TwoHosts, OtherMailStaysWithTheFirst) {
+  Sender sender(loop, rig, way(HopTls::kOptional), both());
+  sender.add("Subject: 1\r\n");
+  sender.add("Subject: 2\r\n");
+  sender.require_tls();
+  sender.add("Subject: 3\r\n");
+  run(sender);
+  EXPECT_EQ(sender.done, (std::vector<std::string>{"0 250 2.0.0 taken;", "0 250 2.0.0 taken;"}))
+      << "the third is left for another connection";
+  EXPECT_EQ(sender.trouble.end, ipc::GrantEnd::kClosed);
+  EXPECT_EQ(hop.messages.size(), 1U);
+  EXPECT_EQ(second.messages.size(), 1U);
+}
+
+TEST_F(TwoHosts, NeitherWillDo) {
+  second.answer(offering());
+  EXPECT_EQ(fate(way(HopTls::kOptional), both()), fails("5.7.30", "does not promise it (no REQUIRETLS)"));
+  EXPECT_EQ(hop.sessions, 1U);
+  EXPECT_EQ(second.sessions, 1U);
+}
+
+TEST_F(TwoHosts, TheOtherAddressesOfAHostAreNoOtherHost) {
+  auto targets = both();
+  targets.insert(targets.begin() + 1, known(second));
+  EXPECT_EQ(fate(way(HopTls::kOptional), targets), "0 250 2.0.0 taken;");
+  EXPECT_EQ(second.sessions, 1U);
+}
+
+TEST_F(TwoHosts, WhoCannotBeAskedMayBeBetter) {
+  EXPECT_TRUE(fate(way(HopTls::kOptional), {known(hop), dead("second.example")}).starts_with("1 4.4.1 connecting: "));
+  EXPECT_EQ(fate(way(HopTls::kOptional), {dead("second.example"), known(hop)}),
+            waits("4.7.30", "does not promise it (no REQUIRETLS)"));
+  EXPECT_TRUE(hop.messages.empty());
+}
+
+// Its family may be one that is not to be had here.
+TEST_F(TwoHosts, AnAddressThatCannotBeReachedIsNoHostThatCannotBeAsked) {
+  EXPECT_EQ(fate(way(HopTls::kOptional), {dead("mx.example"), known(hop)}),
+            fails("5.7.30", "does not promise it (no REQUIRETLS)"));
+}
+
+TEST_F(TwoHosts, AStopOnTheWayGivesTheMessageBack) {
+  Sender sender(loop, rig, way(HopTls::kOptional), both());
+  sender.add("Subject: x\r\n");
+  sender.require_tls();
+  hop.answer([&](const std::string& line, bool& close) -> std::optional<std::string> {
+    if (line == "QUIT") sender.quit();
+    return offering()(line, close);
+  });
+  run(sender);
+  EXPECT_EQ(sender.done, std::vector<std::string>{""});
+  EXPECT_TRUE(second.messages.empty());
 }
 
 }  // namespace

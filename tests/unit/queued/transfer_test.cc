@@ -119,8 +119,10 @@ class TransferTest : public ::testing::Test {
 
 TEST_F(TransferTest, WhatIsWrittenIsWhatIsRead) {
   from.smtputf8 = true;
+  from.tls_wish = mail::TlsWish::kRequired;
   const auto plain = from.accept("a body\r\n", 3);
   from.smtputf8 = false;
+  from.tls_wish = mail::TlsWish::kUnsaid;
   const auto empty = from.accept("");
   const auto large = from.accept_large_body(std::string(400'000, 'L'));
   from.conclude(plain, Fate::kDelivered, 0);
@@ -142,6 +144,8 @@ TEST_F(TransferTest, WhatIsWrittenIsWhatIsRead) {
   EXPECT_EQ(message.token, from.look(plain)->token);
   EXPECT_TRUE(message.smtputf8);
   EXPECT_FALSE(found.at(empty).smtputf8);
+  EXPECT_EQ(message.tls_wish, mail::TlsWish::kRequired);
+  EXPECT_EQ(found.at(empty).tls_wish, mail::TlsWish::kUnsaid);
   EXPECT_EQ(message.arrived.ms, from.look(plain)->arrived.ms);
   EXPECT_EQ(to.store->clock().now() - message.born, base::Millis(60'000)) << "it goes on ageing";
   ASSERT_EQ(message.recipients.size(), 2U) << "of three, one has ended";
