@@ -152,6 +152,7 @@ std::string hop_name_of(std::vector<Host> hosts, std::uint16_t port, std::string
 
 std::string remote_name(const Target& target) {
   if (target.endpoint.port == 0) return target.host;
+  if (target.endpoint.address.is_unspecified()) return fmt::format("{}:{}", target.host, target.endpoint.port);
   const auto address = base::to_string(target.endpoint.address);
   if (target.host == address) return fmt::format("[{}]:{}", address, target.endpoint.port);
   return fmt::format("{}[{}]:{}", target.host, address, target.endpoint.port);
