@@ -109,7 +109,7 @@ dns::Query look_up_host(Directory& directory, const config::HopSpec& hop, Found 
     return {};
   }
   if (hop.socks) {
-    found({{}, std::vector<Target>{{name->text(), {{}, hop.port}}}});
+    found({{}, target_of_name(*name, hop.port)});
     return {};
   }
   return directory.host(*name, [port = hop.port, found = std::move(found)](

@@ -239,6 +239,10 @@ std::expected<std::vector<Target>, Trouble> targets_of_route(const Host& host, s
       dns_trouble(host.name, exists(host) ? "the host has no usable address" : "no such host"));
 }
 
+std::vector<Target> target_of_name(const mail::Domain& name, std::uint16_t port) {
+  return std::vector<Target>{{name.text(), {{}, port}, {}, {}, {}, true}};
+}
+
 std::expected<std::vector<Target>, Trouble> target_of_address(const base::IpAddress& address,
                                                               std::uint16_t port,
                                                               const Bounds& bounds) {

@@ -105,6 +105,9 @@ void shuffle_equals(std::vector<Host>& hosts, const Chance& chance);
 [[nodiscard]] std::expected<std::vector<Target>, Trouble> targets_of_route(const Host& host,
                                                                            std::uint16_t port);
 
+// Likewise for a host whose name a SOCKS server looks up.
+[[nodiscard]] std::vector<Target> target_of_name(const mail::Domain& name, std::uint16_t port);
+
 // A single target, for an address literal or a route to an address.
 [[nodiscard]] std::expected<std::vector<Target>, Trouble> target_of_address(
     const base::IpAddress& address, std::uint16_t port, const Bounds& bounds);
