@@ -404,6 +404,9 @@ class Builder {
         section.refuse(*section.get("tls"), "tls",
                        fmt::format("{} has no name in the DNS, so there are no TLSA records for it",
                                    hop.host));
+      else if (tls == HopTls::kDane && hop.socks && hop.kind == HopKind::kHost)
+        section.refuse(*section.get("tls"), "tls",
+                       fmt::format("dane needs the DNS, and {} is looked up by the SOCKS server", hop.host));
     }
   }
 

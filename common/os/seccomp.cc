@@ -138,7 +138,10 @@ void add_kind(Rules& rules, SandboxKind kind) {
       add_threads(rules);
       rules.allow({SCMP_SYS(accept4)});
       return;
-    case SandboxKind::kConnecting: return add_outgoing(rules);
+    case SandboxKind::kConnecting:
+      add_outgoing(rules);
+      rules.allow({SCMP_SYS(bind)});  // to an address to send from; nobody can listen there
+      return;
     case SandboxKind::kFiling:
       add_files(rules);
       add_threads(rules);

@@ -87,6 +87,7 @@ Connection::Connection(event::Loop& loop, std::string hostname, Way way, TlsDesk
       targets_(std::move(way.targets)),
       sockets_(way.sockets),
       account_(std::move(way.account)),
+      sources_(way.sources.for_hop(hop_)),
       desk_(tls),
       owner_(owner),
       idle_(idle),
@@ -141,7 +142,7 @@ void Connection::race(Planned plan) noexcept {
   }
   tried_.assign(endpoints.size(), false);
   remote_ = remote_name(targets_.front());
-  race_ = std::make_unique<Race>(loop_, std::move(endpoints), *this);
+  race_ = std::make_unique<Race>(loop_, std::move(endpoints), *this, Dial{sources_, hop_.socks, host});
 }
 
 void Connection::plug_in() {
@@ -173,13 +174,21 @@ void Connection::on_attempt_failed(std::size_t number, std::string_view why) noe
   last_trouble_ = {ipc::GrantEnd::kTemporary, ipc::FailureClass::kConnect, {}, remote_};
   last_trouble_.reply.enhanced = {4, 4, 1};  // no answer from host
   last_trouble_.reply.lines.push_back("connecting: " + std::string(why));
-  log::info("relay.connect").field("remote", remote_).field("error", why);
+  auto line = log::info("relay.connect").field("remote", remote_).field("error", why);
+  if (const auto source = source_of(number)) std::move(line).field("source", *source);
+}
+
+// That we chose; a Unix socket has no race, and nothing of the kind.
+std::optional<base::IpAddress> Connection::source_of(std::size_t number) const {
+  return race_ ? race_->source(number) : std::nullopt;
 }
 
 void Connection::on_connected(std::size_t number, base::UniqueFd fd) noexcept {
   remote_ = remote_name(targets_[number]);
   tried_[number] = true;
   target_ = targets_[number];
+  if (const auto source = source_of(number))
+    log::info("relay.source").field("remote", remote_).field("source", *source);
   forget_tried();
   note_ = {};
   stream_ = std::make_unique<event::Stream>(loop_, std::move(fd), *this);

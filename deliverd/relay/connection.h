@@ -12,6 +12,8 @@
 // What a session must be before it carries mail is decided for each host (tls_plan.h). Where TLS is only
 // tried and fails, the same address is connected to once more, and spoken to in clear. A Unix socket, to which
 // others connect for us, knows no TLS.
+//
+// Where its hop names a SOCKS server, that one is connected to in place of every host (race.h).
 #pragma once
 
 #include <memory>
@@ -56,6 +58,7 @@ class Connection final : public event::StreamOwner, public RaceOwner {
     std::vector<Target> targets;  // not empty
     Sockets* sockets = nullptr;   // for a hop that is one; it outlives the connection
     std::shared_ptr<HopAccount> account = nullptr;  // as whom to log in; null: not at all
+    Sources sources = {};  // of a hop that has none of its own
   };
 
   // `owner` and `tls` outlive the connection; `idle`: see kIdle.
@@ -97,6 +100,7 @@ class Connection final : public event::StreamOwner, public RaceOwner {
   void connect_next() noexcept;
   void race(Planned plan) noexcept;
   void plug_in();
+  [[nodiscard]] std::optional<base::IpAddress> source_of(std::size_t number) const;
   [[nodiscard]] std::optional<Login> login() const;
   void begin_tls();
   void note_clear();
@@ -135,6 +139,7 @@ class Connection final : public event::StreamOwner, public RaceOwner {
   std::vector<std::string> unheard_;  // hosts that were not found to be too bad for a message that requires TLS
   Sockets* const sockets_;
   const std::shared_ptr<HopAccount> account_;
+  const Sources sources_;
   TlsDesk& desk_;
   ConnectionOwner& owner_;
   const base::Millis idle_;

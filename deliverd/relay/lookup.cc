@@ -7,12 +7,14 @@
 #include <utility>
 
 #include "common/config/hop.h"
+#include "deliverd/relay/socks.h"
 
 namespace postern::relay {
 namespace {
 
 static_assert(kMaxHosts <= ipc::kPolicyHosts);
 constexpr std::size_t kMaxName = 253;  // of the DNS (RFC 1035 2.3.4), in text
+static_assert(mail::Domain::kMaxLength <= SocksClient::kMaxName);
 
 // A name that no DNS knows how to ask for.
 Trouble not_a_domain(const std::string& name) {
@@ -104,6 +106,10 @@ dns::Query look_up_host(Directory& directory, const config::HopSpec& hop, Found 
   const auto name = mail::Domain::parse(hop.host);
   if (!name || name->is_literal()) {
     found({{}, std::unexpected(not_a_domain(hop.host))});
+    return {};
+  }
+  if (hop.socks) {
+    found({{}, target_of_name(*name, hop.port)});
     return {};
   }
   return directory.host(*name, [port = hop.port, found = std::move(found)](

@@ -152,6 +152,7 @@ std::string hop_name_of(std::vector<Host> hosts, std::uint16_t port, std::string
 
 std::string remote_name(const Target& target) {
   if (target.endpoint.port == 0) return target.host;
+  if (target.endpoint.address.is_unspecified()) return fmt::format("{}:{}", target.host, target.endpoint.port);
   const auto address = base::to_string(target.endpoint.address);
   if (target.host == address) return fmt::format("[{}]:{}", address, target.endpoint.port);
   return fmt::format("{}[{}]:{}", target.host, address, target.endpoint.port);
@@ -236,6 +237,10 @@ std::expected<std::vector<Target>, Trouble> targets_of_route(const Host& host, s
     return std::unexpected(dns_trouble(host.name, answer->trouble));
   return std::unexpected(
       dns_trouble(host.name, exists(host) ? "the host has no usable address" : "no such host"));
+}
+
+std::vector<Target> target_of_name(const mail::Domain& name, std::uint16_t port) {
+  return std::vector<Target>{{name.text(), {{}, port}, {}, {}, {}, true}};
 }
 
 std::expected<std::vector<Target>, Trouble> target_of_address(const base::IpAddress& address,

@@ -30,6 +30,7 @@ class Pool final : public deliverd::Deliverer {
     Bounds bounds;
     base::Millis idle = Connection::kIdle;
     Logins logins = {};
+    Sources sources = {};  // of hops that have none of their own
   };
 
   // What is in reach and `tls` outlive the pool; `lost`: the channel to queued broke.

@@ -63,6 +63,7 @@ class FakeHop {
   std::vector<std::string> lines;     // every command of all sessions
   std::vector<std::string> messages;  // with their dots, without the last one; by BDAT as they came
   std::size_t sessions = 0;
+  std::vector<std::string> peers;  // of the sessions: the addresses that they came from
   std::size_t open = 0;
   std::size_t reads = 0;
   bool chunks = false;  // takes what BDAT counts
@@ -124,8 +125,12 @@ class FakeHop {
   };
 
   void accept() noexcept {
-    auto fd = base::UniqueFd::adopt(::accept4(socket_.get(), nullptr, nullptr, SOCK_NONBLOCK));
+    sockaddr_storage from{};
+    socklen_t size = sizeof from;
+    auto fd = base::UniqueFd::adopt(
+        ::accept4(socket_.get(), reinterpret_cast<sockaddr*>(&from), &size, SOCK_NONBLOCK));
     if (!fd.valid()) return;
+    peers.push_back(base::to_string(base::from_sockaddr(from).value().address));
     if (slow) {
       const int small = 16 * 1024;
       ::setsockopt(fd.get(), SOL_SOCKET, SO_RCVBUF, &small, sizeof small);

@@ -219,6 +219,14 @@ TEST(NextHop, RoutesToAnAddress) {
             "permanent dns 5.4.4 0.0.0.0 is no host's address");
 }
 
+// Of which the SOCKS server knows where it is.
+TEST(NextHop, RoutesToAName) {
+  const auto targets = target_of_name(domain("far.example"), 2525);
+  EXPECT_EQ(describe(targets), "far.example:2525");
+  EXPECT_TRUE(targets.at(0).endpoint.address.is_unspecified());
+  EXPECT_TRUE(targets.at(0).named_for_sure);
+}
+
 TEST(NextHop, ReadsLiterals) {
   EXPECT_EQ(literal_address(domain("[192.0.2.1]")), ip("192.0.2.1"));
   EXPECT_EQ(literal_address(domain("[IPv6:2001:db8::1]")), ip("2001:db8::1"));
