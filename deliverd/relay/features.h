@@ -4,6 +4,7 @@
 #include <cstdint>
 
 #include "common/mail/reply.h"
+#include "deliverd/relay/introduction.h"
 #include "deliverd/relay/login.h"
 
 namespace postern::relay {
@@ -26,6 +27,7 @@ struct Features {
   bool dsn = false;
   bool starttls = false;
   MechanismSet auth;
+  AttributeSet xforward, xclient;
   Limits limits;
 };
 
