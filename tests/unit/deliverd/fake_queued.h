@@ -5,6 +5,7 @@
 #include <unistd.h>
 
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -76,6 +77,7 @@ class FakeQueued {
     for (const auto& text : recipients)
       lease.recipients.push_back(
           {number++, mail::Address::parse(text).value(), "user", "example.org"});
+    lease.client = client;
     lease.prefix = "Received: by us\r\n";
     lease.body_size = size;
     return lease;
@@ -87,6 +89,7 @@ class FakeQueued {
   }
   auto& connection() { return connection_; }
 
+  std::optional<ipc::FirstClient> client;  // that messages come from, from now on
   std::vector<ipc::HeldLease> held;
   std::vector<ipc::HopFound> found;
   std::vector<ipc::GrantEnded> ended;

@@ -64,6 +64,8 @@ class Sender final : public ConnectionOwner {
     auto& lease = waiting_.back().lease;
     lease.smtputf8 = lease.eight_bit = true;
   }
+  // The message that was added last came from this client.
+  void come_from(ipc::FirstClient client) { waiting_.back().lease.client = std::move(client); }
   void start() { connection_.start(); }
 
   void on_ready() noexcept override {
