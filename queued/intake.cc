@@ -31,6 +31,18 @@ std::uint32_t recipients_of(const Submission& submission) {
   return static_cast<std::uint32_t>(submission.recipients.size());
 }
 
+// Whom next hops are told of, where there are such. With nothing in it: nobody but this host.
+ipc::FirstClient first_client(const ipc::Submit& head, bool socket) {
+  if (socket) return {};
+  if (head.first) return *head.first;
+  ipc::FirstClient first;
+  if (!head.origin.client().is_unspecified()) first.address = head.origin.client();
+  first.name = head.client_name;
+  first.hello = head.hello;
+  first.protocol = head.esmtp ? "ESMTP" : "SMTP";
+  return first;
+}
+
 mail::Reply disk_low() { return reply(452, {4, 3, 1}, "Insufficient system storage, try later"); }
 
 }  // namespace
@@ -291,9 +303,11 @@ void Intake::store(Submission submission, std::uint32_t crc) {
   record.large = head.large.value != 0;
   record.body_size = head.body_size;
   record.body_crc = crc;
+  const bool socket = engine_.router().is_socket(head.listener);
+  if (engine_.router().passes_clients()) record.first = first_client(head, socket);
   mail::Received received;
   received.hello = head.hello;
-  if (!engine_.router().is_socket(head.listener)) received.client = head.origin.client();
+  if (!socket) received.client = head.origin.client();
   received.client_name = head.client_name;
   received.forwarded = head.forwarded;
   received.hostname = engine_.config().hostname;

@@ -112,6 +112,7 @@ void QueueLink::send(Owned submission) {
   message.origin = s.origin;
   message.client_name = s.envelope.client_name;
   message.forwarded = s.envelope.forwarded;
+  message.first = s.envelope.first;
   message.hello = s.envelope.hello;
   message.esmtp = s.envelope.with != mail::WithProtocol::kSmtp;
   message.tls = s.envelope.tls;

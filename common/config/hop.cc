@@ -61,6 +61,21 @@ std::expected<HopSpec, std::string> parse_lmtp_host(std::string_view text) {
   return hop;
 }
 
+// Connections that are a client's, or say whose, are no others' mail's.
+std::string_view pass_text(PassClient pass) {
+  switch (pass) {
+    case PassClient::kNone:
+      return {};
+    case PassClient::kXforward:
+      return "/xforward";
+    case PassClient::kXclient:
+      return "/xclient";
+    case PassClient::kProxy:
+      return "/proxy";
+  }
+  return {};
+}
+
 std::expected<HopSpec, std::string> parse_socket(std::string_view path) {
   if (path.empty()) return std::unexpected("expected the path of a socket behind lmtp:unix:");
   return HopSpec{
@@ -138,7 +153,7 @@ std::string demand_text(const HopSpec& hop) {
   std::string text = hop.lmtp ? "/lmtp" : hop.implicit ? "/smtps" : "";
   if (hop.tls != HopTls::kOptional) text.append("/").append(tls_text(hop.tls));
   if (!hop.login.empty()) text.append("/login=").append(hop.login);
-  return text;
+  return text.append(pass_text(hop.pass_client));
 }
 
 }  // namespace postern::config

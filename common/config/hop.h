@@ -19,9 +19,9 @@ namespace postern::config {
 [[nodiscard]] std::string_view tls_text(HopTls tls);
 // Do the MTA-STS policies of domains bind mail on this way?
 [[nodiscard]] bool heeds_policies(const HopSpec& hop);
-// What sets apart two ways to the same host that demand other things of it, at the end of a next
-// hop's name: "" for "optional", else "/verified", "/smtps/required", "/lmtp",
-// "/verified/login=ann", ...
+// What sets apart two ways to the same host that demand other things of it, or tell it of clients, at the end of a
+// next hop's name: "" for "optional", else "/verified", "/smtps/required", "/lmtp", "/verified/login=ann",
+// "/xclient", ...
 [[nodiscard]] std::string demand_text(const HopSpec& hop);
 
 }  // namespace postern::config

@@ -4,6 +4,7 @@
 #include <cstdint>
 
 #include "common/mail/reply.h"
+#include "deliverd/relay/introduction.h"
 #include "deliverd/relay/login.h"
 
 namespace postern::relay {
@@ -27,6 +28,7 @@ struct Features {
   bool starttls = false;
   bool require_tls = false;  // REQUIRETLS; worth something in TLS alone
   MechanismSet auth;
+  AttributeSet xforward, xclient;
   Limits limits;
 };
 

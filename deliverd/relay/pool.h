@@ -1,6 +1,6 @@
 // Pool: the connections of one relay process, one for each grant. A grant is looked up, connected
 // and then fed with messages, one after the other, until queued dismisses it, it was idle, or it
-// has carried kMessagesPerConnection. The pool owns everything that works for a grant.
+// has carried kMessagesPerConnection, or the one of the client that it speaks for. The pool owns everything that works for a grant.
 #pragma once
 
 #include <memory>

@@ -5,6 +5,7 @@
 #include <unistd.h>
 
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -76,6 +77,7 @@ class FakeQueued {
     for (const auto& text : recipients)
       lease.recipients.push_back(
           {number++, mail::Address::parse(text).value(), "user", "example.org"});
+    lease.client = client;
     lease.prefix = "Received: by us\r\n";
     lease.body_size = size;
     lease.tls_wish = tls_wish;
@@ -89,6 +91,7 @@ class FakeQueued {
   auto& connection() { return connection_; }
 
   mail::TlsWish tls_wish = mail::TlsWish::kUnsaid;  // of all that is leased from now on
+  std::optional<ipc::FirstClient> client;  // that messages come from, from now on
   std::vector<ipc::HeldLease> held;
   std::vector<ipc::HopFound> found;
   std::vector<ipc::GrantEnded> ended;

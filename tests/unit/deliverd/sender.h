@@ -68,6 +68,8 @@ class Sender final : public ConnectionOwner {
   void require_tls() { waiting_.back().lease.tls_wish = mail::TlsWish::kRequired; }
   // It is a notice.
   void from_nobody() { waiting_.back().lease.from = {}; }
+  // The message that was added last came from this client.
+  void come_from(ipc::FirstClient client) { waiting_.back().lease.client = std::move(client); }
   void start() { connection_.start(); }
   void quit() { connection_.quit(); }
 

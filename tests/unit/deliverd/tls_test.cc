@@ -62,9 +62,11 @@ class Tls : public testing::Test {
   }
   static config::HopSpec way(HopTls tls) { return {.kind = HopKind::kMx, .tls = tls}; }
 
-  Sender& send(const config::HopSpec& hop_spec, bool vouched = false) {
+  Sender& send(const config::HopSpec& hop_spec, bool vouched = false,
+               const std::optional<ipc::FirstClient>& client = std::nullopt) {
     sender_ = std::make_unique<Sender>(loop, rig, hop_spec, std::vector{target(vouched)});
     sender_->add("Subject: x\r\n");
+    if (client) sender_->come_from(*client);
     sender_->start();
     until(loop, [&] { return sender_->gone; });
     return *sender_;
@@ -189,6 +191,54 @@ TEST_F(Tls, MayComeFirst) {
   EXPECT_EQ(send(implicit).note.verified, "yes: mx.example");
   EXPECT_EQ(hop.messages.size(), 1U);
   EXPECT_EQ(greeted(), 1U);
+}
+
+TEST_F(Tls, ComesBehindAProxyHeader) {
+  const ipc::FirstClient client{base::parse_ip("192.0.2.7"), "4321", "", "client.example", "ESMTP"};
+  hop.proxied = true;
+  for (const bool first : {false, true}) {
+    offer(good(), first);
+    const config::HopSpec behind{.kind = HopKind::kHost,
+                                 .host = "mx.example",
+                                 .tls = HopTls::kVerified,
+                                 .implicit = first,
+                                 .pass_client = config::PassClient::kProxy};
+    EXPECT_EQ(send(behind, false, client).note.verified, "yes: mx.example") << first;
+    EXPECT_EQ(hop.headers.back(), proxy_header(client, hop.endpoint()));
+    EXPECT_EQ(std::count(hop.lines.begin(), hop.lines.end(), "EHLO client.example"), first ? 3 : 2);
+  }
+  EXPECT_EQ(hop.messages.size(), 2U);
+  EXPECT_EQ(greeted(), 0U);
+}
+
+// The next session is the client's, too.
+TEST_F(Tls, ThatFailsBehindAProxyHeaderIsTriedOnceMoreBehindAnother) {
+  const ipc::FirstClient client{base::parse_ip("192.0.2.7"), "4321", "", "client.example", "ESMTP"};
+  hop.proxied = true;
+  offer(good());
+  signer->refuses = true;
+  auto behind = way(HopTls::kOptional);
+  behind.pass_client = config::PassClient::kProxy;
+  EXPECT_TRUE(send(behind, false, client).note.tls.starts_with("none: 4.7.5 handshake"));
+  EXPECT_EQ(hop.headers, std::vector(2, proxy_header(client, hop.endpoint())));
+  EXPECT_EQ(hop.messages.size(), 1U);
+}
+
+TEST_F(Tls, IsNotAgreedOnAgainInAClientsSession) {
+  offer(good());
+  hop.answer([](const std::string& line, bool&) -> std::optional<std::string> {
+    if (line.starts_with("EHLO")) return "250-fake\r\n250-STARTTLS\r\n250 XCLIENT ADDR";
+    if (line.starts_with("XCLIENT")) return "220 fake";
+    return std::nullopt;
+  });
+  auto way_in = way(HopTls::kVerified);
+  way_in.pass_client = config::PassClient::kXclient;
+  const ipc::FirstClient client{base::parse_ip("192.0.2.7"), "4321", "", "client.example", "ESMTP"};
+  EXPECT_EQ(send(way_in, false, client).note.verified, "yes: mx.example");
+  EXPECT_EQ(hop.lines, (std::vector<std::string>{"EHLO us.example", "STARTTLS", "EHLO us.example",
+                                                 "XCLIENT ADDR=192.0.2.7", "EHLO client.example",
+                                                 "MAIL FROM:<a@us.example>", "RCPT TO:<r@example.org>", "DATA",
+                                                 "QUIT"}));
 }
 
 TEST_F(Tls, ThatShouldComeFirstIsNeverClear) {

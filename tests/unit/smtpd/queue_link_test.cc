@@ -58,6 +58,21 @@ TEST(QueueLink, SubmitsAndTellsTheAnswer) {
   EXPECT_EQ(rig.budget.left(), BodyBudget::kBytes) << "an answered body holds no budget";
 }
 
+TEST(QueueLink, HandsOnWhomXforwardNamed) {
+  const ipc::FirstClient first{base::parse_ip("198.51.100.7"), "4321", "first.example", "hello", "SMTP"};
+  LinkRig rig;
+  Results results;
+  rig.connect();
+  auto s = results.make(rig, 1);
+  s->envelope.first = first;
+  rig.link.submit(std::move(s));
+  rig.link.submit(results.make(rig, 2));
+  rig.turn();
+  ASSERT_EQ(rig.queued->transactions.size(), 2U);
+  EXPECT_EQ(rig.queued->transactions[0].submit.first, first);
+  EXPECT_FALSE(rig.queued->transactions[1].submit.first);
+}
+
 TEST(QueueLink, TellsUpToWhereItHasHeardTheAnswers) {
   LinkRig rig;
   Results results;
