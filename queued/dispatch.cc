@@ -29,6 +29,7 @@ void Schedule::review(Queue& queue) {
     hop.ring_.push(queue);
   } else if (!runs && queue.in_ring()) {
     hop.ring_.remove(queue);
+    offer(hop);  // which it was to try
   }
   const auto lines = runs ? queue.lines_ : 0;
   hop.lines_ += lines - std::exchange(queue.lines_there_, lines);

@@ -376,6 +376,7 @@ class Schedule {
   void take_better(Queue& queue);
   void come_back(Queue& queue);
   void call_back(Hop& hop, bool all);
+  void offer(Hop& hop);
   void send_on(Hop& hop);
   void drop_if_unused(Hop& hop);
 

@@ -153,6 +153,11 @@ bool Schedule::is_untried(const Hop& hop) const {
   return hop.until <= now_ && !hop.frozen && hop.grants == 0 && hop.ring_.empty();
 }
 
+// One of the queues that went on tries it; the others stay where they are meanwhile.
+void Schedule::offer(Hop& hop) {
+  if (hop.awaited_ > 0 && is_untried(hop)) call_back(hop, false);
+}
+
 void Schedule::take_better(Queue& queue) {
   Hop& hop = *queue.better_;
   queue.way_ = queue.better_way_;
@@ -241,7 +246,9 @@ Schedule::Onward Schedule::way_failed(const EndedGrant& grant) {
   Queue* queue = look(grant.queue);
   if (queue == nullptr || queue->hop_ == nullptr || queue->hop_->name() != grant.hop)
     return Onward::kElsewhere;
-  return go_on(*queue, false) ? Onward::kNextWay : Onward::kLastWay;
+  if (!go_on(*queue, false)) return Onward::kLastWay;
+  if (auto* hop = const_cast<Hop*>(find_hop(grant.hop)); hop != nullptr) offer(*hop);
+  return Onward::kNextWay;
 }
 
 std::vector<std::string> Schedule::end_wait(const std::string& name, QueueTime now) {
@@ -256,12 +263,20 @@ std::vector<std::string> Schedule::end_wait(const std::string& name, QueueTime n
   if (queue->hop_ != nullptr) names.push_back(queue->hop_->name());
   std::sort(names.begin(), names.end());
   names.erase(std::unique(names.begin(), names.end()), names.end());
-  for (const auto& one : names)
-    if (auto* hop = const_cast<Hop*>(find_hop(one)); hop != nullptr) {
-      hop->until = QueueTime(0);
-      review(*hop);
-    }
-  if (queue->better_ != nullptr) come_back(*queue);
+  const auto end_waits = [&] {
+    for (const auto& one : names)
+      if (auto* hop = const_cast<Hop*>(find_hop(one)); hop != nullptr) {
+        hop->until = QueueTime(0);
+        review(*hop);
+      }
+  };
+  end_waits();
+  if (queue->better_ != nullptr) {
+    come_back(*queue);
+    end_waits();  // where others try the better way, it may have gone on to one that was not known here
+  }
+  for (const auto& one : names)  // has it nothing to go, others try them
+    if (auto* hop = const_cast<Hop*>(find_hop(one)); hop != nullptr) offer(*hop);
   return names;
 }
 
