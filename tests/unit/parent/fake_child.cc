@@ -37,6 +37,7 @@ class Fake final : public role::ParentLink::Listener {
   void on_listen(const ipc::Listen&, base::UniqueFd) override {}
   void on_tally(const ipc::Tally&, base::UniqueFd) override {}
   void on_socket(const ipc::Socket&, base::UniqueFd) override {}
+  void on_mailbox_ready(const ipc::MailboxReady&, base::UniqueFd) override {}
   void on_processes(const ipc::Processes&) override {}
   void on_done(const ipc::Done&) override {}
   void on_parent_gone() override { ::_exit(4); }
