@@ -18,7 +18,7 @@ constexpr unsigned kOwn = 0700, kShared = 0755;
 
 Result<base::UniqueFd> open_level(int parent, const std::string& name) {
   open_how how{};
-  how.flags = O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC;
+  how.flags = O_RDONLY | O_DIRECTORY | O_NONBLOCK | O_CLOEXEC;
   how.resolve = RESOLVE_BENEATH | RESOLVE_NO_SYMLINKS | RESOLVE_NO_MAGICLINKS;
   const long fd = ::syscall(SYS_openat2, parent, name.c_str(), &how, sizeof how);
   if (fd < 0) return failure("open");
