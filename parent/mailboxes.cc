@@ -6,14 +6,15 @@
 namespace postern::parent {
 namespace {
 constexpr std::uint32_t kStopSeconds = 2;  // its own time to finish
-constexpr base::Millis kLook{500};         // at those that are to end
+constexpr base::Millis kLook{200};         // at those that are to end
 }  // namespace
 
-Mailboxes::Mailboxes(event::Loop& loop, LogPump& log, Answer answer, event::Callback ended)
+Mailboxes::Mailboxes(event::Loop& loop, LogPump& log, Answer answer, event::Callback ended, MailboxLimits limits)
     : loop_(loop),
       log_(log),
       answer_(std::move(answer)),
       ended_(std::move(ended)),
+      limits_(limits),
       slow_(loop, [this]() noexcept { end_slow(); }) {}
 
 Mailboxes::~Mailboxes() { *alive_ = false; }
@@ -57,7 +58,7 @@ void Mailboxes::forget_asker() {
 }
 
 void Mailboxes::serve_waiting() {
-  for (std::size_t i = 0; i < waiting_.size() && processes_.size() < kMost;) {
+  for (std::size_t i = 0; i < waiting_.size() && processes_.size() < limits_.most;) {
     if (of(waiting_[i].mailbox) != nullptr) {
       ++i;
       continue;
@@ -128,7 +129,7 @@ void Mailboxes::end_slow() noexcept {
   for (auto& process : processes_) {
     if (!process->stopping) continue;
     more = true;
-    if (now - process->since >= kPatience) process->child->kill();
+    if (now - process->since >= limits_.patience) process->child->kill();
   }
   if (more) slow_.start(kLook);
 }

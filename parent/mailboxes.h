@@ -1,6 +1,7 @@
 // Mailboxes: the processes that file into one mailbox each, as its user. One is started when the local deliverer asks for
 // it, gets one end of a channel whose other end the deliverer gets, and is stopped when that needs it no more. Of one
-// mailbox there is never more than one, and of all together never more than kMost: who asks for another waits for an end.
+// mailbox there is never more than one, and of all together never more than MailboxLimits::most: who asks for another waits
+// for an end.
 #pragma once
 
 #include <deque>
@@ -12,15 +13,17 @@
 
 namespace postern::parent {
 
+struct MailboxLimits {
+  std::size_t most = 64;  // processes
+  base::Millis patience{5'000};  // for the end of one that was stopped; then it is killed
+};
+
 class Mailboxes final : public Child::Owner {
  public:
-  static constexpr std::size_t kMost = 64;
-  static constexpr base::Millis kPatience{5'000};  // for the end of one that was stopped; then it is killed
-
   // What the local deliverer is told of its request.
   using Answer = std::move_only_function<void(const ipc::MailboxReady& ready, base::UniqueFd channel) noexcept>;
   // `ended`: a process is gone.
-  Mailboxes(event::Loop& loop, LogPump& log, Answer answer, event::Callback ended);
+  Mailboxes(event::Loop& loop, LogPump& log, Answer answer, event::Callback ended, MailboxLimits limits = {});
   ~Mailboxes() override;
 
   // `spec` is of a process for this mailbox, and lives once.
@@ -71,6 +74,7 @@ class Mailboxes final : public Child::Owner {
   LogPump& log_;
   Answer answer_;
   event::Callback ended_;
+  const MailboxLimits limits_;
   std::vector<std::unique_ptr<Process>> processes_;
   std::deque<Wanted> waiting_;
   event::Timer slow_;

@@ -30,10 +30,6 @@ Filed as_told(const ipc::LeaseRecipient& recipient, const ipc::MailFiled& filed)
 
 std::string name_of(const std::string& user, const std::string& domain) { return domain + '/' + user; }
 
-base::Millis patience_for(const ipc::Lease& lease) {
-  return UserFiler::kPatience + static_cast<std::int64_t>(lease.body_size / kMebibyte) * kMebibyteTime;
-}
-
 }  // namespace
 
 const ipc::LeaseRecipient& UserFiler::Job::recipient() const { return batch->delivery.lease.recipients[place]; }
@@ -44,8 +40,8 @@ UserFiler::Box::Box(UserFiler& filer, std::string user_name, std::string domain_
       domain(std::move(domain_name)),
       timer(filer.loop_, [this]() noexcept { owner.expired(*this); }) {}
 
-UserFiler::UserFiler(event::Loop& loop, const base::Clock& clock, role::Host& host)
-    : loop_(loop), clock_(clock), host_(host) {}
+UserFiler::UserFiler(event::Loop& loop, const base::Clock& clock, role::Host& host, UserLimits limits)
+    : loop_(loop), clock_(clock), host_(host), limits_(limits) {}
 
 UserFiler::~UserFiler() { *alive_ = false; }
 
@@ -100,14 +96,14 @@ void UserFiler::renew() {
 
 void UserFiler::start(Box& box) {
   const auto name = name_of(box.user, box.domain);
-  if (processes_ == kMost && !make_room()) {
+  if (processes_ == limits_.most && !make_room()) {
     box.in_line = true;
     line_.push_back(name);
     return;
   }
   ++processes_;
   box.life = ++lives_;
-  box.timer.start(kPatience);
+  box.timer.start(limits_.patience);
   box.request = host_.ask_mailbox(
       box.user, box.domain,
       [this, alive = alive_, name, life = box.life](std::expected<base::UniqueFd, std::string> channel) noexcept {
@@ -128,7 +124,7 @@ bool UserFiler::make_room() {
 }
 
 void UserFiler::serve_line() {
-  while (!line_.empty() && (processes_ < kMost || make_room())) {
+  while (!line_.empty() && (processes_ < limits_.most || make_room())) {
     const auto name = std::move(line_.front());
     line_.pop_front();
     const auto at = boxes_.find(name);
@@ -175,10 +171,16 @@ void UserFiler::expired(Box& box) {
   serve_line();
 }
 
+// With what is being filed.
+base::Millis UserFiler::patience(const Box& box) const {
+  const auto size = box.filing.begin()->second.batch->delivery.lease.body_size;
+  return limits_.patience + static_cast<std::int64_t>(size / kMebibyte) * kMebibyteTime;
+}
+
 void UserFiler::pause(const std::string& name) {
   if (pauses_.size() >= kMostDoubts) pauses_.clear();
   auto& pause = pauses_[name];
-  pause.length = pause.length.count() == 0 ? kFirstPause : std::min(pause.length * 2, kLongestPause);
+  pause.length = pause.length.count() == 0 ? limits_.first_pause : std::min(pause.length * 2, limits_.longest_pause);
   pause.until = clock_.steady() + pause.length;
 }
 
@@ -187,7 +189,7 @@ void UserFiler::rest(Box& box) {
     release(box);
   } else {
     box.idle_since = clock_.steady();
-    box.timer.start(kIdle);
+    box.timer.start(limits_.idle);
   }
   serve_line();
 }
@@ -226,7 +228,7 @@ void UserFiler::send_more(Box& box) {
       defer(job, std::string("its message cannot be passed on: ") + ::strerrordesc_np(errno));
   }
   if (box.filing.empty()) return rest(box);
-  if (fresh) box.timer.start(patience_for(box.filing.begin()->second.batch->delivery.lease));
+  if (fresh) box.timer.start(patience(box));
 }
 
 bool UserFiler::send(Box& box, const Job& job) {
@@ -259,7 +261,7 @@ void UserFiler::filed(Box& box, const ipc::MailFiled& filed) {
     pauses_.erase(name_of(box.user, box.domain));
   }
   conclude(job, std::move(copy));
-  if (!box.filing.empty()) box.timer.start(patience_for(box.filing.begin()->second.batch->delivery.lease));
+  if (!box.filing.empty()) box.timer.start(patience(box));
   send_more(box);
 }
 

@@ -1,11 +1,12 @@
 // UserFiler: files by processes of the users whose own their mailboxes are. The parent starts one for each mailbox that mail
 // comes for, and this process speaks with it over a channel; it has no right to any mailbox itself.
 //
-// A mailbox has one process at most, all together kMost. One without work for kIdle is dropped, or earlier when mail for
-// another mailbox needs its place; where all have work, that mail waits. A user may do to his own process what he likes:
+// A mailbox has one process at most, all together UserLimits::most. One that is idle for long is dropped, or earlier when
+// mail for another mailbox needs its place; where all have work, that mail waits. A user may do to his own process what he
+// likes:
 //   he ends it: what it had in hand is deferred, and on the next try it is looked at first whether it was filed;
-//   he stops it: after kPatience likewise, and for a while, which doubles each time, mail for him is deferred at once, so
-//   that he cannot hold up the mail of others.
+//   he stops it: when patience is over likewise, and for a while, which doubles each time, mail for him is deferred at
+//   once, so that he cannot hold up the mail of others.
 #pragma once
 
 #include <deque>
@@ -21,16 +22,19 @@
 
 namespace postern::local {
 
+struct UserLimits {
+  std::size_t most = 64;  // processes; as the parent has it
+  base::Millis idle{10'000};
+  base::Millis patience{30'000};  // for a start, or for a message, and a second more for each MiB
+  base::Millis first_pause{60'000};
+  base::Millis longest_pause{3'600'000};
+};
+
 class UserFiler final : public Filer {
  public:
-  static constexpr std::size_t kMost = 64;  // processes; as parent::Mailboxes has it
-  static constexpr base::Millis kIdle{10'000};
-  static constexpr base::Millis kPatience{30'000};  // for a start, or for a message, and a second more for each MiB
-  static constexpr base::Millis kFirstPause{60'000};
-  static constexpr base::Millis kLongestPause{3'600'000};
   static constexpr std::size_t kMostDoubts = 10'000;
 
-  UserFiler(event::Loop& loop, const base::Clock& clock, role::Host& host);
+  UserFiler(event::Loop& loop, const base::Clock& clock, role::Host& host, UserLimits limits = {});
   ~UserFiler() override;
   UserFiler(const UserFiler&) = delete;
   UserFiler& operator=(const UserFiler&) = delete;
@@ -85,6 +89,7 @@ class UserFiler final : public Filer {
   void send_more(Box& box);
   [[nodiscard]] bool send(Box& box, const Job& job);
   void filed(Box& box, const ipc::MailFiled& filed);
+  [[nodiscard]] base::Millis patience(const Box& box) const;
   void pause(const std::string& name);
   void died(Box& box);
   void expired(Box& box);
@@ -100,6 +105,7 @@ class UserFiler final : public Filer {
   event::Loop& loop_;
   const base::Clock& clock_;
   role::Host& host_;
+  const UserLimits limits_;
   std::unordered_map<std::string, std::unique_ptr<Box>> boxes_;  // "example.org/bob"
   std::deque<std::string> line_;  // for a process, when there is no place for another
   std::size_t processes_ = 0;
