@@ -132,7 +132,7 @@ TEST_F(Later, EveryLaterKeyIsRefusedWithItsSentence) {
                                           line, key.path, value, key.later, set));
     ++count;
   }
-  EXPECT_EQ(count, 9U);
+  EXPECT_EQ(count, 8U);
 }
 
 TEST_F(Later, WhatAsksForNothingIsAccepted) {
