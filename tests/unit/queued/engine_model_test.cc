@@ -346,18 +346,18 @@ class EngineModel : public ::testing::Test, public ControlRig {
   void command(M message, const auto& reported) {
     message.request = base::RequestId(++request);
     const auto before = tool.done.size();
-    late->set_slow(true);
+    late_store->set_slow(true);
     tool.connection->send(message);
     for (int n = 0; n < kLongestCommand && tool.done.size() == before; ++n) {
       turns(1);
-      if (dice(2) == 0) late->let_come();
+      if (dice(2) == 0) late_store->let_come();
     }
     ASSERT_EQ(tool.done.size(), before + 1);
     EXPECT_EQ(tool.done.back().exit, 0) << tool.done.back().text;
     for (int n = 0; n < 3; ++n) relay_loop.run_once(false);  // what was handed out until then
     take_in();
     reported();
-    late->set_slow(false);
+    late_store->set_slow(false);
   }
   // Messages of `there` that the selector picks. They cannot be picked later unless they could be before.
   static std::vector<Message> picked(const ipc::Selector& by, std::vector<Message> there) {

@@ -120,7 +120,7 @@ struct FakeHost final : role::Host {
 
 struct EngineRig : StoreRig {
   config::QueuedConfig config = demo_config();
-  std::unique_ptr<LateStore> late;  // through which the engine sees the store
+  std::unique_ptr<LateStore> late_store;  // through which the engine sees the store
   std::unique_ptr<Engine> engine;
   std::unique_ptr<Delivery> delivery;
   std::unique_ptr<Intake> intake;
@@ -130,8 +130,8 @@ struct EngineRig : StoreRig {
   void begin() {
     segment_size = 1 << 20;
     ASSERT_TRUE(open()) << fatal;
-    late = std::make_unique<LateStore>(*store);
-    engine = std::make_unique<Engine>(*loop, *late, config);
+    late_store = std::make_unique<LateStore>(*store);
+    engine = std::make_unique<Engine>(*loop, *late_store, config);
     delivery = std::make_unique<Delivery>(*loop, *engine);
     intake = std::make_unique<Intake>(*loop, *engine);
     intake->set_ask_name([this](const ipc::AskName& ask) noexcept { return delivery->ask_name(ask); });
@@ -146,7 +146,7 @@ struct EngineRig : StoreRig {
     intake.reset();
     delivery.reset();
     engine.reset();
-    late.reset();
+    late_store.reset();
     kill();
   }
   ~EngineRig() {
@@ -154,7 +154,7 @@ struct EngineRig : StoreRig {
     intake.reset();
     delivery.reset();
     engine.reset();
-    late.reset();
+    late_store.reset();
     store.reset();
   }
   void turn(int times = 8) {

@@ -52,16 +52,16 @@ class SelectingTest : public ::testing::TestWithParam<bool>, protected ControlRi
   void run_until_the_crash(M command) {
     cool();
     ASSERT_FALSE(HasFatalFailure());
-    late->set_slow(true);
+    late_store->set_slow(true);
     command.request = base::RequestId(++request);
     tool.connection->send(command);
     for (int n = 0; n < 2'000 && tool.done.empty(); ++n) {
       turn(1);
-      if (n % 10 == 9) late->let_come();
+      if (n % 10 == 9) late_store->let_come();
     }
     ASSERT_EQ(tool.done.size(), 1U);
     EXPECT_EQ(tool.done[0].exit, 0) << tool.done[0].text;
-    EXPECT_EQ(late->waiting(), 0U) << "it was reported before all was read: " << tool.done[0].text;
+    EXPECT_EQ(late_store->waiting(), 0U) << "it was reported before all was read: " << tool.done[0].text;
     tool.connection.reset();
     end();
     begin();
@@ -110,14 +110,14 @@ TEST_P(SelectingTest, NothingThatIsReportedAsHeldIsHandedOut) {
   ASSERT_EQ(run(ipc::Freeze{.queue = "far.example", .reason = "x"}).substr(0, 2), "0 ");
   cool();
   ASSERT_FALSE(HasFatalFailure());
-  late->set_slow(true);
+  late_store->set_slow(true);
   const auto before = tool.done.size();
   ipc::Hold hold{.selector = selector(), .reason = "a look"};
   hold.request = base::RequestId(++request);
   tool.connection->send(hold);
   for (int n = 0; n < 2'000 && tool.done.size() == before; ++n) {
     turn(1);
-    if (n % 10 == 9) late->let_come();
+    if (n % 10 == 9) late_store->let_come();
   }
   ASSERT_EQ(tool.done.size(), before + 1);
   // The rest is as slow as it likes.
@@ -130,7 +130,7 @@ TEST_P(SelectingTest, NothingThatIsReportedAsHeldIsHandedOut) {
   for (const auto& grant : relay.grants) (void)relay.ask(grant);
   turn(20);
   EXPECT_TRUE(relay.leases.empty());
-  late->set_slow(false);
+  late_store->set_slow(false);
   turn(20);
   EXPECT_TRUE(relay.leases.empty());
 }
