@@ -146,7 +146,7 @@ TEST_F(MailboxDaemonTest, WhatWasFiledBeforeIsNotFiledAgain) {
 }
 
 TEST_F(MailboxDaemonTest, QuotaAndFolders) {
-  config.local.quota = 400;
+  config.local.quota = 300;
   config.local.folders = true;
   begin();
   send("");
