@@ -16,6 +16,7 @@
 #include "common/os/process.h"
 #include "parent/background.h"
 #include "parent/server.h"
+#include "parent/site.h"
 
 namespace postern {
 namespace {
@@ -116,7 +117,8 @@ int run(int argc, char** argv) {
     return kConfig;
   }
   if (options.check) {
-    std::fputs(config::rights_summary(*config).c_str(), stdout);
+    const auto own = parent::gather_facts(*config).own_addresses;
+    std::fputs(config::rights_summary(*config, own).c_str(), stdout);
     return 0;
   }
   std::error_code error;
