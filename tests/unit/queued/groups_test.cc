@@ -67,7 +67,7 @@ class GroupsTest : public ScheduleTest {
   // Nobody is connected to, and these hosts cannot be reached any more.
   void go_down(std::set<std::string> hosts) {
     down = std::move(hosts);
-    for (const auto& [request, grant] : grant_of) (void)s->grant_ended(kRelay1, grant.grant);
+    for (const auto& one : grant_of) (void)s->grant_ended(kRelay1, one.second.grant);
   }
   void freeze(std::set<std::string> hops) {
     frozen_hops = std::move(hops);
