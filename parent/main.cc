@@ -16,6 +16,7 @@
 #include "common/os/process.h"
 #include "parent/background.h"
 #include "parent/server.h"
+#include "parent/site.h"
 
 namespace postern {
 namespace {
@@ -120,7 +121,8 @@ int run(int argc, char** argv) {
   auto users = parent::MailboxUsers::find_all(*config, parent::MailboxUsers::of_this_host);
   if (!users) return tell(users.error());
   if (options.check) {
-    std::fputs(config::rights_summary(*config).c_str(), stdout);
+    const auto own = parent::gather_facts(*config).own_addresses;
+    std::fputs(config::rights_summary(*config, own).c_str(), stdout);
     return 0;
   }
   std::error_code error;

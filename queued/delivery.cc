@@ -442,6 +442,9 @@ void Delivery::send(const HandOut& out, LoadedBody&& body) {
     lease.ret = mail::Return::kUnsaid;
     lease.envid = {};
   }
+  // What we keep, log and return to names the true one.
+  if (const auto& mask = queue->destination().masquerade; !mask.empty() && !to->local())
+    lease.from = engine_.router().masked(lease.from, mask);
   ipc::Descriptors descriptors;
   if (message->large) descriptors.push_back(std::move(body.file));
   auto& channel = to->channel();

@@ -1,7 +1,5 @@
 #include "queued/destination.h"
 
-#include <fmt/format.h>
-
 #include "common/config/hop.h"
 
 namespace postern::queued {
@@ -13,10 +11,7 @@ constexpr std::string_view kSocket = "unix:", kMailbox = "mailbox:";
 std::string hop_name(const config::HopSpec& hop) {
   switch (hop.kind) {
     case config::HopKind::kHost:
-      return fmt::format("{}:{}{}",
-                         hop.host.find(':') == std::string::npos ? hop.host
-                                                                 : fmt::format("[{}]", hop.host),
-                         hop.port, config::demand_text(hop));
+      return config::host_name(hop);
     case config::HopKind::kSocket:
       return std::string(kSocket) + hop.host;
     case config::HopKind::kMailbox:

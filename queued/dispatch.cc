@@ -24,10 +24,9 @@ void Schedule::review(Queue& queue) {
   if (runs && !queue.in_ring()) find_way(queue);
   if (queue.hop_ == nullptr) return;
   Hop& hop = *queue.hop_;
-  if (runs && !queue.in_ring()) {
-    queue.deficit_ = kQuantum;
-    hop.ring_.push(queue);
-  } else if (!runs && queue.in_ring()) {
+  if (runs) {
+    stand_in_line(queue);
+  } else if (queue.in_ring()) {
     hop.ring_.remove(queue);
     offer(hop);  // which it was to try
   }
@@ -36,6 +35,12 @@ void Schedule::review(Queue& queue) {
   review(hop);
   // What nobody looks for need not be remembered.
   if (!runs && !hop.known() && hop.grants == 0 && hop.until <= now_) leave(queue);
+}
+
+void Schedule::stand_in_line(Queue& queue) {
+  if (queue.in_ring()) return;
+  queue.deficit_ = kQuantum;
+  queue.hop_->ring_.push(queue);
 }
 
 // Puts the hop on the lists of those that have something for their parked connections, or need further
@@ -142,6 +147,7 @@ void Schedule::hand_out(Hop& hop) {
       send_away(parked);
     } else {
       lease_next(*queue, parked);
+      end_turn(*queue);
       review(*queue);
     }
   }

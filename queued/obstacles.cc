@@ -46,10 +46,16 @@ std::string rate_text(std::uint64_t interval) {
 }
 
 // As a route says it.
-std::string via_text(const config::HopSpec& spec) {
+std::string via_text(const Destination& destination, std::size_t way) {
+  const auto& spec = destination.via[way];
+  std::string more;
+  const auto add = [&](const std::string& text) { more += (more.empty() ? "" : ", ") + text; };
+  if (spec.tls != config::HopTls::kOptional) add(fmt::format("tls {}", config::tls_text(spec.tls)));
+  if (const auto group = group_at(destination.via, way); group.shares())
+    add(fmt::format("weight {} of {}", spec.weight, group.places));
+  if (!destination.masquerade.empty() && !is_served_locally(spec)) add("our senders at " + destination.masquerade);
   auto text = config::hop_text(spec);
-  if (spec.tls != config::HopTls::kOptional)
-    text += fmt::format(" (tls {})", config::tls_text(spec.tls));
+  if (!more.empty()) text += fmt::format(" ({})", more);
   return cut(std::move(text), ipc::kMaxHopName);
 }
 
@@ -221,7 +227,7 @@ std::vector<std::string> passed(const Site& site, const std::vector<Obstacle>& o
 ipc::Way way_of(const Site& site, const RoutedBy& by) {
   return {.by = by.by,
           .place = cut(by.place, ipc::kMaxPlaceText),
-          .via = via_text(site.destination.via[site.way]),
+          .via = via_text(site.destination, site.way),
           .number = static_cast<std::uint32_t>(site.way + 1),
           .of = static_cast<std::uint32_t>(site.destination.via.size()),
           .hop = site.hop_name};

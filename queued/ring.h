@@ -37,6 +37,11 @@ class Ring {
   void rotate() {
     if (front_ != nullptr) front_ = links(*front_).next_;
   }
+  // The turn is this one's, which is in this ring; the others follow in their order.
+  void begin_with(T& member) {
+    CHECK(member.in_ring());
+    front_ = &member;
+  }
   // Its turn comes after all others'.
   void push(T& member) {
     CHECK(!member.in_ring());

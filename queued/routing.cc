@@ -17,7 +17,8 @@ Destination to_destination(const config::RouteConfig& route) {
           .internal = route.internal,
           .connections = route.connections,
           .interval = route.interval,
-          .via = route.via.empty() ? std::vector<config::HopSpec>{{}} : route.via};
+          .via = route.via.empty() ? std::vector<config::HopSpec>{{}} : route.via,
+          .masquerade = route.masquerade.text()};
 }
 
 }  // namespace
@@ -90,6 +91,15 @@ Route Router::route(const mail::Address& recipient) const {
 }
 
 bool Router::asks(const mail::Address& recipient) const { return index_.place(recipient).ask; }
+
+mail::ReversePath Router::masked(const mail::ReversePath& from, const std::string& domain) const {
+  if (from.is_null()) return from;
+  const auto& own = from.address().domain();
+  if (!index_.is_local(own) && own != index_.rights().hostname) return from;
+  const auto mask = mail::Domain::parse(domain);
+  auto address = mask ? from.address().at(*mask) : std::unexpected(mask.error());
+  return address ? mail::ReversePath(*std::move(address)) : from;
+}
 
 std::string Router::pattern(const std::string& domain) const {
   if (places_.contains(domain)) return domain;

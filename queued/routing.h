@@ -56,6 +56,9 @@ class Router {
   [[nodiscard]] config::Decision find(const mail::Address& recipient) const { return index_.find(recipient); }
   // Where accepted mail goes: never refused, whoever sent it. Aliases are behind it.
   [[nodiscard]] Route route(const mail::Address& recipient) const;
+  // As another host is told of a sender where a route says `masquerade`: one at a domain of ours, an alias domain or this
+  // host is the same name at that domain. Others, and one that would be too long so, are left as they are.
+  [[nodiscard]] mail::ReversePath masked(const mail::ReversePath& from, const std::string& domain) const;
   // Does only the next hop know whether there is such a recipient?
   [[nodiscard]] bool asks(const mail::Address& recipient) const;
   // nullopt: no such user any more.

@@ -43,9 +43,11 @@ Schedule::Queue& Schedule::make(const std::string& name, const Destination& dest
     CHECK(known->destination().local == destination.local);
     leave(*known);
     forget_better(*known);
+    forget_kept(*known);
     known->way_ = 0;
   }
   known->destination_ = shared(destination);
+  begin_turns(*known);
   known->blocked = rules_.blocked(name, destination);
   review(*known);
   return *known;
@@ -80,6 +82,7 @@ void Schedule::drop_if_empty(Queue& queue) {
   if (!queue.empty()) return;
   leave(queue);
   forget_better(queue);
+  forget_kept(queue);
   free_numbers_.push_back(queue.number_);
   by_name_.erase(&queue);
   const auto at = queues_.find(queue.name());
@@ -211,6 +214,7 @@ void Schedule::review_blocks(QueueTime now) {
   for (auto& [name, hop] : hops_) review_hop(hop);
   for (Hop* hop : thawed)
     if (hop->awaited_ > 0) call_back(*hop, true);
+  review_groups();
   for (auto at = hops_.begin(); at != hops_.end();) drop_if_unused((at++)->second);
   close_blocked();
 }

@@ -39,6 +39,7 @@
 #include "queued/hop.h"
 #include "queued/parking.h"
 #include "queued/ring.h"
+#include "queued/shares.h"
 #include "queued/turns.h"
 
 namespace postern::queued {
@@ -164,7 +165,7 @@ class Schedule {
     [[nodiscard]] const Hop* hop() const { return hop_; }
     // Which of destination().via that is.
     [[nodiscard]] std::size_t way() const { return way_; }
-    // A way before it that is dead, and is gone back to; null: there is none.
+    // A way that is dead, and is gone back to; null: there is none. It stands before that one, or shares with it.
     [[nodiscard]] const Hop* better() const { return better_; }
     [[nodiscard]] std::size_t better_way() const { return better_way_; }
 
@@ -182,6 +183,8 @@ class Schedule {
     std::uint32_t lines_ = 0;        // messages of which a recipient is ready
     std::uint32_t lines_there_ = 0;  // counted in its hop
     std::int32_t deficit_ = 0;       // what it may still send in this round
+    std::uint8_t place_ = 0;         // that it came to last, of the group of its way
+    bool turn_over_ = true;          // a message went: the next one goes by the next of the group
     Turns turns_;
     const std::string* name_ = nullptr;  // where `queues_` has it
     std::shared_ptr<const Destination> destination_;
@@ -361,7 +364,8 @@ class Schedule {
   void drop_if_empty(Queue& queue);
 
   // Where queues lead (ways.cc).
-  Hop& hop_of_way(Queue& queue);
+  Hop& hop_at(Queue& queue, std::size_t way);
+  Hop& seek(Queue& queue);
   Hop& hop_named(const std::string& name, const Queue& queue);
   void take_up(Hop& hop, const Queue& queue);
   [[nodiscard]] bool is_frozen(const Hop& hop) const;
@@ -372,13 +376,31 @@ class Schedule {
   [[nodiscard]] bool is_untried(const Hop& hop) const;
   [[nodiscard]] bool is_stale(const Queue& queue) const;
   void find_way(Queue& queue);
-  bool go_on(Queue& queue, bool come_back);
+  void go_by(Queue& queue, std::size_t way);
+  bool go_on(Queue& queue);
+  bool go_behind(Queue& queue, const Group& group);
+  bool give_up(Queue& queue);
+  void wait_for(Queue& queue, const Group& group);
   void take_better(Queue& queue);
-  void come_back(Queue& queue);
+  void come_back(Queue& queue, bool to_try);
   void call_back(Hop& hop, bool all);
   void offer(Hop& hop);
   void send_on(Hop& hop);
   void drop_if_unused(Hop& hop);
+  // Where several ways share a queue's mail (groups.cc).
+  void begin_turns(Queue& queue);
+  void end_turn(Queue& queue);
+  void take_turn(Queue& queue);
+  void go_home(Queue& queue);
+  void review_groups();
+  [[nodiscard]] bool shares(const Queue& queue) const;
+  std::optional<std::size_t> next_of(Queue& queue, const Group& group);
+  [[nodiscard]] const Hop* known_hop(const Queue& queue, std::size_t way) const;
+  [[nodiscard]] QueueTime opens(const Queue& queue, std::size_t way) const;
+  [[nodiscard]] bool may_take(const Queue& queue, std::size_t way) const;
+  [[nodiscard]] Hop* kept(const Queue& queue) const;
+  void keep(Queue& queue, Hop& hop);
+  void forget_kept(Queue& queue);
 
   // `other`: one of the same message that is there.
   void insert(Queue& queue, Entry entry, const std::optional<Entry>& other, QueueTime due);
@@ -396,6 +418,7 @@ class Schedule {
   void wake_mail();
   void review(Queue& queue);
   void review(Hop& hop);
+  void stand_in_line(Queue& queue);
   void enlist(Hop& hop, bool serve, bool want);
   void set_wake(Hop& hop, QueueTime wake);
   [[nodiscard]] bool may_run(const Hop& hop) const;
@@ -451,12 +474,16 @@ class Schedule {
   Backlog backlog_;                             // the recipients
   std::set<Hop*, Hop::ByWake> wakes_;           // dead next hops, and those that went too fast
   Pool pools_[2];                               // relay, local
+  // Of queues that share their mail between an MX and other ways: what was found where the MX is, while their turn
+  // is another's.
+  std::unordered_map<const Queue*, Hop*> kept_;
   std::unordered_map<base::GrantId, Grant> grants_;
   std::map<LeaseKey, LeaseInfo> leases_;
   std::set<std::pair<base::MessageId, std::uint32_t>> leased_;
   std::vector<Action> actions_;
   std::uint64_t last_grant_;
   std::uint64_t last_lease_ = 0;
+  std::uint64_t begun_ = 0;  // queues that share their mail between ways, so far
   QueueTime now_{0};
   bool open_ = false;
 };

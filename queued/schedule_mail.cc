@@ -232,7 +232,9 @@ void Schedule::clear() {
     queue.bytes = queue.messages_ = queue.lines_ = 0;
     leave(queue);
     forget_better(queue);
+    forget_kept(queue);
     queue.way_ = 0;
+    queue.turn_over_ = true;
   }
   for (auto& [name, hop] : hops_) hop.forget_limits();
   for (const auto& entry : kept) {

@@ -1,5 +1,12 @@
 // The part of Schedule that knows where queues lead: to the first way of their route, or, while its next
 // hop is dead, to the next one; and back when it works again.
+//
+// Neighbouring ways that have weights are one step of the route, a group, and share the mail (shares.h): after each
+// message that a queue hands out it goes on to the next way of its group. Those that are dead or frozen are passed
+// over, so the others take all of it, each as much as its weight among them; they are looked at each time, and so
+// get their share again with the first message behind their wait. Like any other way one of them is tried by one queue
+// before the others follow. Where none of the group can be taken the queue goes on behind it, and comes home as
+// soon as one can.
 #include <algorithm>
 #include <utility>
 #include <vector>
@@ -10,6 +17,7 @@
 namespace postern::queued {
 namespace {
 
+constexpr base::Millis kNoHosts{10 * 60'000};  // a domain that has none is not asked for them again so soon
 constexpr base::Millis kStale{10 * 60'000};  // how long hosts serve on after their TTL
 
 }  // namespace
@@ -40,14 +48,20 @@ bool Schedule::is_frozen(const Hop& hop) const {
          rules_.hop_frozen(hop.name());
 }
 
-// Of the way that the queue is on.
-Schedule::Hop& Schedule::hop_of_way(Queue& queue) {
-  const auto& spec = queue.destination().via[queue.way_];
+// Of this way of the queue.
+Schedule::Hop& Schedule::hop_at(Queue& queue, std::size_t way) {
+  const auto& spec = queue.destination().via[way];
   if (!is_found_by_dns(spec)) {
     Hop& hop = hop_named(hop_name(spec), queue);
     hop.local_ = is_served_locally(spec);
     return hop;
   }
+  if (Hop* hop = kept(queue)) return *hop;
+  return seek(queue);
+}
+
+// The hop of a queue whose hosts are to be found.
+Schedule::Hop& Schedule::seek(Queue& queue) {
   if (!queue.seeking_) {
     queue.seeking_ = std::make_unique<Hop>();
     queue.seeking_->name_ = queue.name_;
@@ -98,6 +112,7 @@ void Schedule::lead(Queue& queue, Hop& hop) {
   ++hop.queues_;
   hop.destination_ = queue.destination_;
   hop.limit(*queue.destination_);
+  if (is_found_by_dns(queue.destination().via[queue.way_])) forget_kept(queue);
 }
 
 void Schedule::leave(Queue& queue) {
@@ -128,24 +143,58 @@ bool Schedule::is_usable(const Queue& queue) const {
 // For a queue that has something to go. If nobody tries the better way, which may work again, it does.
 void Schedule::find_way(Queue& queue) {
   if (queue.better_ != nullptr && is_untried(*queue.better_)) take_better(queue);
-  if (queue.hop_ == nullptr) lead(queue, hop_of_way(queue));
-  while (!is_usable(queue) && go_on(queue, true)) {
+  go_home(queue);
+  if (queue.turn_over_) take_turn(queue);
+  if (queue.hop_ == nullptr) lead(queue, hop_at(queue, queue.way_));
+  for (auto ways = queue.destination().via.size(); ways > 0 && !is_usable(queue) && go_on(queue); --ways) {
   }
 }
 
-// To the next way of the route; false: this is the last one.
-bool Schedule::go_on(Queue& queue, bool come_back) {
-  if (queue.way_ + 1U >= queue.destination().via.size()) return false;
-  Hop& hop = *queue.hop_;
-  if (come_back && queue.better_ == nullptr) {
-    queue.better_ = &hop;
-    queue.better_way_ = queue.way_;
-    ++hop.awaited_;
+void Schedule::go_by(Queue& queue, std::size_t way) {
+  if (way == queue.way_ && queue.hop_ != nullptr) return;
+  Hop& hop = hop_at(queue, way);
+  if (queue.hop_ != nullptr) keep(queue, *queue.hop_);
+  queue.way_ = static_cast<std::uint8_t>(way);
+  lead(queue, hop);
+  if (queue.better_ == &hop) forget_better(queue);
+}
+
+// To another way of the group, or to what stands behind it; false: there is none.
+bool Schedule::go_on(Queue& queue) {
+  const auto group = group_at(queue.destination().via, queue.way_);
+  const auto way = next_of(queue, group);
+  if (!way) {
+    wait_for(queue, group);
+    return go_behind(queue, group);
   }
-  ++queue.way_;
-  lead(queue, hop_of_way(queue));
+  go_by(queue, *way);
   review(queue);
   return true;
+}
+
+bool Schedule::go_behind(Queue& queue, const Group& group) {
+  if (group.end == queue.destination().via.size()) return false;
+  go_by(queue, group.end);
+  review(queue);
+  return true;
+}
+
+// The way of the group that opens first is gone back to then. On the last group the queue stays where it is, and waits
+// for that one too.
+void Schedule::wait_for(Queue& queue, const Group& group) {
+  if (queue.better_ != nullptr) return;
+  const bool stays = group.end == queue.destination().via.size();
+  std::optional<std::size_t> first;
+  for (auto way = group.first; way < group.end; ++way) {
+    if (stays && way == queue.way_) continue;
+    if (!first || opens(queue, way) < opens(queue, *first)) first = way;
+  }
+  if (!first) return;
+  Hop& hop = *first == queue.way_ ? *queue.hop_ : hop_at(queue, *first);
+  queue.better_ = &hop;
+  queue.better_way_ = static_cast<std::uint8_t>(*first);
+  ++hop.awaited_;
+  review(hop);
 }
 
 // Its time to be tried again has come, but no queue that leads there has something to go.
@@ -160,13 +209,17 @@ void Schedule::offer(Hop& hop) {
 
 void Schedule::take_better(Queue& queue) {
   Hop& hop = *queue.better_;
+  if (queue.hop_ != nullptr) keep(queue, *queue.hop_);
   queue.way_ = queue.better_way_;
+  queue.turn_over_ = false;  // this is the one that is tried
   lead(queue, hop);
   forget_better(queue);
 }
 
-void Schedule::come_back(Queue& queue) {
+// To try the hop, or to share in it: where it is one of a group, whose turn it is decides.
+void Schedule::come_back(Queue& queue, bool to_try) {
   take_better(queue);
+  queue.turn_over_ = !to_try;
   review(queue);
 }
 
@@ -175,7 +228,7 @@ void Schedule::call_back(Hop& hop, bool all) {
   for (auto& [name, queue] : queues_) {
     if (hop.awaited_ == 0) return;
     if (queue.better_ != &hop || (!all && !queue.runs())) continue;
-    come_back(queue);
+    come_back(queue, !all);
     if (!all) return;
   }
 }
@@ -211,7 +264,10 @@ void Schedule::send_on(Hop& hop) {
   std::vector<Queue*> others;
   for (Queue* queue = hop.ring_.front(); queue != nullptr; queue = hop.ring_.after(*queue))
     if (queue->destination().via.size() > 1) others.push_back(queue);
-  for (Queue* queue : others) find_way(*queue);
+  for (Queue* queue : others) {
+    find_way(*queue);
+    review(*queue);
+  }
   --hop.queues_;
 }
 
@@ -246,9 +302,25 @@ Schedule::Onward Schedule::way_failed(const EndedGrant& grant) {
   Queue* queue = look(grant.queue);
   if (queue == nullptr || queue->hop_ == nullptr || queue->hop_->name() != grant.hop)
     return Onward::kElsewhere;
-  if (!go_on(*queue, false)) return Onward::kLastWay;
+  if (!give_up(*queue)) return Onward::kLastWay;
   if (auto* hop = const_cast<Hop*>(find_hop(grant.hop)); hop != nullptr) offer(*hop);
   return Onward::kNextWay;
+}
+
+// The way is left for good; where it is an MX that shares with others, for a while: their turns bring it back, and
+// while none of them works the mail waits for them.
+bool Schedule::give_up(Queue& queue) {
+  const auto& via = queue.destination().via;
+  const auto group = group_at(via, queue.way_);
+  if (!group.shares() || !is_found_by_dns(via[queue.way_])) return go_behind(queue, group);
+  leave(queue);
+  Hop& nowhere = seek(queue);
+  nowhere.wait({now_ + kNoHosts, 1});
+  keep(queue, nowhere);
+  const std::size_t other = queue.way_ == group.first ? group.first + 1 : group.first;
+  go_by(queue, next_of(queue, group).value_or(other));
+  review(queue);
+  return true;
 }
 
 std::vector<std::string> Schedule::end_wait(const std::string& name, QueueTime now) {
@@ -260,6 +332,7 @@ std::vector<std::string> Schedule::end_wait(const std::string& name, QueueTime n
   for (const auto& way : queue->destination().via)
     names.push_back(is_found_by_dns(way) ? name : hop_name(way));
   if (queue->better_ != nullptr) names.push_back(queue->better_->name());
+  if (const Hop* hop = kept(*queue)) names.push_back(hop->name());
   if (queue->hop_ != nullptr) names.push_back(queue->hop_->name());
   std::sort(names.begin(), names.end());
   names.erase(std::unique(names.begin(), names.end()), names.end());
@@ -272,7 +345,7 @@ std::vector<std::string> Schedule::end_wait(const std::string& name, QueueTime n
   };
   end_waits();
   if (queue->better_ != nullptr) {
-    come_back(*queue);
+    come_back(*queue, true);
     end_waits();  // where others try the better way, it may have gone on to one that was not known here
   }
   for (const auto& one : names)  // has it nothing to go, others try them
@@ -307,10 +380,12 @@ std::optional<std::string> Schedule::hop_found(DelivererId deliverer, base::Gran
   }
   if (std::exchange(queue->urgent_, false)) hop.until = QueueTime(0);
   const bool go = hop.until <= now_ && !hop.frozen && hop.grants <= std::max(1U, hop.most());
-  if (go)
+  if (go) {
     actions_.emplace_back(std::in_place_type<GoAhead>, deliverer, id);
-  else
+    stand_in_line(*queue);  // a hop that may work again it tries itself
+  } else {
     close(id, grant);
+  }
   if (hop.until > now_ || hop.frozen) find_way(*queue);
   review(*queue);
   return queue->name();

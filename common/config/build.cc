@@ -9,14 +9,15 @@
 #include "common/config/accounts_file.h"
 #include "common/config/aliases_file.h"
 #include "common/config/certificates.h"
-#include "common/config/hop.h"
-#include "common/config/hop_login.h"
 #include "common/config/names.h"
 #include "common/config/policy_file.h"
+#include "common/config/routes.h"
 #include "common/config/section.h"
 #include "common/config/segment_room.h"
+#include "common/config/sources.h"
 #include "common/config/units.h"
 #include "common/config/users_file.h"
+#include "common/config/way.h"
 
 namespace postern::config {
 namespace {
@@ -25,7 +26,6 @@ namespace {
 constexpr std::size_t kMaxListeners = 1'000;
 constexpr std::size_t kMaxSections = 10'000;
 constexpr std::size_t kMaxElements = 10'000;
-constexpr std::size_t kMaxWays = 16;  // of a route
 constexpr std::size_t kMaxRetries = 100;
 constexpr std::size_t kMaxResolvers = 16;
 constexpr std::size_t kMaxForbidden = 1'000;
@@ -61,7 +61,7 @@ class Builder {
     read_account_limits(top_, config_, report_);
     domains();
     mailbox();
-    routes();
+    read_routes(limited(top_.sections("route"), kMaxSections, "route"), own_domains_, config_, report_);
     delivery();
     retry();
     limits();
@@ -141,6 +141,7 @@ class Builder {
       domain.where = section.where();
       domain_names(section, domain);
       deliver(section, domain);
+      read_pass_client(section, {&domain.deliver, 1});
       section.string(
           "extension", domain.extension, [](std::string_view text) -> Parsed<std::string> {
             static constexpr std::string_view kMarks = "!#$%&'*+-/=?^_`{|}~.";
@@ -196,26 +197,15 @@ class Builder {
         R"(expected "mailbox", smtp[s]://host[:port], lmtp://host[:port], lmtp:unix:PATH or "mx")";
     const auto* const value = section.get("deliver");
     if (value == nullptr) return;
-    auto hop = hop_of(*value);
-    if (!hop)
-      section.refuse(*value, "deliver", fmt::format("{}: {}", kExpected, hop.error()));
-    else if (hop->kind == HopKind::kRefuse || hop->kind == HopKind::kDiscard)
-      section.refuse(*value, "deliver", std::string(kExpected));
-    else
-      domain.deliver = *std::move(hop);
-  }
-
-  // With the path of a socket as seen from everywhere.
-  [[nodiscard]] Parsed<HopSpec> hop_of(const Value& value) const {
-    auto hop = parse_hop(value.text);
-    if (!hop || hop->kind != HopKind::kSocket) return hop;
-    auto path = parse_path(hop->host, report_.where(value.place).file);
-    if (!path) return std::unexpected(std::move(path.error()));
-    if (path->size() > kMaxSocketPath)
-      return std::unexpected(fmt::format("{} is too long for the name of a socket ({} characters)",
-                                         *path, kMaxSocketPath));
-    hop->host = *std::move(path);
-    return hop;
+    auto way = read_way(*value, kExpected, report_);
+    if (!way)
+      return section.refuse(*value, "deliver", std::move(way.error()));
+    if (way->hop.kind == HopKind::kRefuse || way->hop.kind == HopKind::kDiscard)
+      return section.refuse(*value, "deliver", std::string(kExpected));
+    if (way->hop.weight > 0)
+      return section.refuse(*value, "deliver", "nobody shares this mail: leave out the weight");
+    domain.deliver = std::move(way->hop);
+    domain.deliver.tls = way->tls.value_or(HopTls::kOptional);
   }
 
   void domain_names(const Section& section, DomainSection& domain) {
@@ -319,101 +309,6 @@ class Builder {
     return {};
   }
 
-  void routes() {
-    for (const auto& section : limited(top_.sections("route"), kMaxSections, "route")) {
-      auto& route = config_.routes.emplace_back();
-      route.where = section.where();
-      patterns(section, route);
-      hops(section, route);
-      protection(section, route);
-      read_hop_login(section, route);
-      section.integer("connections", route.connections, 0, kNoMore);
-      section.string("rate", route.interval,
-                     [](std::string_view text) -> std::expected<std::uint64_t, std::string> {
-                       if (const auto interval = parse_rate(text)) return *interval;
-                       return std::unexpected(
-                           R"(expected messages in a time, like "600/min", "20/s", "200/h", or "0")");
-                     });
-      section.boolean("internal", route.internal);
-    }
-  }
-
-  void patterns(const Section& section, Route& route) {
-    section.require("to", "an array of domains, like [\"corp.example\", \"*.corp.example\"]");
-    for (const auto* value : section.elements("to", kMaxElements)) {
-      auto pattern = parse_pattern(value->text);
-      if (!pattern) {
-        section.refuse(*value, "to", std::move(pattern.error()));
-        continue;
-      }
-      if (const auto own = own_domains_.find(*pattern); own != own_domains_.end()) {
-        section.refuse(*value, "to",
-                       fmt::format("this is a [[domain]] of ours ({}), and no route leads there",
-                                   place_text(own->second)));
-        continue;
-      }
-      const auto [other, fresh] = patterns_.emplace(*pattern, report_.where(value->place));
-      if (fresh)
-        route.to.push_back(*std::move(pattern));
-      else
-        section.refuse(*value, "to", stands_at(other->second));
-    }
-    if (const auto* const array = section.get("to"); array != nullptr && array->children.empty())
-      section.refuse(*array, "to", "expected at least one domain");
-  }
-
-  void hops(const Section& section, Route& route) {
-    static constexpr std::string_view kExpected =
-        R"(expected "mx", smtp[s]://host[:port], lmtp://host[:port], lmtp:unix:PATH, "refuse" or "discard")";
-    section.require("via", "an array with a next hop, like [\"smtp://relay.example\"]");
-    const auto* const array = section.get("via");
-    if (array == nullptr) return;
-    if (array->children.empty()) return section.refuse(*array, "via", std::string(kExpected));
-    for (const auto* value : section.elements("via", kMaxWays)) {
-      auto hop = hop_of(*value);
-      if (!hop)
-        section.refuse(*value, "via", fmt::format("{}: {}", kExpected, hop.error()));
-      else if (hop->kind == HopKind::kMailbox)
-        section.refuse(*value, "via", fmt::format("{}; mailboxes are for a [[domain]]", kExpected));
-      else if (std::find(route.via.begin(), route.via.end(), *hop) != route.via.end())
-        section.refuse(*value, "via", "this next hop is named before");
-      else if (array->children.size() > 1 &&
-               (hop->kind == HopKind::kRefuse || hop->kind == HopKind::kDiscard))
-        section.refuse(*value, "via", "this stands alone: mail would end where it could wait");
-      else
-        route.via.push_back(*std::move(hop));
-    }
-  }
-
-  // What the route demands of each of its next hops.
-  static void protection(const Section& section, Route& route) {
-    HopTls tls = HopTls::kOptional;
-    section.choice("tls", tls,
-                   {{"off", HopTls::kOff},
-                    {"optional", HopTls::kOptional},
-                    {"required", HopTls::kRequired},
-                    {"verified", HopTls::kVerified},
-                    {"dane", HopTls::kDane}});
-    for (auto& hop : route.via) {
-      if (hop.kind == HopKind::kSocket) {
-        if (tls != HopTls::kOff && tls != HopTls::kOptional)
-          section.refuse(*section.get("tls"), "tls",
-                         fmt::format("{} is a socket of this host, and TLS is not spoken there", hop.host));
-        continue;
-      }
-      hop.tls = tls;
-      if (hop.implicit && tls == HopTls::kOff)
-        section.refuse(*section.get("tls"), "tls", R"(an smtps:// hop of this route begins with TLS)");
-      if (tls == HopTls::kDane && base::parse_ip(hop.host))
-        section.refuse(*section.get("tls"), "tls",
-                       fmt::format("{} has no name in the DNS, so there are no TLSA records for it",
-                                   hop.host));
-      else if (tls == HopTls::kDane && hop.socks && hop.kind == HopKind::kHost)
-        section.refuse(*section.get("tls"), "tls",
-                       fmt::format("dane needs the DNS, and {} is looked up by the SOCKS server", hop.host));
-    }
-  }
-
   void delivery() {
     const auto delivery = top_.section("delivery");
     delivery.strings(
@@ -426,6 +321,7 @@ class Builder {
           return std::unexpected("expected a resolver's address, like \"127.0.0.1:53\"");
         });
     delivery.integer("port", config_.delivery.port, 1, 65535);
+    read_sources(delivery, config_.delivery.sources);
     if (delivery.given("forbid"))
       delivery.strings("forbid", config_.delivery.forbid, kMaxForbidden, parse_net);
     else
@@ -625,7 +521,6 @@ class Builder {
   Report& report_;
   Config config_;
   std::map<std::string, Where> own_domains_;  // names of all [[domain]] sections
-  std::map<std::string, Where> patterns_;     // `to` of all routes
   // `to` and `on` of all retry rules.
   std::map<std::pair<std::string, std::optional<FailureClass>>, Where> rules_;
 };

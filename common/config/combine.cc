@@ -105,6 +105,30 @@ void check_loop(const Config& config, const HopSpec& hop, const Where& where, st
   }
 }
 
+// By its name it is known, frozen and remembered.
+void check_name(const HopSpec& hop, const Where& where, std::string key, Report& report) {
+  static constexpr std::size_t kMaxHopName = 255;  // as in ipc/types.h
+  if (hop.kind != HopKind::kHost) return;
+  if (const auto size = host_name(hop).size(); size > kMaxHopName)
+    report.add(where, std::move(key),
+               fmt::format("the name of {} and all that is demanded of it are too long together, by {} characters",
+                           hop.host, size - kMaxHopName));
+}
+
+void check_socks(const Config& config, const Route& route, Report& report) {
+  const auto hop = std::ranges::find_if(route.via, [](const HopSpec& one) { return one.socks.has_value(); });
+  if (hop == route.via.end()) return;
+  const auto& sources = hop->sources.empty() ? config.delivery.sources : hop->sources;
+  const auto family = hop->socks->address.family;
+  if (sources.empty() ||
+      std::ranges::any_of(sources, [&](const SourceAddress& one) { return one.address.family == family; }))
+    return;
+  report.add(route.where, "route.socks",
+             fmt::format("{} cannot be connected to: no address of {} is IPv{}", base::to_string(*hop->socks),
+                         hop->sources.empty() ? "delivery.source" : "route.source",
+                         family == base::IpFamily::kV4 ? 4 : 6));
+}
+
 // As whom mail is filed, the table of recipients says: it must be one, and its entries users of this host.
 void check_owners(const Config& config, Report& report) {
   if (!files_as_users(config)) return;
@@ -137,10 +161,17 @@ void check_postmaster(const Config& config, Report& report) {
 
 void check_combinations(const Config& config, Report& report) {
   check_listeners(config, report);
-  for (const auto& domain : config.domains)
+  for (const auto& domain : config.domains) {
     check_loop(config, domain.deliver, domain.where, "domain.deliver", report);
-  for (const auto& route : config.routes)
-    for (const auto& hop : route.via) check_loop(config, hop, route.where, "route.via", report);
+    check_name(domain.deliver, domain.where, "domain.deliver", report);
+  }
+  for (const auto& route : config.routes) {
+    for (const auto& hop : route.via) {
+      check_loop(config, hop, route.where, "route.via", report);
+      check_name(hop, route.where, "route.via", report);
+    }
+    check_socks(config, route, report);
+  }
   check_hop_logins(config, report);
   check_owners(config, report);
   check_postmaster(config, report);

@@ -15,6 +15,7 @@ constexpr std::string_view kSocketScheme = "lmtp:unix:";
 constexpr std::uint16_t kSmtpPort = 25;
 constexpr std::uint16_t kSmtpsPort = 465;
 constexpr std::uint16_t kLmtpPort = 24;
+constexpr std::size_t kSourcesNamed = 2;
 
 // `hop`: what its scheme says.
 std::expected<HopSpec, std::string> parse_host(std::string_view text, HopSpec hop) {
@@ -61,25 +62,24 @@ std::expected<HopSpec, std::string> parse_lmtp_host(std::string_view text) {
   return hop;
 }
 
-// Connections that are a client's, or say whose, are no others' mail's.
-std::string_view pass_text(PassClient pass) {
-  switch (pass) {
-    case PassClient::kNone:
-      return {};
-    case PassClient::kXforward:
-      return "/xforward";
-    case PassClient::kXclient:
-      return "/xclient";
-    case PassClient::kProxy:
-      return "/proxy";
-  }
-  return {};
-}
-
 std::expected<HopSpec, std::string> parse_socket(std::string_view path) {
   if (path.empty()) return std::unexpected("expected the path of a socket behind lmtp:unix:");
   return HopSpec{
       .kind = HopKind::kSocket, .host = std::string(path), .port = 0, .lmtp = true};
+}
+
+std::string source_text(const SourceAddress& source) {
+  const auto address = base::to_string(source.address);
+  return source.weight == 1 ? address : fmt::format("{}*{}", address, source.weight);
+}
+
+// A name has little room: of many the first one, and what tells the others apart.
+std::string sources_text(const std::vector<SourceAddress>& sources) {
+  auto text = source_text(sources.front());
+  std::string rest;
+  for (std::size_t i = 1; i < sources.size(); ++i) rest += ',' + source_text(sources[i]);
+  if (sources.size() <= kSourcesNamed) return text + rest;
+  return fmt::format("{}+{:016x}", text, std::hash<std::string>()(rest));
 }
 
 }  // namespace
@@ -136,6 +136,20 @@ std::string_view tls_text(HopTls tls) {
   return {};
 }
 
+std::string_view pass_client_text(PassClient pass) {
+  switch (pass) {
+    case PassClient::kNone:
+      return "none";
+    case PassClient::kXforward:
+      return "xforward";
+    case PassClient::kXclient:
+      return "xclient";
+    case PassClient::kProxy:
+      return "proxy";
+  }
+  return {};
+}
+
 bool heeds_policies(const HopSpec& hop) {
   switch (hop.tls) {
     case HopTls::kOptional:
@@ -153,7 +167,16 @@ std::string demand_text(const HopSpec& hop) {
   std::string text = hop.lmtp ? "/lmtp" : hop.implicit ? "/smtps" : "";
   if (hop.tls != HopTls::kOptional) text.append("/").append(tls_text(hop.tls));
   if (!hop.login.empty()) text.append("/login=").append(hop.login);
-  return text.append(pass_text(hop.pass_client));
+  if (hop.pass_client != PassClient::kNone) text.append("/").append(pass_client_text(hop.pass_client));
+  if (hop.socks) text.append("/socks=").append(base::to_string(*hop.socks));
+  if (!hop.sources.empty()) text.append("/source=").append(sources_text(hop.sources));
+  return text;
+}
+
+std::string host_name(const HopSpec& hop) {
+  const bool v6 = hop.host.find(':') != std::string::npos;
+  return v6 ? fmt::format("[{}]:{}{}", hop.host, hop.port, demand_text(hop))
+            : fmt::format("{}:{}{}", hop.host, hop.port, demand_text(hop));
 }
 
 }  // namespace postern::config

@@ -12,9 +12,6 @@
 namespace postern::config {
 namespace {
 
-constexpr std::size_t kMaxHopName = 255;  // as in ipc/types.h
-constexpr std::size_t kRestOfName = 32;   // brackets, port and demands
-
 std::string_view text_of(const Section& section, std::string_view key) {
   const auto* const value = section.get(key);
   return value == nullptr ? std::string_view() : std::string_view(value->text);
@@ -35,7 +32,7 @@ std::expected<std::string, std::string> read_password(const std::string& path) {
 }
 
 // What is wrong with this hop in a route that logs in; empty: nothing.
-std::string wrong_with(const HopSpec& hop, std::string_view login) {
+std::string wrong_with(const HopSpec& hop) {
   switch (hop.kind) {
     case HopKind::kHost:
       break;
@@ -48,10 +45,10 @@ std::string wrong_with(const HopSpec& hop, std::string_view login) {
       return fmt::format("nobody logs in at {}", hop_text(hop));
   }
   if (hop.lmtp) return fmt::format("nobody logs in at {}, by LMTP", hop_text(hop));
-  if (hop.host.size() + login.size() + kRestOfName > kMaxHopName)
-    return fmt::format("the names of {} and of the account are too long together", hop.host);
   return {};
 }
+
+bool takes_password(const HopSpec& hop) { return hop.kind == HopKind::kHost && !hop.lmtp; }
 
 }  // namespace
 
@@ -70,11 +67,12 @@ void read_hop_login(const Section& section, Route& route) {
   if (auto bad = sasl::wrong_with_account(login); !bad.empty())
     return section.refuse(value, "login", std::move(bad));
   // Whatever else a network or a DNS can be made to say, the password goes to the host of that name alone.
-  if (std::ranges::any_of(route.via, [](const HopSpec& hop) { return hop.tls != HopTls::kVerified; }))
+  if (std::ranges::any_of(route.via,
+                          [](const HopSpec& hop) { return takes_password(hop) && hop.tls != HopTls::kVerified; }))
     return section.refuse(value, "login",
                           R"(a password is sent over verified TLS alone: say tls = "verified")");
   for (const auto& hop : route.via)
-    if (auto bad = wrong_with(hop, login); !bad.empty())
+    if (auto bad = wrong_with(hop); !bad.empty())
       return section.refuse(value, "login", std::move(bad));
   section.path("password_file", route.password_file);
   if (route.password_file.empty()) return;

@@ -10,8 +10,6 @@ namespace {
 
 using enum Shape;
 
-constexpr std::string_view kSource = "the choice of source addresses comes";
-
 constexpr auto kKeys = std::to_array<Key>({
     {"hostname", kString},
     {"postmaster", kString},
@@ -50,6 +48,7 @@ constexpr auto kKeys = std::to_array<Key>({
     {"domain", kSections},
     {"domain.name", kStrings},
     {"domain.deliver", kString},
+    {"domain.pass_client", kString},
     {"domain.recipients", kString},
     {"domain.aliases", kString},
     {"domain.extension", kString},
@@ -69,17 +68,17 @@ constexpr auto kKeys = std::to_array<Key>({
     {"route.password_file", kString},
     {"route.connections", kInteger},
     {"route.rate", kString},
-    {"route.pass_client", kString, "passing on the client's address comes", R"("none")"},
-    {"route.source", kStrings, kSource, "[]"},
-    {"route.socks", kString, "SOCKS comes", R"("")"},
-    {"route.masquerade", kString, "masquerading comes", R"("")"},
+    {"route.pass_client", kString},
+    {"route.source", kStrings},
+    {"route.socks", kString},
+    {"route.masquerade", kString},
     {"route.internal", kBoolean},
 
     {"delivery", kSection},
     {"delivery.dns", kStrings},
     {"delivery.port", kInteger},
     {"delivery.forbid", kStrings},
-    {"delivery.source", kStrings, kSource, "[]"},
+    {"delivery.source", kStrings},
     {"delivery.trust_ad", kBoolean},
     {"delivery.ca", kString},
     {"delivery.mta_sts", kBoolean},

@@ -11,6 +11,7 @@
 #include "common/config/senders.h"
 #include "common/config/hop.h"
 #include "common/config/units.h"
+#include "common/config/way.h"
 
 namespace postern::config {
 namespace {
@@ -207,13 +208,32 @@ void policy_text(const Config& config, std::string& out) {
   if (!text.empty()) out += "POLICY  whose mail is refused\n" + text;
 }
 
+std::string demanded_text(HopTls tls) {
+  return tls == HopTls::kOptional ? "" : fmt::format(", TLS {}", tls_text(tls));
+}
+
+std::string passing_text(PassClient pass) {
+  switch (pass) {
+    case PassClient::kNone:
+      return "";
+    case PassClient::kXforward:
+      return ", told who the client is (XFORWARD)";
+    case PassClient::kXclient:
+      return ", as the client itself (XCLIENT)";
+    case PassClient::kProxy:
+      return ", as the client itself (PROXY)";
+  }
+  return "";
+}
+
 void domains_text(const Config& config, std::string& out) {
   out += "DOMAINS  mail that is ours\n";
   for (std::size_t i = 0; i < config.domains.size() && i < kShown; ++i) {
     const auto& domain = config.domains[i];
     const bool mailbox = domain.deliver.kind == HopKind::kMailbox;
-    out += fmt::format("  {}: {}{}, to {}\n", names_text(domain.names), recipients_text(domain),
-                       aliases_text(domain), mailbox ? mailbox_text(config.mailbox) : hop_text(domain.deliver));
+    out += fmt::format("  {}: {}{}, to {}{}{}\n", names_text(domain.names), recipients_text(domain),
+                       aliases_text(domain), mailbox ? mailbox_text(config.mailbox) : hop_text(domain.deliver),
+                       demanded_text(domain.deliver.tls), passing_text(domain.deliver.pass_client));
   }
   if (config.domains.size() > kShown)
     out += fmt::format("  and {} more sections\n", config.domains.size() - kShown);
@@ -226,9 +246,41 @@ void domains_text(const Config& config, std::string& out) {
   out += fmt::format("  postmaster of each: to {}\n", config.postmaster.text());
 }
 
-std::string login_text(const Route& route) {
-  const auto hop = std::ranges::find_if(route.via, [](const HopSpec& one) { return !one.login.empty(); });
-  return hop == route.via.end() ? "" : fmt::format(", logged in as {}", hop->login);
+std::string sources_text(const std::vector<SourceAddress>& sources) {
+  return listed(sources, [](const SourceAddress& source) {
+    const auto address = base::to_string(source.address);
+    return source.weight == 1 ? address : fmt::format("{} (weight {})", address, source.weight);
+  });
+}
+
+// What each of them is told by itself stands behind it.
+std::string ways_text(const std::vector<HopSpec>& via, bool with_tls) {
+  return listed(via, [&](const HopSpec& hop) {
+    std::string more = with_tls && is_remote(hop) ? fmt::format("TLS {}", tls_text(hop.tls)) : "";
+    if (hop.weight > 0) more += fmt::format("{}weight {}", more.empty() ? "" : ", ", hop.weight);
+    return more.empty() ? hop_text(hop) : fmt::format("{} ({})", hop_text(hop), more);
+  });
+}
+
+std::string route_text(const Route& route) {
+  std::vector<HopSpec> remote;
+  std::ranges::copy_if(route.via, std::back_inserter(remote), is_remote);
+  const bool alike = std::ranges::all_of(remote, [&](const HopSpec& hop) { return hop.tls == remote.front().tls; });
+  auto text = ways_text(route.via, !alike);
+  if (remote.empty()) return text;
+  const auto& any = remote.front();
+  if (alike) text += demanded_text(any.tls);
+  for (const auto& hop : remote)
+    if (!hop.login.empty()) {
+      text += fmt::format(", logged in as {}", hop.login);
+      break;
+    }
+  const auto told = std::ranges::find_if(remote, [](const HopSpec& hop) { return hop.pass_client != PassClient::kNone; });
+  if (told != remote.end()) text += passing_text(told->pass_client);
+  if (!any.sources.empty()) text += ", from " + sources_text(any.sources);
+  if (any.socks) text += fmt::format(", through the SOCKS server {}", base::to_string(*any.socks));
+  if (!route.masquerade.empty()) text += fmt::format(", our senders at {}", route.masquerade.text());
+  return text;
 }
 
 void routes_text(const Config& config, std::string& out) {
@@ -238,16 +290,14 @@ void routes_text(const Config& config, std::string& out) {
     const auto& route = config.routes[i];
     everything = everything || std::find(route.to.begin(), route.to.end(), "*") != route.to.end();
     if (i >= kShown) continue;
-    const auto tls = route.via.empty() ? HopTls::kOptional : route.via.front().tls;
-    out += fmt::format("  {}: to {}{}{}{}\n",
-                       listed(route.to, [](const std::string& to) { return to; }),
-                       listed(route.via, hop_text),
-                       tls == HopTls::kOptional ? "" : fmt::format(", TLS {}", tls_text(tls)),
-                       login_text(route), route.internal ? " (internal)" : "");
+    out += fmt::format("  {}: to {}{}\n", listed(route.to, [](const std::string& to) { return to; }),
+                       route_text(route), route.internal ? " (internal)" : "");
   }
   if (config.routes.size() > kShown)
     out += fmt::format("  and {} more\n", config.routes.size() - kShown);
   if (!everything) out += fmt::format("  *: to mx, port {}\n", config.delivery.port);
+  if (!config.delivery.sources.empty())
+    out += fmt::format("  sent from {}, where a route says nothing else\n", sources_text(config.delivery.sources));
   if (config.delivery.start_disabled) out += "  outbound is off after each start\n";
 }
 
@@ -364,9 +414,28 @@ void warn_of_certificate(const Certificate& certificate, base::WallTime now,
   if (now < certificate.not_before) warn("does not count before", certificate.not_before);
 }
 
+void warn_of_sources(const std::vector<SourceAddress>& sources, const std::string& place, std::string_view key,
+                     const std::vector<base::IpAddress>& own, std::vector<std::string>& out) {
+  for (const auto& source : sources) {
+    const bool local = source.address.family == base::IpFamily::kV4 && source.address.is_loopback();
+    if (!local && std::ranges::find(own, source.address) == own.end())
+      out.push_back(fmt::format("{}: {}: no interface of this host has {}: nothing can be sent from it", place, key,
+                                base::to_string(source.address)));
+  }
+}
+
+// All of 127.0.0.0/8 is this host's. Where nobody knows which addresses are, nothing is said.
+void warn_of_sources(const Config& config, const std::vector<base::IpAddress>& own, std::vector<std::string>& out) {
+  if (own.empty()) return;
+  warn_of_sources(config.delivery.sources, config.file, "delivery.source", own, out);
+  for (const auto& route : config.routes)
+    if (const auto hop = std::ranges::find_if(route.via, is_remote); hop != route.via.end())
+      warn_of_sources(hop->sources, place_text(route.where), "route.source", own, out);
+}
+
 }  // namespace
 
-std::vector<std::string> warnings(const Config& config) {
+std::vector<std::string> warnings(const Config& config, const std::vector<base::IpAddress>& own) {
   std::vector<std::string> out;
   for (const auto& certificate : config.certificates)
     warn_of_certificate(certificate, base::system_clock().wall(), out);
@@ -379,11 +448,12 @@ std::vector<std::string> warnings(const Config& config) {
   warn_of_logins(config, out);
   warn_of_accounts(config, out);
   warn_of_mailboxes(config, out);
+  warn_of_sources(config, own, out);
   out.insert(out.end(), config.alias_warnings.begin(), config.alias_warnings.end());
   return out;
 }
 
-std::string rights_summary(const Config& config) {
+std::string rights_summary(const Config& config, const std::vector<base::IpAddress>& own) {
   auto out = fmt::format("{}: {}, spool {}\n", config.file, config.hostname, config.spool);
   listeners_text(config, out);
   accounts_text(config, out);
@@ -391,7 +461,7 @@ std::string rights_summary(const Config& config) {
   certificates_text(config, out);
   domains_text(config, out);
   routes_text(config, out);
-  for (const auto& warning : warnings(config)) out += fmt::format("WARNING {}\n", warning);
+  for (const auto& warning : warnings(config, own)) out += fmt::format("WARNING {}\n", warning);
   return out;
 }
 

@@ -8,6 +8,7 @@ from aiosmtpd.smtp import SMTP, AuthResult
 from support.certificates import Authority
 from support.dovecot import PORT as DOVECOT_PORT
 from support.dovecot import DovecotSubmission
+from support.net import Address
 from support.sink import SINK_PORT, Sink
 from support.waiting import PATIENCE, wait_for
 
@@ -127,6 +128,23 @@ def test_nobody_else_hears_the_password(server, zone, authority, smart_host, tmp
     server.send(TO)
     assert server.wait_log("queue.deferred")["class"] == "tls"
     assert not host.tried and not host.messages
+
+
+def test_mx_first_then_the_smart_host(server, zone, authority, smart_host, sink, closing):
+    """The password demands a host that proves its name; the MX hosts need not."""
+    host = smart_host()
+    route(server, zone, authority, host.ip).configure(delivery={"port": SINK_PORT})
+    server.config["route"][0]["via"].insert(0, "mx?tls=optional")
+    for name, ip in (("near.example", sink.ip), ("far.example", closing(Address()).ip)):
+        zone.mx(name, (10, f"mx.{name}"))
+        zone.a(f"mx.{name}", ip)
+    server.start()
+    server.send("x@near.example")
+    assert sink.wait()[0].recipients == ["x@near.example"]
+    assert not host.tried
+    server.send(TO)
+    assert host.wait()[0].recipients == [TO]
+    assert host.tried[0][1:] == (USER, PASSWORD, True)
 
 
 def test_a_password_in_clear_is_refused_at_the_start(server):

@@ -41,6 +41,22 @@ TEST_F(HopLogin, IsOfTheHostsThatTheRouteNames) {
   EXPECT_NE(rights_summary(c).find(", TLS verified, logged in as Ann@x\n"), std::string::npos) << rights_summary(c);
 }
 
+// "mx first, then smart host": what the password demands is demanded of the host that gets it.
+TEST_F(HopLogin, OtherHopsMayDemandLess) {
+  const auto c = config(route("[\"mx?tls=optional\", \"smtps://smart.example\"]", login()));
+  EXPECT_EQ(c.routes[0].via[0].tls, HopTls::kOptional);
+  EXPECT_EQ(c.routes[0].via[1].login, "ann");
+  EXPECT_EQ(c.routes[0].via[1].tls, HopTls::kVerified);
+  const auto alone = config(route("[\"mx\", \"smtps://smart.example?tls=verified\"]",
+                                  "login = \"ann\"\npassword_file = \"password\"\n"));
+  EXPECT_EQ(alone.routes[0].via[1].login, "ann");
+  for (const auto* via : {"[\"smtp://smart.example?tls=required\"]", "[\"smtp://a.example\", \"smtp://b.example?tls=dane\"]"})
+    EXPECT_EQ(mistakes(kGood + route(via, login())),
+              "postern.toml:15:9: route.login = \"ann\": a password is sent over verified TLS alone: say tls = "
+              "\"verified\"\n")
+        << via;
+}
+
 TEST_F(HopLogin, IsNoneWhereNothingIsSaid) {
   const auto c = config(route(kHost, "login = \"\"\npassword_file = \"\"\n"));
   EXPECT_EQ(c.routes[0].via[0].login, "");

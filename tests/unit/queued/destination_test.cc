@@ -19,6 +19,11 @@ TEST(Destination, ANextHopIsNamedByItsHostAndByWhatIsDemandedOfIt) {
             "mx.example:24/lmtp");
   EXPECT_EQ(hop_name({.kind = HopKind::kSocket, .host = "/run/lmtp", .port = 0, .lmtp = true}),
             "unix:/run/lmtp");
+  EXPECT_EQ(hop_name({.kind = HopKind::kHost, .host = "mx.example", .weight = 3,
+                      .pass_client = config::PassClient::kXclient,
+                      .sources = {{base::parse_ip("192.0.2.5").value(), 2}},
+                      .socks = base::parse_endpoint("127.0.0.1:1080")}),
+            "mx.example:25/xclient/socks=127.0.0.1:1080/source=192.0.2.5*2");
   EXPECT_EQ(hop_name({HopKind::kMx, "", 25, HopTls::kVerified}), "") << "a deliverer knows";
 }
 

@@ -1,6 +1,7 @@
 // Mail from the store to the deliverers and back: outcomes, retries, expiry, notices, blocks.
 #include <gtest/gtest.h>
 
+#include "queued/explain.h"
 #include "tests/unit/queued/engine_rig.h"
 
 namespace postern::queued {
@@ -70,6 +71,39 @@ TEST_F(EngineTest, SmtpUtf8IsKeptAndHandedOut) {
   if (relay.leases.size() < 2) (void)next_lease(relay);
   ASSERT_EQ(relay.leases.size(), 2U);
   for (const auto& lease : relay.leases) EXPECT_EQ(lease.smtputf8, lease.message == id);
+}
+
+// What a route puts in place of our domain is said to the next hop alone.
+TEST_F(EngineTest, AMaskIsForTheNextHopAlone) {
+  config.routes.push_back({.to = {"far.example"},
+                           .via = {{config::HopKind::kHost, "relay.example", 25}},
+                           .masquerade = mail::Domain::parse("corp.example").value()});
+  begin();
+  const auto id = mail("a@far.example");
+  FakeRelay relay;
+  connect(relay);
+  const auto lease = next_lease(relay);
+  EXPECT_EQ(lease.message, id);
+  EXPECT_EQ(lease.from.text(), "ann@corp.example");
+  EXPECT_EQ(look(id)->from.text(), "ann@example.org");
+  const auto told = explain_queue(*engine, {{}, "far.example"});
+  EXPECT_EQ(told.way.via, "smtp://relay.example:25 (our senders at corp.example)");
+  relay.answer(lease, ipc::Result::kFailed, 550, "no such user");
+  turn();
+  const auto all = messages();
+  ASSERT_EQ(all.size(), 1U);
+  EXPECT_EQ(all[0].recipients[0].address.text(), "ann@example.org") << "who sent it is told";
+}
+
+TEST_F(EngineTest, TheNullSenderWearsNoMask) {
+  config.routes.push_back({.to = {"far.example"},
+                           .via = {{config::HopKind::kHost, "relay.example", 25}},
+                           .masquerade = mail::Domain::parse("corp.example").value()});
+  begin();
+  (void)mail("a@far.example", "Subject: x\r\n\r\nhello\r\n", true);
+  FakeRelay relay;
+  connect(relay);
+  EXPECT_TRUE(next_lease(relay).from.is_null());
 }
 
 // RFC 8689 4.1: so with REQUIRETLS, for all recipients.

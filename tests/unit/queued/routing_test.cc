@@ -76,6 +76,32 @@ TEST_F(RoutingTest, QueuesAreDomainsAndLocalIsOurs) {
   EXPECT_FALSE(router.names("nowhere.example"));
 }
 
+TEST_F(RoutingTest, SendersOfOursAreMasked) {
+  config.rights.hostname = mail::Domain::parse("mx.example.org").value();
+  config.rights.alias_domains = {
+      {mail::Domain::parse("example.net").value(), mail::Domain::parse("example.org").value()}};
+  config.routes[0].masquerade = mail::Domain::parse("corp.example").value();
+  const Router router(config);
+  EXPECT_EQ(router.route(address("a@corp.example")).destination.masquerade, "corp.example");
+  EXPECT_EQ(router.route(address("a@x.corp.example")).destination.masquerade, "");
+  EXPECT_EQ(router.route(address("ann@example.org")).destination.masquerade, "");
+  const auto masked = [&](const std::string& from, const std::string& domain = "corp.example") {
+    return router.masked(mail::ReversePath(address(from)), domain).text();
+  };
+  EXPECT_EQ(masked("Ann+tag@example.org"), "Ann+tag@corp.example");
+  EXPECT_EQ(masked("nobody@example.org"), "nobody@corp.example");
+  EXPECT_EQ(masked("\"a b\"@example.net"), "\"a b\"@corp.example");
+  EXPECT_EQ(masked("MAILER-DAEMON@mx.example.org"), "MAILER-DAEMON@corp.example");
+  EXPECT_EQ(masked("a@far.example"), "a@far.example");
+  EXPECT_EQ(masked("a@sub.example.org"), "a@sub.example.org");
+  EXPECT_TRUE(router.masked({}, "corp.example").is_null());
+  // Rather the true one than none.
+  const auto domain = std::string(60, 'a') + '.' + std::string(60, 'b') + '.' + std::string(60, 'c') + ".example";
+  const auto local = std::string(64, 'x');
+  EXPECT_EQ(masked("x@example.org", domain), "x@" + domain);
+  EXPECT_EQ(masked(local + "@example.org", domain), local + "@example.org");
+}
+
 TEST_F(RoutingTest, AnInnerHostServesItsDomainAsInternal) {
   config.domain_hops[0] = {config::HopKind::kHost, "inner", 25};
   const auto route = Router(config).route(address("ann@example.org"));

@@ -181,6 +181,20 @@ TEST_F(WaysTest, AWayThatCanNeverWorkIsLeftForGood) {
             Schedule::Onward::kLastWay);
 }
 
+// The time of the better way has come in the same moment as the other one fails.
+TEST_F(WaysTest, ABetterWayIsTakenWhenTheOtherOneFails) {
+  add("q", two, 1);
+  decide();
+  fail(opened[0], 1000);
+  decide();
+  ASSERT_EQ(opened.size(), 2U);
+  now = QueueTime(1500);
+  fail(opened[1], 9000);
+  decide();
+  ASSERT_EQ(opened.size(), 3U);
+  EXPECT_EQ(opened[2].hop.host, "a");
+}
+
 TEST_F(WaysTest, WhatWasRememberedOfAHopCounts) {
   remembered["a:25"] = {QueueTime(3000), 2};
   add("q", two, 1);

@@ -1,0 +1,16 @@
+// `source` of a [[route]] and of [delivery]: the addresses that mail is sent from.
+#pragma once
+
+#include <vector>
+
+#include "common/config/section.h"
+
+namespace postern::config {
+
+// Adds what stands there: "192.0.2.5", "2001:db8::5?weight=3".
+void read_sources(const Section& section, std::vector<SourceAddress>& sources);
+
+// Can a connection be made from it, or to it? Not for nobody, everybody, a group; nor without its link's name.
+[[nodiscard]] bool is_end(const base::IpAddress& address);
+
+}  // namespace postern::config
