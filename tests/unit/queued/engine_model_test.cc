@@ -2,8 +2,8 @@
 // die, queues and next hops are frozen and let go, or come back by themselves, routes and retry tables change,
 // old mail expires, queued is killed and starts again. A ledger beside it knows what was promised: every
 // recipient ends exactly once (I4), what was acknowledged is never repeated (I3), what is stopped does not move
-// and stays stopped (I5), nothing is given up before its time, and of what is told to block a recipient each
-// comes in its place. POSTERN_ENGINE_STEPS sets how long, POSTERN_SEED which life.
+// and stays stopped (I5), nothing is given up before its time, no delivery is reported twice, and of what is told to
+// block a recipient each comes in its place. POSTERN_ENGINE_STEPS sets how long, POSTERN_SEED which life.
 #include <algorithm>
 #include <chrono>
 #include <cstdlib>
@@ -101,12 +101,19 @@ class EngineModel : public ::testing::Test, public EngineRig {
     auto record = envelope(0);
     if (dice(2) == 0) record.from = {};
     else record.from = mail::ReversePath(address("sender@back.example"));
-    const auto count = static_cast<std::uint32_t>(1 + dice(3));
+    // Some are tried in several leases, and their senders hear of each success.
+    const bool many = dice(30) == 0;
+    const auto count = static_cast<std::uint32_t>(many ? 2 + dice(3 * ipc::kLeaseRecipients) : 1 + dice(3));
     const auto id = record.id;
+    const auto queue_of_all = any_queue();
     std::map<Name, Entry> fresh;
     for (std::uint32_t n = 0; n < count; ++n) {
-      const auto queue = any_queue();
+      const auto queue = many ? queue_of_all : any_queue();
       record.recipients.push_back({.number = n, .address = address("r@" + queue)});
+      if (many) {
+        record.recipients.back().address = address(base::to_string(id) + "-" + std::to_string(n) + "@" + queue);
+        record.recipients.back().notify = mail::Notify::parse("SUCCESS,FAILURE").value();
+      }
       fresh[{id, n}] = {.queue = queue, .born = record.born};
     }
     const std::string body = "Subject: x\r\n\r\n" + std::string(dice(3000), 'x') + "\r\n";
@@ -130,7 +137,17 @@ class EngineModel : public ::testing::Test, public EngineRig {
             EXPECT_FALSE(frozen_hops.contains(hop->name())) << hop->name();
           }
         for (const auto& recipient : lease.recipients) handed(lease, recipient);
+        if (lease.from.is_null() && read.insert(lease.message).second) read_notice(one.body);
       }
+    }
+  }
+  void read_notice(const std::string& text) {
+    const std::string who = "Final-Recipient: rfc822; ", delivered = "\r\nAction: delivered";
+    for (auto at = text.find(who); at != std::string::npos; at = text.find(who, at + 1)) {
+      const auto begin = at + who.size(), end = text.find("\r\n", begin);
+      const auto name = text.substr(begin, end - begin);
+      if (!text.substr(begin + name.size()).starts_with(delivered)) continue;
+      EXPECT_TRUE(reported.insert(name).second) << name << " is reported twice";
     }
   }
   void handed(const ipc::Lease& lease, const ipc::LeaseRecipient& recipient) {
@@ -425,6 +442,8 @@ class EngineModel : public ::testing::Test, public EngineRig {
   std::vector<std::unique_ptr<crash::Courier>> relays;
   std::map<Name, Entry> ledger;
   std::set<std::pair<std::uint64_t, std::uint64_t>> seen;  // leases: epoch, number
+  std::set<base::MessageId> read;      // notices
+  std::set<std::string> reported;     // whose delivery they told of
   std::set<std::string> frozen;       // queues, or a pattern of them
   std::set<std::string> stopped;      // queues that these stop, by what is in force
   std::set<std::string> frozen_hops;
@@ -460,8 +479,10 @@ TEST_F(EngineModel, KeepsItsPromisesThroughARandomLife) {
     ended += entry.ended ? 1 : 0;
   }
   EXPECT_GT(ended, static_cast<std::size_t>(steps) / 10);
+  EXPECT_FALSE(reported.empty());
   note_figures(std::to_string(steps) + " steps of the engine's life: " + std::to_string(ended) +
                " recipients ended, each once; " + std::to_string(expired) + " expired; " +
+               std::to_string(reported.size()) + " deliveries reported; " +
                std::to_string(pairs_told.size()) + " pairs of blockers told; " +
                std::to_string(static_cast<long long>(static_cast<double>(steps) / took.count())) +
                " steps a second, seed " + std::to_string(seed));
