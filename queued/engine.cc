@@ -456,12 +456,15 @@ void Engine::poke() {
 void Engine::run() {
   poked_ = false;
   tell_gathered_before(now() - kGatherTime);
+  end_waits_before(now() - kGatherTime);
   for (auto& action : schedule_.decide(now())) perform_(std::move(action));
   auto wake = schedule_.next_wake();
   for (const auto& [key, gathered] : gathered_) {
     const auto due = gathered.since + kGatherTime;
     wake = std::min(wake.value_or(due), due);
   }
+  for (const auto since : {late_.oldest(), early_.oldest()})
+    if (since) wake = std::min(wake.value_or(*since + kGatherTime), *since + kGatherTime);
   if (wake)
     wake_.start(std::clamp(*wake - now(), base::Millis(1), kLongestSleep));
   else

@@ -20,6 +20,7 @@
 #include "queued/slices.h"
 #include "queued/throttle.h"
 #include "queued/store.h"
+#include "queued/waiting_reports.h"
 
 namespace postern::queued {
 
@@ -32,7 +33,7 @@ class History;
 
 class Engine {
  public:
-  // How long a failure waits at most for others of its message.
+  // How long a failure, or the report of a delay or a success, waits at most for others of its message.
   static constexpr base::Millis kGatherTime{30'000};
   // Attempts whose failures wait. Their deliverers keep them meanwhile, so they have less patience.
   static constexpr std::size_t kGatheredAttempts = 512;
@@ -169,8 +170,8 @@ class Engine {
   void tell_gathered();
   // From now on none waits.
   void stop_gathering();
-  // No outcome waits for what its notice needs, or for badmail.
-  [[nodiscard]] bool idle() const { return concluding_.empty(); }
+  // No outcome waits for what its notice needs, or for badmail, and no delay that is being told of.
+  [[nodiscard]] bool idle() const { return concluding_.empty() && telling_late_ == 0; }
   // Decides at the end of this turn what goes out next.
   void poke();
 
@@ -200,12 +201,6 @@ class Engine {
     QueueTime since{0};
     std::size_t attempts = 0;
   };
-  struct MessageInQueue {  // to recipients whose failures one sender is told of
-    base::MessageId message;
-    std::string queue;
-    std::string sender;
-    friend auto operator<=>(const MessageInQueue&, const MessageInQueue&) = default;
-  };
   struct PendingChange {
     Change change;
     Changed changed;
@@ -227,6 +222,7 @@ class Engine {
   void tell_gathered_alone();
   [[nodiscard]] Occasion take_gathered(const MessageInQueue& key);
   [[nodiscard]] static std::string remotes_of(const Occasion& occasion);
+  [[nodiscard]] MessageInQueue key_of(const Occasion& occasion, const Message& message) const;
   void settle(Occasion occasion);
   void tell(Occasion occasion);
   void set_concluding(const Occasion& occasion, bool concluding);
@@ -242,11 +238,32 @@ class Engine {
   void hold_if_told_to(MessageRecord& notice) const;
   Done add_notice(OutcomeRecord& record, Bytes& body, const Message& message,
                   const std::vector<Report>& reports, std::string_view head);
+  void note_sent(const MessageToSender& to, base::MessageId notice,
+                 const std::vector<Report>& reports);
+  // One notice of what comes in several parts (one_notice.cc).
+  [[nodiscard]] bool comes_soon(const Message& message, const std::string& queue,
+                                QueueTime since) const;
+  [[nodiscard]] bool comes_soon(const Message& message, const Recipient& recipient,
+                                QueueTime since) const;
+  [[nodiscard]] bool concludes_any(base::MessageId id) const;
+  [[nodiscard]] bool more_comes(const MessageInQueue& key) const;
+  [[nodiscard]] bool more_comes(const MessageToSender& key);
+  void end_waits_of(base::MessageId message);
+  void end_waits_before(QueueTime time);
+  void keep_late(const Message& message, std::vector<Report>& reports);
+  void tell_late_of(const MessageToSender& key);
+  Done add_notice_of_go(OutcomeRecord& record, Bytes& body, const Message& message,
+                        Occasion& occasion, std::string_view head);
+  [[nodiscard]] bool take_in(const EarlyNotices::Notice& earlier);
+  void early_flushed(const MessageInQueue& key, base::MessageId notice);
+  void send_early(const MessageInQueue& key);
+  void hurry(base::MessageId notice);
   [[nodiscard]] std::optional<Report> report_of(const Message& message, const Recipient& recipient,
                                                 const RecipientFate& fate,
                                                 const std::string& remote, const Attempt& attempt,
                                                 base::Millis age) const;
-  void tell_delay(const Message& message, const OldMail& work, base::Millis age);
+  [[nodiscard]] bool wait_together(const std::string& queue, const std::string& other) const;
+  void tell_delay(const Message& message, const OldMail& work);
   void skip_told(OldMail& work, base::MessageId last);
   [[nodiscard]] std::vector<Span> standstills(std::string_view queue, const Destination& destination,
                                               QueueTime until) const;
@@ -284,6 +301,10 @@ class Engine {
   // Failures that wait for further ones of their message.
   std::map<MessageInQueue, Gathered> gathered_;
   std::size_t attempts_gathered_ = 0;
+  // Reports of delays and notices of successes that wait likewise; delays that are being told of.
+  LateReports late_;
+  EarlyNotices early_;
+  std::size_t telling_late_ = 0;
   bool gathering_ = true;
   // Recipients whose outcome waits for further ones, for the original, or for badmail.
   std::set<std::pair<base::MessageId, std::uint32_t>> concluding_;

@@ -1,10 +1,11 @@
 // The part of Engine that gathers failures, so that a message whose many recipients one host refuses
 // causes one notice, though they are tried in several leases.
 //
-// A failure waits while other recipients of its message are in delivery in the same queue, or ready
-// there, but not long. It waits before its record: nothing of it is durable, and its deliverer keeps
+// A failure waits while other recipients of its message are in delivery in the same queue, or soon
+// will be, but not long. It waits before its record: nothing of it is durable, and its deliverer keeps
 // the outcome until the record is written. So a crash loses no notice; at most the recipients are
-// tried, and refused, once more. All that was gathered is one record with its notice.
+// tried, and refused, once more. All that was gathered is one record with its notice. Delays and successes wait
+// otherwise (one_notice.cc).
 #include <algorithm>
 #include <iterator>
 #include <memory>
@@ -52,15 +53,20 @@ std::string Engine::remotes_of(const Occasion& occasion) {
   return all;
 }
 
+MessageInQueue Engine::key_of(const Occasion& occasion, const Message& message) const {
+  const auto* first = find_recipient(message, occasion.parts.front().fates.front().number);
+  return {message.id, router_->route(first->address).queue, sender_of(message, *first).text()};
+}
+
 // An attempt is over. Its failures join those that were kept back, and all are told of if nothing more
 // of the message is to come; the rest of it never waits.
 void Engine::gather(Occasion occasion, const Message& message) {
   const bool fails = std::any_of(occasion.reports.begin(), occasion.reports.end(), is_failure);
   if (!fails && gathered_.empty()) return settle(std::move(occasion));  // the usual case
-  const auto* first = find_recipient(message, occasion.parts.front().fates.front().number);
-  const MessageInQueue key{message.id, router_->route(first->address).queue,
-                           sender_of(message, *first).text()};
-  if (!gathering_ || !schedule_.coming(key.queue, key.message)) {
+  const auto key = key_of(occasion, message);
+  const auto waiting = gathered_.find(key);
+  const auto since = waiting == gathered_.end() ? now() : waiting->second.since;
+  if (!gathering_ || !comes_soon(message, key.queue, since)) {
     auto all = take_gathered(key);
     std::move(occasion.reports.begin(), occasion.reports.end(), std::back_inserter(all.reports));
     std::move(occasion.parts.begin(), occasion.parts.end(), std::back_inserter(all.parts));
@@ -161,6 +167,7 @@ void Engine::tell_gathered() { tell_gathered_before(now()); }
 void Engine::stop_gathering() {
   gathering_ = false;
   tell_gathered();
+  end_waits_before(now());
 }
 
 }  // namespace postern::queued

@@ -44,6 +44,7 @@ Message* Messages::put(const MessageRecord& record, const Place& place, Sequence
 }
 
 bool Messages::apply(const OutcomeRecord& record, Sequence sequence) {
+  for (const auto notice : record.replaces) end_replaced(notice, sequence);
   Message* message = bring_in(record.message);
   if (message == nullptr || message->saving.last >= sequence) return false;
   std::shared_ptr<const Trouble> shared;
@@ -147,6 +148,20 @@ void Messages::end(Message& message, Sequence sequence) {
   touch(id, saving, sequence);
   ended_[id] = saving;
   if (!saving.has_row) rowless_.emplace_back(sequence, id);
+}
+
+// Alive, the record that it began with may be on its way into the journal still, in front of this one: put() finds it
+// ended then.
+void Messages::end_replaced(base::MessageId id, Sequence sequence) {
+  if (ended_.contains(id)) return;
+  if (Message* notice = bring_in(id)) {
+    if (notice->saving.last < sequence) end(*notice, sequence);
+    return;
+  }
+  Saving saving;
+  touch(id, saving, sequence);
+  ended_[id] = saving;
+  rowless_.emplace_back(sequence, id);
 }
 
 // --- Residents --------------------------------------------------------------------------------------

@@ -34,7 +34,8 @@ class Messages {
   // has this record already.
   Message* put(const MessageRecord& record, const Place& place, Sequence sequence);
   // Recipients' fates; those of a message that is not resident are ignored. True if the message ended by
-  // it; it is gone then. The notice of the record is for the caller to put().
+  // it; it is gone then. The notice of the record is for the caller to put(). Those that it replaces are gone
+  // too; one that is not put yet never will be.
   bool apply(const OutcomeRecord& record, Sequence sequence);
   void apply(const QueueRecord& record);
   void apply(const RetryRecord& record, Sequence sequence);
@@ -107,6 +108,7 @@ class Messages {
  private:
   void touch(base::MessageId id, Saving& saving, Sequence sequence);
   void end(Message& message, Sequence sequence);
+  void end_replaced(base::MessageId notice, Sequence sequence);
   void count_in(const Message& message);
   void count_out(const Message& message);
   void tidy_idle();

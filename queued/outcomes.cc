@@ -154,6 +154,7 @@ void Engine::judge_all(base::MessageId id, const std::vector<RecipientAttempt>& 
     if (written) written();
     return;
   }
+  keep_late(*message, reports);
   Occasion occasion{id, std::move(reports), {}, std::move(written)};
   occasion.parts.push_back({std::move(remote), std::move(fates), std::move(tls)});
   if (bad && goes_anew(*message, occasion.parts.front().fates)) return send_anew(std::move(occasion));
@@ -176,7 +177,10 @@ void Engine::finish(Occasion occasion, std::string_view head) {
     return;
   }
   forget_known(occasion.reports, *message);
-  if (occasion.parts.empty() && occasion.reports.empty()) return;
+  if (occasion.parts.empty() && occasion.reports.empty()) {
+    if (occasion.written) occasion.written();
+    return;
+  }
   OutcomeRecord record;
   record.message = occasion.id;
   record.when = store_.clock().wall();
@@ -188,7 +192,7 @@ void Engine::finish(Occasion occasion, std::string_view head) {
   for (const auto& part : occasion.parts)
     for (const auto& fate : part.fates) report(*message, fate, part);
   if (!occasion.reports.empty())
-    flushed = add_notice(record, notice_body, *message, occasion.reports, head);
+    flushed = add_notice_of_go(record, notice_body, *message, occasion, head);
   for (auto& part : occasion.parts) {
     if (history_ != nullptr)
       history_->add(history_lines(*message, part.fates, part.remote, record.when, *router_));
@@ -200,6 +204,7 @@ void Engine::finish(Occasion occasion, std::string_view head) {
   store_.outcome(std::move(record), std::move(notice_body), std::move(occasion.written),
                  std::move(flushed));
   for (const auto& [number, due] : again) put_back(occasion.id, {number}, due);
+  end_waits_of(occasion.id);
   poke();
 }
 
@@ -329,8 +334,7 @@ void Engine::expire_slice(OldMail work) {
     const auto* queue = schedule_.find(work.queue);
     if (queue == nullptr || is_stopped(*queue)) return;
     const auto terms = retry_tables_.terms(work.queue, work.failure);
-    std::vector<base::MessageId> old;
-    std::vector<std::pair<base::MessageId, base::Millis>> late;
+    std::vector<base::MessageId> old, late;
     bool more = true;
     for (const auto id : slice) {
       const Message* message = store_.find(id);
@@ -347,7 +351,7 @@ void Engine::expire_slice(OldMail work) {
       if (is_expired(terms, lived))
         old.push_back(id);
       else if (is_late(terms, lived))
-        late.emplace_back(id, lived);
+        late.push_back(id);
     }
     for (const auto id : old) {
       std::vector<RecipientAttempt> attempts;
@@ -355,11 +359,11 @@ void Engine::expire_slice(OldMail work) {
         attempts.push_back({number, {ipc::Result::kDeferred, work.failure, work.reply, {}}});
       conclude(id, std::move(attempts), work.remote, {});
     }
-    for (const auto& [id, age] : late)
-      if (const Message* message = store_.find(id)) tell_delay(*message, work, age);
+    for (const auto id : late)
+      if (const Message* message = store_.find(id)) tell_delay(*message, work);
     work.after = slice.back();
     if (!more) return;
-    skip_told(work, late.empty() ? base::MessageId() : late.back().first);
+    skip_told(work, late.empty() ? base::MessageId() : late.back());
     slices_.add([this, work = std::move(work)]() mutable noexcept {
       expire_slice(std::move(work));
       return false;

@@ -38,6 +38,7 @@ inline constexpr RecordType kLastRecordType = RecordType::kClock;
 inline constexpr std::size_t kMaxRecipients = 20'000;  // of one message
 inline constexpr std::size_t kMaxRetried = 1'000;     // messages in one RetryRecord
 inline constexpr std::size_t kMaxFormerHolds = 16;    // of one message
+inline constexpr std::size_t kMaxReplaced = 32;       // notices by another
 
 // An alias itself among its recipients: its sender wants to hear that it was replaced.
 enum class Expanded : std::uint8_t {
@@ -151,7 +152,7 @@ struct RecipientFate {
 };
 
 // What became of some recipients of one message, and the notice to its sender that follows from it.
-// Without fates: only that notice, for recipients whose queue waits as a whole.
+// Without fates: only that notice, of a delay.
 struct OutcomeRecord {
   base::MessageId message;
   base::WallTime when;
@@ -160,6 +161,7 @@ struct OutcomeRecord {
   std::vector<RecipientFate> fates;
   std::vector<std::uint32_t> delayed;  // recipients that the notice calls late
   std::optional<MessageRecord> notice;
+  std::vector<base::MessageId> replaces;  // earlier notices, which end here: this one says what they did
   static constexpr auto fields() {
     return ipc::fields_of(ipc::field("message", &OutcomeRecord::message),
                       ipc::field("when", &OutcomeRecord::when),
@@ -167,7 +169,8 @@ struct OutcomeRecord {
                       ipc::field("remote", &OutcomeRecord::remote, ipc::kMaxRemote),
                       ipc::field("fates", &OutcomeRecord::fates, kMaxRecipients),
                       ipc::field("delayed", &OutcomeRecord::delayed, kMaxRecipients),
-                      ipc::field("notice", &OutcomeRecord::notice));
+                      ipc::field("notice", &OutcomeRecord::notice),
+                      ipc::field("replaces", &OutcomeRecord::replaces, kMaxReplaced).since(8));
   }
 };
 

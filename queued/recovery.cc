@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <deque>
+#include <utility>
 
 #include "queued/journal_files.h"
 
@@ -256,7 +257,19 @@ class Recovery {
       note_message(*record.notice);
       record.notice.reset();  // if it lives, it is copied by itself
     }
+    note_replaced(record, sequence);
     note_unsure(sequence, {RecordType::kOutcome, record.message, ipc::encode(record)});
+  }
+
+  // Where the message lives on, its copy does not say that these ended.
+  void note_replaced(OutcomeRecord& record, base::SequenceNumber sequence) {
+    if (record.replaces.empty()) return;
+    OutcomeRecord ends;
+    ends.message = record.message;
+    ends.when = record.when;
+    ends.clock = record.clock;
+    ends.replaces = std::exchange(record.replaces, {});
+    note_unsure(sequence, {RecordType::kOutcome, {}, ipc::encode(ends)});
   }
 
   void put(const MessageRecord& record, const Place& place, base::SequenceNumber sequence) {

@@ -292,6 +292,13 @@ class Schedule {
   [[nodiscard]] std::optional<base::MessageId> last_message(std::string_view queue) const;
   // Is a recipient of it in delivery here, or about to be?
   [[nodiscard]] bool coming(std::string_view queue, base::MessageId message) const;
+  // Which recipient of it is tried next here, of those that are not in delivery, and when, as far as that follows from
+  // what is known now. nullopt: none is there, or what is there is stopped.
+  struct NextTry {
+    QueueTime time{0};
+    std::uint32_t number = 0;
+  };
+  [[nodiscard]] std::optional<NextTry> next_try(std::string_view queue, base::MessageId message) const;
   // Is a recipient of it held here?
   [[nodiscard]] bool held(std::string_view queue, base::MessageId message) const;
   // What of the queue is due next, of what is not due yet; its hop's own wait is not asked.

@@ -386,6 +386,23 @@ bool Schedule::coming(std::string_view queue_name, base::MessageId message) cons
   return false;
 }
 
+std::optional<Schedule::NextTry> Schedule::next_try(std::string_view queue_name,
+                                                    base::MessageId message) const {
+  const Queue* queue = find(queue_name);
+  if (queue == nullptr || queue->blocked != Blocked::kNo) return std::nullopt;
+  const Hop* hop = queue->hop_;
+  if (hop != nullptr && hop->frozen) return std::nullopt;
+  const auto [from, to] = of_message(queue->number_, message);
+  auto next = backlog_.first(Stage::kReady, from, to);
+  QueueTime time = now_;
+  if (!next) {
+    next = backlog_.least(Stage::kWaiting, from, to);
+    if (!next) return std::nullopt;
+    time = QueueTime(next->rank);
+  }
+  return NextTry{hop == nullptr ? time : std::max(time, hop->until), next->key.number};
+}
+
 bool Schedule::held(std::string_view queue_name, base::MessageId message) const {
   const Queue* queue = find(queue_name);
   if (queue == nullptr) return false;

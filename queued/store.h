@@ -110,7 +110,7 @@ class Store {
   // A message begins; it can be found from `accepted` on. `body` is null for a large one.
   virtual void accept(MessageRecord record, Bytes body, Accepted accepted) = 0;
   // Of a message that can be found now. Applied in memory at once; the notice in it can be found from
-  // `flushed` on.
+  // `flushed` on. Each notice that it replaces can be found now, or came with a record that is not flushed yet.
   virtual void outcome(OutcomeRecord record, Bytes notice_body, Done written, Done flushed) = 0;
   virtual void note(QueueRecord record) = 0;
   // These, too, change only messages that can be found now.

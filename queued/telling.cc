@@ -2,6 +2,7 @@
 // be told of.
 #include <algorithm>
 #include <map>
+#include <optional>
 #include <utility>
 
 #include "common/log/log.h"
@@ -14,13 +15,6 @@ namespace {
 
 constexpr std::size_t kFewTold = 1024;  // queues; those that are gone are forgotten above it
 constexpr base::Millis kBadmailRetry{15 * 60'000};  // where there was no room for it
-
-std::string_view event_name(const std::vector<Report>& reports) {
-  const bool failed = std::any_of(reports.begin(), reports.end(), [](const Report& report) {
-    return report.action == mail::ReportAction::kFailed;
-  });
-  return failed ? "bounce.sent" : "notice.sent";
-}
 
 }  // namespace
 
@@ -66,21 +60,31 @@ void Engine::set_concluding(const Occasion& occasion, bool concluding) {
     }
 }
 
-// Meanwhile the message may have been saved, and have left memory.
+// Meanwhile the message may have been saved, and have left memory; so may notices that this one can take in. As that
+// ends them, it is done while nobody holds a message in hand.
 void Engine::go_on(Occasion occasion, std::string head) {
-  const auto id = occasion.id;
-  store_.fetch({id}, [this, occasion = std::move(occasion), head = std::move(head)]() mutable noexcept {
-    set_concluding(occasion, false);
-    finish(std::move(occasion), head);
-  });
+  auto ids = early_.flushed(occasion.id);
+  const bool later = !ids.empty();
+  ids.push_back(occasion.id);
+  auto go = [this, alive = alive_, ids = std::move(ids), occasion = std::move(occasion),
+             head = std::move(head)]() mutable noexcept {
+    if (!*alive) return;
+    store_.fetch(std::move(ids), [this, occasion = std::move(occasion), head = std::move(head)]() mutable noexcept {
+      set_concluding(occasion, false);
+      finish(std::move(occasion), head);
+    });
+  };
+  if (later) return loop_.defer(std::move(go));
+  go();
 }
 
-// Meanwhile another occasion may have told of the same delay.
+// Meanwhile another occasion may have told of the same delay, or the recipient's own outcome be on its way.
 void Engine::forget_known(std::vector<Report>& reports, const Message& message) const {
   std::erase_if(reports, [&](const Report& report) {
     const Recipient* recipient = find_recipient(message, report.number);
     if (recipient == nullptr || !recipient->open()) return true;
-    return report.action == mail::ReportAction::kDelayed && recipient->delay_told;
+    return report.action == mail::ReportAction::kDelayed &&
+           (recipient->delay_told || concludes(message.id, report.number));
   });
 }
 
@@ -102,13 +106,6 @@ Engine::Done Engine::add_notice(OutcomeRecord& record, Bytes& body, const Messag
                             record.clock);
   replace_aliases(notice.record);
   hold_if_told_to(notice.record);
-  const auto event = event_name(reports);
-  if (event == "bounce.sent") counters_.bounces.add(store_.clock().steady());
-  log::info(event)
-      .field("id", message.id)
-      .field("notice", notice.record.id)
-      .field("to", sender_of(message, *find_recipient(message, reports.front().number)).text())
-      .field("recipients", reports.size());
   for (const auto& report : reports)
     if (report.action == mail::ReportAction::kDelayed) record.delayed.push_back(report.number);
   record.notice = std::move(notice.record);
@@ -120,6 +117,19 @@ void Engine::hold_if_told_to(MessageRecord& notice) const {
   notice.held = standing_hold(notice);
   notice.held_since = notice.born;
   if (!notice.held.empty()) log::info("message.held").field("id", notice.id).field("reason", notice.held);
+}
+
+void Engine::note_sent(const MessageToSender& to, base::MessageId notice,
+                       const std::vector<Report>& reports) {
+  const bool failed = std::any_of(reports.begin(), reports.end(), [](const Report& report) {
+    return report.action == mail::ReportAction::kFailed;
+  });
+  if (failed) counters_.bounces.add(store_.clock().steady());
+  log::info(failed ? "bounce.sent" : "notice.sent")
+      .field("id", to.message)
+      .field("notice", notice)
+      .field("to", to.sender)
+      .field("recipients", reports.size());
 }
 
 Engine::Done Engine::when_flushed(OutcomeRecord& record, Bytes& to, std::string body) {
@@ -177,23 +187,37 @@ Engine::Done Engine::add_anew(OutcomeRecord& record, Bytes& body, const Message&
 
 // --- Delays of whole queues -------------------------------------------------------------------------
 
-// The queue waits, its recipients are not touched: the record holds the notice alone.
-void Engine::tell_delay(const Message& message, const OldMail& work, base::Millis age) {
+// Of these two queues, do both wait for one next hop that is dead?
+bool Engine::wait_together(const std::string& queue, const std::string& other) const {
+  if (queue == other) return true;
+  const auto* a = schedule_.find(queue);
+  const auto* b = schedule_.find(other);
+  return a != nullptr && b != nullptr && a->hop() != nullptr && a->hop() == b->hop() &&
+         a->hop()->until > now() && a->blocked == Blocked::kNo;
+}
+
+// The queue waits, its recipients are not touched. All queues of the message that wait with it are told of at once, and
+// what is told of them waits for others.
+void Engine::tell_delay(const Message& message, const OldMail& work) {
   if (!has_sender(message)) return;
-  std::map<std::string, Occasion> occasions;  // by who is told
+  std::vector<Report> reports;
+  std::map<std::string, std::optional<base::Millis>> ages;  // by queue; nullopt: it does not wait with this one
   const Attempt attempt{ipc::Result::kDeferred, work.failure, work.reply, {}};
   RecipientFate fate;
   fate.failure = work.failure;
   for (const auto& recipient : message.recipients) {
-    if (!recipient.open() || concluding_.contains({message.id, recipient.number}) ||
-        router_->route(recipient.address).queue != work.queue)
-      continue;
+    if (!recipient.open() || recipient.delay_told || concludes(message.id, recipient.number)) continue;
+    const auto route = router_->route(recipient.address);
+    const auto [known, fresh] = ages.try_emplace(route.queue);
+    if (fresh && wait_together(route.queue, work.queue))
+      known->second = age(message, route.queue, route.destination);
+    if (!known->second) continue;
     fate.number = recipient.number;
-    if (auto report = report_of(message, recipient, fate, work.remote, attempt, age))
-      occasions.try_emplace(sender_of(message, recipient).text(), Occasion{message.id, {}, {}, {}})
-          .first->second.reports.push_back(*std::move(report));
+    if (auto report = report_of(message, recipient, fate, work.remote, attempt, *known->second))
+      reports.push_back(*std::move(report));
   }
-  for (auto& [sender, occasion] : occasions) tell(std::move(occasion));
+  keep_late(message, reports);
+  end_waits_of(message.id);
 }
 
 // Those that were told of are not looked at again at the queue's next failure: all up to `last` need no

@@ -53,6 +53,7 @@ struct Letter {
   std::shared_ptr<const std::string> body;  // as stored; null: any
   Position given = kNever, told = kNever, refused = kNever, lost = kNever;
   std::vector<std::uint32_t> causes;                 // of a notice: outcomes, by number
+  std::vector<std::uint32_t> replaces;               // of a notice: outcomes of others, in whose place it is
   std::vector<std::vector<std::uint32_t>> outcomes;  // by recipient, in their order
   Register held;
 };
@@ -75,7 +76,7 @@ class Ledger {
   // --- Keeping it --------------------------------------------------------------------------------
   std::uint32_t submit(Letter letter);
   std::uint32_t outcome(std::uint32_t letter, std::uint32_t recipient, End end, Position at);
-  // A failure's notice, when its number is known.
+  // An outcome's notice, when its number is known.
   std::uint32_t notice(base::MessageId id, std::string to, std::vector<std::uint32_t> causes,
                        std::shared_ptr<const std::string> body);
   [[nodiscard]] Letter& letter(std::uint32_t number) { return letters_.at(number); }
@@ -133,6 +134,8 @@ class Ledger {
                               Loss loss) const;
   void check_letter(std::uint32_t number, const SeenMessage* seen, Position at, Loss loss,
                     const std::vector<const SeenMessage*>& there, Complaints& out) const;
+  void check_replaced(const Letter& letter, const std::vector<const SeenMessage*>& there,
+                      Position at, Complaints& out) const;
   void check_recipient(const Letter& letter, std::uint32_t recipient, const SeenMessage* seen,
                        Position at, Loss loss, Complaints& out) const;
   void check_contents(const Letter& letter, const SeenMessage& seen, Position at,

@@ -4,6 +4,8 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <optional>
+#include <utility>
 
 #include "common/base/check.h"
 #include "common/base/crc32c.h"
@@ -38,6 +40,7 @@ StoreStory::StoreStory(Machine& machine, Ledger& ledger, Recorder& recorder, std
 
 void StoreStory::take_up() {
   open_.clear();
+  noticed_.clear();
   machine_.store().tell_all([](const queued::Batch&) noexcept {});
   machine_.store().pump();
   const auto view = machine_.look();
@@ -194,8 +197,10 @@ void StoreStory::told(std::uint32_t number, bool yes) noexcept {
 void StoreStory::conclude() {
   if (open_.empty()) return;
   const auto letter = open_[draw(open_.size())].letter;
-  machine_.store().fetch({ledger_.letter(letter).id},
-                         [this, letter]() noexcept { conclude(letter); });
+  std::vector<base::MessageId> ids{ledger_.letter(letter).id};
+  if (const auto notice = noticed_.find(letter); notice != noticed_.end())
+    ids.push_back(ledger_.letter(notice->second).id);
+  machine_.store().fetch(std::move(ids), [this, letter]() noexcept { conclude(letter); });
   machine_.store().pump_reads();
 }
 
@@ -206,9 +211,10 @@ void StoreStory::conclude(std::uint32_t letter) {
   record.when = machine_.clock.wall();
   record.clock = machine_.store().clock().now();
   record.remote = "mx.example.com[192.0.2.1]:25";
-  std::vector<std::uint32_t> given, failed;
+  std::vector<std::uint32_t> given, causes;
   const auto at = recorder_.position();
   const bool notice = !ledger_.letter(letter).from.empty();
+  const bool success = letter % 2 == 0;  // its sender wants to hear of that too
   std::erase_if(open_, [&](const Open& open) {
     if (open.letter != letter || draw(4) == 0) return false;
     const auto fate = static_cast<queued::Fate>(draw(3));
@@ -216,7 +222,7 @@ void StoreStory::conclude(std::uint32_t letter) {
                      : fate == queued::Fate::kFailed  ? End::kFailed
                                                       : End::kOpen;
     given.push_back(ledger_.outcome(letter, open.recipient, end, at));
-    if (end == End::kFailed) failed.push_back(given.back());
+    if (end == End::kFailed || (success && end == End::kDelivered)) causes.push_back(given.back());
     record.fates.push_back({.number = open.recipient,
                             .fate = fate,
                             .next_try = record.clock + base::Millis(60'000),
@@ -226,21 +232,25 @@ void StoreStory::conclude(std::uint32_t letter) {
   });
   if (given.empty()) return;
   queued::Bytes body;
-  if (notice && !failed.empty()) attach_notice(record, failed, body);
-  const auto notice_id = record.notice ? record.notice->id : base::MessageId();
+  std::optional<std::uint32_t> told;
+  if (notice && !causes.empty()) {
+    told = attach_notice(record, std::move(causes), body);
+    take_in_earlier(record, letter, *told, given);
+  }
   machine_.store().outcome(
       std::move(record), body,
       [this, given]() noexcept {
         for (const auto number : given) ledger_.at(number).written = recorder_.position();
       },
-      [this, given, notice_id]() noexcept {
+      [this, given, told]() noexcept {
         for (const auto number : given) ledger_.at(number).flushed = recorder_.position();
-        if (notice_id.value != 0) open_.push_back({*ledger_.find(notice_id), 0});
+        // Unless another one has taken it in meanwhile.
+        if (told && ledger_.letter(*told).outcomes.front().empty()) open_.push_back({*told, 0});
       });
 }
 
-void StoreStory::attach_notice(queued::OutcomeRecord& record,
-                               const std::vector<std::uint32_t>& failed, queued::Bytes& body) {
+std::uint32_t StoreStory::attach_notice(queued::OutcomeRecord& record,
+                                        std::vector<std::uint32_t> causes, queued::Bytes& body) {
   auto notice = envelope(0);
   notice.id = machine_.store().new_id();
   notice.token = {};
@@ -249,8 +259,23 @@ void StoreStory::attach_notice(queued::OutcomeRecord& record,
   notice.recipients.push_back({.number = 0, .address = address("ann@example.org")});
   body = std::make_shared<const std::string>(text_of(notice.id.value, 900 + draw(800)));
   notice.body_size = body->size();
-  ledger_.notice(notice.id, "ann@example.org", failed, body);
   record.notice = std::move(notice);
+  return ledger_.notice(record.notice->id, "ann@example.org", std::move(causes), body);
+}
+
+// The letter's notice before, if nothing has happened to it, ends with the record that this one begins with.
+void StoreStory::take_in_earlier(queued::OutcomeRecord& record, std::uint32_t letter,
+                                 std::uint32_t notice, std::vector<std::uint32_t>& given) {
+  const auto [last, fresh] = noticed_.try_emplace(letter, notice);
+  const auto earlier = std::exchange(last->second, notice);
+  if (fresh) return;
+  const auto& held = ledger_.letter(earlier).held.values;
+  if (!ledger_.letter(earlier).outcomes.front().empty()) return;
+  if (!held.empty() && !held.back().text.empty()) return;
+  record.replaces.push_back(ledger_.letter(earlier).id);
+  given.push_back(ledger_.outcome(earlier, 0, End::kDelivered, recorder_.position()));
+  ledger_.letter(notice).replaces.push_back(given.back());
+  std::erase_if(open_, [&](const Open& open) { return open.letter == earlier; });
 }
 
 // --- The rest

@@ -1,8 +1,9 @@
-// StoreStory: a life of the store by itself: messages of all kinds begin, are tried, fail with
-// notices, are held, released and end, queues wait, blocks change; the process dies and comes back.
+// StoreStory: a life of the store by itself: messages of all kinds begin, are tried, fail or succeed with
+// notices, of which later ones take earlier ones in, are held, released and end, queues wait, blocks change; the process dies and comes back.
 // What was asked and promised goes into the ledger.
 #pragma once
 
+#include <map>
 #include <random>
 
 #include "tests/crash/ledger.h"
@@ -49,8 +50,10 @@ class StoreStory {
   std::string body_text(std::uint64_t number, std::size_t size);
   void conclude();
   void conclude(std::uint32_t letter);
-  void attach_notice(queued::OutcomeRecord& record, const std::vector<std::uint32_t>& failed,
-                     queued::Bytes& body);
+  std::uint32_t attach_notice(queued::OutcomeRecord& record, std::vector<std::uint32_t> causes,
+                              queued::Bytes& body);
+  void take_in_earlier(queued::OutcomeRecord& record, std::uint32_t letter, std::uint32_t notice,
+                       std::vector<std::uint32_t>& given);
   void hold_or_release();
   void hold_or_release(std::uint32_t letter);
   void wait();
@@ -65,6 +68,7 @@ class StoreStory {
   Recorder& recorder_;
   std::mt19937_64 random_;
   std::vector<Open> open_;
+  std::map<std::uint32_t, std::uint32_t> noticed_;  // the last notice of a letter, in this life
   std::uint64_t counter_ = 0;
   std::uint64_t seed_;
 };

@@ -61,7 +61,7 @@ std::vector<const SeenMessage*> Ledger::sort_out(const View& view, Position at,
   return there;
 }
 
-// A notice begins with the failure that it tells of.
+// A notice begins with the outcome that it tells of.
 bool Ledger::has_begun(const Letter& letter, const std::vector<const SeenMessage*>& there,
                        Position at) const {
   return std::any_of(letter.causes.begin(), letter.causes.end(), [&](std::uint32_t number) {
@@ -78,7 +78,10 @@ Ledger::Complaints Ledger::check(const View& view, Position at, Loss loss) const
     for (const auto& damage : view.damage) out.push_back("a false alarm: " + damage);
   const auto there = sort_out(view, at, out);
   for (std::uint32_t number = 0; number < letters_.size(); ++number)
-    if (letters_[number].given <= at) check_letter(number, there[number], at, loss, there, out);
+    if (letters_[number].given <= at) {
+      check_letter(number, there[number], at, loss, there, out);
+      check_replaced(letters_[number], there, at, out);
+    }
   for (const auto& [queue, wait] : waits_) {
     const auto seen = view.waits.find(queue);
     const auto text = seen == view.waits.end() ? "" : std::to_string(seen->second);
@@ -109,6 +112,23 @@ void Ledger::check_letter(std::uint32_t number, const SeenMessage* seen, Positio
   }
   for (std::uint32_t recipient = 0; recipient < letter.recipients.size(); ++recipient)
     check_recipient(letter, recipient, seen, at, loss, out);
+}
+
+// The notice that another one has taken in ended with the record that the other began with.
+void Ledger::check_replaced(const Letter& letter, const std::vector<const SeenMessage*>& there,
+                            Position at, Complaints& out) const {
+  const bool begun = has_begun(letter, there, at);
+  for (const auto number : letter.replaces) {
+    const auto& earlier = letters_[outcomes_[number].message];
+    const SeenMessage* seen = there[outcomes_[number].message];
+    if (begun && seen != nullptr)
+      out.push_back(fmt::format("I4: {} is told beside {}, which is in its place", shown(earlier), shown(letter)));
+    const bool ended_otherwise = std::ranges::any_of(earlier.outcomes.front(), [&](std::uint32_t other) {
+      return other != number && outcomes_[other].end != End::kOpen && applies(outcomes_[other], at);
+    });
+    if (!begun && seen == nullptr && !ended_otherwise && has_begun(earlier, there, at))
+      out.push_back(fmt::format("I4: {} is gone, and nothing is in its place", shown(earlier)));
+  }
 }
 
 void Ledger::check_recipient(const Letter& letter, std::uint32_t recipient, const SeenMessage* seen,

@@ -107,6 +107,64 @@ def test_a_message_in_its_mailbox_is_reported_delivered(postern):
     assert len(postern.mailbox("alice")) == 1
 
 
+def test_a_hundred_successes_at_one_host_are_one_notice(server, sink):
+    """They are handed on in several transactions, each of which is recorded as soon as it is known."""
+    users = [f"u{n}@remote.example" for n in range(100)]
+    server.route("*", sink.via).start()
+    send(server, users, ["ENVID=QQ+2B1"], ["NOTIFY=SUCCESS"])
+    _, message, recipients, _ = read(server.wait_mail("alice")[0])
+    server.wait_empty()
+    assert len(sink.wait()) >= 3 and len(server.mailbox("alice")) == 1
+    assert message["Original-Envelope-Id"] == "QQ+1"
+    assert sorted(r["Final-Recipient"] for r in recipients) == sorted(f"rfc822; {user}" for user in users)
+    assert {r["Action"] for r in recipients} == {"relayed"}
+    assert len(server.events("notice.sent")) == 1
+    assert server.status()["total"]["bounces"] == 0
+
+
+def test_a_crash_loses_no_success_and_tells_none_twice(server, make_script):
+    """The first session takes its recipients, the second one says nothing to its own until queued is dead."""
+    seen = {"sessions": 0, "silent": True}
+    second = threading.Event()
+
+    def script(line, state):
+        if line == "":
+            seen["sessions"] += 1
+            state["silent"] = seen["sessions"] > 1 and seen["silent"]
+        if line.upper().startswith("RCPT") and state["silent"]:
+            second.set()
+            return None
+        if line.upper().startswith("RCPT"):
+            second.wait(30)  # or the first session might be given the others too
+        return honest(line, state)
+
+    hop = make_script(script)
+    server.route("*", hop.via, connections=2).start()
+    users = [f"u{n}@remote.example" for n in range(72)]
+    send(server, users, rcpt=["NOTIFY=SUCCESS"])
+    server.wait_log("delivery.ok", 36)
+    assert not server.events("notice.sent")
+    wait_for("its blocks are saved", (server.directory / "spool" / "control.json").exists)
+    seen["silent"] = False
+    server.kill("queued")
+    server.kill("relay")
+    server.wait_empty(90)  # the first notice is due when its half a minute is over
+    told = [r["Final-Recipient"] for n in notices_of(server) for r in n[2]]
+    assert sorted(told) == sorted(f"rfc822; {user}" for user in users)
+
+
+def test_failures_and_successes_at_one_host_are_one_notice(server, sink):
+    users = [f"u{n}@remote.example" for n in range(100)]
+    sink.refuse.update({user: "550 5.1.1 no" for user in users[::2]})
+    server.route("*", sink.via).start()
+    send(server, users, rcpt=["NOTIFY=SUCCESS,FAILURE"])
+    _, _, recipients, _ = read(server.wait_mail("alice")[0])
+    server.wait_empty()
+    assert len(server.mailbox("alice")) == 1
+    assert {r["Final-Recipient"]: r["Action"] for r in recipients} == {
+        f"rfc822; {user}": "relayed" if n % 2 else "failed" for n, user in enumerate(users)}
+
+
 # --- failures ---------------------------------------------------------------------------------------
 
 def test_never_means_never(server, sink):
@@ -269,6 +327,31 @@ def test_a_delay_of_a_whole_queue_is_told_once_for_each_message(server):
         assert [r["Action"] for r in recipients] == ["delayed", "delayed"]
     assert len(server.mailbox("alice")) == 3
     assert not server.events("delivery.deferred")  # no recipient was touched
+
+
+def test_a_delay_of_many_at_one_host_is_one_notice(server, make_script):
+    """The first attempts are too early, and at the second ones all are late."""
+    server.configure(retry={"after": ["8s"], "notify": "6s"})
+    server.route("*", make_script(instead("RCPT", b"451 4.7.1 greylisted\r\n")).via).start()
+    users = [f"u{n}@remote.example" for n in range(72)]
+    send(server, users)
+    _, _, recipients, _ = read(server.wait_mail("alice")[0])
+    assert sorted(r["Final-Recipient"] for r in recipients) == sorted(f"rfc822; {user}" for user in users)
+    assert {r["Action"] for r in recipients} == {"delayed"}
+    assert len(server.mailbox("alice")) == 1 and len(server.events("notice.sent")) == 1
+    assert server.messages()  # it is still tried
+
+
+def test_a_delay_of_several_domains_behind_one_host_is_one_notice(server):
+    server.configure(retry={"after": ["1s"], "notify": "2s"})
+    server.route("*", "smtp://127.0.0.1:9").start()
+    users = [f"x@{name}.example" for name in ("one", "two", "three")]
+    send(server, users)
+    _, _, recipients, _ = read(server.wait_mail("alice")[0])
+    deferred = len(server.events("queue.deferred"))
+    server.wait_log("queue.deferred", deferred + 3)
+    assert {r["Final-Recipient"] for r in recipients} == {f"rfc822; {user}" for user in users}
+    assert len(server.mailbox("alice")) == 1
 
 
 def test_a_frozen_queue_causes_no_notice_of_delay(server):

@@ -581,5 +581,45 @@ TEST_F(ScheduleTest, RandomLifeLosesAndDoublesNothing) {
   EXPECT_TRUE(open.empty());
 }
 
+// --- What of a message comes next --------------------------------------------------------------------
+
+TEST_F(ScheduleTest, TellsWhichRecipientOfAMessageIsTriedNext) {
+  const base::MessageId one(1), other(2);
+  s->deliverer_up(kRelay1, false);
+  EXPECT_FALSE(s->next_try("a.example", one));
+  add("a.example", 1, 0, 900);
+  add("a.example", 1, 1, 500);
+  add("a.example", 2, 0, 100);
+  ASSERT_TRUE(s->next_try("a.example", one));
+  EXPECT_EQ(s->next_try("a.example", one)->time, QueueTime(500));
+  EXPECT_EQ(s->next_try("a.example", one)->number, 1U);
+  blocked["a.example"] = Blocked::kFrozen;
+  s->review_blocks(now);
+  EXPECT_FALSE(s->next_try("a.example", one));
+  blocked.clear();
+  s->review_blocks(now);
+  add("a.example", 1, 2);  // now
+  EXPECT_EQ(s->next_try("a.example", one)->time, now);
+  EXPECT_EQ(s->next_try("a.example", one)->number, 2U);
+  settle_down();  // what is in delivery is no further try
+  EXPECT_EQ(s->next_try("a.example", one)->number, 1U);
+  add("b.example", 2, 0, 0, true);
+  EXPECT_FALSE(s->next_try("b.example", other));  // held
+}
+
+TEST_F(ScheduleTest, WhatIsTriedNextWaitsForItsNextHop) {
+  const base::MessageId one(1);
+  s->deliverer_up(kRelay1, false);
+  auto_ask = false;
+  add("a.example", 1);
+  decide();
+  fail(opened.back(), 700);
+  ASSERT_TRUE(s->next_try("a.example", one));
+  EXPECT_EQ(s->next_try("a.example", one)->time, QueueTime(700));
+  frozen_hops.insert("a.example:25");
+  s->review_blocks(now);
+  EXPECT_FALSE(s->next_try("a.example", one));
+}
+
 }  // namespace
 }  // namespace postern::queued

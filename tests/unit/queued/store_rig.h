@@ -41,7 +41,7 @@ struct StoreRig {
   std::uint64_t segment_size = 64 * 1024;
   bool smtputf8 = false;  // said with what is accepted from now on
   mail::TlsWish tls_wish = mail::TlsWish::kUnsaid;  // likewise
-  std::optional<ipc::FirstClient> first;  // of what is accepted from now on
+  std::optional<ipc::FirstClient> first_client;  // of what is accepted from now on
   std::uint64_t reserve = 0;
   std::uint64_t cache = 64ULL << 20;
   std::uint64_t life = 0;
@@ -107,7 +107,7 @@ struct StoreRig {
     record.prefix = "Received: by test\r\n";
     record.smtputf8 = smtputf8;
     record.tls_wish = tls_wish;
-    record.first = first;
+    record.first = first_client;
     for (std::uint32_t i = 0; i < recipients; ++i)
       record.recipients.push_back(
           {.number = i, .address = address("r" + std::to_string(i) + "@example.com")});

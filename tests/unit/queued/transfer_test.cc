@@ -121,11 +121,11 @@ TEST_F(TransferTest, WhatIsWrittenIsWhatIsRead) {
   const ipc::FirstClient client{base::parse_ip("192.0.2.7"), "4321", "client.example", "hello", "ESMTP"};
   from.smtputf8 = true;
   from.tls_wish = mail::TlsWish::kRequired;
-  from.first = client;
+  from.first_client = client;
   const auto plain = from.accept("a body\r\n", 3);
   from.smtputf8 = false;
   from.tls_wish = mail::TlsWish::kUnsaid;
-  from.first.reset();
+  from.first_client.reset();
   const auto empty = from.accept("");
   const auto large = from.accept_large_body(std::string(400'000, 'L'));
   from.conclude(plain, Fate::kDelivered, 0);
