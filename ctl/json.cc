@@ -244,6 +244,7 @@ std::string to_json(base::MessageId id, const ipc::Shown& shown) {
   json["expires"] = time(shown.expires);
   json["size"] = shown.size;
   json["bounce"] = shown.bounce;
+  json["requires_tls"] = shown.requires_tls;
   json["origin"] = shown.origin.value == 0 ? Json() : Json(base::to_string(shown.origin));
   auto recipients = Json::array();
   for (const auto& row : shown.recipients) recipients.push_back(recipient(row));

@@ -296,6 +296,7 @@ std::string message_page(base::MessageId id, const ipc::Shown& shown, base::Wall
   else
     out += fmt::format("  client {} ({})", base::to_string(shown.client), readable(shown.hello));
   out += fmt::format("; expires {}\n", local_time(shown.expires, now));
+  if (shown.requires_tls) out += "  its sender requires TLS on its whole way (REQUIRETLS)\n";
   if (shown.origin.value != 0)
     out += fmt::format("  imported; its origin is {}\n", base::to_string(shown.origin));
   for (const auto& row : shown.recipients) out += recipient(row, now);

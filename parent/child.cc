@@ -30,10 +30,9 @@ std::string describe(int status) {
 
 }  // namespace
 
-Child::Child(event::Loop& loop, LogPump& log, const Site& site, Spec spec, Owner& owner)
+Child::Child(event::Loop& loop, LogPump& log, Spec spec, Owner& owner)
     : loop_(loop),
       log_(log),
-      site_(site),
       spec_(std::move(spec)),
       owner_(owner),
       restart_(loop, [this]() noexcept { start(); }) {}
@@ -48,7 +47,7 @@ void Child::start() {
     (void)log::error("process.failed")
         .field("process", name())
         .field("reason", done.error().text());
-    schedule_restart();
+    if (!spec_.once) schedule_restart();
     // Told later: the owner may be in the middle of starting others.
     loop_.defer([this, alive = alive_]() noexcept {
       if (*alive && state_ == State::kDown) owner_.on_child_dead(*this);
@@ -61,11 +60,11 @@ os::Result<void> Child::launch() {
   if (!config) return std::unexpected(config.error());
   auto log = log_.add(name());
   if (!log) return std::unexpected(log.error());
-  auto root = base::UniqueFd::adopt(::fcntl(site_.root(spec_.role), F_DUPFD_CLOEXEC, 0));
+  auto root = base::UniqueFd::adopt(::fcntl(spec_.root, F_DUPFD_CLOEXEC, 0));
   if (!root.valid()) return os::failure("duplicate a directory");
   base::UniqueFd second;
-  if (site_.second(spec_.role) >= 0) {
-    second = base::UniqueFd::adopt(::fcntl(site_.second(spec_.role), F_DUPFD_CLOEXEC, 0));
+  if (spec_.second >= 0) {
+    second = base::UniqueFd::adopt(::fcntl(spec_.second, F_DUPFD_CLOEXEC, 0));
     if (!second.valid()) return os::failure("duplicate a descriptor");
   }
   auto pair = ipc::make_channel_pair();
@@ -76,7 +75,7 @@ os::Result<void> Child::launch() {
   state_ = State::kStarting;
   generation_ = spec_.generation;
   link_ = make_child_link(loop_, spec_.role, std::move(pair.a), *this);
-  const auto& identity = site_.identity(spec_.role);
+  const auto& identity = spec_.identity;
   ipc::Boot boot{spec_.role,
                  spec_.index,
                  identity.has_value(),
@@ -89,7 +88,9 @@ os::Result<void> Child::launch() {
   descriptors.push_back(std::move(root));
   if (second.valid()) descriptors.push_back(std::move(second));
   link_->send(boot, std::move(descriptors));
-  (void)log::info("process.started").field("process", name()).field("pid", pid_);
+  (void)(spec_.once ? log::debug("process.started") : log::info("process.started"))
+      .field("process", name())
+      .field("pid", pid_);
   return {};
 }
 
@@ -172,8 +173,11 @@ void Child::reap() noexcept {
 }
 
 void Child::on_death(int status) noexcept {
-  const bool expected = unwanted_ && WIFEXITED(status) && WEXITSTATUS(status) == 0;
-  (void)(expected ? log::info("process.ended") : log::warning("process.died"))
+  const bool expected =
+      (unwanted_ || spec_.once) && WIFEXITED(status) && WEXITSTATUS(status) == 0;
+  (void)(!expected    ? log::warning("process.died")
+         : spec_.once ? log::debug("process.ended")
+                      : log::info("process.ended"))
       .field("process", name())
       .field("pid", pid_)
       .field("status", describe(status));
@@ -184,7 +188,7 @@ void Child::on_death(int status) noexcept {
   asked_.reset();
   next_.reset();
   owner_.on_child_dead(*this);
-  if (!unwanted_) schedule_restart();
+  if (!unwanted_ && !spec_.once) schedule_restart();
 }
 
 void Child::schedule_restart() {

@@ -1,5 +1,5 @@
 // Child: one child process over all its lives: started, booted, watched, restarted after a delay
-// that grows with each early death.
+// that grows with each early death. Or over its one life, if it was started for somebody who asked.
 #pragma once
 
 #include <sys/types.h>
@@ -10,10 +10,11 @@
 #include <vector>
 
 #include "common/base/clock.h"
+#include "common/config/rights.h"
+#include "common/os/sandbox.h"
 #include "parent/child_link.h"
 #include "parent/configurable.h"
 #include "parent/log_pump.h"
-#include "parent/site.h"
 
 namespace postern::parent {
 
@@ -27,21 +28,28 @@ class Child final : public ChildLink::Listener, public Configurable {
     virtual void on_child_configured(Child& child, const ipc::Configured& answer) = 0;
     virtual void on_peer_lost(Child& child, ipc::Role role) = 0;
     virtual void on_socket_asked(Child& child, const ipc::AskSocket& ask) = 0;
+    virtual void on_mailbox_asked(const ipc::AskMailbox& ask) = 0;
+    virtual void on_mailbox_dropped(base::RequestId request) = 0;
+    virtual void on_child_unable(Child& child, const std::string& why) = 0;
     virtual void on_reload_asked(base::RequestId request) = 0;
     virtual void on_stop_asked(base::RequestId request) = 0;
   };
   // What every life of this child is started with; the owner may change `config` between lives.
   struct Spec {
     ipc::Role role = ipc::Role::kSmtpd;
-    std::uint32_t index = 0;
+    std::uint32_t index = 0;  // among those of its role; of a mailbox, the uid of its user
     config::Service service = config::Service::kMx;  // smtpd: whose listeners it serves
     std::string program;
     std::string config;  // encoded
     base::Generation generation;
+    std::optional<os::SandboxPlan::Identity> identity;  // what it becomes; nothing: it stays who we are
+    int root = -1;                     // its directory; it outlives the child, likewise the next
+    int second = -1;                   // what it gets beside that; -1: nothing
+    bool once = false;                 // it has one life
   };
   enum class State : std::uint8_t { kDown, kStarting, kReady, kStopping };
 
-  Child(event::Loop& loop, LogPump& log, const Site& site, Spec spec, Owner& owner);
+  Child(event::Loop& loop, LogPump& log, Spec spec, Owner& owner);
 
   [[nodiscard]] Spec& spec() noexcept { return spec_; }
   [[nodiscard]] const Spec& spec() const noexcept { return spec_; }
@@ -74,6 +82,9 @@ class Child final : public ChildLink::Listener, public Configurable {
   void on_configured(const ipc::Configured& answer) override;
   void on_peer_lost(ipc::Role role) override;
   void on_ask_socket(const ipc::AskSocket& ask) override { owner_.on_socket_asked(*this, ask); }
+  void on_ask_mailbox(const ipc::AskMailbox& ask) override { owner_.on_mailbox_asked(ask); }
+  void on_drop_mailbox(const ipc::DropMailbox& drop) override { owner_.on_mailbox_dropped(drop.request); }
+  void on_unable(const ipc::Unable& unable) override { owner_.on_child_unable(*this, unable.error); }
   void on_reload(base::RequestId request) override { owner_.on_reload_asked(request); }
   void on_stop_server(base::RequestId request) override { owner_.on_stop_asked(request); }
   void on_link_closed() override;
@@ -93,7 +104,6 @@ class Child final : public ChildLink::Listener, public Configurable {
 
   event::Loop& loop_;
   LogPump& log_;
-  const Site& site_;
   Spec spec_;
   Owner& owner_;
   State state_ = State::kDown;

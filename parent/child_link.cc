@@ -36,6 +36,9 @@ class Link final : public ChildLink {
   void send(const ipc::Socket& socket, base::UniqueFd fd) override {
     route(socket, one(std::move(fd)));
   }
+  void send(const ipc::MailboxReady& ready, base::UniqueFd fd) override {
+    route(ready, one(std::move(fd)));
+  }
   void send(const ipc::Processes& processes) override { route(processes, {}); }
   void send(const ipc::Done& done) override { route(done, {}); }
 
@@ -43,6 +46,9 @@ class Link final : public ChildLink {
   void on(const ipc::Configured& configured) { listener_.on_configured(configured); }
   void on(const ipc::PeerLost& lost) { listener_.on_peer_lost(lost.role); }
   void on(const ipc::AskSocket& ask) { listener_.on_ask_socket(ask); }
+  void on(const ipc::AskMailbox& ask) { listener_.on_ask_mailbox(ask); }
+  void on(const ipc::DropMailbox& drop) { listener_.on_drop_mailbox(drop); }
+  void on(const ipc::Unable& unable) { listener_.on_unable(unable); }
   void on(const ipc::Reload& reload) { listener_.on_reload(reload.request); }
   void on(const ipc::StopServer& stop) { listener_.on_stop_server(stop.request); }
   void closed() noexcept { listener_.on_link_closed(); }
@@ -80,6 +86,8 @@ std::unique_ptr<ChildLink> make_child_link(event::Loop& loop, Role role, base::U
       return std::make_unique<Link<Role::kAuth>>(loop, std::move(fd), listener);
     case Role::kFetch:
       return std::make_unique<Link<Role::kFetch>>(loop, std::move(fd), listener);
+    case Role::kMailbox:
+      return std::make_unique<Link<Role::kMailbox>>(loop, std::move(fd), listener);
     case Role::kParent:
     case Role::kControl:
       break;

@@ -17,6 +17,9 @@ class ChildLink {
     virtual void on_configured(const ipc::Configured& configured) = 0;
     virtual void on_peer_lost(ipc::Role role) = 0;             // all but queued
     virtual void on_ask_socket(const ipc::AskSocket& ask) = 0;  // auth, local
+    virtual void on_ask_mailbox(const ipc::AskMailbox& ask) = 0;     // local only
+    virtual void on_drop_mailbox(const ipc::DropMailbox& drop) = 0;  // local only
+    virtual void on_unable(const ipc::Unable& unable) = 0;           // a mailbox's process only
     virtual void on_reload(base::RequestId request) = 0;       // queued only
     virtual void on_stop_server(base::RequestId request) = 0;  // queued only
     virtual void on_link_closed() = 0;
@@ -31,6 +34,7 @@ class ChildLink {
   virtual void send(const ipc::Tally& tally, base::UniqueFd fd) = 0;  // smtpd only
   virtual void send(const ipc::Stop& stop) = 0;
   virtual void send(const ipc::Socket& socket, base::UniqueFd fd) = 0;  // auth, local; fd may be none
+  virtual void send(const ipc::MailboxReady& ready, base::UniqueFd fd) = 0;  // local; fd may be none
   virtual void send(const ipc::Processes& processes) = 0;  // queued only
   virtual void send(const ipc::Done& done) = 0;            // queued only
 };

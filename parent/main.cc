@@ -83,13 +83,13 @@ void raise_descriptor_limit() {
   ::setrlimit(RLIMIT_NOFILE, &limits);
 }
 
-int serve(config::Config config, bool foreground) {
+int serve(config::Config config, parent::MailboxUsers users, bool foreground) {
   if (foreground) config.log.file.clear();
   parent::Background background;
   if (!foreground && background.detach() == parent::Background::Side::kCaller)
     return background.wait_for_start();
   event::Loop loop;
-  parent::Server server(loop, std::move(config));
+  parent::Server server(loop, std::move(config), std::move(users));
   event::Signal terminate(loop, SIGTERM, [&]() noexcept { server.stop(); });
   event::Signal interrupt(loop, SIGINT, [&]() noexcept { server.stop(); });
   event::Signal hang_up(loop, SIGHUP, [&]() noexcept { server.reload(); });
@@ -105,17 +105,21 @@ int serve(config::Config config, bool foreground) {
   return server.exit_status();
 }
 
+int tell(const std::vector<config::Mistake>& mistakes) {
+  for (const auto& mistake : mistakes)
+    std::fprintf(stderr, "%s\n", config::to_string(mistake).c_str());
+  return kConfig;
+}
+
 int run(int argc, char** argv) {
   fill_standard_descriptors();
   Options options;
   if (const auto status = parse(argc, argv, options)) return *status;
   // Mistakes are told with the path as it was given; a reload must not depend on a directory.
   auto config = config::load(options.config);
-  if (!config) {
-    for (const auto& mistake : config.error())
-      std::fprintf(stderr, "%s\n", config::to_string(mistake).c_str());
-    return kConfig;
-  }
+  if (!config) return tell(config.error());
+  auto users = parent::MailboxUsers::find_all(*config, parent::MailboxUsers::of_this_host);
+  if (!users) return tell(users.error());
   if (options.check) {
     const auto own = parent::gather_facts(*config).own_addresses;
     std::fputs(config::rights_summary(*config, own).c_str(), stdout);
@@ -128,7 +132,7 @@ int run(int argc, char** argv) {
   ::setenv("TZ", "UTC", 1);
   os::save_title_area(argc, argv);
   os::set_title("postern: parent, " + config->file);
-  return serve(*std::move(config), options.foreground);
+  return serve(*std::move(config), *std::move(users), options.foreground);
 }
 
 }  // namespace

@@ -31,10 +31,11 @@ constexpr int kOsError = 71;
 constexpr std::uint8_t kTryAgain = 75, kConfigError = 78;  // sysexits(3)
 constexpr std::size_t kMaxAnswer = 16 * 1024;              // of ipc::Done
 
-// The order in which roles are stopped: first those that take mail in, last the one that keeps it.
+// The order in which roles are stopped: first those that take mail in, last the one that keeps it. Processes of
+// mailboxes end behind local, which may need them to finish.
 constexpr ipc::RoleSet kStopPhases[] = {
     ipc::roles(Role::kSmtpd),
-    ipc::roles(Role::kRelay, Role::kLocal, Role::kKey, Role::kAuth, Role::kFetch),
+    ipc::roles(Role::kRelay, Role::kLocal, Role::kMailbox, Role::kKey, Role::kAuth, Role::kFetch),
     ipc::roles(Role::kQueued)};
 // The order in which a new configuration is applied.
 constexpr Role kReloadOrder[] = {Role::kAuth,  Role::kKey,   Role::kFetch, Role::kRelay,
@@ -94,10 +95,19 @@ bool serves(const std::vector<config::Listener>& listeners, config::Service serv
 
 }  // namespace
 
-Server::Server(event::Loop& loop, config::Config config)
+Server::Server(event::Loop& loop, config::Config config, MailboxUsers users)
     : loop_(loop),
       config_(std::move(config)),
+      users_(std::move(users)),
       log_(loop, config_.log.file, config_.log.role.format),
+      mailboxes_(
+          loop, log_,
+          [this](const ipc::MailboxReady& ready, base::UniqueFd channel) noexcept {
+            answer_mailbox(ready, std::move(channel));
+          },
+          [this]() noexcept {
+            if (stop_phase_ > 0) check_stop_phase();
+          }),
       child_signal_(loop, SIGCHLD, [this]() noexcept { reap(); }),
       stop_timer_(loop, [this]() noexcept { on_stop_timer(); }) {}
 
@@ -153,9 +163,10 @@ void Server::make_children() {
 }
 
 void Server::add_child(Role role, std::uint32_t index, config::Service service) {
-  Child::Spec spec{role, index, service, program_path(role), {}, generation_};
+  Child::Spec spec{role, index, service, program_path(role), {}, generation_,
+                   site_.identity(role), site_.root(role), site_.second(role)};
   spec.config = config_for(spec);
-  children_.push_back(std::make_unique<Child>(loop_, log_, site_, std::move(spec), *this));
+  children_.push_back(std::make_unique<Child>(loop_, log_, std::move(spec), *this));
 }
 
 std::string Server::config_for(const Child::Spec& spec) const {
@@ -175,6 +186,7 @@ std::string Server::config_for(const Child::Spec& spec) const {
       return ipc::encode(config::cut_auth(config));
     case Role::kFetch:
       return ipc::encode(config::cut_fetch(config, facts_));
+    case Role::kMailbox:  // each another
     case Role::kParent:
     case Role::kControl:
       break;
@@ -276,14 +288,44 @@ void Server::on_socket_asked(Child& child, const ipc::AskSocket& ask) {
   child.link().send(ipc::Socket{ask.request, ::strerrordesc_np(connected.error().number)}, {});
 }
 
-// Numbers are places in the configuration that the child works with; in a reload it has the new one first.
+// What a child works with that asks; in a reload it has the new one first. Null: a reload came between.
+const config::Config* Server::config_of(base::Generation generation) const {
+  if (generation == generation_) return &config_;
+  return reload_ && generation == reload_->generation() ? &reload_->config() : nullptr;
+}
+
+// Numbers are places in that configuration.
 std::string Server::socket_path(Role role, const ipc::AskSocket& ask) const {
-  const auto* config = ask.generation == generation_ ? &config_ : nullptr;
-  if (reload_ && ask.generation == reload_->generation()) config = &reload_->config();
+  const auto* const config = config_of(ask.generation);
   if (config == nullptr) return {};
   if (role == Role::kAuth) return config->auth.dovecot;
   const auto sockets = config::lmtp_sockets(*config);
   return ask.socket < sockets.size() ? sockets[ask.socket] : std::string();
+}
+
+// Of the mailboxes that the configuration names, and no other.
+void Server::on_mailbox_asked(const ipc::AskMailbox& ask) {
+  const auto* const config = config_of(ask.generation);
+  const auto& users = ask.generation == generation_ ? users_ : fresh_users_;
+  const auto* const user = config == nullptr ? nullptr : users.find(ask.user, ask.domain);
+  if (user == nullptr) return answer_mailbox({ask.request, "the configuration names no such mailbox"}, {});
+  Child::Spec spec;
+  spec.role = Role::kMailbox;
+  spec.index = user->uid;
+  spec.program = program_path(Role::kMailbox);
+  spec.config = ipc::encode(config::cut_mailbox(*config, ask.user, ask.domain));
+  spec.generation = ask.generation;
+  spec.identity = *user;
+  spec.root = site_.root(Role::kMailbox);
+  spec.once = true;
+  mailboxes_.ask(ask.request, ask.domain + '/' + ask.user, std::move(spec));
+}
+
+// One that is stopping may need it for what it has begun.
+void Server::answer_mailbox(const ipc::MailboxReady& ready, base::UniqueFd channel) {
+  for (auto& child : children_)
+    if (child->role() == Role::kLocal && child->state() != Child::State::kDown)
+      child->link().send(ready, std::move(channel));
 }
 
 void Server::tell_processes() {
@@ -301,11 +343,13 @@ void Server::tell_processes() {
 
 void Server::reap() {
   for (auto& child : children_) child->reap();
+  mailboxes_.reap();
 }
 
 void Server::on_child_dead(Child& child) {
   if (reload_) reload_->on_dead(child);
   if (reload_ && child.role() == Role::kQueued) reload_->forget_asker();
+  if (child.role() == Role::kLocal) mailboxes_.forget_asker();
   if (stop_phase_ > 0) return check_stop_phase();
   if (!all_ready_ && !child.was_ready())
     return fail_start(child.name() + " could not start; its reason stands in the log above");
@@ -337,14 +381,16 @@ void Server::begin_reload(std::optional<base::RequestId> asked) {
   if (reload_ || stop_phase_ > 0 || !all_ready_)
     return answer(asked, kTryAgain, "a start, stop or reload is under way; try again");
   auto fresh = config::load(config_.file);
-  if (!fresh) {
+  auto users = fresh ? MailboxUsers::find_all(*fresh, MailboxUsers::of_this_host) : MailboxUsers();
+  if (!fresh || !users) {
     std::string text;
-    for (const auto& mistake : fresh.error()) {
+    for (const auto& mistake : fresh ? users.error() : fresh.error()) {
       text += config::to_string(mistake) + '\n';
       (void)log::error("config.mistake").field("text", config::to_string(mistake));
     }
     return answer(asked, kConfigError, text + "nothing was changed");
   }
+  fresh_users_ = *std::move(users);
   if (const auto refusal = refusal_of(*fresh); !refusal.empty()) {
     listeners_.discard();
     (void)log::error("config.refused").field("reason", refusal);
@@ -405,6 +451,7 @@ void Server::commit_reload() {
     if (child->is_ready() && child->generation() != generation_) child->restore();
   }
   config_ = std::move(reload_->config());
+  users_ = std::move(fresh_users_);
   serve_listeners(listeners_.commit());
 }
 
@@ -466,11 +513,11 @@ void Server::next_stop_phase() {
 // A child of this phase died.
 void Server::check_stop_phase() {
   if (stop_phase_ > std::size(kStopPhases)) return;
-  const bool running = std::any_of(children_.begin(), children_.end(), [this](const auto& child) {
-    return ipc::contains(kStopPhases[stop_phase_ - 1], child->role()) &&
-           child->state() != Child::State::kDown;
+  const auto phase = kStopPhases[stop_phase_ - 1];
+  const bool running = std::any_of(children_.begin(), children_.end(), [phase](const auto& child) {
+    return ipc::contains(phase, child->role()) && child->state() != Child::State::kDown;
   });
-  if (!running) next_stop_phase();
+  if (!running && (!ipc::contains(phase, Role::kMailbox) || mailboxes_.empty())) next_stop_phase();
 }
 
 // Two steps: kill what has not ended; leave what even then does not (it hangs in the kernel).
@@ -480,6 +527,7 @@ void Server::on_stop_timer() {
   stop_timer_.start(kKillTimeout);
   for (auto& child : children_)
     if (ipc::contains(kStopPhases[stop_phase_ - 1], child->role())) child->kill();
+  if (ipc::contains(kStopPhases[stop_phase_ - 1], Role::kMailbox)) mailboxes_.kill();
 }
 
 }  // namespace postern::parent

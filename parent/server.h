@@ -12,13 +12,16 @@
 #include "common/os/shared_memory.h"
 #include "parent/child.h"
 #include "parent/listeners.h"
+#include "parent/mailbox_users.h"
+#include "parent/mailboxes.h"
 #include "parent/reload.h"
+#include "parent/site.h"
 
 namespace postern::parent {
 
 class Server final : public Child::Owner {
  public:
-  Server(event::Loop& loop, config::Config config);
+  Server(event::Loop& loop, config::Config config, MailboxUsers users);
   ~Server() override;
 
   // Prepares the ground and starts all; an error is a sentence for people.
@@ -40,6 +43,9 @@ class Server final : public Child::Owner {
   void on_child_configured(Child& child, const ipc::Configured& answer) override;
   void on_peer_lost(Child& child, ipc::Role role) override;
   void on_socket_asked(Child& child, const ipc::AskSocket& ask) override;
+  void on_mailbox_asked(const ipc::AskMailbox& ask) override;
+  void on_mailbox_dropped(base::RequestId request) override { mailboxes_.drop(request); }
+  void on_child_unable(Child&, const std::string&) override {}
   void on_reload_asked(base::RequestId request) override { begin_reload(request); }
   void on_stop_asked(base::RequestId request) override;
 
@@ -52,7 +58,9 @@ class Server final : public Child::Owner {
   void connect(Child& a, Child& b);
   [[nodiscard]] std::vector<base::ListenerIndex> listeners_of(const Child& child) const;
   [[nodiscard]] std::string config_for(const Child::Spec& spec) const;
+  [[nodiscard]] const config::Config* config_of(base::Generation generation) const;
   [[nodiscard]] std::string socket_path(ipc::Role role, const ipc::AskSocket& ask) const;
+  void answer_mailbox(const ipc::MailboxReady& ready, base::UniqueFd channel);
   [[nodiscard]] Child* queued() noexcept;  // null while it is not ready
   [[nodiscard]] std::string refusal_of(const config::Config& fresh);
   void serve_listeners(const Listeners::Change& change);
@@ -71,12 +79,14 @@ class Server final : public Child::Owner {
 
   event::Loop& loop_;
   config::Config config_;
+  MailboxUsers users_, fresh_users_;  // of `config_`, and of what is being reloaded
   config::Facts facts_;
   Site site_;
   LogPump log_;
   Listeners listeners_;
   base::UniqueFd control_;
   std::vector<std::unique_ptr<Child>> children_;
+  Mailboxes mailboxes_;
   std::vector<os::SharedMemory> tallies_;  // by the index of an smtpd
   base::Generation generation_{1};
   std::unique_ptr<Reload> reload_;

@@ -13,6 +13,7 @@
 #include <filesystem>
 #include <thread>
 
+#include "common/os/owned_directory.h"
 #include "common/os/process.h"
 
 namespace postern::parent {
@@ -104,6 +105,7 @@ const std::optional<Identity>& Site::identity(ipc::Role role) const {
       return auth;
     case ipc::Role::kFetch:
       return fetch;
+    case ipc::Role::kMailbox:  // each another
     case ipc::Role::kParent:
     case ipc::Role::kControl:
       break;
@@ -113,7 +115,8 @@ const std::optional<Identity>& Site::identity(ipc::Role role) const {
 
 int Site::root(ipc::Role role) const {
   if (role == ipc::Role::kQueued) return spool.get();
-  if (role == ipc::Role::kLocal && mailboxes.valid()) return mailboxes.get();
+  if (role == ipc::Role::kMailbox) return mailboxes.get();
+  if (role == ipc::Role::kLocal && mailboxes.valid() && !as_users) return mailboxes.get();
   return empty.get();
 }
 
@@ -125,11 +128,14 @@ int Site::second(ipc::Role role) const {
 
 std::expected<Site, std::string> prepare_site(const config::Config& config) {
   Site site;
+  site.as_users = config::files_as_users(config);
+  if (site.as_users && ::geteuid() != 0)
+    return std::unexpected(R"(mailbox.owner = "user": only root can file mail as each of its users)");
   const std::pair<std::optional<Identity>*, std::string> users[] = {
       {&site.smtpd, "_postern-smtpd"},
       {&site.queued, "_postern-queued"},
       {&site.relay, "_postern-relay"},
-      {&site.local, config.mailbox.owner},
+      {&site.local, site.as_users ? "_postern-local" : config.mailbox.owner},
       {&site.key, "_postern-key"},
       {&site.auth, "_postern-auth"},
       {&site.fetch, "_postern-fetch"}};
@@ -161,9 +167,14 @@ std::expected<Site, std::string> prepare_site(const config::Config& config) {
     site.badmail = *std::move(badmail);
   }
   if (config::needs_mailboxes(config)) {
-    auto mailboxes = directory(config.mailbox.root, 0755, site.local);
+    auto mailboxes = directory(config.mailbox.root, 0755, site.as_users ? std::nullopt : site.local);
     if (!mailboxes) return std::unexpected(std::move(mailboxes.error()));
     site.mailboxes = *std::move(mailboxes);
+  }
+  if (site.as_users) {
+    if (const auto why = os::strangers_hand(site.mailboxes.get(), 0); !why.empty())
+      return std::unexpected(fmt::format(R"(mailbox.owner = "user": {} {}: it must be root's alone)",
+                                         config.mailbox.root, why));
   }
   return site;
 }

@@ -23,6 +23,7 @@ struct Site {
   base::UniqueFd spool, mailboxes, empty;
   base::UniqueFd badmail;   // queued's second one, if it is not in the spool
   base::UniqueFd policies;  // the file that fetch keeps policies in, if there is a fetch
+  bool as_users = false;    // mailboxes are their users' own, and local has none of them
 
   [[nodiscard]] const std::optional<Identity>& identity(ipc::Role role) const;
   [[nodiscard]] int root(ipc::Role role) const;

@@ -84,9 +84,10 @@ void log_freeze(const Freeze& freeze) {
 
 // --- Until nothing is in flight ---------------------------------------------------------------------
 
-std::uint64_t Control::leases_of(const Engine::Stopped& stopped) const {
+// Also what is being told to its sender, or waits to be: until then something of it goes on.
+std::uint64_t Control::in_flight_of(const Engine::Stopped& stopped) const {
   const auto& schedule = engine_.schedule();
-  std::uint64_t count = 0;
+  std::uint64_t count = engine_.concluding(stopped);
   for (const auto& [key, lease] : schedule.leases())
     if (const auto* queue = schedule.find(lease.queue); queue != nullptr && stopped(lease, *queue))
       ++count;
@@ -165,7 +166,7 @@ void Control::freeze(SessionId id, const ipc::Freeze& command, const std::string
                             return by != nullptr && by->queue == name;
                           };
                           stopped(id, request, *std::move(said),
-                                  {[this, by_it]() noexcept { return leases_of(by_it); }, nullptr});
+                                  {[this, by_it]() noexcept { return in_flight_of(by_it); }, nullptr});
                         });
 }
 
@@ -217,7 +218,7 @@ void Control::switch_outbound(SessionId id, const ipc::SwitchOutbound& command,
             .field("all", off.all)
             .field("broken_off", broken_off ? broken_off->open.size() : 0);
         stopped(id, request, *std::move(said),
-                {[this, by_it]() noexcept { return leases_of(by_it); }, std::move(broken_off)});
+                {[this, by_it]() noexcept { return in_flight_of(by_it); }, std::move(broken_off)});
       });
 }
 
@@ -291,7 +292,7 @@ void Control::say_expiring(SessionId id, base::RequestId request, std::string te
   auto count = std::make_shared<std::uint64_t>(0);
   auto work = std::make_shared<Selecting>();
   work->selector = std::move(selector);
-  work->each = [this, count, concerns = std::move(concerns)](
+  work->look = [this, count, concerns = std::move(concerns)](
                    const std::vector<const Message*>& messages) noexcept {
     for (const Message* message : messages)
       *count += expires_soon(*message, [&](const Recipient& recipient) {

@@ -58,8 +58,18 @@ const Freeze* Blocks::frozen(std::string_view queue) const {
   return frozen_by(queue, false);
 }
 
+// A set stands still with any of its hosts, for it may lead to each of them.
 const Freeze* Blocks::hop_frozen(std::string_view hop) const {
-  return frozen_by(hop, true);
+  if (freezes_.empty()) return nullptr;
+  const Freeze* best = nullptr;
+  std::size_t best_fit = 0;
+  for (const auto& host : hosts_of(hop)) {
+    const Freeze* freeze = frozen_by(host, true);
+    if (freeze == nullptr || fit_hop(freeze->queue, host) <= best_fit) continue;
+    best = freeze;
+    best_fit = fit_hop(freeze->queue, host);
+  }
+  return best;
 }
 
 const Freeze* Blocks::frozen(std::string_view queue, const Destination& destination) const {
@@ -317,7 +327,7 @@ std::vector<Span> Blocks::standstills(std::string_view queue, const Destination&
   std::vector<Span> spans;
   add_standstills(queue, false, now, spans);
   if (!hop.empty()) {
-    add_standstills(hop, true, now, spans);
+    for (const auto& host : hosts_of(hop)) add_standstills(host, true, now, spans);
   } else {
     for (const auto& way : destination.via)
       if (is_named(way)) add_standstills(hop_name(way), true, now, spans);

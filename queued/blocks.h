@@ -3,6 +3,7 @@
 // before a change is reported. Pure.
 #pragma once
 
+#include <algorithm>
 #include <expected>
 #include <optional>
 #include <string>
@@ -118,6 +119,10 @@ class Blocks {
   [[nodiscard]] const IntakeSwitch& intake() const { return intake_; }
   [[nodiscard]] const std::vector<StandingHold>& holds() const { return holds_; }
   [[nodiscard]] const std::vector<AccountLock>& locks() const { return locks_; }
+  // Is any next hop frozen?
+  [[nodiscard]] bool any_hop() const {
+    return std::any_of(freezes_.begin(), freezes_.end(), [](const Freeze& freeze) { return freeze.hop; });
+  }
   // Null: it is not locked.
   [[nodiscard]] const AccountLock* locked(std::string_view account) const;
 

@@ -124,11 +124,12 @@ class Control {
   void accept();
   void select(std::shared_ptr<Selecting> work);
   void select_from(std::shared_ptr<Selecting> work, base::MessageId after);
-  void select_among(Selecting& work, const std::vector<const Message*>& messages);
+  void select_among(const std::shared_ptr<Selecting>& work,
+                    const std::vector<const Message*>& messages, event::Callback then);
   void begin_standing_hold(const std::shared_ptr<Holding>& work);
   void end_standing_hold(const std::shared_ptr<Holding>& work);
   void hold_selected(const std::shared_ptr<Holding>& work);
-  void hold_these(Holding& work, const std::vector<const Message*>& messages);
+  void hold_one(Holding& work, const Message& message);
   void held(const std::shared_ptr<Holding>& work);
   void keep_spare();
   void send_body(SessionId id, const ipc::AskBody& ask, const LoadedBody& body);
@@ -140,7 +141,7 @@ class Control {
   };
   // It is in force; how much of it is in flight is told with `text`, and from then on to who asks.
   void stopped(SessionId id, base::RequestId request, std::string text, Stopping what);
-  [[nodiscard]] std::uint64_t leases_of(const Engine::Stopped& stopped) const;
+  [[nodiscard]] std::uint64_t in_flight_of(const Engine::Stopped& stopped) const;
   // It goes on; `text` is told with how many messages of these routes expire soon.
   using Concerns = std::move_only_function<bool(const Route&) const noexcept>;
   void say_expiring(SessionId id, base::RequestId request, std::string text, ipc::Selector selector,

@@ -122,6 +122,7 @@ void QueuedDaemon::tick() {
   usage_file_->tick();
   intake_->check_room();
   engine_->end_due_freezes();
+  engine_->follow_dns();
   show_state();
   ticker_->start(kTick);
 }
@@ -155,6 +156,7 @@ void QueuedDaemon::peer(const ipc::Peer& peer, base::UniqueFd fd) {
     case ipc::Role::kQueued:
     case ipc::Role::kKey:
     case ipc::Role::kFetch:
+    case ipc::Role::kMailbox:
     case ipc::Role::kControl:
       log::warning("peer.unknown").field("role", ipc::name(peer.role));
       break;

@@ -19,6 +19,23 @@ constexpr std::uint32_t kMaxDeaths = 2;
 constexpr base::Millis kFirstReturnDelay{1'000};
 constexpr std::uint32_t kMaxReturnDoublings = 6;
 
+// On whichever way: while the body is read the queue may have gone on to another.
+bool passes_clients(const Destination& destination) {
+  return std::ranges::any_of(destination.via,
+                             [](const auto& hop) { return hop.pass_client != config::PassClient::kNone; });
+}
+
+// Whom a next hop is told of; none: nobody but this host, which is another thing than a client that nobody knows.
+std::optional<ipc::FirstClient> first_client(const Message& message) {
+  if (message.notice) return std::nullopt;
+  if (message.first && *message.first == ipc::FirstClient{}) return std::nullopt;
+  if (message.first) return *message.first;
+  ipc::FirstClient client;
+  if (!message.client.is_unspecified()) client.address = message.client;
+  client.hello = message.hello;
+  return client;
+}
+
 }  // namespace
 
 Deliverer::Deliverer(Delivery& owner, DelivererId id, bool local, event::Loop& loop,
@@ -395,6 +412,8 @@ void Delivery::send(const HandOut& out, LoadedBody&& body) {
   lease.smtputf8 = message->smtputf8;
   lease.ret = message->ret;
   lease.envid = message->envid;
+  lease.tls_wish = message->tls_wish;
+  if (passes_clients(queue->destination())) lease.client = first_client(*message);
   lease.form = message->form;
   lease.prefix = message->prefix;
   lease.body_size = message->body_size;

@@ -9,7 +9,6 @@ namespace postern::queued {
 namespace {
 
 constexpr std::int32_t kQuantum = 256;       // what a queue may send in a round: see cost_of()
-constexpr base::Millis kStale{10 * 60'000};  // how long hosts serve on after their TTL
 
 }  // namespace
 
@@ -25,10 +24,12 @@ void Schedule::review(Queue& queue) {
   if (runs && !queue.in_ring()) find_way(queue);
   if (queue.hop_ == nullptr) return;
   Hop& hop = *queue.hop_;
-  if (runs)
+  if (runs) {
     stand_in_line(queue);
-  else if (queue.in_ring())
+  } else if (queue.in_ring()) {
     hop.ring_.remove(queue);
+    offer(hop);  // which it was to try
+  }
   const auto lines = runs ? queue.lines_ : 0;
   hop.lines_ += lines - std::exchange(queue.lines_there_, lines);
   review(hop);
@@ -157,9 +158,8 @@ void Schedule::hand_out(Hop& hop) {
 Schedule::Queue* Schedule::next_queue(Hop& hop) {
   constexpr std::int32_t kMostDebt = 8 * kQuantum;
   for (Queue* queue = hop.ring_.front(); queue != nullptr; queue = hop.ring_.front()) {
-    if (is_found_by_dns(queue->destination().via[queue->way_]) && hop.known() &&
-        now_ - queue->found_until_ > kStale) {
-      leave(*queue);  // its hosts may be others by now
+    if (is_stale(*queue)) {
+      leave(*queue);
       review(*queue);
       continue;
     }

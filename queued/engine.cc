@@ -5,6 +5,7 @@
 
 #include "common/base/text.h"
 #include "common/log/log.h"
+#include "queued/listings.h"
 
 namespace postern::queued {
 namespace {
@@ -13,6 +14,7 @@ constexpr base::Millis kOldRights{15 * 60 * 1000};
 constexpr base::Millis kLongestSleep{3'600'000};
 constexpr std::size_t kPlaced = 512;  // messages in one turn
 constexpr base::Millis kEndDueAgain{60'000};
+constexpr base::Millis kFollowAgain{60'000};
 
 void log_end(const Freeze& freeze) {
   log::warning(freeze.hop ? "hop.unfrozen" : "queue.unfrozen")
@@ -174,11 +176,12 @@ void Engine::place(const Message& message) {
     }
     const auto route = router_->route(recipient.address);
     const auto kind = route.destination.via.front().kind;
-    if (!held && kind == config::HopKind::kRefuse)
+    const bool stays = held || blocks_.blocked(route.queue, route.destination) != Blocked::kNo;
+    if (!stays && kind == config::HopKind::kRefuse)
       end(recipient, ipc::Result::kFailed, our_reply(5, 7, 1, "a route refuses this destination"));
-    else if (!held && kind == config::HopKind::kDiscard)
+    else if (!stays && kind == config::HopKind::kDiscard)
       end(recipient, ipc::Result::kDelivered, our_reply(2, 0, 0, "discarded by a route"));
-    else if (!held && route.destination.local && !router_->mailbox(recipient.address))
+    else if (!stays && route.destination.local && !router_->mailbox(recipient.address))
       end(recipient, ipc::Result::kFailed, our_reply(5, 1, 1, "no such user here"));
     else
       add(route, message, recipient.number, due(message, recipient, route.queue));
@@ -232,6 +235,14 @@ void Engine::shorten_waits() {
   }
 }
 
+std::string Engine::standing_hold(const MessageRecord& record) const {
+  if (blocks_.holds().empty()) return {};
+  const auto message = to_message(record, {});
+  for (const auto& hold : blocks_.holds())
+    if (selects(*this, hold.what, message)) return held_by(hold.who, hold.reason);
+  return {};
+}
+
 void Engine::hold(base::MessageId id, std::string why) {
   store_.fetch({id}, [this, id, why = std::move(why)]() mutable noexcept {
     if (store_.find(id) == nullptr) return;
@@ -257,6 +268,7 @@ void Engine::apply_hold(base::MessageId id, std::string why) {
   for (const auto& recipient : message->recipients)
     if (recipient.open())
       schedule_.hold(router_->route(recipient.address).queue, id, held, now());
+  if (held) tell_gathered_alone();
 }
 
 void Engine::recall(base::MessageId id) {
@@ -344,6 +356,7 @@ void Engine::next_change() {
     if (saved) {
       blocks_ = std::move(blocks);
       schedule_.review_blocks(now());
+      tell_gathered_alone();
       poke();
       if (blocks_changed_) blocks_changed_();
       changed(std::move(said));
@@ -375,6 +388,14 @@ void Engine::end_due_freezes() {
       });
 }
 
+void Engine::follow_dns() {
+  const auto steady = store_.clock().steady();
+  if (!blocks_.any_hop() || steady < follow_again_) return;
+  follow_again_ = steady + kFollowAgain;
+  schedule_.seek_anew(now());
+  poke();
+}
+
 // --- Breaking off -----------------------------------------------------------------------------------
 
 std::shared_ptr<const Engine::BrokenOff> Engine::break_off(const Stopped& stopped) {
@@ -387,6 +408,34 @@ std::shared_ptr<const Engine::BrokenOff> Engine::break_off(const Stopped& stoppe
   std::erase_if(broken_off_, [](const auto& earlier) { return earlier.expired(); });
   broken_off_.push_back(broken);
   return broken;
+}
+
+std::uint64_t Engine::concluding(const Stopped& stopped) const {
+  const auto is_stopped = [&](base::MessageId id, const std::string& name) {
+    const auto* queue = schedule_.find(name);
+    return queue != nullptr && stopped(LeaseInfo{.message = id, .queue = name}, *queue);
+  };
+  auto others = concluding_;
+  std::uint64_t count = 0;
+  for (const auto& [key, gathered] : gathered_)
+    for (const auto& part : gathered.occasion.parts)
+      for (const auto& fate : part.fates) {
+        others.erase({key.message, fate.number});
+        count += is_stopped(key.message, key.queue) ? 1 : 0;
+      }
+  for (const auto& [id, number] : others) {
+    const Message* message = store_.find(id);
+    const Recipient* recipient = message != nullptr ? find_recipient(*message, number) : nullptr;
+    // One that is being read this moment may be of them.
+    if (recipient == nullptr || is_stopped(id, router_->route(recipient->address).queue)) ++count;
+  }
+  return count;
+}
+
+std::uint64_t Engine::concluding(base::MessageId id) const {
+  const auto from = concluding_.lower_bound({id, 0});
+  const auto to = concluding_.lower_bound({id.next(), 0});
+  return static_cast<std::uint64_t>(std::distance(from, to));
 }
 
 void Engine::lease_over(const LeaseInfo& lease, bool unknown) {

@@ -66,6 +66,8 @@ class Engine {
   [[nodiscard]] const Blocks& blocks() const { return blocks_; }
   [[nodiscard]] const Router& router() const { return *router_; }
   [[nodiscard]] const config::QueuedConfig& config() const { return config_; }
+  // Why new mail like this is held; empty: no standing hold is of its kind.
+  [[nodiscard]] std::string standing_hold(const MessageRecord& record) const;
   [[nodiscard]] const RetryTables& retry_tables() const { return retry_tables_; }
   [[nodiscard]] Counters& counters() { return counters_; }
   [[nodiscard]] Slices& slices() { return slices_; }
@@ -136,6 +138,8 @@ class Engine {
   void on_blocks(Done changed) { blocks_changed_ = std::move(changed); }
   // Once a second: freezes end whose time is over by the wall clock, however it got there.
   void end_due_freezes();
+  // Likewise: mail behind frozen MX hosts goes elsewhere when the DNS says so.
+  void follow_dns();
 
   // Leases that were broken off.
   struct BrokenOff {
@@ -147,6 +151,9 @@ class Engine {
   // Breaks off what is in delivery of these queues: a message whose final dot may have been sent is
   // `unknown`, any other comes back untried.
   std::shared_ptr<const BrokenOff> break_off(const Stopped& stopped);
+  // Recipients of these queues whose outcome is known, and on its way into a record.
+  [[nodiscard]] std::uint64_t concluding(const Stopped& stopped) const;
+  [[nodiscard]] std::uint64_t concluding(base::MessageId id) const;
   // A lease ended; `unknown`: a recipient of it may have got the message.
   void lease_over(const LeaseInfo& lease, bool unknown);
   // Tells a deliverer to break off a lease.
@@ -217,6 +224,7 @@ class Engine {
   void tell_gathered_of(const MessageInQueue& key);
   void tell_gathered_in(base::MessageId message, const std::string& queue);
   void tell_gathered_before(QueueTime time);
+  void tell_gathered_alone();
   [[nodiscard]] Occasion take_gathered(const MessageInQueue& key);
   [[nodiscard]] static std::string remotes_of(const Occasion& occasion);
   void settle(Occasion occasion);
@@ -231,6 +239,7 @@ class Engine {
   void finish(Occasion occasion, std::string_view head);
   void forget_known(std::vector<Report>& reports, const Message& message) const;
   void replace_aliases(MessageRecord& notice) const;
+  void hold_if_told_to(MessageRecord& notice) const;
   Done add_notice(OutcomeRecord& record, Bytes& body, const Message& message,
                   const std::vector<Report>& reports, std::string_view head);
   [[nodiscard]] std::optional<Report> report_of(const Message& message, const Recipient& recipient,
@@ -287,6 +296,7 @@ class Engine {
   Done blocks_changed_;
   base::SteadyTime end_due_again_;  // after a change that could not be saved
   bool ending_due_ = false;
+  base::SteadyTime follow_again_;
   Break break_;
   std::vector<std::weak_ptr<BrokenOff>> broken_off_;
   bool poked_ = false;

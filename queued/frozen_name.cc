@@ -85,6 +85,22 @@ std::size_t fit_hop(std::string_view name, std::string_view hop) {
   return best;
 }
 
+std::vector<std::string> hosts_of(std::string_view hop) {
+  if (hop.starts_with(kSocket)) return {std::string(hop)};
+  hop = hop.substr(0, hop.find('/'));
+  const auto last = hop.substr(hop.find_last_of(",>") + 1);
+  const auto port = split(last).port;
+  std::vector<std::string> hosts;
+  while (!hop.empty()) {
+    const auto end = hop.find_first_of(",>");
+    auto& host = hosts.emplace_back(hop.substr(0, end));
+    if (end == std::string_view::npos) break;
+    if (!port.empty()) host.append(":").append(port);
+    hop.remove_prefix(end + 1);
+  }
+  return hosts;
+}
+
 bool names_queues(std::string_view name) {
   return is_name(name);
 }

@@ -14,6 +14,7 @@
 #include <cstddef>
 #include <string>
 #include <string_view>
+#include <vector>
 
 namespace postern::queued {
 
@@ -26,6 +27,9 @@ namespace postern::queued {
 // without.
 [[nodiscard]] std::size_t fit(std::string_view name, std::string_view queue);
 [[nodiscard]] std::size_t fit_hop(std::string_view name, std::string_view hop);
+
+// The hosts of a next hop as next hops of their own: "mx1.example.net:25", "mx2.example.net:25".
+[[nodiscard]] std::vector<std::string> hosts_of(std::string_view hop);
 
 // Could this be the name of a freeze?
 [[nodiscard]] bool names_queues(std::string_view name);

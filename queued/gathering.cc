@@ -148,6 +148,14 @@ void Engine::tell_gathered_before(QueueTime time) {
   for (const auto& key : over) tell_gathered_of(key);
 }
 
+// Nothing more comes of what was stopped.
+void Engine::tell_gathered_alone() {
+  std::vector<MessageInQueue> over;
+  for (const auto& [key, gathered] : gathered_)
+    if (!schedule_.coming(key.queue, key.message)) over.push_back(key);
+  for (const auto& key : over) tell_gathered_of(key);
+}
+
 void Engine::tell_gathered() { tell_gathered_before(now()); }
 
 void Engine::stop_gathering() {

@@ -31,6 +31,18 @@ std::uint32_t recipients_of(const Submission& submission) {
   return static_cast<std::uint32_t>(submission.recipients.size());
 }
 
+// Whom next hops are told of, where there are such. With nothing in it: nobody but this host.
+ipc::FirstClient first_client(const ipc::Submit& head, bool socket) {
+  if (socket) return {};
+  if (head.first) return *head.first;
+  ipc::FirstClient first;
+  if (!head.origin.client().is_unspecified()) first.address = head.origin.client();
+  first.name = head.client_name;
+  first.hello = head.hello;
+  first.protocol = head.esmtp ? "ESMTP" : "SMTP";
+  return first;
+}
+
 mail::Reply disk_low() { return reply(452, {4, 3, 1}, "Insufficient system storage, try later"); }
 
 }  // namespace
@@ -209,6 +221,14 @@ std::optional<mail::Reply> Intake::check(Submission& submission, const Submitter
   return std::nullopt;
 }
 
+// What may have been ordered while its file was sealed.
+std::optional<mail::Reply> Intake::stopped(const Submission& submission) const {
+  if (engine_.blocks().intake().disabled) return refusal();
+  if (!submission.account.empty() && engine_.blocks().locked(submission.account) != nullptr)
+    return reply(451, {4, 7, 0}, "Your login is not known any more, try again");
+  return std::nullopt;
+}
+
 void Intake::submit(Submission submission) {
   Submitter* from = find(submission.from);
   if (from == nullptr) return;
@@ -240,6 +260,11 @@ void Intake::submit(Submission submission) {
   engine_.store().seal_large(
       large, size,
       [this, submission = std::move(submission)](os::Result<std::uint32_t> crc) mutable noexcept {
+        // It may be a second since it was checked, and whoever stopped such mail meanwhile was told so.
+        if (const auto no = crc ? stopped(submission) : std::nullopt) {
+          engine_.store().drop_large(submission.head.large);
+          return refuse(submission, *no);
+        }
         if (crc) return store(std::move(submission), *crc);
         log::error("large.refused")
             .field("id", submission.head.large)
@@ -274,12 +299,15 @@ void Intake::store(Submission submission, std::uint32_t crc) {
   record.smtputf8 = head.smtputf8;
   record.ret = head.ret;
   record.envid = head.envid;
+  record.tls_wish = head.tls_wish;
   record.large = head.large.value != 0;
   record.body_size = head.body_size;
   record.body_crc = crc;
+  const bool socket = engine_.router().is_socket(head.listener);
+  if (engine_.router().passes_clients()) record.first = first_client(head, socket);
   mail::Received received;
   received.hello = head.hello;
-  if (!engine_.router().is_socket(head.listener)) received.client = head.origin.client();
+  if (!socket) received.client = head.origin.client();
   received.client_name = head.client_name;
   received.forwarded = head.forwarded;
   received.hostname = engine_.config().hostname;
@@ -302,7 +330,7 @@ void Intake::store(Submission submission, std::uint32_t crc) {
   if (!submission.account.empty() && !head.has_message_id)
     record.prefix += mail::message_id_field(record.id, received.hostname);
   record.recipients = std::move(submission.replaced);
-  record.held = standing_hold(record);
+  record.held = engine_.standing_hold(record);
   record.held_since = record.born;
   const auto id = record.id;
   Bytes body = std::move(submission.body);
@@ -313,16 +341,6 @@ void Intake::store(Submission submission, std::uint32_t crc) {
                              engine_.store().drop_large(large);
                            refuse(submission, disk_low());
                          });
-}
-
-// Why new mail like this is held; empty: it is not.
-std::string Intake::standing_hold(const MessageRecord& record) const {
-  const auto& holds = engine_.blocks().holds();
-  if (holds.empty()) return {};
-  const auto message = to_message(record, {});
-  for (const auto& hold : holds)
-    if (selects(engine_, hold.what, message)) return held_by(hold.who, hold.reason);
-  return {};
 }
 
 void Intake::log_accepted(const Submission& submission, base::MessageId id) {
@@ -340,6 +358,7 @@ void Intake::log_accepted(const Submission& submission, base::MessageId id) {
   if (!submission.account.empty()) (void)std::move(line).field("account", submission.account);
   if (!head.tls.empty()) (void)std::move(line).field("tls", head.tls);
   if (!head.tls_peer.empty()) (void)std::move(line).field("certificate", head.tls_peer);
+  if (head.tls_wish == mail::TlsWish::kRequired) (void)std::move(line).field("requires", "tls");
 }
 
 // The record is flushed: only now anybody hears of it.
@@ -457,8 +476,9 @@ void Intake::ask_recipient(Submitter& from, const ipc::AskRecipient& ask) {
   // As it will be delivered: the host may not know that the name stands for a domain of its own.
   const auto address = engine_.router().find(ask.address).rewritten.value_or(ask.address);
   const auto route = engine_.router().route(address);
-  const bool blocked =
-      engine_.blocks().blocked(route.queue, route.destination) != Blocked::kNo;
+  const auto* queue = engine_.schedule().find(route.queue);
+  const bool blocked = engine_.blocks().blocked(route.queue, route.destination) != Blocked::kNo ||
+                       (queue != nullptr && queue->hop() != nullptr && queue->hop()->frozen);
   engine_.asking().ask(address, route, blocked, answer);
 }
 

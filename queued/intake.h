@@ -129,12 +129,12 @@ class Intake {
   [[nodiscard]] std::uint64_t in_flight() const;
   [[nodiscard]] std::string find_lack() const;
   // Why its account may not send the submission; null: it may, or there is none.
+  [[nodiscard]] std::optional<mail::Reply> stopped(const Submission& submission) const;
   [[nodiscard]] std::optional<mail::Reply> check_account(const Submission& submission) const;
   [[nodiscard]] std::optional<mail::Reply> check(Submission& submission, const Submitter& from) const;
   void store(Submission submission, std::uint32_t crc);
   void count(Submission& submission);
   [[nodiscard]] bool may_start(const Submitter& from, const ipc::StartQueue& start) const;
-  [[nodiscard]] std::string standing_hold(const MessageRecord& record) const;
   void accepted(const Submission& submission, base::MessageId id);
   static void log_accepted(const Submission& submission, base::MessageId id);
   void refuse(const Submission& submission, const mail::Reply& reply);

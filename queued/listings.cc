@@ -395,6 +395,7 @@ ipc::Shown shown(const Engine& engine, const ipc::Show& ask) {
   }
   answer.size = message->size();
   answer.bounce = message->notice;
+  answer.requires_tls = message->tls_wish == mail::TlsWish::kRequired;
   answer.origin = message->origin;
   for (std::size_t i = ask.after; i < message->recipients.size(); ++i) {
     if (answer.recipients.size() == kRecipientRows) {

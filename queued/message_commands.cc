@@ -34,31 +34,42 @@ void Control::select(std::shared_ptr<Selecting> work) {
       const std::set<base::MessageId> once(work->selector.ids.begin(), work->selector.ids.end());
       for (const auto one : once)
         if (const Message* message = engine_.store().find(one)) named.push_back(message);
-      select_among(*work, named);
-      work->finished();
+      select_among(work, named, [work]() noexcept { work->finished(); });
     });
   });
 }
 
 void Control::select_from(std::shared_ptr<Selecting> work, base::MessageId after) {
   engine_.store().scan(after, kScanned, [this, work](const Batch& batch) noexcept {
-    select_among(*work, batch.messages);
-    if (batch.more)
-      select_from(work, batch.last);
-    else
-      work->finished();
+    select_among(work, batch.messages, [this, work, more = batch.more, last = batch.last]() noexcept {
+      if (more)
+        select_from(work, last);
+      else
+        work->finished();
+    });
   });
 }
 
-void Control::select_among(Selecting& work, const std::vector<const Message*>& messages) {
+// What is to be changed is brought into memory first, all of it at once: a change that had to wait for its
+// message would come behind the word that it was made.
+void Control::select_among(const std::shared_ptr<Selecting>& work,
+                           const std::vector<const Message*>& messages, event::Callback then) {
   std::vector<const Message*> selected;
-  for (const Message* message : messages) {
-    if (selects(engine_, work.selector, *message)) selected.push_back(message);
-    if (selected.size() < kMaxRetried) continue;
-    work.each(selected);
-    selected.clear();
-  }
-  if (!selected.empty()) work.each(selected);
+  for (const Message* message : messages)
+    if (selects(engine_, work->selector, *message)) selected.push_back(message);
+  if (selected.empty()) return then();
+  if (work->look) work->look(selected);
+  if (!work->change) return then();
+  std::vector<base::MessageId> ids;
+  for (const Message* message : selected) ids.push_back(message->id);
+  engine_.store().fetch(ids, [work, ids, then = std::move(then)]() mutable noexcept {
+    for (auto at = ids.begin(); at != ids.end();) {
+      const auto end = at + std::min<std::ptrdiff_t>(kMaxRetried, ids.end() - at);
+      work->change({at, end});
+      at = end;
+    }
+    then();
+  });
 }
 
 // --- Retry ------------------------------------------------------------------------------------------
@@ -69,13 +80,11 @@ void Control::retry(SessionId id, const ipc::Retry& command, const std::string& 
   auto count = std::make_shared<std::uint64_t>(0);
   auto work = std::make_shared<Selecting>();
   work->selector = command.selector;
-  work->each = [this, count, dry_run = command.dry_run](
-                   const std::vector<const Message*>& messages) noexcept {
+  work->look = [count](const std::vector<const Message*>& messages) noexcept {
     *count += messages.size();
-    std::vector<base::MessageId> ids;
-    for (const Message* message : messages) ids.push_back(message->id);
-    if (!dry_run) engine_.retry(ids);
   };
+  if (!command.dry_run)
+    work->change = [this](const std::vector<base::MessageId>& ids) noexcept { engine_.retry(ids); };
   work->finished = [this, id, count, who, request = command.request,
                     dry_run = command.dry_run]() noexcept {
     if (!dry_run) log::info("messages.retried").field("count", *count).field("who", who);
@@ -162,9 +171,15 @@ void Control::end_standing_hold(const std::shared_ptr<Holding>& work) {
 void Control::hold_selected(const std::shared_ptr<Holding>& work) {
   auto selecting = std::make_shared<Selecting>();
   selecting->selector = work->command.selector;
-  selecting->each = [this, work](const std::vector<const Message*>& messages) noexcept {
-    hold_these(*work, messages);
-  };
+  if (work->command.dry_run)
+    selecting->look = [this, work](const std::vector<const Message*>& messages) noexcept {
+      for (const Message* message : messages) hold_one(*work, *message);
+    };
+  else
+    selecting->change = [this, work](const std::vector<base::MessageId>& ids) noexcept {
+      for (const auto one : ids)
+        if (const Message* message = engine_.store().find(one)) hold_one(*work, *message);
+    };
   selecting->finished = [this, work]() noexcept {
     // Durable before it is reported.
     engine_.store().settle([this, work]() noexcept { held(work); });
@@ -172,30 +187,25 @@ void Control::hold_selected(const std::shared_ptr<Holding>& work) {
   select(std::move(selecting));
 }
 
-void Control::hold_these(Holding& work, const std::vector<const Message*>& messages) {
+void Control::hold_one(Holding& work, const Message& message) {
   const auto& command = work.command;
-  for (const Message* message : messages) {
-    const auto id = message->id;
-    if (command.release ? message->held.empty() : message->damaged) continue;
-    if (command.release && message->damaged) {
-      ++work.damaged;
-      continue;
-    }
-    if (!command.release && !message->held.empty()) ++work.already;
-    if (!command.release && engine_.in_delivery(*message))
-      work.in_delivery.insert(id);
-    else
-      ++work.count;
-    if (command.release && expires_soon(*message, [](const Recipient&) { return true; }))
-      ++work.expiring;
-    if (command.dry_run) continue;
-    if (command.release) {
-      engine_.end_hold(id);
-      continue;
-    }
-    engine_.hold(id, held_by(work.who, command.reason));
-    if (work.in_delivery.contains(id)) engine_.recall(id);
+  const auto id = message.id;
+  if (command.release ? message.held.empty() : message.damaged) return;
+  if (command.release && message.damaged) {
+    ++work.damaged;
+    return;
   }
+  if (!command.release && !message.held.empty()) ++work.already;
+  if (!command.release && engine_.in_delivery(message))
+    work.in_delivery.insert(id);
+  else
+    ++work.count;
+  if (command.release && expires_soon(message, [](const Recipient&) { return true; }))
+    ++work.expiring;
+  if (command.dry_run) return;
+  if (command.release) return engine_.end_hold(id);
+  engine_.hold(id, held_by(work.who, command.reason));
+  if (work.in_delivery.contains(id)) engine_.recall(id);
 }
 
 // A message in delivery is held as soon as its outcome is known, if anything is left of it.
@@ -224,6 +234,7 @@ void Control::held(const std::shared_ptr<Holding>& work) {
     std::uint64_t count = 0;
     for (const auto& [key, lease] : engine_.schedule().leases())
       count += work->in_delivery.contains(lease.message) ? 1 : 0;
+    for (const auto one : work->in_delivery) count += engine_.concluding(one);
     return count;
   };
   stopped(work->session, command.request, std::move(text), {in_flight, nullptr});

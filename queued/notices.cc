@@ -37,10 +37,12 @@ bool goes_to_owner(const Message& message, const std::vector<Report>& reports) {
   return first != nullptr && first->sender;
 }
 
-// RFC 3461 4.3: only failures bring the message back. A binary one stays here, lest the notice be binary too.
+// RFC 3461 4.3: only failures bring the message back. A binary one stays here, lest the notice be binary too. So does
+// one that was sent with REQUIRETLS, whatever RET says (RFC 8689 5): the way back may be a worse one.
 bool goes_back_whole(const Message& message, const std::vector<Report>& reports) {
   return !goes_to_owner(message, reports) && message.form != ipc::BodyForm::kBinary &&
-         message.ret == mail::Return::kFull && message.size() <= kNoticeWhole && any_failed(reports);
+         message.tls_wish != mail::TlsWish::kRequired && message.ret == mail::Return::kFull &&
+         message.size() <= kNoticeWhole && any_failed(reports);
 }
 
 mail::ReportedRecipient reported(const Recipient& recipient, const Report& report,
@@ -129,6 +131,7 @@ BuiltNotice make_notice(const Message& message, const std::vector<Report>& repor
   record.hello = "";
   record.eight_bit = text.eight_bit;
   record.smtputf8 = text.utf8;
+  record.tls_wish = message.tls_wish;  // it holds the message's header (RFC 8689 5)
   record.notice = true;
   record.body_size = built.body.size();
   record.recipients.emplace_back().address = to;

@@ -36,10 +36,13 @@ bool hop_is_frozen(const Engine& engine, const Site& site) {
   });
 }
 
+// In the first unit of time that gives a whole number, as the configuration was rounded to microseconds.
 std::string rate_text(std::uint64_t interval) {
-  constexpr std::uint64_t kMinute = 60'000'000, kHour = 60 * kMinute;
-  return interval <= kMinute ? fmt::format("{}/min", kMinute / interval)
-                             : fmt::format("{}/h", kHour / interval);
+  constexpr std::uint64_t kMinute = 60'000'000, kHour = 60 * kMinute, kDay = 24 * kHour;
+  for (const auto& [unit, name] : {std::pair(kMinute, "min"), std::pair(kHour, "h")})
+    if (const auto count = (unit + interval / 2) / interval; count > 0 && unit - count * interval <= count)
+      return fmt::format("{}/{}", count, name);
+  return fmt::format("{}/day", std::max<std::uint64_t>(1, (kDay + interval / 2) / interval));
 }
 
 // As a route says it.

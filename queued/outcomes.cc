@@ -15,6 +15,11 @@ namespace {
 
 constexpr std::size_t kSlice = 50;  // messages of a queue that end in one turn
 
+// What was stopped while its mail ended, slice by slice, keeps what is left of it.
+bool is_stopped(const Schedule::Queue& queue) {
+  return queue.blocked != Blocked::kNo || (queue.hop() != nullptr && queue.hop()->frozen);
+}
+
 std::string_view event_name(Fate fate) {
   switch (fate) {
     case Fate::kDelivered:
@@ -322,7 +327,7 @@ void Engine::expire_slice(OldMail work) {
   if (slice.empty()) return;
   store_.fetch(slice, [this, slice, work = std::move(work)]() mutable noexcept {
     const auto* queue = schedule_.find(work.queue);
-    if (queue == nullptr) return;
+    if (queue == nullptr || is_stopped(*queue)) return;
     const auto terms = retry_tables_.terms(work.queue, work.failure);
     std::vector<base::MessageId> old;
     std::vector<std::pair<base::MessageId, base::Millis>> late;
@@ -381,7 +386,7 @@ void Engine::fail_queue(const std::string& name, ipc::FailureClass failure,
   slices_.add([this, name, failure, reply, remote, last,
                after = base::MessageId()]() mutable noexcept {
     const auto* queue = schedule_.find(name);
-    if (queue == nullptr || queue->blocked != Blocked::kNo) return false;
+    if (queue == nullptr || is_stopped(*queue)) return false;
     const auto slice = schedule_.messages(name, after, kSlice);
     if (slice.empty()) return false;
     after = slice.back();

@@ -33,6 +33,7 @@ Router::Router(const config::QueuedConfig& config)
       other_{.connections = kDefaultConnections, .via = {config::HopSpec{}}} {
   const auto add_hop = [&](const config::HopSpec& hop) {
     if (is_named(hop)) hop_keys_.push_back(hop_name(hop));
+    passes_clients_ = passes_clients_ || hop.pass_client != config::PassClient::kNone;
   };
   for (const auto& hop : domain_hops_) add_hop(hop);
   for (std::size_t i = 0; i < domain_hops_.size() && i < config.rights.domains.size(); ++i)

@@ -68,6 +68,8 @@ class Router {
   // Does a route or a domain name a queue of this name, or of this pattern? A route for "*" names
   // none.
   [[nodiscard]] bool names(std::string_view queue) const;
+  // Is any next hop told of the clients that mail came from?
+  [[nodiscard]] bool passes_clients() const { return passes_clients_; }
   // Does a route or a domain name a host that a freeze of next hops of this name stands for?
   [[nodiscard]] bool names_hop(std::string_view name) const;
   // What `outbound disable` spares, as the configuration writes it: at most `most`.
@@ -83,6 +85,7 @@ class Router {
   std::unordered_map<std::string, Destination> exact_;
   std::unordered_map<std::string, Destination> below_;  // by "corp.example" for "*.corp.example"
   Destination other_;
+  bool passes_clients_ = false;
   std::vector<std::string> internal_;  // "corp.example", "*.corp.example"
   std::vector<std::string> hop_keys_;  // of all hosts that are named
   std::vector<std::string> domain_places_;               // by index, as domain_hops_

@@ -175,6 +175,7 @@ void Schedule::end_grant(base::GrantId id) {
   --pool(hop).used;
   grants_.erase(at);
   review(hop);
+  offer(hop);  // its time may have come meanwhile
   drop_if_unused(hop);
 }
 

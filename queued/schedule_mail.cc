@@ -253,8 +253,7 @@ void Schedule::wake(QueueTime now) {
     Hop* hop = *wakes_.begin();
     if (hop->wake_ > now_) return;
     set_wake(*hop, QueueTime(0));
-    // One queue tries whether it works again; the others stay where they are meanwhile.
-    if (hop->awaited_ > 0 && is_untried(*hop)) call_back(*hop, false);
+    offer(*hop);
     review(*hop);
     drop_if_unused(*hop);
   }

@@ -6,10 +6,12 @@
 namespace postern::queued {
 
 struct Control::Selecting {
-  using Each = std::move_only_function<void(const std::vector<const Message*>&) noexcept>;
+  using Look = std::move_only_function<void(const std::vector<const Message*>&) noexcept>;
+  using Change = std::move_only_function<void(const std::vector<base::MessageId>&) noexcept>;
   ipc::Selector selector;  // not empty
-  Each each;               // some that are selected, at most kMaxRetried; they can be found now
-  event::Callback finished;
+  Look look;      // at some that are selected
+  Change change;  // changes them, at most kMaxRetried that are in memory now; empty: nothing is changed
+  event::Callback finished;  // behind all changes
 };
 
 // Is one of the message's recipients that `concerned` picks given up within a day, unless it

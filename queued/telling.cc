@@ -101,6 +101,7 @@ Engine::Done Engine::add_notice(OutcomeRecord& record, Bytes& body, const Messag
   auto notice = make_notice(message, reports, head, store_.new_id(), config_, record.when,
                             record.clock);
   replace_aliases(notice.record);
+  hold_if_told_to(notice.record);
   const auto event = event_name(reports);
   if (event == "bounce.sent") counters_.bounces.add(store_.clock().steady());
   log::info(event)
@@ -112,6 +113,13 @@ Engine::Done Engine::add_notice(OutcomeRecord& record, Bytes& body, const Messag
     if (report.action == mail::ReportAction::kDelayed) record.delayed.push_back(report.number);
   record.notice = std::move(notice.record);
   return when_flushed(record, body, std::move(notice.body));
+}
+
+// What we write ourselves is new mail, too.
+void Engine::hold_if_told_to(MessageRecord& notice) const {
+  notice.held = standing_hold(notice);
+  notice.held_since = notice.born;
+  if (!notice.held.empty()) log::info("message.held").field("id", notice.id).field("reason", notice.held);
 }
 
 Engine::Done Engine::when_flushed(OutcomeRecord& record, Bytes& to, std::string body) {
@@ -145,6 +153,7 @@ Engine::Done Engine::add_anew(OutcomeRecord& record, Bytes& body, const Message&
   notice.id = store_.new_id();
   notice.arrived = record.when;
   notice.born = record.clock;
+  notice.tls_wish = message.tls_wish;
   notice.notice = true;
   notice.body_size = text.size();
   for (auto& fate : occasion.parts.front().fates) {  // of one attempt, so there is no other part
@@ -160,6 +169,7 @@ Engine::Done Engine::add_anew(OutcomeRecord& record, Bytes& body, const Message&
                            "sent without the returned message as " + base::to_string(notice.id) +
                                "; " + text_of(fate.reply).substr(0, mail::Reply::kMaxText / 2));
   }
+  hold_if_told_to(notice);
   if (!notice.recipients.empty()) return when_flushed(record, body, std::string(text));
   record.notice.reset();  // they ended meanwhile
   return {};

@@ -18,6 +18,7 @@ namespace postern::queued {
 namespace {
 
 constexpr base::Millis kNoHosts{10 * 60'000};  // a domain that has none is not asked for them again so soon
+constexpr base::Millis kStale{10 * 60'000};  // how long hosts serve on after their TTL
 
 }  // namespace
 
@@ -201,6 +202,11 @@ bool Schedule::is_untried(const Hop& hop) const {
   return hop.until <= now_ && !hop.frozen && hop.grants == 0 && hop.ring_.empty();
 }
 
+// One of the queues that went on tries it; the others stay where they are meanwhile.
+void Schedule::offer(Hop& hop) {
+  if (hop.awaited_ > 0 && is_untried(hop)) call_back(hop, false);
+}
+
 void Schedule::take_better(Queue& queue) {
   Hop& hop = *queue.better_;
   if (queue.hop_ != nullptr) keep(queue, *queue.hop_);
@@ -265,6 +271,26 @@ void Schedule::send_on(Hop& hop) {
   --hop.queues_;
 }
 
+void Schedule::seek_anew(QueueTime now) {
+  now_ = std::max(now_, now);
+  std::vector<Queue*> stale;
+  for (auto& [name, hop] : hops_) {
+    if (!hop.frozen) continue;
+    for (Queue* queue = hop.ring_.front(); queue != nullptr; queue = hop.ring_.after(*queue))
+      if (is_stale(*queue)) stale.push_back(queue);
+  }
+  for (Queue* queue : stale) {
+    leave(*queue);
+    review(*queue);
+  }
+}
+
+// Its hosts may be others by now.
+bool Schedule::is_stale(const Queue& queue) const {
+  return is_found_by_dns(queue.destination().via[queue.way_]) && queue.hop_->known() &&
+         now_ - queue.found_until_ > kStale;
+}
+
 void Schedule::trouble(const std::string& name) {
   Hop* hop = const_cast<Hop*>(find_hop(name));
   if (hop == nullptr) return;
@@ -276,7 +302,9 @@ Schedule::Onward Schedule::way_failed(const EndedGrant& grant) {
   Queue* queue = look(grant.queue);
   if (queue == nullptr || queue->hop_ == nullptr || queue->hop_->name() != grant.hop)
     return Onward::kElsewhere;
-  return give_up(*queue) ? Onward::kNextWay : Onward::kLastWay;
+  if (!give_up(*queue)) return Onward::kLastWay;
+  if (auto* hop = const_cast<Hop*>(find_hop(grant.hop)); hop != nullptr) offer(*hop);
+  return Onward::kNextWay;
 }
 
 // The way is left for good; where it is an MX that shares with others, for a while: their turns bring it back, and
@@ -308,12 +336,20 @@ std::vector<std::string> Schedule::end_wait(const std::string& name, QueueTime n
   if (queue->hop_ != nullptr) names.push_back(queue->hop_->name());
   std::sort(names.begin(), names.end());
   names.erase(std::unique(names.begin(), names.end()), names.end());
-  for (const auto& one : names)
-    if (auto* hop = const_cast<Hop*>(find_hop(one)); hop != nullptr) {
-      hop->until = QueueTime(0);
-      review(*hop);
-    }
-  if (queue->better_ != nullptr) come_back(*queue, true);
+  const auto end_waits = [&] {
+    for (const auto& one : names)
+      if (auto* hop = const_cast<Hop*>(find_hop(one)); hop != nullptr) {
+        hop->until = QueueTime(0);
+        review(*hop);
+      }
+  };
+  end_waits();
+  if (queue->better_ != nullptr) {
+    come_back(*queue, true);
+    end_waits();  // where others try the better way, it may have gone on to one that was not known here
+  }
+  for (const auto& one : names)  // has it nothing to go, others try them
+    if (auto* hop = const_cast<Hop*>(find_hop(one)); hop != nullptr) offer(*hop);
   return names;
 }
 

@@ -22,7 +22,10 @@ void Protocol::on_data() {
 void Protocol::begin_body(bool by_chunks) {
   envelope_.hello = hello_;
   envelope_.client_name = client_name_;
-  if (forwarded_) envelope_.forwarded = text_of(*forwarded_).substr(0, mail::kMaxForwarded);
+  if (forwarded_) {
+    envelope_.forwarded = text_of(*forwarded_).substr(0, mail::kMaxForwarded);
+    envelope_.first = first_client(*forwarded_, origin_->connected().is_loopback());
+  }
   envelope_.account = account_;
   if (tls_) {
     envelope_.tls = tls_->text;
@@ -134,8 +137,7 @@ void Protocol::hand_over() {
                                    .stuffed = body.stuffed(),
                                    .binary = binary,
                                    .has_date = body.has_date(),
-                                   .has_message_id = body.has_message_id(),
-                                   .waives_tls = body.waives_tls()});
+                                   .has_message_id = body.has_message_id()});
   envelope_ = {};
 }
 

@@ -34,6 +34,7 @@ class BodyStore {
   void move_to_file();
   void on_file(QueueLink::LargeFile file) noexcept;
   void write(std::string_view bytes);
+  void begin_flush();
   void drop_memory() noexcept;
 
   QueueLink& link_;
@@ -42,6 +43,7 @@ class BodyStore {
   std::string memory_;
   QueueLink::LargeFile file_;
   std::uint64_t size_ = 0;
+  std::uint64_t flushing_ = 0;  // of the file: what is on its way to the disk already
   bool eight_bit_ = false;  // such bytes went into the file
   bool opening_ = false;
   bool failed_ = false;

@@ -140,4 +140,16 @@ std::string text_of(const ClientAttributes& a) {
   return text;
 }
 
+std::optional<ipc::FirstClient> first_client(const ClientAttributes& a, bool here) {
+  if (a.addr && a.addr->is_loopback() && !here) return std::nullopt;
+  ipc::FirstClient first;
+  if (a.addr && !a.addr->is_unspecified()) first.address = a.addr;
+  first.name = a.name.value_or("");
+  first.hello = a.helo.value_or("");
+  if (!first.address && first.name.empty() && first.hello.empty()) return std::nullopt;
+  first.port = a.port.value_or("");
+  first.protocol = a.proto.value_or("");
+  return first;
+}
+
 }  // namespace postern::smtpd

@@ -9,6 +9,7 @@
 #include <string_view>
 
 #include "common/base/ip.h"
+#include "common/ipc/types.h"
 
 namespace postern::smtpd {
 
@@ -43,5 +44,8 @@ enum class Introduction : std::uint8_t { kXclient, kXforward };
 void update(ClientAttributes& attributes, ClientAttributes news);
 // For people: "client.example [192.0.2.1]:4321 helo=client.example proto=ESMTP".
 [[nodiscard]] std::string text_of(const ClientAttributes& attributes);
+// For the next hop; nothing: they tell of nobody but the host that said them. Nor do they by an address of its own
+// loopback, unless it is `here`, on this host.
+[[nodiscard]] std::optional<ipc::FirstClient> first_client(const ClientAttributes& attributes, bool here);
 
 }  // namespace postern::smtpd

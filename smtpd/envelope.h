@@ -50,7 +50,6 @@ struct BodyFacts {
   bool binary = false;          // it can only leave as BINARYMIME
   bool has_date = false;        // as a field of the header
   bool has_message_id = false;
-  bool waives_tls = false;  // "TLS-Required: No" (RFC 8689 5)
 };
 
 }  // namespace postern::smtpd

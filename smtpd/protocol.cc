@@ -364,7 +364,8 @@ void Protocol::on_hello(mail::Command& command) {
                  "250-{}\r\n250-PIPELINING\r\n250-SIZE {}\r\n250-8BITMIME\r\n"
                  "250-DSN\r\n250-SMTPUTF8\r\n250-CHUNKING\r\n250-BINARYMIME\r\n{}{}{}{}{}"
                  "250-ENHANCEDSTATUSCODES\r\n250 HELP\r\n",
-                 service_->hostname, size_limit(), limits_feature(), offers_tls() ? "250-STARTTLS\r\n" : "",
+                 service_->hostname, size_limit(), limits_feature(),
+                 offers_tls() ? "250-STARTTLS\r\n" : tls_ ? "250-REQUIRETLS\r\n" : "",
                  offers_auth() ? auth_feature() : std::string(), offer_introductions(),
                  offers_etrn() ? "250-ETRN\r\n" : "");
 }
@@ -473,6 +474,8 @@ void Protocol::on_mail(mail::Command& command) {
   if (!esmtp_ && (command.ret != mail::Return::kUnsaid || !command.envid.empty()))
     return fail("555 5.5.4 RET and ENVID need EHLO");
   if (!esmtp_ && command.smtputf8) return fail("555 5.5.4 SMTPUTF8 needs EHLO");
+  if (!esmtp_ && command.require_tls) return fail("555 5.5.4 REQUIRETLS needs EHLO");
+  if (!tls_ && command.require_tls) return fail("555 5.5.4 REQUIRETLS is not offered without TLS");
   const bool any_bytes = command.body == mail::BodyType::kBinaryMime;
   if (!esmtp_ && any_bytes) return fail("555 5.5.4 BODY=BINARYMIME needs EHLO");
   mail::ReversePath from;
@@ -492,6 +495,7 @@ void Protocol::on_mail(mail::Command& command) {
   envelope_.reverse_path = std::move(from);
   envelope_.declared_size = command.size.value_or(0);
   envelope_.smtputf8 = command.smtputf8;
+  envelope_.require_tls = command.require_tls;
   envelope_.eight_bit = command.body != mail::BodyType::k7Bit || command.smtputf8;
   envelope_.any_bytes = any_bytes;
   envelope_.ret = command.ret;

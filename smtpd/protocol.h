@@ -1,6 +1,7 @@
 // Protocol: the server's side of one SMTP session (RFC 5321, with PIPELINING, SIZE, 8BITMIME, SMTPUTF8, DSN,
-// CHUNKING, BINARYMIME, LIMITS, STARTTLS, AUTH and ENHANCEDSTATUSCODES) as a pure machine: bytes in, replies and sink calls out. It
-// does no I/O, reads no clock and knows no socket, so a session, a test and a fuzzer drive it alike.
+// CHUNKING, BINARYMIME, LIMITS, STARTTLS, REQUIRETLS, AUTH and ENHANCEDSTATUSCODES) as a pure machine: bytes in,
+// replies and sink calls out. It does no I/O, reads no clock and knows no socket, so a session, a test and a fuzzer
+// drive it alike.
 //
 // How an owner drives it:
 //   protocol.start();                      // the greeting is in output()
@@ -36,6 +37,8 @@
 //   greeted with 554, and gets 503 for everything but QUIT. XCLIENT ends a login.
 //   Where TLS is off, or there is none to be had, STARTTLS gets 502; within TLS 503. Where it is
 //   required, MAIL gets 530 until then.
+//
+//   REQUIRETLS is offered within TLS alone; elsewhere MAIL with it gets 555.
 //
 //   Where nobody can log in, AUTH gets 502, without TLS 538 (unless passwords go in clear text too),
 //   and 503 after a login. Where a login is required, MAIL gets 530 until then.

@@ -112,6 +112,7 @@ void QueueLink::send(Owned submission) {
   message.origin = s.origin;
   message.client_name = s.envelope.client_name;
   message.forwarded = s.envelope.forwarded;
+  message.first = s.envelope.first;
   message.hello = s.envelope.hello;
   message.esmtp = s.envelope.with != mail::WithProtocol::kSmtp;
   message.tls = s.envelope.tls;
@@ -126,6 +127,7 @@ void QueueLink::send(Owned submission) {
   message.smtputf8 = s.envelope.smtputf8;
   message.ret = s.envelope.ret;
   message.envid = s.envelope.envid;
+  if (s.envelope.require_tls) message.tls_wish = mail::TlsWish::kRequired;
   message.body_size = s.body_size;
   message.large = s.large;
   connection_->send(message);
@@ -193,7 +195,7 @@ void QueueLink::on(const ipc::Intake& message) {
 
 bool QueueLink::idle() const noexcept {
   return waiting_.empty() && sent_.empty() && orphans_.empty() && large_requests_.empty() &&
-         questions_.empty() && names_.empty() && starting_.empty();
+         large_waiting_.empty() && questions_.empty() && names_.empty() && starting_.empty();
 }
 
 void QueueLink::watch_deadlines() {
@@ -229,14 +231,23 @@ void QueueLink::end(Ended ended) noexcept {
 // --- Large bodies -------------------------------------------------------------------------------
 
 void QueueLink::open_large(LargeOpened opened) {
-  if (!connection_ || !connection_->channel().has_credit<ipc::OpenLarge>()) {
+  if (!connection_) {
     loop_.defer([opened = std::move(opened)]() mutable noexcept { opened({}); });
     return;
   }
-  const auto request = next_request();
-  large_requests_.emplace(request.value, LargeRequest{std::move(opened), clock_.steady()});
-  connection_->send(ipc::OpenLarge{request});
+  large_waiting_.push_back({std::move(opened), clock_.steady()});
+  send_large();
   watch_deadlines();
+}
+
+// As many as queued takes at a time; the others keep their clients waiting meanwhile.
+void QueueLink::send_large() {
+  while (!large_waiting_.empty() && connection_->channel().has_credit<ipc::OpenLarge>()) {
+    const auto request = next_request();
+    large_requests_.emplace(request.value, std::move(large_waiting_.front()));
+    large_waiting_.pop_front();
+    connection_->send(ipc::OpenLarge{request});
+  }
 }
 
 void QueueLink::on(const ipc::LargeOpened& message, ipc::Descriptors descriptors) {
@@ -246,11 +257,14 @@ void QueueLink::on(const ipc::LargeOpened& message, ipc::Descriptors descriptors
   if (at == large_requests_.end()) return abandon_large(file);  // its deadline has passed
   auto opened = std::move(at->second.opened);
   large_requests_.erase(at);
+  send_large();
   opened(std::move(file));
 }
 
 void QueueLink::end_large_requests(base::SteadyTime older_than) noexcept {
   std::vector<LargeOpened> over;
+  for (; !large_waiting_.empty() && large_waiting_.front().began < older_than; large_waiting_.pop_front())
+    over.push_back(std::move(large_waiting_.front().opened));
   for (auto at = large_requests_.begin(); at != large_requests_.end();) {
     if (at->second.began >= older_than) {
       ++at;

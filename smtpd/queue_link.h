@@ -117,6 +117,7 @@ class QueueLink {
   void ask_for(Owned submission);
   Owned take(base::RequestId request);
   void end(Ended ended) noexcept;
+  void send_large();
   void end_large_requests(base::SteadyTime older_than) noexcept;
   void end_questions(base::SteadyTime older_than) noexcept;
   void end_names(base::SteadyTime older_than) noexcept;
@@ -136,6 +137,7 @@ class QueueLink {
   std::map<std::uint64_t, Owned> sent_;  // by request: waiting for Submitted or TokenResult
   std::deque<Owned> orphans_;  // sent on a channel that broke, not yet asked for
   std::unordered_map<std::uint64_t, LargeRequest> large_requests_;
+  std::deque<LargeRequest> large_waiting_;  // for room among these
   std::unordered_map<std::uint64_t, Question> questions_;  // by request
   std::unordered_map<std::uint64_t, NameQuestion> names_;
   std::unordered_map<std::uint64_t, Starting> starting_;

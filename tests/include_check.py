@@ -48,7 +48,7 @@ PURE = [
     r"common/sasl/(account|mechanism|scram_text|scram_verifier)\.(h|cc)",
     r"smtpd/auth/(accounts|checker|dovecot|exchange|plain|scram|throttle)\.(h|cc)",
     r"deliverd/fetch/(cache|http|sts)\.(h|cc)",
-    r"deliverd/relay/(body|client_state|features|login|logins|next_hop|protocol|tls_plan)\.(h|cc)",
+    r"deliverd/relay/(body|client_state|features|introduction|login|logins|next_hop|protocol|session_start|socks|sources|tls_plan)\.(h|cc)",
     r"queued/(backlog|blocks|destination|dispatch|frozen_name|groups|hop|index_pages|index_row|record|schedule|schedule_mail|policy|retry|ring|routes|selector|shares|standstill|turns|usage|ways)\.(h|cc)",
     r"ctl/(command|explain_screen|human|json|names|screens|table|until)\.(h|cc)",
     r"bench/ledger/(book|content|lines|mix|name|report|template)\.(h|cc)",

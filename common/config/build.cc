@@ -260,6 +260,10 @@ class Builder {
   void mailbox() {
     const auto section = top_.section("mailbox");
     section.name("owner", config_.mailbox.owner, 32);
+    config_.mailbox.where = section.where();
+    if (const auto* const owner = section.get("owner"))
+      config_.mailbox.where = report_.where(owner->place);
+    section.integer("min_uid", config_.mailbox.min_uid, 1, kNoMore - 1);
     section.size("quota", config_.mailbox.quota);
     section.boolean("folders", config_.mailbox.folders);
     const auto* const value = section.get("path");

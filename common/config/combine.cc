@@ -129,6 +129,19 @@ void check_socks(const Config& config, const Route& route, Report& report) {
                          family == base::IpFamily::kV4 ? 4 : 6));
 }
 
+// As whom mail is filed, the table of recipients says: it must be one, and its entries users of this host.
+void check_owners(const Config& config, Report& report) {
+  if (!files_as_users(config)) return;
+  if (config.mailbox.kind != MailboxKind::kMaildir)
+    report.add(config.mailbox.where, "mailbox.owner",
+               R"(a drop is no user's own: name one user, or a path "maildir:..." with {user})");
+  for (const auto& domain : config.domains)
+    if (domain.deliver.kind == HopKind::kMailbox && domain.recipients != RecipientsKind::kFile)
+      report.add(domain.where, "domain.recipients",
+                 fmt::format(R"(mailboxes that are their users' own need a file of them ({}): say "file:" and its name)",
+                             place_text(config.mailbox.where)));
+}
+
 void check_postmaster(const Config& config, Report& report) {
   const auto rights = rights_of(config);
   for (const auto& domain : config.domains) {
@@ -160,6 +173,7 @@ void check_combinations(const Config& config, Report& report) {
     check_socks(config, route, report);
   }
   check_hop_logins(config, report);
+  check_owners(config, report);
   check_postmaster(config, report);
 }
 

@@ -98,9 +98,13 @@ struct Mailbox {
   MailboxKind kind = MailboxKind::kMaildir;
   std::string root = "/var/mail";        // the longest directory without a placeholder
   std::string path = "{domain}/{user}";  // below it; empty for a drop
-  std::string owner = "_postern-local";
+  std::string owner = "_postern-local";  // kUsers: each mailbox is its own user's
+  std::uint32_t min_uid = 1000;  // of these
   std::uint64_t quota = 0;  // bytes of one; 0: no limit
   bool folders = false;     // by extension
+  Where where;              // of `owner`, if it is given
+
+  static constexpr std::string_view kUsers = "user";
 };
 
 struct Route {

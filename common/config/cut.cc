@@ -70,6 +70,10 @@ bool needs_mailboxes(const Config& config) {
   });
 }
 
+bool files_as_users(const Config& config) {
+  return needs_mailboxes(config) && config.mailbox.owner == Mailbox::kUsers;
+}
+
 std::vector<std::string> lmtp_sockets(const Config& config) {
   std::vector<std::string> sockets;
   const auto add = [&](const HopSpec& hop) {
@@ -272,6 +276,13 @@ LocalConfig cut_local(const Config& config) {
   cut.quota = config.mailbox.quota;
   cut.folders = config.mailbox.folders;
   cut.sockets = lmtp_sockets(config);
+  cut.as_users = files_as_users(config);
+  return cut;
+}
+
+MailboxConfig cut_mailbox(const Config& config, const std::string& user, const std::string& domain) {
+  MailboxConfig cut{cut_local(config), config.mailbox.root, user, domain};
+  cut.local.sockets.clear();
   return cut;
 }
 

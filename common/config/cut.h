@@ -27,6 +27,8 @@ struct Facts {
 [[nodiscard]] std::uint32_t relay_processes(const Config& config, std::uint32_t cores);
 // Whether any mail goes into mailboxes.
 [[nodiscard]] bool needs_mailboxes(const Config& config);
+// Whether each mailbox is filed into as its own user.
+[[nodiscard]] bool files_as_users(const Config& config);
 // The Unix sockets that LMTP is spoken to, sorted: one of them is known by its place.
 [[nodiscard]] std::vector<std::string> lmtp_sockets(const Config& config);
 // Whether there is either, so that a local deliverer is needed.
@@ -55,6 +57,7 @@ struct Facts {
 [[nodiscard]] QueuedConfig cut_queued(const Config& config, const Facts& facts);
 [[nodiscard]] RelayConfig cut_relay(const Config& config, const Facts& facts);
 [[nodiscard]] LocalConfig cut_local(const Config& config);
+[[nodiscard]] MailboxConfig cut_mailbox(const Config& config, const std::string& user, const std::string& domain);
 [[nodiscard]] KeyConfig cut_key(const Config& config);
 [[nodiscard]] AuthConfig cut_auth(const Config& config);
 [[nodiscard]] FetchConfig cut_fetch(const Config& config, const Facts& facts);

@@ -21,8 +21,8 @@ namespace postern::config {
 [[nodiscard]] std::string_view pass_client_text(PassClient pass);
 // Do the MTA-STS policies of domains bind mail on this way?
 [[nodiscard]] bool heeds_policies(const HopSpec& hop);
-// What sets apart two ways to the same host that demand other things of it, at the end of a next
-// hop's name: "" for "optional", else "/verified", "/smtps/required", "/lmtp",
+// What sets apart two ways to the same host that demand other things of it, tell it of clients, or lead there otherwise,
+// at the end of a next hop's name: "" for "optional", else "/verified", "/smtps/required", "/lmtp",
 // "/verified/login=ann", "/xclient", "/socks=127.0.0.1:1080", "/source=192.0.2.5,192.0.2.6*3", ...
 [[nodiscard]] std::string demand_text(const HopSpec& hop);
 // Of a kHost, the name of the next hop: "relay.example:25/verified", "[2001:db8::1]:25".

@@ -479,6 +479,7 @@ struct LocalConfig {
   std::uint64_t quota = 0;  // bytes of one mailbox, or of the drop; 0: no limit
   bool folders = false;     // mail for user+name goes into the folder of this name, where there is one
   std::vector<std::string> sockets;  // of LMTP; the parent connects to them, by their places here
+  bool as_users = false;  // each mailbox is filed into by a process of its own, as its user; there is no root
 
   static constexpr auto fields() {
     return ipc::fields_of(ipc::field("log", &LocalConfig::log),
@@ -486,7 +487,23 @@ struct LocalConfig {
                       ipc::field("kind", &LocalConfig::kind), ipc::field("path", &LocalConfig::path, 4096),
                       ipc::field("workers", &LocalConfig::workers),
                       ipc::field("quota", &LocalConfig::quota), ipc::field("folders", &LocalConfig::folders),
-                      ipc::field("sockets", &LocalConfig::sockets, kMaxSockets, kMaxSocketPath));
+                      ipc::field("sockets", &LocalConfig::sockets, kMaxSockets, kMaxSocketPath),
+                      ipc::field("as_users", &LocalConfig::as_users));
+  }
+};
+
+// What a process for one mailbox gets.
+struct MailboxConfig {
+  LocalConfig local;   // without sockets
+  std::string root;    // the name of the mailbox root, for messages
+  std::string user;    // {user} and {domain} of the path
+  std::string domain;
+
+  static constexpr auto fields() {
+    return ipc::fields_of(ipc::field("local", &MailboxConfig::local),
+                      ipc::field("root", &MailboxConfig::root, 4096),
+                      ipc::field("user", &MailboxConfig::user, 255),
+                      ipc::field("domain", &MailboxConfig::domain, 255));
   }
 };
 

@@ -54,10 +54,10 @@ class RouteReader {
     route.where = section.where();
     patterns(section, route);
     hops(section, route);
+    connecting(section, route);
     protection(section, route);
     read_hop_login(section, route);
     read_pass_client(section, route.via);
-    connecting(section, route);
     masquerade(section, route);
     section.integer("connections", route.connections, 0, kNoMore);
     section.string("rate", route.interval, parse_interval);
@@ -65,6 +65,11 @@ class RouteReader {
   }
 
  private:
+  struct Entry {  // of `via`
+    Way way;
+    const Value* value;
+  };
+
   void patterns(const Section& section, Route& route) {
     section.require("to", "an array of domains, like [\"corp.example\", \"*.corp.example\"]");
     for (const auto* value : section.elements("to", kMaxElements)) {
@@ -94,7 +99,7 @@ class RouteReader {
     const auto* const array = section.get("via");
     if (array == nullptr) return;
     if (array->children.empty()) return section.refuse(*array, "via", std::string(kExpectedHop));
-    ways_.clear();
+    entries_.clear();
     for (const auto* value : section.elements("via", kMaxWays)) {
       auto way = read_way(*value, kExpectedHop, report_);
       if (!way)
@@ -102,21 +107,21 @@ class RouteReader {
       else if (auto wrong = wrong_with(*way, array->children.size() > 1); !wrong.empty())
         section.refuse(*value, "via", std::move(wrong));
       else
-        ways_.push_back(*std::move(way));
+        entries_.push_back({*std::move(way), value});
     }
-    for (const auto& way : ways_) route.via.push_back(way.hop);
+    for (const auto& entry : entries_) route.via.push_back(entry.way.hop);
   }
 
   // Beside those before it.
   [[nodiscard]] std::string wrong_with(const Way& way, bool several) const {
     if (way.hop.kind == HopKind::kMailbox) return fmt::format("{}; mailboxes are for a [[domain]]", kExpectedHop);
-    if (std::ranges::any_of(ways_, [&](const Way& other) { return is_same(other.hop, way.hop); }))
+    if (std::ranges::any_of(entries_, [&](const Entry& other) { return is_same(other.way.hop, way.hop); }))
       return "this next hop is named before";
     if (several && (way.hop.kind == HopKind::kRefuse || way.hop.kind == HopKind::kDiscard))
       return "this stands alone: mail would end where it could wait";
     std::uint32_t weights = way.hop.weight;
-    for (auto other = ways_.rbegin(); other != ways_.rend() && weights > 0 && other->hop.weight > 0; ++other)
-      weights += other->hop.weight;
+    for (auto at = entries_.rbegin(); at != entries_.rend() && weights > 0 && at->way.hop.weight > 0; ++at)
+      weights += at->way.hop.weight;
     if (weights > kMaxWeights)
       return fmt::format("the weights of these neighbours are {} together: expected at most {}", weights, kMaxWeights);
     return {};
@@ -128,7 +133,7 @@ class RouteReader {
     return a == b;
   }
 
-  // What is demanded of each next hop: by its own entry, or else by the route.
+  // What is demanded of each next hop: by its own entry, or else by the route. After the SOCKS server.
   void protection(const Section& section, Route& route) const {
     HopTls tls = HopTls::kOptional;
     section.choice("tls", tls,
@@ -139,13 +144,12 @@ class RouteReader {
                     {"dane", HopTls::kDane}});
     for (std::size_t i = 0; i < route.via.size(); ++i) {
       auto& hop = route.via[i];
-      if (const auto own = ways_[i].tls) {
-        hop.tls = *own;
-      } else if (auto wrong = config::wrong_with(hop, tls); !wrong.empty()) {
-        section.refuse(*section.get("tls"), "tls", std::move(wrong));
-      } else if (hop.kind != HopKind::kSocket) {
-        hop.tls = tls;
-      }
+      const auto own = entries_[i].way.tls;
+      const auto demanded = own.value_or(tls);
+      if (auto wrong = config::wrong_with(hop, demanded); !wrong.empty())
+        section.refuse(own ? *entries_[i].value : *section.get("tls"), own ? "via" : "tls", std::move(wrong));
+      else if (hop.kind != HopKind::kSocket)
+        hop.tls = demanded;
     }
   }
 
@@ -176,7 +180,7 @@ class RouteReader {
   const std::map<std::string, Where>& own_;
   Report& report_;
   std::map<std::string, Where> patterns_;  // `to` of all routes
-  std::vector<Way> ways_;                  // of the route that is read, as its `via`
+  std::vector<Entry> entries_;             // of the route that is read
 };
 
 }  // namespace

@@ -10,8 +10,6 @@ namespace {
 
 using enum Shape;
 
-constexpr std::string_view kUserMailboxes = "mailboxes that belong to their users come";
-
 constexpr auto kKeys = std::to_array<Key>({
     {"hostname", kString},
     {"postmaster", kString},
@@ -58,7 +56,7 @@ constexpr auto kKeys = std::to_array<Key>({
     {"mailbox", kSection},
     {"mailbox.path", kString},
     {"mailbox.owner", kString},
-    {"mailbox.min_uid", kInteger, kUserMailboxes},
+    {"mailbox.min_uid", kInteger},
     {"mailbox.quota", kSize},
     {"mailbox.folders", kBoolean},
 
@@ -163,7 +161,6 @@ constexpr auto kKeys = std::to_array<Key>({
 constexpr std::string_view kLogAdvice = R"(name "stderr" or a file)";
 
 constexpr auto kLaterValues = std::to_array<LaterValue>({
-    {"mailbox.owner", "user", kUserMailboxes, "name one user who owns all mailboxes"},
     {"log.to", "journal", "the systemd journal comes", kLogAdvice},
     {"log.to", "syslog", "syslog comes", kLogAdvice},
 });

@@ -56,7 +56,8 @@ std::string names_text(const std::vector<mail::Domain>& names) {
 
 std::string mailbox_text(const Mailbox& mailbox) {
   if (mailbox.kind == MailboxKind::kDrop) return "drop:" + mailbox.root;
-  return fmt::format("maildir:{}/{}", mailbox.root, mailbox.path);
+  const bool own = mailbox.owner == Mailbox::kUsers;
+  return fmt::format("maildir:{}/{}{}", mailbox.root, mailbox.path, own ? ", filed into as its user" : "");
 }
 
 std::string recipients_text(const DomainSection& domain) {

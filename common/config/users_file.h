@@ -4,6 +4,8 @@
 #pragma once
 
 #include <string>
+#include <utility>
+#include <vector>
 
 #include "common/config/report.h"
 
@@ -17,5 +19,10 @@ inline constexpr std::size_t kMaxBadLines = 100;          // reported of one fil
 // the configuration names the file, for the mistake that it cannot be read.
 void read_users_file(const std::string& path, const Where& where, DomainSection& domain,
                      Report& report);
+
+// The names of the section's mailboxes, which all are entries of its users file; sorted.
+[[nodiscard]] std::vector<std::string> mailboxes_of(const DomainSection& domain);
+// Where the users file has them, each once; for what is wrong with one.
+[[nodiscard]] std::vector<std::pair<std::string, Where>> places_of_mailboxes(const DomainSection& domain);
 
 }  // namespace postern::config

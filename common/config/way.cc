@@ -98,6 +98,8 @@ std::string wrong_with(const HopSpec& hop, HopTls tls) {
   if (hop.implicit && tls == HopTls::kOff) return "an smtps:// hop of this route begins with TLS";
   if (tls == HopTls::kDane && base::parse_ip(hop.host))
     return fmt::format("{} has no name in the DNS, so there are no TLSA records for it", hop.host);
+  if (tls == HopTls::kDane && hop.socks && hop.kind == HopKind::kHost)
+    return fmt::format("dane needs the DNS, and {} is looked up by the SOCKS server", hop.host);
   return {};
 }
 

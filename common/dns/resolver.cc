@@ -42,6 +42,8 @@ struct Resolver::Pending {
   std::string name;
   int type;
   OnResponse done;
+  std::uint16_t id = 0;
+  bool edns = true;
 };
 
 std::expected<std::unique_ptr<Resolver>, std::string> Resolver::make(
@@ -61,19 +63,19 @@ std::expected<std::unique_ptr<Resolver>, std::string> Resolver::make(
   options.ednspsz = kUdpSize;
   options.lookups = lookups;
   options.resolvconf_path = no_file;
-  options.sock_state_cb = &Resolver::on_socket;
-  options.sock_state_cb_data = resolver.get();
-  const int mask = ARES_OPT_FLAGS | ARES_OPT_TIMEOUTMS | ARES_OPT_TRIES | ARES_OPT_NDOTS |
-                   ARES_OPT_EDNSPSZ | ARES_OPT_LOOKUPS | ARES_OPT_RESOLVCONF | ARES_OPT_DOMAINS |
-                   ARES_OPT_SORTLIST | ARES_OPT_SOCK_STATE_CB | ARES_OPT_NOROTATE;
+  int mask = ARES_OPT_FLAGS | ARES_OPT_TIMEOUTMS | ARES_OPT_TRIES | ARES_OPT_NDOTS | ARES_OPT_EDNSPSZ |
+             ARES_OPT_LOOKUPS | ARES_OPT_RESOLVCONF | ARES_OPT_DOMAINS | ARES_OPT_SORTLIST | ARES_OPT_NOROTATE;
+  resolver->sockets_.add_to(options, mask);
   int result = ::ares_init_options(&resolver->channel_, &options, mask);
   if (result == ARES_SUCCESS) result = set_channel_servers(resolver->channel_, servers);
   if (result != ARES_SUCCESS) return std::unexpected(::ares_strerror(result));
+  resolver->sockets_.serve(resolver->channel_);
   return resolver;
 }
 
 Resolver::~Resolver() {
   *alive_ = false;
+  sockets_.close_all();
   // Ends what is under way by on_answer(), which then calls nobody.
   if (channel_ != nullptr) ::ares_destroy(channel_);
 }
@@ -81,35 +83,28 @@ Resolver::~Resolver() {
 void Resolver::attach(event::Loop& loop) {
   CHECK(loop_ == nullptr);
   loop_ = &loop;
+  sockets_.attach(loop);
   timer_ = std::make_unique<event::Timer>(
-      loop, [this]() noexcept { process(ARES_SOCKET_BAD, ARES_SOCKET_BAD); });
+      loop, [this]() noexcept { process(ARES_SOCKET_BAD, false, false); });
 }
 
 void Resolver::set_servers(std::vector<base::Endpoint> servers, bool trust_ad) {
   CHECK(!servers.empty());
-  trust_ad_ = trust_ad;
-  next_servers_ = std::move(servers);
-  apply_servers();
-}
-
-void Resolver::apply_servers() {
-  if (next_servers_.empty() || under_way_ > 0) return;
-  const int result = set_channel_servers(channel_, std::exchange(next_servers_, {}));
-  CHECK(result == ARES_SUCCESS || result == ARES_ENOMEM);
-  for (auto& pending : std::exchange(waiting_, {})) send(std::move(pending));
+  next_servers_ = {std::move(servers), trust_ad};
+  send_next();
 }
 
 // What the servers vouch for is worth what they are.
 template <class Answer, class Read, class Done>
 auto Resolver::reading(Read read, Done done) {
-  return [this, read = std::move(read), done = std::move(done)](
-             std::string_view packet, std::string_view trouble) mutable noexcept {
+  return [read = std::move(read), done = std::move(done)](
+             std::string_view packet, std::string_view trouble, bool trusted) mutable noexcept {
     Answer answer;
     if (trouble.empty())
       answer = read(packet);
     else
       answer.trouble = trouble;
-    answer.secure = answer.secure && trust_ad_;
+    answer.secure = answer.secure && trusted;
     done(std::move(answer));
   };
 }
@@ -149,27 +144,42 @@ Query Resolver::txt(const std::string& name, OnTxt done) {
 Query Resolver::ask(std::string name, int type, OnResponse done) {
   CHECK(loop_ != nullptr);
   auto interest = std::make_shared<char>();
-  auto pending = std::make_unique<Pending>(this, interest, std::move(name), type, std::move(done));
-  if (next_servers_.empty())
-    send(std::move(pending));
-  else
-    waiting_.push_back(std::move(pending));
+  waiting_.push_back(std::make_unique<Pending>(this, interest, std::move(name), type, std::move(done)));
+  send_next();
   return Query(std::move(interest));
+}
+
+// Sends what there is room for, once the servers are those that shall be asked.
+void Resolver::send_next() {
+  if (!next_servers_.endpoints.empty()) {
+    if (!under_way_.empty()) return;
+    const auto servers = std::exchange(next_servers_, {});
+    const int result = set_channel_servers(channel_, servers.endpoints);
+    CHECK(result == ARES_SUCCESS || result == ARES_ENOMEM);
+    trust_ad_ = servers.trust_ad;
+  }
+  while (!waiting_.empty() && under_way_.size() < kMaxUnderWay) {
+    auto pending = std::move(waiting_.front());
+    waiting_.pop_front();
+    if (!pending->interest.expired()) send(std::move(pending));
+  }
 }
 
 void Resolver::send(std::unique_ptr<Pending> pending) {
   unsigned char* packet = nullptr;
   int size = 0;
-  const auto id = static_cast<unsigned short>(base::random_u64());
-  const int result = ::ares_create_query(pending->name.c_str(), ns_c_in, pending->type, id, 1,
-                                         &packet, &size, kUdpSize);
+  do {
+    pending->id = static_cast<std::uint16_t>(base::random_u64());
+  } while (under_way_.contains(pending->id));
+  const int result = ::ares_create_query(pending->name.c_str(), ns_c_in, pending->type, pending->id,
+                                         1, &packet, &size, pending->edns ? kUdpSize : 0);
   if (result != ARES_SUCCESS)
     return settle(std::move(pending), {},
                   std::string("cannot ask for this name: ") + ::ares_strerror(result));
   // RFC 6840 5.7: whoever sets AD wants to know of it.
   constexpr unsigned char kAuthentic = 0x20;
   packet[3] |= kAuthentic;
-  ++under_way_;
+  under_way_.insert(pending->id);
   ::ares_send(channel_, packet, size, &Resolver::on_answer, pending.release());
   ::ares_free_string(packet);
   update_timer();
@@ -179,9 +189,13 @@ void Resolver::on_answer(void* argument, int status, int, unsigned char* packet,
                          int size) noexcept {
   std::unique_ptr<Pending> pending(static_cast<Pending*>(argument));
   auto& self = *pending->self;
-  --self.under_way_;
   if (!*self.alive_) return;
-  if (status == ARES_SUCCESS && packet != nullptr && size > 0) {
+  self.under_way_.erase(pending->id);
+  self.sockets_.close_query(pending->id);
+  if (status == ARES_SUCCESS && packet != nullptr && size >= NS_HFIXEDSZ) {
+    // RFC 6891 7: an old server. c-ares notices that once; what it is asked later is ours to ask again.
+    if ((packet[3] & 0xf) == ns_r_formerr && std::exchange(pending->edns, false))
+      return self.send_again(std::move(pending));
     std::string copy(reinterpret_cast<const char*>(packet), static_cast<std::size_t>(size));
     return self.settle(std::move(pending), std::move(copy), {});
   }
@@ -191,17 +205,26 @@ void Resolver::on_answer(void* argument, int status, int, unsigned char* packet,
                                       : "the name servers failed or refused");
 }
 
-// The continuation runs when c-ares is no longer on the stack.
-void Resolver::settle(std::unique_ptr<Pending> pending, std::string packet, std::string trouble) {
-  loop_->defer([this, alive = alive_, pending = std::move(pending), packet = std::move(packet),
-                trouble = std::move(trouble)]() noexcept {
-    if (!pending->interest.expired()) pending->done(packet, trouble);
-    if (*alive) apply_servers();
+// First in line, when c-ares is no longer on the stack.
+void Resolver::send_again(std::unique_ptr<Pending> pending) {
+  waiting_.push_front(std::move(pending));
+  loop_->defer([this, alive = alive_]() noexcept {
+    if (*alive) send_next();
   });
 }
 
-void Resolver::process(int readable, int writable) noexcept {
-  ::ares_process_fd(channel_, readable, writable);
+// The continuation runs when c-ares is no longer on the stack; it may destroy the resolver.
+void Resolver::settle(std::unique_ptr<Pending> pending, std::string packet, std::string trouble) {
+  loop_->defer([this, alive = alive_, pending = std::move(pending), packet = std::move(packet),
+                trouble = std::move(trouble), trusted = trust_ad_]() noexcept {
+    if (*alive && !pending->interest.expired()) pending->done(packet, trouble, trusted);
+    if (*alive) send_next();
+  });
+}
+
+// Something came, may be sent, or is late.
+void Resolver::process(int number, bool readable, bool writable) noexcept {
+  ::ares_process_fd(channel_, readable ? number : ARES_SOCKET_BAD, writable ? number : ARES_SOCKET_BAD);
   update_timer();
 }
 
@@ -210,31 +233,6 @@ void Resolver::update_timer() noexcept {
   if (::ares_timeout(channel_, nullptr, &wait) == nullptr) return timer_->cancel();
   // Rounded up: a timer that fires early would find nothing to do, and spin.
   timer_->start(base::Millis(wait.tv_sec * 1000 + wait.tv_usec / 1000 + 1));
-}
-
-// c-ares opened, wants or closes a socket.
-void Resolver::on_socket(void* argument, int fd, int readable, int writable) noexcept {
-  auto& self = *static_cast<Resolver*>(argument);
-  if (!*self.alive_) {
-    self.sockets_.erase(fd);
-    return;
-  }
-  if (readable == 0 && writable == 0) {
-    auto gone = self.sockets_.extract(fd);
-    if (gone.empty()) return;
-    gone.mapped()->watch(false, false);
-    // It may be this event that is being served.
-    self.loop_->defer([event = std::move(gone.mapped())]() noexcept {});
-    return;
-  }
-  auto& socket = self.sockets_[fd];
-  if (!socket) {
-    socket =
-        std::make_unique<event::FdEvent>(*self.loop_, fd, [&self, fd](bool r, bool w) noexcept {
-          self.process(r ? fd : ARES_SOCKET_BAD, w ? fd : ARES_SOCKET_BAD);
-        });
-  }
-  socket->watch(readable != 0, writable != 0);
 }
 
 }  // namespace postern::dns

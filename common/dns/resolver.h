@@ -1,20 +1,26 @@
 // Resolver: asks the configured name servers, over c-ares, without ever blocking. One per process.
 //
 // Made before the sandbox, where c-ares reads what it wants to read; afterwards it only creates UDP
-// and TCP sockets to the servers. Queries carry an id from the kernel's random numbers. Every query
-// ends with exactly one call of its continuation, at the end of a loop turn, unless its handle died
-// before. Tries: 2 at each server, the first for 3 s; a truncated answer is asked for again over
-// TCP.
+// and TCP sockets to the servers: each try has its own (query_sockets.h), and each query an id from
+// the kernel's random numbers. Every query ends with exactly one call of its continuation, at the
+// end of a loop turn, unless its handle died before. Tries: 2 at each server, the first for 3 s; a
+// truncated answer is asked for again over TCP.
+//
+// At most kMaxUnderWay queries are under way; others wait in line, as many as there are who ask. The
+// time for tries begins when a query is sent: what is slow in front of it makes it late, never fail.
 #pragma once
 
+#include <cstdint>
+#include <deque>
 #include <expected>
 #include <functional>
 #include <memory>
 #include <string>
-#include <unordered_map>
+#include <unordered_set>
 #include <vector>
 
 #include "common/dns/answer.h"
+#include "common/dns/query_sockets.h"
 #include "common/event/loop.h"
 
 struct ares_channeldata;
@@ -48,6 +54,8 @@ class Resolver {
     bool trust_ad;  // believe the servers when they say that an answer is secure
   };
   static constexpr Options kDefaults{base::Millis(3'000), 2, false};
+  // Fewer than fit into the receive buffer of a name server: by default some 250 small datagrams.
+  static constexpr std::size_t kMaxUnderWay = 200;
 
   // An error, in words, where c-ares cannot start.
   [[nodiscard]] static std::expected<std::unique_ptr<Resolver>, std::string> make(
@@ -74,31 +82,38 @@ class Resolver {
 
  private:
   struct Pending;
-  // The response, or why there is none.
-  using OnResponse =
-      std::move_only_function<void(std::string_view packet, std::string_view trouble) noexcept>;
+  // The response, or why there is none; `trusted`: it came from servers that are believed.
+  using OnResponse = std::move_only_function<void(std::string_view packet, std::string_view trouble,
+                                                  bool trusted) noexcept>;
   Resolver() = default;
 
   Query ask(std::string name, int type, OnResponse done);
   template <class Answer, class Read, class Done>
-  auto reading(Read read, Done done);
+  static auto reading(Read read, Done done);
+  void send_next();
   void send(std::unique_ptr<Pending> pending);
+  void send_again(std::unique_ptr<Pending> pending);
   void settle(std::unique_ptr<Pending> pending, std::string packet, std::string trouble);
-  void apply_servers();
-  void process(int readable, int writable) noexcept;
+  void process(int number, bool readable, bool writable) noexcept;
   void update_timer() noexcept;
-  static void on_socket(void* self, int fd, int readable, int writable) noexcept;
   static void on_answer(void* pending, int status, int timeouts, unsigned char* packet,
                         int size) noexcept;
 
+  struct Servers {
+    std::vector<base::Endpoint> endpoints;
+    bool trust_ad = false;
+  };
+
+  QuerySockets sockets_{[this](int number, bool readable, bool writable) noexcept {
+    process(number, readable, writable);
+  }};
   ares_channeldata* channel_ = nullptr;
   event::Loop* loop_ = nullptr;
   bool trust_ad_ = false;
   std::unique_ptr<event::Timer> timer_;
-  std::unordered_map<int, std::unique_ptr<event::FdEvent>> sockets_;
-  std::size_t under_way_ = 0;
-  std::vector<base::Endpoint> next_servers_;       // wait until nothing is under way
-  std::vector<std::unique_ptr<Pending>> waiting_;  // for next_servers_
+  std::unordered_set<std::uint16_t> under_way_;    // by id
+  std::deque<std::unique_ptr<Pending>> waiting_;   // in line
+  Servers next_servers_;                           // wait until nothing is under way; empty: none
   std::shared_ptr<bool> alive_ = std::make_shared<bool>(true);
 };
 

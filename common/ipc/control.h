@@ -317,6 +317,7 @@ struct Shown {
   base::WallTime expires;
   std::uint64_t size = 0;
   bool bounce = false;
+  bool requires_tls = false;  // REQUIRETLS was said with it, or with what it is a notice of
   base::MessageId origin;  // what it was in the queue that it was imported from; 0: none
   std::vector<RecipientRow> recipients;
   bool more = false;
@@ -325,7 +326,8 @@ struct Shown {
                       field("from", &Shown::from), field("hello", &Shown::hello, 255),
                       field("client", &Shown::client), field("arrived", &Shown::arrived),
                       field("expires", &Shown::expires), field("size", &Shown::size),
-                      field("bounce", &Shown::bounce), field("origin", &Shown::origin),
+                      field("bounce", &Shown::bounce),
+                      field("requires_tls", &Shown::requires_tls), field("origin", &Shown::origin),
                       field("recipients", &Shown::recipients, 20), field("more", &Shown::more));
   }
 };

@@ -161,4 +161,52 @@ struct Socket {
   }
 };
 
+// local needs a process that files into this mailbox, as its user. Whose that is the parent knows, from the
+// configuration of this generation, and starts none for a mailbox that this does not name.
+struct AskMailbox {
+  static constexpr Type kType = Type::kAskMailbox;
+  static constexpr Route kRoute{roles(Role::kLocal), roles(Role::kParent)};
+  static constexpr Window kWindow{.requests = 256};
+  base::RequestId request;
+  base::Generation generation;
+  std::string user;
+  std::string domain;
+  static constexpr auto fields() {
+    return fields_of(field("request", &AskMailbox::request),
+                      field("generation", &AskMailbox::generation),
+                      field("user", &AskMailbox::user, 255),
+                      field("domain", &AskMailbox::domain, 255));
+  }
+};
+
+// Descriptor: a channel to the process, which stands in its sandbox; none where there is no process.
+struct MailboxReady {
+  static constexpr Type kType = Type::kMailboxReady;
+  static constexpr Route kRoute{roles(Role::kParent), roles(Role::kLocal)};
+  using ReplyTo = Replies<AskMailbox>;
+  static constexpr std::size_t kDescriptors = 1;
+  base::RequestId request;
+  std::string error;  // why there is none
+  static constexpr auto fields() {
+    return fields_of(field("request", &MailboxReady::request),
+                      field("error", &MailboxReady::error, kMaxText));
+  }
+};
+
+// The process that this request brought, or is to bring, is needed no more: it is stopped.
+struct DropMailbox {
+  static constexpr Type kType = Type::kDropMailbox;
+  static constexpr Route kRoute{roles(Role::kLocal), roles(Role::kParent)};
+  base::RequestId request;
+  static constexpr auto fields() { return fields_of(field("request", &DropMailbox::request)); }
+};
+
+// In place of Ready: its mailbox cannot be opened, so the process ends.
+struct Unable {
+  static constexpr Type kType = Type::kUnable;
+  static constexpr Route kRoute{roles(Role::kMailbox), roles(Role::kParent)};
+  std::string error;  // why
+  static constexpr auto fields() { return fields_of(field("error", &Unable::error, kMaxText)); }
+};
+
 }  // namespace postern::ipc

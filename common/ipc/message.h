@@ -18,11 +18,11 @@
 
 namespace postern::ipc {
 
-enum class Role : std::uint8_t { kParent, kSmtpd, kQueued, kRelay, kLocal, kKey, kAuth, kFetch, kControl };
-inline constexpr std::size_t kRoleCount = 9;
+enum class Role : std::uint8_t { kParent, kSmtpd, kQueued, kRelay, kLocal, kKey, kAuth, kFetch, kMailbox, kControl };
+inline constexpr std::size_t kRoleCount = 10;
 
 [[nodiscard]] constexpr std::string_view name(Role role) {
-  constexpr std::string_view kNames[] = {"parent", "smtpd", "queued", "relay", "local", "key", "auth", "fetch", "control"};
+  constexpr std::string_view kNames[] = {"parent", "smtpd", "queued", "relay", "local", "key", "auth", "fetch", "mailbox", "control"};
   return kNames[static_cast<std::size_t>(role)];
 }
 

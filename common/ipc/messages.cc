@@ -10,12 +10,13 @@ namespace {
 
 constexpr std::array<std::string_view, kTypeCount> kTypeNames{
     "hello", "boot", "configure", "configured", "peer", "peer_lost", "listen", "tally", "ready", "stop", "processes", "ask_socket", "socket",
+    "ask_mailbox", "mailbox_ready", "drop_mailbox", "unable",
     "submit", "submit_recipients", "submit_body", "submitted", "ask_token", "token_result",
     "open_large", "large_opened", "abandon_large", "intake", "ask_recipient", "recipient_known", "ask_name", "name_known", "start_queue", "queue_started", "sign", "signed", "ticket_keys",
     "login", "login_response", "user_login", "login_answer", "end_login", "ticket", "ticket_taken", "drop_ticket", "end_account",
     "held_leases", "grant", "hop_found", "go_ahead", "cancel_grant",
     "grant_ended", "ask_work", "lease", "lease_body", "no_work", "outcome", "outcome_saved", "break_off",
-    "probe", "probed", "ask_policy", "policy_said",
+    "probe", "probed", "file_mail", "file_body", "mail_filed", "ask_policy", "policy_said",
     "ask_status", "status", "list_queues", "queue_rows", "list_messages", "message_rows", "show",
     "shown", "ask_body", "body_part", "list_blocks", "block_rows", "list_history",
     "history_rows", "freeze", "unfreeze", "switch_outbound", "switch_intake", "await_quiet", "quiet", "hold", "lock_account", "retry", "reload", "stop_server",

@@ -7,6 +7,7 @@
 #include "common/ipc/explain.h"
 #include "common/ipc/family.h"
 #include "common/ipc/login.h"
+#include "common/ipc/mailbox.h"
 #include "common/ipc/policies.h"
 #include "common/ipc/signing.h"
 #include "common/ipc/spool.h"
@@ -16,12 +17,13 @@ namespace postern::ipc {
 
 // Every message, in the order of Type.
 using AllMessages =
-    std::tuple<Hello, Boot, Configure, Configured, Peer, PeerLost, Listen, Tally, Ready, Stop, Processes, AskSocket, Socket, Submit,
+    std::tuple<Hello, Boot, Configure, Configured, Peer, PeerLost, Listen, Tally, Ready, Stop, Processes, AskSocket, Socket,
+               AskMailbox, MailboxReady, DropMailbox, Unable, Submit,
                SubmitRecipients, SubmitBody, Submitted, AskToken, TokenResult, OpenLarge, LargeOpened,
                AbandonLarge, Intake, AskRecipient, RecipientKnown, AskName, NameKnown, StartQueue, QueueStarted, Sign, Signed, TicketKeys,
                Login, LoginResponse, UserLogin, LoginAnswer, EndLogin, Ticket, TicketTaken, DropTicket, EndAccount, HeldLeases, Grant, HopFound, GoAhead, CancelGrant,
                GrantEnded, AskWork, Lease, LeaseBody, NoWork, Outcome, OutcomeSaved, BreakOff, Probe, Probed,
-               AskPolicy, PolicySaid,
+               FileMail, FileBody, MailFiled, AskPolicy, PolicySaid,
                AskStatus, Status, ListQueues, QueueRows,
                ListMessages, MessageRows, Show, Shown, AskBody, BodyPart, ListBlocks, BlockRows,
                ListHistory, HistoryRows, Freeze, Unfreeze, SwitchOutbound,

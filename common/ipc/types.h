@@ -11,6 +11,7 @@ enum class Type : std::uint16_t {
   kHello,
   // parent and its children
   kBoot, kConfigure, kConfigured, kPeer, kPeerLost, kListen, kTally, kReady, kStop, kProcesses, kAskSocket, kSocket,
+  kAskMailbox, kMailboxReady, kDropMailbox, kUnable,
   // smtpd and queued
   kSubmit, kSubmitRecipients, kSubmitBody, kSubmitted, kAskToken, kTokenResult, kOpenLarge,
   kLargeOpened, kAbandonLarge, kIntake, kAskRecipient, kRecipientKnown, kAskName, kNameKnown, kStartQueue, kQueueStarted,
@@ -21,6 +22,8 @@ enum class Type : std::uint16_t {
   // deliverers and queued
   kHeldLeases, kGrant, kHopFound, kGoAhead, kCancelGrant, kGrantEnded, kAskWork, kLease, kLeaseBody, kNoWork, kOutcome,
   kOutcomeSaved, kBreakOff, kProbe, kProbed,
+  // local and the processes of mailboxes
+  kFileMail, kFileBody, kMailFiled,
   // relay and fetch
   kAskPolicy, kPolicySaid,
   // control tool and queued
@@ -36,7 +39,7 @@ inline constexpr std::size_t kTypeCount = static_cast<std::size_t>(Type::kDone) 
 
 inline constexpr RoleSet kChildren =
     roles(Role::kSmtpd, Role::kQueued, Role::kRelay, Role::kLocal, Role::kKey, Role::kAuth,
-          Role::kFetch);
+          Role::kFetch, Role::kMailbox);
 inline constexpr RoleSet kDeliverers = roles(Role::kRelay, Role::kLocal);
 inline constexpr RoleSet kEverybody = kChildren | roles(Role::kParent, Role::kControl);
 
@@ -74,7 +77,7 @@ inline constexpr BodyForm kLastEnumerator<BodyForm> = BodyForm::kBinary;
 template <>
 inline constexpr mail::Return kLastEnumerator<mail::Return> = mail::Return::kFull;
 template <>
-inline constexpr mail::TlsWish kLastEnumerator<mail::TlsWish> = mail::TlsWish::kWaived;
+inline constexpr mail::TlsWish kLastEnumerator<mail::TlsWish> = mail::TlsWish::kRequired;
 
 // The client that a message came from, or that it had first when it came by others who said so: as a next hop is
 // told of it. What is not known is empty.

@@ -9,8 +9,8 @@
 namespace postern::mail {
 namespace {
 
-constexpr std::string_view kFields[] = {"received", "delivered-to", "date", "message-id", "tls-required"};
-enum : std::size_t { kReceived, kDelivered, kDate, kMessageId, kTlsRequired };
+constexpr std::string_view kFields[] = {"received", "delivered-to", "date", "message-id"};
+enum : std::size_t { kReceived, kDelivered, kDate, kMessageId };
 constexpr std::size_t kKept = BodyScanner::kLongestDelivered + 4;  // with spaces around, and the line's end
 
 const char* find(const char* begin, const char* end, char c) noexcept {
@@ -29,8 +29,9 @@ std::string_view BodyScanner::give(const char* begin, const char* end) noexcept 
 void BodyScanner::read_header(const char* begin, const char* end) noexcept {
   if (fields_ != 0)
     match_field(begin, end);
-  else if (in_value_ && value_.size() <= kKept)
-    value_.append(begin, std::min<std::size_t>(static_cast<std::size_t>(end - begin), kKept));
+  else if (in_value_ && delivered_to_.back().size() <= kKept)
+    delivered_to_.back().append(begin, std::min<std::size_t>(static_cast<std::size_t>(end - begin),
+                                                             kKept));
   line_size_ += static_cast<std::uint64_t>(end - begin);
   if (behind_ != Behind::kCrLf) return;
   if (in_value_) end_value();
@@ -42,7 +43,7 @@ void BodyScanner::read_header(const char* begin, const char* end) noexcept {
 
 // Of most lines a character or two are looked at. There may be spaces before the colon (RFC 5322 4.5).
 void BodyScanner::match_field(const char* begin, const char* end) noexcept {
-  static_assert(std::size(kFields) <= 5);
+  static_assert(std::size(kFields) <= 4);
   for (const char* p = begin; p < end && fields_ != 0; ++p) {
     const char c = base::ascii_lower(*p);
     for (std::size_t which = 0; which < std::size(kFields); ++which) {
@@ -67,10 +68,10 @@ void BodyScanner::found_field(std::size_t which, std::string_view rest) noexcept
       ++received_;
       return;
     case kDelivered:
-      if (delivered_to_.size() < kMostDelivered) begin_value(which, rest);
+      if (delivered_to_.size() >= kMostDelivered) return;
+      in_value_ = true;
+      delivered_to_.emplace_back(rest.substr(0, kKept));
       return;
-    case kTlsRequired:
-      return begin_value(which, rest);
     case kDate:
       has_date_ = true;
       return;
@@ -79,22 +80,16 @@ void BodyScanner::found_field(std::size_t which, std::string_view rest) noexcept
   }
 }
 
-void BodyScanner::begin_value(std::size_t which, std::string_view rest) noexcept {
-  in_value_ = true;
-  value_of_ = which;
-  value_.assign(rest.substr(0, kKept));
-}
-
-// What stands on further lines of the field is not looked at.
+// What stands on further lines of the field is no address of ours.
 void BodyScanner::end_value() noexcept {
   in_value_ = false;
-  const auto end = value_.find_first_of("\r\n");
-  const auto text = base::trim(std::string_view(value_).substr(0, end));
-  if (end == std::string::npos || text.empty() || text.size() > kLongestDelivered) return;
-  if (value_of_ == kDelivered)
-    delivered_to_.emplace_back(text);
-  else if (base::equals_ignoring_case(text, "no"))
-    waives_tls_ = true;
+  auto& value = delivered_to_.back();
+  const auto end = value.find_first_of("\r\n");
+  const auto text = base::trim(std::string_view(value).substr(0, end));
+  if (text.empty() || text.size() > kLongestDelivered || end == std::string::npos)
+    delivered_to_.pop_back();
+  else
+    value = std::string(text);
 }
 
 const char* BodyScanner::find_line_end(const char* begin, const char* end) noexcept {

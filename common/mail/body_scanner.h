@@ -28,8 +28,6 @@ class BodyScanner {
   // The header has such a field.
   [[nodiscard]] bool has_date() const noexcept { return has_date_; }
   [[nodiscard]] bool has_message_id() const noexcept { return has_message_id_; }
-  // And the field "TLS-Required: No" (RFC 8689 5).
-  [[nodiscard]] bool waives_tls() const noexcept { return waives_tls_; }
 
   static constexpr std::size_t kMostDelivered = 32;
   static constexpr std::size_t kLongestDelivered = 320;  // bytes; longer ones are passed over
@@ -52,22 +50,18 @@ class BodyScanner {
   void read_header(const char* begin, const char* end) noexcept;
   void match_field(const char* begin, const char* end) noexcept;
   void found_field(std::size_t which, std::string_view rest) noexcept;
-  void begin_value(std::size_t which, std::string_view rest) noexcept;
   void end_value() noexcept;
 
   std::uint64_t wire_size_ = 0;
   std::uint64_t line_size_ = 0;  // of the current line, while in the header
   std::uint32_t received_ = 0;
   std::vector<std::string> delivered_to_;
-  std::string value_;  // of the field that is being read, where it matters
-  std::size_t value_of_ = 0;
-  static constexpr std::uint8_t kAllFields = 0x1F;
+  static constexpr std::uint8_t kAllFields = 0x0F;
   std::uint8_t fields_ = kAllFields;  // those whose names the current line may begin with, a bit for each
   std::uint8_t name_size_ = 0;        // how much of their names it has
   bool has_date_ = false;
   bool has_message_id_ = false;
-  bool waives_tls_ = false;
-  bool in_value_ = false;  // the current line goes on with value_
+  bool in_value_ = false;         // the current line goes on with the last of delivered_to_
   bool in_header_ = true;
 };
 

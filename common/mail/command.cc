@@ -150,6 +150,8 @@ void read_mail_parameter(std::string_view word, std::string_view key, std::strin
       command.error = syntax("BODY must be 7BIT, 8BITMIME or BINARYMIME");
   } else if (base::equals_ignoring_case(word, "SMTPUTF8")) {
     if (refuse_second(key, std::exchange(command.smtputf8, true), command)) return;
+  } else if (base::equals_ignoring_case(word, "REQUIRETLS")) {
+    if (refuse_second(key, std::exchange(command.require_tls, true), command)) return;
   } else if (base::equals_ignoring_case(key, "RET")) {
     if (refuse_second(key, command.ret != Return::kUnsaid, command)) return;
     const auto ret = parse_return(value);

@@ -73,6 +73,7 @@ struct Command {
   std::optional<std::uint64_t> size;  // MAIL: SIZE= of RFC 1870
   BodyType body = BodyType::k7Bit;    // MAIL
   bool smtputf8 = false;              // MAIL: SMTPUTF8 of RFC 6531
+  bool require_tls = false;           // MAIL: REQUIRETLS of RFC 8689
   std::uint64_t chunk = 0;            // BDAT: how many bytes follow the line
   bool last_chunk = false;            // BDAT
   Return ret = Return::kUnsaid;       // MAIL: what reports are wanted, RFC 3461

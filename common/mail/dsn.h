@@ -25,7 +25,6 @@ namespace postern::mail {
 enum class TlsWish : std::uint8_t {
   kUnsaid,
   kRequired,  // REQUIRETLS: only to hosts that have proved who they are, and promise the same
-  kWaived,    // "TLS-Required: No" in the header: rather in clear than not at all
 };
 
 // RET=: how much of a message that failed goes back to its sender.

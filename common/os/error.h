@@ -10,10 +10,12 @@
 namespace postern::os {
 
 struct Error {
-  int number = 0;  // errno
+  int number = 0;  // errno; 0: `what` says all
   std::string what;  // "open spool/control.json"
 
-  [[nodiscard]] std::string text() const { return what + ": " + ::strerrordesc_np(number); }
+  [[nodiscard]] std::string text() const {
+    return number == 0 ? what : what + ": " + ::strerrordesc_np(number);
+  }
 };
 
 template <class T>

@@ -58,6 +58,16 @@ bool works_on_files(SandboxKind kind) {
   return kind == SandboxKind::kStoring || kind == SandboxKind::kFiling;
 }
 
+// The ports at either end of TCP that are left of what is handled.
+std::vector<NetPortAttributes> port_rules(const SandboxPlan& plan) {
+  std::vector<NetPortAttributes> rules;
+  // Where to send from is its choice, but at a port of the kernel's.
+  if (plan.kind == SandboxKind::kConnecting) rules.push_back({kBindTcp, 0});
+  if (plan.kind == SandboxKind::kFetching)
+    for (const auto port : plan.ports) rules.push_back({kConnectTcp, port});
+  return rules;
+}
+
 Result<void> restrict_with_landlock(const SandboxPlan& plan) {
   const long abi = ::syscall(SYS_landlock_create_ruleset, nullptr, 0, kVersionFlag);
   if (abi < 1) {
@@ -81,12 +91,10 @@ Result<void> restrict_with_landlock(const SandboxPlan& plan) {
         return failure("add a Landlock rule");
     }
   }
-  if (plan.kind == SandboxKind::kFetching && abi >= kNetAbi) {
-    for (const auto port : plan.ports) {
-      const NetPortAttributes rule{kConnectTcp, port};
+  if (abi >= kNetAbi) {
+    for (const auto& rule : port_rules(plan))
       if (::syscall(SYS_landlock_add_rule, fd.get(), kRuleNetPort, &rule, 0) != 0)
         return failure("add a Landlock rule");
-    }
   }
   if (::syscall(SYS_landlock_restrict_self, fd.get(), 0) != 0) return failure("enter Landlock");
   return {};

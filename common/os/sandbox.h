@@ -15,7 +15,7 @@ namespace postern::os {
 enum class SandboxKind : std::uint8_t {
   kAccepting,   // smtpd: accepts and talks; writes to files it is given; opens nothing, connects nowhere
   kStoring,     // queued: files below its root, threads; no network
-  kConnecting,  // relay: outgoing TCP and UDP; no files, no listening
+  kConnecting,  // relay: outgoing TCP and UDP, from the address that it wants; no files, no listening
   kFiling,      // local: files below its root, threads; no network
   kSigning,     // key: its channels and nothing else
   kAuthenticating,  // auth: likewise, and threads for what takes long

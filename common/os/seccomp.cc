@@ -129,7 +129,8 @@ void add_outgoing(Rules& rules) {
 void add_kind(Rules& rules, SandboxKind kind) {
   switch (kind) {
     case SandboxKind::kAccepting:
-      rules.allow({SCMP_SYS(accept4), SCMP_SYS(setsockopt)});
+      // sync_file_range: a hint for the file of a large body, which it may write anyway.
+      rules.allow({SCMP_SYS(accept4), SCMP_SYS(setsockopt), SCMP_SYS(sync_file_range)});
       return;
     case SandboxKind::kStoring:
       add_files(rules);
@@ -137,7 +138,10 @@ void add_kind(Rules& rules, SandboxKind kind) {
       add_threads(rules);
       rules.allow({SCMP_SYS(accept4)});
       return;
-    case SandboxKind::kConnecting: return add_outgoing(rules);
+    case SandboxKind::kConnecting:
+      add_outgoing(rules);
+      rules.allow({SCMP_SYS(bind)});  // to an address to send from; nobody can listen there
+      return;
     case SandboxKind::kFiling:
       add_files(rules);
       add_threads(rules);

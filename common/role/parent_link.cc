@@ -18,6 +18,9 @@ class Link final : public ParentLink {
   void send(const ipc::Configured& configured) override { connection_.send(configured); }
   void send(const ipc::PeerLost& lost) override { route(lost); }
   void send(const ipc::AskSocket& ask) override { route(ask); }
+  void send(const ipc::AskMailbox& ask) override { route(ask); }
+  void send(const ipc::DropMailbox& drop) override { route(drop); }
+  void send(const ipc::Unable& unable) override { route(unable); }
   void send(const ipc::Reload& reload) override { route(reload); }
   void send(const ipc::StopServer& stop) override { route(stop); }
 
@@ -36,6 +39,9 @@ class Link final : public ParentLink {
   }
   void on(const ipc::Socket& socket, ipc::Descriptors d) {
     listener_.on_socket(socket, only(std::move(d)));
+  }
+  void on(const ipc::MailboxReady& ready, ipc::Descriptors d) {
+    listener_.on_mailbox_ready(ready, only(std::move(d)));
   }
   void on(const ipc::Stop& stop) { listener_.on_stop(stop); }
   void on(const ipc::Processes& processes) { listener_.on_processes(processes); }
@@ -78,6 +84,8 @@ std::unique_ptr<ParentLink> make_parent_link(event::Loop& loop, Role self,
       return std::make_unique<Link<Role::kAuth>>(loop, listener);
     case Role::kFetch:
       return std::make_unique<Link<Role::kFetch>>(loop, listener);
+    case Role::kMailbox:
+      return std::make_unique<Link<Role::kMailbox>>(loop, listener);
     case Role::kParent:
     case Role::kControl:
       break;

@@ -21,6 +21,7 @@ class ParentLink {
     virtual void on_listen(const ipc::Listen& listen, base::UniqueFd fd) = 0;
     virtual void on_tally(const ipc::Tally& tally, base::UniqueFd fd) = 0;
     virtual void on_socket(const ipc::Socket& socket, base::UniqueFd fd) = 0;
+    virtual void on_mailbox_ready(const ipc::MailboxReady& ready, base::UniqueFd fd) = 0;
     virtual void on_stop(const ipc::Stop& stop) = 0;
     virtual void on_processes(const ipc::Processes& processes) = 0;
     virtual void on_done(const ipc::Done& done) = 0;
@@ -34,6 +35,11 @@ class ParentLink {
   virtual void send(const ipc::PeerLost& lost) = 0;
   // auth and local.
   virtual void send(const ipc::AskSocket& ask) = 0;
+  // local only.
+  virtual void send(const ipc::AskMailbox& ask) = 0;
+  virtual void send(const ipc::DropMailbox& drop) = 0;
+  // A mailbox's process only.
+  virtual void send(const ipc::Unable& unable) = 0;
   // queued only.
   virtual void send(const ipc::Reload& reload) = 0;
   virtual void send(const ipc::StopServer& stop) = 0;

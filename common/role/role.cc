@@ -37,11 +37,11 @@ constexpr base::Millis kPeerPatience{
     1'000};                             // a sibling that died is back by then, or the parent knows
 constexpr std::size_t kMaxAsked = 32;   // below the windows of what is asked
 constexpr std::uint8_t kTryAgain = 75;  // sysexits(3)
-constexpr std::size_t kMaxSocketsAsked = 128;  // likewise below its window
+constexpr std::size_t kMaxConnecting = 128;  // likewise below the windows
 
 std::optional<Role> role_named(std::string_view text) {
   for (const auto role : {Role::kSmtpd, Role::kQueued, Role::kRelay, Role::kLocal, Role::kKey, Role::kAuth,
-                          Role::kFetch})
+                          Role::kFetch, Role::kMailbox})
     if (ipc::name(role) == text) return role;
   return std::nullopt;
 }
@@ -53,6 +53,7 @@ os::SandboxKind sandbox_kind(Role role) {
     case Role::kRelay:
       return os::SandboxKind::kConnecting;
     case Role::kLocal:
+    case Role::kMailbox:
       return os::SandboxKind::kFiling;
     case Role::kKey:
       return os::SandboxKind::kSigning;
@@ -91,11 +92,11 @@ class Skeleton final : public Host, public ParentLink::Listener {
     // Libraries initialise and open what they need...
     daemon_ = make(self_, *this);
     if (auto done = daemon_->prepare(*std::move(config), std::move(directories_), *boot_); !done)
-      fatal(done.error().text());
+      give_up(done.error().text());
     // ...then every right goes that is not needed any more...
     os::SandboxPlan plan;
     plan.kind = sandbox_kind(self_);
-    plan.root = sandbox_root.get();
+    plan.root = daemon_->root() >= 0 ? daemon_->root() : sandbox_root.get();
     plan.badmail = sandbox_badmail.get();
     if (boot_->drop_rights) plan.identity = os::SandboxPlan::Identity{boot_->uid, boot_->gid};
     plan.open_files = kOpenFiles;
@@ -126,16 +127,16 @@ class Skeleton final : public Host, public ParentLink::Listener {
   void ask_reload(Answer answer) override { ask<ipc::Reload>(std::move(answer)); }
   void ask_stop(Answer answer) override { ask<ipc::StopServer>(std::move(answer)); }
   void ask_socket(std::uint32_t socket, Connected connected) override {
-    if (sockets_.size() >= kMaxSocketsAsked) {
-      loop_.defer([connected = std::move(connected)]() mutable noexcept {
-        connected(std::unexpected("too many connections are being made"));
-      });
-      return;
-    }
-    last_request_ = last_request_.next();
-    sockets_.emplace(last_request_.value, std::move(connected));
-    link_->send(ipc::AskSocket{last_request_, generation_, socket});
+    if (const auto request = connect_later(std::move(connected)))
+      link_->send(ipc::AskSocket{*request, generation_, socket});
   }
+  base::RequestId ask_mailbox(const std::string& user, const std::string& domain,
+                              Connected connected) override {
+    const auto request = connect_later(std::move(connected));
+    if (request) link_->send(ipc::AskMailbox{*request, generation_, user, domain});
+    return request.value_or(base::RequestId());
+  }
+  void drop_mailbox(base::RequestId request) override { link_->send(ipc::DropMailbox{request}); }
   [[noreturn]] void fatal(const std::string& why) override {
     log::error("process.fatal").field("reason", why);
     log::finish();
@@ -188,13 +189,10 @@ class Skeleton final : public Host, public ParentLink::Listener {
     daemon_->tally(tally, std::move(fd));
   }
   void on_socket(const ipc::Socket& socket, base::UniqueFd fd) override {
-    must_serve();
-    const auto at = sockets_.find(socket.request.value);
-    if (at == sockets_.end()) return;
-    auto connected = std::move(at->second);
-    sockets_.erase(at);
-    if (fd.valid()) return connected(std::move(fd));
-    connected(std::unexpected(socket.error));
+    hand_over(socket.request, std::move(fd), socket.error);
+  }
+  void on_mailbox_ready(const ipc::MailboxReady& ready, base::UniqueFd fd) override {
+    hand_over(ready.request, std::move(fd), ready.error);
   }
   void on_stop(const ipc::Stop& stop) override {
     if (!daemon_) ::_exit(0);  // it came right behind Boot: nothing has begun
@@ -222,6 +220,36 @@ class Skeleton final : public Host, public ParentLink::Listener {
   // The parent says nothing but Boot and Stop before Ready.
   void must_serve() {
     if (!daemon_) fatal("the parent spoke out of order");
+  }
+
+  // Whoever has a mailbox's process started hears why, and stops it; nothing is broken by it.
+  [[noreturn]] void give_up(const std::string& why) {
+    if (self_ != Role::kMailbox) fatal(why);
+    link_->send(ipc::Unable{why.substr(0, ipc::kMaxText)});
+    loop_.run();
+    ::_exit(0);
+  }
+
+  // The number of the request that is to bring it; none: there are too many.
+  std::optional<base::RequestId> connect_later(Connected connected) {
+    if (connecting_.size() >= kMaxConnecting) {
+      loop_.defer([connected = std::move(connected)]() mutable noexcept {
+        connected(std::unexpected("too many connections are being made"));
+      });
+      return std::nullopt;
+    }
+    last_request_ = last_request_.next();
+    connecting_.emplace(last_request_.value, std::move(connected));
+    return last_request_;
+  }
+  void hand_over(base::RequestId request, base::UniqueFd fd, const std::string& error) {
+    must_serve();
+    const auto at = connecting_.find(request.value);
+    if (at == connecting_.end()) return;
+    auto connected = std::move(at->second);
+    connecting_.erase(at);
+    if (fd.valid()) return connected(std::move(fd));
+    connected(std::unexpected(error));
   }
 
   void end(std::uint32_t seconds) {
@@ -265,7 +293,7 @@ class Skeleton final : public Host, public ParentLink::Listener {
   base::RequestId last_request_;
   std::unordered_map<std::uint64_t, Answer> asked_;
   base::Generation generation_;  // of what the daemon works with
-  std::unordered_map<std::uint64_t, Connected> sockets_;  // that were asked for
+  std::unordered_map<std::uint64_t, Connected> connecting_;  // what was asked for
 };
 
 void prepare_signals() {

@@ -35,6 +35,9 @@ class Daemon {
                                    const ipc::Boot& boot) = 0;
   // Behind that: where it connects to by TCP, if its sandbox knows of ports (fetch only).
   [[nodiscard]] virtual std::vector<std::uint16_t> ports() const { return {}; }
+  // Behind that, too: the directory, below the one that it was given, that is all of it from now on (mailbox
+  // only); -1: the one that it was given.
+  [[nodiscard]] virtual int root() const { return -1; }
   // In the sandbox: start serving; threads are made here.
   virtual void start(event::Loop& loop) = 0;
   // A new generation; an error refuses it, and the old one stays.
@@ -71,6 +74,13 @@ class Host {
   // the configuration; `connected` gets it, or why there is none. auth and local.
   using Connected = std::move_only_function<void(std::expected<base::UniqueFd, std::string>) noexcept>;
   virtual void ask_socket(std::uint32_t, Connected) {}
+  // Asks the parent for a process that files into this mailbox as its user; `connected` gets the channel to it, or
+  // why there is none. local only.
+  virtual base::RequestId ask_mailbox(const std::string& /*user*/, const std::string& /*domain*/, Connected) {
+    return {};
+  }
+  // What that brought, or is to bring, is needed no more.
+  virtual void drop_mailbox(base::RequestId) {}
   // Ends the process now, for a fatal trouble of the environment; logged and told by the sentence.
   [[noreturn]] virtual void fatal(const std::string& why) = 0;
 };

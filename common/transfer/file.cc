@@ -143,7 +143,7 @@ Reader::Next Reader::next() {
       ++counts_.messages;
       counts_.recipients += message_.envelope.recipient_count;
       counts_.body_bytes += message_.envelope.body_size;
-      return Item(Whole{});
+      return Next(std::in_place, Whole{});
     }
     // Frames that give nothing by themselves are passed here; each takes bytes.
     for (;;) {

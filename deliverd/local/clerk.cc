@@ -17,11 +17,10 @@ relay::Pool::Settings settings_of(std::string hostname) {
 
 using deliverd::SlotId;
 
-Clerk::Clerk(event::Loop& loop, Workers& workers, std::shared_ptr<Mailbox> mailbox,
-             relay::Sockets& sockets, std::string hostname, event::Callback lost)
+Clerk::Clerk(event::Loop& loop, Filer& filer, relay::Sockets& sockets, std::string hostname,
+             event::Callback lost)
     : loop_(loop),
-      workers_(workers),
-      mailbox_(std::move(mailbox)),
+      filer_(filer),
       desk_(loop, *this, std::move(lost)),
       pool_(loop, {nullptr, &sockets}, tls_, settings_of(std::move(hostname)), desk_) {}
 
@@ -29,8 +28,7 @@ Clerk::~Clerk() {
   *alive_ = false;
 }
 
-void Clerk::configure(std::shared_ptr<Mailbox> mailbox, std::string hostname) {
-  mailbox_ = std::move(mailbox);
+void Clerk::configure(std::string hostname) {
   pool_.configure(settings_of(std::move(hostname)));
 }
 
@@ -47,14 +45,8 @@ void Clerk::deliver(SlotId id, deliverd::Delivery delivery) noexcept {
   auto& slot = at->second;
   if (slot.dismissed) return desk_.give_back(id);
   slot.busy = true;
-  workers_.submit([this, alive = alive_, id, mailbox = mailbox_,
-                   delivery = std::move(delivery)]() noexcept -> event::Callback {
-    std::vector<Filed> copies;
-    for (const auto& recipient : delivery.lease.recipients)
-      copies.push_back(mailbox->file(delivery, recipient));
-    return [this, alive, id, copies = std::move(copies)]() mutable noexcept {
-      if (*alive) filed(id, std::move(copies));
-    };
+  filer_.file(std::move(delivery), [this, alive = alive_, id](std::vector<Filed> copies) noexcept {
+    if (*alive) filed(id, std::move(copies));
   });
 }
 

@@ -1,5 +1,5 @@
 // Clerk: local delivery's side of the desk. A grant of mailboxes is a slot that asks for a message, has it
-// filed on one of the worker threads, reports, and asks again. One of a socket that speaks LMTP is for the pool,
+// filed, reports, and asks again. One of a socket that speaks LMTP is for the pool,
 // which serves it as a relay serves a host.
 #pragma once
 
@@ -7,24 +7,23 @@
 #include <unordered_map>
 
 #include "deliverd/desk.h"
-#include "deliverd/local/mailbox.h"
-#include "deliverd/local/workers.h"
+#include "deliverd/local/filer.h"
 #include "deliverd/relay/pool.h"
 
 namespace postern::local {
 
 class Clerk final : public deliverd::Deliverer {
  public:
-  // `hostname`: what LMTP's servers are told that we are. `workers` and `sockets` outlive the clerk; `lost`: the
+  // `hostname`: what LMTP's servers are told that we are. `filer` and `sockets` outlive the clerk; `lost`: the
   // channel to queued broke.
-  Clerk(event::Loop& loop, Workers& workers, std::shared_ptr<Mailbox> mailbox,
-        relay::Sockets& sockets, std::string hostname, event::Callback lost);
+  Clerk(event::Loop& loop, Filer& filer, relay::Sockets& sockets, std::string hostname,
+        event::Callback lost);
   ~Clerk() override;
   Clerk(const Clerk&) = delete;
   Clerk& operator=(const Clerk&) = delete;
 
-  // For messages and sessions from now on.
-  void configure(std::shared_ptr<Mailbox> mailbox, std::string hostname);
+  // For sessions from now on.
+  void configure(std::string hostname);
   void connect(base::UniqueFd queued) { desk_.connect(ipc::Role::kLocal, std::move(queued)); }
   // Finishes what is in hand and ends all slots; then calls `done`, once.
   void stop(event::Callback done);
@@ -48,8 +47,7 @@ class Clerk final : public deliverd::Deliverer {
   void check_stopped();
 
   event::Loop& loop_;
-  Workers& workers_;
-  std::shared_ptr<Mailbox> mailbox_;
+  Filer& filer_;
   deliverd::Desk desk_;
   relay::TlsDesk tls_{nullptr};  // that is never asked: no socket knows TLS
   relay::Pool pool_;

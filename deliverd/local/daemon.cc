@@ -22,25 +22,35 @@ os::Result<void> Daemon::prepare(std::string config, role::Directories directori
 }
 
 void Daemon::start(event::Loop& loop) {
-  auto mailbox = apply(config_);
-  workers_ = std::make_unique<Workers>(loop, std::clamp(config_.workers, 1U, kMaxWorkers));
-  clerk_ = std::make_unique<Clerk>(loop, *workers_, std::move(mailbox), sockets_,
-                                   config_.hostname, [this]() noexcept { host_.peer_lost(ipc::Role::kQueued); });
+  apply(config_);
+  if (config_.as_users)
+    users_ = std::make_unique<UserFiler>(loop, base::system_clock(), host_);
+  else
+    threads_ = std::make_unique<ThreadFiler>(loop, std::clamp(config_.workers, 1U, kMaxWorkers), mailbox());
+  Filer& filer = users_ ? static_cast<Filer&>(*users_) : *threads_;
+  clerk_ = std::make_unique<Clerk>(loop, filer, sockets_, config_.hostname,
+                                   [this]() noexcept { host_.peer_lost(ipc::Role::kQueued); });
 }
 
-std::shared_ptr<Mailbox> Daemon::apply(const config::LocalConfig& config) {
+std::shared_ptr<Mailbox> Daemon::mailbox() const {
+  return make_mailbox(config_, *disk_, base::system_clock());
+}
+
+void Daemon::apply(const config::LocalConfig& config) {
   log::set_level(static_cast<log::Format>(config.log.format),
                  static_cast<log::Level>(config.log.level));
   sockets_.use(config.sockets);
-  return make_mailbox(config, *disk_, base::system_clock());
 }
 
-// The number of workers stays what it was at the start.
+// The number of workers stays what it was at the start, and so does whose the mailboxes are.
 std::expected<void, std::string> Daemon::configure(std::string config, base::Generation) {
   auto parsed = ipc::decode<config::LocalConfig>(config);
   if (!parsed) return std::unexpected("local cannot read the configuration from the parent");
   config_ = *std::move(parsed);
-  clerk_->configure(apply(config_), config_.hostname);
+  apply(config_);
+  if (users_) users_->renew();
+  else threads_->use(mailbox());
+  clerk_->configure(config_.hostname);
   return {};
 }
 

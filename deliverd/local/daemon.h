@@ -1,5 +1,5 @@
-// The local deliverer: one process that files mail below the mailbox root, and speaks LMTP over sockets that it is
-// given. It can do nothing else.
+// The local deliverer: one process that files mail below the mailbox root, or hands it to processes of the mailboxes'
+// users, and speaks LMTP over sockets that it is given. It can do nothing else.
 #pragma once
 
 #include <memory>
@@ -8,6 +8,8 @@
 #include "common/role/role.h"
 #include "deliverd/local/clerk.h"
 #include "deliverd/local/sockets.h"
+#include "deliverd/local/thread_filer.h"
+#include "deliverd/local/user_filer.h"
 
 namespace postern::local {
 
@@ -26,13 +28,15 @@ class Daemon final : public role::Daemon {
   void stop(event::Callback done) override;
 
  private:
-  std::shared_ptr<Mailbox> apply(const config::LocalConfig& config);
+  void apply(const config::LocalConfig& config);
+  [[nodiscard]] std::shared_ptr<Mailbox> mailbox() const;
 
   role::Host& host_;
   config::LocalConfig config_;
   std::unique_ptr<os::Disk> disk_;  // the mailbox root
   Sockets sockets_;
-  std::unique_ptr<Workers> workers_;
+  std::unique_ptr<ThreadFiler> threads_;  // one of both, for life
+  std::unique_ptr<UserFiler> users_;
   std::unique_ptr<Clerk> clerk_;
 };
 

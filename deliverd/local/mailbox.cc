@@ -88,6 +88,22 @@ bool is_safe_name(std::string_view name) noexcept {
          });
 }
 
+std::expected<std::string, std::string> place_of(std::string_view path, std::string_view user,
+                                                 std::string_view domain) {
+  std::string place;
+  for (auto rest = path; !rest.empty();) {
+    const auto mark = std::min(rest.find(kDomainMark), rest.find(kUserMark));
+    place += rest.substr(0, mark);
+    if (mark == std::string_view::npos) break;
+    const bool is_user = rest.substr(mark).starts_with(kUserMark);
+    const auto name = is_user ? user : domain;
+    if (!is_safe_name(name)) return std::unexpected("this is no name of a mailbox");
+    place += name;
+    rest.remove_prefix(mark + (is_user ? kUserMark : kDomainMark).size());
+  }
+  return place;
+}
+
 os::Result<std::uint64_t> write_message(os::File& file, std::string_view head,
                                         const deliverd::Delivery& delivery,
                                         mail::LineEnd text_ends) {
@@ -131,6 +147,10 @@ Filed deferred(const ipc::LeaseRecipient& recipient, const os::Error& error) {
              std::string("the mailbox cannot be written: ") + ::strerrordesc_np(error.number));
   filed.trouble = error.text();
   return filed;
+}
+
+Filed deferred(const ipc::LeaseRecipient& recipient, std::string text) {
+  return result(recipient, ipc::Result::kDeferred, {4, 3, 0}, std::move(text));
 }
 
 Filed failed(const ipc::LeaseRecipient& recipient, mail::EnhancedCode code, std::string text) {

@@ -3,6 +3,7 @@
 // os::Disk, never follow a symbolic link, and say "delivered" only when file and name are on disk.
 #pragma once
 
+#include <expected>
 #include <memory>
 #include <string>
 #include <string_view>
@@ -10,16 +11,10 @@
 #include "common/config/roles.h"
 #include "common/mail/unstuffer.h"
 #include "common/os/disk.h"
-#include "deliverd/desk.h"
+#include "deliverd/local/filer.h"
 #include "deliverd/local/quota.h"
 
 namespace postern::local {
-
-// What became of one recipient's copy.
-struct Filed {
-  ipc::RecipientResult result;
-  std::string trouble;  // in full, for the log; empty: none
-};
 
 class Mailbox {
  public:
@@ -40,6 +35,11 @@ class Mailbox {
 // front. Decided by queued already; decided again where it becomes a file name.
 [[nodiscard]] bool is_safe_name(std::string_view name) noexcept;
 
+// {user} and {domain} of `path` replaced by what the recipient's mailbox has for them; or why that cannot be.
+[[nodiscard]] std::expected<std::string, std::string> place_of(std::string_view path, std::string_view user,
+                                                               std::string_view domain);
+inline constexpr std::string_view kDomainMark = "{domain}", kUserMark = "{user}";
+
 // Writes `head` (CRLF lines), the prefix and the body without its dots: text with these line ends, a binary
 // message (RFC 3030) byte for byte as it came, its lines ended by CR LF.
 // How many bytes that are.
@@ -56,6 +56,7 @@ class Mailbox {
 [[nodiscard]] Filed delivered(const ipc::LeaseRecipient& recipient, std::string text);
 // The environment's trouble: it can be tried again.
 [[nodiscard]] Filed deferred(const ipc::LeaseRecipient& recipient, const os::Error& error);
+[[nodiscard]] Filed deferred(const ipc::LeaseRecipient& recipient, std::string text);
 [[nodiscard]] Filed failed(const ipc::LeaseRecipient& recipient, mail::EnhancedCode code,
                            std::string text);
 // The quota leaves no room, now or ever (`room` is not kEnough).

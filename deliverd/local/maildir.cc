@@ -14,8 +14,7 @@
 namespace postern::local {
 namespace {
 
-constexpr std::string_view kDomain = "{domain}";
-constexpr std::string_view kUser = "{user}";
+constexpr std::string_view kRoot = ".";
 
 // "/" and ":" mean something in a Maildir's file names.
 std::string file_name_host(std::string_view hostname) {
@@ -46,6 +45,11 @@ std::string folder_name(std::string_view local_part, std::string_view user) {
   return std::all_of(name.begin(), name.end(), fits) ? std::string(name) : std::string();
 }
 
+// What the names of this copy's files have in common, however often it is filed.
+std::string mark_of(base::MessageId message, std::uint32_t recipient) {
+  return fmt::format("X{}R{}.", base::to_string(message), recipient);
+}
+
 std::int64_t now_micros() noexcept {
   const auto now = std::chrono::system_clock::now().time_since_epoch();
   return std::chrono::duration_cast<std::chrono::microseconds>(now).count() % 1'000'000;
@@ -61,30 +65,33 @@ Maildir::Maildir(os::Disk& disk, const config::LocalConfig& config, const base::
       clock_(clock),
       quota_(disk, clock, config.quota) {}
 
-std::expected<std::string, std::string> Maildir::place_of(const ipc::LeaseRecipient& r) const {
-  std::string place;
-  for (std::string_view rest = path_; !rest.empty();) {
-    const auto mark = std::min(rest.find(kDomain), rest.find(kUser));
-    place += rest.substr(0, mark);
-    if (mark == std::string_view::npos) break;
-    const bool is_user = rest.substr(mark).starts_with(kUser);
-    const auto& name = is_user ? r.user : r.mailbox_domain;
-    if (!is_safe_name(name)) return std::unexpected("this is no name of a mailbox");
-    place += name;
-    rest.remove_prefix(mark + (is_user ? kUser : kDomain).size());
-  }
-  return place;
-}
-
 // TIME.DELIVERY.HOST, as every reader of Maildir expects; the message's id and the recipient's
 // number in it tell a person, and a repeated delivery, which message this is.
 std::string Maildir::unique_name(base::MessageId message, std::uint32_t recipient) {
-  return fmt::format("{}.M{:06}P{}Q{}X{}R{}.{}", clock_.wall().ms / 1000, now_micros(), ::getpid(),
-                     deliveries_.fetch_add(1) + 1, base::to_string(message), recipient, host_);
+  return fmt::format("{}.M{:06}P{}Q{}{}{}", clock_.wall().ms / 1000, now_micros(), ::getpid(),
+                     deliveries_.fetch_add(1) + 1, mark_of(message, recipient), host_);
+}
+
+std::optional<Filed> Maildir::filed_before(const deliverd::Delivery& delivery,
+                                           const ipc::LeaseRecipient& recipient) {
+  const auto mailbox = place_of(path_, recipient.user, recipient.mailbox_domain);
+  if (!mailbox) return std::nullopt;
+  const auto directory = folder_of(*mailbox, recipient);
+  const auto mark = mark_of(delivery.lease.message, recipient.number);
+  for (const auto* sub : {"/new", "/cur"}) {
+    const auto names = disk_.list(directory + sub);
+    if (!names || std::none_of(names->begin(), names->end(), [&](const std::string& name) {
+          return name.find(mark) != std::string::npos;
+        }))
+      continue;
+    const auto done = settle(directory);
+    return done ? delivered(recipient, "delivered to the mailbox") : deferred(recipient, done.error());
+  }
+  return std::nullopt;
 }
 
 Filed Maildir::file(const deliverd::Delivery& delivery, const ipc::LeaseRecipient& recipient) {
-  const auto mailbox = place_of(recipient);
+  const auto mailbox = place_of(path_, recipient.user, recipient.mailbox_domain);
   if (!mailbox) return failed(recipient, {5, 1, 3}, mailbox.error());
   const auto head = fmt::format("Return-Path: <{}>\r\nDelivered-To: {}\r\n",
                                 delivery.lease.from.text(), recipient.address.text());
@@ -127,10 +134,10 @@ std::string Maildir::folder_of(const std::string& mailbox, const ipc::LeaseRecip
 }
 
 // Every level is made and flushed where this process has not done so before: a directory that is
-// merely seen may still be lost with the power.
+// merely seen may still be lost with the power. The root itself is there.
 os::Result<void> Maildir::prepare(const std::string& mailbox) {
-  std::string parent = ".";
-  for (std::size_t end = 0; end != std::string::npos;) {
+  std::string parent(kRoot);
+  for (std::size_t end = mailbox == kRoot ? std::string::npos : 0; end != std::string::npos;) {
     end = mailbox.find('/', end + 1);
     const auto level = mailbox.substr(0, end);
     if (auto done = disk_.make_directory(level); !done) return done;
@@ -162,6 +169,11 @@ os::Result<void> Maildir::write(const std::string& directory, const std::string&
     return done;
   }
   if (fault::planted(fault::Fault::kMailNameUnflushed)) return {};
+  return settle(directory);
+}
+
+// When this is done it is delivered.
+os::Result<void> Maildir::settle(const std::string& directory) {
   return disk_.flush_directory(directory + "/new");
 }
 

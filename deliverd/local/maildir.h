@@ -13,8 +13,8 @@
 #pragma once
 
 #include <atomic>
-#include <expected>
 #include <mutex>
+#include <optional>
 #include <string>
 #include <unordered_set>
 
@@ -29,10 +29,12 @@ class Maildir final : public Mailbox {
   Maildir(os::Disk& disk, const config::LocalConfig& config, const base::Clock& clock);
 
   Filed file(const deliverd::Delivery& delivery, const ipc::LeaseRecipient& recipient) override;
+  // Did an earlier try file it, of whose end nobody heard? Then it is delivered, also where its reader has moved it to
+  // cur; nothing: it was not filed, or has been removed.
+  [[nodiscard]] std::optional<Filed> filed_before(const deliverd::Delivery& delivery,
+                                                  const ipc::LeaseRecipient& recipient);
 
  private:
-  [[nodiscard]] std::expected<std::string, std::string> place_of(
-      const ipc::LeaseRecipient& r) const;
   [[nodiscard]] std::string unique_name(base::MessageId message, std::uint32_t recipient);
   os::Result<void> prepare(const std::string& mailbox);
   [[nodiscard]] std::string folder_of(const std::string& mailbox, const ipc::LeaseRecipient& r) const;
@@ -40,11 +42,12 @@ class Maildir final : public Mailbox {
                    const deliverd::Delivery& delivery, const ipc::LeaseRecipient& recipient);
   os::Result<void> write(const std::string& directory, const std::string& name,
                          const std::string& head, const deliverd::Delivery& delivery);
+  os::Result<void> settle(const std::string& directory);
   bool known(const std::string& mailbox);
   void remember(const std::string& mailbox, bool complete);
 
   os::Disk& disk_;
-  const std::string path_;  // below the root, with {domain} and {user}
+  const std::string path_;  // below the root, with {domain} and {user}; ".": the root is one mailbox
   const bool folders_;
   std::string host_;  // of file names
   const base::Clock& clock_;

@@ -6,7 +6,7 @@ using State = ClientState;
 using std::chrono::minutes;
 using std::chrono::seconds;
 
-// RFC 5321 4.5.3.2; what it does not name (EHLO, AUTH, RSET) waits like MAIL. Nobody needs the reply to
+// RFC 5321 4.5.3.2; what it does not name (EHLO, AUTH, XCLIENT, RSET, XFORWARD) waits like MAIL. Nobody needs the reply to
 // QUIT, and whoever is slow to agree on TLS is not there.
 base::Millis timeout_of(State state) noexcept {
   switch (state) {
@@ -14,7 +14,9 @@ base::Millis timeout_of(State state) noexcept {
     case State::kEhlo:
     case State::kHelo:
     case State::kAuth:
+    case State::kXclient:
     case State::kRset:
+    case State::kXforward:
     case State::kMail:
     case State::kRcpt:
       return minutes(5);
@@ -51,10 +53,14 @@ std::string_view awaited(State state) noexcept {
       return "the TLS handshake";
     case State::kAuth:
       return "the reply to AUTH";
+    case State::kXclient:
+      return "the reply to XCLIENT";
     case State::kReady:
       return "the next message";
     case State::kRset:
       return "the reply to RSET";
+    case State::kXforward:
+      return "the reply to XFORWARD";
     case State::kMail:
       return "the reply to MAIL";
     case State::kRcpt:
@@ -86,6 +92,8 @@ ipc::FailureClass class_of_loss(State state) noexcept {
       return ipc::FailureClass::kTls;
     case State::kAuth:
       return ipc::FailureClass::kLogin;
+    case State::kXclient:
+      return ipc::FailureClass::kPolicy;
     case State::kData:
     case State::kBody:
     case State::kDot:
@@ -93,6 +101,7 @@ ipc::FailureClass class_of_loss(State state) noexcept {
       return ipc::FailureClass::kData;
     case State::kReady:
     case State::kRset:
+    case State::kXforward:
     case State::kMail:
     case State::kRcpt:
     case State::kQuit:

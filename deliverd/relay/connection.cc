@@ -1,10 +1,8 @@
 #include "deliverd/relay/connection.h"
 
 #include <fmt/format.h>
-#include <unistd.h>
 
 #include <algorithm>
-#include <cerrno>
 #include <cstring>
 #include <utility>
 
@@ -12,42 +10,15 @@
 #include "common/log/log.h"
 #include "common/mail/utf8_scan.h"
 #include "common/sasl/nonce.h"
+#include "deliverd/relay/body_file.h"
 
 namespace postern::relay {
 namespace {
 
-constexpr std::size_t kChunk = 64 * 1024;       // of a large body, read at once
-constexpr std::size_t kChunksInTurn = 4;        // then other connections have their turn
-constexpr base::Millis kBodyBlock{3 * 60'000};  // RFC 5321 4.5.3.2.5
-constexpr mail::EnhancedCode kUnfit{5, 6, 0};
-constexpr std::string_view kUnfitText =
-    "the stored message cannot be sent: a bare CR or LF, or an end before its end";
-constexpr std::string_view kChangedText = "the stored message is not as long as it was";
-
-// Calls `each` with the file's bytes, piece by piece, until it says false or there are no more.
-template <class Each>
-void read_file(int file, std::uint64_t size, Each each) {
-  std::string piece(kChunk, '\0');
-  for (std::uint64_t at = 0; at < size;) {
-    const auto want = std::min<std::uint64_t>(piece.size(), size - at);
-    const auto got = ::pread(file, piece.data(), want, static_cast<off_t>(at));
-    if (got <= 0) return;  // it cannot be sent either, and that tells more
-    if (!each(std::string_view(piece).substr(0, static_cast<std::size_t>(got)))) return;
-    at += static_cast<std::uint64_t>(got);
-  }
-}
-
-// Does the file hold bytes above 127? Only asked where the next hop cannot take them.
-bool file_has_eight_bit(int file, std::uint64_t size) {
-  bool found = false;
-  read_file(file, size, [&](std::string_view piece) { return !(found = has_eight_bit(piece)); });
-  return found;
-}
-
-std::uint64_t plain_size_of_file(int file, std::uint64_t size) {
-  PlainSize plain;
-  read_file(file, size, [&](std::string_view piece) { return plain.add(piece), true; });
-  return plain.bytes();
+std::vector<std::string> domains_of(const ipc::Lease& lease) {
+  std::vector<std::string> domains;
+  for (const auto& recipient : lease.recipients) domains.push_back(recipient.address.domain().text());
+  return domains;
 }
 
 Trouble closed_in_order() {
@@ -81,12 +52,14 @@ Connection::Connection(event::Loop& loop, std::string hostname, Way way, TlsDesk
       targets_(std::move(way.targets)),
       sockets_(way.sockets),
       account_(std::move(way.account)),
+      sources_(way.sources.for_hop(hop_)),
       desk_(tls),
       owner_(owner),
       idle_(idle),
       timer_(loop, [this]() noexcept { on_timeout(); }),
       pump_timer_(loop, [this]() noexcept { pump(); }) {
   CHECK(!targets_.empty());
+  for (const auto& target : targets_) unheard_.push_back(target.host);
   CHECK(hop_.kind != config::HopKind::kSocket || sockets_ != nullptr);
 }
 
@@ -94,13 +67,23 @@ Connection::~Connection() {
   *alive_ = false;
 }
 
+// Whom a connection to such a next hop is to belong to is known with its message.
 void Connection::start() {
-  connect_next();
+  if (hop_.pass_client != config::PassClient::kProxy) return connect_next();
+  waiting_ = true;
+  timer_.start(idle_);
+  owner_.on_ready();
 }
 
 bool Connection::ready() const noexcept {
-  return !over_ && !quitting_ && !gone_ && !delivery_ && client_ &&
-         client_->state() == ClientState::kReady;
+  return !over_ && !quitting_ && !gone_ && !delivery_ &&
+         (waiting_ || (client_ && client_->state() == ClientState::kReady));
+}
+
+bool Connection::spent() const noexcept {
+  const bool of_one_client = hop_.pass_client == config::PassClient::kXclient ||
+                             hop_.pass_client == config::PassClient::kProxy;
+  return went_on_ || (client_ && (client_->spent() || (of_one_client && messages_ > 0)));
 }
 
 // --- Connecting
@@ -123,7 +106,7 @@ void Connection::race(Planned plan) noexcept {
   if (!plan) {
     last_trouble_ = std::move(plan.error());
     log::info("relay.tls").field("remote", remote_).field("error", last_trouble_.reply.text());
-    std::erase_if(targets_, [&](const Target& target) { return target.host == host; });
+    forget_host(host);
     return connect_next();
   }
   plan_ = *std::move(plan);
@@ -134,7 +117,7 @@ void Connection::race(Planned plan) noexcept {
   }
   tried_.assign(endpoints.size(), false);
   remote_ = remote_name(targets_.front());
-  race_ = std::make_unique<Race>(loop_, std::move(endpoints), *this);
+  race_ = std::make_unique<Race>(loop_, std::move(endpoints), *this, Dial{sources_, hop_.socks, host});
 }
 
 void Connection::plug_in() {
@@ -149,9 +132,9 @@ void Connection::plug_in() {
   });
 }
 
-// Where a host did take us, the message in hand is the trouble, not the next hop.
+// Where a host did take us, or refused the message's client, the message in hand is the trouble, not the next hop.
 void Connection::nobody_left() {
-  if (delivery_ && dismissed_) {
+  if (delivery_ && (dismissed_ || !had_session_)) {
     finish({});
   } else if (delivery_) {
     const Verdict verdict{ipc::Result::kDeferred, last_trouble_.failure, last_trouble_.reply, {}};
@@ -166,21 +149,42 @@ void Connection::on_attempt_failed(std::size_t number, std::string_view why) noe
   last_trouble_ = {ipc::GrantEnd::kTemporary, ipc::FailureClass::kConnect, {}, remote_};
   last_trouble_.reply.enhanced = {4, 4, 1};  // no answer from host
   last_trouble_.reply.lines.push_back("connecting: " + std::string(why));
-  log::info("relay.connect").field("remote", remote_).field("error", why);
+  auto line = log::info("relay.connect").field("remote", remote_).field("error", why);
+  if (const auto source = source_of(number)) std::move(line).field("source", *source);
+}
+
+// That we chose; a Unix socket has no race, and nothing of the kind.
+std::optional<base::IpAddress> Connection::source_of(std::size_t number) const {
+  return race_ ? race_->source(number) : std::nullopt;
 }
 
 void Connection::on_connected(std::size_t number, base::UniqueFd fd) noexcept {
   remote_ = remote_name(targets_[number]);
   tried_[number] = true;
   target_ = targets_[number];
+  if (const auto source = source_of(number))
+    log::info("relay.source").field("remote", remote_).field("source", *source);
   forget_tried();
   note_ = {};
   stream_ = std::make_unique<event::Stream>(loop_, std::move(fd), *this);
-  client_.emplace(hostname_, use_of(plan_, !clear_why_.empty()),
+  const auto client = hop_.pass_client == config::PassClient::kProxy ? told() : std::nullopt;
+  client_.emplace(client ? hello_of(*client, hostname_) : hostname_, use_of(plan_, !clear_why_.empty()),
                   hop_.lmtp ? Dialect::kLmtp : Dialect::kSmtp, login());
   over_ = false;
-  if (client_->state() == ClientState::kTls) begin_tls();
+  if (hop_.pass_client == config::PassClient::kProxy) {
+    stream_->output() += proxy_header(client, target_.endpoint);
+    stream_->flush();
+  }
+  if (!over_ && client_->state() == ClientState::kTls) begin_tls();
   if (!over_) arm();
+}
+
+// Whom the next hop that we are connected to is told of; none: nobody but this host.
+std::optional<ipc::FirstClient> Connection::told() const {
+  if (!delivery_) return std::nullopt;
+  const bool here = hop_.kind == config::HopKind::kSocket ||
+                    (target_.endpoint.address.is_loopback() && !hop_.socks);
+  return told_of(delivery_->lease.client, here);
 }
 
 std::optional<Login> Connection::login() const {
@@ -201,6 +205,10 @@ void Connection::forget_tried() {
   std::size_t number = 0;
   std::erase_if(targets_,
                 [&](const Target&) { return number < tried_.size() && tried_[number++]; });
+}
+
+void Connection::forget_host(const std::string& host) {
+  std::erase_if(targets_, [&](const Target& target) { return target.host == host; });
 }
 
 // --- The session
@@ -225,15 +233,8 @@ void Connection::handle(Client::Event event) {
     case Client::Event::kTls:
       return begin_tls();
     case Client::Event::kReady:
-      had_session_ = true;
-      if (!client_->in_tls()) note_clear();
-      if (const auto& login = client_->login())
-        log::info("relay.login")
-            .field("remote", remote_)
-            .field("account", login->user())
-            .field("mechanism", sasl::name(login->mechanism()));
-      tell_policy_complaint();
-      if (delivery_) return begin();  // it comes from a session that broke
+      if (!client_->introduced()) note_session();
+      if (delivery_) return begin();  // it comes from a session that broke, or this one has become its client's
       arm();
       return owner_.on_ready();
     case Client::Event::kBody:
@@ -241,10 +242,21 @@ void Connection::handle(Client::Event event) {
     case Client::Event::kChunk:
       return send_chunk();
     case Client::Event::kFinished:
-      return finished();
+      return finished(std::move(client_->verdicts()));
     case Client::Event::kOver:
       return session_over();
   }
+}
+
+void Connection::note_session() {
+  had_session_ = true;
+  if (!client_->in_tls()) note_clear();
+  if (const auto& login = client_->login())
+    log::info("relay.login")
+        .field("remote", remote_)
+        .field("account", login->user())
+        .field("mechanism", sasl::name(login->mechanism()));
+  tell_policy_complaint();
 }
 
 // --- TLS
@@ -309,12 +321,42 @@ void Connection::fall_back_if_it_may() {
 void Connection::deliver(deliverd::Delivery delivery) {
   CHECK(ready());
   delivery_ = std::move(delivery);
+  if (std::exchange(waiting_, false)) {
+    timer_.cancel();
+    return connect_next();
+  }
   begin();
   stream_->flush();
 }
 
 void Connection::begin() {
-  handle(client_->begin(envelope(), stream_->output()));
+  auto message = envelope();
+  if (auto lack = client_->lack_of_tls(message)) return find_better_host(*std::move(lack));
+  if (hop_.pass_client == config::PassClient::kXclient && !client_->introduced())
+    if (const auto client = told()) return handle(client_->introduce(*client, stream_->output()));
+  handle(client_->begin(std::move(message), stream_->output()));
+}
+
+// RFC 8689 4.2.1. TLS that failed, or was refused, may be there another time; so may a host that could not be asked.
+void Connection::find_better_host(Verdict lack) {
+  log::info("relay.unfit")
+      .field("id", delivery_->lease.message)
+      .field("remote", remote_)
+      .field("reply", lack.reply.text());
+  if (clear_why_.empty() && client_->tls_refusal().empty()) std::erase(unheard_, target_.host);
+  forget_host(target_.host);
+  if (!targets_.empty()) {
+    went_on_ = true;
+    client_->quit(stream_->output());
+    session_over();
+    stream_->flush();
+    return;
+  }
+  if (!unheard_.empty()) {
+    lack.result = ipc::Result::kDeferred;
+    lack.reply.enhanced.status = 4;
+  }
+  finished(std::vector<Verdict>(delivery_->lease.recipients.size(), lack));
 }
 
 Envelope Connection::envelope() const {
@@ -325,13 +367,18 @@ Envelope Connection::envelope() const {
   e.utf8_from = lease.from.needs_utf8();
   e.utf8_header = lease.smtputf8 && needs_utf8();
   e.in_memory = !lease.large;
+  // Behind a socket of this host there is nobody on the way.
+  e.require_tls = lease.tls_wish == mail::TlsWish::kRequired && hop_.kind != config::HopKind::kSocket;
   e.ret = lease.ret;
   e.envid = lease.envid;
   e.probe = delivery_->probe;
+  if (hop_.pass_client == config::PassClient::kXforward)
+    e.introduction = Introduction{told(), base::to_string(lease.message)};
   e.recipients.reserve(lease.recipients.size());
   for (const auto& recipient : lease.recipients)
     e.recipients.push_back({recipient.address.text(), recipient.notify, recipient.orcpt,
                             recipient.address.needs_utf8()});
+  if (e.require_tls) e.doubt = identity_doubt(target_, note_, domains_of(lease));
   // What is in the message counts, not what its client said of it.
   e.binary = lease.form == ipc::BodyForm::kBinary;
   e.eight_bit = has_eight_bit(lease.prefix) || has_eight_bit(delivery_->body) || e.utf8_header;
@@ -369,148 +416,25 @@ bool Connection::needs_utf8() const {
   return scan.found();
 }
 
-void Connection::finished() {
+void Connection::finished(std::vector<Verdict> verdicts) {
   ++messages_;
-  auto verdicts = std::move(client_->verdicts());
+  tell_forward_refusal();
   arm();
   finish(std::move(verdicts));
+}
+
+// Once: it would be said with every message.
+void Connection::tell_forward_refusal() {
+  if (client_->forward_refusal().empty() || std::exchange(told_refusal_, true)) return;
+  log::warning("relay.pass_client")
+      .field("remote", remote_)
+      .field("error", client_->forward_refusal())
+      .field("then", "without it");
 }
 
 void Connection::finish(std::vector<Verdict> verdicts) {
   delivery_.reset();
   owner_.on_done(std::move(verdicts));
-}
-
-void Connection::send_body() {
-  auto& out = stream_->output();
-  const auto begin = out.size();
-  append_prefix(delivery_->lease.prefix, out);
-  check_ = {};
-  if (delivery_->lease.large) {
-    if (!check_.passes(std::string_view(out).substr(begin))) {
-      out.resize(begin);
-      return give_up_body(kUnfit, kUnfitText);
-    }
-    return start_pump();
-  }
-  out += delivery_->body;
-  out += terminator(std::string_view(out).substr(begin));
-  if (!check_.passes_end(std::string_view(out).substr(begin))) {
-    out.resize(begin);
-    return give_up_body(kUnfit, kUnfitText);
-  }
-  client_->body_sent();
-  arm();
-}
-
-void Connection::send_chunk() {
-  const auto& [lease, body, file, probe] = *delivery_;
-  const bool text = lease.form == ipc::BodyForm::kStuffed;
-  check_ = {};
-  if (!check_.passes(lease.prefix) ||
-      (text && (!check_.passes(body) || !check_.passes_end(terminator(body.empty() ? lease.prefix : body)))))
-    return give_up_body(kUnfit, kUnfitText);
-  auto& out = stream_->output();
-  if (lease.large) {
-    chunk_left_ = plain_size_of_file(file.get(), lease.body_size);
-    unstuffer_ = mail::Unstuffer(mail::LineEnd::kCrLf);
-    client_->chunk(lease.prefix.size() + chunk_left_, out);
-    out += lease.prefix;
-    return start_pump();
-  }
-  const auto plain = plain_message(lease.prefix, body, lease.form);
-  client_->chunk(plain.size(), out);
-  out += plain;
-  client_->body_sent();
-  arm();
-}
-
-void Connection::start_pump() {
-  body_offset_ = 0;
-  body_tail_.clear();
-  timer_.start(kBodyBlock);
-  pump_timer_.start(base::Millis(0));
-}
-
-// The message ends unsent, and with it the session.
-void Connection::give_up_body(mail::EnhancedCode code, std::string_view why) {
-  log::error("relay.body").field("id", delivery_->lease.message).field("error", why);
-  client_->body_failed(code, why);
-  session_over();
-}
-
-// Sends the next pieces of a large body, as long as the peer takes them.
-void Connection::pump() noexcept {
-  if (over_ || !client_ || client_->state() != ClientState::kBody) return;
-  for (std::size_t i = 0; i < kChunksInTurn; ++i) {
-    if (stream_->unsent() > kChunk) return timer_.start(kBodyBlock);  // on_drained() goes on
-    if (body_offset_ == delivery_->lease.body_size) return end_pump();
-    if (!read_piece()) return;
-    stream_->flush();
-    if (over_) return;
-  }
-  timer_.start(kBodyBlock);
-  pump_timer_.start(base::Millis(0));
-}
-
-void Connection::end_pump() {
-  if (delivery_->lease.form == ipc::BodyForm::kBinary) {
-    if (chunk_left_ != 0) return give_up_body({4, 3, 0}, kChangedText);
-  } else {
-    const auto end = terminator(body_tail_);
-    if (!check_.passes_end(end)) return give_up_body(kUnfit, kUnfitText);
-    stream_->output() += end;
-  }
-  client_->body_sent();
-  stream_->flush();
-  if (!over_) arm();
-}
-
-// false: the session is over.
-bool Connection::read_piece() {
-  auto& out = stream_->output();
-  const auto before = out.size();
-  out.resize(before + std::min<std::size_t>(delivery_->lease.body_size - body_offset_, kChunk));
-  ssize_t got;
-  do {
-    got = ::pread(delivery_->file.get(), out.data() + before, out.size() - before,
-                  static_cast<off_t>(body_offset_));
-  } while (got < 0 && errno == EINTR);
-  out.resize(before + static_cast<std::size_t>(std::max<ssize_t>(got, 0)));
-  const auto piece = std::string_view(out).substr(before);
-  if (got <= 0) {
-    give_up_body({4, 3, 0}, got < 0 ? ::strerrordesc_np(errno) : "the stored message is too short");
-  } else if (delivery_->lease.form == ipc::BodyForm::kBinary) {
-    body_offset_ += piece.size();
-    put_plain(std::string(piece), before);
-  } else if (!check_.passes(piece)) {
-    out.resize(before);
-    give_up_body(kUnfit, kUnfitText);
-  } else {
-    body_offset_ += piece.size();
-    body_tail_ += piece.substr(piece.size() - std::min<std::size_t>(2, piece.size()));
-    if (body_tail_.size() > 2) body_tail_.erase(0, body_tail_.size() - 2);
-  }
-  return !over_;
-}
-
-// In place of the stuffed piece, which stands in the output from `before` on. Never more than was said in front of
-// the chunk: the next hop would take the rest for commands.
-void Connection::put_plain(const std::string& piece, std::size_t before) {
-  auto& out = stream_->output();
-  out.resize(before);
-  unstuffer_.feed(piece, out);
-  const auto size = out.size() - before;
-  if (size <= chunk_left_) {
-    chunk_left_ -= size;
-    return;
-  }
-  out.resize(before);
-  give_up_body({4, 3, 0}, kChangedText);
-}
-
-void Connection::on_drained() noexcept {
-  pump();
 }
 
 void Connection::arm() {
@@ -524,6 +448,7 @@ bool Connection::dot_left() const noexcept {
 }
 
 void Connection::on_timeout() noexcept {
+  if (waiting_) return quit();
   if (!client_ || over_) return;
   if (client_->state() == ClientState::kReady) return quit();
   client_->timed_out(dot_left());
@@ -535,7 +460,8 @@ void Connection::on_closed(event::CloseReason reason) noexcept {
   const bool error = reason == event::CloseReason::kError;
   const bool tls_broke = error && stream_->error() == 0;
   const auto state = client_->state();
-  if (tls_broke && (state == ClientState::kTls || (state == ClientState::kEhlo && client_->in_tls())))
+  const bool first_hello = state == ClientState::kEhlo && !client_->introduced();
+  if (tls_broke && (state == ClientState::kTls || (first_hello && client_->in_tls())))
     client_->tls_failed(session_->trouble());
   else
     client_->lost(tls_broke ? "TLS broke (" + session_->trouble() + ")"
@@ -610,12 +536,19 @@ void Connection::after_session() noexcept {
   const bool in_transaction = client_->in_transaction();
   const auto trouble = client_->trouble();
   if (quitting_) return gone(closed_in_order());
+  if (client_->state() == ClientState::kQuit) {  // for a better host
+    clear_why_.clear();
+    client_.reset();
+    return connect_next();
+  }
   if (!had_message || !in_transaction) {
     if (client_->state() == ClientState::kOver && messages_ > 0 && !had_message)
       return gone(closed_in_order());  // an idle session that the next hop ended
     // One that greets well and goes before it took anything is as good as none: messages that came back
     // untried would come back for ever, without a failed attempt after which they may expire.
     if (messages_ == 0 && !had_message) had_session_ = false;
+    // Behind a PROXY header it is not we who were refused.
+    if (hop_.pass_client == config::PassClient::kProxy && told()) had_session_ = true;
     // Refused before a session stood, perhaps with a message in hand from an earlier one.
     last_trouble_ = {ipc::GrantEnd::kTemporary, trouble.failure, trouble.reply, remote_};
     log::info("relay.refused").field("remote", remote_).field("reply", trouble.reply.text());

@@ -6,9 +6,19 @@
 // A session that breaks before the body of its first message moves on to the next target with that
 // message in hand. One that breaks later, or at a later message, is over.
 //
+// A message that requires TLS (RFC 8689), which the host at hand is not good enough for, takes the session on to the next
+// host, and that one is its alone. Behind the last host it fails, or waits where one of them could not be asked.
+//
 // What a session must be before it carries mail is decided for each host (tls_plan.h). Where TLS is only
 // tried and fails, the same address is connected to once more, and spoken to in clear. A Unix socket, to which
 // others connect for us, knows no TLS.
+//
+// Where its hop names a SOCKS server, that one is connected to in place of every host (race.h).
+// What the next hop is to hear of a message's client (config::PassClient) it hears by XFORWARD with the message, by
+// XCLIENT behind TLS and login, or by a PROXY header in front of everything. By the latter two the session is that
+// client's, and carries one message. For a PROXY header the connection waits for the message before it connects: then
+// it is ready at once, and a message that no host could be reached for is given back. What a host refuses behind
+// the header of a client it refuses that client: the message is the trouble.
 #pragma once
 
 #include <memory>
@@ -33,7 +43,7 @@ namespace postern::relay {
 class ConnectionOwner {
  public:
   virtual ~ConnectionOwner() = default;
-  // The session stands and wants a message.
+  // The session stands, or will with its first message, and wants one.
   virtual void on_ready() noexcept = 0;
   // What became of the message in hand: a verdict for each recipient, or none where nothing was
   // tried. If connection.ready() then the session goes on; else on_gone() follows.
@@ -53,6 +63,7 @@ class Connection final : public event::StreamOwner, public RaceOwner {
     std::vector<Target> targets;  // not empty
     Sockets* sockets = nullptr;   // for a hop that is one; it outlives the connection
     std::shared_ptr<HopAccount> account = nullptr;  // as whom to log in; null: not at all
+    Sources sources = {};  // of a hop that has none of its own
   };
 
   // `owner` and `tls` outlive the connection; `idle`: see kIdle.
@@ -66,7 +77,7 @@ class Connection final : public event::StreamOwner, public RaceOwner {
   // Waits for a message: deliver() may be called.
   [[nodiscard]] bool ready() const noexcept;
   // The next hop takes no further message in this session.
-  [[nodiscard]] bool spent() const noexcept { return client_ && client_->spent(); }
+  [[nodiscard]] bool spent() const noexcept;
   // Only when ready(), and not spent().
   void deliver(deliverd::Delivery delivery);
   // Ends the session as soon as no message is being sent; on_gone() follows. A message that waits
@@ -94,20 +105,26 @@ class Connection final : public event::StreamOwner, public RaceOwner {
   void connect_next() noexcept;
   void race(Planned plan) noexcept;
   void plug_in();
+  [[nodiscard]] std::optional<base::IpAddress> source_of(std::size_t number) const;
   [[nodiscard]] std::optional<Login> login() const;
+  void note_session();
   void begin_tls();
   void note_clear();
   void tell_policy_complaint();
   void fall_back_if_it_may();
   void nobody_left();
   void forget_tried();
+  void forget_host(const std::string& host);
   void on_timeout() noexcept;
   void handle(Client::Event event);
+  [[nodiscard]] std::optional<ipc::FirstClient> told() const;
   void begin();
+  void find_better_host(Verdict lack);
   [[nodiscard]] Envelope envelope() const;
   [[nodiscard]] std::uint64_t message_size() const;
   [[nodiscard]] bool needs_utf8() const;
-  void finished();
+  void finished(std::vector<Verdict> verdicts);
+  void tell_forward_refusal();
   void send_body();
   void send_chunk();
   void start_pump();
@@ -127,8 +144,10 @@ class Connection final : public event::StreamOwner, public RaceOwner {
   const std::string hostname_;
   const config::HopSpec hop_;
   std::vector<Target> targets_;  // that were not tried yet
+  std::vector<std::string> unheard_;  // hosts that were not found to be too bad for a message that requires TLS
   Sockets* const sockets_;
   const std::shared_ptr<HopAccount> account_;
+  const Sources sources_;
   TlsDesk& desk_;
   ConnectionOwner& owner_;
   const base::Millis idle_;
@@ -153,7 +172,10 @@ class Connection final : public event::StreamOwner, public RaceOwner {
   mail::Unstuffer unstuffer_{mail::LineEnd::kCrLf};  // of it
   std::size_t messages_ = 0;       // finished transactions
   Trouble last_trouble_;           // of a target that gave no session
-  bool had_session_ = false;       // some target greeted us well
+  bool had_session_ = false;       // some target greeted us well, or refused the message's client
+  bool went_on_ = false;           // for the sake of a message that requires TLS
+  bool waiting_ = false;           // nothing is connected to before there is a message
+  bool told_refusal_ = false;      // that XFORWARD is not taken was logged
   bool over_ = false;              // of this session: after_session() is due
   bool quitting_ = false;          // QUIT was sent, or nothing that needs one was open
   bool dismissed_ = false;         // quit() came while a message was being sent

@@ -18,7 +18,11 @@ constexpr base::Millis kStateInterval{1'000};
 Pool::Settings settings_of(const config::RelayConfig& config) {
   const Ourselves ourselves{config.own_addresses, config.own_ports,
                             base::to_lower(config.hostname)};
-  return {config.hostname, config.port, {ourselves, config.forbid}, Connection::kIdle, Logins(config.logins)};
+  return {.hostname = config.hostname,
+          .port = config.port,
+          .bounds = {ourselves, config.forbid},
+          .logins = Logins(config.logins),
+          .sources = Sources(config.sources)};
 }
 
 void apply_log(const config::LogConfig& config) {

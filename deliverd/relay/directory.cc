@@ -12,6 +12,26 @@ bool is_temporary(const dns::AddressAnswer& answer) noexcept {
   return answer.status == dns::Status::kTemporary;
 }
 
+// Not yet answered: not even with a trouble.
+bool is_open(const dns::AddressAnswer& answer) noexcept {
+  return is_temporary(answer) && answer.trouble.empty();
+}
+
+// How long to wait for what is open yet; nothing: until it is answered. `hosts`: best first.
+std::optional<base::Millis> patience_for(const std::vector<Host>& hosts) noexcept {
+  const Host* known = nullptr;    // the best one with addresses
+  const Host* unknown = nullptr;  // the best one that may have some
+  for (const auto& host : hosts) {
+    const bool has_addresses = !host.v4.addresses.empty() || !host.v6.addresses.empty();
+    if (has_addresses && known == nullptr) known = &host;
+    if (!has_addresses && unknown == nullptr && (is_open(host.v4) || is_open(host.v6))) unknown = &host;
+  }
+  if (known == nullptr) return std::nullopt;
+  if (unknown == nullptr) return Directory::kFamilyPatience;
+  if (unknown->preference < known->preference) return std::nullopt;
+  return Directory::kHostPatience;
+}
+
 bool is_certain(const Directory::Result& result) noexcept {
   return result && std::none_of(result->begin(), result->end(), [](const Host& host) {
            return is_temporary(host.v4) || is_temporary(host.v6);
@@ -37,10 +57,9 @@ dns::Query Directory::find(Key key, const mail::Domain& name, Done done) {
     at->second.waiting.push_back(std::move(waiting));
     start(key, name);
   } else if (at != entries_.end() && at->second.complete) {
-    loop_.defer([this, alive = alive_, result = at->second.result,
-                 waiting = std::move(waiting)]() mutable noexcept {
-      if (*alive) answer(result, waiting);
-    });
+    answer_later(at->second.result, std::move(waiting));
+  } else if (at != entries_.end() && at->second.usable) {
+    answer_later(so_far(at->second), std::move(waiting));
   } else if (at == entries_.end()) {
     make_room();
     entries_[key].waiting.push_back(std::move(waiting));
@@ -91,7 +110,31 @@ void Directory::on_addresses(const Key& key, std::size_t host, base::IpFamily fa
   if (answer.status == dns::Status::kRecords) entry.ttl = std::min(entry.ttl, answer.ttl);
   auto& place = (*entry.result)[host];
   (family == base::IpFamily::kV4 ? place.v4 : place.v6) = std::move(answer);
-  if (--entry.open_queries == 0) complete(key);
+  if (--entry.open_queries == 0) return complete(key);
+  if (!entry.usable) be_patient(key, entry);
+}
+
+// Its time only ever gets shorter.
+void Directory::be_patient(const Key& key, Entry& entry) {
+  const auto patience = patience_for(*entry.result);
+  if (!patience || (entry.patience && *patience >= entry.patience_left)) return;
+  if (!entry.patience)
+    entry.patience = std::make_unique<event::Timer>(loop_, [this, key]() noexcept {
+      entries_.at(key).usable = true;
+      loop_.defer([this, alive = alive_, key]() noexcept {
+        if (*alive) answer_early(key);
+      });
+    });
+  entry.patience_left = *patience;
+  entry.patience->start(*patience);
+}
+
+// Unless it was completed, or even forgotten and asked for again, in the same turn.
+void Directory::answer_early(const Key& key) {
+  const auto at = entries_.find(key);
+  if (at == entries_.end() || !at->second.usable) return;
+  const auto result = so_far(at->second);
+  for (auto& each : std::exchange(at->second.waiting, {})) answer(result, each);
 }
 
 // Its time is over: it will be asked for again.
@@ -107,13 +150,14 @@ void Directory::expire(Entry& entry) {
   entry = std::move(fresh);
 }
 
-// What the name servers do not say now is taken from what they said before.
-void Directory::fill_from_stale(Entry& entry) {
-  if (!entry.result) {
-    if (entry.result.error().end == ipc::GrantEnd::kTemporary) entry.result = entry.stale;
+// What the name servers do not say now is taken from what they said before, if that is not too old.
+void Directory::fill_from_stale(const Entry& entry, Result& result) const {
+  if (entry.stale.empty() || clock_.steady() >= entry.stale_until) return;
+  if (!result) {
+    if (result.error().end == ipc::GrantEnd::kTemporary) result = entry.stale;
     return;
   }
-  for (auto& host : *entry.result) {
+  for (auto& host : *result) {
     const auto before = std::find_if(entry.stale.begin(), entry.stale.end(),
                                      [&](const Host& h) { return h.name == host.name; });
     if (before == entry.stale.end()) continue;
@@ -122,18 +166,30 @@ void Directory::fill_from_stale(Entry& entry) {
   }
 }
 
+// What is open yet is a trouble for whoever cannot wait for it.
+Directory::Result Directory::so_far(const Entry& entry) const {
+  auto result = entry.result;
+  for (auto& host : *result)
+    for (auto* const answer : {&host.v4, &host.v6})
+      if (is_open(*answer)) answer->trouble = "no answer yet from the name servers";
+  fill_from_stale(entry, result);
+  return result;
+}
+
 // Answers everybody; what is certain is kept for a while.
 void Directory::complete(const Key& key) {
   auto& entry = entries_.at(key);
   auto waiting = std::exchange(entry.waiting, {});
-  const auto now = clock_.steady();
   const bool fresh = is_certain(entry.result);
-  if (!fresh && !entry.stale.empty() && now < entry.stale_until) fill_from_stale(entry);
+  if (!fresh) fill_from_stale(entry, entry.result);
   const auto result = entry.result;
   if (is_certain(result)) {
     entry.complete = true;
+    entry.usable = false;
+    entry.patience.reset();
     entry.queries.clear();
-    entry.expires = now + (fresh ? std::clamp(entry.ttl, kMinTtl, kMaxTtl) : kStaleTtl);
+    entry.expires =
+        clock_.steady() + (fresh ? std::clamp(entry.ttl, kMinTtl, kMaxTtl) : kStaleTtl);
     if (fresh)
       entry.stale.clear();
     else
@@ -142,6 +198,13 @@ void Directory::complete(const Key& key) {
     entries_.erase(key);
   }
   for (auto& each : waiting) answer(result, each);
+}
+
+void Directory::answer_later(Result result, Waiting waiting) {
+  loop_.defer([this, alive = alive_, result = std::move(result),
+               waiting = std::move(waiting)]() mutable noexcept {
+    if (*alive) answer(result, waiting);
+  });
 }
 
 void Directory::answer(const Result& result, Waiting& waiting) {

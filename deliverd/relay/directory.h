@@ -4,6 +4,12 @@
 //
 // What was certain once is used for a day beyond its time while the name servers fail (RFC 8767):
 // mail then goes where it went before.
+//
+// Not everything is waited for: once addresses are known that mail may go to, what is still unanswered has but
+// a moment left, a family of addresses kFamilyPatience (RFC 8305 3, "resolution delay"), a host kHostPatience. A
+// host that is better than all that are known is waited for. What is missing then counts as a failure that may
+// pass, as if the name servers had failed, so mail never fails by it; it is used once it comes, and the answer is
+// remembered when it is whole.
 #pragma once
 
 #include <expected>
@@ -27,6 +33,8 @@ class Directory {
   static constexpr base::Millis kMaxTtl{3'600'000};
   static constexpr base::Millis kMaxStale{24LL * 3'600'000};  // RFC 8767 5: one to three days
   static constexpr base::Millis kStaleTtl{30'000};  // then the name servers are asked again
+  static constexpr base::Millis kFamilyPatience{50};
+  static constexpr base::Millis kHostPatience{1'000};
   static constexpr std::size_t kMaxEntries = 10'000;
 
   // `resolver` and `clock` outlive the directory.
@@ -51,6 +59,7 @@ class Directory {
   };
   struct Entry {
     bool complete = false;
+    bool usable = false;  // before it is complete: as far as it goes
     Result result;
     base::SteadyTime expires;
     base::Millis ttl = kMaxTtl;  // the smallest seen so far
@@ -59,6 +68,8 @@ class Directory {
     std::vector<dns::Query> queries;
     std::size_t open_queries = 0;
     std::vector<Waiting> waiting;
+    std::unique_ptr<event::Timer> patience;  // until it is usable
+    base::Millis patience_left{0};           // when the timer was started
   };
   using Key = std::pair<bool, std::string>;  // by MX?, name
   struct KeyHash {
@@ -73,9 +84,13 @@ class Directory {
   void ask_addresses(const Key& key);
   void on_addresses(const Key& key, std::size_t host, base::IpFamily family,
                     dns::AddressAnswer answer);
+  void be_patient(const Key& key, Entry& entry);
+  void answer_early(const Key& key);
   static void expire(Entry& entry);
-  static void fill_from_stale(Entry& entry);
+  void fill_from_stale(const Entry& entry, Result& result) const;
+  [[nodiscard]] Result so_far(const Entry& entry) const;
   void complete(const Key& key);
+  void answer_later(Result result, Waiting waiting);
   void make_room();
   void answer(const Result& result, Waiting& waiting);
 

@@ -50,8 +50,13 @@ Features read_features(const mail::Reply& reply) {
     if (base::equals_ignoring_case(keyword, "BINARYMIME")) features.binary = true;
     if (base::equals_ignoring_case(keyword, "DSN")) features.dsn = true;
     if (base::equals_ignoring_case(keyword, "STARTTLS")) features.starttls = true;
+    if (base::equals_ignoring_case(keyword, "REQUIRETLS")) features.require_tls = true;
     if (base::equals_ignoring_case(keyword, "AUTH") && space != std::string_view::npos)
       read_mechanisms(line.substr(space + 1), features.auth);
+    if (base::equals_ignoring_case(keyword, "XFORWARD") && space != std::string_view::npos)
+      features.xforward = read_attributes(line.substr(space + 1));
+    if (base::equals_ignoring_case(keyword, "XCLIENT") && space != std::string_view::npos)
+      features.xclient = read_attributes(line.substr(space + 1));
     if (base::equals_ignoring_case(keyword, "LIMITS") && space != std::string_view::npos)
       read_limits(line.substr(space + 1), features.limits);
     if (base::equals_ignoring_case(keyword, "SIZE")) {

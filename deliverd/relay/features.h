@@ -4,6 +4,7 @@
 #include <cstdint>
 
 #include "common/mail/reply.h"
+#include "deliverd/relay/introduction.h"
 #include "deliverd/relay/login.h"
 
 namespace postern::relay {
@@ -25,7 +26,9 @@ struct Features {
   bool binary = false;  // BINARYMIME, with CHUNKING
   bool dsn = false;
   bool starttls = false;
+  bool require_tls = false;  // REQUIRETLS; worth something in TLS alone
   MechanismSet auth;
+  AttributeSet xforward, xclient;
   Limits limits;
 };
 

@@ -7,13 +7,14 @@
 #include <utility>
 
 #include "common/config/hop.h"
-#include "deliverd/relay/tls_plan.h"
+#include "deliverd/relay/socks.h"
 
 namespace postern::relay {
 namespace {
 
 static_assert(kMaxHosts <= ipc::kPolicyHosts);
 constexpr std::size_t kMaxName = 253;  // of the DNS (RFC 1035 2.3.4), in text
+static_assert(mail::Domain::kMaxLength <= SocksClient::kMaxName);
 
 // A name that no DNS knows how to ask for.
 Trouble not_a_domain(const std::string& name) {
@@ -26,7 +27,6 @@ struct MxSearch {
   std::uint16_t port;
   Bounds bounds;
   std::string demand;
-  bool dane;
   PolicyLink* policies;
   std::vector<Host> hosts;
   Found found;
@@ -51,7 +51,7 @@ void conclude(MxSearch& search, const ipc::PolicySaid& policy) {
     for (auto& target : *targets)
       target.policy = PolicyWord{policy.mode == ipc::StsMode::kEnforce,
                                  std::find(strangers.begin(), strangers.end(), target.host) == strangers.end()};
-  search.found({hop_name_of(search.hosts, search.port, search.demand + policy_demand(policy), search.dane),
+  search.found({hop_name_of(search.hosts, search.port, search.demand + policy_demand(policy)),
                 std::move(targets)});
 }
 
@@ -85,7 +85,7 @@ dns::Query look_up_mx(const Reach& reach, const std::string& queue, const config
     return {};
   }
   auto* const policies = config::heeds_policies(hop) ? reach.policies : nullptr;
-  auto search = std::make_shared<MxSearch>(*domain, port, bounds, demand, heeds_tlsa(hop), policies,
+  auto search = std::make_shared<MxSearch>(*domain, port, bounds, demand, policies,
                                            std::vector<Host>(), std::move(found), dns::Query());
   search->query = reach.directory->mail_hosts(
       *domain, [weak = std::weak_ptr(search)](Directory::Result hosts) noexcept {
@@ -106,6 +106,10 @@ dns::Query look_up_host(Directory& directory, const config::HopSpec& hop, Found 
   const auto name = mail::Domain::parse(hop.host);
   if (!name || name->is_literal()) {
     found({{}, std::unexpected(not_a_domain(hop.host))});
+    return {};
+  }
+  if (hop.socks) {
+    found({{}, target_of_name(*name, hop.port)});
     return {};
   }
   return directory.host(*name, [port = hop.port, found = std::move(found)](

@@ -1,6 +1,8 @@
 // From a queue and its next hop, as queued names them, to the places to connect to: what the
 // configuration wrote down is asked of the directory where that is needed, and judged by next_hop.h. What the
-// domain's MTA-STS policy says of its MX hosts is asked behind that, and goes with each of them.
+// domain's MTA-STS policy says of its MX hosts is asked behind that, and goes with each of them. A host that is
+// named in the configuration and reached through a SOCKS server is looked up by that one, which may know a DNS that
+// we do not.
 #pragma once
 
 #include <expected>

@@ -16,7 +16,8 @@ namespace postern::relay {
 
 class Namer {
  public:
-  static constexpr std::size_t kMostOpen = 2'000;
+  // Each has one query under way: whoever may ask for names leaves the other half to mail.
+  static constexpr std::size_t kMostOpen = dns::Resolver::kMaxUnderWay / 2;
   using Answered = std::move_only_function<void(const ipc::NameKnown&) noexcept>;
 
   // `resolver` outlives this; `answered` hears of each question once, unless forget() comes before.

@@ -92,7 +92,7 @@ void append_targets(const Host& host, const std::string& domain, std::uint16_t p
     if (i >= from.size() || !is_host_address(from[i]) || is_forbidden(from[i], bounds)) return;
     const auto same = [&](const Target& t) { return t.endpoint.address == from[i]; };
     if (out.size() < kMaxTargets && std::none_of(out.begin(), out.end(), same))
-      out.push_back({host.name.text(), {from[i], port}, domain, vouched});
+      out.push_back({host.name.text(), {from[i], port}, domain, vouched, {}, domain.empty() || host.named_securely});
   };
   for (std::size_t i = 0; i < std::max(v4.size(), v6.size()); ++i) {
     add(v6, i);
@@ -129,10 +129,9 @@ void shuffle_equals(std::vector<Host>& hosts, const Chance& chance) {
   }
 }
 
-std::string hop_name_of(std::vector<Host> hosts, std::uint16_t port, std::string_view demand,
-                        bool dane) {
-  dane = dane && std::all_of(hosts.begin(), hosts.end(),
-                             [](const Host& host) { return host.named_securely; });
+std::string hop_name_of(std::vector<Host> hosts, std::uint16_t port, std::string_view demand) {
+  const bool vouched =
+      std::all_of(hosts.begin(), hosts.end(), [](const Host& host) { return host.named_securely; });
   std::sort(hosts.begin(), hosts.end(), [](const Host& a, const Host& b) {
     return std::pair(a.preference, std::string_view(a.name.text())) <
            std::pair(b.preference, std::string_view(b.name.text()));
@@ -142,7 +141,7 @@ std::string hop_name_of(std::vector<Host> hosts, std::uint16_t port, std::string
     if (i > 0) name += hosts[i].preference == hosts[i - 1].preference ? ',' : '>';
     name += hosts[i].name.text();
   }
-  const auto end = fmt::format(":{}{}{}", port, demand, dane ? "/dnssec" : "");
+  const auto end = fmt::format(":{}{}{}", port, demand, vouched ? "/dnssec" : "");
   if (name.size() + end.size() > ipc::kMaxHopName) {
     const auto hash = fmt::format("...{:016x}", std::hash<std::string>()(name));
     name.resize(ipc::kMaxHopName - end.size() - hash.size());
@@ -153,6 +152,7 @@ std::string hop_name_of(std::vector<Host> hosts, std::uint16_t port, std::string
 
 std::string remote_name(const Target& target) {
   if (target.endpoint.port == 0) return target.host;
+  if (target.endpoint.address.is_unspecified()) return fmt::format("{}:{}", target.host, target.endpoint.port);
   const auto address = base::to_string(target.endpoint.address);
   if (target.host == address) return fmt::format("[{}]:{}", address, target.endpoint.port);
   return fmt::format("{}[{}]:{}", target.host, address, target.endpoint.port);
@@ -239,6 +239,10 @@ std::expected<std::vector<Target>, Trouble> targets_of_route(const Host& host, s
       dns_trouble(host.name, exists(host) ? "the host has no usable address" : "no such host"));
 }
 
+std::vector<Target> target_of_name(const mail::Domain& name, std::uint16_t port) {
+  return std::vector<Target>{{name.text(), {{}, port}, {}, {}, {}, true}};
+}
+
 std::expected<std::vector<Target>, Trouble> target_of_address(const base::IpAddress& address,
                                                               std::uint16_t port,
                                                               const Bounds& bounds) {
@@ -247,7 +251,7 @@ std::expected<std::vector<Target>, Trouble> target_of_address(const base::IpAddr
     return std::unexpected(permanent({5, 4, 4}, fmt::format("{} is no host's address", text)));
   if (is_forbidden(address, bounds)) return std::unexpected(forbidden_trouble(text));
   if (is_ours(address, port, bounds.ourselves)) return std::unexpected(ourselves_trouble());
-  return std::vector<Target>{{std::move(text), {address, port}, {}, {}}};
+  return std::vector<Target>{{std::move(text), {address, port}, {}, {}, {}, true}};
 }
 
 std::optional<base::IpAddress> literal_address(const mail::Domain& domain) {

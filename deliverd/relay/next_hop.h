@@ -30,15 +30,17 @@ struct PolicyWord {
 // A place to connect to.
 struct Target {
   std::string host;  // as the MX or the route names it; an address for itself; "unix:/run/dovecot/lmtp"
-  base::Endpoint endpoint;  // of a Unix socket: none
+  base::Endpoint endpoint;  // of a Unix socket: none; without an address: a SOCKS server looks the host up
   std::string domain = {};  // whose MX host it is; empty: a route names the host, or mail its address
   // Names of the host that DNSSEC vouches for, first the one that its addresses stand at; empty: none.
   std::vector<std::string> vouched = {};
   std::optional<PolicyWord> policy = {};  // none: there is none, or the way does not heed it
+  bool named_for_sure = false;  // by the configuration, by DNSSEC, or by mail for its address
   friend bool operator==(const Target&, const Target&) noexcept = default;
 };
 
-// "mx.example.org[192.0.2.1]:25", "unix:/run/dovecot/lmtp", as logs, outcomes and people know it.
+// "mx.example.org[192.0.2.1]:25", "mx.example.org:25", "unix:/run/dovecot/lmtp", as logs, outcomes and people
+// know it.
 [[nodiscard]] std::string remote_name(const Target& target);
 
 // Why a next hop is out of reach, for GrantEnded: temporary (the queue waits) or permanent (it
@@ -81,10 +83,10 @@ using Chance = std::function<std::uint64_t()>;
 
 // The name of a set of hosts, whatever their order in the DNS: "mx1.example,mx2.example:25", with '>' where
 // what follows is less preferred; cut with a hash of it all where it is too long. `demand`
-// (config::demand_text) sets apart who demands more of them. Where `dane` may be demanded of them too, a set
-// that DNSSEC vouches for is another than the same hosts named by anybody.
+// (config::demand_text) sets apart who demands more of them. A set that DNSSEC vouches for is another than the same
+// hosts named by anybody: DANE may be demanded of it, and a message may demand it (REQUIRETLS).
 [[nodiscard]] std::string hop_name_of(std::vector<Host> hosts, std::uint16_t port,
-                                      std::string_view demand, bool dane);
+                                      std::string_view demand);
 
 // Puts hosts of equal preference, which stand together, into random order.
 void shuffle_equals(std::vector<Host>& hosts, const Chance& chance);
@@ -102,6 +104,9 @@ void shuffle_equals(std::vector<Host>& hosts, const Chance& chance);
 // and its absence from the DNS is the operator's error, which mail outlives: always temporary.
 [[nodiscard]] std::expected<std::vector<Target>, Trouble> targets_of_route(const Host& host,
                                                                            std::uint16_t port);
+
+// Likewise for a host whose name a SOCKS server looks up.
+[[nodiscard]] std::vector<Target> target_of_name(const mail::Domain& name, std::uint16_t port);
 
 // A single target, for an address literal or a route to an address.
 [[nodiscard]] std::expected<std::vector<Target>, Trouble> target_of_address(

@@ -14,7 +14,7 @@ using deliverd::SlotId;
 constexpr base::Millis kHopTtl{5 * 60'000};
 
 Prober::Settings prober_settings(const Pool::Settings& settings) {
-  return {settings.hostname, settings.port, settings.bounds, settings.idle};
+  return {settings.hostname, settings.port, settings.bounds, settings.idle, settings.sources};
 }
 
 Trouble in_order() {
@@ -110,7 +110,7 @@ void Pool::connect(Slot& slot, Targets targets) {
   if (!account) return end_later(slot, std::move(account.error()));
   slot.connection = std::make_unique<Connection>(loop_, settings_.hostname,
                                                  Connection::Way{slot.hop, *std::move(targets), reach_.sockets,
-                                                                 *std::move(account)},
+                                                                 *std::move(account), settings_.sources},
                                                  tls_, slot, settings_.idle);
   slot.connection->start();
 }

@@ -1,6 +1,6 @@
 // Pool: the connections of one relay process, one for each grant. A grant is looked up, connected
 // and then fed with messages, one after the other, until queued dismisses it, it was idle, or it
-// has carried kMessagesPerConnection. The pool owns everything that works for a grant.
+// has carried kMessagesPerConnection, or the one of the client that it speaks for. The pool owns everything that works for a grant.
 #pragma once
 
 #include <memory>
@@ -30,6 +30,7 @@ class Pool final : public deliverd::Deliverer {
     Bounds bounds;
     base::Millis idle = Connection::kIdle;
     Logins logins = {};
+    Sources sources = {};  // of hops that have none of their own
   };
 
   // What is in reach and `tls` outlive the pool; `lost`: the channel to queued broke.

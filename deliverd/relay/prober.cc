@@ -52,7 +52,8 @@ void Prober::start(Hop& hop) {
 void Prober::connect(Hop& hop, Targets targets) {
   if (!targets) return gone_later(hop, std::move(targets.error()));
   hop.connection = std::make_unique<Connection>(loop_, settings_.hostname,
-                                                Connection::Way{hop.hop, *std::move(targets), reach_.sockets},
+                                                Connection::Way{hop.hop, *std::move(targets), reach_.sockets,
+                                                                nullptr, settings_.sources},
                                                 tls_, hop, settings_.idle);
   hop.connection->start();
 }

@@ -25,6 +25,7 @@ class Prober {
     std::uint16_t port = 25;  // for MX
     Bounds bounds;
     base::Millis idle = Connection::kIdle;
+    Sources sources = {};  // as in Pool::Settings
   };
   using Answered = std::move_only_function<void(const ipc::Probed&) noexcept>;
 

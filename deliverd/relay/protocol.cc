@@ -30,6 +30,14 @@ Verdict no_utf8(mail::EnhancedCode code, std::string_view what) {
   return verdict;
 }
 
+// RFC 8689 4.2.1
+Verdict unfit_for_tls(mail::EnhancedCode code, std::string_view why) {
+  Verdict verdict{ipc::Result::kFailed, ipc::FailureClass::kTls, {}, {}};
+  verdict.reply.enhanced = code;
+  verdict.reply.lines.push_back(fmt::format("message that requires TLS on its whole way, the next hop {}", why));
+  return verdict;
+}
+
 std::string_view domain_of(std::string_view address) noexcept {
   const auto at = address.rfind('@');
   return at == std::string_view::npos ? std::string_view() : address.substr(at + 1);
@@ -107,12 +115,15 @@ Client::Event Client::on_reply(mail::Reply reply, std::string& out, bool dot_lef
       return on_starttls(std::move(reply), c);
     case State::kAuth:
       return on_auth(std::move(reply), c, out);
+    case State::kXclient:
+      return on_xclient(std::move(reply), c, out);
     case State::kRset:
       if (c != Class::kPositive) return over_by_reply(std::move(reply));
       needs_rset_ = false;
-      state_ = State::kMail;
-      if (!features_.pipelining) send_mail(out);
+      step_to_mail(out);
       return Event::kNone;
+    case State::kXforward:
+      return on_xforward(std::move(reply), c, out);
     case State::kMail:
       return on_mail(reply, c, out);
     case State::kRcpt:
@@ -133,106 +144,8 @@ Client::Event Client::on_reply(mail::Reply reply, std::string& out, bool dot_lef
   return Event::kNone;
 }
 
-void Client::say_hello(std::string& out) {
-  out += (lmtp_ ? "LHLO " : "EHLO ") + hostname_ + "\r\n";
-  state_ = State::kEhlo;
-}
-
 std::string_view Client::awaits() const noexcept {
   return lmtp_ && state_ == State::kEhlo ? "the reply to LHLO" : awaited(state_);
-}
-
-Client::Event Client::on_hello(mail::Reply reply, Class c, std::string& out) {
-  if (c == Class::kPermanent && state_ == State::kEhlo && !lmtp_) {  // RFC 5321 3.2: an old server
-    out += "HELO " + hostname_ + "\r\n";
-    state_ = State::kHelo;
-    return Event::kNone;
-  }
-  if (c != Class::kPositive) return over_by_reply(std::move(reply));
-  if (state_ == State::kEhlo) features_ = read_features(reply);
-  return session_stands(out);
-}
-
-// Or has to be secured first.
-Client::Event Client::session_stands(std::string& out) {
-  const bool wanted = !in_tls_ && tls_ != TlsUse::kNever;
-  if (wanted && features_.starttls) {
-    out += "STARTTLS\r\n";
-    state_ = State::kStartTls;
-    return Event::kNone;
-  }
-  if (wanted && tls_ == TlsUse::kAlways)
-    return over(no_tls({4, 7, 4}, "the next hop does not offer STARTTLS"));
-  if (login_) return log_in(out);
-  state_ = State::kReady;
-  return Event::kReady;
-}
-
-// By the best mechanism that was not tried.
-Client::Event Client::log_in(std::string& out) {
-  state_ = State::kAuth;
-  if (!in_tls_) return over(no_login("not without TLS"));
-  if (features_.auth.empty()) return over(no_login("the next hop does not offer AUTH"));
-  const auto command = login_->begin(features_.auth);
-  if (!command)
-    return over(no_login("the next hop offers none of SCRAM-SHA-256, PLAIN and LOGIN"));
-  out.append(*command).append("\r\n");
-  return Event::kNone;
-}
-
-Client::Event Client::on_auth(mail::Reply reply, Class c, std::string& out) {
-  switch (c) {
-    case Class::kPositive:
-      if (!login_->satisfied()) return over(no_login("the next hop says yes before it may"));
-      state_ = State::kReady;
-      return Event::kReady;
-    case Class::kIntermediate: {
-      const auto answer = login_->respond(reply.lines.front());
-      if (!answer) return over(no_login("the next hop cannot be answered: " + answer.error()));
-      out.append(*answer).append("\r\n");
-      return Event::kNone;
-    }
-    case Class::kPermanent:
-      if (reply.code == 504 && login_->has_more(features_.auth)) return log_in(out);
-      break;
-    case Class::kTransient:
-    case Class::kNone:
-      break;
-  }
-  return over_by_reply(std::move(reply));
-}
-
-Client::Event Client::on_starttls(mail::Reply reply, Class c) {
-  switch (c) {
-    case Class::kPositive:
-      state_ = State::kTls;
-      return Event::kTls;
-    case Class::kTransient:
-    case Class::kPermanent:
-      if (tls_ == TlsUse::kAlways || login_) return over_by_reply(std::move(reply));
-      tls_refusal_ = reply.text();
-      state_ = State::kReady;
-      return Event::kReady;
-    case Class::kIntermediate:
-    case Class::kNone:
-      break;
-  }
-  return over_by_reply(std::move(reply));
-}
-
-void Client::secured(std::string& out) {
-  CHECK(state_ == State::kTls);
-  in_tls_ = true;
-  state_ = State::kGreeting;
-  if (tls_ == TlsUse::kFromStart) return;
-  features_ = {};
-  say_hello(out);
-}
-
-void Client::tls_failed(std::string_view why) {
-  CHECK(state_ == State::kTls || (state_ == State::kEhlo && in_tls_));
-  static_cast<void>(over(no_tls({4, 7, 5}, why)));
-  tls_failed_ = true;
 }
 
 Client::Event Client::begin(Envelope envelope, std::string& out) {
@@ -252,14 +165,45 @@ Client::Event Client::begin(Envelope envelope, std::string& out) {
   }
   choose_recipients();
   if (asked_.empty()) return finish();
-  state_ = needs_rset_ ? State::kRset : State::kMail;
+  choose_forwards();
+  state_ = State::kRset;
   if (needs_rset_) out += "RSET\r\n";
-  if (!needs_rset_ || features_.pipelining) send_mail(out);
+  if (features_.pipelining) {
+    for (const auto& command : forwards_) out += command;
+    send_mail(out);
+  }
+  if (!needs_rset_) step_to_mail(out);
+  return Event::kNone;
+}
+
+void Client::choose_forwards() {
+  forwards_.clear();
+  forwarded_ = 0;
+  if (!envelope_.introduction || envelope_.probe) return;
+  forwards_ = xforward_commands(*envelope_.introduction, features_.xforward);
+  if (forwards_.empty()) forward_refusal_ = "the next hop does not offer XFORWARD";
+}
+
+// To the next XFORWARD, or behind the last to MAIL. With PIPELINING they are all said.
+void Client::step_to_mail(std::string& out) {
+  const bool told = forwarded_ == forwards_.size();
+  state_ = told ? State::kMail : State::kXforward;
+  if (features_.pipelining) return;
+  if (told) return send_mail(out);
+  out += forwards_[forwarded_];
+}
+
+Client::Event Client::on_xforward(mail::Reply reply, Class c, std::string& out) {
+  if (c == Class::kIntermediate) return over_by_reply(std::move(reply));
+  if (c != Class::kPositive) forward_refusal_ = reply.text();
+  ++forwarded_;
+  step_to_mail(out);
   return Event::kNone;
 }
 
 // What the next hop cannot take, by its own words.
 std::optional<Verdict> Client::refusal_of(const Envelope& envelope) const {
+  if (auto lack = lack_of_tls(envelope)) return lack;
   Verdict verdict{ipc::Result::kFailed, ipc::FailureClass::kPolicy, {}, {}};
   if (features_.max_size != 0 && envelope.size > features_.max_size) {
     verdict.reply.enhanced = {5, 3, 4};  // message too big for system
@@ -289,6 +233,18 @@ std::optional<Verdict> Client::refusal_of(const Envelope& envelope) const {
   if (!features_.smtputf8 && envelope.utf8_header)
     return no_utf8({5, 6, 9}, "the message's header is beyond ASCII");
   return std::nullopt;
+}
+
+std::optional<Verdict> Client::lack_of_tls(const Envelope& envelope) const {
+  if (!envelope.require_tls || may_require_tls(envelope) || envelope.from.empty()) return std::nullopt;
+  if (!in_tls_) return unfit_for_tls({5, 7, 10}, "was reached in clear");
+  if (!envelope.doubt.empty())
+    return unfit_for_tls({5, 7, 30}, fmt::format("has not proved who it is ({})", envelope.doubt));
+  return unfit_for_tls({5, 7, 30}, "does not promise it (no REQUIRETLS)");
+}
+
+bool Client::may_require_tls(const Envelope& envelope) const {
+  return envelope.require_tls && in_tls_ && features_.require_tls && envelope.doubt.empty();
 }
 
 // Whose address the next hop could not even hear.
@@ -338,6 +294,7 @@ void Client::send_mail(std::string& out) {
   else if (envelope_.eight_bit)
     out += " BODY=8BITMIME";
   if (needs_utf8()) out += " SMTPUTF8";
+  if (may_require_tls(envelope_)) out += " REQUIRETLS";
   if (features_.dsn) ask_for_reports(out);
   out += "\r\n";
   if (!features_.pipelining) return;
@@ -539,22 +496,6 @@ Verdict Client::broken(std::string text, bool dot_left) const {
   return verdict;
 }
 
-// Likewise on one that cannot be secured.
-Verdict Client::no_tls(mail::EnhancedCode code, std::string_view why) {
-  Verdict verdict{ipc::Result::kDeferred, ipc::FailureClass::kTls, {}, {}};
-  verdict.reply.enhanced = code;
-  verdict.reply.lines.emplace_back(why);
-  return verdict;
-}
-
-// Likewise on one where we cannot log in.
-Verdict Client::no_login(std::string_view why) {
-  Verdict verdict{ipc::Result::kDeferred, ipc::FailureClass::kLogin, {}, {}};
-  verdict.reply.enhanced = {4, 7, 0};
-  verdict.reply.lines.push_back(fmt::format("logging in: {}", why));
-  return verdict;
-}
-
 ipc::FailureClass Client::class_of_reply(const mail::Reply& reply) const noexcept {
   switch (state_) {
     case State::kStartTls:
@@ -562,7 +503,9 @@ ipc::FailureClass Client::class_of_reply(const mail::Reply& reply) const noexcep
       return ipc::FailureClass::kTls;
     case State::kAuth:
       return ipc::FailureClass::kLogin;
+    case State::kXclient:
     case State::kRset:
+    case State::kXforward:
     case State::kMail:
       return ipc::FailureClass::kPolicy;
     case State::kRcpt:

@@ -1,6 +1,6 @@
-// Client: the SMTP client as a pure machine (RFC 5321, 1870, 2920, 3030, 3207, 3461, 4954, 6152, 6531, 9422), which
-// speaks LMTP as well (RFC 2033): bytes of the next hop in, commands out, and an event where its owner has to act. It
-// knows neither sockets nor clocks.
+// Client: the SMTP client as a pure machine (RFC 5321, 1870, 2920, 3030, 3207, 3461, 4954, 6152, 6531, 8689,
+// 9422), which speaks LMTP as well (RFC 2033): bytes of the next hop in, commands out, and an event where its owner has
+// to act. It knows neither sockets nor clocks.
 //
 //   state      sent                 2yz        3yz       4yz            5yz
 //   greeting   -                    EHLO       over      over           over
@@ -9,7 +9,9 @@
 //   starttls   STARTTLS             tls        over      ready **       ready **
 //   tls        (handshake)          -> ehlo, or greeting where TLS comes first
 //   auth       AUTH, answers        ready      auth       over           over ***
-//   rset       RSET                 -> mail    over      over           over
+//   xclient    XCLIENT              -> ehlo    over      over           over
+//   rset       RSET                 -> xforward over     over           over
+//   xforward   XFORWARD, each       -> mail    over      -> mail        -> mail
 //   mail       MAIL                 -> rcpt    over      all deferred   all failed
 //   rcpt       RCPT, each           accepted   over      deferred       failed
 //   data       DATA                 over       body      deferred       failed
@@ -24,9 +26,12 @@
 // auth defers: it is our affair, and no message's.
 // What was said in clear is forgotten in TLS (RFC 3207 4.2), and a byte behind the reply to STARTTLS is
 // somebody else's: over.
+// XCLIENT is said where a session is to be a client's: then it begins anew, with the client's hello and in the TLS that
+// is there, and carries that client's message alone. XFORWARD is said of messages whose client is told of, and else
+// passed over; it is for people's eyes, so a refusal keeps no mail here.
 // Anywhere: 421, a malformed reply, silence and the end of the connection are "over", as is a code
 // of no known class. Over in "dot" without an answer is `unknown`: the message may have arrived.
-// Where the next hop offers PIPELINING, [RSET] MAIL RCPT... DATA is one write, so "data" may answer
+// Where the next hop offers PIPELINING, [RSET] [XFORWARD...] MAIL RCPT... DATA is one write, so "data" may answer
 // 354 although no recipient was accepted: then a lone dot ends it. Nothing is sent behind a dot
 // before its reply.
 //
@@ -43,6 +48,9 @@
 //
 // SMTPUTF8 is said only with a message that needs it (RFC 6531 3.2), as its sender's address, its header or a
 // recipient of this transaction may; where the next hop does not offer it, what needs it fails.
+//
+// A message that requires TLS goes to a next hop alone that is known, and promises in TLS to require it too. What comes
+// from nobody is a notice of such a message, and goes to any: with REQUIRETLS where that may be said (RFC 8689 5).
 //
 // Recipients beyond what the next hop takes in one transaction are neither accepted nor refused:
 // they come back as `returned`, untried, for a transaction of their own. So do those of further domains than it takes
@@ -62,6 +70,7 @@
 #include "common/mail/reply_reader.h"
 #include "deliverd/relay/client_state.h"
 #include "deliverd/relay/features.h"
+#include "deliverd/relay/introduction.h"
 #include "deliverd/relay/login.h"
 
 namespace postern::relay {
@@ -87,6 +96,9 @@ struct Envelope {
   bool binary = false;  // it can only be sent by one BDAT, and as BINARYMIME
   bool utf8_from = false;    // the sender's address is not ASCII
   bool utf8_header = false;  // nor is the header, and SMTPUTF8 was said with it
+  bool require_tls = false;  // REQUIRETLS was said with it
+  std::string doubt;         // then: why the next hop may not be who it should be; empty: it is
+  std::optional<Introduction> introduction;  // what XFORWARD tells of it; none: nothing
 };
 
 struct Verdict {  // on one recipient
@@ -125,7 +137,7 @@ class Client {
   // `hostname` is what we call ourselves. `login`: no message is sent before.
   explicit Client(std::string hostname, TlsUse tls = TlsUse::kNever, Dialect dialect = Dialect::kSmtp,
                   std::optional<Login> login = std::nullopt)
-      : hostname_(std::move(hostname)),
+      : name_(std::move(hostname)),
         tls_(tls),
         lmtp_(dialect == Dialect::kLmtp),
         login_(std::move(login)),
@@ -135,6 +147,9 @@ class Client {
   // with what was not used, unless the event was kOver. `dot_left`: see lost(); a reply that comes before
   // that is none to the message.
   [[nodiscard]] Step on_input(std::string_view bytes, std::string& out, bool dot_left = true);
+  // Makes the session this client's, by XCLIENT: kReady again, or kOver where the next hop does not let us. Only when
+  // ready, once, and before any transaction; one message of that client may follow.
+  [[nodiscard]] Event introduce(const ipc::FirstClient& client, std::string& out);
   // Only when ready. kFinished at once where the message is larger than the next hop takes.
   [[nodiscard]] Event begin(Envelope envelope, std::string& out);
   // The two sides have agreed: all that follows is in TLS. In `tls` alone.
@@ -167,6 +182,12 @@ class Client {
   [[nodiscard]] const std::string& tls_refusal() const noexcept { return tls_refusal_; }
   // By which the next hop took us for who we are; none where we do not log in.
   [[nodiscard]] const std::optional<Login>& login() const noexcept { return login_; }
+  // Why a message that requires TLS may not go by this session (RFC 8689 4.2.1), as the verdict on it; none: it may.
+  [[nodiscard]] std::optional<Verdict> lack_of_tls(const Envelope& envelope) const;
+  // The session is a client's.
+  [[nodiscard]] bool introduced() const noexcept { return introduced_; }
+  // Why the next hop was not told by XFORWARD whose client a message was; empty: it was, or did not have to be.
+  [[nodiscard]] const std::string& forward_refusal() const noexcept { return forward_refusal_; }
   // How many were read.
   [[nodiscard]] std::uint64_t replies() const noexcept { return replies_; }
   // Of the last transaction, in the order of its recipients.
@@ -175,7 +196,7 @@ class Client {
   [[nodiscard]] const Verdict& trouble() const noexcept { return trouble_; }
   // The next hop takes no further transaction in this session.
   [[nodiscard]] bool spent() const noexcept {
-    return out_of_domains_ ||
+    return introduced_ || out_of_domains_ ||
            (features_.limits.transactions != 0 && transactions_ >= features_.limits.transactions);
   }
   // A transaction was begun, and is not finished.
@@ -196,6 +217,10 @@ class Client {
   Event on_starttls(mail::Reply reply, Class c);
   Event log_in(std::string& out);
   Event on_auth(mail::Reply reply, Class c, std::string& out);
+  Event on_xclient(mail::Reply reply, Class c, std::string& out);
+  void choose_forwards();
+  void step_to_mail(std::string& out);
+  Event on_xforward(mail::Reply reply, Class c, std::string& out);
   Event on_mail(const mail::Reply& reply, Class c, std::string& out);
   Event on_rcpt(mail::Reply reply, Class c, std::string& out);
   Event on_data(const mail::Reply& reply, Class c, std::string& out);
@@ -208,6 +233,7 @@ class Client {
   void choose_recipients();
   [[nodiscard]] bool may_name(std::string_view domain);
   [[nodiscard]] bool needs_utf8() const;
+  [[nodiscard]] bool may_require_tls(const Envelope& envelope) const;
   void send_mail(std::string& out);
   void send_rcpt(std::size_t place, std::string& out) const;
   void ask_for_reports(std::string& out) const;
@@ -222,9 +248,10 @@ class Client {
   [[nodiscard]] ipc::FailureClass class_of_reply(const mail::Reply& reply) const noexcept;
   [[nodiscard]] static Verdict no_tls(mail::EnhancedCode code, std::string_view why);
   [[nodiscard]] static Verdict no_login(std::string_view why);
+  [[nodiscard]] static Verdict no_xclient();
   [[nodiscard]] Verdict broken(std::string text, bool dot_left) const;
 
-  std::string hostname_;
+  std::string name_;  // what we call ourselves, or the client whose session it is
   TlsUse tls_;
   bool lmtp_;
   std::optional<Login> login_;
@@ -245,6 +272,10 @@ class Client {
   bool in_tls_ = false;
   bool tls_failed_ = false;
   std::string tls_refusal_;
+  bool introduced_ = false;
+  std::vector<std::string> forwards_;  // XFORWARD commands of this transaction
+  std::size_t forwarded_ = 0;          // of them, answered
+  std::string forward_refusal_;
   bool by_chunk_ = false;
   bool in_transaction_ = false;
   bool body_begun_ = false;

@@ -10,6 +10,8 @@ namespace {
 
 using config::HopTls;
 
+constexpr std::string_view kDoubt = "no: ";  // of ipc::TlsNote::verified
+
 std::unexpected<Trouble> out_of_reach(mail::EnhancedCode code, std::string why,
                                       const Target& target) {
   Trouble trouble{ipc::GrantEnd::kTemporary, ipc::FailureClass::kTls, {}, remote_name(target)};
@@ -126,12 +128,23 @@ Planned plan_for(const config::HopSpec& hop, const Target& target, const dns::Tl
 }
 
 std::string policy_complaint(const Plan& plan, const ipc::TlsNote& session) {
-  constexpr std::string_view kDoubt = "no: ";
   if (!plan.policy || plan.policy->enforced) return {};
   if (!plan.policy->named) return "the policy does not name " + plan.name;
   if (session.tls.starts_with("none")) return "TLS: " + session.tls;
   if (session.verified.starts_with(kDoubt)) return session.verified.substr(kDoubt.size());
   return {};
+}
+
+// Mail of other domains than the one that was looked up may share the connection, where their MX records are the same
+// and nobody vouches for either: so each of these has to be the host's own name.
+std::string identity_doubt(const Target& target, const ipc::TlsNote& session,
+                           const std::vector<std::string>& domains) {
+  if (session.verified.starts_with(kDoubt)) return session.verified.substr(kDoubt.size());
+  const bool by_policy = target.policy && target.policy->enforced && target.policy->named;
+  const bool by_itself = std::all_of(domains.begin(), domains.end(),
+                                     [&](const std::string& domain) { return domain == target.host; });
+  if (target.named_for_sure || by_policy || by_itself) return {};
+  return fmt::format("neither DNSSEC nor an MTA-STS policy names {}", target.host);
 }
 
 }  // namespace postern::relay

@@ -67,5 +67,9 @@ using Planned = std::expected<Plan, Trouble>;
                                const dns::TlsaAnswer& answer, const std::string& base);
 // What of a session by this plan a policy that is being tested would not have let pass; empty: nothing.
 [[nodiscard]] std::string policy_complaint(const Plan& plan, const ipc::TlsNote& session);
+// Why a host in TLS may not be one that may have mail for these domains, for a message that demands to know
+// (RFC 8689 2); empty: it is one. Its certificate must be good, and its name one that nobody else can have given.
+[[nodiscard]] std::string identity_doubt(const Target& target, const ipc::TlsNote& session,
+                                         const std::vector<std::string>& domains);
 
 }  // namespace postern::relay

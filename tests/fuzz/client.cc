@@ -1,6 +1,6 @@
 // Whatever a next hop says, the client says whole commands and no more than it was given, and every
 // message that was begun ends with a verdict for each recipient. The first byte chooses the
-// messages, the second the size of the pieces, and whether TLS and LMTP are spoken.
+// messages, the second the size of the pieces, whether TLS and LMTP are spoken, and how clients are told of.
 #include <algorithm>
 #include <cstddef>
 #include <cstdint>
@@ -16,7 +16,7 @@ namespace {
 
 using namespace postern;
 
-std::vector<relay::Envelope> messages(unsigned choice) {
+std::vector<relay::Envelope> messages(unsigned choice, bool introduced) {
   std::vector<relay::Envelope> list;
   for (unsigned i = 0; i <= (choice & 3); ++i) {
     auto& message = list.emplace_back();
@@ -25,6 +25,9 @@ std::vector<relay::Envelope> messages(unsigned choice) {
     message.eight_bit = (choice & 8) != 0;
     message.utf8_header = message.eight_bit && i == 1;
     message.in_memory = (choice & 16) != 0;
+    message.require_tls = i == 2;
+    if (introduced)
+      message.introduction = {ipc::FirstClient{{}, "4321", "client.example", "hello.example", "ESMTP"}, "id"};
     for (unsigned n = 0; n <= choice >> 5; ++n)
       message.recipients.push_back(
           {"r" + std::to_string(n) + "@d" + std::to_string(n % 3) + ".example", {}, {}});
@@ -37,6 +40,11 @@ void check_output(relay::Player& player) {
   static constexpr std::string_view kSaid[] = {"EHLO us.example",
                                                "LHLO us.example",
                                                "HELO us.example",
+                                               "EHLO hello.example",
+                                               "LHLO hello.example",
+                                               "HELO hello.example",
+                                               "XCLIENT ",
+                                               "XFORWARD ",
                                                "MAIL FROM:<a@us.example>",
                                                "RCPT TO:<r",
                                                "DATA",
@@ -54,6 +62,7 @@ void check_output(relay::Player& player) {
     CHECK(std::any_of(std::begin(kSaid), std::end(kSaid),
                       [&](auto said) { return line.starts_with(said); }));
     CHECK(line.size() < 200 && line.find_first_of("\r\n") == std::string::npos);
+    CHECK(!line.ends_with(" REQUIRETLS") || player.client().in_tls());
   }
 }
 
@@ -61,10 +70,12 @@ void check_output(relay::Player& player) {
 
 extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
   if (size < 3) return 0;
-  const auto list = messages(data[0]);
+  const auto list = messages(data[0], (data[1] & 8) != 0);
   std::string_view wire(reinterpret_cast<const char*>(data) + 2, size - 2);
   const auto tls = (data[1] & 2) != 0 ? relay::TlsUse::kIfOffered : relay::TlsUse::kNever;
-  relay::Player player(list, tls, (data[1] & 4) != 0 ? relay::Dialect::kLmtp : relay::Dialect::kSmtp);
+  const auto dialect = (data[1] & 4) != 0 ? relay::Dialect::kLmtp : relay::Dialect::kSmtp;
+  const auto pass = (data[1] & 16) != 0 ? config::PassClient::kXclient : config::PassClient::kXforward;
+  relay::Player player(list, tls, dialect, nullptr, pass);
   for (const std::size_t piece = 1U + data[1]; !wire.empty();
        wire.remove_prefix(std::min(piece, wire.size()))) {
     player.feed(wire.substr(0, piece));

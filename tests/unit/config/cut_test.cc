@@ -273,7 +273,8 @@ TEST_F(Cut, SecretsGoToTheirRoleAlone) {
                                                 {"local", ipc::encode(cut_local(c))},
                                                 {"key", ipc::encode(cut_key(c))},
                                                 {"auth", ipc::encode(cut_auth(c))},
-                                                {"fetch", ipc::encode(cut_fetch(c, facts()))}};
+                                                {"fetch", ipc::encode(cut_fetch(c, facts()))},
+                                                {"mailbox", ipc::encode(cut_mailbox(c, "bob", "example.org"))}};
   const std::map<std::string, std::string> secrets{
       {issued.key, "key"}, {other.key, "key"}, {hash, "auth"}, {verifier, "auth"},
       {password, "relay"}};

@@ -112,6 +112,16 @@ TEST_F(RouteKeys, MistakesInSocks) {
             "no next hop of this route is connected to over the network\n");
 }
 
+// The SOCKS server looks up what the route names, and nobody vouches for that.
+TEST_F(RouteKeys, DaneNeedsTheDns) {
+  const std::string socks = "socks = \"127.0.0.1:1080\"\n", why = "dane needs the DNS, and relay.example is looked up by "
+                            "the SOCKS server\n";
+  EXPECT_EQ(mistakes(kGood + route(kHost, socks + "tls = \"dane\"")), "postern.toml:15:7: route.tls = \"dane\": " + why);
+  EXPECT_EQ(mistakes(kGood + route("\"smtp://relay.example?tls=dane\"", socks)),
+            "postern.toml:13:8: route.via = \"smtp://relay.example?tls=dane\": " + why);
+  EXPECT_EQ(mistakes(kGood + route("\"mx\"", socks + "tls = \"dane\"")), "");
+}
+
 // The server is what is connected to.
 TEST_F(RouteKeys, ASourceMustReachTheSocksServer) {
   const std::string socks = "socks = \"127.0.0.1:1080\"\n";

@@ -133,7 +133,7 @@ TEST_F(Later, EveryLaterKeyIsRefusedWithItsSentence) {
                                           line, key.path, value, key.later, set));
     ++count;
   }
-  EXPECT_EQ(count, 4U);
+  EXPECT_EQ(count, 3U);
 }
 
 TEST_F(Later, WhatAsksForNothingIsAccepted) {

@@ -253,6 +253,16 @@ TEST_F(Screens, MessagePage) {
             "  Reply    250 ok  from mx[192.0.2.1]:25\n");
 }
 
+TEST_F(Screens, AMessageThatRequiresTlsSaysSo) {
+  auto s = shown();
+  EXPECT_NE(to_json(base::MessageId(1), s).find("\"requires_tls\":false"), std::string::npos);
+  s.requires_tls = true;
+  EXPECT_NE(message_page(base::MessageId(1), s, kNow)
+                .find("; expires Fri 18:13\n  its sender requires TLS on its whole way (REQUIRETLS)\nann@"),
+            std::string::npos);
+  EXPECT_NE(to_json(base::MessageId(1), s).find("\"requires_tls\":true"), std::string::npos);
+}
+
 TEST_F(Screens, AddressesBeyondAsciiAreReadable) {
   auto s = shown();
   s.from = mail::ReversePath(mail::Address::parse("b\xc3\xb6" "b@b\xc3\xbc" "cher.example").value());

@@ -62,10 +62,13 @@ class FakeHop {
 
   std::vector<std::string> lines;     // every command of all sessions
   std::vector<std::string> messages;  // with their dots, without the last one; by BDAT as they came
+  std::vector<std::string> headers;   // of the PROXY protocol
   std::size_t sessions = 0;
+  std::vector<std::string> peers;  // of the sessions: the addresses that they came from
   std::size_t open = 0;
   std::size_t reads = 0;
   bool chunks = false;  // takes what BDAT counts
+  bool proxied = false;  // each session begins with a PROXY header, version 2
   bool slow = false;  // reads only a little of a body at a time
   std::string interruption;  // said once, while a body is coming
 
@@ -81,6 +84,15 @@ class FakeHop {
       std::size_t used = 0;
       while (used < bytes.size() && stream.open()) {
         const auto rest = bytes.substr(used);
+        if (hop.proxied && !begun) {
+          const auto size = header_size(rest);
+          if (rest.size() < size) break;
+          hop.headers.emplace_back(rest.substr(0, size));
+          hop.begin(*this);
+          used += size;
+          if (hop.tls_first_) break;  // what follows is for TLS
+          continue;
+        }
         if (chunk_left > 0) {
           used += take_chunk(rest);
           continue;
@@ -104,6 +116,11 @@ class FakeHop {
       return used;
     }
     void on_closed(event::CloseReason) noexcept override { --hop.open; }
+    static std::size_t header_size(std::string_view bytes) {
+      constexpr std::size_t kFixed = 16;
+      if (bytes.size() < kFixed) return kFixed;
+      return kFixed + static_cast<std::uint8_t>(bytes[14]) * 256U + static_cast<std::uint8_t>(bytes[15]);
+    }
     std::size_t take_chunk(std::string_view bytes) {
       const auto part = bytes.substr(0, chunk_left);
       chunk += part;
@@ -117,6 +134,7 @@ class FakeHop {
     FakeHop& hop;
     event::Stream stream;
     event::Timer again;
+    bool begun = false;
     bool in_data = false;
     std::size_t chunk_left = 0;
     std::string chunk;
@@ -124,8 +142,12 @@ class FakeHop {
   };
 
   void accept() noexcept {
-    auto fd = base::UniqueFd::adopt(::accept4(socket_.get(), nullptr, nullptr, SOCK_NONBLOCK));
+    sockaddr_storage from{};
+    socklen_t size = sizeof from;
+    auto fd = base::UniqueFd::adopt(
+        ::accept4(socket_.get(), reinterpret_cast<sockaddr*>(&from), &size, SOCK_NONBLOCK));
     if (!fd.valid()) return;
+    peers.push_back(base::to_string(base::from_sockaddr(from).value().address));
     if (slow) {
       const int small = 16 * 1024;
       ::setsockopt(fd.get(), SOL_SOCKET, SO_RCVBUF, &small, sizeof small);
@@ -133,9 +155,14 @@ class FakeHop {
     ++sessions;
     ++open;
     sessions_.push_back(std::make_unique<Session>(*this, std::move(fd)));
-    if (tls_first_) sessions_.back()->stream.put(tls::Session::accept(context_, *signer_));
-    reply(*sessions_.back(), "<greeting>");
+    if (!proxied) begin(*sessions_.back());
     sessions_.back()->stream.flush();
+  }
+
+  void begin(Session& session) {
+    session.begun = true;
+    if (tls_first_) session.stream.put(tls::Session::accept(context_, *signer_));
+    reply(session, "<greeting>");
   }
 
   void reply(Session& session, const std::string& line) {

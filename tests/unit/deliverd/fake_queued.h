@@ -5,6 +5,7 @@
 #include <unistd.h>
 
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -76,8 +77,10 @@ class FakeQueued {
     for (const auto& text : recipients)
       lease.recipients.push_back(
           {number++, mail::Address::parse(text).value(), "user", "example.org"});
+    lease.client = client;
     lease.prefix = "Received: by us\r\n";
     lease.body_size = size;
+    lease.tls_wish = tls_wish;
     return lease;
   }
   ipc::AskWork take_ask() {
@@ -87,6 +90,8 @@ class FakeQueued {
   }
   auto& connection() { return connection_; }
 
+  mail::TlsWish tls_wish = mail::TlsWish::kUnsaid;  // of all that is leased from now on
+  std::optional<ipc::FirstClient> client;  // that messages come from, from now on
   std::vector<ipc::HeldLease> held;
   std::vector<ipc::HopFound> found;
   std::vector<ipc::GrantEnded> ended;

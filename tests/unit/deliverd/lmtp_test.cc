@@ -54,8 +54,8 @@ class Lmtp : public testing::Test {
  protected:
   using Queued = deliverd::FakeQueued<ipc::Role::kLocal>;
 
-  Lmtp() : hop(loop), workers_(loop, 1), sockets(hop.endpoint()) {
-    clerk.emplace(loop, workers_, nullptr, sockets, "us.example", []() noexcept {});
+  Lmtp() : hop(loop), sockets(hop.endpoint()) {
+    clerk.emplace(loop, no_mailboxes_, sockets, "us.example", []() noexcept {});
     auto pair = ipc::make_channel_pair();
     queued = std::make_unique<Queued>(loop, std::move(pair.a));
     clerk->connect(std::move(pair.b));
@@ -103,7 +103,9 @@ class Lmtp : public testing::Test {
   relay::FakeHop hop;
 
  private:
-  Workers workers_;
+  struct NoMailboxes final : Filer {
+    void file(deliverd::Delivery, Done) override { ADD_FAILURE() << "nothing is filed here"; }
+  } no_mailboxes_;
 
  protected:
   FakeSockets sockets;
@@ -131,6 +133,15 @@ TEST_F(Lmtp, GoesOverASocketThatIsAskedFor) {
   queued->no_work();
   EXPECT_EQ(ended().end, ipc::GrantEnd::kClosed);
   EXPECT_EQ(hop.lines.back(), "QUIT");
+}
+
+// RFC 8689: there is nobody on the way from whom to keep it.
+TEST_F(Lmtp, WhatRequiresTlsGoesOverASocketWithout) {
+  queued->tls_wish = mail::TlsWish::kRequired;
+  open();
+  queued->lease(kBody, kTwo);
+  EXPECT_EQ(outcome(), fmt::format("5 {} 250;6 {} 250;", kDelivered, kDelivered));
+  EXPECT_EQ(hop.lines.at(1), "MAIL FROM:<a@us.example> SIZE=40");
 }
 
 TEST_F(Lmtp, WhatWasSaidStaysWhenTheSessionBreaks) {

@@ -7,6 +7,7 @@
 #include "deliverd/local/clerk.h"
 #include "deliverd/local/drop.h"
 #include "deliverd/local/maildir.h"
+#include "deliverd/local/thread_filer.h"
 #include "fake_queued.h"
 #include "mailbox_rig.h"
 
@@ -326,10 +327,10 @@ struct NoSockets final : relay::Sockets {
 
 struct Office {
   using Queued = deliverd::FakeQueued<ipc::Role::kLocal>;
-  Office() : disk(dir.disk()), workers(loop, 3) {
-    clerk.emplace(loop, workers,
-                  std::make_shared<Maildir>(*disk, maildirs("{user}"), base::system_clock()), sockets,
-                  "us.example", []() noexcept {});
+  Office()
+      : disk(dir.disk()),
+        filer(loop, 3, std::make_shared<Maildir>(*disk, maildirs("{user}"), base::system_clock())) {
+    clerk.emplace(loop, filer, sockets, "us.example", []() noexcept {});
     connect(1);
   }
   void connect(std::uint64_t epoch) {
@@ -348,7 +349,7 @@ struct Office {
   event::Loop loop;
   TempDir dir;
   std::unique_ptr<os::Disk> disk;
-  Workers workers;
+  ThreadFiler filer;
   NoSockets sockets;
   std::optional<Clerk> clerk;
   std::unique_ptr<Queued> queued;

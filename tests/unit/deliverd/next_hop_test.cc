@@ -219,6 +219,14 @@ TEST(NextHop, RoutesToAnAddress) {
             "permanent dns 5.4.4 0.0.0.0 is no host's address");
 }
 
+// Of which the SOCKS server knows where it is.
+TEST(NextHop, RoutesToAName) {
+  const auto targets = target_of_name(domain("far.example"), 2525);
+  EXPECT_EQ(describe(targets), "far.example:2525");
+  EXPECT_TRUE(targets.at(0).endpoint.address.is_unspecified());
+  EXPECT_TRUE(targets.at(0).named_for_sure);
+}
+
 TEST(NextHop, ReadsLiterals) {
   EXPECT_EQ(literal_address(domain("[192.0.2.1]")), ip("192.0.2.1"));
   EXPECT_EQ(literal_address(domain("[IPv6:2001:db8::1]")), ip("2001:db8::1"));
@@ -231,17 +239,17 @@ TEST(NextHop, ASetOfHostsHasOneNameWhateverItsOrder) {
   };
   const std::vector<Host> a{host(20, "c.example"), host(10, "b.example"), host(10, "a.example")};
   const std::vector<Host> b{host(5, "a.example"), host(5, "b.example"), host(7, "c.example")};
-  EXPECT_EQ(hop_name_of(a, 25, "", false), "a.example,b.example>c.example:25");
-  EXPECT_EQ(hop_name_of(b, 25, "", false), hop_name_of(a, 25, "", false));
+  EXPECT_EQ(hop_name_of(a, 25, ""), "a.example,b.example>c.example:25");
+  EXPECT_EQ(hop_name_of(b, 25, ""), hop_name_of(a, 25, ""));
   std::vector<Host> many;
   for (int n = 0; n < 20; ++n)
     many.push_back(host(10, (std::string(60, 'x') + std::to_string(n) + ".example").c_str()));
-  const auto name = hop_name_of(many, 2525, "", false);
+  const auto name = hop_name_of(many, 2525, "");
   EXPECT_EQ(name.size(), ipc::kMaxHopName);
   EXPECT_TRUE(name.ends_with(":2525"));
-  EXPECT_TRUE(hop_name_of(many, 25, "/verified", false).ends_with(":25/verified"));
+  EXPECT_TRUE(hop_name_of(many, 25, "/verified").ends_with(":25/verified"));
   many.back() = host(10, "other.example");
-  EXPECT_NE(hop_name_of(many, 2525, "", false), name);
+  EXPECT_NE(hop_name_of(many, 2525, ""), name);
 }
 
 // RFC 7672 2.2.1, 2.2.2: a host is vouched for with the record that names it and all of its addresses.
@@ -270,9 +278,22 @@ TEST(NextHop, WhatDnssecVouchesForIsToldOfEachTarget) {
 
 TEST(NextHop, HostsThatDnssecNamesAreAnotherNextHop) {
   const std::vector<Host> hosts{{10, domain("mx.example"), {}, {}, true}};
-  EXPECT_EQ(hop_name_of(hosts, 25, "/required", true), "mx.example:25/required/dnssec");
-  EXPECT_EQ(hop_name_of(hosts, 25, "/verified", false), "mx.example:25/verified");
-  EXPECT_EQ(hop_name_of({{10, domain("mx.example"), {}, {}, false}}, 25, "", true), "mx.example:25");
+  EXPECT_EQ(hop_name_of(hosts, 25, "/required"), "mx.example:25/required/dnssec");
+  EXPECT_EQ(hop_name_of(hosts, 25, "/verified"), "mx.example:25/verified/dnssec");
+  EXPECT_EQ(hop_name_of({{10, domain("mx.example"), {}, {}, false}}, 25, ""), "mx.example:25");
+}
+
+// RFC 8689 2: its addresses need nobody to vouch for them, as its certificate must bear its name.
+TEST(NextHop, WhoNamesAHostIsToldOfIt) {
+  const auto named = [](bool securely) {
+    const Host host{10, domain("mx.example"), addresses({"192.0.2.1"}), addresses({}), securely};
+    return targets_of(domain("example.org"), {host}, 25, {})->at(0).named_for_sure;
+  };
+  EXPECT_TRUE(named(true));
+  EXPECT_FALSE(named(false));
+  const Host routed{0, domain("mx.example"), addresses({"192.0.2.1"}), addresses({}), true};
+  EXPECT_TRUE(targets_of_route(routed, 25)->at(0).named_for_sure);
+  EXPECT_TRUE(target_of_address(base::parse_ip("192.0.2.1").value(), 25, {})->at(0).named_for_sure);
 }
 
 }  // namespace

@@ -48,9 +48,13 @@ class Player {
 
   static constexpr std::string_view kNonce = "rOprNGfwEbeRWgbNEkqO";  // RFC 7677 3
 
+  // `pass`: how the next hop is told of the clients that are named in the messages' introductions.
   explicit Player(std::vector<Envelope> messages, TlsUse tls = TlsUse::kNever,
-                  Dialect dialect = Dialect::kSmtp, std::shared_ptr<HopAccount> account = nullptr)
-      : messages_(std::move(messages)), client_("us.example", tls, dialect, login(std::move(account))) {
+                  Dialect dialect = Dialect::kSmtp, std::shared_ptr<HopAccount> account = nullptr,
+                  config::PassClient pass = config::PassClient::kXforward)
+      : messages_(std::move(messages)),
+        pass_(pass),
+        client_("us.example", tls, dialect, login(std::move(account))) {
     if (client_.state() == ClientState::kTls) out_ += "<tls>\r\n";
     arm();
   }
@@ -140,10 +144,9 @@ class Player {
         return;
       case Client::Event::kFinished:
         ended_.push_back(client_.verdicts());
-        [[fallthrough]];
+        return next();
       case Client::Event::kReady:
-        if (begun_ == messages_.size() || client_.spent()) return client_.quit(out_);
-        return handle(client_.begin(messages_[begun_++], out_));
+        return client_.introduced() ? begin() : next();
       case Client::Event::kBody:
         out_ += kBody;
         out_ += ".\r\n";
@@ -158,9 +161,23 @@ class Player {
         return;
     }
   }
+  void next() {
+    const bool of_one_client = pass_ == config::PassClient::kXclient && begun_ > 0;
+    if (begun_ == messages_.size() || client_.spent() || of_one_client) return client_.quit(out_);
+    const auto& told = messages_[begun_].introduction;
+    if (pass_ == config::PassClient::kXclient && told && told->client)
+      return handle(client_.introduce(*told->client, out_));
+    begin();
+  }
+  void begin() {
+    auto message = messages_[begun_++];
+    if (pass_ != config::PassClient::kXforward) message.introduction.reset();
+    handle(client_.begin(std::move(message), out_));
+  }
   void arm() { deadline_ = now_ + client_.timeout(); }
 
   std::vector<Envelope> messages_;
+  const config::PassClient pass_;
   Client client_;
   std::string out_;
   base::Millis now_{0};

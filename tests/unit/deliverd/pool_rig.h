@@ -34,12 +34,15 @@ class PoolRig {
         tls_(loop),
         hop(loop) {
     resolver_->attach(loop);
-    restart_pool(base::Millis(60'000));
+    restart_pool();
     connect();
   }
-  void restart_pool(base::Millis idle) {
-    pool_.emplace(loop, Reach{&directory_, nullptr, resolver_.get()}, tls_.desk, Pool::Settings{"us.example", hop.endpoint().port, {}, idle},
+  void restart_pool(base::Millis idle = base::Millis(60'000)) {
+    pool_.emplace(loop, Reach{&directory_, nullptr, resolver_.get()}, tls_.desk, settings(idle),
                   [this]() noexcept { ++lost; });
+  }
+  [[nodiscard]] Pool::Settings settings(base::Millis idle = base::Millis(60'000)) const {
+    return {"us.example", hop.endpoint().port, {}, idle};
   }
   void connect(std::uint64_t epoch = 1) {
     auto pair = ipc::make_channel_pair();

@@ -66,6 +66,18 @@ void want_reports(Envelope& message) {
   first.orcpt = mail::OriginalRecipient::parse("rfc822;old+2Br1@example.org").value();
 }
 
+Introduction from_client() {
+  return {ipc::FirstClient{base::parse_ip("192.0.2.7"), "4321", "client.example", "hello.example", "ESMTP"},
+          "0Q7M3K9XD2B4A"};
+}
+
+Introduction from_long_client() {
+  auto made = from_client();
+  made.client->name = std::string(255, 'n');
+  made.client->hello = std::string(255, 'h');
+  return made;
+}
+
 Envelope message(const std::string& words) {
   Envelope made{"a@us.example", {}, 100, false, true, {}, {}};
   std::istringstream in(words);
@@ -80,8 +92,20 @@ Envelope message(const std::string& words) {
       made.in_memory = false;
     } else if (word == "probe") {
       made.probe = true;
+    } else if (word == "requiretls") {
+      made.require_tls = true;
+    } else if (word == "doubtful") {
+      made.doubt = "hostname mismatch";
+    } else if (word == "nobody") {
+      made.from.clear();
     } else if (word == "reports") {
       want_reports(made);
+    } else if (word == "client") {
+      made.introduction = from_client();
+    } else if (word == "long-client") {
+      made.introduction = from_long_client();
+    } else if (word == "ours") {
+      made.introduction = Introduction{std::nullopt, from_client().ident};
     } else if (word.starts_with("size=")) {
       made.size = base::parse_number(word.substr(5)).value();
     } else {
@@ -109,6 +133,10 @@ bool set(Receiver& r, const std::string& key, const std::string& value) {
     if (space == std::string::npos) return false;
     r.account = std::make_shared<HopAccount>(value.substr(0, space), value.substr(space + 1));
     return true;
+  }
+  if (key == "pass_client") {
+    r.pass = value == "xclient" ? config::PassClient::kXclient : config::PassClient::kXforward;
+    return value == "xclient" || value == "xforward";
   }
   if (key == "pieces") return r.whole = value == "whole";
   return false;

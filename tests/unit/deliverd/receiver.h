@@ -3,11 +3,15 @@
 // for.
 //
 //   # text                                     a comment; the first says what it is about
-//   message: r1 r2 8bit utf8 binary size=5000 reports file probe    recipients and traits of a message to send, one a
-//   line;
-//                                              a recipient without @ is at example.org
+//   message: r1 r2 8bit utf8 binary size=5000 reports file probe client    recipients and traits of a message to send,
+//   one a line;
+//                                              a recipient without @ is at example.org; it came from a `client`, from
+//                                              a `long-client` with names of 255 bytes, or is `ours`; also
+//                                              `requiretls`, `doubtful`: the next hop may not be who it should be,
+//                                              `nobody`: it is from <>
 //   tls: if offered                            or always, from start; else never
 //   protocol: lmtp                             it speaks LMTP, not SMTP
+//   pass_client: xforward                      or xclient: how it is told of them; else it is not
 //   login: user pencil                         log in there as `user`, with this password
 //   pieces: whole                              it depends on what comes in one piece
 //   an empty line, then
@@ -50,6 +54,7 @@ struct Receiver {
   TlsUse tls = TlsUse::kNever;
   Dialect dialect = Dialect::kSmtp;
   std::shared_ptr<HopAccount> account;
+  config::PassClient pass = config::PassClient::kNone;
   bool whole = false;
   std::vector<ReceiverStep> steps;
   std::vector<std::string> outcomes;

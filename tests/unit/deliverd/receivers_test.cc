@@ -36,7 +36,7 @@ class Play {
       : receiver_(receiver),
         pieces_(pieces),
         cut_(cut),
-        player_(receiver.messages, receiver.tls, receiver.dialect, receiver.account) {}
+        player_(receiver.messages, receiver.tls, receiver.dialect, receiver.account, receiver.pass) {}
 
   void run() {
     SCOPED_TRACE(receiver_.name);
@@ -132,7 +132,7 @@ TEST(Receivers, MayCloseAtEveryByte) {
     SCOPED_TRACE(receiver.name);
     const auto replies = all_replies(receiver);
     for (std::size_t cut = 0; cut <= replies.size(); ++cut) {
-      Player player(receiver.messages, receiver.tls, receiver.dialect, receiver.account);
+      Player player(receiver.messages, receiver.tls, receiver.dialect, receiver.account, receiver.pass);
       player.feed(std::string_view(replies).substr(0, cut));
       const bool was_over = player.over();
       const bool awaits_end = player.client().state() == ClientState::kDot;

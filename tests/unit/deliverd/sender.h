@@ -64,7 +64,14 @@ class Sender final : public ConnectionOwner {
     auto& lease = waiting_.back().lease;
     lease.smtputf8 = lease.eight_bit = true;
   }
+  // REQUIRETLS was said with it.
+  void require_tls() { waiting_.back().lease.tls_wish = mail::TlsWish::kRequired; }
+  // It is a notice.
+  void from_nobody() { waiting_.back().lease.from = {}; }
+  // The message that was added last came from this client.
+  void come_from(ipc::FirstClient client) { waiting_.back().lease.client = std::move(client); }
   void start() { connection_.start(); }
+  void quit() { connection_.quit(); }
 
   void on_ready() noexcept override {
     if (connection_.spent() || waiting_.empty()) return connection_.quit();

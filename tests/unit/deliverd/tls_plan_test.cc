@@ -199,5 +199,35 @@ TEST(TlsPlan, WhatATestedPolicyWouldHaveStoppedIsTold) {
   EXPECT_EQ(complaint(with_policy(false, false, true), doubtful, records({kGood})), "") << "DANE said all";
 }
 
+// RFC 8689 2
+TEST(TlsPlan, AHostIsKnownByItsCertificateAndByWhoNamesIt) {
+  const ipc::TlsNote good{"TLSv1.3 x", "yes: mx.example"}, dane{"TLSv1.3 x", "dane: nothing.example"},
+      bad{"TLSv1.3 x", "no: hostname mismatch"};
+  const std::vector<std::string> others{"example.org"};
+  const std::string nobody = "neither DNSSEC nor an MTA-STS policy names mx.example";
+  auto sure = target(false);
+  sure.named_for_sure = true;
+  EXPECT_EQ(identity_doubt(sure, good, others), "");
+  EXPECT_EQ(identity_doubt(sure, dane, others), "");
+  EXPECT_EQ(identity_doubt(sure, bad, others), "hostname mismatch");
+  EXPECT_EQ(identity_doubt(target(false), good, others), nobody);
+  EXPECT_EQ(identity_doubt(with_policy(true, true), good, others), "");
+  EXPECT_EQ(identity_doubt(with_policy(true, true), bad, others), "hostname mismatch");
+  EXPECT_EQ(identity_doubt(with_policy(true, false), good, others), nobody);
+  EXPECT_EQ(identity_doubt(with_policy(false, true), good, others), nobody) << "it is being tested";
+}
+
+// RFC 8689 4.2.1: where the domain has no MX record, or names itself.
+TEST(TlsPlan, AHostIsKnownByTheNameOfTheDomainWhoseMailItTakes) {
+  const ipc::TlsNote good{"TLSv1.3 x", "yes: mx.example"}, bad{"TLSv1.3 x", "no: certificate has expired"};
+  const auto itself = target(false, "mx.example");
+  EXPECT_EQ(identity_doubt(itself, good, {"mx.example", "mx.example"}), "");
+  EXPECT_EQ(identity_doubt(itself, bad, {"mx.example"}), "certificate has expired");
+  // Anybody can say that his mail goes there, or, of another's domain, that its mail does.
+  EXPECT_NE(identity_doubt(itself, good, {"example.org"}), "");
+  EXPECT_NE(identity_doubt(itself, good, {"mx.example", "example.org"}), "");
+  EXPECT_EQ(identity_doubt(target(false), good, {"mx.example"}), "") << "mail for the host shares the connection";
+}
+
 }  // namespace
 }  // namespace postern::relay

@@ -1,4 +1,5 @@
 // Connections that are secured: what leaves, to whom, and what people are told of it.
+#include <fmt/format.h>
 #include <gtest/gtest.h>
 
 #include "common/tls/chain.h"
@@ -37,10 +38,12 @@ class Tls : public testing::Test {
   void offer(const Issued& issued, bool first = false) {
     tickets_->replace({tls::random_ticket_key()});
     signer = std::make_unique<PromptSigner>(loop, issued.key);
-    hop.secure(*tls::ServerContext::make({.certificates = {{{}, issued.chain}}}, tickets_), *signer,
-               first);
+    secure(hop, issued, *signer, first);
     if (!first) hop.answer(offering());
     forget_sessions();
+  }
+  void secure(FakeHop& which, const Issued& issued, tls::Signer& with, bool first = false) {
+    which.secure(*tls::ServerContext::make({.certificates = {{{}, issued.chain}}}, tickets_), with, first);
   }
   void forget_sessions() {
     rig.desk.use(TlsDesk::context_for(Authority::instance().root()).value());
@@ -59,9 +62,11 @@ class Tls : public testing::Test {
   }
   static config::HopSpec way(HopTls tls) { return {.kind = HopKind::kMx, .tls = tls}; }
 
-  Sender& send(const config::HopSpec& hop_spec, bool vouched = false) {
+  Sender& send(const config::HopSpec& hop_spec, bool vouched = false,
+               const std::optional<ipc::FirstClient>& client = std::nullopt) {
     sender_ = std::make_unique<Sender>(loop, rig, hop_spec, std::vector{target(vouched)});
     sender_->add("Subject: x\r\n");
+    if (client) sender_->come_from(*client);
     sender_->start();
     until(loop, [&] { return sender_->gone; });
     return *sender_;
@@ -186,6 +191,54 @@ TEST_F(Tls, MayComeFirst) {
   EXPECT_EQ(send(implicit).note.verified, "yes: mx.example");
   EXPECT_EQ(hop.messages.size(), 1U);
   EXPECT_EQ(greeted(), 1U);
+}
+
+TEST_F(Tls, ComesBehindAProxyHeader) {
+  const ipc::FirstClient client{base::parse_ip("192.0.2.7"), "4321", "", "client.example", "ESMTP"};
+  hop.proxied = true;
+  for (const bool first : {false, true}) {
+    offer(good(), first);
+    const config::HopSpec behind{.kind = HopKind::kHost,
+                                 .host = "mx.example",
+                                 .tls = HopTls::kVerified,
+                                 .implicit = first,
+                                 .pass_client = config::PassClient::kProxy};
+    EXPECT_EQ(send(behind, false, client).note.verified, "yes: mx.example") << first;
+    EXPECT_EQ(hop.headers.back(), proxy_header(client, hop.endpoint()));
+    EXPECT_EQ(std::count(hop.lines.begin(), hop.lines.end(), "EHLO client.example"), first ? 3 : 2);
+  }
+  EXPECT_EQ(hop.messages.size(), 2U);
+  EXPECT_EQ(greeted(), 0U);
+}
+
+// The next session is the client's, too.
+TEST_F(Tls, ThatFailsBehindAProxyHeaderIsTriedOnceMoreBehindAnother) {
+  const ipc::FirstClient client{base::parse_ip("192.0.2.7"), "4321", "", "client.example", "ESMTP"};
+  hop.proxied = true;
+  offer(good());
+  signer->refuses = true;
+  auto behind = way(HopTls::kOptional);
+  behind.pass_client = config::PassClient::kProxy;
+  EXPECT_TRUE(send(behind, false, client).note.tls.starts_with("none: 4.7.5 handshake"));
+  EXPECT_EQ(hop.headers, std::vector(2, proxy_header(client, hop.endpoint())));
+  EXPECT_EQ(hop.messages.size(), 1U);
+}
+
+TEST_F(Tls, IsNotAgreedOnAgainInAClientsSession) {
+  offer(good());
+  hop.answer([](const std::string& line, bool&) -> std::optional<std::string> {
+    if (line.starts_with("EHLO")) return "250-fake\r\n250-STARTTLS\r\n250 XCLIENT ADDR";
+    if (line.starts_with("XCLIENT")) return "220 fake";
+    return std::nullopt;
+  });
+  auto way_in = way(HopTls::kVerified);
+  way_in.pass_client = config::PassClient::kXclient;
+  const ipc::FirstClient client{base::parse_ip("192.0.2.7"), "4321", "", "client.example", "ESMTP"};
+  EXPECT_EQ(send(way_in, false, client).note.verified, "yes: mx.example");
+  EXPECT_EQ(hop.lines, (std::vector<std::string>{"EHLO us.example", "STARTTLS", "EHLO us.example",
+                                                 "XCLIENT ADDR=192.0.2.7", "EHLO client.example",
+                                                 "MAIL FROM:<a@us.example>", "RCPT TO:<r@example.org>", "DATA",
+                                                 "QUIT"}));
 }
 
 TEST_F(Tls, ThatShouldComeFirstIsNeverClear) {
@@ -328,6 +381,242 @@ TEST_F(Dane, GoesOnToTheNextHost) {
   until(loop, [&] { return sender.gone; });
   EXPECT_EQ(hop.messages.size(), 1U);
   EXPECT_EQ(hop.sessions, 1U);
+}
+
+// --- REQUIRETLS (RFC 8689) --------------------------------------------------------------------------
+
+class RequireTls : public Dane {
+ protected:
+  static FakeHop::Answer promising() {
+    return [](const std::string& line, bool& close) -> std::optional<std::string> {
+      if (line.starts_with("EHLO")) return "250-fake\r\n250-REQUIRETLS\r\n250 STARTTLS";
+      return offering()(line, close);
+    };
+  }
+  void promise(const Issued& issued) {
+    offer(issued);
+    hop.answer(promising());
+  }
+  // A host that the configuration or DNSSEC names.
+  [[nodiscard]] Target known(const FakeHop& which, std::string host = "mx.example") const {
+    Target made{std::move(host), which.endpoint(), "example.org"};
+    made.named_for_sure = true;
+    return made;
+  }
+  // What becomes of a message that requires TLS.
+  std::string fate(const config::HopSpec& hop_spec, std::vector<Target> targets,
+                   const std::string& recipient = "r@example.org") {
+    Sender sender(loop, rig, hop_spec, std::move(targets));
+    sender.add("Subject: x\r\n", {recipient});
+    sender.require_tls();
+    run(sender);
+    return sender.done.empty() ? "none" : sender.done.front();
+  }
+  std::string fate(HopTls tls) { return fate(way(tls), {known(hop)}); }
+  void run(Sender& sender) {
+    sender.start();
+    until(loop, [&] { return sender.gone; });
+  }
+  static std::size_t said(const FakeHop& which, std::string_view line) {
+    return static_cast<std::size_t>(std::count(which.lines.begin(), which.lines.end(), line));
+  }
+  static constexpr std::string_view kMail = "MAIL FROM:<a@us.example> REQUIRETLS";
+  static constexpr std::string_view kUnfit = "message that requires TLS on its whole way, the next hop ";
+  // Failed for good, or not yet.
+  static std::string fails(std::string_view code, std::string_view why) {
+    return fmt::format("2 {} {}{};", code, kUnfit, why);
+  }
+  static std::string waits(std::string_view code, std::string_view why) {
+    return fmt::format("1 {} {}{};", code, kUnfit, why);
+  }
+};
+
+TEST_F(RequireTls, GoesToAHostThatIsKnownAndPromisesTheSame) {
+  promise(good());
+  std::size_t sent = 0;
+  for (const auto tls : {HopTls::kOptional, HopTls::kRequired, HopTls::kVerified}) {
+    EXPECT_EQ(fate(tls), "0 250 2.0.0 taken;");
+    EXPECT_EQ(said(hop, kMail), ++sent);
+  }
+}
+
+// A session that is resumed knows what was found out about the host.
+TEST_F(RequireTls, GoesBySessionsThatAreResumed) {
+  promise(good());
+  EXPECT_EQ(fate(HopTls::kOptional), "0 250 2.0.0 taken;");
+  EXPECT_EQ(fate(HopTls::kOptional), "0 250 2.0.0 taken;");
+  offer(other());
+  hop.answer(promising());
+  const auto doubted = fails("5.7.30", "has not proved who it is (hostname mismatch)");
+  EXPECT_EQ(fate(HopTls::kOptional), doubted);
+  EXPECT_EQ(fate(HopTls::kOptional), doubted);
+}
+
+TEST_F(RequireTls, FailsWhereItIsNotPromised) {
+  offer(good());
+  EXPECT_EQ(fate(HopTls::kVerified), fails("5.7.30", "does not promise it (no REQUIRETLS)"));
+  EXPECT_TRUE(hop.messages.empty());
+}
+
+TEST_F(RequireTls, FailsWhereTheHostHasNotProvedWhoItIs) {
+  promise(other());
+  EXPECT_EQ(fate(HopTls::kOptional), fails("5.7.30", "has not proved who it is (hostname mismatch)"));
+  EXPECT_EQ(fate(HopTls::kRequired), fails("5.7.30", "has not proved who it is (hostname mismatch)"));
+  EXPECT_TRUE(hop.messages.empty());
+}
+
+TEST_F(RequireTls, FailsWhereAnybodyMayHaveNamedTheHost) {
+  promise(good());
+  const auto nobody =
+      fails("5.7.30", "has not proved who it is (neither DNSSEC nor an MTA-STS policy names mx.example)");
+  EXPECT_EQ(fate(way(HopTls::kVerified), {target()}), nobody);
+  auto tested = target();
+  tested.policy = PolicyWord{false, true};
+  EXPECT_EQ(fate(way(HopTls::kOptional), {tested}), nobody);
+  auto enforced = target();
+  enforced.policy = PolicyWord{true, true};
+  EXPECT_EQ(fate(way(HopTls::kOptional), {enforced}), "0 250 2.0.0 taken;");
+  auto itself = target();
+  itself.domain = "mx.example";
+  EXPECT_EQ(fate(way(HopTls::kOptional), {itself}, "r@mx.example"), "0 250 2.0.0 taken;");
+  EXPECT_EQ(fate(way(HopTls::kOptional), {itself}), nobody) << "mail of another domain on its connection";
+}
+
+TEST_F(RequireTls, GoesToWhomDaneNames) {
+  const auto& own = Authority::instance().issue({"nothing.example"});
+  promise(own);
+  rig.tlsa(name(), record(3, 1, 1, spki(own.chain)));
+  auto vouched = known(hop);
+  vouched.vouched = {"mx.example"};
+  EXPECT_EQ(fate(way(HopTls::kOptional), {vouched}), "0 250 2.0.0 taken;");
+  EXPECT_EQ(said(hop, kMail), 1U);
+}
+
+TEST_F(RequireTls, FailsInClear) {
+  EXPECT_EQ(fate(HopTls::kOptional), fails("5.7.10", "was reached in clear")) << "there is no STARTTLS";
+  promise(good());
+  EXPECT_EQ(fate(HopTls::kOff), fails("5.7.10", "was reached in clear"));
+  EXPECT_TRUE(hop.messages.empty());
+}
+
+// That may be there another time.
+TEST_F(RequireTls, WaitsForTlsThatFailsNow) {
+  promise(good());
+  signer->refuses = true;
+  EXPECT_EQ(fate(HopTls::kOptional), waits("4.7.10", "was reached in clear"));
+  hop.answer(offering("454 4.7.0 not now"));
+  EXPECT_EQ(fate(HopTls::kOptional), waits("4.7.10", "was reached in clear"));
+  EXPECT_TRUE(hop.messages.empty());
+}
+
+TEST_F(RequireTls, IsThatMessagesMatterAlone) {
+  offer(good());
+  Sender sender(loop, rig, way(HopTls::kVerified), {known(hop)});
+  sender.add("Subject: 1\r\n");
+  sender.add("Subject: 2\r\n");
+  sender.require_tls();
+  sender.add("Subject: 3\r\n");
+  run(sender);
+  ASSERT_EQ(sender.done.size(), 3U);
+  EXPECT_EQ(sender.done[0], "0 250 2.0.0 taken;");
+  EXPECT_TRUE(sender.done[1].starts_with("2 5.7.30 ")) << sender.done[1];
+  EXPECT_EQ(sender.done[2], "0 250 2.0.0 taken;");
+  EXPECT_EQ(hop.sessions, 1U);
+}
+
+// RFC 8689 5: it is not lost for the promise.
+TEST_F(RequireTls, HindersNoNotice) {
+  for (const bool promises : {false, true}) {
+    if (promises) promise(good());
+    Sender sender(loop, rig, way(HopTls::kOptional), {known(hop)});
+    sender.add("Subject: x\r\n");
+    sender.require_tls();
+    sender.from_nobody();
+    run(sender);
+    ASSERT_EQ(sender.done.size(), 1U);
+    EXPECT_EQ(sender.done[0], "0 250 2.0.0 taken;");
+  }
+  EXPECT_EQ(said(hop, "MAIL FROM:<> REQUIRETLS"), 1U);
+}
+
+class TwoHosts : public RequireTls {
+ private:
+  std::unique_ptr<PromptSigner> second_signer_;
+
+ protected:
+  void SetUp() override {
+    const auto& issued = Authority::instance().issue({"second.example"});
+    offer(good());
+    second_signer_ = std::make_unique<PromptSigner>(loop, issued.key);
+    secure(second, issued, *second_signer_);
+    second.answer(promising());
+  }
+  [[nodiscard]] std::vector<Target> both() const { return {known(hop), known(second, "second.example")}; }
+  // Where nobody listens.
+  Target dead(std::string host) { return known(FakeHop(loop), std::move(host)); }
+
+  FakeHop second{loop};
+};
+
+TEST_F(TwoHosts, TheNextOneMayBeBetter) {
+  EXPECT_EQ(fate(way(HopTls::kOptional), both()), "0 250 2.0.0 taken;");
+  EXPECT_TRUE(hop.messages.empty());
+  EXPECT_EQ(hop.lines.back(), "QUIT");
+  EXPECT_EQ(said(second, kMail), 1U);
+}
+
+TEST_F(TwoHosts, OtherMailStaysWithTheFirst) {
+  Sender sender(loop, rig, way(HopTls::kOptional), both());
+  sender.add("Subject: 1\r\n");
+  sender.add("Subject: 2\r\n");
+  sender.require_tls();
+  sender.add("Subject: 3\r\n");
+  run(sender);
+  EXPECT_EQ(sender.done, (std::vector<std::string>{"0 250 2.0.0 taken;", "0 250 2.0.0 taken;"}))
+      << "the third is left for another connection";
+  EXPECT_EQ(sender.trouble.end, ipc::GrantEnd::kClosed);
+  EXPECT_EQ(hop.messages.size(), 1U);
+  EXPECT_EQ(second.messages.size(), 1U);
+}
+
+TEST_F(TwoHosts, NeitherWillDo) {
+  second.answer(offering());
+  EXPECT_EQ(fate(way(HopTls::kOptional), both()), fails("5.7.30", "does not promise it (no REQUIRETLS)"));
+  EXPECT_EQ(hop.sessions, 1U);
+  EXPECT_EQ(second.sessions, 1U);
+}
+
+TEST_F(TwoHosts, TheOtherAddressesOfAHostAreNoOtherHost) {
+  auto targets = both();
+  targets.insert(targets.begin() + 1, known(second));
+  EXPECT_EQ(fate(way(HopTls::kOptional), targets), "0 250 2.0.0 taken;");
+  EXPECT_EQ(second.sessions, 1U);
+}
+
+TEST_F(TwoHosts, WhoCannotBeAskedMayBeBetter) {
+  EXPECT_TRUE(fate(way(HopTls::kOptional), {known(hop), dead("second.example")}).starts_with("1 4.4.1 connecting: "));
+  EXPECT_EQ(fate(way(HopTls::kOptional), {dead("second.example"), known(hop)}),
+            waits("4.7.30", "does not promise it (no REQUIRETLS)"));
+  EXPECT_TRUE(hop.messages.empty());
+}
+
+// Its family may be one that is not to be had here.
+TEST_F(TwoHosts, AnAddressThatCannotBeReachedIsNoHostThatCannotBeAsked) {
+  EXPECT_EQ(fate(way(HopTls::kOptional), {dead("mx.example"), known(hop)}),
+            fails("5.7.30", "does not promise it (no REQUIRETLS)"));
+}
+
+TEST_F(TwoHosts, AStopOnTheWayGivesTheMessageBack) {
+  Sender sender(loop, rig, way(HopTls::kOptional), both());
+  sender.add("Subject: x\r\n");
+  sender.require_tls();
+  hop.answer([&](const std::string& line, bool& close) -> std::optional<std::string> {
+    if (line == "QUIT") sender.quit();
+    return offering()(line, close);
+  });
+  run(sender);
+  EXPECT_EQ(sender.done, std::vector<std::string>{""});
+  EXPECT_TRUE(second.messages.empty());
 }
 
 }  // namespace

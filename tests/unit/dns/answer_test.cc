@@ -2,6 +2,8 @@
 
 #include <gtest/gtest.h>
 
+#include <functional>
+
 #include "packet.h"
 
 namespace postern::dns {
@@ -190,8 +192,6 @@ TEST(Answer, WrongLengthsAreMalformed) {
   EXPECT_EQ(mx(more).status, Status::kTemporary);
 }
 
-// A response that is cut is malformed or says less; it is never read past its end (sanitizers
-// watch).
 TEST(Answer, SaysWhetherTheServerVouchesForIt) {
   for (const bool secure : {false, true}) {
     const unsigned flags = secure ? 0x81a0 : 0x8180;
@@ -269,6 +269,8 @@ TEST(Answer, TxtRecordsAreBounded) {
   EXPECT_EQ(read_txt(p.bytes(), "a.example").texts.size(), kMaxTxt);
 }
 
+// A response that is cut is malformed or says less; it is never read past its end (sanitizers
+// watch).
 TEST(Answer, SurvivesCutsAndNoise) {
   Packet packet("example.org", kMx);
   packet.cname("example.org", "b.example")
@@ -287,6 +289,169 @@ TEST(Answer, SurvivesCutsAndNoise) {
     }
     const auto answer = read_mx(copy, domain("example.org"));
     EXPECT_LE(answer.records.size(), 2U);
+  }
+}
+
+// --- TLSA and TXT, and what they are told -------------------------------------------------------
+
+constexpr const char* kOwner = "_25._tcp.mx.example";
+
+struct Kind {
+  const char* name;
+  unsigned type;
+  std::string data;  // of a good record
+  std::function<Status(std::string_view packet)> status;
+};
+
+Kind tlsa_kind() {
+  return {"TLSA", kTlsa, "\3\1\1" + std::string(32, 'x'), [](std::string_view packet) {
+            const auto answer = read_tlsa(packet, kOwner);
+            EXPECT_EQ(answer.status == Status::kRecords, !answer.records.empty());
+            EXPECT_EQ(answer.status == Status::kTemporary, !answer.trouble.empty());
+            EXPECT_FALSE(answer.status == Status::kTemporary && answer.secure);
+            return answer.status;
+          }};
+}
+
+Kind txt_kind() {
+  return {"TXT", kTxt, "\x8v=STSv1;", [](std::string_view packet) {
+            const auto answer = read_txt(packet, kOwner);
+            EXPECT_EQ(answer.status == Status::kRecords, !answer.texts.empty());
+            EXPECT_EQ(answer.status == Status::kTemporary, !answer.trouble.empty());
+            EXPECT_FALSE(answer.status == Status::kTemporary && answer.secure);
+            return answer.status;
+          }};
+}
+
+class Lies : public testing::TestWithParam<Kind> {
+ protected:
+  // Each vouched for, as far as its server goes.
+  static Packet packet(unsigned flags = 0x81a0) { return {kOwner, GetParam().type, flags}; }
+  static Packet good() {
+    Packet p = packet();
+    p.record(kOwner, GetParam().type, 60, GetParam().data);
+    return p;
+  }
+  static Status status(const Packet& p) { return GetParam().status(p.bytes()); }
+};
+
+TEST_P(Lies, AnHonestAnswerIsTaken) {
+  EXPECT_EQ(status(good()), Status::kRecords);
+  EXPECT_EQ(status(packet()), Status::kNoData);
+  EXPECT_EQ(status(packet(0x81a3)), Status::kNoDomain);
+}
+
+TEST_P(Lies, TroubleIsNotAbsence) {
+  for (const unsigned flags : {0x81a1U, 0x81a2U, 0x81a4U, 0x81a5U, 0x81afU})
+    EXPECT_EQ(status(packet(flags)), Status::kTemporary) << "code " << (flags & 15);
+  EXPECT_EQ(status(packet(0x83a0)), Status::kTemporary) << "truncated";
+  EXPECT_EQ(status(packet(0x0120)), Status::kTemporary) << "a question";
+  EXPECT_EQ(status(packet(0xa9a0)), Status::kTemporary) << "another operation";
+  EXPECT_EQ(status(packet(0x8120)), Status::kTemporary) << "no recursion";
+  EXPECT_EQ(status(packet(0x8123)), Status::kTemporary) << "no recursion";
+}
+
+TEST_P(Lies, WhatWasNotAskedIsIgnored) {
+  const auto& kind = GetParam();
+  Packet p = packet();
+  p.record("mx.example", kind.type, 60, kind.data).record("_25._tcp.mx.example.evil", kind.type, 60, kind.data);
+  p.record(kOwner, kind.type, 60, kind.data, 3).record(kOwner, kA, 60, "\xc0\1\2\1");
+  p.record(kOwner, kind.type == kTxt ? kTlsa : kTxt, 60, kind.data);
+  EXPECT_EQ(status(p), Status::kNoData);
+}
+
+TEST_P(Lies, AliasesEnd) {
+  const auto& kind = GetParam();
+  Packet self = packet();
+  self.cname(kOwner, kOwner);
+  EXPECT_EQ(status(self), Status::kNoData);
+  Packet two = packet();
+  two.cname(kOwner, "b.example").cname("b.example", kOwner);
+  EXPECT_EQ(status(two), Status::kNoData);
+  for (const int length : {kMaxAliases - 1, kMaxAliases + 1}) {
+    Packet chain = packet();
+    std::string name = kOwner;
+    for (int i = 0; i < length; ++i) {
+      const auto next = "n" + std::to_string(i) + ".example";
+      chain.cname(name, next);
+      name = next;
+    }
+    chain.record(name, kind.type, 60, kind.data);
+    EXPECT_EQ(status(chain), length < kMaxAliases ? Status::kRecords : Status::kNoData);
+  }
+}
+
+TEST_P(Lies, CountsAndLengthsThatAreNotTrueAreMalformed) {
+  const auto& kind = GetParam();
+  Packet more = good();
+  more.set_answers(2);
+  EXPECT_EQ(status(more), Status::kTemporary);
+  more.set_answers(0xffff);
+  EXPECT_EQ(status(more), Status::kTemporary);
+  Packet beyond = good();
+  beyond.bytes()[beyond.bytes().size() - kind.data.size() - 2] = '\xff';
+  EXPECT_EQ(status(beyond), Status::kTemporary) << "a record of 65,000 bytes";
+  Packet circle = good();
+  const auto here = static_cast<char>(circle.bytes().size());
+  circle.raw(std::string("\xc0") + here + std::string("\0\x34\0\1\0\0\1\0\0\0", 10));
+  EXPECT_EQ(status(circle), Status::kTemporary) << "a name that points at itself";
+  Packet questions = good();
+  questions.bytes()[5] = '\2';
+  EXPECT_EQ(status(questions), Status::kTemporary);
+}
+
+// One that is malformed spoils the rest: what else was changed on the way?
+TEST_P(Lies, OneMalformedRecordSpoilsTheAnswer) {
+  Packet p = good();
+  p.record(kOwner, GetParam().type, 60, GetParam().type == kTxt ? "\x9" "123" : "\3");
+  EXPECT_EQ(status(p), Status::kTemporary);
+}
+
+TEST_P(Lies, SurviveCutsAndNoise) {
+  Packet p = good();
+  p.cname("x.example", "y.example").record(kOwner, GetParam().type, 60, GetParam().data);
+  for (std::size_t cut = 0; cut < p.bytes().size(); ++cut)
+    EXPECT_EQ(GetParam().status(p.bytes().substr(0, cut)), Status::kTemporary) << cut;
+  std::uint64_t seed = 1;
+  for (int i = 0; i < 20'000; ++i) {
+    std::string copy = p.bytes();
+    for (int flips = 0; flips < 4; ++flips) {
+      seed = seed * 6364136223846793005ULL + 1442695040888963407ULL;
+      copy[(seed >> 33) % copy.size()] = static_cast<char>(seed >> 20);
+    }
+    static_cast<void>(GetParam().status(copy));
+  }
+}
+
+INSTANTIATE_TEST_SUITE_P(Answer, Lies, testing::Values(tlsa_kind(), txt_kind()),
+                         [](const auto& kind) { return std::string(kind.param.name); });
+
+// Any bytes are a TLSA record's or a text's, and what they mean is judged where they are used.
+TEST(Answer, KeepsWhatStandsInTlsaAndTxtAsItIs) {
+  Packet tlsa(kOwner, kTlsa);
+  tlsa.record(kOwner, kTlsa, 60, std::string("\xff\xff\xff", 3)).record(kOwner, kTlsa, 60, std::string("\0\0\0\r\n\0", 6));
+  EXPECT_EQ(read_tlsa(tlsa.bytes(), kOwner).records,
+            (std::vector<TlsaRecord>{{0, 0, 0, std::string("\r\n\0", 3)}, {255, 255, 255, ""}}));
+  Packet txt(kOwner, kTxt);
+  txt.record(kOwner, kTxt, 60, std::string("\4\r\n\0\xff", 5)).record(kOwner, kTxt, 60, "");
+  EXPECT_EQ(read_txt(txt.bytes(), kOwner).texts, (std::vector<std::string>{std::string("\r\n\0\xff", 4), ""}));
+}
+
+TEST(Answer, ATextIsAsLongAsItsRecord) {
+  std::string data;
+  for (int i = 0; i < 200; ++i) data += "\xff" + std::string(255, 'x');
+  Packet p(kOwner, kTxt);
+  p.record(kOwner, kTxt, 60, data);
+  EXPECT_EQ(read_txt(p.bytes(), kOwner).texts.at(0).size(), 200U * 255);
+}
+
+TEST(Answer, TtlsOfTlsaAndTxtAreBounded) {
+  for (const auto& [ttl, expected] : {std::pair{0U, 0}, {0x80000000U, 0}, {0x7fffffffU, 7 * 24 * 3600}}) {
+    Packet tlsa(kOwner, kTlsa), txt(kOwner, kTxt);
+    tlsa.record(kOwner, kTlsa, ttl, "\3\1\1x");
+    txt.record(kOwner, kTxt, ttl, "\1x");
+    EXPECT_EQ(read_tlsa(tlsa.bytes(), kOwner).ttl, seconds(expected));
+    EXPECT_EQ(read_txt(txt.bytes(), kOwner).ttl, seconds(expected));
   }
 }
 

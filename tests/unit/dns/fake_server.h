@@ -40,6 +40,9 @@ class FakeServer {
     ::getsockname(tcp_.get(), generic, &size);
     ::bind(udp_.get(), generic, size);
     port_ = ntohs(address.sin_port);
+    address.sin_addr.s_addr = htonl(INADDR_LOOPBACK + 1);
+    elsewhere_ = base::UniqueFd::adopt(::socket(AF_INET, SOCK_DGRAM, 0));
+    ::bind(elsewhere_.get(), generic, size);
     thread_ = std::thread([this] { run(); });
   }
   ~FakeServer() {
@@ -62,6 +65,8 @@ class FakeServer {
   std::atomic<std::size_t> tcp_bytes = ~std::size_t{0};
   // What stands in front of each answer by UDP, as a datagram of its own made from it.
   std::function<std::string(std::string)> lie;
+  // The lie comes from the server's port, but from another address.
+  std::atomic<bool> lie_from_elsewhere = false;
 
   // The response `packet` as an answer to `query`: its id, and the question as it was asked.
   static std::string as_answer(const std::string& query, std::string packet) {
@@ -90,12 +95,12 @@ class FakeServer {
       const std::scoped_lock lock(mutex_);
       ports_.push_back(source->port);
     }
-    const auto send = [&](const std::string& bytes) {
-      ::sendto(udp_.get(), bytes.data(), bytes.size(), 0, reinterpret_cast<sockaddr*>(&from), size);
+    const auto send = [&](const base::UniqueFd& by, const std::string& bytes) {
+      ::sendto(by.get(), bytes.data(), bytes.size(), 0, reinterpret_cast<sockaddr*>(&from), size);
     };
     const auto reply = answer_(std::string(buffer, static_cast<std::size_t>(got)), false);
-    if (reply && lie) send(lie(*reply));
-    if (reply) send(*reply);
+    if (reply && lie) send(lie_from_elsewhere ? elsewhere_ : udp_, lie(*reply));
+    if (reply) send(udp_, *reply);
   }
   void serve_tcp() {
     const auto peer = base::UniqueFd::adopt(::accept(tcp_.get(), nullptr, nullptr));
@@ -117,7 +122,7 @@ class FakeServer {
   }
 
   Answer answer_;
-  base::UniqueFd udp_, tcp_;
+  base::UniqueFd udp_, tcp_, elsewhere_;
   std::uint16_t port_ = 0;
   std::atomic<bool> stop_ = false;
   std::atomic<int> queries_ = 0;

@@ -2,7 +2,9 @@
 
 #include <gtest/gtest.h>
 
+#include <filesystem>
 #include <mutex>
+#include <semaphore>
 #include <set>
 
 #include "fake_server.h"
@@ -12,14 +14,15 @@ namespace postern::dns {
 namespace {
 
 constexpr Resolver::Options kQuick{base::Millis(150), 2};
+constexpr Resolver::Options kPatient{base::Millis(10'000), 1};
 
 mail::Domain domain(std::string_view text) {
   return mail::Domain::parse(text).value();
 }
 
 struct Client {
-  explicit Client(std::vector<base::Endpoint> servers)
-      : resolver(Resolver::make(servers, kQuick).value()) {
+  explicit Client(std::vector<base::Endpoint> servers, Resolver::Options options = kQuick)
+      : resolver(Resolver::make(servers, options).value()) {
     resolver->attach(loop);
   }
   MxAnswer mx(std::string_view name) {
@@ -30,6 +33,16 @@ struct Client {
     loop.run_once(false);
     while (!result) loop.run_once(true);
     return *result;
+  }
+  // All at once, as a busy server has them.
+  std::vector<Status> many(std::size_t count) {
+    std::vector<Status> results;
+    std::vector<Query> queries;
+    for (std::size_t i = 0; i < count; ++i)
+      queries.push_back(resolver->mx(domain("example.org"),
+                                     [&](MxAnswer a) noexcept { results.push_back(a.status); }));
+    while (results.size() < count) loop.run_once(true);
+    return results;
   }
   event::Loop loop;
   std::unique_ptr<Resolver> resolver;
@@ -188,6 +201,168 @@ TEST(Resolver, IdsDiffer) {
   EXPECT_GT(ids.size(), 45U);
 }
 
+// What somebody who cannot see the query would have to guess: 16 bits of id, and the port.
+TEST(Resolver, EachQueryHasAPortOfItsOwn) {
+  FakeServer server([](const std::string& q, bool) { return FakeServer::as_answer(q, good_mx()); });
+  Client client({server.endpoint()}, kPatient);
+  EXPECT_EQ(client.many(64), std::vector(64, Status::kRecords));
+  const auto ports = server.ports();
+  ASSERT_EQ(ports.size(), 64U);
+  EXPECT_GE(std::set(ports.begin(), ports.end()).size(), 60U);
+  std::size_t neighbours = 0;
+  for (std::size_t i = 1; i < ports.size(); ++i)
+    if (std::abs(ports[i] - ports[i - 1]) <= 4) ++neighbours;
+  EXPECT_LT(neighbours, 8U) << "they can be counted up";
+}
+
+TEST(Resolver, EachQueryHasAFreshPort) {
+  FakeServer server([](const std::string& q, bool) { return FakeServer::as_answer(q, good_mx()); });
+  Client client({server.endpoint()}, kPatient);
+  for (int i = 0; i < 20; ++i) client.mx("example.org");
+  const auto ports = server.ports();
+  ASSERT_EQ(ports.size(), 20U);
+  EXPECT_GE(std::set(ports.begin(), ports.end()).size(), 18U);
+}
+
+TEST(Resolver, EachTryHasAFreshPort) {
+  FakeServer server([](const std::string&, bool) { return std::nullopt; });
+  Client client({server.endpoint()}, {base::Millis(20), 5});
+  EXPECT_EQ(client.mx("example.org").status, Status::kTemporary);
+  const auto ports = server.ports();
+  ASSERT_EQ(ports.size(), 5U);
+  EXPECT_GE(std::set(ports.begin(), ports.end()).size(), 4U);
+}
+
+TEST(Resolver, ALateAnswerToAnEarlierTryCounts) {
+  std::binary_semaphore second_was_asked(0);
+  FakeServer late([&](const std::string& q, bool) {
+    second_was_asked.acquire();
+    return FakeServer::as_answer(q, good_mx());
+  });
+  FakeServer silent([&](const std::string&, bool) {
+    second_was_asked.release();
+    return std::nullopt;
+  });
+  Client client({late.endpoint(), silent.endpoint()}, {base::Millis(1'000), 1});
+  EXPECT_EQ(client.mx("example.org").status, Status::kRecords);
+}
+
+// Of this name the server says nothing.
+std::optional<std::string> silent_of_silent(const std::string& q, bool) {
+  if (q.find("silent") != std::string::npos) return std::nullopt;
+  return FakeServer::as_answer(q, good_mx());
+}
+
+// At its own end, not only when nothing at all is under way.
+TEST(Resolver, ClosesTheSocketsOfWhatIsOver) {
+  FakeServer server(&silent_of_silent);
+  Client client({server.endpoint()}, kPatient);
+  const auto open_files = [] {
+    const std::filesystem::directory_iterator files("/proc/self/fd");
+    return std::distance(begin(files), end(files));
+  };
+  const auto before = open_files();
+  const auto open = client.resolver->mx(domain("silent.example"), [](MxAnswer) noexcept {});
+  client.many(64);
+  EXPECT_EQ(open_files(), before + 1);
+}
+
+TEST(Resolver, ALieInFrontOfTheAnswerIsPassedOver) {
+  FakeServer server([](const std::string& q, bool) { return FakeServer::as_answer(q, good_mx()); });
+  const auto evil = Packet("example.org", kMx).mx("example.org", 1, "evil.example").bytes();
+  server.lie = [&](const std::string& answer) {
+    auto lie = FakeServer::as_answer(answer, evil);
+    lie[0] = static_cast<char>(lie[0] ^ 1);
+    return lie;
+  };
+  Client client({server.endpoint()}, kPatient);
+  EXPECT_EQ(client.mx("example.org").records.at(0).host.text(), "a.example") << "another id";
+  server.lie = [&](const std::string& answer) { return FakeServer::as_answer(answer, evil); };
+  server.lie_from_elsewhere = true;
+  EXPECT_EQ(client.mx("example.org").records.at(0).host.text(), "a.example") << "another address";
+  server.lie_from_elsewhere = false;
+  EXPECT_EQ(client.mx("example.org").records.at(0).host.text(), "evil.example") << "or nothing is tested here";
+  server.lie = [](const std::string&) { return std::string(); };
+  EXPECT_EQ(client.mx("example.org").records.at(0).host.text(), "a.example") << "an empty datagram";
+  EXPECT_EQ(server.queries(), 4);
+}
+
+// Who has guessed the port of one query has not guessed those of others.
+TEST(Resolver, AnAnswerToAnotherQueryIsNotHeard) {
+  std::string first;
+  FakeServer server([&](const std::string& q, bool) -> std::optional<std::string> {
+    if (q.find("first") == std::string::npos)
+      return FakeServer::as_answer(q, Packet("second.example", kMx, 0x8183).bytes());
+    first = q;
+    return std::nullopt;
+  });
+  server.lie = [&](const std::string&) {
+    return FakeServer::as_answer(first, Packet("first.example", kMx).mx("first.example", 1, "evil.example").bytes());
+  };
+  Client client({server.endpoint()});
+  std::optional<Status> result;
+  const auto query =
+      client.resolver->mx(domain("first.example"), [&](MxAnswer a) noexcept { result = a.status; });
+  EXPECT_EQ(client.mx("second.example").status, Status::kNoDomain);
+  EXPECT_FALSE(first.empty());
+  while (!result) client.loop.run_once(true);
+  EXPECT_EQ(*result, Status::kTemporary);
+}
+
+TEST(Resolver, MoreQueriesThanItAsksAtOnceWaitInLine) {
+  FakeServer server([](const std::string& q, bool) { return FakeServer::as_answer(q, good_mx()); });
+  Client client({server.endpoint()}, {base::Millis(2'000), 3});
+  constexpr std::size_t kQueries = 3 * Resolver::kMaxUnderWay;
+  EXPECT_EQ(client.many(kQueries), std::vector(kQueries, Status::kRecords));
+}
+
+TEST(Resolver, SilenceHoldsNoOtherQuery) {
+  FakeServer server(&silent_of_silent);
+  Client client({server.endpoint()}, kPatient);
+  std::vector<Query> queries;
+  bool over = false;
+  for (std::size_t i = 0; i + 1 < Resolver::kMaxUnderWay; ++i)
+    queries.push_back(
+        client.resolver->mx(domain("silent.example"), [&](MxAnswer) noexcept { over = true; }));
+  for (int i = 0; i < 20; ++i) EXPECT_EQ(client.mx("example.org").status, Status::kRecords);
+  EXPECT_FALSE(over);
+}
+
+// What waited in line has all its time for itself.
+TEST(Resolver, BehindSilenceAQueryIsLateButAnswered) {
+  FakeServer server(&silent_of_silent);
+  Client client({server.endpoint()});
+  std::vector<Query> queries;
+  std::size_t silent = 0;
+  for (std::size_t i = 0; i < Resolver::kMaxUnderWay; ++i)
+    queries.push_back(client.resolver->mx(domain("silent.example"), [&](MxAnswer a) noexcept {
+      if (a.status == Status::kTemporary) ++silent;
+    }));
+  EXPECT_EQ(client.mx("example.org").status, Status::kRecords);
+  while (silent < Resolver::kMaxUnderWay) client.loop.run_once(true);
+}
+
+TEST(Resolver, WhoDoesNotWaitAnyMoreIsNotAskedFor) {
+  FakeServer server(&silent_of_silent);
+  Client client({server.endpoint()});
+  std::vector<Query> queries;
+  for (std::size_t i = 0; i < Resolver::kMaxUnderWay; ++i)
+    queries.push_back(client.resolver->mx(domain("silent.example"), [](MxAnswer) noexcept {}));
+  static_cast<void>(client.resolver->mx(domain("dropped.example"), [](MxAnswer) noexcept { FAIL(); }));
+  EXPECT_EQ(client.mx("example.org").status, Status::kRecords);
+  EXPECT_EQ(server.queries(), 2 * static_cast<int>(Resolver::kMaxUnderWay) + 1);
+}
+
+TEST(Resolver, OldServersAreAskedWithoutEdns) {
+  FakeServer server([](const std::string& q, bool) {
+    const bool edns = q[11] != '\0';
+    return FakeServer::as_answer(q, edns ? Packet("example.org", kMx, 0x8181).bytes() : good_mx());
+  });
+  Client client({server.endpoint()});
+  for (int i = 0; i < 3; ++i) EXPECT_EQ(client.mx("example.org").status, Status::kRecords);
+  EXPECT_EQ(server.queries(), 6);
+}
+
 TEST(Resolver, DroppedHandlesCallNobody) {
   FakeServer server([](const std::string& q, bool) { return FakeServer::as_answer(q, good_mx()); });
   Client client({server.endpoint()});
@@ -232,6 +407,46 @@ TEST(Resolver, ChangesItsServers) {
   EXPECT_EQ(*first, Status::kNoDomain);
   EXPECT_EQ(*second, Status::kRecords);
   EXPECT_EQ(fresh.queries(), 1);
+}
+
+// They wait in line for the new servers, and so do those that were in line before.
+TEST(Resolver, ChangesItsServersUnderLoad) {
+  FakeServer old(&silent_of_silent);
+  FakeServer fresh([](const std::string& q, bool) { return FakeServer::as_answer(q, good_mx()); });
+  Client client({old.endpoint()});
+  std::vector<Query> queries;
+  std::size_t silent = 0, answered = 0;
+  for (std::size_t i = 0; i < Resolver::kMaxUnderWay; ++i)
+    queries.push_back(
+        client.resolver->mx(domain("silent.example"), [&](MxAnswer) noexcept { ++silent; }));
+  for (int i = 0; i < 10; ++i)
+    queries.push_back(client.resolver->mx(domain("example.org"), [&](MxAnswer a) noexcept {
+      if (a.status == Status::kRecords) ++answered;
+    }));
+  client.resolver->set_servers({fresh.endpoint()}, false);
+  while (answered < 10) client.loop.run_once(true);
+  EXPECT_EQ(silent, Resolver::kMaxUnderWay);
+  EXPECT_EQ(fresh.queries(), 10);
+}
+
+// An answer is believed as those were who gave it.
+TEST(Resolver, TrustComesWithTheServers) {
+  FakeServer old([](const std::string& q, bool) {
+    return FakeServer::as_answer(q, Packet("example.org", kMx, 0x81a3).bytes());
+  });
+  FakeServer fresh([](const std::string& q, bool) {
+    return FakeServer::as_answer(q, Packet("example.org", kMx, 0x81a3).bytes());
+  });
+  Client client({old.endpoint()});
+  std::optional<bool> first, second;
+  const auto a =
+      client.resolver->mx(domain("example.org"), [&](MxAnswer r) noexcept { first = r.secure; });
+  client.resolver->set_servers({fresh.endpoint()}, true);
+  const auto b =
+      client.resolver->mx(domain("example.org"), [&](MxAnswer r) noexcept { second = r.secure; });
+  while (!first || !second) client.loop.run_once(true);
+  EXPECT_FALSE(*first);
+  EXPECT_TRUE(*second);
 }
 
 TEST(Resolver, NamesThatCannotBeAsked) {

@@ -113,6 +113,17 @@ TEST(Command, SmtpUtf8) {
   EXPECT_EQ(error("RCPT TO:<a@b> SMTPUTF8"), "555 5.5.4 Parameter not recognized: SMTPUTF8");
 }
 
+// RFC 8689 2
+TEST(Command, RequireTls) {
+  EXPECT_TRUE(parse_command("MAIL FROM:<a@b> SIZE=100 requiretls RET=FULL").require_tls);
+  EXPECT_TRUE(parse_command("MAIL FROM:<> REQUIRETLS").require_tls);
+  EXPECT_FALSE(parse_command("MAIL FROM:<a@b>").require_tls);
+  EXPECT_EQ(error("MAIL FROM:<a@b> REQUIRETLS REQUIRETLS"), "501 5.5.4 REQUIRETLS given twice");
+  EXPECT_EQ(error("MAIL FROM:<a@b> REQUIRETLS=yes"), "555 5.5.4 Parameter not recognized: REQUIRETLS");
+  EXPECT_EQ(error("MAIL FROM:<a@b> REQUIRETLS="), "555 5.5.4 Parameter not recognized: REQUIRETLS");
+  EXPECT_EQ(error("RCPT TO:<a@b> REQUIRETLS"), "555 5.5.4 Parameter not recognized: REQUIRETLS");
+}
+
 TEST(Command, KnowsWhatIsWrittenBeyondAscii) {
   for (const auto* line : {"MAIL FROM:<b\xc3\xb6@b.example>", "RCPT TO:<ann@b\xc3\xbc" "cher.example>",
                            "RCPT TO:b\xc3\xb6", "RCPT TO:<@b\xc3\xbc" "cher.example:ann@b.example>"}) {

@@ -89,6 +89,28 @@ TEST_P(Sandbox, GivesTheNetworkToThoseThatConnectOnly) {
   }));
 }
 
+// Where the kernel's Landlock knows of ports (ABI 4), the kernel chooses the port.
+TEST_P(Sandbox, RelayAloneChoosesWhereItSendsFrom) {
+  const auto kind = GetParam();
+  const auto bind_to = [](std::uint16_t port) {
+    return [port] {
+      sockaddr_storage where{};
+      const auto size = base::to_sockaddr({*base::parse_ip("127.0.0.2"), port}, where);
+      const int fd = ::socket(AF_INET, SOCK_STREAM, 0);
+      return ::bind(fd, reinterpret_cast<const sockaddr*>(&where), size) == 0;
+    };
+  };
+  constexpr std::uint16_t kAnyPort = 0, kOurs = 61'007;
+  if (kind != SandboxKind::kConnecting) {
+    EXPECT_TRUE(forbidden(kind, bind_to(kAnyPort)));
+    return;
+  }
+  EXPECT_EQ(outcome(kind, bind_to(kAnyPort)), kDone);
+  const long abi = ::syscall(SYS_landlock_create_ruleset, nullptr, 0, 1);
+  EXPECT_EQ(outcome(kind, bind_to(kOurs)), abi >= 4 ? kRefused : kDone);
+  EXPECT_EQ(outcome(kind, [] { return ::listen(::socket(AF_INET, SOCK_STREAM, 0), 1) == 0; }), -SIGSYS);
+}
+
 TEST_P(Sandbox, GivesFilesBelowTheRootToThoseThatKeepThem) {
   const auto kind = GetParam();
   const auto create = [this] {

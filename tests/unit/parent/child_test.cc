@@ -14,15 +14,16 @@ namespace {
 // One child under a parent that writes down what it hears. Its turns wait for the real process, and
 // end with it: nothing here sleeps.
 struct ChildRig final : Child::Owner {
-  explicit ChildRig(std::string words, std::string program = POSTERN_FAKE_CHILD) {
+  explicit ChildRig(std::string words, std::string program = POSTERN_FAKE_CHILD, bool once = false) {
     log::set_level(log::Format::kText, log::Level::kError);
-    site.empty = base::UniqueFd::adopt(::open("/", O_RDONLY | O_DIRECTORY | O_CLOEXEC));
     Child::Spec spec;
+    spec.root = root.get();
     spec.role = ipc::Role::kRelay;
     spec.program = std::move(program);
     spec.config = std::move(words);
     spec.generation = base::Generation(1);
-    child = std::make_unique<Child>(loop, log, site, std::move(spec), *this);
+    spec.once = once;
+    child = std::make_unique<Child>(loop, log, std::move(spec), *this);
   }
   ~ChildRig() override {
     child->stop(1);
@@ -37,6 +38,9 @@ struct ChildRig final : Child::Owner {
   }
   void on_peer_lost(Child&, ipc::Role) override {}
   void on_socket_asked(Child&, const ipc::AskSocket&) override {}
+  void on_mailbox_asked(const ipc::AskMailbox&) override {}
+  void on_mailbox_dropped(base::RequestId) override {}
+  void on_child_unable(Child&, const std::string&) override {}
   void on_reload_asked(base::RequestId) override {}
   void on_stop_asked(base::RequestId) override {}
 
@@ -53,7 +57,7 @@ struct ChildRig final : Child::Owner {
 
   event::Loop loop;
   LogPump log{loop, "/dev/null", config::LogFormat::kText};
-  Site site;
+  base::UniqueFd root = base::UniqueFd::adopt(::open("/", O_RDONLY | O_DIRECTORY | O_CLOEXEC));
   std::unique_ptr<Child> child;
   event::Signal signal{loop, SIGCHLD, [this]() noexcept { child->reap(); }};
   int ready = 0, dead = 0;
@@ -113,6 +117,21 @@ TEST(Child, AProgramThatIsMissingCountsAsADeath) {
   EXPECT_EQ(rig.dead, 0) << "not while its owner starts others";
   rig.until([&] { return rig.dead == 2; });
   EXPECT_EQ(rig.child->state(), Child::State::kDown);
+}
+
+TEST(Child, OneWithOneLifeIsNotStartedAgain) {
+  ChildRig rig("ready", POSTERN_FAKE_CHILD, true);
+  rig.child->start();
+  rig.until([&] { return rig.ready == 1; });
+  rig.child->kill();
+  rig.until([&] { return rig.dead == 1; });
+  EXPECT_EQ(rig.child->deaths(), 1U);
+  EXPECT_EQ(rig.child->restart_delay(), base::Millis(0));
+  EXPECT_EQ(rig.child->state(), Child::State::kDown);
+  ChildRig missing("", "/nowhere/postern-nothing", true);
+  missing.child->start();
+  missing.until([&] { return missing.dead == 1; });
+  EXPECT_EQ(missing.child->restart_delay(), base::Millis(0));
 }
 
 TEST(Child, OneThatClosesItsChannelIsKilledAndStartedAgain) {

@@ -257,5 +257,28 @@ TEST_F(AskedRecipient, AFrozenDomainIsNotAsked) {
   EXPECT_EQ(smtpd.known[0].refusal.code, 451);
 }
 
+TEST_F(AskedRecipient, AFrozenHostIsNotAsked) {
+  config.domain_hops.back() = config::HopSpec{};
+  begin_all();
+  (void)mail("b@in.example");
+  for (int n = 0; n < 50 && relay.grants.empty(); ++n) turn(1);
+  ASSERT_FALSE(relay.grants.empty()) << "its host is known";
+  engine->change_blocks(
+      [this](Blocks& blocks) noexcept {
+        return blocks.freeze({.queue = "in.example:25",
+                              .reason = "work",
+                              .who = "root",
+                              .since = clock.wall(),
+                              .from = engine->now(),
+                              .hop = true});
+      },
+      [](Blocks::Said) noexcept {});
+  turn();
+  ask("a@in.example");
+  EXPECT_TRUE(relay.probes.empty());
+  ASSERT_EQ(smtpd.known.size(), 1U);
+  EXPECT_EQ(smtpd.known[0].refusal.code, 451);
+}
+
 }  // namespace
 }  // namespace postern::queued

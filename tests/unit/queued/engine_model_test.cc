@@ -1,9 +1,10 @@
 // The engine through a random life on a clock that the test turns: mail comes, deliverers succeed, fail and
-// die, queues and next hops are frozen and let go, or come back by themselves, routes and retry tables change,
-// old mail expires, queued is killed and starts again. A ledger beside it knows what was promised: every
-// recipient ends exactly once (I4), what was acknowledged is never repeated (I3), what is stopped does not move
-// and stays stopped (I5), nothing is given up before its time, and of what is told to block a recipient each
-// comes in its place. POSTERN_ENGINE_STEPS sets how long, POSTERN_SEED which life.
+// die, queues and next hops are frozen and let go, or come back by themselves, mail is held, let go and tried by
+// the control socket while reads take their time, routes and retry tables change, old mail expires, queued is
+// killed and starts again. A ledger beside it knows what was promised: every recipient ends exactly once, and who
+// sent it is told of that exactly once, if he may be (I4), what was acknowledged is never repeated (I3), what is
+// stopped does not move and stays stopped (I5), nothing is given up before its time, and of what is told to block
+// a recipient each comes in its place. POSTERN_ENGINE_STEPS sets how long, POSTERN_SEED which life.
 #include <algorithm>
 #include <chrono>
 #include <cstdlib>
@@ -15,7 +16,8 @@
 #include "tests/crash/courier.h"
 #include "tests/unit/figures.h"
 #include "tests/unit/queued/blocker_pairs.h"
-#include "tests/unit/queued/engine_rig.h"
+#include "tests/unit/queued/fake_control.h"
+#include "tests/unit/queued/notices_told.h"
 
 namespace postern::queued {
 namespace {
@@ -24,8 +26,13 @@ using Name = std::pair<base::MessageId, std::uint32_t>;  // of a recipient
 
 struct Entry {
   std::string queue;
+  std::string address = {};    // of nobody else
+  std::string sender = {};     // empty: the null one
+  mail::Notify notify = {};
   bool in_hand = false;   // leased to a deliverer, or its outcome is on the way
   bool ended = false;     // for certain
+  bool refused = false;   // that is how
+  bool arrived = false;   // that is how, and its next hop makes no reports
   bool removed = false;   // by the operator
   bool expired = false;
   QueueTime born{0};
@@ -35,8 +42,9 @@ struct Entry {
 // Mail is never younger when it expires.
 constexpr base::Millis kLeastExpire{900'000};
 constexpr std::size_t kQueues = 8;
+constexpr int kLongestCommand = 5'000;  // turns
 
-class EngineModel : public ::testing::Test, public EngineRig {
+class EngineModel : public ::testing::Test, public ControlRig {
  protected:
   EngineModel() {
     set_retry();
@@ -50,6 +58,11 @@ class EngineModel : public ::testing::Test, public EngineRig {
   std::size_t dice(std::size_t sides) { return random() % sides; }
   static std::string queue_name(std::size_t n) { return "q" + std::to_string(n) + ".example"; }
   std::string any_queue() { return queue_name(dice(kQueues)); }
+  std::string any_sender() { return "s" + std::to_string(dice(4)) + "@back.example"; }
+  mail::Notify any_notify() {
+    constexpr const char* kWords[] = {"", "", "NEVER", "FAILURE", "SUCCESS", "SUCCESS,FAILURE,DELAY"};
+    return mail::Notify::parse(kWords[dice(std::size(kWords))]).value_or(mail::Notify());
+  }
 
   // Mail expires, and its senders are told before; or neither.
   void set_retry() {
@@ -64,6 +77,7 @@ class EngineModel : public ::testing::Test, public EngineRig {
     for (std::size_t n = 0; n < relays.size(); ++n) connect_relay(n);
     delivery->expect(static_cast<std::uint32_t>(relays.size()));
     turns();
+    serve(tool, ControlLevel::kAdmin);
   }
   void connect_relay(std::size_t n) {
     auto pair = ipc::make_channel_pair();
@@ -74,6 +88,7 @@ class EngineModel : public ::testing::Test, public EngineRig {
     for (const auto request : unsaved) relays[n]->again(request);
   }
   void crash() {
+    tool.connection.reset();
     end();
     live();
     // What was reported stands; a change under way may stand or not.
@@ -87,6 +102,8 @@ class EngineModel : public ::testing::Test, public EngineRig {
     find_stopped();
     EXPECT_TRUE(engine->blocks().outbound().disabled || !off);
     off = engine->blocks().outbound().disabled;
+    for (const auto& message : messages())
+      EXPECT_TRUE(!message.held.empty() || !held.contains(message.id)) << base::to_string(message.id);
   }
   void turns(int times = 3) {
     for (int n = 0; n < times; ++n) {
@@ -99,15 +116,17 @@ class EngineModel : public ::testing::Test, public EngineRig {
   // --- mail
   void mail_in() {
     auto record = envelope(0);
-    if (dice(2) == 0) record.from = {};
-    else record.from = mail::ReversePath(address("sender@back.example"));
+    const auto sender = dice(3) == 0 ? std::string() : any_sender();
+    record.from = sender.empty() ? mail::ReversePath() : mail::ReversePath(address(sender));
     const auto count = static_cast<std::uint32_t>(1 + dice(3));
     const auto id = record.id;
     std::map<Name, Entry> fresh;
     for (std::uint32_t n = 0; n < count; ++n) {
       const auto queue = any_queue();
-      record.recipients.push_back({.number = n, .address = address("r@" + queue)});
-      fresh[{id, n}] = {.queue = queue, .born = record.born};
+      const auto to = "r" + std::to_string(++last_recipient) + "@" + queue;
+      const auto notify = any_notify();
+      record.recipients.push_back({.number = n, .address = address(to), .notify = notify});
+      fresh[{id, n}] = {.queue = queue, .address = to, .sender = sender, .notify = notify, .born = record.born};
     }
     const std::string body = "Subject: x\r\n\r\n" + std::string(dice(3000), 'x') + "\r\n";
     record.body_size = body.size();
@@ -129,17 +148,19 @@ class EngineModel : public ::testing::Test, public EngineRig {
           if (const auto* hop = engine->schedule().hop_of(known->second.grant)) {
             EXPECT_FALSE(frozen_hops.contains(hop->name())) << hop->name();
           }
-        for (const auto& recipient : lease.recipients) handed(lease, recipient);
+        for (const auto& recipient : lease.recipients) handed(one, recipient);
       }
     }
   }
-  void handed(const ipc::Lease& lease, const ipc::LeaseRecipient& recipient) {
+  void handed(const deliverd::Delivery& one, const ipc::LeaseRecipient& recipient) {
+    const auto& lease = one.lease;
     const Name name{lease.message, recipient.number};
     auto known = ledger.find(name);
     if (known == ledger.end()) {  // a notice: the only mail that comes by itself
       EXPECT_TRUE(lease.from.is_null());
-      EXPECT_EQ(recipient.address.text(), "sender@back.example");
-      known = ledger.emplace(name, Entry{.queue = "back.example"}).first;
+      EXPECT_EQ(one.body.size(), lease.body_size);
+      EXPECT_TRUE(told.read(lease.message, recipient.address.text(), one.body));
+      known = ledger.emplace(name, Entry{.queue = "back.example", .address = recipient.address.text()}).first;
     }
     Entry& entry = known->second;
     EXPECT_FALSE(entry.ended) << "repeated after its outcome was acknowledged";
@@ -155,6 +176,7 @@ class EngineModel : public ::testing::Test, public EngineRig {
   // --- deliverers
   crash::Courier& any_relay() { return *relays[dice(relays.size())]; }
   void deliver() {
+    constexpr ipc::Arrival kArrivals[] = {ipc::Arrival::kFinal, ipc::Arrival::kRelayed, ipc::Arrival::kAnswerable};
     auto& relay = any_relay();
     auto& in_hand = relay.in_hand();
     if (in_hand.empty()) return;
@@ -178,6 +200,7 @@ class EngineModel : public ::testing::Test, public EngineRig {
       result.reply = {static_cast<std::uint16_t>(luck < 6 ? 250 : luck < 8 ? 451 : 550),
                       static_cast<std::uint8_t>(luck < 6 ? 2 : luck < 8 ? 4 : 5), 0, 0, "said"};
       if (luck < 6 || luck == 8) ending.push_back(recipient.number);
+      result.arrival = kArrivals[dice(std::size(kArrivals))];
       outcome.results.push_back(result);
     }
     relay.report(std::move(outcome), std::move(ending));
@@ -189,6 +212,10 @@ class EngineModel : public ::testing::Test, public EngineRig {
       entry.in_hand = false;
       const bool ends = std::find(report.entries.begin(), report.entries.end(), result.number) !=
                         report.entries.end();
+      if (ends && !entry.ended) {
+        entry.refused = result.result == ipc::Result::kFailed;
+        entry.arrived = !entry.refused && result.arrival != ipc::Arrival::kAnswerable;
+      }
       entry.ended = entry.ended || ends;
     }
   }
@@ -313,8 +340,94 @@ class EngineModel : public ::testing::Test, public EngineRig {
          0});
     return at == ledger.end() ? ledger.begin()->first.first : at->first.first;
   }
+  // A command of the control socket, while whoever asks for a message that is not in memory gets it late. When it
+  // reports, `reported` runs at once.
+  template <class M>
+  void command(M message, const auto& reported) {
+    message.request = base::RequestId(++request);
+    const auto before = tool.done.size();
+    late->set_slow(true);
+    tool.connection->send(message);
+    for (int n = 0; n < kLongestCommand && tool.done.size() == before; ++n) {
+      turns(1);
+      if (dice(2) == 0) late->let_come();
+    }
+    ASSERT_EQ(tool.done.size(), before + 1);
+    EXPECT_EQ(tool.done.back().exit, 0) << tool.done.back().text;
+    for (int n = 0; n < 3; ++n) relay_loop.run_once(false);  // what was handed out until then
+    take_in();
+    reported();
+    late->set_slow(false);
+  }
+  // Messages of `there` that the selector picks. They cannot be picked later unless they could be before.
+  static std::vector<Message> picked(const ipc::Selector& by, std::vector<Message> there) {
+    std::erase_if(there, [&](const Message& message) {
+      if (by.queue.empty()) return message.from.is_null() || !message.from.address().text().starts_with(by.from);
+      return std::ranges::none_of(message.recipients, [&](const Recipient& recipient) {
+        return recipient.open() && recipient.address.text().ends_with("@" + by.queue);
+      });
+    });
+    return there;
+  }
+  ipc::Selector any_selector() {
+    ipc::Selector some;
+    if (dice(2) == 0)
+      some.queue = any_queue();
+    else
+      some.from = any_sender();
+    return some;
+  }
+  // Messages that came before and are picked still.
+  std::vector<Message> picked_of(const ipc::Selector& by, const std::set<base::MessageId>& before) {
+    auto now = picked(by, messages());
+    std::erase_if(now, [&](const Message& message) { return !before.contains(message.id); });
+    return now;
+  }
+  std::set<base::MessageId> ids_now() {
+    std::set<base::MessageId> ids;
+    for (const auto& message : messages()) ids.insert(message.id);
+    return ids;
+  }
+  // Durable when it is reported, for messages that are not in memory too.
+  void hold_selected(bool release) {
+    const auto by = release ? *selected : any_selector();
+    const auto before = ids_now();
+    const auto expect_it = [&] {
+      for (const auto& message : picked_of(by, before))
+        EXPECT_EQ(message.held.empty(), release) << base::to_string(message.id);
+    };
+    command(ipc::Hold{.selector = by, .release = release, .reason = release ? "" : "a look"}, [&] {
+      expect_it();
+      for (const auto& message : picked_of(by, before))
+        if (release)
+          held.erase(message.id);
+        else
+          held.insert(message.id);
+    });
+    selected = release ? std::nullopt : std::optional(by);
+    if (HasFailure() || dice(3) != 0) return;
+    crash();
+    expect_it();
+  }
+  void retry_selected() {
+    const auto by = any_selector();
+    const auto before = ids_now();
+    // What was tried since waits again.
+    const auto expect_it = [&] {
+      for (const auto& message : picked_of(by, before))
+        for (const auto& recipient : message.recipients)
+          EXPECT_TRUE(!recipient.open() || recipient.tried == engine->now() || recipient.next_try <= engine->now())
+              << recipient.address.text();
+    };
+    command(ipc::Retry{.selector = by}, expect_it);
+    if (HasFailure() || dice(3) != 0) return;
+    crash();
+    expect_it();
+  }
   void hold_or_release() {
-    if (held.size() > 5) {
+    if (dice(2) == 0) {
+      hold_selected(selected.has_value());
+    } else if (held.size() > 5) {
       engine->end_hold(*held.begin());
       held.erase(held.begin());
     } else if (const auto id = any_message(); look(id) != nullptr) {
@@ -369,7 +482,7 @@ class EngineModel : public ::testing::Test, public EngineRig {
     } else if (what < 940) {
       remove();
     } else if (what < 955) {
-      engine->retry({any_message()});
+      dice(3) == 0 ? retry_selected() : engine->retry({any_message()});
     } else if (what < 960) {
       reload();
     } else if (what < 965) {
@@ -414,6 +527,43 @@ class EngineModel : public ::testing::Test, public EngineRig {
     }
   }
 
+  // Of notices that could not be delivered, and of mail of which nobody can be told.
+  void read_badmail() {
+    for (const auto& file : disk.files("badmail")) {
+      if (!file.ends_with(".reason")) continue;
+      const auto id = base::parse_message_id(file.substr(file.find('/') + 1, file.rfind('.') - file.find('/') - 1));
+      ASSERT_TRUE(id) << file;
+      const auto& reason = disk.content(file);
+      std::string first;
+      for (auto at = reason.find("\nTo: <"); at != std::string::npos; at = reason.find("\nTo: <", at + 1)) {
+        const auto begin = at + std::string_view("\nTo: <").size();
+        const auto to = reason.substr(begin, reason.find('>', begin) - begin);
+        if (first.empty()) first = to;
+        in_badmail.insert({*id, to});
+      }
+      const auto text = file.substr(0, file.rfind('.')) + ".eml";
+      if (reason.find("a notice of our own") != std::string::npos) told.read(*id, first, disk.content(text));
+    }
+  }
+  // Each sender was told what he asked for of each of his recipients, once, and nobody else of anything.
+  void expect_told() {
+    read_badmail();
+    for (const auto& [name, entry] : ledger) {
+      const auto said = told.of(entry.address);
+      const auto what = base::to_string(name.first) + " to " + entry.address + " of " + entry.sender;
+      const bool can = !entry.sender.empty();
+      const bool failed = entry.refused || entry.expired;
+      for (const auto& to : said.to) EXPECT_EQ(to, entry.sender) << what;
+      EXPECT_LE(said.failed, can && entry.notify.failure()) << what;
+      EXPECT_LE(said.delayed, can && entry.notify.delay()) << what;
+      EXPECT_LE(said.arrived, can && entry.notify.success()) << what;
+      if (entry.unsure) continue;
+      EXPECT_EQ(said.failed, failed && can && entry.notify.failure()) << what;
+      EXPECT_EQ(said.arrived, entry.arrived && can && entry.notify.success()) << what;
+      EXPECT_TRUE(can || !failed || in_badmail.contains({name.first, entry.address})) << what;
+    }
+  }
+
   static std::uint64_t chosen_seed() {
     const char* wish = std::getenv("POSTERN_SEED");
     return wish == nullptr ? 17 : std::strtoull(wish, nullptr, 10);
@@ -429,6 +579,10 @@ class EngineModel : public ::testing::Test, public EngineRig {
   std::set<std::string> stopped;      // queues that these stop, by what is in force
   std::set<std::string> frozen_hops;
   std::set<base::MessageId> held;
+  std::optional<ipc::Selector> selected;  // by which some were held
+  NoticesTold told;
+  std::set<std::pair<base::MessageId, std::string>> in_badmail;  // failed recipients
+  std::uint64_t last_recipient = 0;
   std::map<std::pair<bool, std::string>, base::WallTime> until_;  // of freezes, by hop or not and name
   std::set<std::pair<Blocker, Blocker>> pairs_told;
   std::size_t expired = 0;
@@ -451,6 +605,7 @@ TEST_F(EngineModel, KeepsItsPromisesThroughARandomLife) {
   const std::chrono::duration<double> took = std::chrono::steady_clock::now() - begun;
   drain();
   find_expired();
+  expect_told();
   ASSERT_FALSE(HasFailure());
   EXPECT_EQ(store->count(), 0U);
   std::size_t ended = 0;
@@ -462,6 +617,7 @@ TEST_F(EngineModel, KeepsItsPromisesThroughARandomLife) {
   EXPECT_GT(ended, static_cast<std::size_t>(steps) / 10);
   note_figures(std::to_string(steps) + " steps of the engine's life: " + std::to_string(ended) +
                " recipients ended, each once; " + std::to_string(expired) + " expired; " +
+               std::to_string(told.notices()) + " notices; " +
                std::to_string(pairs_told.size()) + " pairs of blockers told; " +
                std::to_string(static_cast<long long>(static_cast<double>(steps) / took.count())) +
                " steps a second, seed " + std::to_string(seed));

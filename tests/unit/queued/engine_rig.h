@@ -4,6 +4,7 @@
 #include "queued/control.h"
 #include "queued/delivery.h"
 #include "queued/intake.h"
+#include "tests/unit/queued/late_store.h"
 #include "tests/unit/queued/store_rig.h"
 
 namespace postern::queued {
@@ -119,6 +120,7 @@ struct FakeHost final : role::Host {
 
 struct EngineRig : StoreRig {
   config::QueuedConfig config = demo_config();
+  std::unique_ptr<LateStore> late;  // through which the engine sees the store
   std::unique_ptr<Engine> engine;
   std::unique_ptr<Delivery> delivery;
   std::unique_ptr<Intake> intake;
@@ -128,7 +130,8 @@ struct EngineRig : StoreRig {
   void begin() {
     segment_size = 1 << 20;
     ASSERT_TRUE(open()) << fatal;
-    engine = std::make_unique<Engine>(*loop, *store, config);
+    late = std::make_unique<LateStore>(*store);
+    engine = std::make_unique<Engine>(*loop, *late, config);
     delivery = std::make_unique<Delivery>(*loop, *engine);
     intake = std::make_unique<Intake>(*loop, *engine);
     intake->set_ask_name([this](const ipc::AskName& ask) noexcept { return delivery->ask_name(ask); });
@@ -143,6 +146,7 @@ struct EngineRig : StoreRig {
     intake.reset();
     delivery.reset();
     engine.reset();
+    late.reset();
     kill();
   }
   ~EngineRig() {
@@ -150,6 +154,7 @@ struct EngineRig : StoreRig {
     intake.reset();
     delivery.reset();
     engine.reset();
+    late.reset();
     store.reset();
   }
   void turn(int times = 8) {

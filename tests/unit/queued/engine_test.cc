@@ -106,6 +106,31 @@ TEST_F(EngineTest, TheNullSenderWearsNoMask) {
   EXPECT_TRUE(next_lease(relay).from.is_null());
 }
 
+// RFC 8689 4.1: so with REQUIRETLS, for all recipients.
+TEST_F(EngineTest, RequireTlsIsKeptAndHandedOut) {
+  begin();
+  FakeSmtpd smtpd;
+  connect(smtpd);
+  auto said = submit_frame(1, 1, 5, 2);
+  said.tls_wish = mail::TlsWish::kRequired;
+  send(smtpd, said, {"a@far.example", "b@far.example"}, "x\r\n\r\n");
+  send(smtpd, submit_frame(2, 2, 5), {"a@far.example"}, "x\r\n\r\n");
+  for (int n = 0; n < 30; ++n) turn(1);
+  ASSERT_EQ(smtpd.submitted.size(), 2U);
+  const auto id = smtpd.submitted[0].id;
+  end();
+  begin();
+  EXPECT_EQ(look(id)->tls_wish, mail::TlsWish::kRequired);
+  EXPECT_EQ(look(smtpd.submitted[1].id)->tls_wish, mail::TlsWish::kUnsaid);
+  FakeRelay relay;
+  connect(relay);
+  (void)next_lease(relay);
+  if (relay.leases.size() < 2) (void)next_lease(relay);
+  ASSERT_EQ(relay.leases.size(), 2U);
+  for (const auto& lease : relay.leases)
+    EXPECT_EQ(lease.tls_wish == mail::TlsWish::kRequired, lease.message == id);
+}
+
 TEST_F(EngineTest, ADeferredMessageFollowsTheRetryTable) {
   begin();
   const auto id = mail("a@far.example");

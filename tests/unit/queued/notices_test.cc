@@ -59,6 +59,9 @@ TEST(WantedOfOriginal, OnlyAFailureBringsBackTheWholeAndOnlyASmallOne) {
   EXPECT_EQ(wanted_of_original(message, report(kFailed)), kNoticeWhole);
   for (const auto action : {kDelayed, kRelayed, kDelivered})
     EXPECT_EQ(wanted_of_original(message, report(action)), kNoticeHeader);
+  message.tls_wish = mail::TlsWish::kRequired;  // RFC 8689 5
+  EXPECT_EQ(wanted_of_original(message, report(kFailed)), kNoticeHeader);
+  message.tls_wish = mail::TlsWish::kUnsaid;
   message.body_size = kNoticeWhole;
   EXPECT_EQ(wanted_of_original(message, report(kFailed)), kNoticeWhole);
   message.prefix_size = 1;
@@ -170,6 +173,42 @@ TEST_F(NoticesTest, AMessageTooLargeForItGoesBackAsItsHeader) {
   const auto notice = only_notice();
   EXPECT_TRUE(has(notice, "\r\nContent-Type: text/rfc822-headers\r\n\r\nReceived: by test\r\nSubject: x\r\n"));
   EXPECT_FALSE(has(notice, "a line of text"));
+}
+
+// RFC 8689 5: it goes back the way that its message wanted to go, and its body stays here whatever was asked for.
+TEST_F(NoticesTest, OfAMessageThatRequiresTlsTheHeaderGoesBackAndRequiresIt) {
+  begin();
+  tls_wish = mail::TlsWish::kRequired;
+  const auto id = post({{"a@far.example"}, {"b@far.example", "SUCCESS"}}, mail::Return::kFull);
+  tls_wish = mail::TlsWish::kUnsaid;
+  conclude(id, {failed(), delivered(ipc::Arrival::kRelayed)});
+  ASSERT_EQ(notices().size(), 1U);
+  EXPECT_EQ(notices()[0].tls_wish, mail::TlsWish::kRequired);
+  const auto text = only_notice();
+  EXPECT_TRUE(has(text, "\r\nContent-Type: text/rfc822-headers\r\n\r\nReceived: by test\r\nSubject: x\r\n"));
+  EXPECT_FALSE(has(text, "hello"));
+  const auto notice = notices()[0].id;
+  conclude(post({{"a@far.example"}}, mail::Return::kFull), {failed()});
+  ASSERT_EQ(notices().size(), 2U);
+  for (const auto& message : notices())
+    EXPECT_EQ(message.tls_wish == mail::TlsWish::kRequired, message.id == notice);
+}
+
+TEST_F(NoticesTest, OneThatRequiresTlsDoesSoWithLessToo) {
+  begin();
+  conclude(post({{"a@far.example"}}, mail::Return::kFull, "Subject: x\r\n\r\ngr\xc3\xbc\xc3\x9f\r\n"), {failed()});
+  const auto text = only_notice();
+  auto record = envelope(1);
+  record.from = {};
+  record.notice = record.eight_bit = true;
+  record.tls_wish = mail::TlsWish::kRequired;
+  record.prefix.clear();
+  const auto id = post(std::move(record), text);
+  conclude(id, {{ipc::Result::kFailed, {}, {0, 5, 6, 3, "8-bit data"}, {}}});
+  ASSERT_EQ(look(id), nullptr);
+  ASSERT_EQ(notices().size(), 2U);
+  EXPECT_EQ(notices()[1].tls_wish, mail::TlsWish::kRequired);
+  EXPECT_TRUE(has(body(notices()[1].id), "Content-Type: text/rfc822-headers\r\n\r\n"));
 }
 
 TEST_F(NoticesTest, EightBitsThatGoBackAreAnnounced) {

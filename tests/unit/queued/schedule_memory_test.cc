@@ -50,6 +50,7 @@ namespace {
 constexpr std::size_t kPerRecipient = 64;
 constexpr std::size_t kPerQueue = 512;
 constexpr std::size_t kPerWait = 512;
+constexpr std::size_t kPerKnownHop = 128;  // more, where a queue's next hop is its own and is known
 
 struct Load {
   std::uint64_t messages;
@@ -151,6 +152,33 @@ TEST_P(OwnFigures, OfWhatIsReady) {
   const auto own = measure();
   EXPECT_LE(own.recipient, kPerRecipient);
   EXPECT_LE(own.queue, kPerQueue);
+}
+
+// Each queue has MX hosts of its own, which are known, and so a next hop.
+TEST_P(OwnFigures, OfWhatLeadsToKnownHosts) {
+  const auto n = GetParam().messages;
+  const auto before = in_use;
+  {
+    Schedule known({.relay_slots = static_cast<std::uint32_t>(n)}, base::Epoch(1),
+                   {.blocked = [](const auto&, const auto&) { return Blocked::kNo; }, .hop_frozen = {}, .wait = {}});
+    for (std::uint64_t m = 0; m < n; ++m)
+      known.add(name(m * 7919 % n), {.via = {config::HopSpec{}}},
+                {base::MessageId((std::uint64_t{1} << 50) + m), 0, 4096, 7, QueueTime(1), false}, QueueTime(1));
+    known.deliverer_up(DelivererId(1), false);
+    known.set_open(true);
+    for (const auto& action : known.decide(QueueTime(1)))
+      if (const auto* grant = std::get_if<OpenGrant>(&action)) {
+        ASSERT_TRUE(known.hop_found(grant->deliverer, grant->grant, grant->queue + ":25", base::Millis(1'000'000),
+                                    QueueTime(1)));
+        (void)known.grant_ended(grant->deliverer, grant->grant);
+      }
+    (void)known.deliverer_down(DelivererId(1));
+    (void)known.decide(QueueTime(1));  // takes away what was decided
+    ASSERT_EQ(known.hops().size(), n);
+    const auto all = static_cast<double>(in_use - before) / static_cast<double>(n);
+    std::printf("own: %.1f bytes for a recipient, its queue and its next hop\n", all);
+    EXPECT_LE(all, kPerRecipient + kPerQueue + kPerKnownHop);
+  }
 }
 
 // What the store remembers of each dead hop is counted by itself.

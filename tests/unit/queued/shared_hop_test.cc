@@ -223,6 +223,29 @@ TEST_F(SharedHopTest, AFrozenQueueLeavesTheOthersTheirConnections) {
   EXPECT_EQ(s->find("a")->messages(), 10U - in_a);
 }
 
+TEST_F(SharedHopTest, MailBehindAFrozenSetOfHostsGoesElsewhereWhenTheDnsSaysSo) {
+  auto_ask = false;
+  frozen_hops.insert("mx1:25");
+  add("a", mx, 1);
+  decide();
+  (void)s->hop_found(kRelay1, opened[0].grant, "mx1:25", base::Millis(60'000), now);
+  decide();
+  ASSERT_EQ(closed.size(), 1U);
+  (void)s->grant_ended(kRelay1, closed[0].grant);
+  const auto look_again = [&](std::int64_t when) {
+    now = QueueTime(when);
+    s->seek_anew(now);
+    decide();
+    return opened.size();
+  };
+  EXPECT_EQ(look_again(11 * 60'000), 1U) << "what was told of its hosts holds";
+  ASSERT_EQ(look_again(11 * 60'000 + 1), 2U);
+  EXPECT_EQ(opened[1].next_hop, "");
+  (void)s->hop_found(kRelay1, opened[1].grant, "mx2:25", base::Millis(60'000), now);
+  decide();
+  EXPECT_EQ(ahead.size(), 1U);
+}
+
 TEST_F(SharedHopTest, AFrozenHopStopsAllThatLeadsThere) {
   for (std::uint64_t m = 1; m <= 20; ++m) add("q" + std::to_string(m % 4), smart, m);
   settle_down();

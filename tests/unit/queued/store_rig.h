@@ -40,6 +40,8 @@ struct StoreRig {
   std::string fatal;
   std::uint64_t segment_size = 64 * 1024;
   bool smtputf8 = false;  // said with what is accepted from now on
+  mail::TlsWish tls_wish = mail::TlsWish::kUnsaid;  // likewise
+  std::optional<ipc::FirstClient> first;  // of what is accepted from now on
   std::uint64_t reserve = 0;
   std::uint64_t cache = 64ULL << 20;
   std::uint64_t life = 0;
@@ -104,6 +106,8 @@ struct StoreRig {
     record.from = mail::ReversePath(address("ann@example.org"));
     record.prefix = "Received: by test\r\n";
     record.smtputf8 = smtputf8;
+    record.tls_wish = tls_wish;
+    record.first = first;
     for (std::uint32_t i = 0; i < recipients; ++i)
       record.recipients.push_back(
           {.number = i, .address = address("r" + std::to_string(i) + "@example.com")});

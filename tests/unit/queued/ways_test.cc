@@ -103,6 +103,71 @@ TEST_F(WaysTest, WhereAllAreDeadOneTimerIsLeft) {
   EXPECT_EQ(opened[3].hop.host, "b");
 }
 
+// While another queue tries the first one, the next is tried, whatever was remembered of it.
+TEST_F(WaysTest, ARetryTriesWhatIsLeft) {
+  add("q", two, 1);
+  add("r", two, 2);
+  decide();
+  ASSERT_EQ(opened.size(), 2U);
+  (void)s->grant_ended(kRelay1, opened[1].grant);
+  fail(opened[0], 1000);
+  decide();
+  ASSERT_EQ(opened.size(), 4U);
+  (void)s->grant_ended(kRelay1, opened[3].grant);
+  fail(opened[2], 5000);
+  now = QueueTime(1000);
+  decide();
+  ASSERT_EQ(opened.size(), 5U);
+  EXPECT_EQ(opened[4].queue, "q");
+  EXPECT_EQ(way_of("r"), "b:25");
+  EXPECT_EQ(s->end_wait("r", now), (std::vector<std::string>{"a:25", "b:25"}));
+  decide();
+  ASSERT_EQ(opened.size(), 6U);
+  EXPECT_EQ(opened[5].queue, "r");
+  EXPECT_EQ(opened[5].hop.host, "b");
+}
+
+// When its time came an old connection was still there, which then ended without a word.
+TEST_F(WaysTest, TheFirstIsTriedAgainWhenItsLastConnectionIsGone) {
+  add("q", two, 1);
+  add("q", two, 2);
+  decide();
+  ASSERT_EQ(opened.size(), 2U);
+  fail(opened[0], 1000);
+  decide();
+  ASSERT_EQ(opened.size(), 4U);
+  (void)s->grant_ended(kRelay1, opened[3].grant);
+  fail(opened[2], 9000);
+  now = QueueTime(1000);
+  decide();
+  ASSERT_EQ(opened.size(), 4U);
+  (void)s->grant_ended(kRelay1, opened[1].grant);
+  decide();
+  ASSERT_EQ(opened.size(), 5U);
+  EXPECT_EQ(opened[4].hop.host, "a");
+}
+
+// A queue that comes back to it, and then has nothing to go, leaves it to the others.
+TEST_F(WaysTest, WhoCannotTryTheFirstLeavesItToOthers) {
+  add("q", two, 1);
+  add("r", two, 2);
+  decide();
+  ASSERT_EQ(opened.size(), 2U);
+  (void)s->grant_ended(kRelay1, opened[1].grant);
+  fail(opened[0], 1000);
+  decide();
+  ASSERT_EQ(opened.size(), 4U);
+  (void)s->grant_ended(kRelay1, opened[3].grant);
+  fail(opened[2], 9000);
+  s->set_open(false);  // nobody connects
+  now = QueueTime(1000);
+  decide();
+  EXPECT_EQ(way_of("q"), "a:25");
+  EXPECT_EQ(way_of("r"), "b:25");
+  s->hold("q", base::MessageId(1), true, now);
+  EXPECT_EQ(way_of("r"), "a:25");
+}
+
 TEST_F(WaysTest, AWayThatCanNeverWorkIsLeftForGood) {
   add("q", two, 1);
   decide();

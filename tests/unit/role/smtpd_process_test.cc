@@ -130,6 +130,9 @@ class Process : public parent::ChildLink::Listener {
   }
   void on_peer_lost(ipc::Role role) override { lost.push_back(role); }
   void on_ask_socket(const ipc::AskSocket&) override {}
+  void on_ask_mailbox(const ipc::AskMailbox&) override {}
+  void on_drop_mailbox(const ipc::DropMailbox&) override {}
+  void on_unable(const ipc::Unable&) override {}
   void on_reload(base::RequestId) override {}
   void on_stop_server(base::RequestId) override {}
   void on_link_closed() override { link_closed = true; }

@@ -38,6 +38,7 @@ std::string_view name(mail::WithProtocol with) {
 std::string text_of(const Message& message) {
   std::string text(name(message.envelope.with));
   if (!message.envelope.tls.empty()) text += " over TLS";
+  if (message.envelope.require_tls) text += " throughout";
   if (!message.envelope.account.empty()) text += " by " + message.envelope.account;
   if (!message.envelope.tls_peer.empty()) text += " as " + message.envelope.tls_peer;
   if (!message.envelope.client_name.empty()) text += " of " + message.envelope.client_name;

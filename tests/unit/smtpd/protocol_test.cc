@@ -47,6 +47,47 @@ TEST_F(ProtocolTest, HandsOverTheWholeEnvelope) {
   EXPECT_EQ(c.protocol.messages(), 1U);
 }
 
+class ForwardedTest : public ProtocolTest {
+ protected:
+  ForwardedTest() {
+    service_.xforward_from = config::NetworkSet({base::parse_network("192.0.2.1").value(),
+                                                 base::parse_network("127.0.0.0/8").value()});
+  }
+  // Whom the next hop would be told of, once this was said, by this peer.
+  std::optional<ipc::FirstClient> first(std::string_view xforward, std::string_view peer = "192.0.2.1") {
+    Connection c(service_, base::parse_ip(peer));
+    c.feed("EHLO proxy.example\r\nXFORWARD " + std::string(xforward) + "\r\n");
+    c.feed("MAIL FROM:<ann@a.example>\r\nRCPT TO:<alice@example.org>\r\nDATA\r\n.\r\n");
+    c.feed("MAIL FROM:<ann@a.example>\r\nRCPT TO:<alice@example.org>\r\nDATA\r\n.\r\n");
+    CHECK(c.sink.messages.size() == 2);
+    EXPECT_FALSE(c.sink.messages[1].envelope.first) << "it was said of one message";
+    return c.sink.messages[0].envelope.first;
+  }
+};
+
+TEST_F(ForwardedTest, TheFirstClientGoesToTheNextHop) {
+  EXPECT_EQ(first("NAME=first.example ADDR=198.51.100.7 PORT=4321 PROTO=SMTP HELO=a+20b IDENT=x SOURCE=REMOTE"),
+            (ipc::FirstClient{base::parse_ip("198.51.100.7"), "4321", "first.example", "a b", "SMTP"}));
+  EXPECT_EQ(first("ADDR=IPV6:2001:db8::7 NAME=[UNAVAILABLE] HELO=[TEMPUNAVAIL]"),
+            (ipc::FirstClient{base::parse_ip("2001:db8::7"), "", "", "", ""}));
+  EXPECT_EQ(first("ADDR=[UNAVAILABLE] HELO=client.example"), (ipc::FirstClient{{}, "", "", "client.example", ""}));
+}
+
+// Then its client is who said so.
+TEST_F(ForwardedTest, WhatNamesNobodyIsNothing) {
+  EXPECT_FALSE(first("SOURCE=LOCAL"));
+  EXPECT_FALSE(first("NAME=[UNAVAILABLE] ADDR=[UNAVAILABLE] PORT=4321 PROTO=ESMTP IDENT=x SOURCE=REMOTE"));
+}
+
+// On another host that address is this one's own.
+TEST_F(ForwardedTest, TheLoopbackOfAnotherHostNamesNobodyHere) {
+  EXPECT_FALSE(first("NAME=localhost ADDR=127.0.0.1 SOURCE=LOCAL"));
+  EXPECT_FALSE(first("NAME=localhost ADDR=IPV6:::1"));
+  const auto here = first("NAME=localhost ADDR=127.0.0.1", "127.0.0.9");
+  ASSERT_TRUE(here);
+  EXPECT_EQ(here->address, base::parse_ip("127.0.0.1"));
+}
+
 class LocalProtocolTest : public testing::Test {
  protected:
   LocalProtocolTest() {

@@ -2,6 +2,8 @@
 
 #include <gtest/gtest.h>
 
+#include <deque>
+
 #include "tests/unit/smtpd/rig.h"
 
 namespace postern::smtpd::test {
@@ -54,6 +56,21 @@ TEST(QueueLink, SubmitsAndTellsTheAnswer) {
   rig.turn();
   EXPECT_EQ(results.text(), "2!550 1=77 ");
   EXPECT_EQ(rig.budget.left(), BodyBudget::kBytes) << "an answered body holds no budget";
+}
+
+TEST(QueueLink, HandsOnWhomXforwardNamed) {
+  const ipc::FirstClient first{base::parse_ip("198.51.100.7"), "4321", "first.example", "hello", "SMTP"};
+  LinkRig rig;
+  Results results;
+  rig.connect();
+  auto s = results.make(rig, 1);
+  s->envelope.first = first;
+  rig.link.submit(std::move(s));
+  rig.link.submit(results.make(rig, 2));
+  rig.turn();
+  ASSERT_EQ(rig.queued->transactions.size(), 2U);
+  EXPECT_EQ(rig.queued->transactions[0].submit.first, first);
+  EXPECT_FALSE(rig.queued->transactions[1].submit.first);
 }
 
 TEST(QueueLink, TellsUpToWhereItHasHeardTheAnswers) {
@@ -376,6 +393,25 @@ TEST(LargeFiles, NoneWithoutChannelNoneWhenItBreaks) {
   rig.break_channel();
   EXPECT_EQ(broken.calls, 1);
   EXPECT_FALSE(broken.file.fd.valid());
+}
+
+TEST(LargeFiles, MoreThanQueuedTakesAtATimeWaitForRoom) {
+  constexpr std::size_t kRoom = ipc::OpenLarge::kWindow.requests;
+  LinkRig rig;
+  rig.connect();
+  std::deque<Opened> all(kRoom + 2);
+  for (auto& one : all) rig.link.open_large(one.callback());
+  for (int n = 0; n < 100 && rig.queued->large_asked.size() < kRoom; ++n) rig.turn();
+  EXPECT_EQ(rig.queued->large_asked.size(), kRoom);
+  rig.queued->open_large(0, 8);
+  rig.turn();
+  EXPECT_EQ(all[0].calls, 1);
+  EXPECT_EQ(rig.queued->large_asked.size(), kRoom + 1);
+  EXPECT_EQ(all[kRoom + 1].calls, 0);
+  rig.clock.advance(QueueLink::kDeadline + base::Millis(1));
+  rig.link.check_deadlines();
+  EXPECT_EQ(all[kRoom + 1].calls, 1) << "nobody waits for ever";
+  EXPECT_FALSE(all[kRoom + 1].file.fd.valid());
 }
 
 TEST(LargeFiles, AQuestionThatIsNeverAnsweredEndsAndALateFileIsGivenBack) {

@@ -72,6 +72,22 @@ TEST(TlsSession, CarriesAMessage) {
   EXPECT_EQ(rig.ended, 1);
 }
 
+// RFC 8689 4.1: the message that it was said with, and no other.
+TEST(TlsSession, TellsQueuedThatRequireTlsWasSaid) {
+  TlsRig rig;
+  rig.secure();
+  EXPECT_NE(rig.tell("EHLO client.example\r\n").find("\r\n250-REQUIRETLS\r\n"), std::string::npos);
+  rig.tell("MAIL FROM:<a@client.example> REQUIRETLS\r\nRCPT TO:<bob@example.org>\r\nDATA\r\n");
+  rig.tell("TLS-Required: No\r\n\r\n.\r\n");
+  rig.queued->accept(0, 77);
+  rig.turn();
+  rig.tell("MAIL FROM:<a@client.example>\r\nRCPT TO:<bob@example.org>\r\nDATA\r\n");
+  rig.tell("hello\r\n.\r\n");
+  ASSERT_EQ(rig.queued->transactions.size(), 2U);
+  EXPECT_EQ(rig.queued->transactions[0].submit.tls_wish, mail::TlsWish::kRequired);
+  EXPECT_EQ(rig.queued->transactions[1].submit.tls_wish, mail::TlsWish::kUnsaid);
+}
+
 TEST(TlsSession, ImplicitGreetsWithinTls) {
   TlsRig rig(TlsMode::kImplicit);
   EXPECT_EQ(rig.heard(), "");
