@@ -150,7 +150,7 @@ void Connection::on_attempt_failed(std::size_t number, std::string_view why) noe
   last_trouble_.reply.enhanced = {4, 4, 1};  // no answer from host
   last_trouble_.reply.lines.push_back("connecting: " + std::string(why));
   auto line = log::info("relay.connect").field("remote", remote_).field("error", why);
-  if (const auto source = source_of(number)) std::move(line).field("source", *source);
+  if (const auto source = source_of(number)) (void)std::move(line).field("source", *source);
 }
 
 // That we chose; a Unix socket has no race, and nothing of the kind.
