@@ -91,6 +91,23 @@ TEST_F(PassClientTest, ItsFirstOneCountsWhoeverSaidSo) {
   EXPECT_EQ(told(id), kForwarded);
 }
 
+// Who may say XFORWARD has no rights of others here, and must not get them at the next hop.
+class RightsTest : public PassClientTest, public ::testing::WithParamInterface<PassClient> {};
+
+TEST_P(RightsTest, AreNotThoseOfWhomXforwardNames) {
+  tell(GetParam());
+  start();
+  auto frame = from_client();
+  frame.first = kForwarded;
+  const auto forwarded = submit(frame);
+  const auto direct = submit(from_client());
+  const auto told = told_of_all(2);
+  EXPECT_EQ(told.at(forwarded), (ipc::FirstClient{kDirect.address, "", "", "client.example", ""}));
+  EXPECT_EQ(told.at(direct), kDirect);
+}
+
+INSTANTIATE_TEST_SUITE_P(Ways, RightsTest, ::testing::Values(PassClient::kXclient, PassClient::kProxy));
+
 TEST_F(PassClientTest, NothingIsKeptWhereNobodyIsTold) {
   config.routes = {{.to = {"*"}, .via = {hop_to("untold", PassClient::kNone)}}};
   start();
