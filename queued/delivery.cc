@@ -19,21 +19,28 @@ constexpr std::uint32_t kMaxDeaths = 2;
 constexpr base::Millis kFirstReturnDelay{1'000};
 constexpr std::uint32_t kMaxReturnDoublings = 6;
 
-// On whichever way: while the body is read the queue may have gone on to another.
-bool passes_clients(const Destination& destination) {
-  return std::ranges::any_of(destination.via,
-                             [](const auto& hop) { return hop.pass_client != config::PassClient::kNone; });
+bool is_told_of_clients(const config::HopSpec& hop) {
+  return hop.pass_client != config::PassClient::kNone;
 }
 
-// Whom a next hop is told of; none: nobody but this host, which is another thing than a client that nobody knows.
-std::optional<ipc::FirstClient> first_client(const Message& message) {
-  if (message.notice) return std::nullopt;
-  if (message.first && *message.first == ipc::FirstClient{}) return std::nullopt;
-  if (message.first) return *message.first;
+// Does it take the session for that of the client that it is told of?
+bool gives_rights(const config::HopSpec& hop) {
+  return hop.pass_client == config::PassClient::kXclient || hop.pass_client == config::PassClient::kProxy;
+}
+
+// Whom next hops are told of; none: nobody but this host, which is another thing than a client that nobody knows.
+// On whichever way: while the body is read the queue may have gone on to another.
+std::optional<ipc::FirstClient> told_client(const Message& message, const std::vector<config::HopSpec>& via) {
+  if (message.notice || std::ranges::none_of(via, is_told_of_clients)) return std::nullopt;
   ipc::FirstClient client;
   if (!message.client.is_unspecified()) client.address = message.client;
   client.hello = message.hello;
-  return client;
+  const auto& first = message.first;
+  if (!first) return client;
+  if (*first == ipc::FirstClient{}) return std::nullopt;
+  // What XFORWARD says has no rights here, and gets none there.
+  if (first->address != client.address && std::ranges::any_of(via, gives_rights)) return client;
+  return *first;
 }
 
 }  // namespace
@@ -413,7 +420,7 @@ void Delivery::send(const HandOut& out, LoadedBody&& body) {
   lease.ret = message->ret;
   lease.envid = message->envid;
   lease.tls_wish = message->tls_wish;
-  if (passes_clients(queue->destination())) lease.client = first_client(*message);
+  lease.client = told_client(*message, queue->destination().via);
   lease.form = message->form;
   lease.prefix = message->prefix;
   lease.body_size = message->body_size;

@@ -13,7 +13,7 @@ using config::PassClient;
 
 const ipc::FirstClient kForwarded{base::parse_ip("198.51.100.7"), "4321", "first.example", "first hello", "SMTP"};
 
-config::HopSpec way_to(std::string name, PassClient pass) {
+config::HopSpec hop_to(std::string name, PassClient pass) {
   return {.kind = config::HopKind::kHost, .host = std::move(name), .pass_client = pass};
 }
 
@@ -21,8 +21,8 @@ class PassClientTest : public ::testing::Test, protected EngineRig {
  protected:
   // Mail for far.example goes to a host that is told of clients, other mail to one that is not.
   void tell(PassClient pass = PassClient::kXforward) {
-    config.routes = {{.to = {"far.example"}, .via = {way_to("told", pass)}},
-                     {.to = {"*"}, .via = {way_to("untold", PassClient::kNone)}}};
+    config.routes = {{.to = {"far.example"}, .via = {hop_to("told", pass)}},
+                     {.to = {"*"}, .via = {hop_to("untold", PassClient::kNone)}}};
   }
   void start() {
     begin();
@@ -91,8 +91,25 @@ TEST_F(PassClientTest, ItsFirstOneCountsWhoeverSaidSo) {
   EXPECT_EQ(told(id), kForwarded);
 }
 
+// Who may say XFORWARD has no rights of others here, and must not get them at the next hop.
+class RightsTest : public PassClientTest, public ::testing::WithParamInterface<PassClient> {};
+
+TEST_P(RightsTest, AreNotThoseOfWhomXforwardNames) {
+  tell(GetParam());
+  start();
+  auto frame = from_client();
+  frame.first = kForwarded;
+  const auto forwarded = submit(frame);
+  const auto direct = submit(from_client());
+  const auto told = told_of_all(2);
+  EXPECT_EQ(told.at(forwarded), (ipc::FirstClient{kDirect.address, "", "", "client.example", ""}));
+  EXPECT_EQ(told.at(direct), kDirect);
+}
+
+INSTANTIATE_TEST_SUITE_P(Ways, RightsTest, ::testing::Values(PassClient::kXclient, PassClient::kProxy));
+
 TEST_F(PassClientTest, NothingIsKeptWhereNobodyIsTold) {
-  config.routes = {{.to = {"*"}, .via = {way_to("untold", PassClient::kNone)}}};
+  config.routes = {{.to = {"*"}, .via = {hop_to("untold", PassClient::kNone)}}};
   start();
   auto frame = from_client();
   frame.first = kForwarded;
@@ -113,7 +130,7 @@ TEST_F(PassClientTest, OfTwoNextHopsTheOneHears) {
 }
 
 TEST_F(PassClientTest, AnInnerHostOfADomainMayHearToo) {
-  config.domain_hops = {way_to("inner", PassClient::kXclient)};
+  config.domain_hops = {hop_to("inner", PassClient::kXclient)};
   start();
   const auto id = submit(from_client(), "ann@example.org");
   EXPECT_EQ(told(id), kDirect);
@@ -133,7 +150,7 @@ TEST_F(PassClientTest, OutlivesARestart) {
 
 // What was accepted before anybody was to be told has its client and hello all the same.
 TEST_F(PassClientTest, WhatIsQueuedAlreadyIsToldOfAsFarAsItIsKnown) {
-  config.routes = {{.to = {"*"}, .via = {way_to("untold", PassClient::kNone)}}};
+  config.routes = {{.to = {"*"}, .via = {hop_to("untold", PassClient::kNone)}}};
   start();
   const auto id = submit(from_client());
   tell(PassClient::kProxy);
@@ -159,7 +176,7 @@ TEST_F(PassClientTest, AClientThatNobodyKnowsIsNotThisHost) {
   tell(PassClient::kXclient);
   config.rights.listeners[0].service = config::Service::kMx;
   config.rights.listeners[0].xclient_from = {base::parse_network("10.0.0.0/8").value()};
-  config.domain_hops = {way_to("inner", PassClient::kXclient)};
+  config.domain_hops = {hop_to("inner", PassClient::kXclient)};
   start();
   auto frame = from_client();
   frame.origin.claimed = config::kUnknownClient;
@@ -184,14 +201,14 @@ TEST_F(PassClientTest, OurNoticesComeFromNobody) {
 
 TEST_F(PassClientTest, TheRouterKnowsWhetherAnybodyIsTold) {
   EXPECT_FALSE(Router(config).passes_clients());
-  config.routes = {{.to = {"*"}, .via = {way_to("a", PassClient::kNone), way_to("b", PassClient::kNone)}}};
+  config.routes = {{.to = {"*"}, .via = {hop_to("a", PassClient::kNone), hop_to("b", PassClient::kNone)}}};
   EXPECT_FALSE(Router(config).passes_clients());
   for (const auto pass : {PassClient::kXforward, PassClient::kXclient, PassClient::kProxy}) {
     config.routes[0].via[1].pass_client = pass;
     EXPECT_TRUE(Router(config).passes_clients());
   }
   config.routes.clear();
-  config.domain_hops = {way_to("inner", PassClient::kProxy)};
+  config.domain_hops = {hop_to("inner", PassClient::kProxy)};
   EXPECT_TRUE(Router(config).passes_clients());
 }
 
@@ -199,7 +216,7 @@ TEST_F(PassClientTest, TheRouterKnowsWhetherAnybodyIsTold) {
 TEST_F(PassClientTest, NextHopsThatHearOtherThingsAreOtherNextHops) {
   std::set<std::string> names;
   for (const auto pass : {PassClient::kNone, PassClient::kXforward, PassClient::kXclient, PassClient::kProxy})
-    names.insert(hop_name(way_to("relay.example", pass)));
+    names.insert(hop_name(hop_to("relay.example", pass)));
   EXPECT_EQ(names, (std::set<std::string>{"relay.example:25", "relay.example:25/proxy", "relay.example:25/xclient",
                                           "relay.example:25/xforward"}));
 }
