@@ -6,8 +6,8 @@
 // A session that breaks before the body of its first message moves on to the next target with that
 // message in hand. One that breaks later, or at a later message, is over.
 //
-// A message that requires TLS (RFC 8689), which the host at hand is not good enough for, takes the session on to the next
-// host, and that one is its alone. Behind the last host it fails, or waits where one of them could not be asked.
+// A message that requires TLS (RFC 8689) ends a session with a host that is not good enough for it, and goes on to the
+// next host, whose session is its alone. Behind the last one it fails, or waits where one of them could not be asked.
 //
 // What a session must be before it carries mail is decided for each host (tls_plan.h). Where TLS is only
 // tried and fails, the same address is connected to once more, and spoken to in clear. A Unix socket, to which
@@ -144,7 +144,7 @@ class Connection final : public event::StreamOwner, public RaceOwner {
   const std::string hostname_;
   const config::HopSpec hop_;
   std::vector<Target> targets_;  // that were not tried yet
-  std::vector<std::string> unheard_;  // hosts that were not found to be too bad for a message that requires TLS
+  std::vector<std::string> unheard_;  // hosts that may be good enough for what requires TLS, for all that is known
   Sockets* const sockets_;
   const std::shared_ptr<HopAccount> account_;
   const Sources sources_;

@@ -1,4 +1,4 @@
-"""REQUIRETLS (RFC 8689): a message that its sender wants in TLS on its whole way, from a client to a mailbox, or back."""
+"""REQUIRETLS (RFC 8689): a message whose sender wants TLS on its whole way, from a client to a mailbox, or back."""
 import re
 import ssl
 
