@@ -188,6 +188,16 @@ def test_a_terminal_is_asked_and_protected(waiting):
     assert not waiting.status()["outbound"]["enabled"]
     out, exit_ = on_a_terminal(waiting, ["outbound", "enable", "--yes"])
     assert exit_ == 0 and b"Go on?" not in out
+    out, exit_ = on_a_terminal(waiting, ["intake", "disable", "--reason", "x"], b"n\n")
+    assert exit_ == 1 and b"No mail is accepted from anybody" in out and b"Go on?" in out and b"nothing was done" in out
+    assert waiting.status()["intake"]["open"]
+    out, exit_ = on_a_terminal(waiting, ["intake", "disable", "--reason", "x"], b"y\n")
+    assert exit_ == 0 and b"intake is disabled" in out
+    assert waiting.status()["intake"]["disabled"]
+    out, exit_ = on_a_terminal(waiting, ["intake", "enable"], b"\n")  # nothing is no
+    assert exit_ == 1 and b"Mail is accepted again" in out and waiting.status()["intake"]["disabled"]
+    out, exit_ = on_a_terminal(waiting, ["intake", "enable", "--yes"])
+    assert exit_ == 0 and b"Go on?" not in out and waiting.status()["intake"]["open"]
     out, exit_ = on_a_terminal(waiting, ["mess"])
     assert exit_ == 0 and ident.encode() in out
     out, exit_ = on_a_terminal(waiting, ["sto"])

@@ -2,14 +2,17 @@
 damaged index."""
 import os
 import random
+import signal
 import subprocess
 import time
 
 import pytest
 
+from support.load import send
 from support.server import BUILD
 from support.waiting import wait_for
 
+MANY = 2_000 if os.environ.get("POSTERN_LONG") else 300  # messages that are held at once
 KILLS = int(os.environ.get("POSTERN_KILLS", "4"))  # for each kind
 FORGIVEN = 3  # deaths, before the parent waits for seconds until it starts queued again
 REASON = "spring cleaning"
@@ -24,6 +27,7 @@ class Kind:
         self.begin_words = [*begin.split(), "--reason", REASON, "--yes"]
         self.end_words = [*end.split(), "--yes"]
         self.block, self.name, self.state, self.blocker, self.log = block, name, state, blocker, log
+        self.all, self.until = "--all" in self.begin_words, "--until" in self.begin_words
 
     @staticmethod
     def typed(words, hop, ident):
@@ -35,9 +39,13 @@ KINDS = {
                            "queue.frozen"),
     "freeze by pattern": Kind("freeze *.example --future", "unfreeze *.example", "freeze", "*.example", "frozen",
                               "frozen", "queue.frozen"),
+    "freeze until": Kind(f"freeze {QUEUE} --future --until 3h", f"unfreeze {QUEUE}", "freeze", QUEUE, "frozen", "frozen",
+                         "queue.frozen"),
     "freeze of a next hop": Kind("freeze --hop HOP", "unfreeze --hop HOP", "freeze", "HOP", "frozen", "hop frozen",
                                  "hop.frozen"),
     "outbound": Kind("outbound disable", "outbound enable", "outbound", "", "off", "off", "outbound.disabled"),
+    "outbound, all of it": Kind("outbound disable --all", "outbound enable", "outbound", "", "off", "off",
+                                "outbound.disabled"),
     "intake": Kind("intake disable", "intake enable", "intake", "", None, None, "intake.disabled"),
     "standing hold": Kind(f"hold --to {MAILBOX} --also-new", f"release --to {MAILBOX}", "hold", f"--to {MAILBOX}",
                           "held", "held", "hold.begun"),
@@ -62,10 +70,14 @@ class Waiting:
 
 
 def is_there(server, kind, hop, ident):
+    """All of it; None: a part. A standing hold is one of the messages that were there, too."""
+    held = any(row["id"] == ident for row in server.messages("--state", "held"))
     if kind.block is None:
-        return any(row["id"] == ident for row in server.messages("--state", "held"))
-    return any((row["kind"], row["name"], row["reason"]) == (kind.block, hop if kind.name == "HOP" else kind.name,
-                                                             REASON) for row in server.ctl("blocks").rows)
+        return held
+    name = hop if kind.name == "HOP" else kind.name
+    stands = any((row["kind"], row["name"], row["reason"], row["all"], bool(row["until"])) ==
+                 (kind.block, name, REASON, kind.all, kind.until) for row in server.ctl("blocks").rows)
+    return stands if kind.block != "hold" or stands == held else None
 
 
 def in_status(server, kind):
@@ -79,6 +91,7 @@ def in_status(server, kind):
         assert row["reason"] == REASON and row["who"] and row["since"]
         assert f"\n{kind.block.upper():10}DISABLED" in screen
         assert not (row["enabled"] if kind.block == "outbound" else row["open"])
+        assert kind.block != "outbound" or row["all"] == kind.all
     if kind.block == "hold":
         assert status["standing_holds"] == 1 and "1 standing hold" in screen
     if kind.state:
@@ -89,7 +102,18 @@ def in_queues(server, kind):
     row, screen = server.queues()[QUEUE], server.ctl_text("queues").out
     why = "its messages are held" if kind.state == "held" else REASON
     assert row["state"] == kind.state and why in row["why"] and row["next_try"] is None
+    assert bool(row["until"]) == kind.until
     assert kind.state in screen and why in screen
+
+
+def in_hops(server, kind, hop):
+    rows, screen = server.ctl("queues", "--hops").rows, server.ctl_text("queues", "--hops").out
+    by_hop = {row["hop"]: row for row in rows}
+    if kind.name != "HOP":  # it is stopped before its next hop
+        assert not [row for row in rows if row["state"] == "frozen"] and REASON not in screen
+        return
+    assert by_hop[hop]["state"] == "frozen" and REASON in by_hop[hop]["why"], rows
+    assert hop in screen and "frozen" in screen and REASON in screen
 
 
 def in_messages(server, kind, ident):
@@ -114,8 +138,10 @@ def in_explain(server, kind, hop, ident):
     assert because["reason"] == REASON and because["who"] and because["since"]
     if kind.block == "freeze":
         assert because["name"] == (hop if kind.name == "HOP" else kind.name)
+    assert bool(because["until"]) == bool(one["next"]) == kind.until
     screen = server.ctl_text("explain", ident).out
-    assert f"{MAILBOX}: {kind.state.upper()}\n" in screen and REASON in screen
+    end = " in 2h" if kind.until else "\n"
+    assert f"{MAILBOX}: {kind.state.upper()}{end}" in screen and REASON in screen
     for name in [QUEUE] + [hop] * (kind.name == "HOP"):
         row = server.ctl("explain", name).rows[0]
         assert row["state"] == kind.state and row["because"][0]["blocker"] == kind.blocker, name
@@ -130,6 +156,7 @@ def in_blocks(server, kind, hop):
     name = hop if kind.name == "HOP" else kind.name
     assert (row["kind"], row["name"], row["reason"]) == (kind.block, name, REASON)
     assert row["who"] and row["since"] and row["hop"] == (kind.name == "HOP")
+    assert row["all"] == kind.all and bool(row["until"]) == kind.until
     assert kind.block in screen and name in screen and REASON in screen
 
 
@@ -149,6 +176,7 @@ def expect_it_stops(server, sink, waiting):
     else:
         wait_for("its mail is stopped", lambda: server.messages("--state", kind.state))
         in_queues(server, kind)
+        in_hops(server, kind, waiting.hop)
         in_messages(server, kind, ident)
         in_show(server, kind, ident)
         in_explain(server, kind, waiting.hop, ident)
@@ -196,6 +224,35 @@ def test_it_outlives_kill_at_any_moment(server, sink, kind):
                 server.restart()
                 wait_for("it knows its mail", server.messages)
                 assert is_there(server, kind, hop, ident) == begins
+    assert not sink.messages
+
+
+@pytest.mark.parametrize("words, held", [
+    (["hold", "--from", "sender@client.example", "--reason", REASON], True),
+    (["release", "--from", "sender@client.example"], False),
+], ids=["hold", "release"])
+def test_what_was_reported_of_many_outlives_a_kill_at_that_moment(server, sink, tmp_path, words, held):
+    """They are in memory no more, so each is read before it is held, or let go."""
+    server.route("*", sink.via).start()
+    server.ctl("freeze", "*.test", "--reason", "x", "--future")
+    send(server, tmp_path / "sent", "r{n}@d{n%7}.test", MANY, "--size", "1KiB")
+    if not held:
+        server.ctl("hold", "--all", "--reason", "before", "--yes")
+    server.restart()
+    server.wait_log("queue.loaded")
+    pid, = server.pids("queued")
+    server.may_die = True
+    tool = subprocess.Popen([BUILD / "ctl" / "posternctl", "-c", server.file, *words, "--yes"],
+                            stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, bufsize=1)
+    first = tool.stdout.readline()
+    os.kill(pid, signal.SIGKILL)
+    tool.communicate(timeout=60)
+    assert str(MANY) in first
+    wait_for("queued is back", lambda: server.ctl("status", check=False).exit in (0, 1))
+    wait_for("it knows its mail", lambda: len(server.messages()) == MANY)
+    rows = server.messages("--state", "held")
+    assert len(rows) == (MANY if held else 0)
+    assert all(REASON in row["why"] for row in rows)
     assert not sink.messages
 
 

@@ -6,10 +6,13 @@ import time
 
 import pytest
 
-from support.load import Load, Taker, compare
+from support.load import Load, Taker, compare, send, taken
 from support.server import BUILD
+from support.waiting import wait_for
 
 RATE, SESSIONS, CONNECTIONS, DOMAINS = 400, 20, 4, 5
+WAITING = 3_000  # messages of a queue that is not empty when it is stopped
+SOON = 10  # seconds, on a busy machine, until a command reports; how fast it really is bench/stops measures
 REPORT = re.compile(r"(\d+) in flight$")
 
 
@@ -17,10 +20,12 @@ class Report:
     """A command's words for people, each line with the moment at which it was read."""
 
     def __init__(self, server, *words):
+        begun = time.monotonic()
         self.tool = subprocess.Popen([BUILD / "ctl" / "posternctl", "-c", server.file, *words], stdin=subprocess.DEVNULL,
                                      stdout=subprocess.PIPE, text=True, bufsize=1)
         first = self.tool.stdout.readline()
         self.reported = time.time()  # it was true before we read it
+        self.took = time.monotonic() - begun
         self.in_flight = int(REPORT.search(first.strip())[1])
         rest = self.tool.stdout.readlines()
         self.ended = time.time()
@@ -34,13 +39,16 @@ def taken_after(ledger, moment):
     return [fields for fields in lines if fields[0] == "delivered" and int(fields[2]) > moment * 1000]
 
 
-@pytest.mark.parametrize("stop, go", [
+STOPS = pytest.mark.parametrize("stop, go", [
     (["freeze", "*.test", "--reason", "x"], ["unfreeze", "*.test"]),
     (["freeze", "--hop", "HOP", "--reason", "x"], ["unfreeze", "--hop", "HOP"]),
     (["outbound", "disable", "--reason", "x", "--yes"], ["outbound", "enable", "--yes"]),
     (["hold", "--from", "sender@client.example", "--also-new", "--reason", "x", "--yes"],
      ["release", "--from", "sender@client.example", "--yes"]),
 ], ids=["freeze", "freeze of a hop", "outbound", "hold"])
+
+
+@STOPS
 def test_nothing_starts_after_the_report(server, tmp_path, closing, stop, go):
     # Replies take a while, so that something is in flight at every moment.
     taker = closing(Taker(tmp_path / "taken", "--mood", "dot:delay=30ms,p=0.5"))
@@ -65,3 +73,28 @@ def test_nothing_starts_after_the_report(server, tmp_path, closing, stop, go):
     taker.end()
     verdict = compare(clients.ledger, taker.ledger)
     assert verdict["delivered"] == summary["acknowledged"] and verdict["duplicate"] == 0, verdict
+
+
+@STOPS
+def test_nothing_starts_though_thousands_wait(server, tmp_path, closing, stop, go):
+    taker = closing(Taker(tmp_path / "taken", "--mood", "dot:delay=30ms"))
+    server.route("*", taker.via, connections=CONNECTIONS).start()
+    hop = taker.via.removeprefix("smtp://")
+    server.ctl("outbound", "disable", "--reason", "until all are there", "--yes")
+    send(server, tmp_path / "sent", "r{n}@d{n%50}.test", WAITING, "--sender", "sender@client.example", "--size", "1KiB")
+    server.ctl("outbound", "enable", "--yes")
+    for round_ in range(3):
+        taker.wait("messages", 50)
+        report = Report(server, *[hop if word == "HOP" else word for word in stop])
+        assert report.took < SOON
+        # By another way mail still goes, so the server has not merely stood still.
+        server.send("bob@example.org")
+        server.wait_mail("bob", round_ + 1)
+        begun = len(taken_after(taker.ledger, report.reported))
+        assert begun <= report.in_flight, f"{begun} were taken after {report.in_flight} in flight were reported"
+        assert not taken_after(taker.ledger, report.ended)
+        gone = len(taken(taker.ledger))
+        wait_for("each message is with the sink or queued, and none is both",
+                 lambda: gone + server.status()["queue"]["messages"] == WAITING)
+        assert gone < WAITING - 500, "too few waited: this shows little"
+        server.ctl(*[hop if word == "HOP" else word for word in go])

@@ -85,6 +85,24 @@ class Taker(Tool):
         self.address.close()
 
 
+def send(server, ledger, recipient, messages, *options, sessions=20, port=RELAY_PORT, timeout=600):
+    """So many messages, all of which must be acknowledged; the summary."""
+    done = subprocess.run(
+        [TOOLS / "postern-load", "--json", "--to", f"{server.ip}:{port}", "--sessions", str(min(sessions, messages)),
+         "--messages", str(messages), "--recipient", recipient, "--ledger", ledger, *map(str, options)],
+        stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False, timeout=timeout)
+    assert done.returncode == 0, done.stdout + done.stderr
+    summary = json.loads(done.stdout.splitlines()[-1])
+    assert summary["acknowledged"] == messages, summary
+    return summary
+
+
+def taken(ledger):
+    """(milliseconds since 1970, recipients) of each message that a sink took whole, in their order."""
+    lines = [line.split(" ") for line in ledger.read_text().splitlines()]
+    return [(int(fields[2]), fields[3:]) for fields in lines if fields[0] == "delivered"]
+
+
 def compare(*ledgers, mailbox=None):
     """What postern-ledger decides; an assertion where anything is lost, phantom or changed."""
     done = subprocess.run(

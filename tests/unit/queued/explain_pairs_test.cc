@@ -192,5 +192,165 @@ TEST_P(UndonePair, TheDeliverersEndIsTheEndOfTheOther) {
 
 INSTANTIATE_TEST_SUITE_P(All, UndonePair, ::testing::ValuesIn(excluded(Why::kUndone)));
 
+// With one of them there, the other is tried for, whatever explain would tell of it: it does not come before the
+// first is over.
+class NeverPair : public ExcludedPair {
+ protected:
+  [[nodiscard]] bool is_there(Blocker blocker) const {
+    const auto& schedule = engine->schedule();
+    const auto stands = schedule.standing(queue, main, 0);
+    const auto* known = schedule.find(queue);
+    const auto* hop = known == nullptr ? nullptr : known->hop();
+    const bool of_hosts = hop != nullptr && hop->known();
+    switch (blocker) {
+      case Blocker::kDelivering:
+        return schedule.leased(main, 0);
+      case Blocker::kConcluding:
+        return engine->concludes(main, 0);
+      case Blocker::kRetry:
+        return stands && stands->stage == Stage::kWaiting;
+      case Blocker::kTurn:
+        return stands && stands->stage == Stage::kReady && schedule.ahead(queue, main, 1) > 0;
+      case Blocker::kHopFrozen:
+        return hop != nullptr && hop->frozen;
+      case Blocker::kHopDead:
+        return hop != nullptr && hop->until > engine->now();
+      case Blocker::kLookup:
+        return hop != nullptr && !hop->known() && hop->grants > 0;
+      case Blocker::kRate:
+        return of_hosts && !hop->may_send(engine->now());
+      case Blocker::kConnections:
+        return of_hosts && hop->grants > hop->unopened && hop->grants >= hop->most();
+      case Blocker::kConnecting:
+        return of_hosts && hop->unopened > 0;
+      default:
+        ADD_FAILURE() << ipc::name(blocker) << " is in no pair that never comes";
+        return false;
+    }
+  }
+  void watch(int turns = 10) {
+    const auto& [a, b, why, reason] = GetParam();
+    for (int n = 0; n < turns; ++n) {
+      turn(1);
+      EXPECT_FALSE(is_there(a) && is_there(b));
+    }
+  }
+  void expect_alone(Blocker there, Blocker other) {
+    watch();
+    EXPECT_TRUE(is_there(there));
+    EXPECT_FALSE(is_there(other));
+  }
+  void lookup_ends(ipc::HopFound found) {
+    relay.connection->send(found);
+    watch();
+  }
+  base::GrantId looking() const { return relay.looking.begin()->first; }
+
+  // Something is in delivery.
+  void try_beside_delivery(Blocker other) {
+    set_up(Blocker::kDelivering);
+    ASSERT_FALSE(HasFatalFailure());
+    const auto lease = relay.leases.front();
+    if (other == Blocker::kRetry) engine->put_back(main, {0}, engine->now() + base::Millis(60'000));
+    if (other == Blocker::kTurn) (void)mail("b@" + queue);
+    engine->configure(config);  // all mail is placed anew
+    expect_alone(Blocker::kDelivering, other);
+    late->set_slow(true);  // what becomes of it takes a while
+    if (other == Blocker::kRetry) relay.answer(lease, ipc::Result::kDeferred, 451, "later");
+    if (other == Blocker::kTurn) relay.answer(lease, ipc::Result::kReturned, 0, "");
+    if (other == Blocker::kConcluding)  // twice: the second is of no lease
+      for (int n = 0; n < 2; ++n) relay.answer(lease, ipc::Result::kFailed, 550, "no");
+    watch();
+    late->set_slow(false);
+    watch();
+    EXPECT_FALSE(is_there(Blocker::kDelivering));
+    if (other == Blocker::kConcluding)
+      EXPECT_EQ(look(main), nullptr);
+    else
+      EXPECT_TRUE(is_there(other));
+  }
+  // Its outcome is on its way, and waits for what is read.
+  void try_beside_conclusion(Blocker other) {
+    late->set_slow(true);
+    set_up(Blocker::kConcluding);
+    ASSERT_TRUE(is_there(Blocker::kConcluding));
+    if (other == Blocker::kRetry) engine->retry({main});
+    if (other == Blocker::kTurn) (void)mail("b@" + queue);
+    engine->configure(config);
+    expect_alone(Blocker::kConcluding, other);
+    late->set_slow(false);
+    watch();
+    EXPECT_EQ(look(main), nullptr);
+  }
+  void try_to_freeze_unknown_hosts() {
+    for (const auto* name : {"mx.example", "mx.example:25", "*"}) {
+      change([this, name](Blocks& b) noexcept {
+        return b.freeze({.queue = name,
+                         .reason = "its disk is full",
+                         .who = "dora",
+                         .since = clock.wall(),
+                         .from = engine->now(),
+                         .hop = true});
+      });
+      expect_alone(Blocker::kLookup, Blocker::kHopFrozen);
+    }
+    lookup_ends({looking(), "mx.example:25", base::Millis(60'000)});
+    EXPECT_TRUE(is_there(Blocker::kHopFrozen));
+  }
+  void try_to_look_for_dead_hosts() {
+    relay.connection->send(ipc::GrantEnded{looking(), ipc::GrantEnd::kTemporary, ipc::FailureClass::kDns,
+                                           {0, 4, 4, 3, "no answer"}, ""});
+    watch();
+    (void)mail("b@mx.example");
+    engine->put_back(main, {0}, engine->now());
+    expect_alone(Blocker::kHopDead, Blocker::kLookup);
+  }
+  // One of two connections carries something, the other cannot be made.
+  void try_to_die_in_use() {
+    send_other();
+    watch();
+    ASSERT_GE(relay.grants.size(), 2U);
+    ASSERT_TRUE(is_there(Blocker::kConnections));
+    relay.connection->send(ipc::GrantEnded{relay.grants.back().grant, ipc::GrantEnd::kTemporary,
+                                           ipc::FailureClass::kConnect, {0, 4, 4, 1, "refused"}, ""});
+    expect_alone(Blocker::kConnections, Blocker::kHopDead);
+  }
+  // Of the one connection of a route with a rate nobody knows yet where it leads.
+  void try_beside_lookup(Blocker other) {
+    (void)mail("b@mx.example");
+    expect_alone(Blocker::kLookup, other);
+    lookup_ends({looking(), "mx.example:25", base::Millis(60'000)});
+    ASSERT_FALSE(relay.grants.empty());
+    EXPECT_TRUE(is_there(Blocker::kConnecting));
+    (void)relay.ask(relay.grants.back());
+    watch();
+    EXPECT_EQ(relay.leases.size(), 1U);
+    EXPECT_FALSE(is_there(Blocker::kLookup));
+    if (other != Blocker::kConnecting) {
+      EXPECT_TRUE(is_there(other));
+    }
+  }
+};
+
+TEST_P(NeverPair, WhatIsTriedForDoesNotCome) {
+  const auto& [a, b, why, reason] = GetParam();
+  if (is(Blocker::kLookup)) {
+    config.routes.push_back({.to = {"mx.example"}, .via = {config::HopSpec{}}, .connections = 1});
+    config.routes.back().interval = kIntervalMicros;
+  }
+  prepare_pair(is(Blocker::kConnections) && is(Blocker::kHopDead), is(Blocker::kLookup));
+  if (is(Blocker::kLookup)) {
+    ASSERT_TRUE(is_there(Blocker::kLookup));
+  }
+  if (a == Blocker::kDelivering) return try_beside_delivery(b);
+  if (a == Blocker::kConcluding) return try_beside_conclusion(b);
+  if (a == Blocker::kHopFrozen) return try_to_freeze_unknown_hosts();
+  if (a == Blocker::kHopDead) return is(Blocker::kLookup) ? try_to_look_for_dead_hosts() : try_to_die_in_use();
+  ASSERT_EQ(a, Blocker::kLookup);
+  try_beside_lookup(b);
+}
+
+INSTANTIATE_TEST_SUITE_P(All, NeverPair, ::testing::ValuesIn(excluded(Why::kNever)));
+
 }  // namespace
 }  // namespace postern::queued

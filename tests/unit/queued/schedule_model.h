@@ -1,4 +1,5 @@
-// What the model of the schedule knows: plain maps, and where its queues lead.
+// What the model of the schedule knows: plain maps, and where its queues lead. In a namespace of its own, for some
+// of it has names that the real thing has.
 #pragma once
 
 #include <algorithm>
@@ -10,7 +11,7 @@
 #include "queued/schedule.h"
 #include "tests/unit/queued/plain_line.h"
 
-namespace postern::queued {
+namespace postern::queued::model {
 
 inline constexpr std::uint32_t kConnections = 5;
 inline constexpr base::Millis kInterval{25};  // between messages to the next hop that has a rate
@@ -113,4 +114,4 @@ inline Destination destination_of(const std::string& queue) {
   return to;
 }
 
-}  // namespace postern::queued
+}  // namespace postern::queued::model

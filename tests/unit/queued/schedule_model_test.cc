@@ -17,6 +17,8 @@
 namespace postern::queued {
 namespace {
 
+using namespace model;
+
 constexpr std::uint32_t kSlots = 6;  // fewer than the next hops could use
 constexpr std::size_t kLease = 40;
 constexpr std::size_t kEnough = 1'500;  // recipients at a time
