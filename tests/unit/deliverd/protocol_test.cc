@@ -132,6 +132,56 @@ TEST(Client, TellsWhetherAnythingWasTried) {
   EXPECT_FALSE(later.client().body_begun());
 }
 
+std::vector<Envelope> introduced(std::initializer_list<int> numbers) {
+  auto list = messages(numbers);
+  for (auto& message : list)
+    message.introduction =
+        Introduction{ipc::FirstClient{base::parse_ip("192.0.2.7"), "", "", "hello.example", "ESMTP"}, "id"};
+  return list;
+}
+
+TEST(Client, TellsWhyANextHopDidNotHearOfAClient) {
+  Player untold(introduced({1}));
+  untold.feed("220 a\r\n250 a\r\n");
+  EXPECT_EQ(untold.client().forward_refusal(), "the next hop does not offer XFORWARD");
+  Player refused(introduced({1}));
+  refused.feed("220 a\r\n250-a\r\n250 XFORWARD ADDR\r\n");
+  EXPECT_EQ(refused.client().forward_refusal(), "");
+  refused.feed("550 5.7.0 not for you\r\n");
+  EXPECT_EQ(refused.client().forward_refusal(), "550 5.7.0 not for you");
+  Player told(introduced({1}));
+  told.feed("220 a\r\n250-a\r\n250 XFORWARD ADDR\r\n250 ok\r\n");
+  EXPECT_EQ(told.client().forward_refusal(), "");
+  Player nothing_to_tell(messages({1}));
+  nothing_to_tell.feed("220 a\r\n250 a\r\n");
+  EXPECT_EQ(nothing_to_tell.client().forward_refusal(), "");
+}
+
+// A next hop that goes away there has not heard of the message: it is the next connection's.
+TEST(Client, IsUntouchedWhereItEndsAtXforward) {
+  Player player(introduced({1}));
+  player.feed("220 a\r\n250-a\r\n250 XFORWARD ADDR\r\n");
+  ASSERT_EQ(player.client().state(), ClientState::kXforward);
+  player.lost();
+  EXPECT_TRUE(player.client().untouched());
+}
+
+TEST(Client, ThatHasBecomeAnothersIsSpent) {
+  Client client("us.example");
+  std::string out;
+  ASSERT_EQ(client.on_input("220 a\r\n250-a\r\n250 XCLIENT ADDR\r\n", out).event, Client::Event::kReady);
+  EXPECT_FALSE(client.introduced() || client.spent());
+  out.clear();
+  ASSERT_EQ(client.introduce(*introduced({1}).front().introduction->client, out), Client::Event::kNone);
+  EXPECT_EQ(std::exchange(out, {}), "XCLIENT ADDR=192.0.2.7\r\n");
+  EXPECT_EQ(client.timeout(), std::chrono::minutes(5));
+  ASSERT_EQ(client.on_input("220 a\r\n", out).event, Client::Event::kNone);
+  EXPECT_EQ(out, "EHLO hello.example\r\n");
+  EXPECT_TRUE(client.features().xclient.empty()) << "what was offered to us";
+  ASSERT_EQ(client.on_input("250 a\r\n", out).event, Client::Event::kReady);
+  EXPECT_TRUE(client.introduced() && client.spent());
+}
+
 TEST(Client, KeepsTheRepliesWords) {
   Player player(messages({1}));
   player.feed("220 a\r\n250 a\r\n250 ok\r\n550-5.1.1 no such\r\n550 5.1.1 user\a here\r\n");
