@@ -223,10 +223,18 @@ class NeverPair : public ExcludedPair {
         return of_hosts && hop->grants > hop->unopened && hop->grants >= hop->most();
       case Blocker::kConnecting:
         return of_hosts && hop->unopened > 0;
-      default:
-        ADD_FAILURE() << ipc::name(blocker) << " is in no pair that never comes";
-        return false;
+      case Blocker::kDamaged:
+      case Blocker::kHeld:
+      case Blocker::kFrozen:
+      case Blocker::kOff:
+      case Blocker::kLoading:
+      case Blocker::kStarting:
+      case Blocker::kNoDeliverer:
+      case Blocker::kSlots:
+        break;
     }
+    ADD_FAILURE() << ipc::name(blocker) << " is in no pair that never comes";
+    return false;
   }
   void watch(int turns = 10) {
     const auto& [a, b, why, reason] = GetParam();
@@ -235,10 +243,10 @@ class NeverPair : public ExcludedPair {
       EXPECT_FALSE(is_there(a) && is_there(b));
     }
   }
-  void expect_alone(Blocker there, Blocker other) {
+  void expect_alone(Blocker there, Blocker tried) {
     watch();
     EXPECT_TRUE(is_there(there));
-    EXPECT_FALSE(is_there(other));
+    EXPECT_FALSE(is_there(tried));
   }
   void lookup_ends(ipc::HopFound found) {
     relay.connection->send(found);
@@ -247,38 +255,38 @@ class NeverPair : public ExcludedPair {
   base::GrantId looking() const { return relay.looking.begin()->first; }
 
   // Something is in delivery.
-  void try_beside_delivery(Blocker other) {
+  void try_beside_delivery(Blocker tried) {
     set_up(Blocker::kDelivering);
     ASSERT_FALSE(HasFatalFailure());
     const auto lease = relay.leases.front();
-    if (other == Blocker::kRetry) engine->put_back(main, {0}, engine->now() + base::Millis(60'000));
-    if (other == Blocker::kTurn) (void)mail("b@" + queue);
+    if (tried == Blocker::kRetry) engine->put_back(main, {0}, engine->now() + base::Millis(60'000));
+    if (tried == Blocker::kTurn) (void)mail("b@" + queue);
     engine->configure(config);  // all mail is placed anew
-    expect_alone(Blocker::kDelivering, other);
-    late->set_slow(true);  // what becomes of it takes a while
-    if (other == Blocker::kRetry) relay.answer(lease, ipc::Result::kDeferred, 451, "later");
-    if (other == Blocker::kTurn) relay.answer(lease, ipc::Result::kReturned, 0, "");
-    if (other == Blocker::kConcluding)  // twice: the second is of no lease
+    expect_alone(Blocker::kDelivering, tried);
+    late_store->set_slow(true);  // what becomes of it takes a while
+    if (tried == Blocker::kRetry) relay.answer(lease, ipc::Result::kDeferred, 451, "later");
+    if (tried == Blocker::kTurn) relay.answer(lease, ipc::Result::kReturned, 0, "");
+    if (tried == Blocker::kConcluding)  // twice: the second is of no lease
       for (int n = 0; n < 2; ++n) relay.answer(lease, ipc::Result::kFailed, 550, "no");
     watch();
-    late->set_slow(false);
+    late_store->set_slow(false);
     watch();
     EXPECT_FALSE(is_there(Blocker::kDelivering));
-    if (other == Blocker::kConcluding)
+    if (tried == Blocker::kConcluding)
       EXPECT_EQ(look(main), nullptr);
     else
-      EXPECT_TRUE(is_there(other));
+      EXPECT_TRUE(is_there(tried));
   }
   // Its outcome is on its way, and waits for what is read.
-  void try_beside_conclusion(Blocker other) {
-    late->set_slow(true);
+  void try_beside_conclusion(Blocker tried) {
+    late_store->set_slow(true);
     set_up(Blocker::kConcluding);
     ASSERT_TRUE(is_there(Blocker::kConcluding));
-    if (other == Blocker::kRetry) engine->retry({main});
-    if (other == Blocker::kTurn) (void)mail("b@" + queue);
+    if (tried == Blocker::kRetry) engine->retry({main});
+    if (tried == Blocker::kTurn) (void)mail("b@" + queue);
     engine->configure(config);
-    expect_alone(Blocker::kConcluding, other);
-    late->set_slow(false);
+    expect_alone(Blocker::kConcluding, tried);
+    late_store->set_slow(false);
     watch();
     EXPECT_EQ(look(main), nullptr);
   }
@@ -305,7 +313,7 @@ class NeverPair : public ExcludedPair {
     engine->put_back(main, {0}, engine->now());
     expect_alone(Blocker::kHopDead, Blocker::kLookup);
   }
-  // One of two connections carries something, the other cannot be made.
+  // One of two connections carries something, the tried cannot be made.
   void try_to_die_in_use() {
     send_other();
     watch();
@@ -316,9 +324,9 @@ class NeverPair : public ExcludedPair {
     expect_alone(Blocker::kConnections, Blocker::kHopDead);
   }
   // Of the one connection of a route with a rate nobody knows yet where it leads.
-  void try_beside_lookup(Blocker other) {
+  void try_beside_lookup(Blocker tried) {
     (void)mail("b@mx.example");
-    expect_alone(Blocker::kLookup, other);
+    expect_alone(Blocker::kLookup, tried);
     lookup_ends({looking(), "mx.example:25", base::Millis(60'000)});
     ASSERT_FALSE(relay.grants.empty());
     EXPECT_TRUE(is_there(Blocker::kConnecting));
@@ -326,8 +334,8 @@ class NeverPair : public ExcludedPair {
     watch();
     EXPECT_EQ(relay.leases.size(), 1U);
     EXPECT_FALSE(is_there(Blocker::kLookup));
-    if (other != Blocker::kConnecting) {
-      EXPECT_TRUE(is_there(other));
+    if (tried != Blocker::kConnecting) {
+      EXPECT_TRUE(is_there(tried));
     }
   }
 };
