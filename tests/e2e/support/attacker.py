@@ -12,7 +12,7 @@ import time
 
 MAILDIR = "Maildir"
 SUBS = ("new", "tmp", "cur")
-KILLS_ONE_IN = 40
+KILLS_ONE_IN = 300
 
 
 class Attacker:

@@ -128,10 +128,13 @@ TEST(Child, OneWithOneLifeIsNotStartedAgain) {
   EXPECT_EQ(rig.child->deaths(), 1U);
   EXPECT_EQ(rig.child->restart_delay(), base::Millis(0));
   EXPECT_EQ(rig.child->state(), Child::State::kDown);
-  ChildRig missing("", "/nowhere/postern-nothing", true);
-  missing.child->start();
-  missing.until([&] { return missing.dead == 1; });
-  EXPECT_EQ(missing.child->restart_delay(), base::Millis(0));
+}
+
+TEST(Child, OneWithOneLifeWhoseProgramIsMissingIsDead) {
+  ChildRig rig("", "/nowhere/postern-nothing", true);
+  rig.child->start();
+  rig.until([&] { return rig.dead == 1; });
+  EXPECT_EQ(rig.child->restart_delay(), base::Millis(0));
 }
 
 TEST(Child, OneThatClosesItsChannelIsKilledAndStartedAgain) {
