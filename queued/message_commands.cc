@@ -85,12 +85,15 @@ void Control::retry(SessionId id, const ipc::Retry& command, const std::string& 
   };
   if (!command.dry_run)
     work->change = [this](const std::vector<base::MessageId>& ids) noexcept { engine_.retry(ids); };
-  work->finished = [this, id, count, who, request = command.request,
-                    dry_run = command.dry_run]() noexcept {
+  auto report = [this, id, count, who, request = command.request, dry_run = command.dry_run]() noexcept {
     if (!dry_run) log::info("messages.retried").field("count", *count).field("who", who);
     done(id, request, kOk,
          fmt::format("{} {}", dry_run ? "would retry" : "retrying", messages_text(*count)));
   };
+  if (command.dry_run)
+    work->finished = std::move(report);
+  else  // durable before it is reported
+    work->finished = [this, report]() mutable noexcept { engine_.store().settle(std::move(report)); };
   select(std::move(work));
 }
 

@@ -112,7 +112,9 @@ def in_hops(server, kind, hop):
     if kind.name != "HOP":  # it is stopped before its next hop
         assert not [row for row in rows if row["state"] == "frozen"] and REASON not in screen
         return
-    assert by_hop[hop]["state"] == "frozen" and REASON in by_hop[hop]["why"], rows
+    # The only host of a route stops the queue itself: then nothing leads there, and the queue's own row tells.
+    if hop in by_hop:
+        assert by_hop[hop]["state"] == "frozen" and REASON in by_hop[hop]["why"], rows
     assert hop in screen and "frozen" in screen and REASON in screen
 
 

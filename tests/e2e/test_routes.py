@@ -116,7 +116,7 @@ def test_who_sent_it_hears_of_its_failure(server, masked):
 def test_the_null_sender_stays(server, masked):
     server.start()
     server.send("x@partner.example", sender="")
-    assert not masked.wait()[0].sender
+    assert masked.wait()[0].sender == "<>"
 
 
 def test_what_comes_back_to_the_mask_arrives(server, masked):

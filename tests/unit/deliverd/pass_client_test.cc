@@ -194,13 +194,13 @@ TEST_F(Proxied, AProbeThatIsRefusedIsAnswered) {
 
 // --- XCLIENT ----------------------------------------------------------------------------------------
 
-class Xclient : public Passing {
+class XclientSession : public Passing {
  protected:
-  Xclient() { rig.hop.answer(offering("XCLIENT NAME ADDR PORT PROTO HELO LOGIN")); }
+  XclientSession() { rig.hop.answer(offering("XCLIENT NAME ADDR PORT PROTO HELO LOGIN")); }
   const config::HopSpec hop = hop_with(PassClient::kXclient);
 };
 
-TEST_F(Xclient, MakesTheSessionItsClientsForOneMessage) {
+TEST_F(XclientSession, MakesTheSessionItsClientsForOneMessage) {
   EXPECT_EQ(send(hop, kClient), one(kDelivered, 250));
   EXPECT_EQ(rig.queued->ended.back().end, ipc::GrantEnd::kClosed);
   EXPECT_EQ(rig.hop.lines,
@@ -211,14 +211,14 @@ TEST_F(Xclient, MakesTheSessionItsClientsForOneMessage) {
   EXPECT_TRUE(rig.queued->asks.empty());
 }
 
-TEST_F(Xclient, IsNotSaidOfOurOwnMailWhichHasASessionOfItsOwn) {
+TEST_F(XclientSession, IsNotSaidOfOurOwnMailWhichHasASessionOfItsOwn) {
   EXPECT_EQ(send(hop, std::nullopt), one(kDelivered, 250));
   EXPECT_EQ(rig.hop.lines, (Lines{"EHLO us.example", "MAIL FROM:<a@us.example>", "RCPT TO:<r@example.org>", "DATA",
                                   "QUIT"}));
   EXPECT_TRUE(rig.queued->asks.empty());
 }
 
-TEST_F(Xclient, WhereItIsNotToBeHadTheMailWaits) {
+TEST_F(XclientSession, WhereItIsNotToBeHadTheMailWaits) {
   rig.hop.answer(offering("XFORWARD NAME ADDR"));
   EXPECT_EQ(send(hop, kClient), one(kDeferred, 0));
   const auto& missing = rig.queued->outcomes.back().results.at(0);
@@ -232,7 +232,7 @@ TEST_F(Xclient, WhereItIsNotToBeHadTheMailWaits) {
   EXPECT_EQ(rig.hop.lines.back(), "QUIT");
 }
 
-TEST_F(Xclient, TheNextHostMayKnowIt) {
+TEST_F(XclientSession, TheNextHostMayKnowIt) {
   const auto other = second();
   rig.hop.answer(offering("XCLIENT ADDR", "421 4.3.2 too many of that client"));
   other->answer(offering("XCLIENT ADDR"));
@@ -243,7 +243,7 @@ TEST_F(Xclient, TheNextHostMayKnowIt) {
   EXPECT_TRUE(rig.hop.messages.empty());
 }
 
-TEST_F(Xclient, WhatIsCancelledAtItComesBack) {
+TEST_F(XclientSession, WhatIsCancelledAtItComesBack) {
   rig.hop.answer(offering("XCLIENT ADDR", ""));
   rig.queued->client = kClient;
   const auto grant = rig.queued->grant("example.org", hop);
@@ -255,7 +255,7 @@ TEST_F(Xclient, WhatIsCancelledAtItComesBack) {
   EXPECT_EQ(text(rig.queued->outcomes.at(0)), one(kReturned, 0));
 }
 
-TEST_F(Xclient, ProbesAreOurOwn) {
+TEST_F(XclientSession, ProbesAreOurOwn) {
   for (std::uint64_t n = 1; n <= 2; ++n) {
     rig.queued->connection().send(
         ipc::Probe{base::RequestId(n), "in.example", hop, mail::Address::parse("a@in.example").value()});
@@ -268,13 +268,13 @@ TEST_F(Xclient, ProbesAreOurOwn) {
 
 // --- XFORWARD ---------------------------------------------------------------------------------------
 
-class Xforward : public Passing {
+class XforwardSession : public Passing {
  protected:
-  Xforward() { rig.hop.answer(offering("XFORWARD ADDR IDENT SOURCE")); }
+  XforwardSession() { rig.hop.answer(offering("XFORWARD ADDR IDENT SOURCE")); }
   const config::HopSpec hop = hop_with(PassClient::kXforward);
 };
 
-TEST_F(Xforward, TellsOfEachMessageOnOneConnection) {
+TEST_F(XforwardSession, TellsOfEachMessageOnOneConnection) {
   rig.queued->grant("example.org", hop);
   Lines told;
   for (const auto& client : {std::optional(kClient), std::optional<ipc::FirstClient>()}) {
@@ -292,7 +292,7 @@ TEST_F(Xforward, TellsOfEachMessageOnOneConnection) {
   EXPECT_EQ(rig.hop.reads, 5U) << "it costs no write of its own";
 }
 
-TEST_F(Xforward, KeepsNoMailWhereItIsNotWelcome) {
+TEST_F(XforwardSession, KeepsNoMailWhereItIsNotWelcome) {
   rig.hop.answer(offering("SIZE"));
   rig.queued->client = kClient;
   rig.queued->grant("example.org", hop);
@@ -305,7 +305,7 @@ TEST_F(Xforward, KeepsNoMailWhereItIsNotWelcome) {
             0);
 }
 
-TEST_F(Xforward, ProbesTellNothing) {
+TEST_F(XforwardSession, ProbesTellNothing) {
   rig.queued->connection().send(
       ipc::Probe{base::RequestId(1), "in.example", hop, mail::Address::parse("a@in.example").value()});
   rig.until([&] { return !rig.queued->probed.empty(); });

@@ -26,13 +26,18 @@ class LateStore final : public Store {
     if (waiting_.empty()) return;
     auto [ids, resident] = std::move(waiting_.front());
     waiting_.pop_front();
-    store_.fetch(std::move(ids), std::move(resident));
+    store_.fetch(std::move(ids), [this, resident = std::move(resident)]() mutable noexcept {
+      const bool was = std::exchange(answering_, true);
+      resident();
+      answering_ = was;
+    });
   }
 
+  // What is asked for while an answer is taken in came with it, or has ended.
   void fetch(std::vector<base::MessageId> ids, Done resident) override {
     bool here = true;
     for (const auto id : ids) here = here && store_.find(id) != nullptr;
-    if (!slow_ || here) return store_.fetch(std::move(ids), std::move(resident));
+    if (!slow_ || here || answering_) return store_.fetch(std::move(ids), std::move(resident));
     waiting_.emplace_back(std::move(ids), std::move(resident));
   }
 
@@ -109,6 +114,7 @@ class LateStore final : public Store {
 
  private:
   Store& store_;
+  bool answering_ = false;
   bool slow_ = false;
   std::deque<std::pair<std::vector<base::MessageId>, Done>> waiting_;
 };

@@ -225,8 +225,8 @@ TEST(TransferFile, TheFormatOfVersionFourStays) {
   one.message.envelope.tls_wish = mail::TlsWish::kRequired;
   one.message.envelope.first = {base::parse_ip("2001:db8::7"), "4321", "first.example", "hello.example", "ESMTP"};
   const auto bytes = file_of({one});
-  EXPECT_EQ(bytes.size(), 589U);
-  EXPECT_EQ(base::crc32c(bytes), 229282088U);
+  EXPECT_EQ(bytes.size(), 660U);
+  EXPECT_EQ(base::crc32c(bytes), 316436025U);
   const auto found = read(bytes, 4096);
   EXPECT_EQ(found.error, "");
   expect_same({one}, found.messages);
