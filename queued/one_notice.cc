@@ -10,7 +10,6 @@
 // it takes in in the same record, unless they have been sent, held or removed meanwhile: these stay what they are. So a
 // crash at any place leaves every report in one notice, though perhaps in several notices.
 #include <algorithm>
-#include <functional>
 #include <iterator>
 #include <utility>
 
@@ -92,12 +91,11 @@ void Engine::end_waits_before(QueueTime time) {
 
 // Takes those of delays out of what was to be reported.
 void Engine::keep_late(const Message& message, std::vector<Report>& reports) {
-  const auto late = std::stable_partition(reports.begin(), reports.end(), std::not_fn(is_delay));
-  if (late == reports.end()) return;  // the usual case
-  for (auto at = late; at != reports.end(); ++at)
-    late_.add({message.id, sender_of(message, *find_recipient(message, at->number)).text()},
-              std::move(*at), now());
-  reports.erase(late, reports.end());
+  if (std::none_of(reports.begin(), reports.end(), is_delay)) return;  // the usual case
+  for (const auto& report : reports)
+    if (is_delay(report))
+      late_.add({message.id, sender_of(message, *find_recipient(message, report.number)).text()}, report, now());
+  std::erase_if(reports, is_delay);
   while (const auto key = late_.surplus()) tell_late_of(*key);
   poke();  // so that their time is watched
 }
