@@ -41,7 +41,7 @@ def pytest_pyfunc_call(pyfuncitem):
     if shutil.which("sudo") is None or subprocess.run(["sudo", "-n", "true"], stdin=subprocess.DEVNULL,
                                                       capture_output=True, check=False).returncode != 0:
         pytest.fail("this needs root: run it as root, or let sudo work without a password", pytrace=False)
-    kept = [f"{name}={value}" for name, value in os.environ.items() if name.startswith(("POSTERN_", "ASAN_", "UBSAN_"))]
+    kept = [f"{name}={value}" for name, value in os.environ.items() if name.startswith(("POSTERN_", "ASAN_", "UBSAN_", "PYTEST_XDIST_WORKER"))]
     here = Path(__file__).parent
     done = subprocess.run(
         ["sudo", "-n", "env", "PYTHONDONTWRITEBYTECODE=1", f"POSTERN_BUILD={BUILD}", *kept, sys.executable, "-m", "pytest",
