@@ -115,7 +115,7 @@ def in_hops(server, kind, hop):
     # The only host of a route stops the queue itself: then nothing leads there, and the queue's own row tells.
     if hop in by_hop:
         assert by_hop[hop]["state"] == "frozen" and REASON in by_hop[hop]["why"], rows
-    assert hop in screen and "frozen" in screen and REASON in screen
+        assert hop in screen and "frozen" in screen and REASON in screen
 
 
 def in_messages(server, kind, ident):
