@@ -37,7 +37,7 @@ os::Result<void> MailboxDaemon::prepare(std::string config, role::Directories di
   auto copy = base::UniqueFd::adopt(::fcntl(root_.get(), F_DUPFD_CLOEXEC, 0));
   if (!copy.valid()) return os::failure("duplicate a directory");
   disk_ = os::real_disk(std::move(copy));
-  local.path = ".";
+  local.path.assign(1, '.');  // g++ 12 sees an overlap in an assignment (GCC bug 105329)
   maildir_.emplace(*disk_, local, base::system_clock());
   return {};
 }
