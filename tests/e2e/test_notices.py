@@ -122,8 +122,9 @@ def test_a_hundred_successes_at_one_host_are_one_notice(server, sink):
     assert server.status()["total"]["bounces"] == 0
 
 
-def test_a_crash_loses_no_success_and_tells_none_twice(server, make_script):
-    """The first session takes its recipients, the second one says nothing to its own until queued is dead."""
+def second_is_silent(make_script, reply=None):
+    """A host whose first session answers RCPT (with `reply`, else as it should), and whose others say nothing to it
+    while "silent" holds of what is seen."""
     seen = {"sessions": 0, "silent": True}
     second = threading.Event()
 
@@ -131,14 +132,20 @@ def test_a_crash_loses_no_success_and_tells_none_twice(server, make_script):
         if line == "":
             seen["sessions"] += 1
             state["silent"] = seen["sessions"] > 1 and seen["silent"]
-        if line.upper().startswith("RCPT") and state["silent"]:
+        if not line.upper().startswith("RCPT"):
+            return honest(line, state)
+        if state["silent"]:
             second.set()
             return None
-        if line.upper().startswith("RCPT"):
-            second.wait(30)  # or the first session might be given the others too
-        return honest(line, state)
+        second.wait(30)  # or the first session might be given the others too
+        return reply or honest(line, state)
 
-    hop = make_script(script)
+    return seen, make_script(script)
+
+
+def test_a_crash_loses_no_success_and_tells_none_twice(server, make_script):
+    """The first session takes its recipients, the second one says nothing to its own until queued is dead."""
+    seen, hop = second_is_silent(make_script)
     server.route("*", hop.via, connections=2).start()
     users = [f"u{n}@remote.example" for n in range(72)]
     send(server, users, rcpt=["NOTIFY=SUCCESS"])
@@ -203,22 +210,7 @@ def test_a_thousand_refusals_by_one_host_are_one_notice(server, sink):
 
 def test_a_crash_loses_no_failure_that_waits_for_others(server, make_script):
     """The first session refuses its 36 recipients, the second one says nothing to its own."""
-    seen = {"sessions": 0, "silent": True}
-    second = threading.Event()
-
-    def script(line, state):
-        if line == "":
-            seen["sessions"] += 1
-            state["silent"] = seen["sessions"] > 1 and seen["silent"]
-        if line.upper().startswith("RCPT") and state["silent"]:
-            second.set()
-            return None
-        if line.upper().startswith("RCPT"):
-            second.wait(30)  # or the first session might be given the others too
-            return b"550 5.1.1 no\r\n"
-        return honest(line, state)
-
-    hop = make_script(script)
+    seen, hop = second_is_silent(make_script, b"550 5.1.1 no\r\n")
     server.route("*", hop.via, connections=2).start()
     users = [f"u{n}@remote.example" for n in range(72)]
     send(server, users)

@@ -206,6 +206,15 @@ class AskedRecipient : public ::testing::Test, protected EngineRig {
     connect(relay);
     connect(smtpd);
   }
+  void expect_unasked_behind(Freeze freeze) {
+    engine->change_blocks([freeze](Blocks& blocks) noexcept { return blocks.freeze(freeze); },
+                          [](Blocks::Said) noexcept {});
+    turn();
+    ask("a@in.example");
+    EXPECT_TRUE(relay.probes.empty());
+    ASSERT_EQ(smtpd.known.size(), 1U);
+    EXPECT_EQ(smtpd.known[0].refusal.code, 451);
+  }
   FakeRelay relay;
   FakeSmtpd smtpd;
   std::uint64_t request = 0;
@@ -245,16 +254,7 @@ TEST_F(AskedRecipient, ADelivererThatDiesIsNoAnswer) {
 
 TEST_F(AskedRecipient, AFrozenDomainIsNotAsked) {
   begin_all();
-  engine->change_blocks(
-      [this](Blocks& blocks) noexcept {
-        return blocks.freeze({"in.example", "work", "root", clock.wall(), engine->now()});
-      },
-      [](Blocks::Said) noexcept {});
-  turn();
-  ask("a@in.example");
-  EXPECT_TRUE(relay.probes.empty());
-  ASSERT_EQ(smtpd.known.size(), 1U);
-  EXPECT_EQ(smtpd.known[0].refusal.code, 451);
+  expect_unasked_behind({"in.example", "work", "root", clock.wall(), engine->now()});
 }
 
 TEST_F(AskedRecipient, AFrozenHostIsNotAsked) {
@@ -263,21 +263,12 @@ TEST_F(AskedRecipient, AFrozenHostIsNotAsked) {
   (void)mail("b@in.example");
   for (int n = 0; n < 50 && relay.grants.empty(); ++n) turn(1);
   ASSERT_FALSE(relay.grants.empty()) << "its host is known";
-  engine->change_blocks(
-      [this](Blocks& blocks) noexcept {
-        return blocks.freeze({.queue = "in.example:25",
-                              .reason = "work",
-                              .who = "root",
-                              .since = clock.wall(),
-                              .from = engine->now(),
-                              .hop = true});
-      },
-      [](Blocks::Said) noexcept {});
-  turn();
-  ask("a@in.example");
-  EXPECT_TRUE(relay.probes.empty());
-  ASSERT_EQ(smtpd.known.size(), 1U);
-  EXPECT_EQ(smtpd.known[0].refusal.code, 451);
+  expect_unasked_behind({.queue = "in.example:25",
+                         .reason = "work",
+                         .who = "root",
+                         .since = clock.wall(),
+                         .from = engine->now(),
+                         .hop = true});
 }
 
 }  // namespace

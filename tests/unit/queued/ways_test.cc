@@ -11,6 +11,19 @@ class WaysTest : public ScheduleTest {
     auto_ask = false;
   }
   std::string way_of(const std::string& queue) const { return s->find(queue)->hop()->name(); }
+  // Mail of q and r: the first way is dead until 1000, and then the second one until `until`.
+  void lose_both_ways(std::int64_t until) {
+    add("q", two, 1);
+    add("r", two, 2);
+    decide();
+    ASSERT_EQ(opened.size(), 2U);
+    (void)s->grant_ended(kRelay1, opened[1].grant);
+    fail(opened[0], 1000);
+    decide();
+    ASSERT_EQ(opened.size(), 4U);
+    (void)s->grant_ended(kRelay1, opened[3].grant);
+    fail(opened[2], until);
+  }
   const Destination two{.via = {host("a"), host("b")}};
 };
 
@@ -105,16 +118,7 @@ TEST_F(WaysTest, WhereAllAreDeadOneTimerIsLeft) {
 
 // While another queue tries the first one, the next is tried, whatever was remembered of it.
 TEST_F(WaysTest, ARetryTriesWhatIsLeft) {
-  add("q", two, 1);
-  add("r", two, 2);
-  decide();
-  ASSERT_EQ(opened.size(), 2U);
-  (void)s->grant_ended(kRelay1, opened[1].grant);
-  fail(opened[0], 1000);
-  decide();
-  ASSERT_EQ(opened.size(), 4U);
-  (void)s->grant_ended(kRelay1, opened[3].grant);
-  fail(opened[2], 5000);
+  lose_both_ways(5000);
   now = QueueTime(1000);
   decide();
   ASSERT_EQ(opened.size(), 5U);
@@ -149,16 +153,7 @@ TEST_F(WaysTest, TheFirstIsTriedAgainWhenItsLastConnectionIsGone) {
 
 // A queue that comes back to it, and then has nothing to go, leaves it to the others.
 TEST_F(WaysTest, WhoCannotTryTheFirstLeavesItToOthers) {
-  add("q", two, 1);
-  add("r", two, 2);
-  decide();
-  ASSERT_EQ(opened.size(), 2U);
-  (void)s->grant_ended(kRelay1, opened[1].grant);
-  fail(opened[0], 1000);
-  decide();
-  ASSERT_EQ(opened.size(), 4U);
-  (void)s->grant_ended(kRelay1, opened[3].grant);
-  fail(opened[2], 9000);
+  lose_both_ways(9000);
   s->set_open(false);  // nobody connects
   now = QueueTime(1000);
   decide();
