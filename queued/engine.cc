@@ -268,7 +268,7 @@ void Engine::apply_hold(base::MessageId id, std::string why) {
   for (const auto& recipient : message->recipients)
     if (recipient.open())
       schedule_.hold(router_->route(recipient.address).queue, id, held, now());
-  if (held) tell_gathered_alone();
+  if (held) tell_alone_of(id);
 }
 
 void Engine::recall(base::MessageId id) {
@@ -356,7 +356,7 @@ void Engine::next_change() {
     if (saved) {
       blocks_ = std::move(blocks);
       schedule_.review_blocks(now());
-      tell_gathered_alone();
+      tell_alone();
       poke();
       if (blocks_changed_) blocks_changed_();
       changed(std::move(said));

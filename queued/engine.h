@@ -219,7 +219,8 @@ class Engine {
   void tell_gathered_of(const MessageInQueue& key);
   void tell_gathered_in(base::MessageId message, const std::string& queue);
   void tell_gathered_before(QueueTime time);
-  void tell_gathered_alone();
+  void tell_alone();
+  void tell_alone_of(base::MessageId message);
   [[nodiscard]] Occasion take_gathered(const MessageInQueue& key);
   [[nodiscard]] static std::string remotes_of(const Occasion& occasion);
   [[nodiscard]] MessageInQueue key_of(const Occasion& occasion, const Message& message) const;

@@ -9,6 +9,7 @@
 #include <algorithm>
 #include <iterator>
 #include <memory>
+#include <set>
 #include <utility>
 
 #include "queued/engine.h"
@@ -154,12 +155,23 @@ void Engine::tell_gathered_before(QueueTime time) {
   for (const auto& key : over) tell_gathered_of(key);
 }
 
-// Nothing more comes of what was stopped.
-void Engine::tell_gathered_alone() {
+// Nothing more comes of what was stopped: what waited for it is told.
+void Engine::tell_alone() {
+  std::set<base::MessageId> waiting;
+  for (const auto& [key, gathered] : gathered_) waiting.insert(key.message);
+  for (const auto& key : early_.begun_by(now())) waiting.insert(key.message);
+  for (const auto& key : late_.begun_by(now())) waiting.insert(key.message);
+  store_.fetch({waiting.begin(), waiting.end()}, [this, waiting]() noexcept {
+    for (const auto id : waiting) tell_alone_of(id);
+  });
+}
+
+void Engine::tell_alone_of(base::MessageId message) {
   std::vector<MessageInQueue> over;
-  for (const auto& [key, gathered] : gathered_)
-    if (!schedule_.coming(key.queue, key.message)) over.push_back(key);
+  for (auto at = gathered_.lower_bound({message, {}, {}}); at != gathered_.end() && at->first.message == message; ++at)
+    if (!schedule_.coming(at->first.queue, message)) over.push_back(at->first);
   for (const auto& key : over) tell_gathered_of(key);
+  end_waits_of(message);
 }
 
 void Engine::tell_gathered() { tell_gathered_before(now()); }

@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <map>
 
 #include "common/base/text.h"
 #include "queued/messages.h"
@@ -155,6 +156,36 @@ ipc::QueueRow hop_row(const Engine& engine, const Schedule::Hop& hop) {
   return row;
 }
 
+// Frozen next hops by the names that were typed, where none of that name is known: no mail leads there while it is
+// frozen, or none has come yet. Patterns name no hop of their own.
+using FrozenHops = std::map<std::string, ipc::QueueRow, std::less<>>;
+
+FrozenHops frozen_hops(const Engine& engine, const std::string& pattern) {
+  FrozenHops rows;
+  for (const auto& freeze : engine.blocks().freezes()) {
+    if (!freeze.hop || is_pattern(freeze.queue) || !matches(pattern, freeze.queue) ||
+        engine.schedule().hops().contains(freeze.queue))
+      continue;
+    auto& row = rows[freeze.queue];
+    row.queue = freeze.queue;
+    row.hop = true;
+    row.state = ipc::State::kFrozen;
+    row.why = freeze.reason;
+    row.until = freeze.until;
+  }
+  if (rows.empty()) return rows;
+  for (const auto& [name, queue] : engine.schedule().queues()) {
+    if (queue.blocked != Blocked::kFrozen) continue;
+    const Freeze* freeze = engine.blocks().frozen(name, queue.destination());
+    if (freeze == nullptr || !freeze->hop) continue;
+    const auto row = rows.find(freeze->queue);
+    if (row == rows.end()) continue;
+    ++row->second.queues;
+    row->second.messages += queue.messages();
+  }
+  return rows;
+}
+
 bool any_open(const Message& message, auto test) {
   return std::any_of(message.recipients.begin(), message.recipients.end(),
                      [&](const Recipient& r) { return r.open() && test(r); });
@@ -230,10 +261,17 @@ ipc::QueueRows list_hops(const Engine& engine, const ipc::ListQueues& ask) {
   answer.request = ask.request;
   const auto& hops = engine.schedule().hops();
   const auto pattern = ask.pattern.empty() ? std::string("*") : base::to_lower(ask.pattern);
-  for (auto at = ask.after.empty() ? hops.begin() : hops.upper_bound(ask.after); at != hops.end();
-       ++at) {
-    if (!matches(pattern, at->first)) continue;
-    if ((answer.more = !answer.rows.add(hop_row(engine, at->second)))) break;
+  const auto frozen = frozen_hops(engine, pattern);
+  auto known = ask.after.empty() ? hops.begin() : hops.upper_bound(ask.after);
+  auto stopped = ask.after.empty() ? frozen.begin() : frozen.upper_bound(ask.after);
+  while (!answer.more && (known != hops.end() || stopped != frozen.end())) {  // both are in order of their names
+    if (stopped != frozen.end() && (known == hops.end() || stopped->first < known->first)) {
+      answer.more = !answer.rows.add(stopped->second);
+      ++stopped;
+      continue;
+    }
+    if (matches(pattern, known->first)) answer.more = !answer.rows.add(hop_row(engine, known->second));
+    ++known;
   }
   return answer;
 }
@@ -246,7 +284,7 @@ namespace {
 struct QueuePage {
   ipc::QueueRows answer;
   std::vector<ipc::QueueRow> rows;
-  // Rows of queues that are well themselves: what the first of their messages was told says more.
+  // Rows of queues that are well themselves: what the first of their messages was told, or why it is held, says more.
   struct Told {
     std::size_t row = 0;
     base::MessageId by;
@@ -275,6 +313,9 @@ QueuePage gather_queues(const Engine& engine, const ipc::ListQueues& ask) {
       if (const auto next = engine.schedule().next_due(queue))
         page.told.push_back({page.rows.size(), next->message});
     page.rows.push_back(queue_row(engine, queue));
+    if (page.rows.back().state == ipc::State::kHeld)
+      if (const auto first = engine.schedule().first_message(queue))
+        page.told.push_back({page.rows.size() - 1, *first});
   }
   return page;
 }
@@ -291,7 +332,11 @@ void list_queues(Engine& engine, const ipc::ListQueues& ask, Reply<ipc::QueueRow
                                         reply = std::move(reply)]() mutable noexcept {
     for (const auto& told : page.told) {
       auto& row = page.rows[told.row];
-      if (const Message* message = engine.store().find(told.by))
+      const Message* message = engine.store().find(told.by);
+      if (message == nullptr) continue;
+      if (row.state == ipc::State::kHeld)
+        row.why = cut("its messages are held: " + message->held, ipc::kMaxReason);
+      else
         row.last_reply = last_reply_in(engine, *message, row.queue);
     }
     for (auto& row : page.rows) {

@@ -202,7 +202,9 @@ void Schedule::review_blocks(QueueTime now) {
     if (hop.frozen && !was) send_on(hop);
     if (hop.frozen || hop.ring_.empty()) close_grants(hop, hop.frozen);
     review(hop);
-    if (was && !hop.frozen) thawed.push_back(&hop);
+    if (!was || hop.frozen) return;
+    thawed.push_back(&hop);
+    ++hop.queues_;  // it stays while queues leave it for others
   };
   for (auto at = queues_.begin(); at != queues_.end();) {
     Queue& queue = (at++)->second;
@@ -214,6 +216,7 @@ void Schedule::review_blocks(QueueTime now) {
   for (auto& [name, hop] : hops_) review_hop(hop);
   for (Hop* hop : thawed)
     if (hop->awaited_ > 0) call_back(*hop, true);
+  for (Hop* hop : thawed) --hop->queues_;
   review_groups();
   for (auto at = hops_.begin(); at != hops_.end();) drop_if_unused((at++)->second);
   close_blocked();

@@ -413,9 +413,10 @@ class Schedule {
   void insert(Queue& queue, Entry entry, const std::optional<Entry>& other, QueueTime due);
   [[nodiscard]] std::optional<Entry> any_of(const Queue& queue, base::MessageId message) const;
   // Both give the place in line that is left to another recipient of the same message; it.
-  std::optional<Entry> move(Queue& queue, Entry entry, Stage stage, QueueTime due);
+  // `had_turn`: it goes because its turn came.
+  std::optional<Entry> move(Queue& queue, Entry entry, Stage stage, QueueTime due, bool had_turn = false);
   std::optional<Entry> remove(Queue& queue, const Entry& entry);
-  std::optional<Entry> pass_on(Queue& queue, const Entry& left);
+  std::optional<Entry> pass_on(Queue& queue, const Entry& left, bool had_turn);
   void set_rank(Queue& queue, Entry& entry, QueueTime due, bool alone);
   [[nodiscard]] static std::uint32_t& count_of(Queue& queue, Stage stage);
   // All of the message's recipients in the queue.

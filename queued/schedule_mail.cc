@@ -100,14 +100,14 @@ void Schedule::insert(Queue& queue, Entry entry, const std::optional<Entry>& oth
 }
 
 std::optional<Schedule::Entry> Schedule::move(Queue& queue, Entry entry, Stage stage,
-                                              QueueTime due) {
+                                              QueueTime due, bool had_turn) {
   const Entry left = entry;
   entry.stage = stage;
   set_rank(queue, entry, due, false);
   --count_of(queue, left.stage);
   ++count_of(queue, stage);
   backlog_.update(entry);
-  return pass_on(queue, left);
+  return pass_on(queue, left, had_turn);
 }
 
 std::optional<Schedule::Entry> Schedule::remove(Queue& queue, const Entry& entry) {
@@ -117,10 +117,10 @@ std::optional<Schedule::Entry> Schedule::remove(Queue& queue, const Entry& entry
     --queue.messages_;
     queue.bytes -= entry.size;
   }
-  return pass_on(queue, entry);
+  return pass_on(queue, entry, false);
 }
 
-std::optional<Schedule::Entry> Schedule::pass_on(Queue& queue, const Entry& left) {
+std::optional<Schedule::Entry> Schedule::pass_on(Queue& queue, const Entry& left, bool had_turn) {
   if (!leads(left)) return std::nullopt;
   const auto [from, to] = of_message(queue.number_, left.key.message);
   auto next = backlog_.first(Stage::kReady, from, to);
@@ -129,6 +129,7 @@ std::optional<Schedule::Entry> Schedule::pass_on(Queue& queue, const Entry& left
     backlog_.update(*next);
   } else {
     --queue.lines_;
+    if (!had_turn) queue.turns_.left(left.rank, left.sender, left.size);
   }
   return next;
 }
@@ -230,6 +231,7 @@ void Schedule::clear() {
   for (auto& [name, queue] : queues_) {
     queue.counts = {};
     queue.bytes = queue.messages_ = queue.lines_ = 0;
+    queue.turns_ = {};
     leave(queue);
     forget_better(queue);
     forget_kept(queue);
@@ -292,7 +294,7 @@ void Schedule::lease_next(Queue& queue, const Parked& to) {
   while (next && out.recipients.size() < limits_.lease_recipients) {
     out.recipients.push_back(next->key.number);
     leased_.emplace(message, next->key.number);
-    next = move(queue, *next, Stage::kLeased, {});
+    next = move(queue, *next, Stage::kLeased, {}, true);
   }
   if (next) {
     next->rank = queue.turns_.next(next->sender, next->size, queue.lines_);

@@ -17,14 +17,19 @@ class Turns {
 
   // The rank of one more message, while `waiting` others are ready.
   [[nodiscard]] std::uint64_t next(std::uint8_t sender, std::uint32_t size, std::uint32_t waiting);
+  // The message of this rank is out of the line without having had its turn: it costs its sender none.
+  void left(std::uint64_t rank, std::uint8_t sender, std::uint32_t size);
   // The message of this rank had its turn; `waiting` are left.
   void served(std::uint64_t rank, std::uint32_t waiting);
 
  private:
-  std::uint64_t now_ = 0;   // the rank that was served last
-  std::uint64_t last_ = 0;  // the highest that was given
-  // Where each sender's next message may stand; none while few wait.
-  std::unique_ptr<std::array<std::uint64_t, kSenders>> senders_;
+  struct Crowd {
+    std::uint64_t since = 0;                     // the first rank that was given to it
+    std::array<std::uint64_t, kSenders> free{};  // where each sender's next message may stand
+  };
+  std::uint64_t now_ = 0;         // the rank that was served last
+  std::uint64_t last_ = 0;        // the highest that was given
+  std::unique_ptr<Crowd> crowd_;  // none while few wait
 };
 
 // What a message of this size costs its sender, and its queue, of their share.

@@ -100,7 +100,7 @@ def in_status(server, kind):
 
 def in_queues(server, kind):
     row, screen = server.queues()[QUEUE], server.ctl_text("queues").out
-    why = "its messages are held" if kind.state == "held" else REASON
+    why = f"its messages are held: {REASON}" if kind.state == "held" else REASON
     assert row["state"] == kind.state and why in row["why"] and row["next_try"] is None
     assert bool(row["until"]) == kind.until
     assert kind.state in screen and why in screen
@@ -112,10 +112,8 @@ def in_hops(server, kind, hop):
     if kind.name != "HOP":  # it is stopped before its next hop
         assert not [row for row in rows if row["state"] == "frozen"] and REASON not in screen
         return
-    # The only host of a route stops the queue itself: then nothing leads there, and the queue's own row tells.
-    if hop in by_hop:
-        assert by_hop[hop]["state"] == "frozen" and REASON in by_hop[hop]["why"], rows
-        assert hop in screen and "frozen" in screen and REASON in screen
+    assert by_hop[hop]["state"] == "frozen" and REASON in by_hop[hop]["why"] and by_hop[hop]["messages"] == 1, rows
+    assert hop in screen and "frozen" in screen and REASON in screen
 
 
 def in_messages(server, kind, ident):

@@ -320,6 +320,18 @@ TEST_F(OneNoticeOfSuccess, WaitsWhereItsSendersQueueIsFrozen) {
   EXPECT_TRUE(std::ranges::none_of(relay.grants, [](const auto& grant) { return grant.queue == "away.example"; }));
 }
 
+TEST_F(OneNoticeOfSuccess, AFreezeOfTheRestSendsIt) {
+  begin();
+  (void)leased(2 * kLease, "SUCCESS");
+  answer(0, ipc::Result::kDelivered);
+  relay.answer(relay.leases.at(1), ipc::Result::kReturned, 0, "");
+  turn();
+  ASSERT_EQ(notices().size(), 1U);
+  EXPECT_EQ(standing(notices()[0].id)->stage, Stage::kWaiting);
+  freeze("far.example");
+  EXPECT_NE(standing(notices()[0].id)->stage, Stage::kWaiting);
+}
+
 TEST_F(OneNoticeOfSuccess, AStopLeavesEachAsItIs) {
   begin();
   (void)leased(2 * kLease, "SUCCESS");
@@ -476,6 +488,25 @@ TEST_F(OneNoticeOfDelay, WaitsOnlySoLong) {
   answer(1, ipc::Result::kDeferred);
   EXPECT_EQ(notices().size(), 2U);
   EXPECT_EQ(told(), all_of(0, 2 * kLease, "delayed"));
+}
+
+TEST_F(OneNoticeOfDelay, AHoldTellsAtOnce) {
+  const auto id = late(2 * kLease);
+  answer(0, ipc::Result::kDeferred);
+  answer(1, ipc::Result::kReturned);
+  EXPECT_TRUE(notices().empty());
+  engine->hold(id, "looked at");
+  turn();
+  EXPECT_EQ(told(), all_in(0, "delayed"));
+}
+
+TEST_F(OneNoticeOfDelay, AFreezeTellsAtOnce) {
+  (void)late(2 * kLease);
+  answer(0, ipc::Result::kDeferred);
+  answer(1, ipc::Result::kReturned);
+  EXPECT_TRUE(notices().empty());
+  freeze("far.example");
+  EXPECT_EQ(told(), all_in(0, "delayed"));
 }
 
 TEST_F(OneNoticeOfDelay, AStopTellsAtOnce) {

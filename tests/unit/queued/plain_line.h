@@ -31,11 +31,13 @@ class PlainLine {
     stand(waiting_[message] = place(who, cost), 1);
     shares_.allow(who, cost);
   }
-  // Without having had its turn. It has cost its sender one, who cannot be judged any more.
+  // Without having had its turn. Its sender has the next one in its place, and cannot be judged any more.
   void leave(std::uint64_t message) {
     const auto gone = waiting_.extract(message).mapped();
     stand(gone, -1);
     if (!gone.by_sender) return;
+    auto& next = next_.at(gone.sender);
+    next = std::max(next, std::max(begin_, now_) + gone.cost) - gone.cost;
     unlucky_.insert(gone.sender);
     shares_.leave(gone.sender);
   }

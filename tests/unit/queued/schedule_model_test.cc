@@ -245,12 +245,14 @@ class ScheduleModel : public ::testing::Test {
     starving.clear();
     shares.clear();
     auto before = model;
-    for (auto& [name, queue] : model)
+    for (auto& [name, queue] : model) {
+      queue.line = {};
       for (auto& [message, recipients] : before[name].messages) {
         std::erase_if(queue.messages[message],
                       [](const auto& entry) { return !entry.second.leased; });
         queue.review(message);
       }
+    }
     for (const auto& [name, queue] : before)
       for (const auto& [message, recipients] : queue.messages)
         for (const auto& [number, r] : recipients)

@@ -511,6 +511,27 @@ TEST_F(ScheduleTest, SendersOfAQueueTakeTurns) {
   EXPECT_TRUE(std::is_sorted(bulk.begin(), bulk.end()));  // one sender's mail keeps its order
 }
 
+// Its mail was held, and is let go: it has had no turn for that, and stands behind nobody.
+TEST_F(ScheduleTest, ASenderWhoseMailWasHeldHasItsTurnsAgain) {
+  s->deliverer_up(kRelay1, false);
+  const auto to = outbound("a.example", 1);
+  for (std::uint64_t m = 1; m <= 100; ++m)
+    s->add("a.example", to, {base::MessageId(m), 0, 4096, 8, now, false}, now);
+  for (std::uint64_t m = 101; m <= 10'000; ++m)
+    s->add("a.example", to, {base::MessageId(m), 0, 4096, 7, now, false}, now);
+  for (const bool held : {true, false})
+    for (std::uint64_t m = 50; m <= 100; ++m) s->hold("a.example", base::MessageId(m), held, now);
+  settle_down();
+  for (int n = 0; n < 160; ++n) {
+    deliver_last();
+    decide();
+  }
+  const auto of_held = std::count_if(handed.begin(), handed.end(), [](const HandOut& out) {
+    return out.message.value >= 50 && out.message.value <= 100;
+  });
+  EXPECT_GE(of_held, 45);
+}
+
 // Whatever happens, in whatever order: no recipient is in two leases, none is forgotten.
 TEST_F(ScheduleTest, RandomLifeLosesAndDoublesNothing) {
   limit({.relay_slots = 6, .turn = 3});

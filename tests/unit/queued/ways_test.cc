@@ -117,6 +117,25 @@ TEST_F(WaysTest, WhereAllAreDeadOneTimerIsLeft) {
 }
 
 // While another queue tries the first one, the next is tried, whatever was remembered of it.
+// The last queue leaves the second way for the first, and nobody leads there any more.
+TEST_F(WaysTest, WhereAllAreFrozenTheFirstIsTakenWhenAllAreLetGo) {
+  add("q", two, 1);
+  decide();
+  ASSERT_EQ(opened.size(), 1U);
+  frozen_hops = {"a:25", "b:25"};
+  s->review_blocks(now);
+  decide();
+  (void)s->grant_ended(kRelay1, opened[0].grant);
+  EXPECT_EQ(way_of("q"), "b:25");
+  frozen_hops.clear();
+  s->review_blocks(now);
+  EXPECT_EQ(way_of("q"), "a:25");
+  EXPECT_EQ(s->find_hop("b:25"), nullptr);
+  decide();
+  ASSERT_EQ(opened.size(), 2U);
+  EXPECT_EQ(opened[1].hop.host, "a");
+}
+
 TEST_F(WaysTest, ARetryTriesWhatIsLeft) {
   lose_both_ways(5000);
   now = QueueTime(1000);
