@@ -29,7 +29,7 @@ class Sink:
             [Path(build) / "bench/postern-sink", "--progress", "4ms", *options,
              *(word for at in addresses for word in ("--listen", "{}:{}".format(*at)))],
             stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
-        self.count = self.wrong = 0
+        self.count = self.wrong = self.encrypted = 0
         self._reader = threading.Thread(target=self._read, daemon=True)
         self._reader.start()
         if greets:
@@ -39,8 +39,9 @@ class Sink:
         for line in self.process.stdout:
             counts = dict(word.split(b"=") for word in line.split() if b"=" in word)
             if counts:
-                self.count = int(counts[b"messages"])
                 self.wrong = int(counts[b"changed"]) + int(counts[b"strange"]) + int(counts[b"notices"])
+                self.encrypted = int(counts[b"encrypted"])
+                self.count = int(counts[b"messages"])  # last: it is what others wait for
 
     def wait(self, count, patience):
         """When it had `count` messages, all as they were sent, by the monotonic clock."""

@@ -39,6 +39,7 @@ TUNING = {
 
 MASTER = """\
 {listen}   inet  n  -  n  -  -  smtpd
+pickup     unix  n  -  n  60 1  pickup
 cleanup    unix  n  -  n  -  0  cleanup
 qmgr       unix  n  -  n  300  1  qmgr
 rewrite    unix  -  -  n  -  -  trivial-rewrite
@@ -84,8 +85,8 @@ def _owner():
 class Postfix:
     name = "Postfix"
 
-    def __init__(self, directory, root, listen, next_hop):
-        """`listen` and `next_hop` are (address, port)."""
+    def __init__(self, directory, root, listen, next_hop, **settings):
+        """`listen` and `next_hop` are (address, port); `settings` go over TUNING."""
         if os.getuid() != 0:
             raise peers.PeerError("Postfix starts as root only; --only postern measures Postern alone")
         peers.check(root)
@@ -96,7 +97,7 @@ class Postfix:
         self.spool = self.directory / "queue"
         user, group = _owner()
         self._make_directories(user, group)
-        self._write_configuration(user, group, next_hop)
+        self._write_configuration(user, group, next_hop, settings)
 
     def _make_directories(self, user, group):
         self.directory.mkdir(parents=True)
@@ -115,7 +116,7 @@ class Postfix:
         (self.directory / "data").mkdir(mode=0o700)
         os.chown(self.directory / "data", user.pw_uid, 0)
 
-    def _write_configuration(self, user, group, next_hop):
+    def _write_configuration(self, user, group, next_hop, more):
         libraries = self.root / "usr/lib/postfix"
         settings = {
             "compatibility_level": "3.6",
@@ -141,6 +142,7 @@ class Postfix:
             "alias_maps": "",
             "local_recipient_maps": "",
             **{name: value for name, (value, _) in TUNING.items()},
+            **more,
         }
         conf = self.directory / "conf"
         (conf / "main.cf").write_text("".join(f"{k} = {v}\n" for k, v in settings.items()))
@@ -163,6 +165,21 @@ class Postfix:
         """Ends its processes, and no others."""
         master = processes.named(self.process.pid, "master")
         processes.end(self.process, master, signal.SIGTERM)
+
+    def release(self):
+        """What is on hold may leave, but nobody looks for it yet."""
+        self._tool("postsuper", "-H", "ALL")
+
+    def flush(self):
+        """Looks for what may leave, now."""
+        self._tool("postqueue", "-f")
+
+    def _tool(self, name, *words):
+        done = subprocess.run([self.root / "usr/sbin" / name, "-c", self.directory / "conf", *words],
+                              env=peers.environment(self.root), stdin=subprocess.DEVNULL, capture_output=True,
+                              text=True, check=False)
+        if done.returncode != 0:
+            raise RuntimeError(f"{name}: {done.stderr.strip()}")
 
     def queued(self):
         """Messages in its queue."""

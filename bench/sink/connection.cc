@@ -5,9 +5,10 @@
 namespace postern::bench {
 
 Connection::Connection(event::Loop& loop, base::UniqueFd fd, const Server::Options& options,
-                       Moods& moods, ConnectionOwner& owner)
+                       Moods& moods, Certificate* certificate, ConnectionOwner& owner)
     : stream_(loop, std::move(fd), *this),
       server_(options, moods),
+      certificate_(certificate),
       owner_(owner),
       timer_(loop, [this]() noexcept { release(); }) {}
 
@@ -40,7 +41,7 @@ bool Connection::act(Server::Event event) noexcept {
     case Server::Event::kNone:
       return true;
     case Server::Event::kTaken:
-      owner_.taken(server_.evidence(), server_.taken_by());
+      owner_.taken(server_.evidence(), server_.taken_by(), server_.secure());
       if (owner_.settle()) return act(server_.after_taken());
       cut();
       return false;
@@ -48,6 +49,10 @@ bool Connection::act(Server::Event event) noexcept {
       delayed_ = true;
       stream_.pause();
       timer_.start(server_.delay());
+      return false;
+    case Server::Event::kTls:
+      stream_.output() += std::exchange(replies_, {});
+      stream_.put(certificate_->accept());
       return false;
     case Server::Event::kStall:
       stalled_ = true;

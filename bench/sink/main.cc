@@ -32,7 +32,13 @@ int run(int argc, char** argv) {
     ::setrlimit(RLIMIT_NOFILE, &files);
   }
   event::Loop loop;
-  Sink sink(loop, *std::move(options), std::move(ledger));
+  std::unique_ptr<Certificate> certificate;
+  if (options->server.starttls) {
+    auto read = Certificate::read(loop, options->chain, options->key);
+    if (!read) return complain(read.error(), EX_NOINPUT);
+    certificate = *std::move(read);
+  }
+  Sink sink(loop, *std::move(options), std::move(ledger), std::move(certificate));
   const event::Signal terminated(loop, SIGTERM, [&]() noexcept { loop.stop(); });
   const event::Signal interrupted(loop, SIGINT, [&]() noexcept { loop.stop(); });
   const event::Signal hung_up(loop, SIGHUP, [&]() noexcept {

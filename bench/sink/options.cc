@@ -35,6 +35,11 @@ void describe(CLI::App& app, SinkOptions& options, Typed& typed) {
       ->delimiter(',')
       ->allow_extra_args(false)
       ->check(CLI::IsMember({"PIPELINING", "8BITMIME", "SIZE"}));
+  auto* const chain = app.add_option(
+      "--chain", options.chain, "offer STARTTLS with this certificate, a file in PEM");
+  auto* const key = app.add_option("--key", options.key, "its key, likewise");
+  chain->needs(key);
+  key->needs(chain);
   add_duration(app, "--progress", options.progress, "print the counts so often while they change");
   app.add_flag("--json", options.json, "the summary as one JSON object");
 }
@@ -51,6 +56,7 @@ std::string finish(const Typed& typed, SinkOptions& options) {
     if (word == "8BITMIME") options.server.eight_bit = false;
     if (word == "SIZE") options.server.size = false;
   }
+  options.server.starttls = !options.chain.empty();
   auto moods = read_moods(options);
   if (!moods) return moods.error();
   options.moods = *std::move(moods);

@@ -21,7 +21,8 @@ struct SinkOptions {
   std::vector<std::string> mood_texts;  // of the command line
   std::string mood_file;                // empty: none
   std::uint64_t seed = 1;
-  std::string ledger;  // empty: none
+  std::string ledger;      // empty: none
+  std::string chain, key;  // files in PEM; empty: STARTTLS is not offered
   base::Millis progress{0};
   bool json = false;
 };

@@ -117,10 +117,11 @@ Server::Event Server::on_line(std::string_view line, std::string& out) {
     case mail::Verb::kBdat:  // not offered, and its chunk comes behind it whatever is said
       out += "502 5.5.1 not here\r\n";
       return Event::kClose;
+    case mail::Verb::kStartTls:
+      return on_starttls(out);
     case mail::Verb::kExpn:
     case mail::Verb::kHelp:
     case mail::Verb::kEtrn:
-    case mail::Verb::kStartTls:
     case mail::Verb::kAuth:
     case mail::Verb::kXclient:
     case mail::Verb::kXforward:
@@ -147,8 +148,27 @@ Server::Event Server::on_hello(std::string_view keyword, std::string& out) {
   if (options_.pipelining) out += "250-PIPELINING\r\n";
   if (options_.eight_bit) out += "250-8BITMIME\r\n";
   if (options_.size) out += "250-SIZE\r\n";
+  if (options_.starttls && !secure_) out += "250-STARTTLS\r\n";
   out += "250 ENHANCEDSTATUSCODES\r\n";
   return Event::kNone;
+}
+
+Server::Event Server::on_starttls(std::string& out) {
+  if (!options_.starttls || secure_) {
+    out += "502 5.5.1 not here\r\n";
+    return Event::kNone;
+  }
+  if (state_ != State::kReady) {
+    out += "503 5.5.1 not now\r\n";
+    return Event::kNone;
+  }
+  out += "220 2.0.0 go on with TLS\r\n";
+  return Event::kTls;
+}
+
+void Server::secured() noexcept {
+  secure_ = true;
+  state_ = State::kStart;
 }
 
 Server::Event Server::on_mail(const mail::Command& command, std::string& out) {

@@ -4,7 +4,7 @@
 //
 //   state     MAIL      RCPT      DATA           the rest
 //   start     503       503       503            HELO, EHLO, LHLO -> ready
-//   ready     -> mail   503       503            RSET, NOOP, VRFY, QUIT anywhere
+//   ready     -> mail   503       503            RSET, NOOP, VRFY, QUIT anywhere; STARTTLS -> start
 //   mail      503       -> rcpt   503
 //   rcpt      503       -> rcpt   354 -> body
 //   body      (lines of the body up to the final dot, then -> ready)
@@ -33,11 +33,13 @@ class Server {
     bool lmtp = false;
     std::uint64_t limit = 0;  // messages for each connection, then 421; 0: none
     bool pipelining = true, eight_bit = true, size = true;  // offered
+    bool starttls = false;                                  // likewise, until it is spoken
   };
   enum class Event : std::uint8_t {
     kNone,   // all was read
     kTaken,  // evidence() and taken_by() tell of a message: to be written down before `out` leaves
     kDelay,  // `out` may leave after delay(); then input goes on
+    kTls,    // `out` leaves in clear text, and what follows is TLS; then secured()
     kStall,  // nothing will ever be said any more
     kClose,  // close when `out` has left
     kCut,    // close now
@@ -59,6 +61,9 @@ class Server {
   [[nodiscard]] const Evidence& evidence() const noexcept { return evidence_; }
   // The recipients that the message of kTaken is for.
   [[nodiscard]] const std::vector<std::string>& taken_by() const noexcept { return taken_by_; }
+  // All that comes from now on came by TLS; the client begins anew.
+  void secured() noexcept;
+  [[nodiscard]] bool secure() const noexcept { return secure_; }
   // The event that follows kTaken, or kNone.
   [[nodiscard]] Event after_taken() noexcept;
   [[nodiscard]] base::Millis delay() const noexcept { return delay_; }
@@ -68,6 +73,7 @@ class Server {
 
   Event on_line(std::string_view line, std::string& out);
   Event on_hello(std::string_view keyword, std::string& out);
+  Event on_starttls(std::string& out);
   Event on_mail(const mail::Command& command, std::string& out);
   Event on_rcpt(const mail::Command& command, std::string& out);
   Event on_data(std::string& out);
@@ -80,6 +86,7 @@ class Server {
   Options options_;
   Moods& moods_;
   State state_ = State::kStart;
+  bool secure_ = false;
   std::uint64_t messages_ = 0;
   std::string sender_;
   std::vector<std::string> recipients_, taken_by_;

@@ -17,10 +17,12 @@ constexpr base::Millis kWithoutDescriptors{100};
 
 }  // namespace
 
-Sink::Sink(event::Loop& loop, SinkOptions options, LedgerWriter ledger)
+Sink::Sink(event::Loop& loop, SinkOptions options, LedgerWriter ledger,
+           std::unique_ptr<Certificate> certificate)
     : loop_(loop),
       options_(std::move(options)),
       ledger_(std::move(ledger)),
+      certificate_(std::move(certificate)),
       progress_(loop, [this]() noexcept { show(); }),
       listen_again_(loop, [this]() noexcept { listen_again(); }) {}
 
@@ -52,7 +54,7 @@ void Sink::accept_some(Listener& listener) noexcept {
     }
     ++counts_.connections;
     auto connection = std::make_unique<Connection>(loop_, std::move(accepted->fd), options_.server,
-                                                   options_.moods, *this);
+                                                   options_.moods, certificate_.get(), *this);
     auto* const raw = connection.get();
     connections_.emplace(raw, std::move(connection));
     raw->start(accepted->client);
@@ -63,12 +65,14 @@ void Sink::listen_again() noexcept {
   for (const auto& listener : listeners_) listener->event->watch(true, false);
 }
 
-void Sink::taken(const Evidence& evidence, const std::vector<std::string>& recipients) noexcept {
+void Sink::taken(const Evidence& evidence, const std::vector<std::string>& recipients,
+                 bool secure) noexcept {
   ++counts_.messages;
   counts_.recipients += recipients.size();
   counts_.changed += evidence.kind == Evidence::Kind::kChanged;
   counts_.notices += evidence.kind == Evidence::Kind::kNotice;
   counts_.strange += evidence.kind == Evidence::Kind::kStrange;
+  counts_.encrypted += secure;
   if (ledger_.on())
     append_taken(ledger_.lines(), evidence, base::system_clock().wall(), recipients);
 }
@@ -98,9 +102,10 @@ void Sink::show() noexcept {
     shown_ = counts_;
     std::printf(
         "%s\n",
-        fmt::format("messages={} recipients={} changed={} notices={} strange={} connections={}",
-                    counts_.messages, counts_.recipients, counts_.changed, counts_.notices,
-                    counts_.strange, counts_.connections)
+        fmt::format(
+            "messages={} recipients={} changed={} notices={} strange={} encrypted={} connections={}",
+            counts_.messages, counts_.recipients, counts_.changed, counts_.notices,
+            counts_.strange, counts_.encrypted, counts_.connections)
             .c_str());
     std::fflush(stdout);
   }
@@ -111,13 +116,13 @@ std::string Sink::summary() const {
   if (options_.json)
     return fmt::format(
         "{{\"v\":1,\"messages\":{},\"recipients\":{},\"changed\":{},\"notices\":{},\"strange\":{},"
-        "\"connections\":{}}}\n",
+        "\"encrypted\":{},\"connections\":{}}}\n",
         counts_.messages, counts_.recipients, counts_.changed, counts_.notices, counts_.strange,
-        counts_.connections);
+        counts_.encrypted, counts_.connections);
   return fmt::format(
-      "{} messages for {} recipients over {} connections; {} changed, {} notices, {} strange\n",
+      "{} messages for {} recipients over {} connections; {} changed, {} notices, {} strange, {} by TLS\n",
       counts_.messages, counts_.recipients, counts_.connections, counts_.changed, counts_.notices,
-      counts_.strange);
+      counts_.strange, counts_.encrypted);
 }
 
 }  // namespace postern::bench

@@ -18,13 +18,16 @@ namespace postern::bench {
 struct SinkCounts {
   std::uint64_t messages = 0, recipients = 0;
   std::uint64_t changed = 0, notices = 0, strange = 0;  // among them
+  std::uint64_t encrypted = 0;                          // likewise, those that came by TLS
   std::uint64_t connections = 0;
   friend bool operator==(const SinkCounts&, const SinkCounts&) noexcept = default;
 };
 
 class Sink final : public ConnectionOwner {
  public:
-  Sink(event::Loop& loop, SinkOptions options, LedgerWriter ledger);
+  // `certificate`: null where STARTTLS is not offered.
+  Sink(event::Loop& loop, SinkOptions options, LedgerWriter ledger,
+       std::unique_ptr<Certificate> certificate);
 
   // Listens; from now on the kernel takes connections.
   [[nodiscard]] os::Result<void> start();
@@ -38,8 +41,8 @@ class Sink final : public ConnectionOwner {
     base::UniqueFd fd;
     std::unique_ptr<event::FdEvent> event;
   };
-  void taken(const Evidence& evidence,
-             const std::vector<std::string>& recipients) noexcept override;
+  void taken(const Evidence& evidence, const std::vector<std::string>& recipients,
+             bool secure) noexcept override;
   bool settle() noexcept override;
   void gone(Connection& connection) noexcept override;
   void accept_some(Listener& listener) noexcept;
@@ -49,6 +52,7 @@ class Sink final : public ConnectionOwner {
   event::Loop& loop_;
   SinkOptions options_;
   LedgerWriter ledger_;
+  std::unique_ptr<Certificate> certificate_;  // before those who use it
   std::vector<std::unique_ptr<Listener>> listeners_;
   std::unordered_map<Connection*, std::unique_ptr<Connection>> connections_;
   event::Timer progress_, listen_again_;

@@ -1,12 +1,15 @@
 """postern-load and postern-sink with nothing between them: what they say must hold whatever happens to them."""
 import json
+import smtplib
 import socket
+import ssl
 import subprocess
 
+from support.certificates import Authority
 from support.load import TOOLS, Taker, Tool, compare
 from support.net import Address
 from support.sink import SINK_PORT
-from support.waiting import wait_for
+from support.waiting import PATIENCE, wait_for
 
 
 def run(*options):
@@ -76,6 +79,38 @@ def test_keeps_its_rate_and_connects_again(tmp_path, closing):
     wait_for("the sink counts them all", lambda: taker["messages"] == 30)
     taker.end()
     assert compare(tmp_path / "sent", taker.ledger)["delivered"] == 30
+
+
+def greeted(address):
+    """A client of a sink that may not listen yet; nothing before it does."""
+    try:
+        return smtplib.SMTP(address.ip, SINK_PORT, timeout=PATIENCE)
+    except ConnectionRefusedError:
+        return None
+
+
+def test_takes_mail_by_tls_and_in_clear_text_and_tells_which(tmp_path, closing):
+    authority = Authority(tmp_path)
+    chain, key = authority.issue("sink.test")
+    taker = closing(Taker(tmp_path / "taken", "--chain", chain, "--key", key))
+    trusting = ssl.create_default_context(cafile=authority.root)
+    trusting.check_hostname = False  # the test knows an address only
+    with wait_for("the sink greets", lambda: greeted(taker.address)) as client:
+        client.sendmail("a@x.test", "b@y.test", "Subject: clear\r\n\r\nclear\r\n")
+        client.starttls(context=trusting)
+        for size in (10, 100_000):
+            client.sendmail("a@x.test", "b@y.test", "Subject: hidden\r\n\r\n" + "hidden\r\n" * size)
+        assert not client.has_extn("starttls")
+    summary = taker.end()
+    assert (summary["messages"], summary["encrypted"]) == (3, 2)
+
+
+def test_a_certificate_that_cannot_be_used_is_a_sentence(tmp_path):
+    chain, _ = Authority(tmp_path).issue("sink.test")
+    for key, words in (("none.key", "none.key: "), (chain.name, f"{chain.name}: ")):
+        done = subprocess.run([TOOLS / "postern-sink", "--listen", "127.0.0.1:1", "--chain", chain, "--key", key],
+                              cwd=tmp_path, capture_output=True, text=True, timeout=60, check=False)
+        assert done.returncode == 66 and words in done.stderr, done.stderr
 
 
 def test_a_ledger_with_a_message_missing_is_not_good(tmp_path, closing):

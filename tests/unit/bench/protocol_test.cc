@@ -140,6 +140,37 @@ TEST_F(ServerTest, GreetsByMood) {
   EXPECT_EQ(out, "554 5.3.2 no mail here\r\n");
 }
 
+TEST_F(ServerTest, OffersNoTlsUnlessTold) {
+  EXPECT_EQ(say("EHLO me\r\n").find("STARTTLS"), std::string::npos);
+  EXPECT_EQ(say("STARTTLS\r\n").substr(0, 3), "502");
+  EXPECT_EQ(event_, Event::kNone);
+}
+
+struct TlsTest : ServerTest {
+  TlsTest() : ServerTest({.starttls = true}) {}
+};
+
+TEST_F(TlsTest, BeginsAnewBehindStarttls) {
+  EXPECT_EQ(say("STARTTLS\r\n").substr(0, 3), "503");
+  EXPECT_NE(say("EHLO me\r\n").find("250-STARTTLS\r\n"), std::string::npos);
+  EXPECT_EQ(say("STARTTLS\r\n"), "220 2.0.0 go on with TLS\r\n");
+  EXPECT_EQ(event_, Event::kTls);
+  EXPECT_FALSE(server_.secure());
+  server_.secured();
+  EXPECT_TRUE(server_.secure());
+  EXPECT_EQ(say("MAIL FROM:<a@x>\r\n").substr(0, 3), "503");
+  EXPECT_EQ(say("EHLO me\r\n").find("STARTTLS"), std::string::npos);
+  EXPECT_EQ(say("STARTTLS\r\n").substr(0, 3), "502");
+}
+
+TEST_F(TlsTest, TakesMailInClearTextToo) {
+  begin();
+  say("DATA\r\n");
+  EXPECT_EQ(say(message()), "250 2.0.0 taken\r\n");
+  EXPECT_EQ(event_, Event::kTaken);
+  EXPECT_FALSE(server_.secure());
+}
+
 struct LmtpTest : ServerTest {
   LmtpTest() : ServerTest({.lmtp = true}) {}
 };
