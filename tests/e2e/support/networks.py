@@ -43,13 +43,13 @@ def _then_back():
 
 class Namespace:
     def __init__(self):
-        with _then_back():
-            try:
+        try:
+            with _then_back():
                 _check(_libc.unshare(CLONE_NEWNET))
-            except OSError as error:
-                raise AssertionError("no network namespace can be made here; as root of a machine of its own, or of a container "
-                                     f"with CAP_SYS_ADMIN and CAP_NET_ADMIN, it could: {error}") from error
-            self.fd = _here()
+                self.fd = _here()
+        except OSError as error:
+            raise AssertionError("no network namespace can be made here; as root of a machine of its own, or of a container with "
+                                 f"CAP_SYS_ADMIN and CAP_NET_ADMIN, it could: {error}") from None
         # An address can be used at once; there are no others on its wire.
         self.set("net/ipv6/conf/all/accept_dad", 0)
         self.set("net/ipv6/conf/default/accept_dad", 0)
@@ -88,7 +88,7 @@ class Host(Namespace):
     def __init__(self, addresses):
         super().__init__()
         self.addresses = addresses
-        self.address = addresses[0]
+        self.address = addresses[0]  # where its server listens
 
     def give_up_soon(self):
         """To connect to who says nothing takes 3 s in place of two minutes."""
@@ -172,7 +172,7 @@ class Network:
 
 
 class Resident(Postern):
-    """A server of such a host. Who sends to it by smtp(), session_by_hand() and send() is on `client`."""
+    """A server of such a host. Who sends to it by smtp() and send() is on `client`."""
 
     def __init__(self, directory, host):
         super().__init__(directory, ip=host.address)
@@ -187,7 +187,3 @@ class Resident(Postern):
     def smtp(self, *words, **more):
         with self.client.inside():
             return super().smtp(*words, **more)
-
-    def session_by_hand(self, *words, **more):
-        with self.client.inside():
-            return super().session_by_hand(*words, **more)
