@@ -181,6 +181,19 @@ def test_a_source_that_the_host_loses(network, make_resident, receive):
     assert sink.sources(2) == {source: 2}
 
 
+def test_a_family_whose_source_is_lost_is_passed_over(network, make_resident, make_zone, receive):
+    pool = ["192.0.2.5", "2001:db8:1::5"]
+    sender = make_resident("sender", *SENDER, *pool)
+    four, six = receive(network.host(*RECEIVER), kind=Brief)
+    mail_hosts(make_zone(sender), DOMAIN, RECEIVER)
+    sender.route("*", "mx", source=pool).start().send(TO)
+    assert six.sources(1) == {pool[1]: 1}
+    network.remove_address(sender.host, pool[1])
+    sender.send(TO)
+    assert four.sources(1) == {pool[0]: 1}
+    assert len(six.messages) == 1
+
+
 def test_a_firewall_that_lets_one_source_out(network, make_resident, receive):
     allowed = "192.0.2.5"
     sender = make_resident("sender", SENDER_4, allowed).configure(retry={"after": ["1h"]})

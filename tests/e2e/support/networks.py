@@ -10,7 +10,7 @@ from pathlib import Path
 from support.server import Postern
 
 CLONE_NEWNET = 0x40000000
-ROUTER_V4, ROUTER_V6 = "198.18.0.1", "fe80::1"  # at its end of each wire
+ROUTER = {4: "198.18.0.1", 6: "fe80::1"}  # at its end of each wire
 FIRST_RULE = 100  # behind that for its own addresses, before the one for all routes
 
 _libc = ctypes.CDLL(None, use_errno=True)
@@ -18,6 +18,10 @@ _libc = ctypes.CDLL(None, use_errno=True)
 
 def version(ip):
     return 6 if ":" in ip else 4
+
+
+def alone(ip):
+    return f"{ip}/{32 if version(ip) == 4 else 128}"
 
 
 def _check(result):
@@ -37,8 +41,9 @@ def _then_back():
     try:
         yield
     finally:
-        _check(_libc.setns(before, CLONE_NEWNET))
+        back = _libc.setns(before, CLONE_NEWNET)
         os.close(before)
+        _check(back)
 
 
 class Namespace:
@@ -48,8 +53,8 @@ class Namespace:
                 _check(_libc.unshare(CLONE_NEWNET))
                 self.fd = _here()
         except OSError as error:
-            raise AssertionError("no network namespace can be made here; as root of a machine of its own, or of a container with "
-                                 f"CAP_SYS_ADMIN and CAP_NET_ADMIN, it could: {error}") from None
+            raise AssertionError("no network namespace can be made here; as root of a machine of its own, or of a "
+                                 f"container with CAP_SYS_ADMIN and CAP_NET_ADMIN, it could: {error}") from None
         # An address can be used at once; there are no others on its wire.
         self.set("net/ipv6/conf/all/accept_dad", 0)
         self.set("net/ipv6/conf/default/accept_dad", 0)
@@ -73,8 +78,8 @@ class Namespace:
 
     def ip(self, *commands, options=()):
         """Of ip(8), without its name."""
-        done = self.have(subprocess.run, ["ip", *options, "-batch", "-"], input="\n".join(commands) + "\n", capture_output=True,
-                         text=True, check=False)
+        done = self.have(subprocess.run, ["ip", *options, "-batch", "-"], input="\n".join(commands) + "\n",
+                         capture_output=True, text=True, check=False)
         assert done.returncode == 0, f"{commands}: {done.stdout}{done.stderr}"
 
     def set(self, name, value):
@@ -109,33 +114,29 @@ class Network:
             self.router.set(f"net/{name}", value)
 
     def host(self, *addresses):
-        """With these addresses; the first is its own in the eyes of others, where nobody chooses. It knows nothing of
-        the families of which it has none."""
+        """With these addresses. Where nobody chooses, connections are made from the first of a family; of a family
+        without one it has nothing."""
         host = Host(addresses)
         wire = f"wire{len(self.hosts)}"
         self.hosts.append(host)
         self.router.ip(f"link add {wire} type veth peer name eth0 netns {host.path}", f"link set {wire} up",
-                       f"addr add {ROUTER_V4}/32 dev {wire}", f"addr add {ROUTER_V6}/64 dev {wire} nodad")
+                       f"addr add {ROUTER[4]}/32 dev {wire}", f"addr add {ROUTER[6]}/64 dev {wire}")
         host.ip("link set eth0 up")
         for ip in addresses:
             self.add_address(host, ip)
-        families = {version(ip) for ip in addresses}
-        if 4 in families:
-            host.ip(f"route add default via {ROUTER_V4} dev eth0 onlink src {next(i for i in addresses if version(i) == 4)}")
-        else:
+        for family, own in {version(ip): ip for ip in reversed(addresses)}.items():
+            host.ip(f"route add default via {ROUTER[family]} dev eth0 onlink src {own}")
+        if all(version(ip) == 6 for ip in addresses):
             host.ip("addr del 127.0.0.1/8 dev lo")
-        if 6 in families:
-            host.ip(f"route add default via {ROUTER_V6} dev eth0 src {next(i for i in addresses if version(i) == 6)}")
         return host
 
     def add_address(self, host, ip):
-        bits = {4: 32, 6: 128}[version(ip)]
-        host.ip(f"addr add {ip}/{bits} dev eth0" + " nodad" * (bits == 128))
-        self.router.ip(f"route replace {ip}/{bits} dev wire{self.hosts.index(host)}")
+        host.ip(f"addr add {alone(ip)} dev eth0")
+        self.router.ip(f"route replace {alone(ip)} dev wire{self.hosts.index(host)}")
 
     def remove_address(self, host, ip):
         """From the host; the way there stays."""
-        host.ip(f"addr del {ip}/{({4: 32, 6: 128})[version(ip)]} dev eth0")
+        host.ip(f"addr del {alone(ip)} dev eth0")
 
     # --- firewall: the first rule that fits holds ------------------------------------------------
 
