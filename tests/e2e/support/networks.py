@@ -120,7 +120,7 @@ class Network:
         wire = f"wire{len(self.hosts)}"
         self.hosts.append(host)
         self.router.ip(f"link add {wire} type veth peer name eth0 netns {host.path}", f"link set {wire} up",
-                       f"addr add {ROUTER[4]}/32 dev {wire}", f"addr add {ROUTER[6]}/64 dev {wire}")
+                       f"addr add {ROUTER[4]}/32 dev {wire}", f"addr add {ROUTER[6]}/64 dev {wire} nodad")
         host.ip("link set eth0 up")
         for ip in addresses:
             self.add_address(host, ip)
@@ -131,7 +131,8 @@ class Network:
         return host
 
     def add_address(self, host, ip):
-        host.ip(f"addr add {alone(ip)} dev eth0")
+        # Without nodad it may be tentative for a moment, and no route can name it.
+        host.ip(f"addr add {alone(ip)} dev eth0{' nodad' if version(ip) == 6 else ''}")
         self.router.ip(f"route replace {alone(ip)} dev wire{self.hosts.index(host)}")
 
     def remove_address(self, host, ip):
