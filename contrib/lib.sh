@@ -7,7 +7,7 @@ BUILD_PACKAGES="g++ meson ninja-build pkg-config libevent-dev libc-ares-dev libs
 DEMO_PACKAGES="swaks"
 TEST_PACKAGES="libgtest-dev libgmock-dev python3 python3-pytest python3-pytest-xdist python3-aiosmtpd
   python3-dnslib swaks libnet-ssleay-perl curl openssl dovecot-imapd dovecot-lmtpd dovecot-submissiond knot unbound msmtp
-  libauthen-sasl-perl libio-socket-ssl-perl haproxy s-nail node-nodemailer testssl.sh"
+  libauthen-sasl-perl libio-socket-ssl-perl haproxy s-nail node-nodemailer testssl.sh iproute2"
 ROLE_USERS="_postern-smtpd _postern-queued _postern-relay _postern-local _postern-key
   _postern-auth _postern-fetch"
 

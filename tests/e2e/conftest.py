@@ -94,10 +94,10 @@ def make_server(request, tmp_path):
     """Servers that are configured but not started."""
     made = []
 
-    def make(name="a", **more):
+    def make(name="a", kind=Postern, **more):
         directory = tmp_path / name
         directory.mkdir()
-        made.append(Postern(directory, **more))
+        made.append(kind(directory, **more))
         return made[-1]
     yield make
     troubles = []

@@ -6,6 +6,10 @@ import socket
 _CLAIM_PORT = 61005
 
 
+def endpoint(ip, port):
+    return f"[{ip}]:{port}" if ":" in ip else f"{ip}:{port}"
+
+
 class Address:
     """One claimed address; the claim is an open UDP socket."""
 

@@ -15,7 +15,7 @@ import threading
 from pathlib import Path
 
 from support.client import Session
-from support.net import Address
+from support.net import Address, endpoint
 from support.waiting import PATIENCE, wait_for
 
 REPOSITORY = Path(__file__).resolve().parents[3]
@@ -96,10 +96,10 @@ def processes(session):
 
 
 class Postern:
-    def __init__(self, directory, program=None):
+    def __init__(self, directory, program=None, ip=None):
         self.directory = Path(directory)
-        self.address = Address()
-        self.ip = self.address.ip
+        self.address = None if ip else Address()
+        self.ip = ip or self.address.ip
         # Short: the path of a socket has at most 107 bytes.
         self.runtime = Path(tempfile.mkdtemp(prefix="postern-"))
         self.program = program or BUILD / "parent" / "postern"
@@ -118,15 +118,15 @@ class Postern:
             "spool": "spool",
             "runtime": str(self.runtime),
             "listen": [
-                {"address": f"{self.ip}:{RELAY_PORT}", "service": "relay",
+                {"address": endpoint(self.ip, RELAY_PORT), "service": "relay",
                  "relay_from": ["127.0.0.0/8"]},
-                {"address": f"{self.ip}:{MX_PORT}", "service": "mx"},
+                {"address": endpoint(self.ip, MX_PORT), "service": "mx"},
             ],
             "domains": {"default": "example.org"},
             "domain": [{"name": ["example.org"], "deliver": "mailbox", "recipients": "file:users"}],
             "mailbox": {"path": "maildir:mail/{domain}/{user}"},
             # All that tests start is here; one process less for each of them but those of MTA-STS.
-            "delivery": {"dns": [f"{self.ip}:{DNS_PORT}"], "forbid": [], "mta_sts": False},
+            "delivery": {"dns": [endpoint(self.ip, DNS_PORT)], "forbid": [], "mta_sts": False},
             "retry": {"after": ["1s"]},
             "limits": {"recipients": 500},  # a segment must have room for their notices
             "space": {"stop_intake": "1MiB", "segment": "4MiB", "reserve": "8MiB"},
@@ -212,7 +212,8 @@ class Postern:
         finally:
             for pid in self.alive() if self.session else ():
                 os.kill(pid, signal.SIGKILL)
-            self.address.close()
+            if self.address:
+                self.address.close()
             shutil.rmtree(self.runtime, ignore_errors=True)
         text = (self.directory / "log").read_text() if (self.directory / "log").exists() else ""
         broken = [line for line in text.splitlines() if BROKEN.search(line)]

@@ -8,7 +8,7 @@ import time
 from aiosmtpd.controller import Controller
 from aiosmtpd.smtp import SMTP
 
-from support.net import Address
+from support.net import Address, endpoint
 from support.waiting import wait_for
 
 SINK_PORT = 2627
@@ -82,7 +82,7 @@ class Sink:
 
     @property
     def via(self):
-        return f"smtp://{self.ip}:{self.port}"
+        return f"smtp://{endpoint(self.ip, self.port)}"
 
     async def handle_RCPT(self, server, session, envelope, address, options):
         if address in self.refuse:
@@ -128,7 +128,7 @@ class Script:
 
     @property
     def via(self):
-        return f"smtp://{self.ip}:{self.port}"
+        return f"smtp://{endpoint(self.ip, self.port)}"
 
     def _accept(self):
         while not self._stopped.is_set():

@@ -20,7 +20,8 @@ class Zone(BaseResolver):
         self._servers = [DNSServer(self, address=ip, port=port, tcp=tcp, logger=logger)
                          for tcp in (False, True)]
         for server in self._servers:
-            server.start_thread()
+            # By its own way it would look only every half second whether it is to end.
+            threading.Thread(target=server.server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True).start()
 
     def add(self, name, *data):
         kinds = {MX: QTYPE.MX, A: QTYPE.A, AAAA: QTYPE.AAAA, CNAME: QTYPE.CNAME, NS: QTYPE.NS, TLSA: QTYPE.TLSA,
@@ -34,6 +35,10 @@ class Zone(BaseResolver):
 
     def a(self, name, *ips):
         self.add(name, *(A(ip) for ip in ips))
+
+    def host(self, name, *ips):
+        """With addresses of both families."""
+        self.add(name, *(AAAA(ip) if ":" in ip else A(ip) for ip in ips))
 
     def ptr(self, ip, *names):
         self.add(".".join(reversed(ip.split("."))) + ".in-addr.arpa", *(PTR(name) for name in names))
