@@ -84,8 +84,8 @@ def _owner():
 class Postfix:
     name = "Postfix"
 
-    def __init__(self, directory, root, listen, next_hop):
-        """`listen` and `next_hop` are (address, port)."""
+    def __init__(self, directory, root, listen, next_hop, settings=None):
+        """`listen` and `next_hop` are (address, port); `settings`: more of main.cf, or instead of what stands here."""
         if os.getuid() != 0:
             raise peers.PeerError("Postfix starts as root only; --only postern measures Postern alone")
         peers.check(root)
@@ -96,7 +96,7 @@ class Postfix:
         self.spool = self.directory / "queue"
         user, group = _owner()
         self._make_directories(user, group)
-        self._write_configuration(user, group, next_hop)
+        self._write_configuration(user, group, next_hop, settings or {})
 
     def _make_directories(self, user, group):
         self.directory.mkdir(parents=True)
@@ -115,7 +115,7 @@ class Postfix:
         (self.directory / "data").mkdir(mode=0o700)
         os.chown(self.directory / "data", user.pw_uid, 0)
 
-    def _write_configuration(self, user, group, next_hop):
+    def _write_configuration(self, user, group, next_hop, more):
         libraries = self.root / "usr/lib/postfix"
         settings = {
             "compatibility_level": "3.6",
@@ -141,6 +141,7 @@ class Postfix:
             "alias_maps": "",
             "local_recipient_maps": "",
             **{name: value for name, (value, _) in TUNING.items()},
+            **more,
         }
         conf = self.directory / "conf"
         (conf / "main.cf").write_text("".join(f"{k} = {v}\n" for k, v in settings.items()))
