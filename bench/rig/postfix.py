@@ -105,6 +105,7 @@ class Postfix:
                 raise peers.PeerError(f"{path} must be open to other users, for Postfix runs as one")
         for name in ("conf", "queue", "queue/pid", "log"):
             (self.directory / name).mkdir()
+        self.log_file.touch()  # the process that writes it may come late
         for name in QUEUES:
             (self.spool / name).mkdir(mode=0o700)
             os.chown(self.spool / name, user.pw_uid, 0)
@@ -145,6 +146,7 @@ class Postfix:
         }
         conf = self.directory / "conf"
         (conf / "main.cf").write_text("".join(f"{k} = {v}\n" for k, v in settings.items()))
+        os.utime(conf / "main.cf", (0, 0))  # each of its processes waits until nobody has written there for two seconds
         (conf / "master.cf").write_text(MASTER.format(listen="{}:{}".format(*self.listen)))
         (conf / "dynamicmaps.cf").write_text("")
 

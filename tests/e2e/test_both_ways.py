@@ -1,5 +1,7 @@
 """Mail servers of others, both ways: what they take, refuse and put off from us, and we from them."""
-import socket
+import json
+import os
+import re
 import smtplib
 import subprocess
 from collections import Counter
@@ -53,6 +55,7 @@ class Relay:
 
 
 def postfix(tmp_path, closing, next_hop, **settings):
+    """It looks into its queue each second."""
     replies = {REFUSED: b"action=550 5.1.1 Postfix knows no such user\n\n",
                LATER: b"action=451 4.2.0 Postfix is busy\n\n"}
 
@@ -66,13 +69,9 @@ def postfix(tmp_path, closing, next_hop, **settings):
         return replies.get(state.pop("recipient"), b"action=dunno\n\n")
     asked = closing(Script(policy))
     via = start_postfix(tmp_path, closing, next_hop, **{
-        "smtpd_recipient_restrictions": f"check_policy_service inet:{asked.ip}:{asked.port}", **settings})
-    directory = tmp_path / "postfix"
-
-    def retry():
-        subprocess.run([PEERS / "usr/sbin/postqueue", "-c", directory / "conf", "-f"], check=True, timeout=PATIENCE,
-                       env={"LD_LIBRARY_PATH": str(PEERS / "usr/lib/postfix")})
-    return Relay(via, lambda: replies.pop(LATER), retry, (directory / "log" / "mail.log").read_text)
+        "smtpd_recipient_restrictions": f"check_policy_service inet:{asked.ip}:{asked.port}",
+        "minimal_backoff_time": "1s", "queue_run_delay": "1s", **settings})
+    return Relay(via, lambda: replies.pop(LATER), lambda: None, (tmp_path / "postfix" / "log" / "mail.log").read_text)
 
 
 def exim(tmp_path, closing, next_hop):
@@ -186,3 +185,101 @@ def test_smtp_server_by_starttls_with_addresses_in_utf8(server, tmp_path, closin
     assert (message.sender, message.recipients) == ("j\u00fcrgen@example.org", ["gr\u00fcn@far.example"])
     assert message.tls and body_of(message.content) == BODY
     assert peer.options[0]["SMTPUTF8"] is True and peer.options[0]["BODY"] == "8BITMIME"
+
+
+@pytest.mark.parametrize("protocol", ["smtp", "lmtp"])
+def test_smtp_server_refuses_behind_the_message(server, closing, protocol):
+    """For good, and for now: it says so before it has looked at what comes."""
+    peer = closing(SmtpServer(MODULES, protocol))
+    peer.answer(REFUSED, (552, "5.3.4 too big for me"), at="data")
+    peer.answer(LATER, (452, "4.3.1 no room"), at="data")
+    server.configure(retry={"after": ["1s"]}).route("far.example", peer.via).start()
+    for recipient in (REFUSED, LATER):
+        server.send(recipient, HEADER + BODY)
+    assert "552 5.3.4 too big for me" in server.wait_mail("alice")[0].read_text(errors="replace")
+    assert server.wait_log("delivery.deferred", to=LATER)["reply"] == "452 4.3.1 no room"
+    assert not peer.messages
+    peer.answer(LATER, at="data")
+    peer.wait()
+    server.wait_empty()
+    assert arrived(peer.messages) == [(LATER, BODY)]
+    assert len(server.mailbox("alice")) == 1
+
+
+# --- From them ---------------------------------------------------------------------------------------
+
+OURS = ["bob@example.org", "nobody@example.org", "later@asked.example"]
+
+
+@pytest.fixture
+def next_hop(server, sink):
+    """Ours, with the inner host of asked.example, which is busy at first."""
+    sink.refuse["later@asked.example"] = "451 4.2.0 busy"
+    server.configure(domain=[*server.config["domain"],
+                             {"name": ["asked.example"], "deliver": sink.via, "recipients": "ask"}])
+    server.start()
+    return server.ip, RELAY_PORT
+
+
+def in_our_mailbox(server, user="bob"):
+    return [without_trace(path.read_bytes(), b"\n").replace(b"\n", b"\r\n") for path in server.wait_mail(user)]
+
+
+@pytest.mark.root
+@pytest.mark.parametrize("start", RELAYS)
+def test_their_mail_fares_as_we_say(server, sink, next_hop, tmp_path, closing, start):
+    relay = start(tmp_path, closing, next_hop)
+    relay.send(OURS, HEADER + BODY)
+    assert [body_of(content) for content in in_our_mailbox(server)] == [BODY]
+    bounce = server.wait_mail("alice")[0].read_text(errors="replace")  # the relay's own
+    assert "nobody@example.org" in bounce and "550 5.1.1" in bounce
+    assert "later@asked.example" not in bounce
+    wait_for("the relay waits", lambda: "451 4.3.0" in relay.log())
+    sink.refuse.clear()
+    wait_for("it comes again", lambda: relay.retry() or sink.messages)
+    server.wait_empty()
+    assert arrived(sink.messages) == [("later@asked.example", BODY)]
+    assert len(server.mailbox("bob")) == len(server.mailbox("alice")) == 1
+
+
+NODEMAILER = """
+const [host, port, ...to] = process.argv.slice(1);
+const transport = require('nodemailer').createTransport({ host, port: Number(port), ignoreTLS: true, name: 'client.example' });
+const raw = [];
+process.stdin.on('data', (data) => raw.push(data)).on('end', () => transport.sendMail({
+  envelope: { from: 'alice@example.org', to }, raw: Buffer.concat(raw),
+}).then(({ accepted, rejectedErrors }) => console.log(JSON.stringify({
+  accepted, rejected: Object.fromEntries((rejectedErrors || []).map((error) => [error.recipient, error.responseCode])),
+}))));
+"""
+
+
+def nodemailer(next_hop, recipients):
+    done = subprocess.run(["node", "-e", NODEMAILER, next_hop[0], str(next_hop[1]), *recipients], input=HEADER + BODY,
+                          capture_output=True, env={**os.environ, "NODE_PATH": str(MODULES)}, timeout=60, check=False)
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout)
+
+
+def test_nodemailer_hears_of_each_recipient(server, sink, next_hop):
+    assert nodemailer(next_hop, OURS) == {"accepted": OURS[:1], "rejected": {OURS[1]: 550, OURS[2]: 451}}
+    sink.refuse.clear()
+    assert nodemailer(next_hop, OURS[2:]) == {"accepted": OURS[2:], "rejected": {}}
+    assert [body_of(content) for content in in_our_mailbox(server)] == [BODY]
+    sink.wait()
+    assert arrived(sink.messages) == [(OURS[2], BODY)]
+
+
+@pytest.mark.root
+def test_postfix_sends_the_rest_in_another_transaction(server, tmp_path, closing):
+    """Of 150 recipients in one: what is behind our limit hears 452 and comes again."""
+    server.configure(limits={"recipients": 100}).start()
+    relay = postfix(tmp_path, closing, (server.ip, RELAY_PORT), smtp_destination_recipient_limit="1000")
+    recipients = [f"bob+{number}@example.org" for number in range(150)]
+    relay.send(recipients, HEADER + BODY)
+    files = server.wait_mail("bob", 150)
+    server.wait_empty()
+    assert len(re.findall("status=deferred .*said: 452 4.5.3", relay.log())) == 50
+    assert Counter(re.search(rb"^Delivered-To: (.*)$", path.read_bytes(), re.MULTILINE)[1].decode()
+                   for path in files) == dict.fromkeys(recipients, 1)
+    assert [event["nrcpt"] for event in server.events("message.accepted")] == ["100", "50"]
