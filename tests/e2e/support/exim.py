@@ -1,5 +1,5 @@
-"""Exim out of a private root: takes all that comes but what it is told to refuse, and hands it on to one host. It speaks
-BDAT both ways, and sends it in one write with MAIL and RCPT."""
+"""Exim out of a private root: takes all that comes but what it is told to refuse, and hands it on to one host. It
+speaks BDAT both ways, and sends it in one write with MAIL and RCPT."""
 import os
 import signal
 import subprocess
@@ -51,8 +51,8 @@ begin retry
 
 
 class Exim:
-    """Started; needs root, for it is told of its own user by a file that is bound over /etc/passwd. `later`: a recipient
-    for whom it says 451 until let_in()."""
+    """Started; needs root, for it is told of its own user by a file that is bound over /etc/passwd. `later`: a
+    recipient for whom it says 451 until let_in()."""
 
     def __init__(self, directory, root, next_hop, next_port, refused="", later=""):
         self.program = root / "usr" / "sbin" / "exim4"

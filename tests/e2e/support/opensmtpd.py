@@ -1,6 +1,7 @@
 """OpenSMTPD out of a private root: takes all that comes but what it is told to refuse, and hands it on to one host."""
 import os
 import signal
+import socket
 import subprocess
 from pathlib import Path
 
@@ -31,8 +32,8 @@ FOLDERS = {"spool": "/var/spool", "run": "/run", "lib": "/var/lib"}
 
 
 class OpenSmtpd:
-    """Started; needs root. `next_hop`: (address, port). `later`: recipients for whom it says 451 until they are
-    taken away with let_in()."""
+    """Started; needs root. `next_hop`: (address, port). `later`: a recipient for whom it says 451 until
+    let_in()."""
 
     def __init__(self, directory, root, next_hop, refused, later):
         self.root = Path(root)
@@ -47,11 +48,12 @@ class OpenSmtpd:
         (self.directory / "later").write_text(f"{later}\n")
         self.file = self.directory / "smtpd.conf"
         self.file.write_text(CONFIGURATION.format(
-            directory=self.directory, ip=self.ip, port=PORT, refused=refused, next_hop=next_hop[0], next_port=next_hop[1]))
+            directory=self.directory, ip=self.ip, port=PORT, refused=refused, next_hop=next_hop[0],
+            next_port=next_hop[1]))
         with open(self.log_file, "wb") as log:
             self.process = subprocess.Popen(self._command("smtpd", "-d", "-f", self.file), stdin=subprocess.DEVNULL,
                                             stdout=log, stderr=log, start_new_session=True)
-        wait_for("OpenSMTPD answers to smtpctl", lambda: self._control("show", "status").returncode == 0)
+        wait_for("OpenSMTPD listens", self._listens)
 
     def _make_places(self):
         for name, line in FILES.items():
@@ -60,6 +62,10 @@ class OpenSmtpd:
         for name in ("spool/smtpd", "run", "lib/opensmtpd/empty"):
             (self.directory / name).mkdir(parents=True)
         (self.directory / "spool" / "smtpd").chmod(0o711)
+
+    def _listens(self):
+        with socket.socket() as sock:
+            return sock.connect_ex((self.ip, PORT)) == 0
 
     @property
     def via(self):
@@ -76,22 +82,21 @@ class OpenSmtpd:
         places = {**{f"{self.directory}/{name}": f"/etc/{name}" for name in FILES},
                   **{f"{self.directory}/{name}": place for name, place in FOLDERS.items()}}
         binds = " && ".join(f"mount --bind {own} {place}" for own, place in places.items())
-        return ["unshare", "-m", "sh", "-c", f'{binds} && exec "$@"', "sh", self.root / "usr" / "sbin" / program, *words]
+        return ["unshare", "-m", "sh", "-c", f'{binds} && exec "$@"', "sh",
+                self.root / "usr" / "sbin" / program, *words]
 
     def _control(self, *words):
-        return subprocess.run(self._command("smtpctl", *words), group=QUEUE_GROUP, capture_output=True, timeout=PATIENCE,
-                              check=False)
+        done = subprocess.run(self._command("smtpctl", *words), group=QUEUE_GROUP, capture_output=True,
+                              timeout=PATIENCE, check=False)
+        assert done.returncode == 0, done.stderr
 
     def let_in(self):
-        """All for whom it said 451."""
         (self.directory / "later").write_text("")
-        done = self._control("update", "table", "later")
-        assert done.returncode == 0, done.stderr
+        self._control("update", "table", "later")
 
     def retry(self):
         """All that waits in its queue, now."""
-        done = self._control("schedule", "all")
-        assert done.returncode == 0, done.stderr
+        self._control("schedule", "all")
 
     def close(self):
         os.killpg(self.process.pid, signal.SIGTERM)

@@ -47,7 +47,7 @@ class SmtpServer:
         self._told.get(timeout=PATIENCE)
 
     def wait(self, count=1):
-        wait_for(f"{count} messages at smtp-server, which has {len(self.messages)}", lambda: len(self.messages) >= count)
+        wait_for(f"{count} messages at smtp-server", lambda: len(self.messages) >= count)
         return self.messages
 
     def close(self):
