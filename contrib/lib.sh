@@ -54,6 +54,22 @@ ensure_packages() {
     fail "apt-get could not install them"
 }
 
+# unpack PACKAGE DIRECTORY PROGRAM LIBRARY...: a mail server would take this host's mail over if it were installed,
+# so it is only unpacked, once, with no rights of its own; the libraries that its program needs are installed.
+unpack() {
+  local package=$1 directory=$2 program=$3
+  shift 3
+  [ -x "$directory/$program" ] && return 0
+  say "Unpacking Debian's $package; it is not installed"
+  mkdir -p "$directory/download"
+  apt-cache show "$package" >/dev/null 2>&1 || as_root apt-get update -qq
+  (cd "$directory/download" && apt-get download -qq "$package" >/dev/null 2>&1) || fail "apt-get download $package"
+  dpkg -x "$directory"/download/"$package"_*.deb "$directory"
+  find "$directory" -type f -perm /6000 -exec chmod ug-s {} +
+  rm -r "$directory/download"
+  ensure_packages "run $package" "$@"
+}
+
 # As root the processes give up their rights and become users of their own. ensure_users [always]: for an
 # ordinary user too, who has something run as root.
 ensure_users() {

@@ -85,8 +85,8 @@ def _owner():
 class Postfix:
     name = "Postfix"
 
-    def __init__(self, directory, root, listen, next_hop, **settings):
-        """`listen` and `next_hop` are (address, port); `settings` go over TUNING."""
+    def __init__(self, directory, root, listen, next_hop, settings=None):
+        """`listen` and `next_hop` are (address, port); `settings`: more of main.cf, or instead of what stands here."""
         if os.getuid() != 0:
             raise peers.PeerError("Postfix starts as root only; --only postern measures Postern alone")
         peers.check(root)
@@ -97,7 +97,7 @@ class Postfix:
         self.spool = self.directory / "queue"
         user, group = _owner()
         self._make_directories(user, group)
-        self._write_configuration(user, group, next_hop, settings)
+        self._write_configuration(user, group, next_hop, settings or {})
 
     def _make_directories(self, user, group):
         self.directory.mkdir(parents=True)
@@ -106,6 +106,7 @@ class Postfix:
                 raise peers.PeerError(f"{path} must be open to other users, for Postfix runs as one")
         for name in ("conf", "queue", "queue/pid", "log"):
             (self.directory / name).mkdir()
+        self.log_file.touch()  # the process that writes it may come late
         for name in QUEUES:
             (self.spool / name).mkdir(mode=0o700)
             os.chown(self.spool / name, user.pw_uid, 0)
@@ -146,6 +147,7 @@ class Postfix:
         }
         conf = self.directory / "conf"
         (conf / "main.cf").write_text("".join(f"{k} = {v}\n" for k, v in settings.items()))
+        os.utime(conf / "main.cf", (0, 0))  # each of its processes waits until nobody has written there for two seconds
         (conf / "master.cf").write_text(MASTER.format(listen="{}:{}".format(*self.listen)))
         (conf / "dynamicmaps.cf").write_text("")
 

@@ -310,21 +310,36 @@ userdb {{
                                          stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
         wait_for("Dovecot's socket", self.socket.exists)
 
-    def kill_lmtp(self):
-        """Its processes that speak LMTP; their number."""
-        killed = 0
+    def _lmtp(self):
+        """(pid, state) of its processes that speak LMTP."""
+        found = []
         for entry in Path("/proc").iterdir():
-            if not entry.name.isdigit():
-                continue
-            try:
-                status = (entry / "stat").read_text()
-                parent = int(status[status.rindex(")") + 2:].split()[1])
-                if parent == self._process.pid and "(lmtp)" in status:
-                    os.kill(int(entry.name), signal.SIGKILL)
-                    killed += 1
-            except (FileNotFoundError, ProcessLookupError):
-                pass
-        return killed
+            if entry.name.isdigit():
+                try:
+                    status = (entry / "stat").read_text()
+                except (FileNotFoundError, ProcessLookupError):
+                    continue
+                state, parent = status[status.rindex(")") + 2:].split()[:2]
+                if int(parent) == self._process.pid and "(lmtp)" in status:
+                    found.append((int(entry.name), state))
+        return found
+
+    def kill_lmtp(self):
+        """Its processes that speak LMTP; their number. Files that they have locked would stay so for two minutes."""
+        self._process.send_signal(signal.SIGSTOP)  # no others come meanwhile
+        killed = set()
+
+        def dead():
+            alive = [pid for pid, state in self._lmtp() if state != "Z"]
+            for pid in alive:
+                os.kill(pid, signal.SIGKILL)
+            killed.update(alive)
+            return not alive
+        wait_for("they are dead", dead)
+        for lock in self.mail.rglob("dovecot-uidlist.lock"):
+            lock.unlink()
+        self._process.send_signal(signal.SIGCONT)
+        return len(killed)
 
     def mailbox(self, user):
         new = self.mail / user / "Maildir" / "new"

@@ -474,7 +474,7 @@ def test_a_thousand_unknown_recipients_of_a_relay_domain_bounce_never(server, si
 
 # --- a neighbour not written here -------------------------------------------------------------------
 
-def start_postfix(tmp_path, closing, next_hop):
+def start_postfix(tmp_path, closing, next_hop, **settings):
     """A whole Postfix that relays all to `next_hop`; its own user must get through to its files."""
     sys.path.insert(0, str(REPOSITORY / "bench"))
     from rig.postfix import Postfix
@@ -483,7 +483,7 @@ def start_postfix(tmp_path, closing, next_hop):
     for path in (tmp_path, *tmp_path.parents):
         if path.stat().st_uid == 0 and path != path.parent:
             path.chmod(path.stat().st_mode | 0o111)
-    postfix = Postfix(tmp_path / "postfix", PEERS, listen, next_hop)
+    postfix = Postfix(tmp_path / "postfix", PEERS, listen, next_hop, settings)
     postfix.start()
     postfix.close = postfix.stop
     closing(postfix)

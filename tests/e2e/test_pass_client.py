@@ -262,12 +262,11 @@ def believing_postfix(tmp_path, make_sink, closing, monkeypatch):
     from rig import postfix as rig
     with socket.create_server(("127.0.0.1", 0)) as free:
         proxied = "{}:{}".format(*free.getsockname())
-    for what in ("xclient", "xforward"):
-        monkeypatch.setitem(rig.TUNING, f"smtpd_authorized_{what}_hosts", ("127.0.0.0/8", "that is what is tested"))
     monkeypatch.setattr(rig, "MASTER", f"{proxied} inet n - n - - smtpd\n"
                         "  -o smtpd_upstream_proxy_protocol=haproxy\n" + rig.MASTER)
     final = make_sink()
-    direct = start_postfix(tmp_path, closing, (final.ip, SINK_PORT))
+    believed = {f"smtpd_authorized_{what}_hosts": "127.0.0.0/8" for what in ("xclient", "xforward")}
+    direct = start_postfix(tmp_path, closing, (final.ip, SINK_PORT), **believed)
     hops = {"xforward": direct, "xclient": direct, "proxy": f"smtp://{proxied}"}
     return hops, tmp_path / "postfix" / "log" / "mail.log", final
 

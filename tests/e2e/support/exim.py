@@ -1,5 +1,5 @@
-"""Exim out of a private root: takes all that comes and hands it on to one host. It speaks BDAT both ways, and sends
-it in one write with MAIL and RCPT."""
+"""Exim out of a private root: takes all that comes but what it is told to refuse, and hands it on to one host. It
+speaks BDAT both ways, and sends it in one write with MAIL and RCPT."""
 import os
 import signal
 import subprocess
@@ -27,6 +27,13 @@ pid_file_path = {directory}/exim.pid
 acl_smtp_rcpt = take
 begin acl
 take:
+  deny
+    recipients = {refused}
+    message = 550 5.1.1 Exim knows no such user
+  defer
+    recipients = {later}
+    condition = ${{if exists{{{directory}/later}}}}
+    message = 451 4.2.0 Exim is busy
   accept
 begin routers
 all:
@@ -44,9 +51,10 @@ begin retry
 
 
 class Exim:
-    """Started; needs root, for it is told of its own user by a file that is bound over /etc/passwd."""
+    """Started; needs root, for it is told of its own user by a file that is bound over /etc/passwd. `later`: a
+    recipient for whom it says 451 until let_in()."""
 
-    def __init__(self, directory, root, next_hop, next_port):
+    def __init__(self, directory, root, next_hop, next_port, refused="", later=""):
         self.program = root / "usr" / "sbin" / "exim4"
         self.directory = Path(directory)
         self.directory.mkdir()
@@ -58,7 +66,8 @@ class Exim:
         self.file = self.directory / "exim.conf"
         self.file.write_text(CONFIGURATION.format(
             program=self.program, directory=self.directory, ip=self.ip, port=PORT, next_hop=next_hop,
-            next_port=next_port))
+            next_port=next_port, refused=refused, later=later))
+        (self.directory / "later").touch()
         for name, line in (("passwd", "Debian-exim:x:65533:65533::/nonexistent:/bin/false"),
                            ("group", "Debian-exim:x:65533:")):
             (self.directory / name).write_text(Path("/etc", name).read_text() + line + "\n")
@@ -81,6 +90,13 @@ class Exim:
     def send(self, sender, recipient, text):
         """As its own sendmail; back when it was delivered, or was not."""
         subprocess.run(self._command("-odi", "-oi", "-f", sender, recipient), input=text.encode(), check=True, timeout=60)
+
+    def let_in(self):
+        (self.directory / "later").unlink()
+
+    def retry(self):
+        """All that waits in its queue, now; back when it was tried."""
+        subprocess.run(self._command("-qff"), check=True, timeout=60)
 
     def close(self):
         os.killpg(self.process.pid, signal.SIGTERM)
