@@ -94,7 +94,8 @@ std::unique_ptr<tls::Session> TlsDesk::begin(const Plan& plan, const Target& tar
 
 ipc::TlsNote note_of(const Plan& plan, const tls::Facts& facts) {
   ipc::TlsNote note{fmt::format("{} {}{}", facts.version, facts.cipher, facts.resumed ? " resumed" : ""),
-                    {}};
+                    {},
+                    cut(plan.why)};
   if (!facts.doubt.empty())
     note.verified = cut("no: " + facts.doubt);
   else
@@ -103,6 +104,10 @@ ipc::TlsNote note_of(const Plan& plan, const tls::Facts& facts) {
                                                                 : "yes: ") +
                         facts.peer);
   return note;
+}
+
+ipc::TlsNote note_of_clear(const Plan& plan, const std::string& why) {
+  return {cut("none: " + why), {}, cut(plan.why)};
 }
 
 }  // namespace postern::relay

@@ -40,7 +40,8 @@ class TlsDesk {
   std::shared_ptr<tls::ClientContext> context_;
 };
 
-// What people are told of an agreed session.
+// What people are told of an agreed session, and of one in clear.
 [[nodiscard]] ipc::TlsNote note_of(const Plan& plan, const tls::Facts& facts);
+[[nodiscard]] ipc::TlsNote note_of_clear(const Plan& plan, const std::string& why);
 
 }  // namespace postern::relay
