@@ -69,8 +69,8 @@ std::string cut(std::string text) {
 }  // namespace
 
 std::expected<std::shared_ptr<tls::ClientContext>, std::string> TlsDesk::context_for(
-    const std::string& roots) {
-  return tls::ClientContext::make({.roots = roots});
+    const std::string& roots, tls::Version minimum) {
+  return tls::ClientContext::make({.minimum = minimum, .roots = roots});
 }
 
 dns::Query TlsDesk::plan(const config::HopSpec& hop, const Target& target, Done done) {

@@ -24,7 +24,7 @@ class TlsDesk {
   // `roots`: PEM of authorities, or nothing. Before the sandbox for the first time, so that the library
   // has loaded all that it wants. On failure the reason, and all stays as it was.
   [[nodiscard]] static std::expected<std::shared_ptr<tls::ClientContext>, std::string> context_for(
-      const std::string& roots);
+      const std::string& roots, tls::Version minimum);
   // For sessions from now on. What was made before with another one is not resumed.
   void use(std::shared_ptr<tls::ClientContext> context) { context_ = std::move(context); }
   // Other name servers are asked from now on.
