@@ -239,6 +239,7 @@ std::string explanation(const ipc::Explanation& e, const MessageStory& story, ba
   out += line("Route", way_text(e.way));
   out += line("Retry", retry_text(e.retry));
   out += line("Tries", tries_text(e, now));
+  out += line("TLS", readable(e.tls));
   out += line("Passed", list(e.passed));
   out += line("Then", first_step(e.state, e.obstacles, e.next) + failure_step(e.retry) +
                           deadline("notice", e.notice, e.clock_stands, now) +
@@ -252,9 +253,10 @@ std::string ending(const ipc::HistoryRow& row, base::WallTime now) {
                   local_time(row.ended, now), span_text(row.ended - row.arrived),
                   row.tries == 1 ? "1 try" : fmt::format("{} tries", row.tries));
   out += line("Queue", readable(row.queue));
-  if (row.reply.empty()) return out;
-  return out + line("Reply", readable(row.reply, ipc::kHistoryReply) +
-                                 (row.remote.empty() ? "" : " from " + readable(row.remote)));
+  if (!row.reply.empty())
+    out += line("Reply", readable(row.reply, ipc::kHistoryReply) +
+                             (row.remote.empty() ? "" : " from " + readable(row.remote)));
+  return out + line("TLS", readable(row.tls));
 }
 
 std::string head(base::MessageId id, const mail::ReversePath& from, std::uint64_t size,

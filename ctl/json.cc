@@ -77,6 +77,7 @@ Json explanation(const ipc::Explanation& e) {
           {"last_try", time(e.last_try)},
           {"last_reply", e.last_reply},
           {"remote", e.remote},
+          {"tls", e.tls},
           {"notice", time(e.notice)},
           {"expires", time(e.expires)},
           {"clock_stands", e.clock_stands}};
@@ -101,7 +102,7 @@ Json hop(const ipc::HopFacts& h) {
 Json ending(const ipc::HistoryRow& row) {
   return {{"address", row.to},     {"queue", row.queue},   {"end", ipc::name(row.end)},
           {"ended", time(row.ended)}, {"tries", row.tries}, {"remote", row.remote},
-          {"reply", row.reply}};
+          {"reply", row.reply},    {"tls", row.tls}};
 }
 
 Json recipient(const ipc::RecipientRow& row) {
@@ -118,7 +119,8 @@ Json recipient(const ipc::RecipientRow& row) {
           {"last_try", time(row.last_try)},
           {"next_try", time(row.next_try)},
           {"last_reply", row.last_reply},
-          {"remote", row.remote}};
+          {"remote", row.remote},
+          {"tls", row.tls}};
 }
 
 }  // namespace
@@ -231,6 +233,7 @@ std::string to_json(const ipc::HistoryRow& row) {
   json["tries"] = row.tries;
   json["remote"] = row.remote;
   json["reply"] = row.reply;
+  json["tls"] = row.tls;
   return line(json);
 }
 

@@ -145,6 +145,7 @@ std::string recipient(const ipc::RecipientRow& row, base::WallTime now) {
   if (!row.last_reply.empty())
     out += fmt::format("  Reply    {}{}{}\n", readable(row.last_reply),
                        row.remote.empty() ? "" : "  from ", readable(row.remote));
+  if (!row.tls.empty()) out += fmt::format("  TLS      {}\n", readable(row.tls));
   return out;
 }
 
@@ -277,14 +278,16 @@ Table history_table(std::size_t line_width) {
            {"FROM"},
            {"TO"},
            {"REMOTE"},
-           {"REPLY"}},
+           {"REPLY"},
+           {"TLS"}},
           line_width};
 }
 
 void add_row(Table& table, const ipc::HistoryRow& row, base::WallTime now) {
   table.add({local_time(row.ended, now), base::to_string(row.id), std::string(name(row.end)),
              age(row.arrived, row.ended), std::to_string(row.tries), size_text(row.size),
-             path_text(row.from), readable(row.to), readable(row.remote), readable(row.reply)});
+             path_text(row.from), readable(row.to), readable(row.remote), readable(row.reply),
+             readable(row.tls)});
 }
 
 std::string message_page(base::MessageId id, const ipc::Shown& shown, base::WallTime now) {

@@ -19,7 +19,6 @@ constexpr std::size_t kHistorySlice = 512 * 1024;
 constexpr std::size_t kMostFiles = 100'000;
 constexpr std::size_t kMostFindings = 20;  // in one slice of a history file
 constexpr std::uint64_t kMaxBlocksFile = 64 << 20;
-constexpr std::string_view kHistoryMagic = "postern history ";
 
 std::string check_large(os::Disk& disk, const BodyToCheck& body) {
   const auto path = "large/" + base::to_string(body.id);
@@ -67,7 +66,10 @@ class HistorySlice {
     if (!bytes) return wrong(bytes.error().text());
     const bool last = bytes->size() < kHistorySlice;
     std::string_view rest = *bytes;
-    if (place_.offset == 0 && !header(rest)) return false;
+    const auto head = (*file)->read_at(0, kHistoryHeader.size());
+    if (!head) return wrong(head.error().text());
+    if (!header(*head)) return false;
+    if (place_.offset == 0) rest.remove_prefix(rest.find('\n') + 1);
     while (!rest.empty()) {  // ends: each turn takes a line
       const auto end = rest.find('\n');
       if (end == std::string_view::npos) break;
@@ -90,18 +92,16 @@ class HistorySlice {
       slice_.findings.push_back(fmt::format("file history/{}: {}", base::printable(name_, 40), what));
     return false;
   }
-  bool header(std::string_view& rest) {
-    if (rest.starts_with(kHistoryHeader)) {
-      rest.remove_prefix(kHistoryHeader.size());
-      return true;
-    }
+  bool header(std::string_view beginning) {
+    version_ = history_version(beginning);
+    if (version_) return true;
     // A later version's file is left alone, as the server does.
-    if (rest.starts_with(kHistoryMagic)) return false;
+    if (beginning.starts_with(kHistoryMagic)) return false;
     return wrong("its first line does not say what it is");
   }
   // A line feed alone ends what a crash had cut off.
   void line(std::string_view text, std::uint64_t offset) {
-    if (text.empty() || decode_history(text))
+    if (text.empty() || decode_history(text, *version_))
       ++slice_.counts.history_lines;
     else
       wrong(fmt::format("the line at byte {} makes no sense", offset));
@@ -110,6 +110,7 @@ class HistorySlice {
   const std::string& name_;
   CheckPlace& place_;
   CheckSlice& slice_;
+  std::optional<std::uint32_t> version_;  // of the file
   std::size_t found_ = 0;
 };
 

@@ -61,6 +61,7 @@ class Explainer {
     if (recipient.trouble) {
       out.last_reply = cut(text_of(recipient.trouble->reply), ipc::kReplyShown);
       out.remote = recipient.trouble->remote;
+      out.tls = recipient.trouble->tls;
     }
     add_future(recipient, site, out);
     return out;

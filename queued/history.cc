@@ -29,15 +29,15 @@ ipc::HistoryEnd end_of(const Message& message, const RecipientFate& fate, const 
 
 std::vector<HistoryLine> history_lines(const Message& message,
                                        const std::vector<RecipientFate>& fates,
-                                       const std::string& remote, base::WallTime when,
-                                       const Router& router) {
+                                       const std::string& remote, const std::string& tls,
+                                       base::WallTime when, const Router& router) {
   std::vector<HistoryLine> lines;
   for (const auto& fate : fates) {
     const Recipient* recipient = find_recipient(message, fate.number);
     if (fate.fate == Fate::kDeferred || recipient == nullptr) continue;
     if (lines.empty() || lines.back().recipients.size() == kHistoryRecipients)
       lines.push_back({when, message.id, message.arrived, message.size(), message.client,
-                       message.from, {}});
+                       message.from, tls, {}});
     const auto route = router.route(recipient->address);
     lines.back().recipients.push_back({end_of(message, fate, route), recipient->tries + (fate.fate == Fate::kRemoved ? 0 : 1),
                                        route.queue, remote.substr(0, ipc::kMaxRemote),

@@ -21,7 +21,8 @@ namespace postern::queued {
 // What there is to say of an occasion; nothing where no recipient ended.
 [[nodiscard]] std::vector<HistoryLine> history_lines(const Message& message,
                                                      const std::vector<RecipientFate>& fates,
-                                                     const std::string& remote, base::WallTime when,
+                                                     const std::string& remote,
+                                                     const std::string& tls, base::WallTime when,
                                                      const Router& router);
 
 class History {

@@ -173,21 +173,24 @@ os::Result<bool> HistoryFiles::read(HistoryCursor& cursor, base::WallTime since,
   if (at->first != cursor.file) cursor = {at->first, 0, 0};
   auto file = disk_.open(path(at->first), os::OpenMode::kRead);
   if (!file) return std::unexpected(file.error());
+  const auto head = (*file)->read_at(0, kHistoryHeader.size());
+  if (!head) return std::unexpected(head.error());
   const auto bytes = (*file)->read_at(cursor.offset, kSlice);
   if (!bytes) return std::unexpected(bytes.error());
-  const bool other_version = cursor.offset == 0 && !bytes->starts_with(kHistoryHeader);
-  const bool at_end = bytes->size() < kSlice || other_version;
-  if (!other_version && !read_lines(*bytes, cursor, visit)) return true;
+  const auto version = history_version(*head);
+  const bool at_end = bytes->size() < kSlice || !version;
+  if (version && !read_lines(*bytes, *version, cursor, visit)) return true;
   if (!at_end) return true;
   cursor = {at->first + '~', 0, 0};  // behind it, and before the next
   return files_.upper_bound(cursor.file) != files_.end();
 }
 
 // False: the reader wants no more now. The cursor moves behind what was read.
-bool HistoryFiles::read_lines(std::string_view bytes, HistoryCursor& cursor, const Visit& visit) {
+bool HistoryFiles::read_lines(std::string_view bytes, std::uint32_t version, HistoryCursor& cursor,
+                              const Visit& visit) {
   std::size_t begin = 0;
   for (auto end = bytes.find('\n'); end != std::string_view::npos; end = bytes.find('\n', begin)) {
-    const auto line = decode_history(bytes.substr(begin, end - begin));
+    const auto line = decode_history(bytes.substr(begin, end - begin), version);
     for (; line && cursor.recipients < line->recipients.size(); ++cursor.recipients)
       if (!visit(*line, line->recipients[cursor.recipients])) return false;
     cursor.recipients = 0;

@@ -1,6 +1,7 @@
 // HistoryFiles: the history on disk, history/<day>-<number>.log below the spool, each with a version in
 // its first line. Files are appended to, never flushed, and end with the day (UTC) or with a sixteenth of
-// the size that all may have together; then the oldest go. Used by one thread at a time.
+// the size that all may have together; then the oldest go. What an earlier version left is read, and not
+// gone on with. Used by one thread at a time.
 //
 // It holds nothing that anybody relies on: what cannot be written is an error to count, a line that was
 // cut by a crash is passed over, files of a later version are left alone.
@@ -56,7 +57,7 @@ class HistoryFiles {
   os::Result<void> open_existing(const std::string& name);
   os::Result<void> open_new(const std::string& name);
   [[nodiscard]] base::WallTime believed(base::WallTime wall, base::SteadyTime steady);
-  bool read_lines(std::string_view bytes, HistoryCursor& cursor, const Visit& visit);
+  bool read_lines(std::string_view bytes, std::uint32_t version, HistoryCursor& cursor, const Visit& visit);
 
   os::Disk& disk_;
   bool begun_ = false;

@@ -113,6 +113,7 @@ std::string encode_history(const HistoryLine& line) {
   add(out, line.size);
   add(out, base::to_string(line.client));
   add(out, line.from.is_null() ? std::string(kNull) : line.from.text());
+  add(out, std::string_view(line.tls).substr(0, ipc::kMaxTls));
   for (const auto& recipient : line.recipients) {
     add(out, ipc::name(recipient.end));
     add(out, recipient.tries);
@@ -126,7 +127,7 @@ std::string encode_history(const HistoryLine& line) {
   return out;
 }
 
-std::optional<HistoryLine> decode_history(std::string_view line) {
+std::optional<HistoryLine> decode_history(std::string_view line, std::uint32_t version) {
   if (line.size() >= kMaxHistoryLine) return std::nullopt;
   Fields fields(line);
   HistoryLine out;
@@ -136,6 +137,7 @@ std::optional<HistoryLine> decode_history(std::string_view line) {
   out.size = fields.number();
   const auto client = base::parse_ip(fields.raw());
   out.from = read_path(fields);
+  if (version >= 2) out.tls = fields.text(ipc::kMaxTls);
   if (!id || !client) return std::nullopt;
   out.id = *id;
   out.client = *client;
@@ -151,6 +153,14 @@ std::optional<HistoryLine> decode_history(std::string_view line) {
   }
   if (!fields.good() || !fields.at_end() || out.recipients.empty()) return std::nullopt;
   return out;
+}
+
+std::optional<std::uint32_t> history_version(std::string_view beginning) {
+  const auto end = beginning.find('\n');
+  if (!beginning.starts_with(kHistoryMagic) || end == std::string_view::npos) return std::nullopt;
+  const auto version = base::parse_number(beginning.substr(kHistoryMagic.size(), end - kHistoryMagic.size()));
+  if (!version || *version < 1 || *version > kHistoryVersion) return std::nullopt;
+  return static_cast<std::uint32_t>(*version);
 }
 
 }  // namespace postern::queued

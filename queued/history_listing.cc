@@ -10,7 +10,7 @@
 namespace postern::queued {
 namespace {
 
-constexpr std::size_t kRows = 30;
+constexpr std::size_t kRows = 25;
 
 ipc::HistoryRow to_row(History::Row row) {
   ipc::HistoryRow out;
@@ -26,6 +26,7 @@ ipc::HistoryRow to_row(History::Row row) {
   out.tries = row.recipient.tries;
   out.remote = std::move(row.recipient.remote);
   out.reply = std::move(row.recipient.reply);
+  out.tls = std::move(row.line.tls);
   return out;
 }
 

@@ -457,7 +457,10 @@ ipc::Shown shown(const Engine& engine, const ipc::Show& ask) {
     row.tries = recipient.tries;
     row.last_try = recipient.last_try;
     row.last_reply = reply_of(recipient);
-    if (recipient.trouble) row.remote = recipient.trouble->remote;
+    if (recipient.trouble) {
+      row.remote = recipient.trouble->remote;
+      row.tls = recipient.trouble->tls;
+    }
     if (recipient.open()) {
       auto stands = standing(engine, *message, recipient);
       row.state = stands.state;

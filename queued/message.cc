@@ -42,8 +42,8 @@ Recipient to_recipient(const RecipientRecord& record) {
   recipient.sender = record.sender;
   recipient.expanded = record.expanded;
   if (record.tries > 0)
-    recipient.trouble =
-        std::make_shared<const Trouble>(Trouble{record.failure, record.reply, record.remote});
+    recipient.trouble = std::make_shared<const Trouble>(
+        Trouble{record.failure, record.reply, record.remote, record.tls});
   return recipient;
 }
 
@@ -65,6 +65,7 @@ RecipientRecord to_record(const Recipient& recipient) {
     record.failure = recipient.trouble->failure;
     record.reply = recipient.trouble->reply;
     record.remote = recipient.trouble->remote;
+    record.tls = recipient.trouble->tls;
   }
   return record;
 }

@@ -17,6 +17,7 @@ struct Trouble {
   ipc::FailureClass failure = ipc::FailureClass::kConnect;
   ipc::ReplyText reply;
   std::string remote;
+  std::string tls;  // as in RecipientRecord
 };
 
 struct Recipient {

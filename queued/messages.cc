@@ -61,7 +61,8 @@ bool Messages::apply(const OutcomeRecord& record, Sequence sequence) {
     recipient->tried = record.clock;
     recipient->next_try = fate.next_try;
     if (!shared || shared->failure != fate.failure || !same(shared->reply, fate.reply))
-      shared = std::make_shared<const Trouble>(Trouble{fate.failure, fate.reply, record.remote});
+      shared = std::make_shared<const Trouble>(
+          Trouble{fate.failure, fate.reply, record.remote, record.tls});
     recipient->trouble = shared;
     switch (fate.fate) {
       case Fate::kDelivered:

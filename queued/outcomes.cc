@@ -186,6 +186,8 @@ void Engine::finish(Occasion occasion, std::string_view head) {
   record.when = store_.clock().wall();
   record.clock = now();
   record.remote = remotes_of(occasion).substr(0, ipc::kMaxRemote);
+  // What waited before the last part has ended, and is told of in the history alone.
+  if (!occasion.parts.empty()) record.tls = ipc::text_of(occasion.parts.back().tls);
   Bytes notice_body;
   Done flushed;
   if (occasion.anew) flushed = add_anew(record, notice_body, *message, occasion, head);
@@ -195,7 +197,8 @@ void Engine::finish(Occasion occasion, std::string_view head) {
     flushed = add_notice_of_go(record, notice_body, *message, occasion, head);
   for (auto& part : occasion.parts) {
     if (history_ != nullptr)
-      history_->add(history_lines(*message, part.fates, part.remote, record.when, *router_));
+      history_->add(history_lines(*message, part.fates, part.remote, ipc::text_of(part.tls),
+                                  record.when, *router_));
     std::move(part.fates.begin(), part.fates.end(), std::back_inserter(record.fates));
   }
   std::vector<std::pair<std::uint32_t, QueueTime>> again;
@@ -258,6 +261,7 @@ void Engine::report(const Message& message, const RecipientFate& fate,
   if (recipient->sender) (void)std::move(line).field("from", recipient->sender->text());
   if (!part.tls.tls.empty()) (void)std::move(line).field("tls", part.tls.tls);
   if (!part.tls.verified.empty()) (void)std::move(line).field("verified", part.tls.verified);
+  if (!part.tls.policy.empty()) (void)std::move(line).field("tls_policy", part.tls.policy);
 }
 
 // --- Next hops --------------------------------------------------------------------------------------

@@ -21,7 +21,7 @@
 
 namespace postern::queued {
 
-inline constexpr std::uint16_t kFormatVersion = 8;
+inline constexpr std::uint16_t kFormatVersion = 9;
 inline constexpr std::uint16_t kOldestVersion = 4;
 
 enum class RecordType : std::uint8_t {
@@ -64,6 +64,7 @@ struct RecipientRecord {
   std::string alias;    // by which it came: "team@example.org"; empty: it was named itself
   std::optional<mail::Address> sender;  // of what goes to it, in the message's sender's place
   Expanded expanded = Expanded::kNo;
+  std::string tls;  // of the last try: how it was kept from others, or why not
   static constexpr auto fields() {
     return ipc::fields_of(ipc::field("number", &RecipientRecord::number),
                       ipc::field("address", &RecipientRecord::address),
@@ -79,7 +80,8 @@ struct RecipientRecord {
                       ipc::field("tried", &RecipientRecord::tried).since(5),
                       ipc::field("alias", &RecipientRecord::alias, ipc::kMaxAlias).since(7),
                       ipc::field("sender", &RecipientRecord::sender).since(7),
-                      ipc::field("expanded", &RecipientRecord::expanded).since(7));
+                      ipc::field("expanded", &RecipientRecord::expanded).since(7),
+                      ipc::field("tls", &RecipientRecord::tls, ipc::kMaxTls).since(9));
   }
 };
 
@@ -162,6 +164,7 @@ struct OutcomeRecord {
   std::vector<std::uint32_t> delayed;  // recipients that the notice calls late
   std::optional<MessageRecord> notice;
   std::vector<base::MessageId> replaces;  // earlier notices, which end here: this one says what they did
+  std::string tls;                        // as in RecipientRecord
   static constexpr auto fields() {
     return ipc::fields_of(ipc::field("message", &OutcomeRecord::message),
                       ipc::field("when", &OutcomeRecord::when),
@@ -170,7 +173,8 @@ struct OutcomeRecord {
                       ipc::field("fates", &OutcomeRecord::fates, kMaxRecipients),
                       ipc::field("delayed", &OutcomeRecord::delayed, kMaxRecipients),
                       ipc::field("notice", &OutcomeRecord::notice),
-                      ipc::field("replaces", &OutcomeRecord::replaces, kMaxReplaced).since(8));
+                      ipc::field("replaces", &OutcomeRecord::replaces, kMaxReplaced).since(8),
+                      ipc::field("tls", &OutcomeRecord::tls, ipc::kMaxTls).since(9));
   }
 };
 

@@ -21,8 +21,6 @@ namespace {
 constexpr std::size_t kMostFiles = 100'000;
 constexpr std::uint64_t kMaxBlocksFile = 64 << 20;
 constexpr std::size_t kFirstLine = 64;  // bytes in which a text says its version
-constexpr std::string_view kHistoryName = "postern history ";
-static_assert(kHistoryHeader.starts_with(kHistoryName));
 
 using Judged = os::Result<void>;
 
@@ -88,8 +86,8 @@ Judged judge_history(os::Disk& disk) {
   if (!names || names->size() > kMostFiles) return {};
   for (const auto& name : *names) {
     const auto path = "history/" + name;
-    const auto version = text_version(beginning(disk, path, kFirstLine), kHistoryName);
-    if (auto good = judge(path, version.value_or(1), 1, 1); !good) return good;
+    const auto version = text_version(beginning(disk, path, kFirstLine), kHistoryMagic);
+    if (auto good = judge(path, version.value_or(1), 1, kHistoryVersion); !good) return good;
   }
   return {};
 }

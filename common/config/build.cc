@@ -334,7 +334,7 @@ class Builder {
     delivery.boolean("trust_ad", config_.delivery.trust_ad);
     delivery.boolean("mta_sts", config_.delivery.mta_sts);
     delivery.integer("mta_sts_port", config_.delivery.mta_sts_port, 1, 65535);
-    read_authorities(delivery, config_, report_);
+    read_outgoing_tls(delivery, config_, report_);
   }
 
   void retry() {

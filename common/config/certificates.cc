@@ -92,6 +92,10 @@ void read_authorities_at(const Section& section, std::string_view key, std::stri
     section.refuse(*value, key, fmt::format("the file {}: {}", file, bad));
 }
 
+void read_version(const Section& section, std::string_view key, tls::Version& into) {
+  section.choice(key, into, {{"1.2", tls::Version::k12}, {"1.3", tls::Version::k13}});
+}
+
 }  // namespace
 
 void read_certificates(const Section& top, Config& config, Report& report) {
@@ -104,12 +108,12 @@ void read_certificates(const Section& top, Config& config, Report& report) {
   for (const auto& section : sections)
     read_certificate(section, config.certificates.emplace_back());
   const auto section = top.section("tls");
-  section.choice("minimum", config.tls.minimum,
-                 {{"1.2", tls::Version::k12}, {"1.3", tls::Version::k13}});
+  read_version(section, "minimum", config.tls.minimum);
   read_authorities_at(section, "client_ca", config.tls.client_ca_file, config.tls.client_ca);
 }
 
-void read_authorities(const Section& delivery, Config& config, Report& report) {
+void read_outgoing_tls(const Section& delivery, Config& config, Report& report) {
+  read_version(delivery, "tls_minimum", config.delivery.tls_minimum);
   auto& [file, pem] = config.delivery.authorities;
   read_authorities_at(delivery, "ca", file, pem);
   if (const auto* const value = delivery.get("ca"); value != nullptr && !value->text.empty())

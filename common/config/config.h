@@ -131,6 +131,7 @@ struct Delivery {
     std::string file;  // empty: there is none
     std::string pem;
   } authorities;
+  tls::Version tls_minimum = tls::Version::k12;
   bool start_disabled = false;
   Where start_where;  // of the key, if it is given
 };

@@ -222,6 +222,7 @@ RelayConfig cut_relay(const Config& config, const Facts& facts) {
                    return resolver.address.is_loopback();
                  });
   cut.ca = config.delivery.authorities.pem;
+  cut.tls_minimum = config.delivery.tls_minimum;
   cut.logins = hop_logins(config);
   cut.policies = needs_fetch(config);
   cut.sources = config.delivery.sources;

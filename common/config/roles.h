@@ -431,6 +431,7 @@ struct RelayConfig {
   std::vector<base::Network> forbid;           // where no domain's host is believed to be
   bool trust_ad = false;  // the resolvers' word on DNSSEC is believed
   std::string ca;         // PEM: authorities whose certificates count; empty: none
+  tls::Version tls_minimum = tls::Version::k12;
   std::vector<RelayLogin> logins;
   bool policies = false;  // fetch is there, and knows the MTA-STS policies of domains
   std::vector<SourceAddress> sources;  // of hops that say nothing else; empty: as the kernel has it
@@ -444,6 +445,7 @@ struct RelayConfig {
                       ipc::field("forbid", &RelayConfig::forbid, 1'000),
                       ipc::field("trust_ad", &RelayConfig::trust_ad),
                       ipc::field("ca", &RelayConfig::ca, 16U << 20),
+                      ipc::field("tls_minimum", &RelayConfig::tls_minimum),
                       ipc::field("logins", &RelayConfig::logins, kMaxLogins),
                       ipc::field("policies", &RelayConfig::policies),
                       ipc::field("sources", &RelayConfig::sources, kMaxSources));

@@ -81,6 +81,7 @@ constexpr auto kKeys = std::to_array<Key>({
     {"delivery.source", kStrings},
     {"delivery.trust_ad", kBoolean},
     {"delivery.ca", kString},
+    {"delivery.tls_minimum", kString},
     {"delivery.mta_sts", kBoolean},
     {"delivery.mta_sts_port", kInteger},
     {"delivery.start", kString},

@@ -298,6 +298,8 @@ void routes_text(const Config& config, std::string& out) {
   if (!everything) out += fmt::format("  *: to mx, port {}\n", config.delivery.port);
   if (!config.delivery.sources.empty())
     out += fmt::format("  sent from {}, where a route says nothing else\n", sources_text(config.delivery.sources));
+  if (config.delivery.tls_minimum == tls::Version::k13)
+    out += "  TLS 1.3 and later; where it need not be, in clear to hosts that speak none of these\n";
   if (config.delivery.start_disabled) out += "  outbound is off after each start\n";
 }
 

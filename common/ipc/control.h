@@ -291,6 +291,7 @@ struct RecipientRow {
   base::WallTime next_try;
   std::string last_reply;
   std::string remote;
+  std::string tls;  // of the last try: text_of(TlsNote)
   static constexpr auto fields() {
     return fields_of(
         field("address", &RecipientRow::address), field("alias", &RecipientRow::alias, kMaxAlias),
@@ -300,7 +301,7 @@ struct RecipientRow {
         field("until", &RecipientRow::until), field("tries", &RecipientRow::tries),
         field("last_try", &RecipientRow::last_try), field("next_try", &RecipientRow::next_try),
         field("last_reply", &RecipientRow::last_reply, mail::Reply::kMaxText + 32),
-        field("remote", &RecipientRow::remote, kMaxRemote));
+        field("remote", &RecipientRow::remote, kMaxRemote), field("tls", &RecipientRow::tls, kMaxTls));
   }
 };
 
@@ -440,6 +441,7 @@ struct HistoryRow {
   std::uint32_t tries = 0;
   std::string remote;
   std::string reply;  // the last one, cut
+  std::string tls;    // as in RecipientRow
   static constexpr auto fields() {
     return fields_of(field("id", &HistoryRow::id), field("ended", &HistoryRow::ended),
                       field("arrived", &HistoryRow::arrived), field("size", &HistoryRow::size),
@@ -448,7 +450,8 @@ struct HistoryRow {
                       field("queue", &HistoryRow::queue, kMaxQueueName),
                       field("end", &HistoryRow::end), field("tries", &HistoryRow::tries),
                       field("remote", &HistoryRow::remote, kMaxRemote),
-                      field("reply", &HistoryRow::reply, kHistoryReply));
+                      field("reply", &HistoryRow::reply, kHistoryReply),
+                      field("tls", &HistoryRow::tls, kMaxTls));
   }
 };
 
@@ -464,7 +467,7 @@ struct HistoryRows {
   static constexpr auto fields() {
     return fields_of(field("request", &HistoryRows::request),
                       field("error", &HistoryRows::error, kMaxText),
-                      field("rows", &HistoryRows::rows, 30), field("more", &HistoryRows::more),
+                      field("rows", &HistoryRows::rows, 25), field("more", &HistoryRows::more),
                       field("next_after", &HistoryRows::next_after));
   }
 };

@@ -107,6 +107,7 @@ struct Explanation {
   base::WallTime last_try;  // 0: none yet
   std::string last_reply;
   std::string remote;
+  std::string tls;            // of the last try: text_of(TlsNote)
   base::WallTime notice;      // of the delay, at the first failure from then on; 0: none
   base::WallTime expires;     // given up at the first failure from then on; 0: never
   bool clock_stands = false;  // both move on with the time
@@ -121,7 +122,8 @@ struct Explanation {
         field("retry", &Explanation::retry), field("tries", &Explanation::tries),
         field("last_try", &Explanation::last_try),
         field("last_reply", &Explanation::last_reply, kReplyShown),
-        field("remote", &Explanation::remote, kMaxRemote), field("notice", &Explanation::notice),
+        field("remote", &Explanation::remote, kMaxRemote), field("tls", &Explanation::tls, kMaxTls),
+        field("notice", &Explanation::notice),
         field("expires", &Explanation::expires), field("clock_stands", &Explanation::clock_stands));
   }
 };

@@ -95,6 +95,14 @@ ReplyText to_ipc(const mail::Reply& reply) {
           std::move(text)};
 }
 
+std::string text_of(const TlsNote& note) {
+  std::string text;
+  for (const auto* part : {&note.tls, &note.verified, &note.policy})
+    if (!part->empty()) text += (text.empty() ? "" : "; ") + *part;
+  text.resize(std::min(text.size(), kMaxTls));
+  return text;
+}
+
 mail::Reply from_ipc(const ReplyText& reply) {
   // What to_ipc() made is clean already, and cleaning twice would double its backslashes; what another
   // process made up is cleaned here.

@@ -6,6 +6,7 @@
 namespace postern::ipc {
 
 inline constexpr std::size_t kPolicyHosts = 20;  // that one question is about
+inline constexpr std::size_t kPolicyId = 32;     // bytes (RFC 8461 3.1)
 
 enum class StsMode : std::uint8_t { kNone, kTesting, kEnforce };
 
@@ -33,10 +34,12 @@ struct PolicySaid {
   bool known = true;                   // false: the DNS names a policy, and there was no time to fetch it
   StsMode mode = StsMode::kNone;       // likewise where there is no policy
   std::vector<std::string> strangers;  // of the hosts: those that the policy does not name
+  std::string id;                      // of the policy
   static constexpr auto fields() {
     return fields_of(field("request", &PolicySaid::request), field("known", &PolicySaid::known),
                       field("mode", &PolicySaid::mode),
-                      field("strangers", &PolicySaid::strangers, kPolicyHosts, kMaxQueueName));
+                      field("strangers", &PolicySaid::strangers, kPolicyHosts, kMaxQueueName),
+                      field("id", &PolicySaid::id, kPolicyId));
   }
 };
 

@@ -50,6 +50,7 @@ inline constexpr std::size_t kMaxHopName = 255;    // of a next hop
 inline constexpr std::size_t kMaxRemote = 320;     // "mx.example.org[192.0.2.1]:25"
 inline constexpr std::size_t kMaxAlias = mail::Address::kMaxLength;  // "team@example.org"
 inline constexpr std::size_t kHistoryReply = 200;  // of a final reply, in the history
+inline constexpr std::size_t kMaxTls = 300;        // of a TlsNote in one text
 inline constexpr std::size_t kRecipientsInFrame = 60;
 inline constexpr std::size_t kLeaseRecipients = 36;
 inline constexpr std::size_t kMaxPrefix = 8 * 1024;
@@ -98,11 +99,15 @@ struct TlsNote {
   static constexpr std::size_t kMost = 200;
   std::string tls;       // "TLSv1.3 TLS_AES_256_GCM_SHA384", "none: not offered"
   std::string verified;  // "dane: mx.example.org", "yes: mx.example.org", "no: certificate has expired"
+  std::string policy;    // what was demanded of it, and by whom: "opportunistic: no policy"
   static constexpr auto fields() {
     return fields_of(field("tls", &TlsNote::tls, kMost),
-                      field("verified", &TlsNote::verified, kMost));
+                      field("verified", &TlsNote::verified, kMost),
+                      field("policy", &TlsNote::policy, kMost));
   }
 };
+// "TLSv1.3 TLS_AES_256_GCM_SHA384; yes: mx.example.org; opportunistic: no policy", cut.
+[[nodiscard]] std::string text_of(const TlsNote& note);
 
 struct ReplyText {  // a mail::Reply of one line
   std::uint16_t code = 0;

@@ -21,7 +21,7 @@ struct Held {
   base::WallTime fetched;
   base::WallTime used;  // by mail, to the day
   static constexpr auto fields() {
-    return ipc::fields_of(ipc::field("id", &Held::id, 32), ipc::field("policy", &Held::policy),
+    return ipc::fields_of(ipc::field("id", &Held::id, ipc::kPolicyId), ipc::field("policy", &Held::policy),
                           ipc::field("fetched", &Held::fetched), ipc::field("used", &Held::used));
   }
 };

@@ -32,15 +32,17 @@ class Daemon::Client : public std::enable_shared_from_this<Client> {
       : daemon_(daemon), index_(index), connection_(*daemon.loop_, std::move(fd), *this) {}
 
   void on(const ipc::AskPolicy& ask) {
-    daemon_.book_->ask(ask.domain, [weak = weak_from_this(), ask](std::optional<const StsPolicy*> found) noexcept {
+    daemon_.book_->ask(ask.domain, [weak = weak_from_this(), ask](std::optional<const Held*> found) noexcept {
       const auto self = weak.lock();
       if (!self) return;
-      const auto* const policy = found.value_or(nullptr);
+      const auto* const held = found.value_or(nullptr);
       ipc::PolicySaid said{.request = ask.request, .known = found.has_value()};
-      if (policy != nullptr) said.mode = policy->mode;
-      if (said.mode != StsMode::kNone)
+      if (held != nullptr && held->policy.mode != StsMode::kNone) {
+        said.mode = held->policy.mode;
+        said.id = held->id;
         for (const auto& host : ask.hosts)
-          if (!names_host(*policy, host)) said.strangers.push_back(host);
+          if (!names_host(held->policy, host)) said.strangers.push_back(host);
+      }
       self->connection_.send(said);
     });
   }

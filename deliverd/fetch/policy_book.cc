@@ -164,7 +164,7 @@ void PolicyBook::answer(const std::string& domain, Done done) {
   const auto now = clock_.wall();
   const auto* held = cache_.find(domain, now);
   if (held != nullptr) cache_.note_use(domain, now);
-  done(held == nullptr ? nullptr : &held->policy);
+  done(held);
 }
 
 void PolicyBook::tick() {

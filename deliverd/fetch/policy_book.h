@@ -51,7 +51,7 @@ class PolicyBook {
   static constexpr base::Millis kSilentTtl{30'000};  // for no answer
 
   // The policy that holds; null: there is none; nothing: it is not known yet. Read before the continuation returns.
-  using Done = std::move_only_function<void(std::optional<const StsPolicy*>) noexcept>;
+  using Done = std::move_only_function<void(std::optional<const Held*>) noexcept>;
 
   // `sources` and `clock` outlive the book.
   PolicyBook(Sources& sources, const base::Clock& clock, Cache cache)

@@ -11,7 +11,6 @@ namespace postern::fetch {
 namespace {
 
 constexpr std::string_view kVersion = "STSv1";
-constexpr std::size_t kMaxId = 32;      // RFC 8461 3.1
 constexpr std::size_t kMaxDigits = 10;  // of max_age, RFC 8461 3.2
 
 bool is_alphanumeric(char c) {
@@ -71,7 +70,7 @@ std::optional<std::string> read_sts_record(const std::vector<std::string>& texts
     const auto key = base::trim(take_until(field, '='));
     const auto value = base::trim(field);
     if (key != "id") continue;
-    const bool good = !value.empty() && value.size() <= kMaxId &&
+    const bool good = !value.empty() && value.size() <= ipc::kPolicyId &&
                       std::all_of(value.begin(), value.end(), is_alphanumeric);
     return good ? std::optional<std::string>(value) : std::nullopt;
   }

@@ -42,6 +42,13 @@ TlsUse use_of(const Plan& plan, bool fell_back) {
   return TlsUse::kAlways;
 }
 
+// Our own words on a session that cannot be secured say who demands that it is.
+mail::Reply with_demand(mail::Reply reply, const Plan& plan) {
+  const bool demanded = plan.need != Need::kClear && plan.need != Need::kTry;
+  if (demanded && reply.code == 0 && !reply.lines.empty()) reply.lines.back() += "; " + plan.why;
+  return reply;
+}
+
 }  // namespace
 
 Connection::Connection(event::Loop& loop, std::string hostname, Way way, TlsDesk& tls,
@@ -284,12 +291,10 @@ void Connection::on_filter_open() noexcept {
 // Why nobody is kept from reading.
 void Connection::note_clear() {
   if (hop_.kind == config::HopKind::kSocket) return;  // there is nobody on the way
-  auto why = plan_.need == Need::kClear        ? std::string("none: off")
-             : !clear_why_.empty()             ? "none: " + clear_why_
-             : !client_->tls_refusal().empty() ? "none: refused: " + client_->tls_refusal()
-                                               : "none: not offered";
-  why.resize(std::min(why.size(), ipc::TlsNote::kMost));
-  note_ = {std::move(why), {}};
+  note_ = note_of_clear(plan_, plan_.need == Need::kClear        ? std::string("off")
+                               : !clear_why_.empty()             ? clear_why_
+                               : !client_->tls_refusal().empty() ? "refused: " + client_->tls_refusal()
+                                                                 : "not offered");
 }
 
 // A policy that is being tested stops nothing; its domain and we should hear what it would have stopped.
@@ -550,8 +555,10 @@ void Connection::after_session() noexcept {
     // Behind a PROXY header it is not we who were refused.
     if (hop_.pass_client == config::PassClient::kProxy && told()) had_session_ = true;
     // Refused before a session stood, perhaps with a message in hand from an earlier one.
-    last_trouble_ = {ipc::GrantEnd::kTemporary, trouble.failure, trouble.reply, remote_};
-    log::info("relay.refused").field("remote", remote_).field("reply", trouble.reply.text());
+    const bool of_tls = trouble.failure == ipc::FailureClass::kTls;
+    last_trouble_ = {ipc::GrantEnd::kTemporary, trouble.failure,
+                     of_tls ? with_demand(trouble.reply, plan_) : trouble.reply, remote_};
+    log::info("relay.refused").field("remote", remote_).field("reply", last_trouble_.reply.text());
     fall_back_if_it_may();
     // The other addresses are this host's, too: asked again and again it may lock the account.
     if (trouble.failure == ipc::FailureClass::kLogin && trouble.reply.permanent()) targets_.clear();

@@ -42,7 +42,7 @@ os::Result<void> Daemon::prepare(std::string config, role::Directories, const ip
   auto resolver = dns::Resolver::make(config_.dns, options);
   if (!resolver) return os::failure("start the resolver (" + resolver.error() + ")", EPROTO);
   resolver_ = *std::move(resolver);
-  auto context = TlsDesk::context_for(config_.ca);
+  auto context = TlsDesk::context_for(config_.ca, config_.tls_minimum);
   if (!context) return os::failure("prepare TLS (" + context.error() + ")", EPROTO);
   context_ = *std::move(context);
   tls::ready_digests();
@@ -78,8 +78,8 @@ std::expected<void, std::string> Daemon::configure(std::string config, base::Gen
     return std::unexpected("relay cannot read the configuration from the parent");
   const bool other_servers =
       parsed->dns != config_.dns || parsed->trust_ad != config_.trust_ad;
-  if (parsed->ca != config_.ca) {
-    auto context = TlsDesk::context_for(parsed->ca);
+  if (parsed->ca != config_.ca || parsed->tls_minimum != config_.tls_minimum) {
+    auto context = TlsDesk::context_for(parsed->ca, parsed->tls_minimum);
     if (!context) return std::unexpected("relay cannot use delivery.ca: " + context.error());
     tls_->use(*std::move(context));
   }

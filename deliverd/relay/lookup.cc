@@ -50,7 +50,8 @@ void conclude(MxSearch& search, const ipc::PolicySaid& policy) {
   if (targets && policy.mode != ipc::StsMode::kNone)
     for (auto& target : *targets)
       target.policy = PolicyWord{policy.mode == ipc::StsMode::kEnforce,
-                                 std::find(strangers.begin(), strangers.end(), target.host) == strangers.end()};
+                                 std::find(strangers.begin(), strangers.end(), target.host) == strangers.end(),
+                                 policy.id};
   search.found({hop_name_of(search.hosts, search.port, search.demand + policy_demand(policy)),
                 std::move(targets)});
 }

@@ -24,6 +24,7 @@ inline constexpr std::size_t kMaxTargets = 20;  // that are tried in one go
 struct PolicyWord {
   bool enforced = false;  // else it is being tested: nothing is demanded, and what would fail is told
   bool named = false;     // it names the host
+  std::string id = {};    // as the DNS has it
   friend bool operator==(const PolicyWord&, const PolicyWord&) noexcept = default;
 };
 

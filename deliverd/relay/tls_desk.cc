@@ -69,8 +69,8 @@ std::string cut(std::string text) {
 }  // namespace
 
 std::expected<std::shared_ptr<tls::ClientContext>, std::string> TlsDesk::context_for(
-    const std::string& roots) {
-  return tls::ClientContext::make({.roots = roots});
+    const std::string& roots, tls::Version minimum) {
+  return tls::ClientContext::make({.minimum = minimum, .roots = roots});
 }
 
 dns::Query TlsDesk::plan(const config::HopSpec& hop, const Target& target, Done done) {
@@ -94,7 +94,8 @@ std::unique_ptr<tls::Session> TlsDesk::begin(const Plan& plan, const Target& tar
 
 ipc::TlsNote note_of(const Plan& plan, const tls::Facts& facts) {
   ipc::TlsNote note{fmt::format("{} {}{}", facts.version, facts.cipher, facts.resumed ? " resumed" : ""),
-                    {}};
+                    {},
+                    cut(plan.why)};
   if (!facts.doubt.empty())
     note.verified = cut("no: " + facts.doubt);
   else
@@ -103,6 +104,10 @@ ipc::TlsNote note_of(const Plan& plan, const tls::Facts& facts) {
                                                                 : "yes: ") +
                         facts.peer);
   return note;
+}
+
+ipc::TlsNote note_of_clear(const Plan& plan, const std::string& why) {
+  return {cut("none: " + why), {}, cut(plan.why)};
 }
 
 }  // namespace postern::relay

@@ -24,7 +24,7 @@ class TlsDesk {
   // `roots`: PEM of authorities, or nothing. Before the sandbox for the first time, so that the library
   // has loaded all that it wants. On failure the reason, and all stays as it was.
   [[nodiscard]] static std::expected<std::shared_ptr<tls::ClientContext>, std::string> context_for(
-      const std::string& roots);
+      const std::string& roots, tls::Version minimum);
   // For sessions from now on. What was made before with another one is not resumed.
   void use(std::shared_ptr<tls::ClientContext> context) { context_ = std::move(context); }
   // Other name servers are asked from now on.
@@ -40,7 +40,8 @@ class TlsDesk {
   std::shared_ptr<tls::ClientContext> context_;
 };
 
-// What people are told of an agreed session.
+// What people are told of an agreed session, and of one in clear.
 [[nodiscard]] ipc::TlsNote note_of(const Plan& plan, const tls::Facts& facts);
+[[nodiscard]] ipc::TlsNote note_of_clear(const Plan& plan, const std::string& why);
 
 }  // namespace postern::relay

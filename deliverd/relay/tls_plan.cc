@@ -51,10 +51,29 @@ Need need_of(const config::HopSpec& hop) {
   return Need::kEncrypt;
 }
 
+// Whose need it is, where nobody but the way has a say.
+std::string why_by_way(Need need) {
+  switch (need) {
+    case Need::kClear:
+      return "off: by configuration";
+    case Need::kTry:
+      return "opportunistic: no policy";
+    case Need::kEncrypt:
+      return "required: by configuration";
+    case Need::kVerify:
+      return "verified: by configuration";
+    case Need::kDane:
+      break;
+  }
+  return {};
+}
+
 Plan dane(Plan plan, const Target& target, const dns::TlsaAnswer& answer, const std::string& base) {
   plan.need = Need::kDane;
   plan.records = answer.records;
   std::erase_if(plan.records, [](const auto& record) { return !usable(record); });
+  const auto count = plan.records.size();
+  plan.why = fmt::format("dane: {} TLSA record{}", count, count == 1 ? "" : "s");
   plan.name = base;
   // RFC 7672 3.2.2: the host by its other name, and the domain whose mail it takes.
   for (const auto& name : target.vouched)
@@ -66,18 +85,25 @@ Plan dane(Plan plan, const Target& target, const dns::TlsaAnswer& answer, const 
 Planned obeying_policy(Planned plan, const Target& target) {
   if (!plan || !target.policy || plan->need == Need::kDane) return plan;
   plan->policy = target.policy;
-  if (!target.policy->enforced) return plan;
+  const auto policy = fmt::format("policy {} of {}", target.policy->id, target.domain);
+  if (!target.policy->enforced) {
+    const bool tried = plan->need == Need::kTry;
+    plan->why = fmt::format("{} mta-sts testing, {}", tried ? "opportunistic:" : plan->why + ",", policy);
+    return plan;
+  }
   if (!target.policy->named)
     return out_of_reach({4, 7, 0},
                         fmt::format("the MTA-STS policy of {} does not name {}", target.domain, target.host),
                         target);
   plan->need = Need::kVerify;
+  plan->why = "mta-sts: enforce, " + policy;
   return plan;
 }
 
 Planned plan_without_policy(const config::HopSpec& hop, const Target& target, const dns::TlsaAnswer& answer,
                             const std::string& base) {
-  Plan plan{need_of(hop), hop.implicit, target.host, {}, {}, {}};
+  const auto need = need_of(hop);
+  Plan plan{need, hop.implicit, target.host, {}, {}, {}, why_by_way(need)};
   const bool demanded = hop.tls == HopTls::kDane;
   if (tlsa_bases(hop, target).empty()) {
     if (demanded)
@@ -94,7 +120,9 @@ Planned plan_without_policy(const config::HopSpec& hop, const Target& target, co
   if (demanded)
     return out_of_reach({4, 7, 0},
                         fmt::format("{} has no {} TLSA records", base, there ? "usable" : "secure"), target);
-  if (there) plan.need = Need::kEncrypt;
+  if (!there) return plan;
+  if (plan.need == Need::kTry) plan.why = "required: by TLSA records, of which none can be used";
+  plan.need = Need::kEncrypt;
   return plan;
 }
 

@@ -51,6 +51,7 @@ struct Plan {
   std::vector<dns::TlsaRecord> records;  // kDane
   std::vector<std::string> also;         // kDane: names that count as well
   std::optional<PolicyWord> policy;      // of the domain, where it counts
+  std::string why;  // who demands that, for people: "opportunistic: no policy", "dane: 2 TLSA records"
   friend bool operator==(const Plan&, const Plan&) noexcept = default;
 };
 using Planned = std::expected<Plan, Trouble>;

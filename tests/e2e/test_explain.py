@@ -115,6 +115,7 @@ def test_what_is_finished_is_told_by_the_history(server, sink):
     assert row["ended"][0]["end"] == "delivered" and sink.ip in row["ended"][0]["remote"]
     one, = row["explanations"]
     assert one["tries"] == 1 and one["last_reply"].startswith("450 4.2.1") and sink.ip in one["remote"]
+    assert one["tls"] == row["ended"][0]["tls"] == "none: not offered; opportunistic: no policy"
     screen = server.ctl_text("explain", ident).out
     print(screen)
     assert "\x1b" not in screen and "y@remote.example: RETRY in 59m" in screen

@@ -19,11 +19,13 @@ def test_every_end_is_told(server, sink):
     by_id = {(row["id"], row["to"]): row for row in found}
     row = by_id[delivered, "yes@remote.example"]
     assert row["end"] == "delivered" and row["remote"].endswith(":2627") and row["tries"] == 1
+    assert row["tls"] == "none: not offered; opportunistic: no policy"
     assert row["from"] == "alice@example.org" and row["client"] == "127.0.0.1" and row["reply"]
     assert row["arrived"] <= row["ended"]
     row = by_id[failed, "no@remote.example"]
     assert row["end"] == "bounced" and row["reply"] == "550 5.1.1 nobody <here>"
     assert by_id[local, "bob@example.org"]["queue"] == "local"
+    assert by_id[local, "bob@example.org"]["tls"] == ""
     notice, = (row for row in found if row["from"] == "")
     assert notice["to"] == "x@remote.example" and notice["end"] == "delivered"
 

@@ -54,9 +54,13 @@ def delivered(server, to):
 def test_a_policy_is_obeyed(sender, receiver, publish):
     sink = receiver("sts.test")
     host = publish("sts.test", policy("mx.sts.test"))
-    sender.start().send("x@sts.test")
-    assert delivered(sender, "x@sts.test")["verified"] == "mta-sts: mx.sts.test"
+    ident = sender.start().send("x@sts.test")
+    line = delivered(sender, "x@sts.test")
+    assert line["verified"] == "mta-sts: mx.sts.test"
+    assert line["tls_policy"] == "mta-sts: enforce, policy 1 of sts.test"
     assert sink.messages[0].tls
+    told = "; mta-sts: mx.sts.test; mta-sts: enforce, policy 1 of sts.test"
+    assert sender.ctl("history", ident).rows[0]["tls"].endswith(told)
     assert host.asked == [("mta-sts.sts.test", f"mta-sts.sts.test:{HTTPS_PORT}", PATH)]
     line = sender.wait_log("sts.fetched", domain="sts.test")
     assert (line["mode"], line["policy"], line["hosts"], line["max_age"]) == ("enforce", "1", "1", "604800")
@@ -100,6 +104,7 @@ def test_nothing_but_a_certificate_for_the_name_will_do(sender, authority, recei
     sender.start().send("x@sts.test")
     line = failure(sender, "sts.test")
     assert line["class"] == "tls" and why in line["reply"], line
+    assert line["reply"].endswith("; mta-sts: enforce, policy 1 of sts.test"), line
     assert not sink.messages
 
 
@@ -113,7 +118,8 @@ def test_a_policy_that_is_tested_stops_nothing_and_is_told(sender, authority, re
     sender.start()
     for domain in ("stranger", "doubt", "clear", "good"):
         sender.send(f"x@{domain}.test")
-        delivered(sender, f"x@{domain}.test")
+        line = delivered(sender, f"x@{domain}.test")
+        assert line["tls_policy"] == f"opportunistic: mta-sts testing, policy 1 of {domain}.test"
     for domain, why in (("stranger", "the policy does not name mx.evil.test"), ("doubt", "self-signed certificate"),
                         ("clear", "TLS: none: not offered")):
         assert sender.wait_log("relay.mta_sts", domain=f"{domain}.test", mode="testing")["error"] == why

@@ -126,6 +126,30 @@ def test_a_host_whose_tls_is_of_another_age(sender, authority, make_sink):
     assert failure(sender, "required.test")["class"] == "tls"
 
 
+def test_a_host_that_cannot_meet_the_least_version(sender, authority, make_sink):
+    """Its handshake fails, and that means what it always means."""
+    context = authority.server(*authority.issue("old.example"))
+    context.maximum_version = ssl.TLSVersion.TLSv1_2
+    sink = make_sink(tls=context)
+    new = make_sink(tls=authority.server(*authority.issue("new.example")))
+    way(sender, "optional.test", sink.ip)
+    way(sender, "required.test", sink.ip, "required")
+    way(sender, "new.test", new.ip, "required")
+    sender.configure(delivery={"tls_minimum": "1.3"}).start()
+    for name in ("optional", "required", "new"):
+        sender.send(f"x@{name}.test")
+    assert delivered(sender, "x@new.test")["tls"].startswith("TLSv1.3 ")
+    assert sink.ip in sender.wait_log("relay.tls", then="once more, in clear")["remote"]
+    assert delivered(sender, "x@optional.test")["tls"].startswith("none: 4.")
+    line = failure(sender, "required.test")
+    assert line["class"] == "tls" and line["reply"].endswith("; required: by configuration"), line
+    assert [(m.recipients, bool(m.tls)) for m in sink.messages] == [(["x@optional.test"], False)]
+    sender.configure(delivery={"tls_minimum": "1.2"}).write()
+    sender.ctl("reload")
+    sender.ctl("retry", "--all", "--yes")
+    assert delivered(sender, "x@required.test")["tls"].startswith("TLSv1.2 ")
+
+
 def test_a_refusal_is_no_reason_for_another_session(sender, make_script):
     script = make_script(starttls(b"454 4.7.0 not now\r\n"))
     way(sender, "optional.test", script.ip)
@@ -154,7 +178,8 @@ def test_a_host_without_tls(sender, sink):
     for name in ("optional", "required", "smtps"):
         sender.send(f"x@{name}.test")
     assert delivered(sender, "x@optional.test")["tls"] == "none: not offered"
-    assert failure(sender, "required.test")["reply"] == "4.7.4 the next hop does not offer STARTTLS"
+    assert failure(sender, "required.test")["reply"] == (
+        "4.7.4 the next hop does not offer STARTTLS; required: by configuration")
     assert failure(sender, "smtps.test")["class"] == "tls"
     assert len(sink.messages) == 1
 
@@ -282,6 +307,39 @@ def test_the_word_of_a_resolver_far_away_counts_where_it_is_said(sender, zone, d
     sender.ctl("reload")
     sender.send("y@signed.test")
     assert failure(sender, "signed.test")["class"] == "tls"
+
+
+def test_how_each_try_was_secured_and_why_is_told_afterwards(sender, zone, sink, dane):
+    zone.tlsa("mx.signed.test", SINK_PORT, 3, 1, 1, dane.key)
+    sink.refuse["later@clear.test"] = "450 4.2.1 come later"
+    way(sender, "clear.test", sink.ip)
+    sender.start()
+    ident = sender.send("x@signed.test")
+    line = delivered(sender, "x@signed.test")
+    assert line["tls_policy"] == "dane: 1 TLSA record"
+    told = f"{line['tls']}; dane: whatever.example; dane: 1 TLSA record"
+    waiting = sender.send(["later@clear.test", "x@clear.test"])
+    line = sender.wait_log("delivery.deferred", to="later@clear.test")
+    assert (line["tls"], line["tls_policy"]) == ("none: not offered", "opportunistic: no policy")
+    clear = "none: not offered; opportunistic: no policy"
+
+    def is_told():
+        row, = wait_for("the history was written", lambda: sender.ctl("history", ident).rows)
+        assert row["tls"] == told
+        assert sender.ctl("explain", ident).rows[0]["ended"][0]["tls"] == told
+        assert f"  TLS      {told}\n" in sender.ctl_text("explain", ident).out
+        one, = sender.ctl("explain", waiting).rows[0]["explanations"]
+        assert one["tls"] == clear
+        assert f"  TLS      {clear}\n" in sender.ctl_text("explain", waiting).out
+        assert [row["tls"] for row in sender.ctl("history", waiting).rows] == [clear]
+        shown = sender.ctl("show", waiting).rows[0]["recipients"]
+        assert "later@clear.test" in [row["address"] for row in shown]
+        assert {row["tls"] for row in shown} == {clear}
+    delivered(sender, "x@clear.test")
+    is_told()
+    sender.restart()
+    wait_for("it is read", lambda: sender.ctl("explain", waiting).rows[0]["explanations"][0]["state"] == "retry")
+    is_told()
 
 
 # --- DANE behind a resolver that checks ------------------------------------------------------------------

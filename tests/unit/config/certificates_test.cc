@@ -105,6 +105,8 @@ TEST_F(Certificates, EveryMistakeHasItsPlace) {
             "\"mx1.example.org\" or \"*.example.org\"\n");
   EXPECT_EQ(of(section("a") + "[tls]\nminimum = \"1.1\"\n"),
             "postern.toml:15:11: tls.minimum = \"1.1\": expected one of \"1.2\", \"1.3\"\n");
+  EXPECT_EQ(of(section("a") + "[delivery]\ntls_minimum = \"1.1\"\n"),
+            "postern.toml:15:15: delivery.tls_minimum = \"1.1\": expected one of \"1.2\", \"1.3\"\n");
   EXPECT_EQ(of(section("a") + "[tls]\nclient_ca = \"gone.pem\"\n"),
             "postern.toml:15:13: tls.client_ca = \"gone.pem\": the file gone.pem cannot be read: "
             "No such file or directory\n");

@@ -162,6 +162,8 @@ TEST_F(Cut, Relay) {
   EXPECT_EQ(cut_relay(config("[delivery]\ndns = [\"[::1]:5353\"]\n"), facts()).dns,
             std::vector{endpoint("[::1]:5353")});
   EXPECT_EQ(cut_relay(config(), {}).dns, std::vector{endpoint("127.0.0.1:53")});
+  EXPECT_EQ(cut.tls_minimum, tls::Version::k12);
+  EXPECT_EQ(cut_relay(config("[delivery]\ntls_minimum = \"1.3\"\n"), facts()).tls_minimum, tls::Version::k13);
 }
 
 TEST_F(Cut, RelayHasNetworksThatItMustNotConnectTo) {

@@ -251,6 +251,11 @@ internal = true)")),
       << all;
   EXPECT_NE(all.find("  *: to mx, port 25\n  sent from 192.0.2.7, where a route says nothing else\n"), std::string::npos)
       << all;
+  const auto newer = rights_summary(config("[delivery]\ntls_minimum = \"1.3\"\n"));
+  EXPECT_NE(newer.find("  *: to mx, port 25\n  TLS 1.3 and later; where it need not be, in clear to hosts that speak none of "
+                       "these\n"),
+            std::string::npos)
+      << newer;
 }
 
 }  // namespace

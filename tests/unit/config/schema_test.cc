@@ -39,7 +39,7 @@ TEST(Schema, KnowsEveryKeyOfTheSurface) {
       "listen.etrn_from", "delivery.forbid",  "delivery.ca",           "delivery.mta_sts",
       "space.segment",    "mailbox.folders",  "delivery.mta_sts_port", "policy.reverse",
       "retry.spread",     "retry.rule.expire", "retry.rule.notify",     "limits.data_rate",
-      "domain.pass_client"};
+      "domain.pass_client", "delivery.tls_minimum"};
   for (const auto& key : schema())
     EXPECT_TRUE(others.contains(key.path) ||
                 std::find(paths.begin(), paths.end(), key.path) != paths.end())

@@ -203,14 +203,16 @@ TEST_F(Screens, HistoryRows) {
   row.tries = 3;
   row.remote = "mx\x1b[31m";
   row.reply = "550 5.1.1 no";
+  row.tls = "none: refused: \x1b[31m";
   add_row(table, row, kNow);
   EXPECT_EQ(table.take(),
             "ENDED     ID             END      AFTER  TRIES  SIZE  FROM  TO               "
-            "REMOTE      REPLY\n"
+            "REMOTE      REPLY         TLS\n"
             "14:13:20  0000000000001  bounced     1m      3   100  <>    ann@example.net  "
-            "mx\\x1b[31m  550 5.1.1 no\n");
+            "mx\\x1b[31m  550 5.1.1 no  none: refused: \\x1b[31m\n");
   const auto object = to_json(row);
   EXPECT_NE(object.find("\"end\":\"bounced\""), std::string::npos);
+  EXPECT_NE(object.find("\"tls\":\"none: refused: "), std::string::npos);
   EXPECT_EQ(object.find('\x1b'), std::string::npos);
 }
 
@@ -233,6 +235,7 @@ ipc::Shown shown() {
   open.last_reply = "450 later";
   open.remote = "mx[192.0.2.1]:25";
   auto done = open;
+  done.tls = "none: not offered; opportunistic: no policy";
   done.end = ipc::RecipientEnd::kDelivered;
   done.last_reply = "250 ok";
   s.recipients = {open, done};
@@ -250,7 +253,9 @@ TEST_F(Screens, MessagePage) {
             "ann@example.net  DELIVERED\n"
             "  Queue    example.net\n"
             "  Tries    2, last 14:12:20\n"
-            "  Reply    250 ok  from mx[192.0.2.1]:25\n");
+            "  Reply    250 ok  from mx[192.0.2.1]:25\n"
+            "  TLS      none: not offered; opportunistic: no policy\n");
+  EXPECT_NE(to_json(base::MessageId(1), shown()).find("\"tls\":\"none: not offered; "), std::string::npos);
 }
 
 TEST_F(Screens, AMessageThatRequiresTlsSaysSo) {
@@ -363,6 +368,7 @@ ipc::Explanation waiting() {
   e.last_try = kNow - Millis(3'600'000);
   e.last_reply = "451 4.3.0 try later";
   e.remote = "mx[192.0.2.9]:25";
+  e.tls = "TLSv1.3 x; dane: mx; dane: 2 TLSA records";
   e.notice = kNow + Millis(8 * 3'600'000);
   e.expires = kNow + Millis(4LL * 86'400'000);
   return e;
@@ -392,6 +398,7 @@ TEST_F(Screens, ExplainAMessage) {
             "  Route    postern.toml:46  smtp://10.9.0.1:2525\n"
             "  Retry    postern.toml:67 (connect)\n"
             "  Tries    2, the last 13:13:20: 451 4.3.0 try later from mx[192.0.2.9]:25\n"
+            "  TLS      TLSv1.3 x; dane: mx; dane: 2 TLSA records\n"
             "  Passed   hold, freeze, outbound (internal route)\n"
             "  Then     after a failure every 4h00m; notice at one after 22:13:20; bounce at one after Fri 14:13\n"
             "  Try      posternctl retry 0000000000007\n");
@@ -455,16 +462,19 @@ TEST_F(Screens, ExplainAFinishedMessage) {
   row.tries = 1;
   row.remote = "mx[192.0.2.9]:25";
   row.reply = "250 2.0.0 ok";
+  row.tls = "TLSv1.3 x; mta-sts: mx; mta-sts: enforce, policy 7 of corp.example";
   EXPECT_EQ(explain_page(s, kNow),
             "0000000000007 from bob@example.org, 4.1K, 14:11:20 (2m ago)\n"
             "  client 10.0.0.17; finished: nothing of it is in the queue\n"
             "ann@corp.example: DELIVERED 14:12:20, 1m after it came, 1 try\n"
             "  Queue    corp.example\n"
-            "  Reply    250 2.0.0 ok from mx[192.0.2.9]:25\n");
+            "  Reply    250 2.0.0 ok from mx[192.0.2.9]:25\n"
+            "  TLS      TLSv1.3 x; mta-sts: mx; mta-sts: enforce, policy 7 of corp.example\n");
   const auto object = json::parse(to_json(s));
   EXPECT_EQ(object.at("queued"), false);
   EXPECT_EQ(object.at("from"), "bob@example.org");
   EXPECT_EQ(object.at("ended")[0].at("reply"), "250 2.0.0 ok");
+  EXPECT_EQ(object.at("ended")[0].at("tls"), row.tls);
 }
 
 TEST_F(Screens, ExplainAQueueAndANextHop) {

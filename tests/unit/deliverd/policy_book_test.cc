@@ -45,9 +45,13 @@ class PolicyBookTest : public testing::Test {
   PolicyBookTest() { log::set_level(log::Format::kText, log::Level::kError); }
 
   void ask(const std::string& domain = "example.org") {
-    book.ask(domain, [this](std::optional<const StsPolicy*> found) noexcept {
-      const auto* const policy = found.value_or(nullptr);
-      answers.push_back(!found ? "not known" : policy == nullptr ? "none" : policy->hosts.empty() ? "nowhere" : policy->hosts.front());
+    book.ask(domain, [this](std::optional<const Held*> found) noexcept {
+      const auto* const held = found.value_or(nullptr);
+      answers.push_back(!found                         ? "not known"
+                        : held == nullptr              ? "none"
+                        : held->policy.hosts.empty()   ? "nowhere"
+                                                       : held->policy.hosts.front());
+      last_id = held == nullptr ? "" : held->id;
     });
   }
   void dns(std::vector<std::string> texts, const std::string& domain = "example.org") {
@@ -93,6 +97,7 @@ class PolicyBookTest : public testing::Test {
   FakeSources sources;
   PolicyBook book{sources, clock, {}};
   std::vector<std::string> answers;
+  std::string last_id;  // of the last policy that was an answer
 
  private:
   void reply(const std::string& domain, dns::TxtAnswer answer) {
@@ -110,6 +115,7 @@ TEST_F(PolicyBookTest, FetchesWhatTheDnsNames) {
   EXPECT_TRUE(answers.empty()) << "mail waits for the policy";
   host_has("mx1.example");
   EXPECT_EQ(last(), "mx1.example");
+  EXPECT_EQ(last_id, "1");
 }
 
 TEST_F(PolicyBookTest, AsksNobodyElseWhereTheDnsNamesNone) {
@@ -344,8 +350,8 @@ TEST_F(PolicyBookTest, BeginsWithWhatWasHeldBeforeARestart) {
   begin_with_one();
   PolicyBook next(sources, clock, Cache::decode(book.cache().encode(), 1, clock.wall()));
   std::string answer;
-  next.ask("example.org", [&](std::optional<const StsPolicy*> policy) noexcept {
-    answer = policy.value_or(nullptr) == nullptr ? "none" : (*policy)->hosts.front();
+  next.ask("example.org", [&](std::optional<const Held*> held) noexcept {
+    answer = held.value_or(nullptr) == nullptr ? "none" : (*held)->policy.hosts.front();
   });
   dns_is_silent();
   EXPECT_EQ(answer, "mx1.example");

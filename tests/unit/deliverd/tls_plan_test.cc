@@ -150,8 +150,32 @@ TEST(TlsPlan, RecordsAreAskedForOnlyWhereTheyMatter) {
 // RFC 8461 5.
 Target with_policy(bool enforced, bool named, bool vouched = false) {
   auto made = target(vouched);
-  made.policy = PolicyWord{enforced, named};
+  made.policy = PolicyWord{enforced, named, "20261123"};
   return made;
+}
+
+TEST(TlsPlan, WhoDemandsItIsSaid) {
+  const auto why = [](const config::HopSpec& hop, const Target& target, const dns::TlsaAnswer& answer = none()) {
+    return plan_for(hop, target, answer, "mx.example").value().why;
+  };
+  EXPECT_EQ(why(mx(HopTls::kOff), target(true)), "off: by configuration");
+  EXPECT_EQ(why(mx(HopTls::kOptional), target(true)), "opportunistic: no policy");
+  EXPECT_EQ(why(mx(HopTls::kRequired), target(true)), "required: by configuration");
+  EXPECT_EQ(why(mx(HopTls::kVerified), target(true)), "verified: by configuration");
+  EXPECT_EQ(why(host(HopTls::kOptional, true), target(false, "")), "required: by configuration");
+  const dns::TlsaRecord unusable{1, 1, 1, kDigest};
+  EXPECT_EQ(why(mx(HopTls::kOptional), target(true), records({kGood, unusable})), "dane: 1 TLSA record");
+  EXPECT_EQ(why(mx(HopTls::kDane), target(true), records({kGood, kGood})), "dane: 2 TLSA records");
+  EXPECT_EQ(why(mx(HopTls::kOptional), target(true), records({unusable})),
+            "required: by TLSA records, of which none can be used");
+  EXPECT_EQ(why(mx(HopTls::kRequired), target(true), records({unusable})), "required: by configuration");
+  for (const auto tls : {HopTls::kOptional, HopTls::kVerified})
+    EXPECT_EQ(why(mx(tls), with_policy(true, true)), "mta-sts: enforce, policy 20261123 of example.org");
+  EXPECT_EQ(why(mx(HopTls::kOptional), with_policy(true, true, true), records({kGood})), "dane: 1 TLSA record");
+  EXPECT_EQ(why(mx(HopTls::kOptional), with_policy(false, true)),
+            "opportunistic: mta-sts testing, policy 20261123 of example.org");
+  EXPECT_EQ(why(mx(HopTls::kRequired), with_policy(false, false)),
+            "required: by configuration, mta-sts testing, policy 20261123 of example.org");
 }
 
 TEST(TlsPlan, APolicyThatIsEnforcedDemandsTheName) {
@@ -162,7 +186,7 @@ TEST(TlsPlan, APolicyThatIsEnforcedDemandsTheName) {
   }
   const auto planned = plan_for(mx(HopTls::kOptional), with_policy(true, true), none(), {});
   EXPECT_EQ(planned->name, "mx.example");
-  EXPECT_EQ(planned->policy, (PolicyWord{true, true}));
+  EXPECT_EQ(planned->policy, (PolicyWord{true, true, "20261123"}));
 }
 
 TEST(TlsPlan, APolicyThatIsTestedDemandsNothing) {

@@ -21,7 +21,12 @@ class TlsRig {
         book_(loop, *resolver_, base::system_clock()),
         desk(&book_) {
     resolver_->attach(loop);
-    desk.use(TlsDesk::context_for(tls::test::Authority::instance().root()).value());
+    use();
+  }
+
+  // Sessions from now on: nothing of earlier ones is known.
+  void use(tls::Version minimum = tls::Version::k12) {
+    desk.use(TlsDesk::context_for(tls::test::Authority::instance().root(), minimum).value());
   }
 
   // Usage, selector, matching type and data, and the flags of their answer (0x81a0: vouched for).

@@ -45,9 +45,7 @@ class Tls : public testing::Test {
   void secure(FakeHop& which, const Issued& issued, tls::Signer& with, bool first = false) {
     which.secure(*tls::ServerContext::make({.certificates = {{{}, issued.chain}}}, tickets_), with, first);
   }
-  void forget_sessions() {
-    rig.desk.use(TlsDesk::context_for(Authority::instance().root()).value());
-  }
+  void forget_sessions() { rig.use(); }
   // STARTTLS is offered in clear, and the answers to it are these.
   static FakeHop::Answer offering(std::optional<std::string> to_starttls = std::nullopt) {
     return [to_starttls](const std::string& line, bool&) -> std::optional<std::string> {
@@ -93,17 +91,22 @@ TEST_F(Tls, IsUsedWhereItIsOffered) {
   EXPECT_EQ(greeted(), 2U);
   EXPECT_EQ(sent.note.tls, "TLSv1.3 TLS_AES_256_GCM_SHA384");
   EXPECT_EQ(sent.note.verified, "yes: mx.example");
+  EXPECT_EQ(sent.note.policy, "opportunistic: no policy");
 }
 
 TEST_F(Tls, IsNotUsedWhereItIsOff) {
   offer(good());
-  EXPECT_EQ(send(way(HopTls::kOff)).note.tls, "none: off");
+  const auto& sent = send(way(HopTls::kOff));
+  EXPECT_EQ(sent.note.tls, "none: off");
+  EXPECT_EQ(sent.note.policy, "off: by configuration");
   EXPECT_EQ(hop.messages.size(), 1U);
   EXPECT_EQ(greeted(), 1U);
 }
 
 TEST_F(Tls, IsDoneWithoutWhereItIsNotOffered) {
-  EXPECT_EQ(send(way(HopTls::kOptional)).note.tls, "none: not offered");
+  const auto& sent = send(way(HopTls::kOptional));
+  EXPECT_EQ(sent.note.tls, "none: not offered");
+  EXPECT_EQ(sent.note.policy, "opportunistic: no policy");
   EXPECT_EQ(hop.messages.size(), 1U);
 }
 
@@ -123,7 +126,7 @@ TEST_F(Tls, OfAStrangerIsNotEnoughWhereTheNameMatters) {
   EXPECT_EQ(sent.trouble.end, ipc::GrantEnd::kTemporary);
   EXPECT_EQ(sent.trouble.failure, ipc::FailureClass::kTls);
   EXPECT_EQ(sent.trouble.reply.text(),
-            "4.7.5 handshake: certificate verify failed (hostname mismatch)");
+            "4.7.5 handshake: certificate verify failed (hostname mismatch); verified: by configuration");
   EXPECT_EQ(hop.sessions, 1U) << "never in clear";
   EXPECT_TRUE(hop.messages.empty());
   offer(good());
@@ -138,6 +141,12 @@ TEST_F(Tls, ThatFailsIsTriedOnceMoreInClear) {
   EXPECT_EQ(hop.sessions, 2U);
   EXPECT_EQ(hop.messages.size(), 1U);
   EXPECT_TRUE(sent.note.tls.starts_with("none: 4.7.5 handshake")) << sent.note.tls;
+}
+
+TEST_F(Tls, OfTheLeastVersionWillDo) {
+  offer(good());
+  rig.use(tls::Version::k13);
+  EXPECT_TRUE(send(way(HopTls::kRequired)).note.tls.starts_with("TLSv1.3 "));
 }
 
 TEST_F(Tls, ThatFailsIsTheEndWhereItIsRequired) {
@@ -181,7 +190,9 @@ TEST_F(Tls, ThatIsRefusedIsDoneWithoutInTheSameSession) {
   EXPECT_EQ(send(way(HopTls::kOptional)).note.tls, "none: refused: 454 4.7.0 not now");
   EXPECT_EQ(hop.sessions, 1U);
   EXPECT_EQ(hop.messages.size(), 1U);
-  EXPECT_EQ(send(way(HopTls::kRequired)).trouble.failure, ipc::FailureClass::kTls);
+  const auto& sent = send(way(HopTls::kRequired));
+  EXPECT_EQ(sent.trouble.failure, ipc::FailureClass::kTls);
+  EXPECT_EQ(sent.trouble.reply.text(), "454 4.7.0 not now") << "its own words";
   EXPECT_EQ(hop.messages.size(), 1U);
 }
 
@@ -299,6 +310,7 @@ TEST_F(Dane, BelievesTheCertificateThatTheRecordNames) {
   for (const auto tls : {HopTls::kOptional, HopTls::kDane}) {
     const auto& sent = send(way(tls), true);
     EXPECT_EQ(sent.note.verified, "dane: nothing.example") << sent.trouble.reply.text();
+    EXPECT_EQ(sent.note.policy, "dane: 1 TLSA record");
   }
   EXPECT_EQ(hop.messages.size(), 2U);
 }
@@ -333,7 +345,7 @@ TEST_F(Dane, BelievesTheAuthorityThatTheRecordNames) {
 TEST_F(Dane, DemandsTlsEvenWhereNoRecordIsUsable) {
   rig.tlsa(name(), record(1, 1, 1, spki(good().chain)));
   EXPECT_EQ(send(way(HopTls::kOptional), true).trouble.reply.text(),
-            "4.7.4 the next hop does not offer STARTTLS");
+            "4.7.4 the next hop does not offer STARTTLS; required: by TLSA records, of which none can be used");
   offer(other());
   EXPECT_EQ(send(way(HopTls::kOptional), true).note.verified, "no: hostname mismatch");
   EXPECT_EQ(hop.messages.size(), 1U);

@@ -184,6 +184,16 @@ TEST(Replies, AreCleanedOnBothEnds) {
   EXPECT_EQ(from_ipc(forged).lines.at(0), "a\\x0d\\x0ab");
 }
 
+TEST(TlsNotes, AreOneTextOfWhatIsKnown) {
+  EXPECT_EQ(text_of(TlsNote{}), "");
+  EXPECT_EQ(text_of(TlsNote{"none: not offered", "", "opportunistic: no policy"}),
+            "none: not offered; opportunistic: no policy");
+  EXPECT_EQ(text_of(TlsNote{"TLSv1.3 x", "dane: mx.example", "dane: 2 TLSA records"}),
+            "TLSv1.3 x; dane: mx.example; dane: 2 TLSA records");
+  const std::string most(TlsNote::kMost, 'x');
+  EXPECT_EQ(text_of(TlsNote{most, most, most}).size(), kMaxTls);
+}
+
 TEST(Names, EachBlockerHasItsOwn) {
   std::set<std::string_view> names;
   for (std::size_t i = 0; i < kBlockers; ++i) names.insert(name(static_cast<Blocker>(i)));

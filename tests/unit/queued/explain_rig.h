@@ -81,7 +81,7 @@ class ExplainTest : public ::testing::Test, protected EngineRig {
     engine->conclude(
         main,
         {{0, {ipc::Result::kDeferred, ipc::FailureClass::kMailbox, {451, 4, 2, 1, "later"}, {}}}},
-        "mx[192.0.2.9]:25", {});
+        "mx[192.0.2.9]:25", {}, {"TLSv1.3 x", "yes: mx", "opportunistic: no policy"});
     turn();
   }
   void fail_hop() {

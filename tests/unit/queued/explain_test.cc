@@ -210,6 +210,20 @@ TEST_F(ExplainTest, TheSenderHearsAndItEndsWhenItWasTold) {
   EXPECT_EQ(explained().notice.ms, 0);  // there is nobody to tell
 }
 
+// Of a message that was read from its row.
+TEST_F(ExplainTest, HowItsLastTryWasSecuredIsTold) {
+  prepare();
+  EXPECT_EQ(explained().tls, "");
+  set_up(Blocker::kRetry);
+  turn();
+  EXPECT_EQ(explained().tls, "TLSv1.3 x; yes: mx; opportunistic: no policy");
+  std::optional<ipc::Shown> page;
+  show(*engine, {.id = main}, [&](const ipc::Shown& answer) noexcept { page = answer; });
+  for (int n = 0; n < 30 && !page; ++n) turn(1);
+  ASSERT_TRUE(page && page->recipients.size() == 1);
+  EXPECT_EQ(page->recipients[0].tls, "TLSv1.3 x; yes: mx; opportunistic: no policy");
+}
+
 TEST_F(ExplainTest, RecipientsComeInPagesAndAlikeOnesTogether) {
   begin();
   auto record = envelope(0);

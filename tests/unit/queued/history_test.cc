@@ -21,6 +21,7 @@ HistoryLine line_of(std::uint64_t number, std::string to = "r@example.com") {
   line.size = 1234;
   line.client = base::parse_ip("2001:db8::7").value();
   line.from = mail::ReversePath(address("\"a b\"@example.org"));
+  line.tls = "TLSv1.3 x; yes: mx.example.com";
   line.recipients.push_back({ipc::HistoryEnd::kDelivered, 2, "example.com",
                              "mx.example.com[192.0.2.1]:25", "250 2.0.0 Ok: 100% taken",
                              std::move(to)});
@@ -32,6 +33,15 @@ std::string text(const HistoryLine& line) {
   EXPECT_EQ(out.back(), '\n');
   out.pop_back();
   return out;
+}
+
+// As version 1 wrote it.
+std::string text_1(const HistoryLine& line) {
+  auto out = text(line);
+  constexpr std::string_view kTls = "TLSv1.3%20x;%20yes:%20mx.example.com ";
+  const auto at = out.find(kTls);
+  EXPECT_NE(at, std::string::npos);
+  return out.erase(at, kTls.size());
 }
 
 TEST(HistoryLineTest, WhatIsWrittenIsRead) {
@@ -48,6 +58,7 @@ TEST(HistoryLineTest, WhatIsWrittenIsRead) {
   EXPECT_EQ(read->size, line.size);
   EXPECT_EQ(read->client, line.client);
   EXPECT_EQ(read->from, line.from);
+  EXPECT_EQ(read->tls, line.tls);
   ASSERT_EQ(read->recipients.size(), 2U);
   EXPECT_EQ(read->recipients[0].reply, "250 2.0.0 Ok: 100% taken");
   EXPECT_EQ(read->recipients[1].end, ipc::HistoryEnd::kRemoved);
@@ -55,7 +66,30 @@ TEST(HistoryLineTest, WhatIsWrittenIsRead) {
   EXPECT_EQ(read->recipients[1].remote, "-");
   EXPECT_EQ(read->recipients[1].reply, std::string("\r\n\0\xff %41", 9));
   line.from = {};
+  line.tls = {};
   EXPECT_TRUE(decode_history(text(line))->from.is_null());
+  EXPECT_EQ(decode_history(text(line))->tls, "");
+}
+
+TEST(HistoryLineTest, WhatVersion1WroteIsRead) {
+  const auto line = line_of(77);
+  const auto read = decode_history(text_1(line), 1);
+  ASSERT_TRUE(read);
+  EXPECT_EQ(read->id, line.id);
+  EXPECT_EQ(read->from, line.from);
+  EXPECT_EQ(read->tls, "");
+  ASSERT_EQ(read->recipients.size(), 1U);
+  EXPECT_EQ(read->recipients[0].to, "r@example.com");
+  EXPECT_FALSE(decode_history(text_1(line))) << "of another version";
+  EXPECT_FALSE(decode_history(text(line), 1));
+}
+
+TEST(HistoryLineTest, AFileSaysItsVersion) {
+  EXPECT_EQ(history_version(kHistoryHeader), kHistoryVersion);
+  EXPECT_EQ(history_version("postern history 1\n1 2 3"), 1U);
+  for (const auto* other : {"", "postern history 1", "postern history 0\n", "postern history 3\n",
+                            "postern history x\n", "postern history \n", "mine\n"})
+    EXPECT_FALSE(history_version(other)) << other;
 }
 
 TEST(HistoryLineTest, WhatWasCutIsNoLine) {
@@ -76,6 +110,7 @@ TEST(HistoryLineTest, WhatWasCutIsNoLine) {
 
 TEST(HistoryLineTest, TheLongestLineIsBelowItsLimit) {
   auto line = line_of(77);
+  line.tls = std::string(5000, '\x01');
   line.recipients.assign(kHistoryRecipients,
                          {ipc::HistoryEnd::kDiscarded, ~0U, std::string(ipc::kMaxQueueName, '\x01'),
                           std::string(ipc::kMaxRemote, '\x01'), std::string(5000, '\x01'),
@@ -142,12 +177,25 @@ TEST_F(HistoryFilesTest, ALineThatACrashCutIsPassedOverAndEnds) {
 }
 
 TEST_F(HistoryFilesTest, AnotherVersionsFilesAreLeftAlone) {
-  disk.put_file("history/20260529-0001.log", "postern history 2\nwhat it may say\n");
+  disk.put_file("history/20260529-0001.log", "postern history 3\nwhat it may say\n");
   disk.put_file("history/notes.txt", "mine\n");
   EXPECT_TRUE(append(line_of(1)));
-  EXPECT_EQ(disk.content("history/20260529-0001.log"), "postern history 2\nwhat it may say\n");
+  EXPECT_EQ(disk.content("history/20260529-0001.log"), "postern history 3\nwhat it may say\n");
   EXPECT_TRUE(disk.has("history/20260529-0002.log"));
   EXPECT_EQ(all(), Ids{1});
+}
+
+TEST_F(HistoryFilesTest, AnEarlierVersionsFilesAreReadAndNotGoneOnWith) {
+  std::string old = "postern history 1\n";
+  std::uint64_t last = 0;
+  while (old.size() < 2 * HistoryFiles::kSlice) old += text_1(line_of(++last)) + '\n';
+  disk.put_file("history/20260529-0001.log", old);
+  EXPECT_TRUE(append(line_of(++last)));
+  EXPECT_EQ(disk.content("history/20260529-0001.log"), old);
+  EXPECT_TRUE(disk.has("history/20260529-0002.log"));
+  const auto ids = all();
+  ASSERT_EQ(ids.size(), last);
+  for (std::size_t n = 0; n < ids.size(); ++n) ASSERT_EQ(ids[n], n + 1);
 }
 
 TEST_F(HistoryFilesTest, SizeAndAgeAreBounded) {
@@ -283,7 +331,8 @@ TEST_F(HistoryTest, EveryEndIsNotedOnce) {
   const auto discarded = mail("d@void.example");
   (void)mail("e@far.example");
   engine->conclude(good, {attempt(ipc::Result::kDeferred, 451)}, "mx[192.0.2.1]:25", {});
-  engine->conclude(good, {attempt(ipc::Result::kDelivered, 250)}, "mx[192.0.2.1]:25", {});
+  engine->conclude(good, {attempt(ipc::Result::kDelivered, 250)}, "mx[192.0.2.1]:25", {},
+                   {"TLSv1.3 x", "yes: mx", "opportunistic: no policy"});
   (void)engine->schedule().take("far.example", bad);
   engine->conclude(bad, {attempt(ipc::Result::kFailed, 550)}, "mx[192.0.2.1]:25", {});
   engine->conclude(lost, {attempt(ipc::Result::kFailed, 550)}, "", {});
@@ -297,11 +346,13 @@ TEST_F(HistoryTest, EveryEndIsNotedOnce) {
   EXPECT_EQ(rows[1].tries, 2U);
   EXPECT_EQ(rows[1].remote, "mx[192.0.2.1]:25");
   EXPECT_EQ(rows[1].reply, "250 2.1.1 so it is");
+  EXPECT_EQ(rows[1].tls, "TLSv1.3 x; yes: mx; opportunistic: no policy");
   EXPECT_EQ(rows[1].queue, "far.example");
   EXPECT_EQ(rows[1].to, "a@far.example");
   EXPECT_EQ(rows[1].from.text(), "ann@example.org");
   EXPECT_EQ(rows[2].id, bad);
   EXPECT_EQ(rows[2].end, ipc::HistoryEnd::kBounced);
+  EXPECT_EQ(rows[2].tls, "") << "nobody knows";
   // It is put into badmail first.
   EXPECT_EQ(rows[3].id, lost);
   EXPECT_EQ(rows[3].end, ipc::HistoryEnd::kBadmail);
