@@ -252,7 +252,7 @@ void Engine::report(const Message& message, const RecipientFate& fate,
       .field("queue", router_->route(recipient->address).queue)
       .field("remote", part.remote)
       .field("reply", text_of(fate.reply))
-      .field("tries", recipient->tries + 1)
+      .field("tries", recipient->tries_so_far())
       .field("delay", (store_.clock().wall() - message.arrived).count());
   if (!recipient->alias.empty()) (void)std::move(line).field("alias", recipient->alias);
   if (recipient->sender) (void)std::move(line).field("from", recipient->sender->text());

@@ -148,7 +148,7 @@ RecipientFate judge(const RetryTerms& terms, base::MessageId id, const Recipient
     return fate;
   }
   fate.fate = Fate::kDeferred;
-  const auto failures = recipient.tries + 1;
+  const auto failures = recipient.tries_so_far();
   fate.next_try = now + retry_delay(terms, failures, lot_of(id, failures));
   return fate;
 }
