@@ -59,12 +59,14 @@ std::optional<mail::Address> address_in(const Engine& engine, const std::string&
 void explain_known(const Engine& engine, const Schedule::Queue& queue,
                    ipc::QueueExplained& answer) {
   answer.found = true;
-  answer.messages = queue.messages();
-  answer.bytes = queue.bytes;
-  answer.ready = queue.counts.ready;
-  answer.waiting = queue.counts.waiting;
-  answer.held = queue.counts.held;
-  answer.delivering = queue.counts.leased;
+  for (const auto* path : engine.schedule().paths(queue.name())) {
+    answer.messages += path->messages();
+    answer.bytes += path->bytes;
+    answer.ready += path->counts.ready;
+    answer.waiting += path->counts.waiting;
+    answer.held += path->counts.held;
+    answer.delivering += path->counts.leased;
+  }
   if (const auto first = engine.schedule().first_message(queue)) answer.oldest = arrival_of(*first);
   auto site = site_of(engine, queue.name(), queue.destination());
   RoutedBy by;

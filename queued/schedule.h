@@ -286,11 +286,12 @@ class Schedule {
     std::vector<std::uint32_t> recipients;
   };
   [[nodiscard]] std::vector<Taken> take_second(const std::string& queue, std::uint8_t refused, std::size_t most);
-  // A second path with something to go, of which no way can be taken now: all are dead or frozen, or left for good.
+  // Second paths with something to go of which no way can be taken now: each is dead, frozen, or was left for good.
   struct Closed {
     std::string queue;
     std::uint8_t refused = 0;
-    std::string hop;  // where it leads now
+    std::string hop;      // where it leads now
+    bool frozen = false;  // that one; else it is dead
   };
   [[nodiscard]] std::vector<Closed> closed_paths() const;
   // The queue's next hops are tried now, dead or not. The names of those that it may lead to.
@@ -313,6 +314,8 @@ class Schedule {
   // The second path of the queue that the recipient goes by; null: it does not.
   [[nodiscard]] const Queue* second_of(std::string_view queue, base::MessageId message,
                                        std::uint32_t number) const;
+  // The queue, and its second paths behind it.
+  [[nodiscard]] std::vector<const Queue*> paths(std::string_view name) const;
   // All second paths, by queue and by the way that refused.
   using Seconds = std::map<std::pair<std::string, std::uint8_t>, Queue>;
   [[nodiscard]] const Seconds& seconds() const { return seconds_; }
@@ -421,9 +424,8 @@ class Schedule {
     return const_cast<Schedule*>(this)->look(name, refused);
   }
   void drop_second(Queue& queue);
-  // The queue, and its second paths behind it.
+  [[nodiscard]] bool is_closed(const Queue& queue) const;
   [[nodiscard]] std::vector<Queue*> paths(std::string_view name);
-  [[nodiscard]] std::vector<const Queue*> paths(std::string_view name) const;
   // Where the recipient stands, or will.
   Queue& path_of(Queue& first, const Destination& destination, const Mail& mail);
   // All queues and second paths, until one is answered by false.

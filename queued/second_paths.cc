@@ -73,15 +73,20 @@ const Schedule::Queue* Schedule::second_of(std::string_view name, base::MessageI
   return nullptr;
 }
 
+// Of the ways before it only one can be gone back to, if any: others were left for good.
+bool Schedule::is_closed(const Queue& queue) const {
+  if (!queue.runs() || queue.hop_ == nullptr) return false;
+  if (queue.better_ != nullptr && queue.better_->until <= now_ && !queue.better_->frozen) return false;
+  const auto& via = queue.destination().via;
+  for (auto way = group_at(via, queue.way_).first; way < via.size(); ++way)
+    if (opens(queue, way) <= now_) return false;
+  return true;
+}
+
 std::vector<Schedule::Closed> Schedule::closed_paths() const {
   std::vector<Closed> closed;
-  for (const auto& [key, queue] : seconds_) {
-    if (!queue.runs() || queue.hop_ == nullptr) continue;
-    bool open = false;
-    for (std::size_t way = 0; way < queue.destination().via.size(); ++way)
-      open = open || opens(queue, way) <= now_;
-    if (!open) closed.push_back({queue.name(), queue.refused_, queue.hop_->name()});
-  }
+  for (const auto& [key, queue] : seconds_)
+    if (is_closed(queue)) closed.push_back({queue.name(), queue.refused_, queue.hop_->name(), queue.hop_->frozen});
   return closed;
 }
 
