@@ -124,7 +124,7 @@ ipc::QueueExplained explain_queue(const Engine& engine, const ipc::ExplainQueue&
   answer.request = ask.request;
   answer.name = ask.name.starts_with("unix:/") ? ask.name : base::to_lower(ask.name);
   const auto* queue = engine.schedule().find(answer.name);
-  if (queue != nullptr && queue->messages() > 0)
+  if (queue != nullptr && queue->has_mail())
     explain_known(engine, *queue, answer);
   else if (answer.name.find(':') != std::string::npos)
     explain_hop(engine, answer);

@@ -73,12 +73,6 @@ bool only_its_messages_wait(const Engine& engine, const Schedule::Queue& queue) 
          queue.counts.waiting > 0;
 }
 
-bool has_mail(const Engine& engine, const Schedule::Queue& queue) {
-  return queue.messages() > 0 || std::ranges::any_of(engine.schedule().paths(queue.name()), [](const auto* path) {
-           return path->messages() > 0;
-         });
-}
-
 // Who goes by a second path is of the queue too; a message that goes by both counts twice.
 ipc::QueueRow queue_row(const Engine& engine, const Schedule::Queue& queue) {
   ipc::QueueRow row;
@@ -283,7 +277,7 @@ QueuePage gather_queues(const Engine& engine, const ipc::ListQueues& ask) {
       break;
     }
     ++looked_at;
-    if (!matches(pattern, name) || !has_mail(engine, queue)) continue;
+    if (!matches(pattern, name) || !queue.has_mail()) continue;
     if (only_its_messages_wait(engine, queue))
       if (const auto next = engine.schedule().next_due(queue))
         page.told.push_back({page.rows.size(), next->message});

@@ -174,6 +174,8 @@ class Schedule {
     [[nodiscard]] const Destination& destination() const { return *destination_; }
     // Messages of which a recipient is here, in delivery or not.
     [[nodiscard]] std::size_t messages() const { return messages_; }
+    // Likewise, or by a second path of it.
+    [[nodiscard]] bool has_mail() const { return messages_ > 0 || seconds_ > 0; }
     // Where its mail goes now; null: nothing had to go since it is here.
     [[nodiscard]] const Hop* hop() const { return hop_; }
     // Which of destination().via that is.
