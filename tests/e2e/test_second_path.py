@@ -34,11 +34,12 @@ def test_who_is_refused_so_goes_by_the_second_and_nobody_else(server, hosts, ref
     assert [message.recipients for message in second.messages] == [["b@remote.example"]]
     event, = server.events("delivery.second_path", id=identity)
     assert event["to"] == "b@remote.example" and event["queue"] == "remote.example"
-    assert event["remote"].endswith(f"{first.ip}]:{SINK_PORT}") or first.ip in event["remote"]
+    assert first.ip in event["remote"]
     assert event["reply"] == refusal and event["next"] == second.via
     done, = server.events("delivery.ok", to="b@remote.example")
     assert done["tries"] == "1" and second.ip in done["remote"] and refusal in done["reply"]
-    row, = wait_for("the history", lambda: server.ctl("history", identity, "--to", "b@").rows)
+    row, = wait_for("the history", lambda: [row for row in server.ctl("history", identity).rows
+                                            if row["to"] == "b@remote.example"])
     assert row["tries"] == 1 and second.ip in row["remote"]
     assert first.ip in row["reply"] and refusal in row["reply"]
 
@@ -109,9 +110,3 @@ def test_a_dead_second_host_leaves_it_deferred(server, make_sink, closing):
     event = server.wait_log("delivery.deferred", id=identity)
     assert BLOCKED in event["reply"] and not server.events("delivery.failed")
     assert recipient(server, identity, "b@remote.example")["tries"] == 1
-
-
-def test_a_route_with_one_next_hop_has_no_other_path(server, make_sink):
-    server.route("*", make_sink().via, second_path=True)
-    with pytest.raises(AssertionError, match="one next hop"):
-        server.start()
