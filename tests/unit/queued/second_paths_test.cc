@@ -48,9 +48,7 @@ TEST(SecondPath, LeadsToTheOthersThatShareFirst) {
 
 class SecondPathsTest : public ScheduleTest {
  protected:
-  SecondPathsTest() {
-    s->deliverer_up(kRelay1, false);
-  }
+  SecondPathsTest() { s->deliverer_up(kRelay1, false); }
   void add_refused(const std::string& queue, std::uint64_t message, std::uint32_t number = 0, std::uint8_t way = 1) {
     s->add(queue, two, {base::MessageId(message), number, 100, 0, now, false, way}, now);
   }
@@ -295,15 +293,19 @@ TEST_F(SecondPathsTest, MoreOfTheMessageIsComingWhileOneIsThere) {
   (void)settle(handed.at(0));
   EXPECT_FALSE(s->coming("q", base::MessageId(1)));
   frozen_hops.insert("b:25");
+  s->review_blocks(now);
   add_refused("q", 2);
   EXPECT_FALSE(s->coming("q", base::MessageId(2)));
   EXPECT_FALSE(s->next_try("q", base::MessageId(2)));
 }
 
 TEST_F(SecondPathsTest, NewRoutesBeginAnew) {
+  auto_ask = false;
   add_refused("q", 1);
   add_refused("q", 2);
-  settle_down();
+  decide();
+  ask(opened.at(0));
+  decide();
   ASSERT_EQ(handed.size(), 1U);
   s->clear();
   add("q", outbound("new"), 1);  // in delivery: left alone
