@@ -2,6 +2,10 @@
 // whatever happens in between.
 #include <gmock/gmock.h>
 
+#include <algorithm>
+#include <map>
+#include <set>
+
 #include "queued/explain.h"
 #include "tests/unit/queued/engine_rig.h"
 
@@ -29,27 +33,35 @@ class SecondTries : public ::testing::Test, protected EngineRig {
                              .second_path = true});
   }
   // What the host is given next; one without recipients: nothing.
-  ipc::Lease next(FakeRelay& relay, const std::string& host) {
-    const auto before = relay.leases.size();
-    for (int n = 0; n < 20 && relay.leases.size() == before; ++n) {
+  ipc::Lease next(FakeRelay& relay, const std::string& at) {
+    for (int n = 0; n < 20; ++n) {
+      for (const auto& lease : relay.leases) {
+        if (answered_.contains({lease.epoch.value, lease.lease.value})) continue;
+        EXPECT_EQ(asked_.at(lease.request.value).hop.host, at);
+        return lease;
+      }
+      ask(relay, at);
       turn(2);
-      const auto grant = std::ranges::find_if(relay.grants.rbegin(), relay.grants.rend(),
-                                              [&](const ipc::Grant& one) { return one.hop.host == host; });
-      if (grant == relay.grants.rend() || asked_.contains(grant->grant)) continue;
-      asked_.insert(grant->grant);
-      (void)relay.ask(*grant);
     }
-    return relay.leases.size() == before ? ipc::Lease() : relay.leases.back();
+    return {};
+  }
+  // By the newest connection there, unless it waits for an answer.
+  void ask(FakeRelay& relay, const std::string& at) {
+    const auto grant = std::find_if(relay.grants.rbegin(), relay.grants.rend(),
+                                    [&](const ipc::Grant& one) { return one.hop.host == at; });
+    const auto waits = [&](const auto& one) { return one.second.grant == grant->grant; };
+    if (grant == relay.grants.rend() || std::ranges::any_of(asked_, waits)) return;
+    asked_[relay.ask(*grant).value] = *grant;
   }
   // One result for each recipient of the lease; its connection may ask again.
-  void say(FakeRelay& relay, const ipc::Lease& lease, const std::string& host, const std::vector<Said>& said) {
+  void say(FakeRelay& relay, const ipc::Lease& lease, const std::string& at, const std::vector<Said>& said) {
     ASSERT_EQ(lease.recipients.size(), said.size());
     ipc::Outcome outcome;
     outcome.request = base::RequestId(++relay.request);
     outcome.lease = lease.lease;
     outcome.epoch = lease.epoch;
     outcome.message = lease.message;
-    outcome.remote = host + "[192.0.2.9]:25";
+    outcome.remote = at + "[192.0.2.9]:25";
     for (std::size_t n = 0; n < said.size(); ++n) {
       ipc::RecipientResult one;
       one.number = lease.recipients[n].number;
@@ -58,9 +70,14 @@ class SecondTries : public ::testing::Test, protected EngineRig {
       one.reply = said[n].second;
       outcome.results.push_back(one);
     }
+    answered_.insert({lease.epoch.value, lease.lease.value});
+    asked_.erase(lease.request.value);
     relay.connection->send(outcome);
-    asked_.clear();
     turn();
+  }
+  void end_life() {
+    asked_.clear();
+    end();
   }
   // What the first host says of one recipient; the message.
   base::MessageId first_says(FakeRelay& relay, const Said& said) {
@@ -90,7 +107,8 @@ class SecondTries : public ::testing::Test, protected EngineRig {
   std::string last_reply(base::MessageId id) { return text_of(look(id)->recipients.at(0).trouble->reply); }
 
  private:
-  std::set<base::GrantId> asked_;  // connections that wait for work
+  std::map<std::uint64_t, ipc::Grant> asked_;  // by request: connections that wait for work, or have it
+  std::set<std::pair<std::uint64_t, std::uint64_t>> answered_;  // leases, by epoch and number
 };
 
 TEST_F(SecondTries, OnlyTheRecipientsThatWereSoRefused) {
@@ -167,7 +185,7 @@ TEST_F(SecondTries, NothingElseTakesIt) {
     EXPECT_TRUE(next(relay, "second.example").recipients.empty()) << said.second.text;
     EXPECT_TRUE(engine->schedule().seconds().empty());
     for (const auto& message : messages()) engine->remove(message.id, "by the test");
-    end();
+    end_life();
   }
 }
 
@@ -272,7 +290,7 @@ TEST_F(SecondTries, ARestartInBetweenTriesAgain) {
     FakeRelay relay;
     id = first_says(relay, kRefused);
   }
-  end();
+  end_life();
   begin();
   ASSERT_NE(look(id), nullptr);
   EXPECT_TRUE(look(id)->recipients[0].goes_on());
@@ -299,7 +317,7 @@ TEST_F(SecondTries, ARefusalFromAnEarlierLifeFailsNobody) {
     lease = next(relay, "first.example");
     pass(base::Millis(1000));
   }
-  end();
+  end_life();
   begin();
   FakeRelay relay;
   connect(relay, 0, {{lease.lease, lease.epoch, id, {0}}});
