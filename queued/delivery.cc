@@ -163,7 +163,7 @@ void Delivery::lost(Key key, const std::vector<LeaseInfo>& leases) {
           {number,
            {ipc::Result::kUnknown, ipc::FailureClass::kLocal,
             our_reply(4, 3, 0, "the deliverer ended during delivery; it may have arrived")}});
-    engine_.conclude(lease.message, std::move(attempts), "", {});
+    engine_.conclude(lease.message, std::move(attempts), "", {}, {}, lease.by);
     struck.insert(lease.message);
   }
   for (const auto id : struck) {
@@ -269,7 +269,7 @@ void Delivery::outcome(Deliverer& from, const ipc::Outcome& outcome) {
   if (!lease || lease->message != outcome.message) {
     log::warning("outcome.dropped").field("id", outcome.message).field("reason", "no such lease");
     if (lease) engine_.lease_over(*lease, true);
-    if (lease) returned(lease->message, lease->recipients);
+    if (lease) returned(*lease, lease->recipients);
     return saved();
   }
   settled(*lease, outcome, std::move(saved));
@@ -297,16 +297,16 @@ void Delivery::settled(const LeaseInfo& lease, const ipc::Outcome& outcome,
   engine_.lease_over(lease, unknown);
   if (works) engine_.hop_works(lease);
   if (!attempts.empty()) mishaps_.erase(lease.message);
-  if (!untried.empty()) returned(lease.message, untried);
-  engine_.conclude(lease.message, std::move(attempts), outcome.remote, std::move(written), outcome.tls);
+  if (!untried.empty()) returned(lease, untried);
+  engine_.conclude(lease.message, std::move(attempts), outcome.remote, std::move(written), outcome.tls, lease.by);
 }
 
 // The first time they are due at once; a message that nobody tries must not circle.
-void Delivery::returned(base::MessageId id, const std::vector<std::uint32_t>& numbers) {
-  const auto times = mishaps_[id].returns++;
+void Delivery::returned(const LeaseInfo& lease, const std::vector<std::uint32_t>& numbers) {
+  const auto times = mishaps_[lease.message].returns++;
   base::Millis delay{0};
   if (times > 0) delay = kFirstReturnDelay * (1U << std::min(times - 1, kMaxReturnDoublings));
-  engine_.put_back(id, numbers, engine_.now() + delay);
+  engine_.put_back(lease.message, numbers, engine_.now() + delay, lease.by);
 }
 
 // --- Recipients that next hops are asked for ---------------------------------------------------------
@@ -491,8 +491,9 @@ void Delivery::take_back(const HandOut& out) {
   base::GrantId grant;
   if (at != schedule.leases().end()) {
     grant = at->second.grant;
+    const auto by = at->second.by;
     if (const auto lease = schedule.settle(out.deliverer, key)) engine_.lease_over(*lease, false);
-    engine_.put_back(out.message, out.recipients, engine_.now());
+    engine_.put_back(out.message, out.recipients, engine_.now(), by);
   }
   schedule.ask(out.deliverer, out.request, grant);
   engine_.poke();

@@ -98,7 +98,7 @@ class Delivery {
   void take_back(const HandOut& out);
   void cannot_send(const HandOut& out, const std::string& why);
   void settled(const LeaseInfo& lease, const ipc::Outcome& outcome, event::Callback written);
-  void returned(base::MessageId id, const std::vector<std::uint32_t>& numbers);
+  void returned(const LeaseInfo& lease, const std::vector<std::uint32_t>& numbers);
   void lost(Key key, const std::vector<LeaseInfo>& leases);
   bool probe(const ipc::Probe& probe);
   void lost_probes(DelivererId with);

@@ -1,6 +1,7 @@
 #include "queued/destination.h"
 
 #include "common/config/hop.h"
+#include "queued/shares.h"
 
 namespace postern::queued {
 
@@ -24,6 +25,16 @@ std::string hop_name(const config::HopSpec& hop) {
       break;
   }
   return {};
+}
+
+Destination second_path(const Destination& route, std::size_t refused) {
+  auto path = route;
+  path.second_path = false;
+  path.via.clear();
+  if (!route.second_path || refused >= route.via.size()) return path;
+  for (auto way = group_at(route.via, refused).first; way < route.via.size(); ++way)
+    if (way != refused) path.via.push_back(route.via[way]);
+  return path;
 }
 
 bool is_local_name(std::string_view hop_name) {

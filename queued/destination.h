@@ -1,8 +1,10 @@
 // Destination: how a queue is served, by the configuration of the moment. Pure.
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "common/config/roles.h"
@@ -16,6 +18,7 @@ struct Destination {
   std::uint64_t interval = 0;      // microseconds between two messages to one next hop; 0: no limit
   std::vector<config::HopSpec> via;  // in order; never empty
   std::string masquerade;            // as in RouteConfig
+  bool second_path = false;          // likewise
 
   friend bool operator==(const Destination&, const Destination&) = default;
 };
@@ -39,6 +42,10 @@ struct Destination {
 // "unix:/run/dovecot/lmtp", and behind a host what it must offer ("relay.example.org:25/verified"): mail must
 // not go over a connection that was made under lesser demands. No queue has such a name.
 [[nodiscard]] std::string hop_name(const config::HopSpec& hop);
+
+// The path of recipients whom this way of it refused: what stands behind the way, and before that the others that share
+// with it. Without ways: there is none. What it refuses is refused.
+[[nodiscard]] Destination second_path(const Destination& route, std::size_t refused);
 
 // Is that the name of a next hop that is_served_locally()?
 [[nodiscard]] bool is_local_name(std::string_view hop_name);

@@ -193,7 +193,7 @@ void Schedule::open_grant(Pool& pool, Hop& hop) {
   const base::GrantId id(++last_grant_);
   Queue& queue = *hop.ring_.front();
   hop.ring_.rotate();
-  grants_[id] = {.deliverer = deliverer, .hop = &hop, .queue = queue.name()};
+  grants_[id] = {.deliverer = deliverer, .hop = &hop, .queue = queue.name(), .refused = queue.refused_};
   pool.recount(hop.grants, hop.grants + 1);
   ++hop.grants;
   ++hop.unopened;

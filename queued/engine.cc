@@ -190,27 +190,32 @@ void Engine::place(const Message& message) {
 }
 
 void Engine::put_back(base::MessageId id, const std::vector<std::uint32_t>& numbers,
-                      QueueTime due) {
-  store_.fetch({id}, [this, id, numbers, due]() noexcept {
+                      QueueTime due, const Passage& by) {
+  store_.fetch({id}, [this, id, numbers, due, by]() noexcept {
     const Message* message = store_.find(id);
     if (message == nullptr) return;
     for (const auto number : numbers) {
       const Recipient* recipient = find_recipient(*message, number);
       if (recipient == nullptr || !recipient->open() || recipient->expanded != Expanded::kNo) continue;
-      add(router_->route(recipient->address), *message, number, due);
+      const auto route = router_->route(recipient->address);
+      const bool second = by.refused != 0 && by.destination != nullptr &&
+                          *by.destination == second_path(route.destination, by.refused - 1U);
+      add(route, *message, number, due, second ? by.refused : std::uint8_t{0});
     }
     poke();
   });
 }
 
-void Engine::add(const Route& route, const Message& message, std::uint32_t number, QueueTime due) {
+void Engine::add(const Route& route, const Message& message, std::uint32_t number, QueueTime due,
+                 std::uint8_t refused) {
   schedule_.add(route.queue, route.destination,
                 {.message = message.id,
                  .number = number,
                  .size = message.size(),
                  .sender = sender_hash(message),
                  .due = due,
-                 .held = !message.held.empty()},
+                 .held = !message.held.empty(),
+                 .refused = refused},
                 now());
 }
 
@@ -458,6 +463,7 @@ void Engine::run() {
   tell_gathered_before(now() - kGatherTime);
   end_waits_before(now() - kGatherTime);
   for (auto& action : schedule_.decide(now())) perform_(std::move(action));
+  end_closed_paths();
   auto wake = schedule_.next_wake();
   for (const auto& [key, gathered] : gathered_) {
     const auto due = gathered.since + kGatherTime;

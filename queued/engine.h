@@ -86,11 +86,12 @@ class Engine {
   void admit(base::MessageId id);
   // One occasion's results for recipients that are not in the schedule now: one record, with the notice
   // that follows from it. What nobody can be told of goes into badmail first. `written` runs when the
-  // record is in the journal.
+  // record is in the journal. `by`: how a next hop came to say so; none: no host was asked. Whom its policy refuses may
+  // have a second path: then that was no result.
   void conclude(base::MessageId id, std::vector<RecipientAttempt> attempts, std::string remote,
-                Done written, ipc::TlsNote tls = {});
-  // Recipients come back as they were, due at `due`.
-  void put_back(base::MessageId id, const std::vector<std::uint32_t>& numbers, QueueTime due);
+                Done written, ipc::TlsNote tls = {}, std::optional<Passage> by = {});
+  // Recipients come back as they were, due at `due`, to the path that they went by.
+  void put_back(base::MessageId id, const std::vector<std::uint32_t>& numbers, QueueTime due, const Passage& by = {});
   // Nothing of it is handed out from now on; what is in delivery stays so. Its clock stands still.
   void hold(base::MessageId id, std::string why);
   // Who has it in hand gives back what is not begun of it.
@@ -208,12 +209,25 @@ class Engine {
   void place_batch(const Batch& batch);
   void place_again(base::MessageId after);
   void place(const Message& message);
-  void add(const Route& route, const Message& message, std::uint32_t number, QueueTime due);
+  void add(const Route& route, const Message& message, std::uint32_t number, QueueTime due, std::uint8_t refused = 0);
   [[nodiscard]] HopWait remembered(const std::string& name) const;
   void read_blocks();
   void next_change();
   void judge_all(base::MessageId id, const std::vector<RecipientAttempt>& attempts,
-                 std::string remote, Done written, ipc::TlsNote tls);
+                 std::string remote, Done written, ipc::TlsNote tls, const std::optional<Passage>& by);
+  // Tries that go on by a second path (second_tries.cc).
+  struct SecondTry {
+    std::uint32_t number = 0;  // of the recipient
+    Attempt attempt;           // that was refused
+    std::uint8_t refused = 0;  // as in Schedule::Mail; 0: nobody knows any more, so it begins anew
+  };
+  [[nodiscard]] std::optional<SecondTry> second_try(const Recipient& recipient, const Attempt& attempt,
+                                                    const std::optional<Passage>& by) const;
+  void try_again(const Message& message, const std::vector<SecondTry>& tries, std::string remote, Done written);
+  void end_closed_paths();
+  void end_some(const std::string& queue, std::uint8_t refused, const Attempt& attempt, const std::string& remote);
+  void fail_path(const EndedGrant& grant, ipc::FailureClass failure, const ipc::ReplyText& reply,
+                 const std::string& remote);
   void gather(Occasion occasion, const Message& message);
   void keep_back(const MessageInQueue& key, Occasion occasion);
   void tell_gathered_of(const MessageInQueue& key);

@@ -35,13 +35,14 @@ class Explainer {
     const auto stands = schedule.standing(site.queue, message_.id, recipient.number);
     add_waits(engine_, site, stands ? stands->due : engine_.due(message_, recipient, site.queue), found);
     add_connections(engine_, site, found);
-    if (stands && stands->stage == Stage::kReady) add_turn(site, found);
+    if (stands && stands->stage == Stage::kReady && !site.second) add_turn(site, found);
     return found;
   }
 
   [[nodiscard]] Site site(const Recipient& recipient) const {
     const auto route = engine_.router().route(recipient.address);
-    auto site = site_of(engine_, route.queue, route.destination);
+    const auto* second = engine_.schedule().second_of(route.queue, message_.id, recipient.number);
+    auto site = site_of(engine_, route.queue, second == nullptr ? route.destination : second->destination(), second);
     site.place = engine_.router().routed_by(recipient.address).place;
     return site;
   }
@@ -56,6 +57,7 @@ class Explainer {
     out.next = end_of(out.obstacles, engine_.store().clock().wall());
     out.passed = passed(site, out.obstacles);
     out.way = way_of(site, engine_.router().routed_by(recipient.address));
+    if (site.second) place_in_route(recipient, site, out.way);
     out.tries = recipient.tries;
     out.last_try = recipient.last_try;
     if (recipient.trouble) {
@@ -68,6 +70,13 @@ class Explainer {
   }
 
  private:
+  // Which way of the whole route it is; no two of them are alike.
+  void place_in_route(const Recipient& recipient, const Site& site, ipc::Way& way) const {
+    const auto via = engine_.router().route(recipient.address).destination.via;
+    way.number = static_cast<std::uint32_t>(std::ranges::find(via, site.destination.via[site.way]) - via.begin() + 1);
+    way.of = static_cast<std::uint32_t>(via.size());
+  }
+
   [[nodiscard]] Obstacle lease_of(const Recipient& recipient) const {
     Obstacle lease{.blocker = Blocker::kDelivering};
     for (const auto& [key, info] : engine_.schedule().leases()) {

@@ -59,12 +59,14 @@ std::optional<mail::Address> address_in(const Engine& engine, const std::string&
 void explain_known(const Engine& engine, const Schedule::Queue& queue,
                    ipc::QueueExplained& answer) {
   answer.found = true;
-  answer.messages = queue.messages();
-  answer.bytes = queue.bytes;
-  answer.ready = queue.counts.ready;
-  answer.waiting = queue.counts.waiting;
-  answer.held = queue.counts.held;
-  answer.delivering = queue.counts.leased;
+  for (const auto* path : engine.schedule().paths(queue.name())) {
+    answer.messages += path->messages();
+    answer.bytes += path->bytes;
+    answer.ready += path->counts.ready;
+    answer.waiting += path->counts.waiting;
+    answer.held += path->counts.held;
+    answer.delivering += path->counts.leased;
+  }
   if (const auto first = engine.schedule().first_message(queue)) answer.oldest = arrival_of(*first);
   auto site = site_of(engine, queue.name(), queue.destination());
   RoutedBy by;
@@ -122,7 +124,7 @@ ipc::QueueExplained explain_queue(const Engine& engine, const ipc::ExplainQueue&
   answer.request = ask.request;
   answer.name = ask.name.starts_with("unix:/") ? ask.name : base::to_lower(ask.name);
   const auto* queue = engine.schedule().find(answer.name);
-  if (queue != nullptr && queue->messages() > 0)
+  if (queue != nullptr && queue->has_mail())
     explain_known(engine, *queue, answer);
   else if (answer.name.find(':') != std::string::npos)
     explain_hop(engine, answer);

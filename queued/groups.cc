@@ -61,11 +61,12 @@ void Schedule::go_home(Queue& queue) {
 
 // Blocks changed: queues that had no way to go may have one now, which nobody waited for.
 void Schedule::review_groups() {
-  for (auto& [name, queue] : queues_) {
-    if (!queue.in_ring() || !shares(queue) || is_usable(queue)) continue;
+  each_path([this](Queue& queue) {
+    if (!queue.in_ring() || !shares(queue) || is_usable(queue)) return true;
     find_way(queue);
     review(queue);
-  }
+    return true;
+  });
 }
 
 // --- Who can take one -------------------------------------------------------------------------------
@@ -101,7 +102,7 @@ const Schedule::Hop* Schedule::known_hop(const Queue& queue, std::size_t way) co
   const auto& spec = queue.destination().via[way];
   if (!is_found_by_dns(spec)) return find_hop(hop_name(spec));
   if (const Hop* hop = kept(queue)) return hop;
-  return queue.seeking_.get();
+  return seeker(queue).seeking_.get();
 }
 
 // When it can be taken, as far as is known or remembered of it.

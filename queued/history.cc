@@ -39,7 +39,7 @@ std::vector<HistoryLine> history_lines(const Message& message,
       lines.push_back({when, message.id, message.arrived, message.size(), message.client,
                        message.from, tls, {}});
     const auto route = router.route(recipient->address);
-    lines.back().recipients.push_back({end_of(message, fate, route), recipient->tries + (fate.fate == Fate::kRemoved ? 0 : 1),
+    lines.back().recipients.push_back({end_of(message, fate, route), fate.fate == Fate::kRemoved ? recipient->tries : recipient->tries_so_far(),
                                        route.queue, remote.substr(0, ipc::kMaxRemote),
                                        text_of(fate.reply).substr(0, ipc::kHistoryReply),
                                        recipient->address.text()});

@@ -74,14 +74,20 @@ bool only_its_messages_wait(const Engine& engine, const Schedule::Queue& queue) 
          queue.counts.waiting > 0;
 }
 
+// Who goes by a second path is of the queue too; a message that goes by both counts twice.
 ipc::QueueRow queue_row(const Engine& engine, const Schedule::Queue& queue) {
   ipc::QueueRow row;
   row.queue = queue.name();
-  row.messages = queue.messages();
-  row.bytes = queue.bytes;
-  if (queue.hop() != nullptr)
-    row.connections = queue.hop()->queues() == 1 ? queue.hop()->grants : queue.leases;
-  if (const auto first = engine.schedule().first_message(queue)) row.oldest = arrival_of(*first);
+  std::uint32_t leases = 0;
+  for (const auto* path : engine.schedule().paths(queue.name())) {
+    row.messages += path->messages();
+    row.bytes += path->bytes;
+    leases += path->leases;
+    if (path->hop() != nullptr)
+      row.connections += path->hop()->queues() == 1 ? path->hop()->grants : path->leases;
+    if (const auto first = engine.schedule().first_message(*path))
+      row.oldest = row.oldest.ms == 0 ? arrival_of(*first) : std::min(row.oldest, arrival_of(*first));
+  }
   const auto& clock = engine.store().clock();
   const auto* wait = wait_of(engine, queue);
   if (wait != nullptr) row.last_reply = cut(text_of(wait->reply), kReplyRoom);
@@ -98,7 +104,7 @@ ipc::QueueRow queue_row(const Engine& engine, const Schedule::Queue& queue) {
     row.state = ipc::State::kRetry;
     row.next_try = clock.wall_at(queue.hop()->until);
     row.why = cut(row.last_reply, ipc::kMaxReason);
-  } else if (queue.leases > 0) {
+  } else if (leases > 0) {
     row.state = ipc::State::kDelivering;
   } else if (only_its_messages_wait(engine, queue)) {
     row.state = ipc::State::kRetry;
@@ -219,7 +225,8 @@ Standing standing(const Engine& engine, const Message& message, const Recipient&
   if (blocked != Blocked::kNo) return stopped(engine, route.queue, route.destination, blocked);
   auto due = engine.due(message, recipient, route.queue);
   std::string why;
-  const auto* queue = engine.schedule().find(route.queue);
+  const auto* queue = engine.schedule().second_of(route.queue, message.id, recipient.number);
+  if (queue == nullptr) queue = engine.schedule().find(route.queue);
   if (queue != nullptr && due <= engine.now())
     if (auto stands = stopped_on_the_way(engine, *queue)) return *std::move(stands);
   if (queue != nullptr)
@@ -308,7 +315,7 @@ QueuePage gather_queues(const Engine& engine, const ipc::ListQueues& ask) {
       break;
     }
     ++looked_at;
-    if (queue.messages() == 0 || !matches(pattern, name)) continue;
+    if (!matches(pattern, name) || !queue.has_mail()) continue;
     if (only_its_messages_wait(engine, queue))
       if (const auto next = engine.schedule().next_due(queue))
         page.told.push_back({page.rows.size(), next->message});
@@ -538,7 +545,7 @@ ipc::BlockRows list_blocks(const Engine& engine, const ipc::ListBlocks& ask) {
 Totals totals(const Engine& engine) {
   const auto& blocks = engine.blocks();
   Totals sum;
-  for (const auto& [name, queue] : engine.schedule().queues()) {
+  const auto add = [&](const Schedule::Queue& queue) {
     const auto& counts = queue.counts;
     if (const auto first = engine.schedule().first_message(queue))
       if (sum.oldest.value == 0 || *first < sum.oldest) sum.oldest = *first;
@@ -566,7 +573,9 @@ Totals totals(const Engine& engine) {
         }
         break;
     }
-  }
+  };
+  for (const auto& [name, queue] : engine.schedule().queues()) add(queue);
+  for (const auto& [key, queue] : engine.schedule().seconds()) add(queue);
   return sum;
 }
 

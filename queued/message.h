@@ -36,6 +36,11 @@ struct Recipient {
   Expanded expanded = Expanded::kNo;
   ipc::RecipientEnd end = ipc::RecipientEnd::kOpen;
   [[nodiscard]] bool open() const { return end == ipc::RecipientEnd::kOpen; }
+  // Is its last try still going on? A next hop refused it by its policy, and it was due again before it was tried,
+  // which it is after no other failure: by the second path, or from the beginning where that was lost.
+  [[nodiscard]] bool goes_on() const { return tries > 0 && next_try < tried; }
+  // With the one that ends now.
+  [[nodiscard]] std::uint32_t tries_so_far() const { return tries + (goes_on() ? 0 : 1); }
 };
 
 // How a resident message stands to its row in the index; kept by Messages.

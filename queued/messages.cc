@@ -56,7 +56,7 @@ bool Messages::apply(const OutcomeRecord& record, Sequence sequence) {
       --message->open;
       continue;
     }
-    ++recipient->tries;
+    recipient->tries = recipient->tries_so_far();
     recipient->last_try = record.when;
     recipient->tried = record.clock;
     recipient->next_try = fate.next_try;

@@ -46,13 +46,14 @@ std::string rate_text(std::uint64_t interval) {
 }
 
 // As a route says it.
-std::string via_text(const Destination& destination, std::size_t way) {
+std::string via_text(const Destination& destination, std::size_t way, bool second) {
   const auto& spec = destination.via[way];
   std::string more;
   const auto add = [&](const std::string& text) { more += (more.empty() ? "" : ", ") + text; };
   if (spec.tls != config::HopTls::kOptional) add(fmt::format("tls {}", config::tls_text(spec.tls)));
   if (const auto group = group_at(destination.via, way); group.shares())
     add(fmt::format("weight {} of {}", spec.weight, group.places));
+  if (second) add("second path");
   if (!destination.masquerade.empty() && !is_served_locally(spec)) add("our senders at " + destination.masquerade);
   auto text = config::hop_text(spec);
   if (!more.empty()) text += fmt::format(" ({})", more);
@@ -74,10 +75,11 @@ const QueueRecord* wait_for(const Engine& engine, const std::string& name) {
   return at == waits.end() || at->second.failures == 0 ? nullptr : &at->second;
 }
 
-Site site_of(const Engine& engine, const std::string& name, const Destination& destination) {
-  Site site{.queue = name, .destination = destination};
+Site site_of(const Engine& engine, const std::string& name, const Destination& destination,
+             const Schedule::Queue* second) {
+  Site site{.queue = name, .destination = destination, .second = second != nullptr};
   const auto& schedule = engine.schedule();
-  const auto* queue = schedule.find(name);
+  const auto* queue = second != nullptr ? second : schedule.find(name);
   if (queue != nullptr) {
     site.hop = queue->hop();
     site.way = std::min(queue->way(), destination.via.size() - 1);
@@ -227,7 +229,7 @@ std::vector<std::string> passed(const Site& site, const std::vector<Obstacle>& o
 ipc::Way way_of(const Site& site, const RoutedBy& by) {
   return {.by = by.by,
           .place = cut(by.place, ipc::kMaxPlaceText),
-          .via = via_text(site.destination, site.way),
+          .via = via_text(site.destination, site.way, site.second),
           .number = static_cast<std::uint32_t>(site.way + 1),
           .of = static_cast<std::uint32_t>(site.destination.via.size()),
           .hop = site.hop_name};

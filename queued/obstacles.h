@@ -17,6 +17,7 @@ struct Site {
   std::string queue;
   Destination destination;
   std::size_t way = 0;                 // of the destination
+  bool second = false;                 // a second path of the queue
   bool local = false;                  // this way is the local deliverer's
   std::string hop_name;                // empty: its hosts are not known
   const Schedule::Hop* hop = nullptr;  // null: the schedule does not need it now
@@ -28,8 +29,9 @@ struct Site {
   }
 };
 
+// `second`: by this second path of the queue, whose destination it is; null: by none.
 [[nodiscard]] Site site_of(const Engine& engine, const std::string& queue,
-                           const Destination& destination);
+                           const Destination& destination, const Schedule::Queue* second = nullptr);
 // What is remembered of a next hop that fails; null: nothing.
 [[nodiscard]] const QueueRecord* wait_for(const Engine& engine, const std::string& hop);
 

@@ -112,20 +112,21 @@ RetryTerms Engine::terms(const Recipient& recipient, const Attempt& attempt) con
 }
 
 void Engine::conclude(base::MessageId id, std::vector<RecipientAttempt> attempts,
-                      std::string remote, Done written, ipc::TlsNote tls) {
+                      std::string remote, Done written, ipc::TlsNote tls, std::optional<Passage> by) {
   if (store_.find(id) != nullptr)  // the usual case
-    return judge_all(id, attempts, std::move(remote), std::move(written), std::move(tls));
+    return judge_all(id, attempts, std::move(remote), std::move(written), std::move(tls), by);
   for (const auto& attempt : attempts) concluding_.emplace(id, attempt.number);
   store_.fetch({id}, [this, id, attempts = std::move(attempts), remote = std::move(remote),
-                      written = std::move(written), tls = std::move(tls)]() mutable noexcept {
+                      written = std::move(written), tls = std::move(tls), by = std::move(by)]() mutable noexcept {
     for (const auto& attempt : attempts) concluding_.erase({id, attempt.number});
-    judge_all(id, attempts, std::move(remote), std::move(written), std::move(tls));
+    judge_all(id, attempts, std::move(remote), std::move(written), std::move(tls), by);
   });
 }
 
 // The message is in memory, unless it is gone. What goes to several senders is as many occasions.
 void Engine::judge_all(base::MessageId id, const std::vector<RecipientAttempt>& attempts,
-                       std::string remote, Done written, ipc::TlsNote tls) {
+                       std::string remote, Done written, ipc::TlsNote tls,
+                       const std::optional<Passage>& by) {
   const Message* message = store_.find(id);
   if (auto apart = by_sender(message, attempts); apart.size() > 1) {
     auto all = std::make_shared<std::pair<Done, std::size_t>>(std::move(written), apart.size());
@@ -134,22 +135,32 @@ void Engine::judge_all(base::MessageId id, const std::vector<RecipientAttempt>& 
                 [all]() noexcept {
                   if (--all->second == 0 && all->first) all->first();
                 },
-                tls);
+                tls, by);
     return;
   }
   std::vector<RecipientFate> fates;
   std::vector<Report> reports;
+  std::vector<SecondTry> again;
   bool bad = false;
   for (const auto& [number, attempt] : attempts) {
     const Recipient* recipient = message != nullptr ? find_recipient(*message, number) : nullptr;
     if (recipient == nullptr || !recipient->open()) continue;
+    if (auto second = second_try(*recipient, attempt, by)) {
+      again.push_back(*std::move(second));
+      continue;
+    }
     const auto old = age(*message, recipient->address);
     auto fate = judge(terms(*recipient, attempt), id, *recipient, attempt, old, now());
+    if (by && by->refused != 0 && recipient->goes_on())
+      fate.reply = after_refusal(std::move(fate.reply), *recipient->trouble);
     if (auto report = report_of(*message, *recipient, fate, remote, attempt, old))
       reports.push_back(*std::move(report));
     bad = bad || (fate.fate == Fate::kFailed && !has_sender(*message));
     fates.push_back(std::move(fate));
   }
+  // Before it is asked whether more of the message is to come.
+  if (!again.empty())
+    try_again(*message, again, remote, fates.empty() ? std::exchange(written, {}) : Done());
   if (fates.empty()) {
     if (written) written();
     return;
@@ -255,7 +266,7 @@ void Engine::report(const Message& message, const RecipientFate& fate,
       .field("queue", router_->route(recipient->address).queue)
       .field("remote", part.remote)
       .field("reply", text_of(fate.reply))
-      .field("tries", recipient->tries + 1)
+      .field("tries", recipient->tries_so_far())
       .field("delay", (store_.clock().wall() - message.arrived).count());
   if (!recipient->alias.empty()) (void)std::move(line).field("alias", recipient->alias);
   if (recipient->sender) (void)std::move(line).field("from", recipient->sender->text());
@@ -359,7 +370,7 @@ void Engine::expire_slice(OldMail work) {
     }
     for (const auto id : old) {
       std::vector<RecipientAttempt> attempts;
-      for (const auto number : schedule_.take(work.queue, id))
+      for (const auto number : schedule_.take_first(work.queue, id))
         attempts.push_back({number, {ipc::Result::kDeferred, work.failure, work.reply, {}}});
       conclude(id, std::move(attempts), work.remote, {});
     }
@@ -381,6 +392,7 @@ void Engine::way_failed(const EndedGrant& grant, ipc::FailureClass failure,
     case Schedule::Onward::kNextWay:
       return poke();
     case Schedule::Onward::kLastWay:  // only that may end mail
+      if (grant.refused != 0) return fail_path(grant, failure, reply, remote);
       return fail_queue(grant.queue, failure, reply, remote);
     case Schedule::Onward::kElsewhere:
       return;
@@ -402,7 +414,7 @@ void Engine::fail_queue(const std::string& name, ipc::FailureClass failure,
       if (id > *last) return false;
       if (schedule_.held(name, id)) continue;
       std::vector<RecipientAttempt> attempts;
-      for (const auto number : schedule_.take(name, id))
+      for (const auto number : schedule_.take_first(name, id))
         attempts.push_back({number, {ipc::Result::kFailed, failure, reply, {}}});
       conclude(id, std::move(attempts), remote, {});
     }

@@ -123,6 +123,20 @@ bool has_expired(const RecipientFate& fate, const Attempt& attempt) {
   return fate.fate == Fate::kFailed && attempt.result != ipc::Result::kFailed;
 }
 
+bool is_policy_refusal(const Attempt& attempt) {
+  constexpr std::uint16_t kPolicyStatus = 7;
+  const bool refused = attempt.result == ipc::Result::kDeferred || attempt.result == ipc::Result::kFailed;
+  return refused && attempt.reply.code != 0 && attempt.reply.status >= 4 && attempt.reply.subject == kPolicyStatus;
+}
+
+ipc::ReplyText after_refusal(ipc::ReplyText reply, const Trouble& refusal) {
+  constexpr std::size_t kMost = mail::Reply::kMaxText / 2;  // of the first one
+  const auto said = " (second path; " + (refusal.remote.empty() ? "" : refusal.remote + " said ") +
+                    text_of(refusal.reply);
+  reply.text = reply.text.substr(0, mail::Reply::kMaxText - kMost) + said.substr(0, kMost - 1) + ')';
+  return reply;
+}
+
 RecipientFate judge(const RetryTerms& terms, base::MessageId id, const Recipient& recipient,
                     const Attempt& attempt, base::Millis age, QueueTime now) {
   RecipientFate fate;
@@ -148,7 +162,7 @@ RecipientFate judge(const RetryTerms& terms, base::MessageId id, const Recipient
     return fate;
   }
   fate.fate = Fate::kDeferred;
-  const auto failures = recipient.tries + 1;
+  const auto failures = recipient.tries_so_far();
   fate.next_try = now + retry_delay(terms, failures, lot_of(id, failures));
   return fate;
 }

@@ -82,6 +82,11 @@ class RetryTables {
 // It failed because its time was over, not by this answer: the fate's reply is in our own words, for people.
 [[nodiscard]] bool has_expired(const RecipientFate& fate, const Attempt& attempt);
 
+// Did a host refuse it for reasons of security or policy (RFC 3463 3.8), for now or for good? Another may not.
+[[nodiscard]] bool is_policy_refusal(const Attempt& attempt);
+// What a try came to by its second path, with what its first one was told.
+[[nodiscard]] ipc::ReplyText after_refusal(ipc::ReplyText reply, const Trouble& refusal);
+
 // The fate of a recipient of message `id`. `terms`: of its queue and this failure. `age`: of the
 // message on the queue clock, without the time that it was blocked.
 [[nodiscard]] RecipientFate judge(const RetryTerms& terms, base::MessageId id,

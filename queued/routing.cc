@@ -18,7 +18,8 @@ Destination to_destination(const config::RouteConfig& route) {
           .connections = route.connections,
           .interval = route.interval,
           .via = route.via.empty() ? std::vector<config::HopSpec>{{}} : route.via,
-          .masquerade = route.masquerade.text()};
+          .masquerade = route.masquerade.text(),
+          .second_path = route.second_path};
 }
 
 }  // namespace

@@ -17,8 +17,10 @@ Schedule::Schedule(Limits limits, base::Epoch epoch, Rules rules)
 }
 
 Schedule::~Schedule() {
-  for (auto& [name, queue] : queues_)
+  each_path([](Queue& queue) {
     if (queue.in_ring()) queue.hop_->ring_.remove(queue);
+    return true;
+  });
 }
 
 // --- Queues by name ---------------------------------------------------------------------------------
@@ -30,27 +32,35 @@ Schedule::Queue& Schedule::make(const std::string& name, const Destination& dest
     const auto at = queues_.try_emplace(name).first;
     known = &at->second;
     known->name_ = &at->first;
-    if (free_numbers_.empty()) {
-      known->number_ = static_cast<std::uint32_t>(by_number_.size());
-      by_number_.push_back(known);
-    } else {
-      known->number_ = free_numbers_.back();
-      free_numbers_.pop_back();
-      by_number_[known->number_] = known;
-    }
+    give_number(*known);
     by_name_.insert(known);
   } else {
     CHECK(known->destination().local == destination.local);
-    leave(*known);
-    forget_better(*known);
-    forget_kept(*known);
-    known->way_ = 0;
   }
-  known->destination_ = shared(destination);
-  begin_turns(*known);
-  known->blocked = rules_.blocked(name, destination);
-  review(*known);
+  set_destination(*known, destination);
   return *known;
+}
+
+void Schedule::give_number(Queue& queue) {
+  if (free_numbers_.empty()) {
+    queue.number_ = static_cast<std::uint32_t>(by_number_.size());
+    by_number_.push_back(&queue);
+  } else {
+    queue.number_ = free_numbers_.back();
+    free_numbers_.pop_back();
+    by_number_[queue.number_] = &queue;
+  }
+}
+
+void Schedule::set_destination(Queue& queue, const Destination& destination) {
+  leave(queue);
+  forget_better(queue);
+  forget_kept(queue);
+  queue.way_ = 0;
+  queue.destination_ = shared(destination);
+  begin_turns(queue);
+  queue.blocked = rules_.blocked(queue.name(), destination);
+  review(queue);
 }
 
 std::size_t Schedule::ByValue::operator()(const Destination& destination) const {
@@ -78,12 +88,19 @@ const Schedule::Queue* Schedule::find(std::string_view queue) const {
   return const_cast<Schedule*>(this)->look(queue);
 }
 
+// Whose connection is gone: the search for hosts is the queue's also where a second path had begun it.
+void Schedule::drop_if_empty(const std::string& name, std::uint8_t refused) {
+  if (Queue* queue = look(name, refused)) drop_if_empty(*queue);
+  if (Queue* first = refused == 0 ? nullptr : look(name)) drop_if_empty(*first);
+}
+
 void Schedule::drop_if_empty(Queue& queue) {
   if (!queue.empty()) return;
   leave(queue);
   forget_better(queue);
   forget_kept(queue);
   free_numbers_.push_back(queue.number_);
+  if (queue.refused_ != 0) return drop_second(queue);
   by_name_.erase(&queue);
   const auto at = queues_.find(queue.name());
   queues_.erase(at);
@@ -98,11 +115,11 @@ void Schedule::deliverer_up(DelivererId deliverer, bool local) {
 std::vector<LeaseInfo> Schedule::deliverer_down(DelivererId deliverer) {
   for (auto& pool : pools_) std::erase(pool.deliverers, deliverer);
   std::vector<base::GrantId> grants;
-  std::set<std::string> served;
+  std::set<std::pair<std::string, std::uint8_t>> served;
   for (const auto& [id, grant] : grants_) {
     if (grant.deliverer != deliverer) continue;
     grants.push_back(id);
-    served.insert(grant.queue);
+    served.emplace(grant.queue, grant.refused);
   }
   for (const auto id : grants) end_grant(id);
   std::vector<LeaseKey> keys;
@@ -110,8 +127,7 @@ std::vector<LeaseInfo> Schedule::deliverer_down(DelivererId deliverer) {
     if (lease.deliverer == deliverer) keys.push_back(key);
   std::vector<LeaseInfo> lost;
   for (const auto& key : keys) lost.push_back(*settle(deliverer, key));
-  for (const auto& name : served)
-    if (Queue* queue = look(name)) drop_if_empty(*queue);
+  for (const auto& [name, refused] : served) drop_if_empty(name, refused);
   return lost;
 }
 
@@ -182,13 +198,13 @@ void Schedule::end_grant(base::GrantId id) {
 std::optional<EndedGrant> Schedule::grant_ended(DelivererId deliverer, base::GrantId id) {
   const auto at = grants_.find(id);
   if (at == grants_.end() || at->second.deliverer != deliverer) return std::nullopt;
-  EndedGrant ended{at->second.queue, at->second.hop->name()};
+  EndedGrant ended{at->second.queue, at->second.hop->name(), at->second.refused};
   // Its request for work may still be parked: unanswered, it would cost the channel's credit for
   // ever.
   if (const auto parked = unpark(*at->second.hop, id))
     actions_.emplace_back(std::in_place_type<SendAway>, deliverer, parked->request);
   end_grant(id);
-  if (Queue* queue = look(ended.queue)) drop_if_empty(*queue);
+  drop_if_empty(ended.queue, ended.refused);
   return ended;
 }
 
@@ -206,6 +222,12 @@ void Schedule::review_blocks(QueueTime now) {
     thawed.push_back(&hop);
     ++hop.queues_;  // it stays while queues leave it for others
   };
+  for (auto at = seconds_.begin(); at != seconds_.end();) {  // no queue goes before its second paths
+    Queue& queue = (at++)->second;
+    queue.blocked = rules_.blocked(queue.name(), queue.destination());
+    review(queue);
+    drop_if_empty(queue);
+  }
   for (auto at = queues_.begin(); at != queues_.end();) {
     Queue& queue = (at++)->second;
     queue.blocked = rules_.blocked(queue.name(), queue.destination());
@@ -225,7 +247,7 @@ void Schedule::review_blocks(QueueTime now) {
 // Connections that carry something of a blocked queue end with it; what was not begun comes back.
 void Schedule::close_blocked() {
   for (const auto& [key, lease] : leases_) {
-    const Queue* queue = look(lease.queue);
+    const Queue* queue = look(lease.queue, lease.by.refused);
     if (queue == nullptr || queue->blocked == Blocked::kNo) continue;
     if (const auto at = grants_.find(lease.grant); at != grants_.end())
       close(at->first, at->second);
@@ -260,7 +282,7 @@ bool Schedule::leased(base::MessageId message, std::uint32_t number) const {
 std::uint64_t Schedule::blocked_leases() const {
   std::uint64_t sum = 0;
   for (const auto& [key, lease] : leases_) {
-    const Queue* queue = find(lease.queue);
+    const Queue* queue = look(lease.queue, lease.by.refused);
     const Hop* hop = hop_of(lease.grant);
     if ((hop != nullptr && hop->frozen) || (queue != nullptr && queue->blocked != Blocked::kNo)) ++sum;
   }

@@ -8,6 +8,10 @@
 // message but by its number, opens nothing, logs nothing. Everything it knows can be rebuilt from
 // the store.
 //
+// Recipients whom a way of their queue's route refused, and who go by another one in the same try, are a part of the
+// queue that leads its own way (second_paths.cc): a Queue like any other, but that it shares the name, and the search
+// for MX hosts, with the queue that it is of. Nobody stays there for long.
+//
 // Fairness: slots for connections are given to next hops in turn. When none is free and another hop
 // waits, the connection of the hop most above its share gets SendAway at its next question, and
 // so does any connection that has had its turn (Limits::turn messages). The queues of a hop are served by
@@ -85,6 +89,13 @@ struct LeaseKey {
   friend auto operator<=>(const LeaseKey&, const LeaseKey&) = default;
 };
 
+// How recipients were handed out.
+struct Passage {
+  std::shared_ptr<const Destination> destination;  // null: nobody knows, for it was in an earlier life
+  std::uint8_t way = 0;      // of destination->via
+  std::uint8_t refused = 0;  // as in Mail: it was their second path
+};
+
 struct LeaseInfo {
   LeaseKey key;
   DelivererId deliverer;
@@ -93,11 +104,13 @@ struct LeaseInfo {
   std::string queue;
   std::vector<std::uint32_t> recipients;
   QueueTime since{0};  // when it was handed out, or adopted
+  Passage by;
 };
 
 struct EndedGrant {
   std::string queue;  // on whose behalf it was opened
   std::string hop;    // whose it was; of hosts that were never found: the queue's name
+  std::uint8_t refused = 0;  // as in Mail: for a second path of the queue
 };
 
 struct QueueCounts {  // recipients
@@ -161,10 +174,14 @@ class Schedule {
     [[nodiscard]] const Destination& destination() const { return *destination_; }
     // Messages of which a recipient is here, in delivery or not.
     [[nodiscard]] std::size_t messages() const { return messages_; }
+    // Likewise, or by a second path of it.
+    [[nodiscard]] bool has_mail() const { return messages_ > 0 || seconds_ > 0; }
     // Where its mail goes now; null: nothing had to go since it is here.
     [[nodiscard]] const Hop* hop() const { return hop_; }
     // Which of destination().via that is.
     [[nodiscard]] std::size_t way() const { return way_; }
+    // Of a second path: as in Mail; 0: it is the queue itself.
+    [[nodiscard]] std::uint8_t refused() const { return refused_; }
     // A way that is dead, and is gone back to; null: there is none. It stands before that one, or shares with it.
     [[nodiscard]] const Hop* better() const { return better_; }
     [[nodiscard]] std::size_t better_way() const { return better_way_; }
@@ -172,7 +189,7 @@ class Schedule {
    private:
     friend class Schedule;
     [[nodiscard]] bool empty() const {
-      return messages_ == 0 && leases == 0 && (!seeking_ || seeking_->grants == 0);
+      return messages_ == 0 && leases == 0 && seconds_ == 0 && (!seeking_ || seeking_->grants == 0);
     }
     [[nodiscard]] bool runs() const { return lines_ > 0 && blocked == Blocked::kNo; }
     bool urgent_ = false;            // the operator wants it tried, wherever it leads
@@ -185,6 +202,8 @@ class Schedule {
     std::int32_t deficit_ = 0;       // what it may still send in this round
     std::uint8_t place_ = 0;         // that it came to last, of the group of its way
     bool turn_over_ = true;          // a message went: the next one goes by the next of the group
+    std::uint8_t refused_ = 0;
+    std::uint8_t seconds_ = 0;       // second paths that there are of it
     Turns turns_;
     const std::string* name_ = nullptr;  // where `queues_` has it
     std::shared_ptr<const Destination> destination_;
@@ -204,6 +223,7 @@ class Schedule {
     std::uint8_t sender = 0;  // a hash of who sent it
     QueueTime due{0};
     bool held = false;
+    std::uint8_t refused = 0;  // the number, from 1 on, of the way that refused it in this try; 0: none
   };
   // What others know and decide.
   struct Rules {
@@ -219,11 +239,14 @@ class Schedule {
   Schedule& operator=(const Schedule&) = delete;
 
   // --- mail
-  // One that is here already gets this time and this hold; one in delivery is left alone.
+  // One that is here already gets this time and this hold, whichever path it goes by; one in delivery is left alone.
+  // `destination` is the queue's, for a second path too, of which there must be one.
   void add(const std::string& queue, const Destination& destination, const Mail& mail,
            QueueTime now);
   // Takes a message's recipients that are not in delivery off the queue; their numbers.
   std::vector<std::uint32_t> take(const std::string& queue, base::MessageId message);
+  // Likewise, but who goes by a second path stays.
+  std::vector<std::uint32_t> take_first(const std::string& queue, base::MessageId message);
   void hold(const std::string& queue, base::MessageId message, bool held, QueueTime now);
   // All its recipients here are due now.
   void expedite(const std::string& queue, base::MessageId message, QueueTime now);
@@ -259,6 +282,20 @@ class Schedule {
   // A way of a queue that can never work. kElsewhere: the queue went another way meanwhile.
   enum class Onward : std::uint8_t { kNextWay, kLastWay, kElsewhere };
   [[nodiscard]] Onward way_failed(const EndedGrant& grant);
+  // What of a second path is neither in delivery nor held goes off it, `most` recipients at once.
+  struct Taken {
+    base::MessageId message;
+    std::vector<std::uint32_t> recipients;
+  };
+  [[nodiscard]] std::vector<Taken> take_second(const std::string& queue, std::uint8_t refused, std::size_t most);
+  // Second paths with something to go of which no way can be taken now: each is dead, frozen, or was left for good.
+  struct Closed {
+    std::string queue;
+    std::uint8_t refused = 0;
+    std::string hop;      // where it leads now
+    bool frozen = false;  // that one; else it is dead
+  };
+  [[nodiscard]] std::vector<Closed> closed_paths() const;
   // The queue's next hops are tried now, dead or not. The names of those that it may lead to.
   std::vector<std::string> end_wait(const std::string& queue, QueueTime now);
   // Connections that carry this message end with it; where it was not begun it comes back.
@@ -276,16 +313,24 @@ class Schedule {
 
   // --- looking
   [[nodiscard]] const Queue* find(std::string_view queue) const;
+  // The second path of the queue that the recipient goes by; null: it does not.
+  [[nodiscard]] const Queue* second_of(std::string_view queue, base::MessageId message,
+                                       std::uint32_t number) const;
+  // The queue, and its second paths behind it.
+  [[nodiscard]] std::vector<const Queue*> paths(std::string_view name) const;
+  // All second paths, by queue and by the way that refused.
+  using Seconds = std::map<std::pair<std::string, std::uint8_t>, Queue>;
+  [[nodiscard]] const Seconds& seconds() const { return seconds_; }
   [[nodiscard]] const std::map<std::string, Queue, std::less<>>& queues() const { return queues_; }
   [[nodiscard]] const Hop* find_hop(std::string_view name) const;
   // Those whose hosts are known.
   [[nodiscard]] const std::map<std::string, Hop, std::less<>>& hops() const { return hops_; }
-  // The first `limit` queues behind `after` that lead to this hop and may run; looks at no more than
-  // `looks`. The last that was looked at is `after` then; empty: there are no more.
+  // The first `limit` queues behind `after` that lead to this hop and may run, second paths left out; looks at no more
+  // than `looks`. The last that was looked at is `after` then; empty: there are no more.
   [[nodiscard]] std::vector<std::string> queues_of(std::string_view hop, std::string& after,
                                                    std::size_t looks) const;
   // At most `limit` of the queue's messages behind `after`, in order, each once, in delivery or
-  // not.
+  // not. These, the first and the last one: without what goes by a second path.
   [[nodiscard]] std::vector<base::MessageId> messages(std::string_view queue, base::MessageId after,
                                                       std::size_t limit) const;
   [[nodiscard]] std::optional<base::MessageId> first_message(const Queue& queue) const;
@@ -355,6 +400,7 @@ class Schedule {
     DelivererId deliverer;
     Hop* hop = nullptr;
     std::string queue;    // on whose behalf
+    std::uint8_t refused = 0;  // likewise: for a second path of it
     bool opened = false;  // asked at least once
     bool parked = false;
     bool leaving = false;
@@ -366,9 +412,35 @@ class Schedule {
 
   [[nodiscard]] Pool& pool(const Hop& hop) { return pools_[hop.local_ ? 1 : 0]; }
   Queue& make(const std::string& name, const Destination& destination);
+  void set_destination(Queue& queue, const Destination& destination);
   std::shared_ptr<const Destination> shared(const Destination& destination);
   Queue* look(std::string_view name);
+  void give_number(Queue& queue);
   void drop_if_empty(Queue& queue);
+  void drop_if_empty(const std::string& name, std::uint8_t refused);
+
+  // Paths of what was refused (second_paths.cc).
+  Queue& make_second(Queue& first, const Destination& destination, std::uint8_t refused);
+  Queue* look(std::string_view name, std::uint8_t refused);
+  [[nodiscard]] const Queue* look(std::string_view name, std::uint8_t refused) const {
+    return const_cast<Schedule*>(this)->look(name, refused);
+  }
+  void drop_second(Queue& queue);
+  [[nodiscard]] bool is_closed(const Queue& queue) const;
+  [[nodiscard]] std::vector<Queue*> paths(std::string_view name);
+  // Where the recipient stands, or will.
+  Queue& path_of(Queue& first, const Destination& destination, const Mail& mail);
+  // All queues and second paths, until one is answered by false.
+  void each_path(const auto& visit) {
+    for (auto& [name, queue] : queues_)
+      if (!visit(queue)) return;
+    for (auto& [key, queue] : seconds_)
+      if (!visit(queue)) return;
+  }
+  [[nodiscard]] Queue& seeker(Queue& queue) { return queue.refused_ == 0 ? queue : *look(queue.name()); }
+  [[nodiscard]] const Queue& seeker(const Queue& queue) const {
+    return queue.refused_ == 0 ? queue : *find(queue.name());
+  }
 
   // Where queues lead (ways.cc).
   Hop& hop_at(Queue& queue, std::size_t way);
@@ -419,6 +491,8 @@ class Schedule {
   std::optional<Entry> pass_on(Queue& queue, const Entry& left, bool had_turn);
   void set_rank(Queue& queue, Entry& entry, QueueTime due, bool alone);
   [[nodiscard]] static std::uint32_t& count_of(Queue& queue, Stage stage);
+  std::vector<std::uint32_t> take(Queue& queue, base::MessageId message);
+  [[nodiscard]] std::optional<NextTry> next_try(const Queue& queue, base::MessageId message) const;
   // All of the message's recipients in the queue.
   [[nodiscard]] std::vector<Entry> entries(const Queue& queue, base::MessageId message) const;
 
@@ -475,6 +549,7 @@ class Schedule {
   Rules rules_;
   std::map<std::string, Hop, std::less<>> hops_;        // whose hosts are known
   std::map<std::string, Queue, std::less<>> queues_;    // in order, for listings
+  Seconds seconds_;
   std::unordered_set<Queue*, ByName, ByName> by_name_;  // the same, found at once
   std::vector<Queue*> by_number_;
   std::vector<std::uint32_t> free_numbers_;

@@ -150,7 +150,7 @@ std::vector<Schedule::Entry> Schedule::entries(const Queue& queue, base::Message
 void Schedule::add(const std::string& queue_name, const Destination& destination, const Mail& mail,
                    QueueTime now) {
   now_ = std::max(now_, now);
-  Queue& queue = make(queue_name, destination);
+  Queue& queue = path_of(make(queue_name, destination), destination, mail);
   const Key key{queue.number_, mail.message, mail.number};
   const auto stage = mail.held         ? Stage::kHeld
                      : mail.due <= now_ ? Stage::kReady
@@ -170,18 +170,48 @@ void Schedule::add(const std::string& queue_name, const Destination& destination
   review(queue);
 }
 
-std::vector<std::uint32_t> Schedule::take(const std::string& queue_name, base::MessageId message) {
+std::vector<std::uint32_t> Schedule::take(Queue& queue, base::MessageId message) {
   std::vector<std::uint32_t> taken;
-  Queue* queue = look(queue_name);
-  if (queue == nullptr) return taken;
-  for (const auto& entry : entries(*queue, message)) {
+  for (const auto& entry : entries(queue, message)) {
     if (entry.stage == Stage::kLeased) continue;
     taken.push_back(entry.key.number);
     // As it stands now: the turn may have come to it from one before.
-    (void)remove(*queue, *backlog_.find(entry.key));
+    (void)remove(queue, *backlog_.find(entry.key));
   }
-  review(*queue);
-  drop_if_empty(*queue);
+  review(queue);
+  drop_if_empty(queue);
+  return taken;
+}
+
+std::vector<std::uint32_t> Schedule::take_first(const std::string& queue_name, base::MessageId message) {
+  Queue* queue = look(queue_name);
+  return queue == nullptr ? std::vector<std::uint32_t>() : take(*queue, message);
+}
+
+std::vector<std::uint32_t> Schedule::take(const std::string& queue_name, base::MessageId message) {
+  std::vector<std::uint32_t> taken;
+  for (Queue* queue : paths(queue_name)) {
+    const auto some = take(*queue, message);
+    taken.insert(taken.end(), some.begin(), some.end());
+  }
+  return taken;
+}
+
+std::vector<Schedule::Taken> Schedule::take_second(const std::string& queue, std::uint8_t refused, std::size_t most) {
+  std::vector<Taken> taken;
+  Queue* path = look(queue, refused);
+  if (path == nullptr) return taken;
+  const auto [from, to] = of_queue(path->number_);
+  for (const auto stage : {Stage::kReady, Stage::kWaiting})
+    for (; most > 0; --most) {
+      const auto entry = backlog_.first(stage, from, to);
+      if (!entry) break;
+      if (taken.empty() || taken.back().message != entry->key.message) taken.push_back({entry->key.message, {}});
+      taken.back().recipients.push_back(entry->key.number);
+      (void)remove(*path, *entry);
+    }
+  review(*path);
+  drop_if_empty(*path);
   return taken;
 }
 
@@ -189,46 +219,46 @@ std::vector<std::uint32_t> Schedule::take(const std::string& queue_name, base::M
 void Schedule::hold(const std::string& queue_name, base::MessageId message, bool held,
                     QueueTime now) {
   now_ = std::max(now_, now);
-  Queue* queue = look(queue_name);
-  if (queue == nullptr) return;
-  const auto [from, to] = of_message(queue->number_, message);
-  if (held) {
-    while (const auto entry = backlog_.first(Stage::kReady, from, to))
-      (void)move(*queue, *entry, Stage::kHeld, now_);
-    while (const auto entry = backlog_.first(Stage::kWaiting, from, to))
-      (void)move(*queue, *entry, Stage::kHeld, QueueTime(entry->rank));
-  } else {
-    while (const auto entry = backlog_.first(Stage::kHeld, from, to)) {
-      const QueueTime due(entry->rank);
-      (void)move(*queue, *entry, due <= now_ ? Stage::kReady : Stage::kWaiting, due);
+  for (Queue* queue : paths(queue_name)) {
+    const auto [from, to] = of_message(queue->number_, message);
+    if (held) {
+      while (const auto entry = backlog_.first(Stage::kReady, from, to))
+        (void)move(*queue, *entry, Stage::kHeld, now_);
+      while (const auto entry = backlog_.first(Stage::kWaiting, from, to))
+        (void)move(*queue, *entry, Stage::kHeld, QueueTime(entry->rank));
+    } else {
+      while (const auto entry = backlog_.first(Stage::kHeld, from, to)) {
+        const QueueTime due(entry->rank);
+        (void)move(*queue, *entry, due <= now_ ? Stage::kReady : Stage::kWaiting, due);
+      }
     }
+    review(*queue);
   }
-  review(*queue);
 }
 
 void Schedule::expedite(const std::string& queue_name, base::MessageId message, QueueTime now) {
   now_ = std::max(now_, now);
-  Queue* queue = look(queue_name);
-  if (queue == nullptr) return;
-  auto [from, to] = of_message(queue->number_, message);
-  while (const auto entry = backlog_.first(Stage::kWaiting, from, to))
-    (void)move(*queue, *entry, Stage::kReady, now_);
-  while (const auto entry = backlog_.first(Stage::kHeld, from, to)) {  // due when it is let go
-    (void)move(*queue, *entry, Stage::kHeld, std::min(QueueTime(entry->rank), now_));
-    from = entry->key;
-    ++from.number;
+  for (Queue* queue : paths(queue_name)) {
+    auto [from, to] = of_message(queue->number_, message);
+    while (const auto entry = backlog_.first(Stage::kWaiting, from, to))
+      (void)move(*queue, *entry, Stage::kReady, now_);
+    while (const auto entry = backlog_.first(Stage::kHeld, from, to)) {  // due when it is let go
+      (void)move(*queue, *entry, Stage::kHeld, std::min(QueueTime(entry->rank), now_));
+      from = entry->key;
+      ++from.number;
+    }
+    review(*queue);
   }
-  review(*queue);
 }
 
 void Schedule::clear() {
   std::vector<Entry> kept;
   for (const auto& [key, lease] : leases_)
-    if (const Queue* queue = look(lease.queue))
+    if (const Queue* queue = look(lease.queue, lease.by.refused))
       for (const auto number : lease.recipients)
         kept.push_back(*backlog_.find({queue->number_, lease.message, number}));
   backlog_ = {};
-  for (auto& [name, queue] : queues_) {
+  each_path([this](Queue& queue) {
     queue.counts = {};
     queue.bytes = queue.messages_ = queue.lines_ = 0;
     queue.turns_ = {};
@@ -237,7 +267,8 @@ void Schedule::clear() {
     forget_kept(queue);
     queue.way_ = 0;
     queue.turn_over_ = true;
-  }
+    return true;
+  });
   for (auto& [name, hop] : hops_) hop.forget_limits();
   for (const auto& entry : kept) {
     Queue& queue = *by_number_[entry.key.queue];
@@ -304,7 +335,8 @@ void Schedule::lease_next(Queue& queue, const Parked& to) {
   queue.deficit_ -= static_cast<std::int32_t>(cost_of(turn.size));
   std::sort(out.recipients.begin(), out.recipients.end());
   const LeaseKey key{epoch_, out.lease};
-  leases_[key] = {key, to.deliverer, to.grant, message, queue.name(), out.recipients, now_};
+  leases_[key] = {key, to.deliverer, to.grant, message, queue.name(), out.recipients, now_,
+                  {queue.destination_, queue.way_, queue.refused_}};
   ++queue.leases;
   auto& grant = grants_.at(to.grant);
   grant.parked = false;
@@ -327,7 +359,7 @@ bool Schedule::adopt(DelivererId deliverer, LeaseKey key, const std::string& que
     taken.push_back(number);
   }
   if (taken.empty()) return false;
-  leases_[key] = {key, deliverer, {}, message, queue_name, std::move(taken), now_};
+  leases_[key] = {key, deliverer, {}, message, queue_name, std::move(taken), now_, {}};
   ++queue->leases;
   review(*queue);
   return true;
@@ -338,7 +370,7 @@ std::optional<LeaseInfo> Schedule::settle(DelivererId deliverer, LeaseKey key) {
   if (at == leases_.end() || at->second.deliverer != deliverer) return std::nullopt;
   LeaseInfo lease = std::move(at->second);
   leases_.erase(at);
-  Queue* queue = look(lease.queue);
+  Queue* queue = look(lease.queue, lease.by.refused);
   CHECK(queue != nullptr);
   for (const auto number : lease.recipients) {
     leased_.erase({lease.message, number});
@@ -378,23 +410,29 @@ std::optional<base::MessageId> Schedule::last_message(std::string_view queue_nam
 }
 
 bool Schedule::coming(std::string_view queue_name, base::MessageId message) const {
-  const Queue* queue = find(queue_name);
-  if (queue == nullptr) return false;
-  const auto [from, to] = of_message(queue->number_, message);
-  const bool runs = queue->hop_ != nullptr && queue->runs() && may_run(*queue->hop_);
-  if (runs && backlog_.first(Stage::kReady, from, to)) return true;
-  for (auto at = leased_.lower_bound({message, 0}); at != leased_.end() && at->first == message; ++at)
-    if (backlog_.find({queue->number_, message, at->second})) return true;
-  return false;
+  return std::ranges::any_of(paths(queue_name), [&](const Queue* queue) {
+    const auto [from, to] = of_message(queue->number_, message);
+    const bool runs = queue->hop_ != nullptr && queue->runs() && may_run(*queue->hop_);
+    if (runs && backlog_.first(Stage::kReady, from, to)) return true;
+    for (auto at = leased_.lower_bound({message, 0}); at != leased_.end() && at->first == message; ++at)
+      if (backlog_.find({queue->number_, message, at->second})) return true;
+    return false;
+  });
 }
 
 std::optional<Schedule::NextTry> Schedule::next_try(std::string_view queue_name,
                                                     base::MessageId message) const {
-  const Queue* queue = find(queue_name);
-  if (queue == nullptr || queue->blocked != Blocked::kNo) return std::nullopt;
-  const Hop* hop = queue->hop_;
+  std::optional<NextTry> first;
+  for (const Queue* queue : paths(queue_name))
+    if (const auto next = next_try(*queue, message); next && (!first || next->time < first->time)) first = next;
+  return first;
+}
+
+std::optional<Schedule::NextTry> Schedule::next_try(const Queue& queue, base::MessageId message) const {
+  if (queue.blocked != Blocked::kNo) return std::nullopt;
+  const Hop* hop = queue.hop_;
   if (hop != nullptr && hop->frozen) return std::nullopt;
-  const auto [from, to] = of_message(queue->number_, message);
+  const auto [from, to] = of_message(queue.number_, message);
   auto next = backlog_.first(Stage::kReady, from, to);
   QueueTime time = now_;
   if (!next) {
@@ -421,12 +459,13 @@ std::optional<Schedule::Due> Schedule::next_due(const Queue& queue) const {
 std::optional<Schedule::Standing> Schedule::standing(std::string_view queue_name,
                                                      base::MessageId message,
                                                      std::uint32_t number) const {
-  const Queue* queue = find(queue_name);
-  if (queue == nullptr) return std::nullopt;
-  const auto entry = backlog_.find({queue->number_, message, number});
-  if (!entry) return std::nullopt;
-  const bool timed = entry->stage == Stage::kWaiting || entry->stage == Stage::kHeld;
-  return Standing{entry->stage, timed ? QueueTime(entry->rank) : QueueTime(0)};
+  for (const Queue* queue : paths(queue_name)) {
+    const auto entry = backlog_.find({queue->number_, message, number});
+    if (!entry) continue;
+    const bool timed = entry->stage == Stage::kWaiting || entry->stage == Stage::kHeld;
+    return Standing{entry->stage, timed ? QueueTime(entry->rank) : QueueTime(0)};
+  }
+  return std::nullopt;
 }
 
 std::uint32_t Schedule::ahead(std::string_view queue_name, base::MessageId message,

@@ -61,7 +61,8 @@ Schedule::Hop& Schedule::hop_at(Queue& queue, std::size_t way) {
 }
 
 // The hop of a queue whose hosts are to be found.
-Schedule::Hop& Schedule::seek(Queue& queue) {
+Schedule::Hop& Schedule::seek(Queue& path) {
+  Queue& queue = seeker(path);
   if (!queue.seeking_) {
     queue.seeking_ = std::make_unique<Hop>();
     queue.seeking_->name_ = queue.name_;
@@ -225,12 +226,12 @@ void Schedule::come_back(Queue& queue, bool to_try) {
 
 // Queues that went on come back to the hop: all, or one that tries it.
 void Schedule::call_back(Hop& hop, bool all) {
-  for (auto& [name, queue] : queues_) {
-    if (hop.awaited_ == 0) return;
-    if (queue.better_ != &hop || (!all && !queue.runs())) continue;
+  if (hop.awaited_ == 0) return;
+  each_path([&](Queue& queue) {
+    if (queue.better_ != &hop || (!all && !queue.runs())) return true;
     come_back(queue, !all);
-    if (!all) return;
-  }
+    return all && hop.awaited_ > 0;
+  });
 }
 
 // --- What happens to next hops ----------------------------------------------------------------------
@@ -239,7 +240,7 @@ const Schedule::Hop* Schedule::note_success(const LeaseInfo& lease) {
   Hop* hop = nullptr;
   if (const auto at = grants_.find(lease.grant); at != grants_.end())
     hop = at->second.hop;
-  else if (const Queue* queue = find(lease.queue))
+  else if (const Queue* queue = look(lease.queue, lease.by.refused))
     hop = queue->hop_;
   if (hop == nullptr) return nullptr;
   hop->works();
@@ -299,7 +300,7 @@ void Schedule::trouble(const std::string& name) {
 }
 
 Schedule::Onward Schedule::way_failed(const EndedGrant& grant) {
-  Queue* queue = look(grant.queue);
+  Queue* queue = look(grant.queue, grant.refused);
   if (queue == nullptr || queue->hop_ == nullptr || queue->hop_->name() != grant.hop)
     return Onward::kElsewhere;
   if (!give_up(*queue)) return Onward::kLastWay;
@@ -360,7 +361,7 @@ std::optional<std::string> Schedule::hop_found(DelivererId deliverer, base::Gran
   const auto at = grants_.find(id);
   if (at == grants_.end() || at->second.deliverer != deliverer) return std::nullopt;
   Grant& grant = at->second;
-  Queue* queue = look(grant.queue);
+  Queue* queue = look(grant.queue, grant.refused);
   // Meanwhile its mail may have gone, or be stopped, or go another way.
   if (grant.leaving || queue == nullptr || queue->hop_ != grant.hop || !queue->runs() ||
       !is_found_by_dns(queue->destination().via[queue->way_])) {

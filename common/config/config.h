@@ -113,6 +113,7 @@ struct Route {
   std::uint32_t connections = 20;
   std::uint64_t interval = 0;  // microseconds between two messages; 0: no limit
   bool internal = false;
+  bool second_path = false;  // as in RouteConfig
   mail::Domain masquerade;  // empty: none
   std::string password_file;  // empty: we do not log in
   std::string password;       // of `login` of its hops

@@ -249,6 +249,7 @@ struct RouteConfig {
   std::uint32_t connections = 20;  // to one next hop
   std::uint64_t interval = 0;      // microseconds between two messages to one next hop; 0: no limit
   bool internal = false;
+  bool second_path = false;  // whom one next hop refuses by its policy (X.7.N) goes by another in the same try
   mail::Domain masquerade;  // what MAIL FROM names there in place of a domain of ours; empty: that one
   std::uint32_t line = 0;  // of the file, for `explain`
   std::string file;        // as seen from the directory of the main one: "postern.toml"
@@ -259,6 +260,7 @@ struct RouteConfig {
                       ipc::field("connections", &RouteConfig::connections),
                       ipc::field("interval", &RouteConfig::interval),
                       ipc::field("internal", &RouteConfig::internal),
+                      ipc::field("second_path", &RouteConfig::second_path),
                       ipc::field("masquerade", &RouteConfig::masquerade),
                       ipc::field("line", &RouteConfig::line),
                       ipc::field("file", &RouteConfig::file, kMaxPlace));

@@ -59,6 +59,7 @@ class RouteReader {
     read_hop_login(section, route);
     read_pass_client(section, route.via);
     masquerade(section, route);
+    second_path(section, route);
     section.integer("connections", route.connections, 0, kNoMore);
     section.string("rate", route.interval, parse_interval);
     section.boolean("internal", route.internal);
@@ -175,6 +176,13 @@ class RouteReader {
     section.string("masquerade", route.masquerade, parse_masquerade);
     if (!route.masquerade.empty() && !route.via.empty() && std::ranges::none_of(route.via, is_remote))
       section.refuse(*section.get("masquerade"), "masquerade", "no mail of this route goes to another host");
+  }
+
+  static void second_path(const Section& section, Route& route) {
+    section.boolean("second_path", route.second_path);
+    const auto* const via = section.get("via");
+    if (route.second_path && via != nullptr && via->children.size() == 1)
+      section.refuse(*section.get("second_path"), "second_path", "this route has one next hop, and no other path");
   }
 
   const std::map<std::string, Where>& own_;

@@ -72,6 +72,7 @@ constexpr auto kKeys = std::to_array<Key>({
     {"route.source", kStrings},
     {"route.socks", kString},
     {"route.masquerade", kString},
+    {"route.second_path", kBoolean},
     {"route.internal", kBoolean},
 
     {"delivery", kSection},

@@ -267,6 +267,7 @@ std::string route_text(const Route& route) {
   std::ranges::copy_if(route.via, std::back_inserter(remote), is_remote);
   const bool alike = std::ranges::all_of(remote, [&](const HopSpec& hop) { return hop.tls == remote.front().tls; });
   auto text = ways_text(route.via, !alike);
+  if (route.second_path) text += ", a second path for whom one refuses by its policy (X.7.N)";
   if (remote.empty()) return text;
   const auto& any = remote.front();
   if (alike) text += demanded_text(any.tls);

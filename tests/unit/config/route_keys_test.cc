@@ -1,4 +1,4 @@
-// How a route's mail is sent: source, socks, pass_client and masquerade; what they mean, what sets next hops apart,
+// How a route's mail is sent: source, socks, pass_client, masquerade and second_path; what they mean, what sets next hops apart,
 // and every mistake with its place.
 #include <fmt/format.h>
 
@@ -183,6 +183,20 @@ TEST_F(RouteKeys, MasqueradeIsOfTheRoute) {
     EXPECT_EQ(wrong(via, "masquerade = \"corp.example\""), "no mail of this route goes to another host\n");
 }
 
+// --- second_path ------------------------------------------------------------------------------------
+
+TEST_F(RouteKeys, ASecondPathIsOfTheRoute) {
+  constexpr const char* kTwo = "\"smtp://a.example\", \"mx\"";
+  const auto c = config(route(kTwo, "second_path = true"));
+  EXPECT_TRUE(c.routes[0].second_path);
+  EXPECT_TRUE(cut_queued(c, {}).routes[0].second_path);
+  EXPECT_FALSE(config(route(kTwo, "")).routes[0].second_path);
+  EXPECT_FALSE(config(route(kHost, "second_path = false")).routes[0].second_path);
+  for (const auto* via : {kHost, "\"mx\"", "\"refuse\""})
+    EXPECT_EQ(wrong(via, "second_path = true"), "this route has one next hop, and no other path\n") << via;
+  EXPECT_NE(mistakes(kGood + route(kTwo, "second_path = \"b.example\"")), "");
+}
+
 // --- Names of next hops, and the summary --------------------------------------------------------------
 
 TEST_F(RouteKeys, WhatIsDemandedSetsNextHopsApart) {
@@ -235,6 +249,8 @@ TEST_F(RouteKeys, TheSummarySaysWhatARouteDoes) {
             "  *: to smtp://a.example:25 (weight 3), smtp://b.example:25 (weight 1), mx, TLS required");
   EXPECT_EQ(summary(route(R"("mx?tls=optional", "smtps://a.example?weight=3")", "tls = \"verified\"")),
             "  *: to mx (TLS optional), smtps://a.example:465 (TLS verified, weight 3)");
+  EXPECT_EQ(summary(route(R"("mx", "smtp://a.example")", "tls = \"required\"\nsecond_path = true")),
+            "  *: to mx, smtp://a.example:25, a second path for whom one refuses by its policy (X.7.N), TLS required");
   EXPECT_EQ(summary(route(R"("lmtp:unix:/run/lmtp", "smtp://a.example")", "tls = \"optional\"")),
             "  *: to lmtp:unix:/run/lmtp, smtp://a.example:25");
   EXPECT_EQ(summary(route(kHost, R"(source = ["192.0.2.5", "192.0.2.6?weight=2"]

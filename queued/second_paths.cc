@@ -1,0 +1,93 @@
+// The part of Schedule that lets recipients go by a second path: those whom a way of their route refused, by another
+// one, in the same try. What refused them is a queue's path of its own, for what it may take differs by that: it leads
+// nowhere that the queue does not lead, obeys the same blocks, and its connections are counted where they lead.
+//
+// Nobody waits there for a way that is dead or frozen. Such a path is closed; the try of those who are on it is over,
+// and the next one begins anew.
+#include <algorithm>
+#include <utility>
+
+#include "common/base/check.h"
+#include "queued/schedule.h"
+
+namespace postern::queued {
+
+Schedule::Queue& Schedule::make_second(Queue& first, const Destination& destination, std::uint8_t refused) {
+  const auto path = second_path(destination, refused - 1U);
+  CHECK(!path.via.empty());
+  const auto [at, fresh] = seconds_.try_emplace({first.name(), refused});
+  Queue& queue = at->second;
+  if (fresh) {
+    queue.name_ = first.name_;
+    queue.refused_ = refused;
+    ++first.seconds_;
+    give_number(queue);
+  }
+  if (fresh || queue.destination() != path) set_destination(queue, path);
+  return queue;
+}
+
+// A queue stays while there is a second path of it.
+void Schedule::drop_second(Queue& queue) {
+  Queue& first = *look(queue.name());
+  const auto at = seconds_.find({queue.name(), queue.refused_});
+  seconds_.erase(at);
+  --first.seconds_;
+  drop_if_empty(first);
+}
+
+Schedule::Queue* Schedule::look(std::string_view name, std::uint8_t refused) {
+  if (refused == 0) return look(name);
+  const auto at = seconds_.find({std::string(name), refused});
+  return at == seconds_.end() ? nullptr : &at->second;
+}
+
+std::vector<Schedule::Queue*> Schedule::paths(std::string_view name) {
+  std::vector<Queue*> all;
+  Queue* const first = look(name);
+  if (first == nullptr) return all;
+  all.push_back(first);
+  if (first->seconds_ == 0) return all;  // the usual case
+  for (auto at = seconds_.lower_bound({first->name(), 0}); at != seconds_.end() && at->first.first == name; ++at)
+    all.push_back(&at->second);
+  return all;
+}
+
+std::vector<const Schedule::Queue*> Schedule::paths(std::string_view name) const {
+  const auto all = const_cast<Schedule*>(this)->paths(name);
+  return {all.begin(), all.end()};
+}
+
+// One that is here already stays where it is, or it would be here twice.
+Schedule::Queue& Schedule::path_of(Queue& first, const Destination& destination, const Mail& mail) {
+  if (first.seconds_ > 0 || mail.refused != 0)
+    for (Queue* queue : paths(first.name()))
+      if (backlog_.find({queue->number_, mail.message, mail.number})) return *queue;
+  return mail.refused == 0 ? first : make_second(first, destination, mail.refused);
+}
+
+const Schedule::Queue* Schedule::second_of(std::string_view name, base::MessageId message,
+                                           std::uint32_t number) const {
+  for (const Queue* queue : paths(name))
+    if (queue->refused_ != 0 && backlog_.find({queue->number_, message, number})) return queue;
+  return nullptr;
+}
+
+// Of the ways before it only one can be gone back to, if any: others were left for good.
+bool Schedule::is_closed(const Queue& queue) const {
+  if (!queue.runs() || queue.hop_ == nullptr) return false;
+  if (queue.better_ != nullptr && queue.better_->until <= now_ && !queue.better_->frozen) return false;
+  const auto& via = queue.destination().via;
+  for (auto way = group_at(via, queue.way_).first; way < via.size(); ++way)
+    if (opens(queue, way) <= now_) return false;
+  return true;
+}
+
+std::vector<Schedule::Closed> Schedule::closed_paths() const {
+  std::vector<Closed> closed;
+  for (const auto& [key, queue] : seconds_)
+    if (is_closed(queue)) closed.push_back({queue.name(), queue.refused_, queue.hop_->name(), queue.hop_->frozen});
+  return closed;
+}
+
+}  // namespace postern::queued
