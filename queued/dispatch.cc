@@ -148,7 +148,6 @@ void Schedule::hand_out(Hop& hop) {
     } else {
       lease_next(*queue, parked);
       end_turn(*queue);
-      review(*queue);
     }
   }
 }

@@ -200,6 +200,7 @@ class Engine {
     Occasion occasion;
     QueueTime since{0};
     std::size_t attempts = 0;
+    std::map<std::uint32_t, std::string> elsewhere;  // recipients of other queues than that of the key
   };
   struct PendingChange {
     Change change;
@@ -210,19 +211,21 @@ class Engine {
   void place(const Message& message);
   void add(const Route& route, const Message& message, std::uint32_t number, QueueTime due);
   [[nodiscard]] HopWait remembered(const std::string& name) const;
+  bool tell_others(base::MessageId id, std::uint32_t number, const Schedule::Visit& visit) const;
   void read_blocks();
   void next_change();
   void judge_all(base::MessageId id, const std::vector<RecipientAttempt>& attempts,
                  std::string remote, Done written, ipc::TlsNote tls);
   void gather(Occasion occasion, const Message& message);
-  void keep_back(const MessageInQueue& key, Occasion occasion);
+  static void join(Occasion& all, Occasion more);
+  void keep_back(const MessageInQueue& key, Occasion occasion, const Message& message, QueueTime since);
   void tell_gathered_of(const MessageInQueue& key);
   void tell_gathered_in(base::MessageId message, const std::string& queue);
   void tell_gathered_before(QueueTime time);
   void tell_gathered_alone();
   [[nodiscard]] Occasion take_gathered(const MessageInQueue& key);
   [[nodiscard]] static std::string remotes_of(const Occasion& occasion);
-  [[nodiscard]] MessageInQueue key_of(const Occasion& occasion, const Message& message) const;
+  [[nodiscard]] std::vector<MessageInQueue> keys_of(const Occasion& occasion, const Message& message) const;
   void settle(Occasion occasion);
   void tell(Occasion occasion);
   void set_concluding(const Occasion& occasion, bool concluding);
