@@ -194,6 +194,7 @@ TEST_F(OneLease, ItOutlivesARestart) {
   ASSERT_EQ(relay.leases.size(), 1U);
   const auto held = relay.leases[0];
   end();
+  relay = {};
   begin();
   FakeRelay after;
   connect(after, 0, {{held.lease, held.epoch, id, {0, 1, 2, 3}}});
