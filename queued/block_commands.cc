@@ -89,8 +89,7 @@ std::uint64_t Control::in_flight_of(const Engine::Stopped& stopped) const {
   const auto& schedule = engine_.schedule();
   std::uint64_t count = engine_.concluding(stopped);
   for (const auto& [key, lease] : schedule.leases())
-    if (const auto* queue = schedule.find(lease.queue); queue != nullptr && stopped(lease, *queue))
-      ++count;
+    count += schedule.any_queue(lease, [&](const auto& queue) { return stopped(lease, queue); }) ? 1 : 0;
   return count;
 }
 

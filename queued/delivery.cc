@@ -215,20 +215,18 @@ bool Delivery::may_adopt(const Deliverer& from, const ipc::HeldLease& lease) con
 void Delivery::adopt(Deliverer& from, const ipc::HeldLease& lease) {
   const Message* message = engine_.store().find(lease.message);
   // Of some the journal may have the outcome that this deliverer still waits to be confirmed.
-  std::vector<std::uint32_t> open;
-  for (const auto number : lease.recipients)
-    if (const auto* one = message != nullptr ? find_recipient(*message, number) : nullptr;
-        one != nullptr && one->open())
-      open.push_back(number);
-  const Recipient* first = open.empty() ? nullptr : find_recipient(*message, open.front());
-  if (first != nullptr && may_adopt(from, lease)) {
-    engine_.admit(lease.message);  // it may not be in the schedule yet
-    const auto route = engine_.router().route(first->address);
+  std::vector<Placed> open;
+  for (const auto number : lease.recipients) {
+    const auto* one = message != nullptr ? find_recipient(*message, number) : nullptr;
+    if (one == nullptr || !one->open()) continue;
+    auto route = engine_.router().route(one->address);
     if (std::ranges::any_of(route.destination.via,
-                            [&](const auto& hop) { return is_served_locally(hop) == from.local(); }) &&
-        engine_.schedule().adopt(from.id(), {lease.epoch, lease.lease}, route.queue, lease.message,
-                                 open))
-      return;
+                            [&](const auto& hop) { return is_served_locally(hop) == from.local(); }))
+      open.push_back({std::move(route.queue), number});
+  }
+  if (!open.empty() && may_adopt(from, lease)) {
+    engine_.admit(lease.message);  // it may not be in the schedule yet
+    if (engine_.schedule().adopt(from.id(), {lease.epoch, lease.lease}, lease.message, open)) return;
   }
   log::warning("lease.unknown").field("id", lease.message);  // its outcome will be dropped
 }
@@ -397,10 +395,15 @@ void Delivery::send(const HandOut& out, LoadedBody&& body) {
   if (to == nullptr) return;  // the lease went with it
   const Message* message = engine_.store().find(out.message);
   if (message == nullptr) return cannot_send(out, "the message is gone");
-  const auto* queue = engine_.schedule().find(out.queue);
+  auto& schedule = engine_.schedule();
+  const LeaseKey key{engine_.store().epoch(), out.lease};
+  const auto known = schedule.leases().find(key);
+  const auto* queue = schedule.find(out.queue);
+  const auto is_blocked = [](const auto& one) { return one.blocked != Blocked::kNo; };
   // Blocked or held while its body was read: whoever did it may have been told that nothing goes any
   // more.
-  if (queue == nullptr || queue->blocked != Blocked::kNo || !message->held.empty())
+  if (queue == nullptr || known == schedule.leases().end() || schedule.any_queue(known->second, is_blocked) ||
+      !message->held.empty())
     return take_back(out);
   // Many large bodies at once must not be taken for a deliverer that does not read.
   if (to->channel().unsent() > kMostUnsent) {
@@ -408,10 +411,14 @@ void Delivery::send(const HandOut& out, LoadedBody&& body) {
     if (!drain_.running()) drain_.start(kDrainPause);
     return;
   }
+  if (!out.looked) {
+    schedule.widen(key);
+    engine_.poke();
+  }
   ipc::Lease lease;
   lease.request = out.request;
   lease.lease = out.lease;
-  lease.epoch = engine_.store().epoch();
+  lease.epoch = key.epoch;
   lease.message = message->id;
   lease.arrived = message->arrived;
   lease.from = message->from;
@@ -426,7 +433,7 @@ void Delivery::send(const HandOut& out, LoadedBody&& body) {
   lease.body_size = message->body_size;
   lease.large = message->large;
   const Recipient* first = nullptr;
-  for (const auto number : out.recipients) {
+  for (const auto number : known->second.recipients) {
     const Recipient* recipient = find_recipient(*message, number);
     if (recipient == nullptr || !recipient->open()) continue;
     // A transaction has one sender. Those of another come back without result, and are next.

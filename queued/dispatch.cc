@@ -51,7 +51,7 @@ void Schedule::review(Hop& hop) {
   enlist(hop, now && !hop.parked_.empty(), now && wanted_grants(hop) > 0);
   if (hop.until > now_)
     set_wake(hop, hop.until);
-  else
+  else if (hop.awaited_ == 0 || hop.wake_ == QueueTime(0) || hop.wake_ > now_)  // else wake() has to offer it
     set_wake(hop, hop.is_paced(now_) ? hop.next_turn() : QueueTime(0));
 }
 
@@ -148,7 +148,6 @@ void Schedule::hand_out(Hop& hop) {
     } else {
       lease_next(*queue, parked);
       end_turn(*queue);
-      review(*queue);
     }
   }
 }

@@ -38,7 +38,11 @@ Engine::Engine(event::Loop& loop, Store& store, config::QueuedConfig config)
                  },
                  .hop_frozen =
                      [this](const std::string& hop) { return blocks_.hop_frozen(hop) != nullptr; },
-                 .wait = [this](const std::string& name) { return remembered(name); }}),
+                 .wait = [this](const std::string& name) { return remembered(name); },
+                 .others =
+                     [this](base::MessageId id, std::uint32_t number, const Schedule::Visit& visit) {
+                       return tell_others(id, number, visit);
+                     }}),
       slices_(loop),
       throttle_(loop, [this] { return counters_.messages(); }),
       wake_(loop, [this]() noexcept { poke(); }) {}
@@ -217,6 +221,25 @@ void Engine::add(const Route& route, const Message& message, std::uint32_t numbe
                  .held = !message.held.empty(),
                  .refused = refused},
                 now());
+}
+
+// From that recipient on and around, for what the last lease left of the message stands there; no more are looked at
+// than fill a few leases. A transaction has one sender. What REQUIRETLS demands of a host is a question of the domains
+// (RFC 8689 2): one that cannot have the message must not keep it from others.
+bool Engine::tell_others(base::MessageId id, std::uint32_t number, const Schedule::Visit& visit) const {
+  constexpr std::size_t kLooks = 4 * ipc::kLeaseRecipients;
+  const Message* message = store_.find(id);
+  if (message == nullptr) return false;
+  const Recipient* first = find_recipient(*message, number);
+  if (first == nullptr || message->open < 2 || message->tls_wish == mail::TlsWish::kRequired) return true;
+  const auto& all = message->recipients;
+  const auto at = static_cast<std::size_t>(first - all.data());
+  for (std::size_t n = 1; n < std::min(all.size(), kLooks); ++n) {
+    const auto& one = all[(at + n) % all.size()];
+    if (!one.open() || one.expanded != Expanded::kNo || one.sender != first->sender) continue;
+    if (!visit(router_->queue(one.address), one.number)) break;
+  }
+  return true;
 }
 
 // What is known of a next hop that no queue led to lately.
@@ -405,11 +428,11 @@ void Engine::follow_dns() {
 
 std::shared_ptr<const Engine::BrokenOff> Engine::break_off(const Stopped& stopped) {
   auto broken = std::make_shared<BrokenOff>();
-  for (const auto& [key, lease] : schedule_.leases())
-    if (const auto* queue = schedule_.find(lease.queue); queue != nullptr && stopped(lease, *queue)) {
-      broken->open.insert(key);
-      if (break_) break_(lease);
-    }
+  for (const auto& [key, lease] : schedule_.leases()) {
+    if (!schedule_.any_queue(lease, [&](const auto& queue) { return stopped(lease, queue); })) continue;
+    broken->open.insert(key);
+    if (break_) break_(lease);
+  }
   std::erase_if(broken_off_, [](const auto& earlier) { return earlier.expired(); });
   broken_off_.push_back(broken);
   return broken;
@@ -426,7 +449,8 @@ std::uint64_t Engine::concluding(const Stopped& stopped) const {
     for (const auto& part : gathered.occasion.parts)
       for (const auto& fate : part.fates) {
         others.erase({key.message, fate.number});
-        count += is_stopped(key.message, key.queue) ? 1 : 0;
+        const auto other = gathered.elsewhere.find(fate.number);
+        count += is_stopped(key.message, other == gathered.elsewhere.end() ? key.queue : other->second) ? 1 : 0;
       }
   for (const auto& [id, number] : others) {
     const Message* message = store_.find(id);

@@ -201,6 +201,7 @@ class Engine {
     Occasion occasion;
     QueueTime since{0};
     std::size_t attempts = 0;
+    std::map<std::uint32_t, std::string> elsewhere;  // recipients of other queues than that of the key
   };
   struct PendingChange {
     Change change;
@@ -211,6 +212,7 @@ class Engine {
   void place(const Message& message);
   void add(const Route& route, const Message& message, std::uint32_t number, QueueTime due, std::uint8_t refused = 0);
   [[nodiscard]] HopWait remembered(const std::string& name) const;
+  bool tell_others(base::MessageId id, std::uint32_t number, const Schedule::Visit& visit) const;
   void read_blocks();
   void next_change();
   void judge_all(base::MessageId id, const std::vector<RecipientAttempt>& attempts,
@@ -229,7 +231,8 @@ class Engine {
   void fail_path(const EndedGrant& grant, ipc::FailureClass failure, const ipc::ReplyText& reply,
                  const std::string& remote);
   void gather(Occasion occasion, const Message& message);
-  void keep_back(const MessageInQueue& key, Occasion occasion);
+  static void join(Occasion& all, Occasion more);
+  void keep_back(const MessageInQueue& key, Occasion occasion, const Message& message, QueueTime since);
   void tell_gathered_of(const MessageInQueue& key);
   void tell_gathered_in(base::MessageId message, const std::string& queue);
   void tell_gathered_before(QueueTime time);
@@ -237,7 +240,7 @@ class Engine {
   void tell_alone_of(base::MessageId message);
   [[nodiscard]] Occasion take_gathered(const MessageInQueue& key);
   [[nodiscard]] static std::string remotes_of(const Occasion& occasion);
-  [[nodiscard]] MessageInQueue key_of(const Occasion& occasion, const Message& message) const;
+  [[nodiscard]] std::vector<MessageInQueue> keys_of(const Occasion& occasion, const Message& message) const;
   void settle(Occasion occasion);
   void tell(Occasion occasion);
   void set_concluding(const Occasion& occasion, bool concluding);

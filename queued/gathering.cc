@@ -2,7 +2,8 @@
 // causes one notice, though they are tried in several leases.
 //
 // A failure waits while other recipients of its message are in delivery in the same queue, or soon
-// will be, but not long. It waits before its record: nothing of it is durable, and its deliverer keeps
+// will be, but not long. Where a lease was of several queues, its failures are told of together: they wait for what is
+// coming in any of these. It waits before its record: nothing of it is durable, and its deliverer keeps
 // the outcome until the record is written. So a crash loses no notice; at most the recipients are
 // tried, and refused, once more. All that was gathered is one record with its notice. Delays and successes wait
 // otherwise (one_notice.cc).
@@ -10,6 +11,7 @@
 #include <iterator>
 #include <memory>
 #include <set>
+#include <string_view>
 #include <utility>
 
 #include "queued/engine.h"
@@ -54,9 +56,17 @@ std::string Engine::remotes_of(const Occasion& occasion) {
   return all;
 }
 
-MessageInQueue Engine::key_of(const Occasion& occasion, const Message& message) const {
-  const auto* first = find_recipient(message, occasion.parts.front().fates.front().number);
-  return {message.id, router_->route(first->address).queue, sender_of(message, *first).text()};
+// One for each queue that a recipient of it is in; mostly one. All have one sender.
+std::vector<MessageInQueue> Engine::keys_of(const Occasion& occasion, const Message& message) const {
+  std::set<std::string_view> queues;
+  std::vector<MessageInQueue> keys;
+  for (const auto& part : occasion.parts)
+    for (const auto& fate : part.fates) {
+      const auto* recipient = find_recipient(message, fate.number);
+      if (const auto queue = router_->queue(recipient->address); queues.insert(queue).second)
+        keys.push_back({message.id, std::string(queue), sender_of(message, *recipient).text()});
+    }
+  return keys;
 }
 
 // An attempt is over. Its failures join those that were kept back, and all are told of if nothing more
@@ -64,52 +74,68 @@ MessageInQueue Engine::key_of(const Occasion& occasion, const Message& message) 
 void Engine::gather(Occasion occasion, const Message& message) {
   const bool fails = std::any_of(occasion.reports.begin(), occasion.reports.end(), is_failure);
   if (!fails && gathered_.empty()) return settle(std::move(occasion));  // the usual case
-  const auto key = key_of(occasion, message);
-  const auto waiting = gathered_.find(key);
-  const auto since = waiting == gathered_.end() ? now() : waiting->second.since;
-  if (!gathering_ || !comes_soon(message, key.queue, since)) {
-    auto all = take_gathered(key);
-    std::move(occasion.reports.begin(), occasion.reports.end(), std::back_inserter(all.reports));
-    std::move(occasion.parts.begin(), occasion.parts.end(), std::back_inserter(all.parts));
-    all.written = one_after_the_other(std::move(all.written), std::move(occasion.written));
+  const auto keys = keys_of(occasion, message);
+  Occasion kept{occasion.id, {}, {}, {}};
+  auto since = now();
+  const MessageInQueue* coming = nullptr;
+  for (const auto& key : keys) {
+    const auto waiting = gathered_.find(key);
+    const auto begun = waiting == gathered_.end() ? now() : waiting->second.since;
+    if (gathering_ && comes_soon(message, key.queue, begun)) {
+      coming = &key;
+      continue;
+    }
+    since = std::min(since, begun);
+    join(kept, take_gathered(key));
     tell_gathered_in(key.message, key.queue);
-    return settle(std::move(all));
   }
+  if (coming == nullptr) {
+    join(kept, std::move(occasion));
+    return settle(std::move(kept));
+  }
+  if (!kept.parts.empty()) keep_back(*coming, std::move(kept), message, since);
   if (!fails) return settle(std::move(occasion));
   Occasion failed{occasion.id, {}, {}, {}};
   auto& part = occasion.parts.front();
-  auto& kept = failed.parts.emplace_back(part.remote, std::vector<RecipientFate>(), part.tls);
+  auto& apart = failed.parts.emplace_back(part.remote, std::vector<RecipientFate>(), part.tls);
   for (auto& report : occasion.reports) {
     if (!is_failure(report)) continue;
     const auto fate = std::find_if(part.fates.begin(), part.fates.end(), [&](const auto& f) {
       return f.number == report.number;
     });
-    kept.fates.push_back(std::move(*fate));
+    apart.fates.push_back(std::move(*fate));
     part.fates.erase(fate);
     failed.reports.push_back(std::move(report));
   }
   std::erase_if(occasion.reports, is_failure);
   if (part.fates.empty()) {
     failed.written = std::move(occasion.written);
-    return keep_back(key, std::move(failed));
+    return keep_back(*coming, std::move(failed), message, now());
   }
   std::tie(failed.written, occasion.written) = when_both(std::move(occasion.written));
-  keep_back(key, std::move(failed));
+  keep_back(*coming, std::move(failed), message, now());
   settle(std::move(occasion));
 }
 
-void Engine::keep_back(const MessageInQueue& key, Occasion occasion) {
+void Engine::join(Occasion& all, Occasion more) {
+  std::move(more.reports.begin(), more.reports.end(), std::back_inserter(all.reports));
+  std::move(more.parts.begin(), more.parts.end(), std::back_inserter(all.parts));
+  all.written = one_after_the_other(std::move(all.written), std::move(more.written));
+}
+
+// `since`: when the first of it began to wait.
+void Engine::keep_back(const MessageInQueue& key, Occasion occasion, const Message& message, QueueTime since) {
   set_concluding(occasion, true);
   auto [at, fresh] = gathered_.try_emplace(key);
-  auto& [all, since, attempts] = at->second;
-  if (fresh) {
-    all.id = key.message;
-    since = now();
-  }
-  std::move(occasion.reports.begin(), occasion.reports.end(), std::back_inserter(all.reports));
-  std::move(occasion.parts.begin(), occasion.parts.end(), std::back_inserter(all.parts));
-  all.written = one_after_the_other(std::move(all.written), std::move(occasion.written));
-  ++attempts;
+  auto& gathered = at->second;
+  gathered.since = fresh ? since : std::min(gathered.since, since);
+  gathered.occasion.id = key.message;
+  for (const auto& part : occasion.parts)
+    for (const auto& fate : part.fates)
+      if (const auto queue = router_->queue(find_recipient(message, fate.number)->address); queue != key.queue)
+        gathered.elsewhere[fate.number] = queue;
+  join(gathered.occasion, std::move(occasion));
+  ++gathered.attempts;
   if (++attempts_gathered_ > kGatheredAttempts) {
     const auto oldest =
         std::min_element(gathered_.begin(), gathered_.end(), [](const auto& a, const auto& b) {
@@ -155,7 +181,7 @@ void Engine::tell_gathered_before(QueueTime time) {
   for (const auto& key : over) tell_gathered_of(key);
 }
 
-// Nothing more comes of what was stopped: what waited for it is told.
+// Nothing more comes of what was stopped, and nothing of it waits for others.
 void Engine::tell_alone() {
   std::set<base::MessageId> waiting;
   for (const auto& [key, gathered] : gathered_) waiting.insert(key.message);
@@ -168,8 +194,13 @@ void Engine::tell_alone() {
 
 void Engine::tell_alone_of(base::MessageId message) {
   std::vector<MessageInQueue> over;
+  const auto is_blocked = [this](const auto& one) {
+    const auto* queue = schedule_.find(one.second);
+    return queue != nullptr && queue->blocked != Blocked::kNo;
+  };
   for (auto at = gathered_.lower_bound({message, {}, {}}); at != gathered_.end() && at->first.message == message; ++at)
-    if (!schedule_.coming(at->first.queue, message)) over.push_back(at->first);
+    if (!schedule_.coming(at->first.queue, message) || std::ranges::any_of(at->second.elsewhere, is_blocked))
+      over.push_back(at->first);
   for (const auto& key : over) tell_gathered_of(key);
   end_waits_of(message);
 }

@@ -26,15 +26,21 @@ void Schedule::begin_turns(Queue& queue) {
   queue.place_ = static_cast<std::uint8_t>((seed >> 32) % group.places);
 }
 
-// A message went. What is left of the queue's round in the ring of its hop it has on the next one.
-void Schedule::end_turn(Queue& queue) {
+// A message went: the next one goes by the next of the group.
+void Schedule::pass_turn(Queue& queue) {
   queue.turn_over_ = true;
-  if (!queue.runs() || !shares(queue)) return;
+  if (queue.runs() && shares(queue)) {
+    go_home(queue);
+    if (queue.turn_over_) take_turn(queue);
+  }
+  review(queue);
+}
+
+// Likewise where it was the queue's turn. What is left of its round in the ring of its hop it has on the next one.
+void Schedule::end_turn(Queue& queue) {
   const Hop* const before = queue.hop_;
   const auto left = queue.deficit_;
-  go_home(queue);
-  if (queue.turn_over_) take_turn(queue);
-  review(queue);
+  pass_turn(queue);
   if (queue.hop_ == before || left <= 0 || !queue.in_ring()) return;
   queue.deficit_ = left;
   queue.hop_->ring_.begin_with(queue);

@@ -543,17 +543,20 @@ ipc::BlockRows list_blocks(const Engine& engine, const ipc::ListBlocks& ask) {
 }
 
 Totals totals(const Engine& engine) {
-  const auto& blocks = engine.blocks();
   Totals sum;
+  const auto& blocks = engine.blocks();
+  const auto is_outbound = [&](const Schedule::Queue& queue) {
+    const auto& destination = queue.destination();
+    return !destination.local && (!blocks.outbound().disabled || blocks.outbound_stops(destination));
+  };
+  for (const auto& [key, lease] : engine.schedule().leases())
+    sum.in_flight += engine.schedule().any_queue(lease, is_outbound) ? 1 : 0;
   const auto add = [&](const Schedule::Queue& queue) {
     const auto& counts = queue.counts;
     if (const auto first = engine.schedule().first_message(queue))
       if (sum.oldest.value == 0 || *first < sum.oldest) sum.oldest = *first;
     const std::uint64_t idle = std::uint64_t{counts.ready} + counts.waiting;
     sum.delivering += counts.leased;
-    const auto& destination = queue.destination();
-    if (!destination.local && (!blocks.outbound().disabled || blocks.outbound_stops(destination)))
-      sum.in_flight += queue.leases;
     sum.held += counts.held;
     switch (queue.blocked) {
       case Blocked::kFrozen:

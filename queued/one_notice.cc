@@ -126,17 +126,22 @@ Engine::Done Engine::add_notice_of_go(OutcomeRecord& record, Bytes& body, const 
     note_sent({message.id, sender_of(message, first).text()}, record.notice->id, reports);
     return flushed;
   }
-  const auto key = key_of(occasion, message);
+  const auto keys = keys_of(occasion, message);  // of several queues, where a lease was
+  const auto coming = std::ranges::find_if(keys, [this](const auto& one) { return more_comes(one); });
+  const auto& key = coming == keys.end() ? keys.front() : *coming;
   // Failures have waited.
-  const bool last = std::any_of(reports.begin(), reports.end(), is_failure) || !more_comes(key);
-  const auto since = early_.begun(key, now());
-  while (record.replaces.size() < kMaxReplaced) {
-    auto earlier = early_.take_newest(key, last ? EarlyNotices::kAny : 2 * reports.size());
-    if (!earlier) break;
-    if (!take_in(*earlier)) continue;
-    record.replaces.push_back(earlier->id);
-    reports.insert(reports.begin(), std::make_move_iterator(earlier->reports.begin()),
-                   std::make_move_iterator(earlier->reports.end()));
+  const bool last = std::any_of(reports.begin(), reports.end(), is_failure) || coming == keys.end();
+  auto since = now();
+  for (const auto& one : keys) {
+    since = std::min(since, early_.begun(one, now()));
+    while (record.replaces.size() < kMaxReplaced) {
+      auto earlier = early_.take_newest(one, last ? EarlyNotices::kAny : 2 * reports.size());
+      if (!earlier) break;
+      if (!take_in(*earlier)) continue;
+      record.replaces.push_back(earlier->id);
+      reports.insert(reports.begin(), std::make_move_iterator(earlier->reports.begin()),
+                     std::make_move_iterator(earlier->reports.end()));
+    }
   }
   auto flushed = add_notice(record, body, message, reports, head);
   const auto id = record.notice->id;

@@ -22,6 +22,15 @@ Destination to_destination(const config::RouteConfig& route) {
           .second_path = route.second_path};
 }
 
+// `own`: as Router::own_hop() says.
+std::string_view queue_by(const mail::Address& recipient, const config::HopSpec* own) {
+  constexpr std::string_view kForeignLocal = "local.";
+  if (own != nullptr && own->kind == config::HopKind::kMailbox) return kLocalQueue;
+  // A foreign domain may call itself "local"; our own queue keeps that name.
+  const auto& domain = recipient.domain().text();
+  return domain == kLocalQueue ? kForeignLocal : std::string_view(domain);
+}
+
 }  // namespace
 
 std::string place_text(const std::string& file, std::uint32_t line) {
@@ -66,29 +75,30 @@ const Destination& Router::outbound(const std::string& domain) const {
   return other_;
 }
 
+const config::HopSpec* Router::own_hop(const mail::Address& recipient) const {
+  static const config::HopSpec kMailbox{.kind = config::HopKind::kMailbox};
+  if (!index_.is_local(recipient.domain()) && !recipient.domain().text().empty()) return nullptr;
+  const auto decision = index_.place(recipient);
+  // A user who is gone fails in the local queue, like one whom the mailbox refuses.
+  return decision.verdict == config::Verdict::kLocal && decision.domain < domain_hops_.size()
+             ? &domain_hops_[decision.domain]
+             : &kMailbox;
+}
+
 Route Router::route(const mail::Address& recipient) const {
-  const auto& domain = recipient.domain().text();
-  Route route;
-  if (index_.is_local(recipient.domain()) || domain.empty()) {
-    const auto decision = index_.place(recipient);
-    // A user who is gone fails in the local queue, like one whom the mailbox refuses.
-    const auto hop = decision.verdict == config::Verdict::kLocal &&
-                             decision.domain < domain_hops_.size()
-                         ? domain_hops_[decision.domain]
-                         : config::HopSpec{.kind = config::HopKind::kMailbox};
-    if (hop.kind == config::HopKind::kMailbox) {
-      route.queue = kLocalQueue;
-      route.destination = {.local = true, .internal = true, .connections = kMailboxConnections, .via = {hop}};
-      return route;
-    }
-    // Our own domain behind an inner host: no outbound mail.
-    route.destination = {.internal = true, .connections = kDefaultConnections, .via = {hop}};
-  } else {
-    route.destination = outbound(domain);
-  }
-  // A foreign domain may call itself "local"; our own queue keeps that name.
-  route.queue = domain == kLocalQueue ? domain + "." : domain;
+  const auto* own = own_hop(recipient);
+  Route route{.queue = std::string(queue_by(recipient, own)), .destination = {}};
+  if (own == nullptr)
+    route.destination = outbound(recipient.domain().text());
+  else if (own->kind == config::HopKind::kMailbox)
+    route.destination = {.local = true, .internal = true, .connections = kMailboxConnections, .via = {*own}};
+  else  // our own domain behind an inner host: no outbound mail
+    route.destination = {.internal = true, .connections = kDefaultConnections, .via = {*own}};
   return route;
+}
+
+std::string_view Router::queue(const mail::Address& recipient) const {
+  return queue_by(recipient, own_hop(recipient));
 }
 
 bool Router::asks(const mail::Address& recipient) const { return index_.place(recipient).ask; }

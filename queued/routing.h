@@ -56,6 +56,8 @@ class Router {
   [[nodiscard]] config::Decision find(const mail::Address& recipient) const { return index_.find(recipient); }
   // Where accepted mail goes: never refused, whoever sent it. Aliases are behind it.
   [[nodiscard]] Route route(const mail::Address& recipient) const;
+  // Its queue alone; valid as long as the address.
+  [[nodiscard]] std::string_view queue(const mail::Address& recipient) const;
   // As another host is told of a sender where a route says `masquerade`: one at a domain of ours, an alias domain or this
   // host is the same name at that domain. Others, and one that would be too long so, are left as they are.
   [[nodiscard]] mail::ReversePath masked(const mail::ReversePath& from, const std::string& domain) const;
@@ -77,6 +79,8 @@ class Router {
 
  private:
   [[nodiscard]] const Destination& outbound(const std::string& domain) const;
+  // Where mail for a domain of ours goes; null: it is none.
+  [[nodiscard]] const config::HopSpec* own_hop(const mail::Address& recipient) const;
   // The pattern of the route for it; empty: there is none.
   [[nodiscard]] std::string pattern(const std::string& domain) const;
 

@@ -6,6 +6,11 @@
 #include "common/base/check.h"
 
 namespace postern::queued {
+namespace {
+
+bool is_blocked(const Schedule::Queue& queue) { return queue.blocked != Blocked::kNo; }
+
+}  // namespace
 
 Schedule::Schedule(Limits limits, base::Epoch epoch, Rules rules)
     : limits_(limits),
@@ -247,8 +252,7 @@ void Schedule::review_blocks(QueueTime now) {
 // Connections that carry something of a blocked queue end with it; what was not begun comes back.
 void Schedule::close_blocked() {
   for (const auto& [key, lease] : leases_) {
-    const Queue* queue = look(lease.queue, lease.by.refused);
-    if (queue == nullptr || queue->blocked == Blocked::kNo) continue;
+    if (!any_queue(lease, is_blocked)) continue;
     if (const auto at = grants_.find(lease.grant); at != grants_.end())
       close(at->first, at->second);
   }
@@ -282,9 +286,8 @@ bool Schedule::leased(base::MessageId message, std::uint32_t number) const {
 std::uint64_t Schedule::blocked_leases() const {
   std::uint64_t sum = 0;
   for (const auto& [key, lease] : leases_) {
-    const Queue* queue = look(lease.queue, lease.by.refused);
     const Hop* hop = hop_of(lease.grant);
-    if ((hop != nullptr && hop->frozen) || (queue != nullptr && queue->blocked != Blocked::kNo)) ++sum;
+    if ((hop != nullptr && hop->frozen) || any_queue(lease, is_blocked)) ++sum;
   }
   return sum;
 }

@@ -17,10 +17,14 @@
 // so does any connection that has had its turn (Limits::turn messages). The queues of a hop are served by
 // deficit round robin (Shreedhar and Varghese, 1995), the senders within a queue by turns.h.
 //
+// One copy goes for many queues: a lease takes along recipients of its message that are ready in other queues
+// of its next hop (one_copy.cc).
+//
 // A recipient takes 29 to 42 bytes (see backlog.h), a queue some 490, and some 505 while it is dead; a next hop of
 // its own that is known some 120 more. Every step takes O(log n) for each recipient that it changes.
 #pragma once
 
+#include <algorithm>
 #include <cstdint>
 #include <functional>
 #include <list>
@@ -72,8 +76,9 @@ struct HandOut {
   base::RequestId request;
   base::LeaseId lease;
   base::MessageId message;
-  std::string queue;
-  std::vector<std::uint32_t> recipients;
+  std::string queue;                      // whose turn it is
+  std::vector<std::uint32_t> recipients;  // of it, and of others that go along
+  bool looked = false;                    // for those of others; else the message was not in memory
 };
 struct SendAway {
   DelivererId deliverer;
@@ -96,13 +101,19 @@ struct Passage {
   std::uint8_t refused = 0;  // as in Mail: it was their second path
 };
 
+struct Placed {  // a recipient of some message, and where it stands
+  std::string queue;
+  std::uint32_t number = 0;
+};
+
 struct LeaseInfo {
   LeaseKey key;
   DelivererId deliverer;
   base::GrantId grant;  // 0: of an earlier life
   base::MessageId message;
-  std::string queue;
-  std::vector<std::uint32_t> recipients;
+  std::string queue;                      // whose turn it was
+  std::vector<std::uint32_t> recipients;  // all, rising
+  std::vector<Placed> along;              // those of them that stand in other queues, in the same order
   QueueTime since{0};  // when it was handed out, or adopted
   Passage by;
 };
@@ -225,12 +236,17 @@ class Schedule {
     bool held = false;
     std::uint8_t refused = 0;  // the number, from 1 on, of the way that refused it in this try; 0: none
   };
+  // Hears of a recipient of a message, and says whether there is room for more.
+  using Visit = std::function<bool(std::string_view queue, std::uint32_t number)>;
   // What others know and decide.
   struct Rules {
     std::function<Blocked(const std::string& queue, const Destination&)> blocked;
     std::function<bool(const std::string& hop)> hop_frozen;
     // What was remembered of a next hop, or of a queue whose hosts could not be found.
     std::function<HopWait(const std::string& name)> wait;
+    // Tells of further recipients of the message that one transaction may name with this one. False: the message is
+    // not in memory.
+    std::function<bool(base::MessageId message, std::uint32_t number, const Visit& visit)> others;
   };
 
   Schedule(Limits limits, base::Epoch epoch, Rules rules);
@@ -265,10 +281,13 @@ class Schedule {
   void ask(DelivererId deliverer, base::RequestId request, base::GrantId grant);
   // nullopt: no such grant of this deliverer.
   std::optional<EndedGrant> grant_ended(DelivererId deliverer, base::GrantId grant);
+  // A lease whose message was not in memory when it was handed out, and is now, before anything of it is sent: it
+  // takes others along.
+  void widen(LeaseKey key);
   // A lease from before our start, of those recipients that are here and not leased already: of two
   // leases the one that is adopted first has a recipient. False: none is left for it.
-  bool adopt(DelivererId deliverer, LeaseKey key, const std::string& queue, base::MessageId message,
-             std::span<const std::uint32_t> recipients);
+  bool adopt(DelivererId deliverer, LeaseKey key, base::MessageId message,
+             std::span<const Placed> recipients);
   // Ends a lease of this deliverer: its recipients leave the schedule until they are added again.
   std::optional<LeaseInfo> settle(DelivererId deliverer, LeaseKey key);
 
@@ -370,6 +389,14 @@ class Schedule {
   [[nodiscard]] Room room(bool local) const;
   [[nodiscard]] bool open() const { return open_; }
   [[nodiscard]] const std::map<LeaseKey, LeaseInfo>& leases() const { return leases_; }
+  // Is this so of any queue that the lease has recipients of?
+  [[nodiscard]] bool any_queue(const LeaseInfo& lease, const auto& is) const {
+    const auto found = [&](const std::string& name) {
+      const Queue* queue = find(name);
+      return queue != nullptr && is(*queue);
+    };
+    return found(lease.queue) || std::ranges::any_of(lease.along, found, &Placed::queue);
+  }
   // Leases of queues, or on next hops, that are blocked now.
   [[nodiscard]] std::uint64_t blocked_leases() const;
 
@@ -469,6 +496,7 @@ class Schedule {
   // Where several ways share a queue's mail (groups.cc).
   void begin_turns(Queue& queue);
   void end_turn(Queue& queue);
+  void pass_turn(Queue& queue);
   void take_turn(Queue& queue);
   void go_home(Queue& queue);
   void review_groups();
@@ -480,6 +508,13 @@ class Schedule {
   [[nodiscard]] Hop* kept(const Queue& queue) const;
   void keep(Queue& queue, Hop& hop);
   void forget_kept(Queue& queue);
+
+  // Leases of several queues (one_copy.cc).
+  bool widen(LeaseInfo& lease, const Hop& hop);
+  [[nodiscard]] bool goes_along(const Queue& queue, const Queue& with, const Hop& hop) const;
+  void join(LeaseInfo& lease, Queue& queue, const Entry& entry);
+  [[nodiscard]] std::vector<Queue*> queues_of(const LeaseInfo& lease);
+  [[nodiscard]] std::vector<Key> keys_of(const LeaseInfo& lease);
 
   // `other`: one of the same message that is there.
   void insert(Queue& queue, Entry entry, const std::optional<Entry>& other, QueueTime due);

@@ -254,9 +254,7 @@ void Schedule::expedite(const std::string& queue_name, base::MessageId message, 
 void Schedule::clear() {
   std::vector<Entry> kept;
   for (const auto& [key, lease] : leases_)
-    if (const Queue* queue = look(lease.queue, lease.by.refused))
-      for (const auto number : lease.recipients)
-        kept.push_back(*backlog_.find({queue->number_, lease.message, number}));
+    for (const auto& at : keys_of(lease)) kept.push_back(*backlog_.find(at));
   backlog_ = {};
   each_path([this](Queue& queue) {
     queue.counts = {};
@@ -334,34 +332,41 @@ void Schedule::lease_next(Queue& queue, const Parked& to) {
   queue.turns_.served(turn.rank, queue.lines_);
   queue.deficit_ -= static_cast<std::int32_t>(cost_of(turn.size));
   std::sort(out.recipients.begin(), out.recipients.end());
-  const LeaseKey key{epoch_, out.lease};
-  leases_[key] = {key, to.deliverer, to.grant, message, queue.name(), out.recipients, now_,
-                  {queue.destination_, queue.way_, queue.refused_}};
   ++queue.leases;
   auto& grant = grants_.at(to.grant);
   grant.parked = false;
   ++grant.served;
   grant.hop->sent(now_);
+  const LeaseKey key{epoch_, out.lease};
+  auto& lease = leases_[key];
+  lease = {key, to.deliverer, to.grant, message, queue.name(), std::move(out.recipients), {}, now_,
+           {queue.destination_, queue.way_, queue.refused_}};
+  out.looked = widen(lease, *grant.hop);
+  out.recipients = lease.recipients;
   actions_.push_back(std::move(out));
 }
 
-bool Schedule::adopt(DelivererId deliverer, LeaseKey key, const std::string& queue_name,
-                     base::MessageId message, std::span<const std::uint32_t> recipients) {
-  Queue* queue = look(queue_name);
-  if (queue == nullptr || leases_.contains(key)) return false;
+bool Schedule::adopt(DelivererId deliverer, LeaseKey key, base::MessageId message,
+                     std::span<const Placed> recipients) {
+  if (leases_.contains(key)) return false;
   if (key.epoch == epoch_ && key.lease.value > last_lease_) return false;  // not handed out yet
-  std::vector<std::uint32_t> taken;
-  for (const auto number : recipients) {
+  LeaseInfo lease{key, deliverer, {}, message, {}, {}, {}, now_};
+  for (const auto& [name, number] : recipients) {
+    Queue* queue = look(name);
+    if (queue == nullptr) continue;
     const auto entry = backlog_.find({queue->number_, message, number});
     if (!entry || entry->stage == Stage::kLeased) continue;
-    (void)move(*queue, *entry, Stage::kLeased, {});
-    leased_.emplace(message, number);
-    taken.push_back(number);
+    if (lease.recipients.empty()) lease.queue = name;
+    join(lease, *queue, *entry);
   }
-  if (taken.empty()) return false;
-  leases_[key] = {key, deliverer, {}, message, queue_name, std::move(taken), now_, {}};
-  ++queue->leases;
-  review(*queue);
+  if (lease.recipients.empty()) return false;
+  std::ranges::sort(lease.recipients);
+  std::ranges::sort(lease.along, {}, &Placed::number);
+  for (Queue* queue : queues_of(lease)) {
+    ++queue->leases;
+    review(*queue);
+  }
+  leases_[key] = std::move(lease);
   return true;
 }
 
@@ -370,14 +375,14 @@ std::optional<LeaseInfo> Schedule::settle(DelivererId deliverer, LeaseKey key) {
   if (at == leases_.end() || at->second.deliverer != deliverer) return std::nullopt;
   LeaseInfo lease = std::move(at->second);
   leases_.erase(at);
-  Queue* queue = look(lease.queue, lease.by.refused);
-  CHECK(queue != nullptr);
-  for (const auto number : lease.recipients) {
-    leased_.erase({lease.message, number});
-    (void)remove(*queue, *backlog_.find({queue->number_, lease.message, number}));
+  for (const auto& place : keys_of(lease)) {
+    leased_.erase({place.message, place.number});
+    (void)remove(*by_number_[place.queue], *backlog_.find(place));
   }
-  --queue->leases;
-  drop_if_empty(*queue);
+  for (Queue* queue : queues_of(lease)) {
+    --queue->leases;
+    drop_if_empty(*queue);
+  }
   return lease;
 }
 

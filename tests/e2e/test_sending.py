@@ -4,6 +4,7 @@ import pytest
 from dnslib import AAAA
 
 from support.sink import SINK_PORT, honest
+from support.waiting import wait_for
 
 
 def mx_server(server, **delivery):
@@ -89,6 +90,53 @@ def test_recipients_beyond_the_limit_follow_at_once(server, make_script, announc
     assert not server.events("delivery.deferred")
     if announced:
         assert sum(line.startswith("RCPT") for line in sink.lines) == 7
+
+
+def domains(count):
+    return [f"x@d{n}.example" for n in range(count)]
+
+
+def test_one_copy_goes_for_many_domains_of_a_smart_host(server, sink):
+    """As many recipients as a lease holds, 36, are one transaction, and those of a frozen domain stay."""
+    server.route("*", sink.via, connections=1).start()
+    server.ctl("freeze", "d7.example", "--reason", "full", "--future")
+    server.send(domains(37))
+    wait_for("the others are gone", lambda: list(server.queues()) == ["d7.example"])
+    assert [len(message.recipients) for message in sink.messages] == [36]
+    assert "x@d7.example" not in sink.messages[0].recipients
+    server.ctl("unfreeze", "d7.example")
+    server.wait_empty()
+    assert sink.messages[1].recipients == ["x@d7.example"]
+    server.send(domains(50))
+    server.wait_empty()
+    assert sorted(len(message.recipients) for message in sink.messages[2:]) == [14, 36]
+
+
+def test_one_copy_goes_for_many_domains_of_the_same_mx_hosts(server, zone, sink):
+    zone.a("mx.shared.example", sink.ip)
+    for n in range(8):
+        zone.mx(f"d{n}.example", (10, "mx.shared.example"))
+    mx_server(server)
+    hop = f"mx.shared.example:{SINK_PORT}"
+    server.ctl("freeze", "--hop", hop, "--reason", "until all are known", "--future")
+    server.send(domains(8))
+    wait_for("all hosts are known", lambda: [row["state"] for row in server.queues().values()] == ["frozen"] * 8)
+    server.ctl("unfreeze", "--hop", hop)
+    server.wait_empty()
+    assert [sorted(message.recipients) for message in sink.messages] == [domains(8)]
+
+
+def test_each_recipient_of_a_copy_has_its_own_outcome(server, sink):
+    sink.refuse = {"x@d1.example": "550 5.1.1 nobody", "x@d2.example": "451 4.2.0 later"}
+    server.configure(retry={"after": ["1h"]})
+    server.route("*", sink.via, connections=1).start()
+    server.send(domains(4))
+    server.wait_log("delivery.ok", to="x@d0.example")
+    server.wait_log("delivery.ok", to="x@d3.example")
+    assert server.wait_log("delivery.failed", to="x@d1.example")["queue"] == "d1.example"
+    assert server.wait_log("delivery.deferred", to="x@d2.example")["queue"] == "d2.example"
+    wait_for("what is left", lambda: list(server.queues()) == ["d2.example"])
+    assert len(sink.messages) == 1
 
 
 def test_a_limit_of_messages_is_no_trouble(server, make_script):

@@ -123,9 +123,10 @@ class EngineModel : public ::testing::Test, public ControlRig {
     const auto count = static_cast<std::uint32_t>(many ? 2 + dice(3 * ipc::kLeaseRecipients) : 1 + dice(3));
     const auto id = record.id;
     const auto queue_of_all = any_queue();
+    const bool spread = dice(2) == 0;  // over queues that may lead to one next hop
     std::map<Name, Entry> fresh;
     for (std::uint32_t n = 0; n < count; ++n) {
-      const auto queue = many ? queue_of_all : any_queue();
+      const auto queue = many && !spread ? queue_of_all : any_queue();
       const auto to = "r" + std::to_string(++last_recipient) + "@" + queue;
       const auto notify = many ? mail::Notify::parse("SUCCESS,FAILURE").value() : any_notify();
       record.recipients.push_back({.number = n, .address = address(to), .notify = notify});
@@ -151,7 +152,12 @@ class EngineModel : public ::testing::Test, public ControlRig {
           if (const auto* hop = engine->schedule().hop_of(known->second.grant)) {
             EXPECT_FALSE(frozen_hops.contains(hop->name())) << hop->name();
           }
-        for (const auto& recipient : lease.recipients) handed(one, recipient);
+        std::set<std::string> domains;
+        for (const auto& recipient : lease.recipients) {
+          handed(one, recipient);
+          domains.insert(recipient.address.domain().text());
+        }
+        of_several += domains.size() > 1 ? 1 : 0;
       }
     }
   }
@@ -597,6 +603,7 @@ class EngineModel : public ::testing::Test, public ControlRig {
   std::map<std::pair<bool, std::string>, base::WallTime> until_;  // of freezes, by hop or not and name
   std::set<std::pair<Blocker, Blocker>> pairs_told;
   std::size_t expired = 0;
+  std::size_t of_several = 0;  // leases of several queues
   bool off = false;
   bool draining = false;
 };
@@ -626,9 +633,11 @@ TEST_F(EngineModel, KeepsItsPromisesThroughARandomLife) {
     ended += entry.ended ? 1 : 0;
   }
   EXPECT_GT(ended, static_cast<std::size_t>(steps) / 10);
+  EXPECT_GT(of_several, static_cast<std::size_t>(steps) / 1'000);
   note_figures(std::to_string(steps) + " steps of the engine's life: " + std::to_string(ended) +
                " recipients ended, each once; " + std::to_string(expired) + " expired; " +
-               std::to_string(told.notices()) + " notices; " +
+               std::to_string(told.notices()) + " notices; " + std::to_string(of_several) +
+               " leases of several queues; " +
                std::to_string(pairs_told.size()) + " pairs of blockers told; " +
                std::to_string(static_cast<long long>(static_cast<double>(steps) / took.count())) +
                " steps a second, seed " + std::to_string(seed));

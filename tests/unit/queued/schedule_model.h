@@ -66,9 +66,8 @@ struct ModelLease {
   LeaseKey key;
   DelivererId deliverer;
   base::GrantId grant;
-  std::string queue;
   std::uint64_t message = 0;
-  std::vector<std::uint32_t> recipients;
+  std::vector<std::uint32_t> recipients;  // of any queue: see queue_of()
 };
 
 struct ModelGrant {
@@ -80,6 +79,12 @@ struct ModelGrant {
   bool parked = false;
   bool leaving = false;
 };
+
+// A recipient's number tells its queue, "q3.example", for a message may have some in several.
+inline std::uint32_t number_in(const std::string& queue, std::uint32_t n) {
+  return static_cast<std::uint32_t>(queue[1] - '0') * 1'000 + n;
+}
+inline std::string queue_of(std::uint32_t number) { return "q" + std::to_string(number / 1'000) + ".example"; }
 
 // --- Where it goes ----------------------------------------------------------------------------------
 

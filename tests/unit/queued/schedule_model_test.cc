@@ -40,7 +40,14 @@ class ScheduleModel : public ::testing::Test {
                               return model[name].frozen ? Blocked::kFrozen : Blocked::kNo;
                             },
                         .hop_frozen = [this](const std::string& hop) { return frozen_hops.contains(hop); },
-                        .wait = [this](const std::string& hop) { return waits[hop]; }});
+                        .wait = [this](const std::string& hop) { return waits[hop]; },
+                        .others =
+                            [this](base::MessageId message, std::uint32_t number, const Schedule::Visit& visit) {
+                              if (reading != message && is_cold(message.value)) return false;
+                              for (const auto other : others(message.value, number))
+                                if (!visit(queue_of(other), other)) break;
+                              return true;
+                            }});
   }
   std::size_t dice(std::size_t sides) { return random() % sides; }
   std::string any_queue() { return "q" + std::to_string(dice(kQueues)) + ".example"; }
@@ -64,12 +71,67 @@ class ScheduleModel : public ::testing::Test {
     queue.review(message);
   }
   void add_some() {
-    const auto name = any_queue();
+    const auto all = any_queue();
     const auto id = ++last_message;
     const std::size_t count = dice(40) == 0 ? 1 + dice(200) : 1 + dice(3);
     const bool held = dice(20) == 0;
-    for (std::uint32_t n = 0; n < count; ++n)
-      add(name, id, n, now + base::Millis(dice(2) == 0 ? 0 : dice(3000)), held);
+    const bool spread = dice(3) == 0;
+    for (std::uint32_t n = 0; n < count; ++n) {
+      const auto name = spread ? any_queue() : all;
+      add(name, id, number_in(name, n), now + base::Millis(dice(2) == 0 ? 0 : dice(3000)), held);
+    }
+  }
+  // Of these the schedule hears of further recipients later, when they are read.
+  static bool is_cold(std::uint64_t message) { return message % 3 == 0; }
+  // The message's other recipients, from this one on and around.
+  std::vector<std::uint32_t> others(std::uint64_t message, std::uint32_t number) {
+    std::vector<std::uint32_t> all;
+    for (const auto& [name, queue] : model)
+      if (const auto at = queue.messages.find(message); at != queue.messages.end())
+        for (const auto& [one, r] : at->second) all.push_back(one);
+    std::ranges::sort(all);
+    const auto at = std::ranges::find(all, number);
+    if (at == all.end()) return all;
+    std::rotate(all.begin(), at, all.end());
+    all.erase(all.begin());
+    return all;
+  }
+  // What else of the message this lease takes along, to be as large as it may.
+  std::vector<std::uint32_t> along(const std::string& own, const std::string& hop, std::uint64_t message,
+                                   std::vector<std::uint32_t> recipients) {
+    for (const auto number : others(message, recipients.front())) {
+      if (recipients.size() == kLease) break;
+      const auto name = queue_of(number);
+      const auto* queue = s->find(name);
+      if (name == own || model[name].frozen || !model[name].messages[message][number].ready) continue;
+      if (queue->hop() == nullptr || queue->hop()->name() != hop || destination_of(name) != destination_of(own)) continue;
+      recipients.push_back(number);
+    }
+    std::ranges::sort(recipients);
+    return recipients;
+  }
+  // A message was read: what it takes along goes with it.
+  void widen() {
+    if (unread.empty()) return;
+    const auto key = unread.front();
+    unread.pop_front();
+    const auto known = leases.find(key);
+    if (known == leases.end()) return;
+    auto& lease = known->second;
+    const auto grant = grants.find(lease.grant);
+    const bool goes = grant != grants.end() && !grant->second.leaving;
+    const auto own = s->leases().at(key).queue;
+    const auto expected = goes ? along(own, grant->second.hop, lease.message, lease.recipients) : lease.recipients;
+    reading = base::MessageId(lease.message);
+    s->widen(key);
+    reading = {};
+    EXPECT_EQ(s->leases().at(key).recipients, expected);
+    widened += expected.size() - lease.recipients.size();
+    auto all = lease;
+    all.recipients = expected;
+    for (const auto number : lease.recipients) std::erase(all.recipients, number);
+    take_out(all);
+    lease.recipients = expected;
   }
   // A message of the queue and the queue's name; 0: it has none.
   std::pair<std::string, std::uint64_t> any_message() {
@@ -106,14 +168,16 @@ class ScheduleModel : public ::testing::Test {
     model[name].review(message);
   }
   void end_lease(const ModelLease& lease) {
-    auto& queue = model[lease.queue];
-    for (const auto number : lease.recipients) queue.messages[lease.message].erase(number);
-    queue.review(lease.message);
+    for (const auto number : lease.recipients) {
+      auto& queue = model[queue_of(number)];
+      queue.messages[lease.message].erase(number);
+      queue.review(lease.message);
+    }
   }
   void come_back(const ModelLease& lease) {
     for (const auto number : lease.recipients)
       if (dice(2) == 0)
-        add(lease.queue, lease.message, number, now + base::Millis(dice(500)), false);
+        add(queue_of(number), lease.message, number, now + base::Millis(dice(500)), false);
   }
   void settle() {
     if (leases.empty()) return;
@@ -135,28 +199,36 @@ class ScheduleModel : public ::testing::Test {
   void works(const LeaseInfo& lease) {
     if (const auto* hop = s->note_success(lease)) waits[hop->name()].failures = 0;
   }
-  void adopt(const std::string& name, std::uint64_t message) {
-    std::vector<std::uint32_t> claimed, numbers;
-    for (const auto& [number, r] : model[name].messages[message]) {
-      if (claimed.size() == 3) break;
-      claimed.push_back(number);
-      if (!r.leased) numbers.push_back(number);
+  void adopt(std::uint64_t message) {
+    std::vector<Placed> claimed;
+    std::vector<std::uint32_t> numbers;
+    for (const auto& [name, queue] : std::map(model)) {
+      const auto at = queue.messages.find(message);
+      if (at == queue.messages.end()) continue;
+      for (const auto& [number, r] : at->second) {
+        if (dice(2) == 0) continue;
+        claimed.push_back({name, number});
+        if (!r.leased) numbers.push_back(number);
+      }
     }
     const LeaseKey key{base::Epoch(4), base::LeaseId(++last_adopted)};
     const DelivererId relay(1 + static_cast<std::uint32_t>(dice(2)));
-    ASSERT_EQ(s->adopt(relay, key, name, base::MessageId(message), claimed), !numbers.empty());
+    ASSERT_EQ(s->adopt(relay, key, base::MessageId(message), claimed), !numbers.empty());
     if (numbers.empty()) return;
-    lease({key, relay, {}, name, message, numbers});
+    lease({key, relay, {}, message, numbers});
   }
-  void lease(ModelLease lease) {
-    auto& queue = model[lease.queue];
+  // Of its queues.
+  void take_out(const ModelLease& lease) {
     for (const auto number : lease.recipients) {
-      auto& r = queue.messages[lease.message].at(number);
+      auto& r = model[queue_of(number)].messages[lease.message].at(number);
       ASSERT_FALSE(r.leased);
       r.leased = true;
       r.ready = r.held = false;
     }
-    queue.review(lease.message);
+    for (const auto number : lease.recipients) model[queue_of(number)].review(lease.message);
+  }
+  void lease(ModelLease lease) {
+    take_out(lease);
     const auto key = lease.key;
     leases[key] = std::move(lease);
   }
@@ -266,6 +338,7 @@ class ScheduleModel : public ::testing::Test {
     const auto before = std::exchange(model, {});
     const auto in_hand = std::exchange(leases, {});
     const auto connected = std::exchange(grants, {});
+    unread.clear();
     for (const auto& [name, queue] : before) model[name].frozen = queue.frozen;
     requests.clear();
     urgent.clear();
@@ -280,8 +353,10 @@ class ScheduleModel : public ::testing::Test {
     const auto dead = dice(4);  // one of the relays, or none
     for (const auto& [key, one] : in_hand) {
       if (one.deliverer.value == dead) continue;
-      EXPECT_TRUE(s->adopt(one.deliverer, key, one.queue, base::MessageId(one.message), one.recipients));
-      lease({key, one.deliverer, {}, one.queue, one.message, one.recipients});
+      std::vector<Placed> held;
+      for (const auto number : one.recipients) held.push_back({queue_of(number), number});
+      EXPECT_TRUE(s->adopt(one.deliverer, key, base::MessageId(one.message), held));
+      lease({key, one.deliverer, {}, one.message, one.recipients});
     }
     for (const auto& [id, grant] : connected) {
       EXPECT_FALSE(s->grant_ended(grant.deliverer, id));
@@ -406,16 +481,21 @@ class ScheduleModel : public ::testing::Test {
     const auto& recipients = queue.messages[out.message.value];
     const auto ready = std::count_if(recipients.begin(), recipients.end(),
                                      [](const auto& entry) { return entry.second.ready; });
-    EXPECT_EQ(out.recipients.size(), std::min(kLease, static_cast<std::size_t>(ready)));
-    for (const auto number : out.recipients) ASSERT_TRUE(recipients.at(number).ready);
-    EXPECT_LE(queue.line.serve(out.recipients.size() < static_cast<std::size_t>(ready)), 0)
+    auto own = out.recipients;
+    std::erase_if(own, [&](std::uint32_t number) { return queue_of(number) != out.queue; });
+    EXPECT_EQ(own.size(), std::min(kLease, static_cast<std::size_t>(ready)));
+    for (const auto number : own) ASSERT_TRUE(recipients.at(number).ready);
+    EXPECT_EQ(out.recipients, out.looked ? along(out.queue, grant.hop, out.message.value, own) : own);
+    EXPECT_TRUE(out.looked || is_cold(out.message.value));
+    widened += out.recipients.size() - own.size();
+    if (!out.looked) unread.push_back({base::Epoch(life), out.lease});
+    EXPECT_LE(queue.line.serve(own.size() < static_cast<std::size_t>(ready)), 0)
         << "a sender has more than his share of " << out.queue;
     most_shares = std::max(most_shares, queue.line.shares().turns());
     ++handed_out;
     lease({{base::Epoch(life), out.lease},
            out.deliverer,
            request->second,
-           out.queue,
            out.message.value,
            out.recipients});
     requests.erase(request);
@@ -511,10 +591,9 @@ class ScheduleModel : public ::testing::Test {
     for (const auto& [name, queue] : model) compare(name);
     for (const auto& [key, held] : leases) {
       const auto grant = grants.find(held.grant);
-      blocked += model[held.queue].frozen ||
-                         (grant != grants.end() && frozen_hops.contains(grant->second.hop))
-                     ? 1
-                     : 0;
+      const bool frozen = std::ranges::any_of(
+          held.recipients, [this](std::uint32_t number) { return model[queue_of(number)].frozen; });
+      blocked += frozen || (grant != grants.end() && frozen_hops.contains(grant->second.hop)) ? 1 : 0;
     }
     const auto wake = s->next_wake().value_or(QueueTime::max());
     for (const auto& [name, queue] : model) {
@@ -535,6 +614,7 @@ class ScheduleModel : public ::testing::Test {
   }
 
   void step() {
+    if (dice(2) == 0) widen();
     const auto what = dice(1000);
     if (what < 250) {
       if (crowd < kEnough) add_some();
@@ -570,7 +650,7 @@ class ScheduleModel : public ::testing::Test {
     } else if (what < 965) {
       expedite(name, message);
     } else if (what < 970) {
-      adopt(name, message);
+      adopt(message);
     } else {
       const auto& known = model[name].messages[message];
       const auto number =
@@ -596,6 +676,9 @@ class ScheduleModel : public ::testing::Test {
   std::map<LeaseKey, ModelLease> leases;
   std::map<base::GrantId, ModelGrant> grants;
   std::map<std::uint64_t, base::GrantId> requests;
+  std::deque<LeaseKey> unread;  // whose messages are not in memory yet
+  base::MessageId reading;
+  std::size_t widened = 0;      // recipients that went along with others
   std::uint64_t last_message = 0;
   std::uint64_t last_request = 0;
   std::uint64_t last_adopted = 0;
@@ -629,11 +712,12 @@ TEST_F(ScheduleModel, DoesWhatThePlainModelDoes) {
   EXPECT_GT(handed_out, static_cast<std::uint64_t>(steps) / 20);
   EXPECT_GT(longest_wait, 0U);  // it was crowded
   EXPECT_GT(most_shares, 0U);   // of senders, too
+  EXPECT_GT(widened, handed_out / 100);
   EXPECT_TRUE(ways_used.contains({"q8.example", "second:25"}));
   EXPECT_TRUE(ways_used.contains({"q9.example", "shared:25"}));
   note_figures(std::to_string(steps) + " steps of the schedule beside its model: others were given at most " +
                std::to_string(longest_wait) + " connections while one waited for its first; " +
-               std::to_string(handed_out) + " leases, " + std::to_string(restarts) + " restarts, seed " +
+               std::to_string(handed_out) + " leases, which took " + std::to_string(widened) + " recipients along, " + std::to_string(restarts) + " restarts, seed " +
                std::to_string(seed));
   // None is forgotten: without blocks and holds, all of it goes out.
   frozen_hops.clear();

@@ -33,7 +33,14 @@ class ScheduleTest : public ::testing::Test {
                             },
                         .hop_frozen =
                             [this](const std::string& hop) { return frozen_hops.contains(hop); },
-                        .wait = [this](const std::string& name) { return remembered[name]; }});
+                        .wait = [this](const std::string& name) { return remembered[name]; },
+                        .others =
+                            [this](base::MessageId message, std::uint32_t number, const Schedule::Visit& visit) {
+                              if (!in_memory.contains(message.value)) return false;
+                              for (const auto& one : in_memory[message.value])
+                                if (one.number != number && !visit(one.queue, one.number)) break;
+                              return true;
+                            }});
   }
   void limit(Schedule::Limits limits) {
     s = make(limits);
@@ -101,6 +108,7 @@ class ScheduleTest : public ::testing::Test {
   std::map<std::string, Blocked> blocked;
   std::set<std::string> frozen_hops;
   std::map<std::string, HopWait> remembered;
+  std::map<std::uint64_t, std::vector<Placed>> in_memory;  // messages, and all recipients of each
   std::unique_ptr<Schedule> s;
   QueueTime now{0};
   std::uint64_t request = 0;

@@ -358,10 +358,9 @@ TEST_F(ScheduleTest, LeasesOfAnEarlierLifeAreAdopted) {
   add("a.example", 1, 0);
   add("a.example", 1, 1);
   const LeaseKey key{base::Epoch(4), base::LeaseId(9)};
-  const std::uint32_t numbers[] = {0};
-  EXPECT_TRUE(s->adopt(kRelay1, key, "a.example", base::MessageId(1), numbers));
-  EXPECT_FALSE(s->adopt(kRelay2, {base::Epoch(4), base::LeaseId(10)}, "a.example",
-                        base::MessageId(1), numbers));
+  const std::vector<Placed> first{{"a.example", 0}};
+  EXPECT_TRUE(s->adopt(kRelay1, key, base::MessageId(1), first));
+  EXPECT_FALSE(s->adopt(kRelay2, {base::Epoch(4), base::LeaseId(10)}, base::MessageId(1), first));
   s->deliverer_up(kRelay1, false);
   s->set_open(true);
   settle_down();
@@ -378,8 +377,9 @@ TEST_F(ScheduleTest, OfTwoLeasesOfAnEarlierLifeTheFirstNamedHasARecipient) {
   const LeaseKey later{base::Epoch(4), base::LeaseId(9)};
   const LeaseKey earlier{base::Epoch(4), base::LeaseId(5)};
   const base::MessageId id(1);
-  EXPECT_TRUE(s->adopt(kRelay1, later, "a.example", id, std::vector{0U}));
-  EXPECT_TRUE(s->adopt(kRelay1, earlier, "a.example", id, std::vector{0U, 1U, 1U}));
+  const Placed zero{"a.example", 0}, one{"a.example", 1};
+  EXPECT_TRUE(s->adopt(kRelay1, later, id, std::vector{zero}));
+  EXPECT_TRUE(s->adopt(kRelay1, earlier, id, std::vector{zero, one, one}));
   s->deliverer_up(kRelay1, false);
   s->set_open(true);
   settle_down();
