@@ -1,11 +1,16 @@
 #include "queued/destination.h"
 
+#include <fmt/format.h>
+
+#include <functional>
+
 #include "common/config/hop.h"
 
 namespace postern::queued {
 
 namespace {
 constexpr std::string_view kSocket = "unix:", kMailbox = "mailbox:";
+constexpr std::size_t kMaxHopName = 255;  // as in ipc/types.h
 }  // namespace
 
 std::string hop_name(const config::HopSpec& hop) {
@@ -20,10 +25,22 @@ std::string hop_name(const config::HopSpec& hop) {
       return "refuse:";
     case config::HopKind::kDiscard:
       return "discard:";
+    case config::HopKind::kTurn:
+      return std::string(kCalledFor);
     case config::HopKind::kMx:
       break;
   }
   return {};
+}
+
+std::string hop_name(const config::HopSpec& hop, std::string_view queue) {
+  auto name = hop_name(hop);
+  if (!is_called_for(hop)) return name;
+  name += queue;
+  if (name.size() <= kMaxHopName) return name;
+  const auto rest = fmt::format("+{:016x}", std::hash<std::string>()(name));
+  name.resize(kMaxHopName - rest.size());
+  return name + rest;
 }
 
 bool is_local_name(std::string_view hop_name) {
