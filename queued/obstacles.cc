@@ -271,13 +271,14 @@ ipc::State state_of(const std::vector<Obstacle>& obstacles) {
     case Blocker::kStarting:
     case Blocker::kNoDeliverer:
     case Blocker::kLookup:
-    case Blocker::kUncalled:
     case Blocker::kRate:
     case Blocker::kConnections:
     case Blocker::kSlots:
     case Blocker::kConnecting:
     case Blocker::kTurn:
       break;
+    case Blocker::kUncalled:
+      return ipc::State::kUncalled;
   }
   return ipc::State::kReady;
 }

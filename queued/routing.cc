@@ -21,6 +21,14 @@ Destination to_destination(const config::RouteConfig& route) {
           .masquerade = route.masquerade.text()};
 }
 
+// A domain of ours behind another host: no outbound mail.
+Destination to_inner(const config::HopSpec& hop) {
+  return {.internal = true, .connections = kDefaultConnections, .via = {hop}};
+}
+
+// A foreign domain may call itself "local"; our own queue keeps that name.
+std::string queue_of(const std::string& domain) { return domain == kLocalQueue ? domain + "." : domain; }
+
 }  // namespace
 
 std::string place_text(const std::string& file, std::uint32_t line) {
@@ -38,7 +46,10 @@ Router::Router(const config::QueuedConfig& config)
   for (const auto& hop : domain_hops_) add_hop(hop);
   for (std::size_t i = 0; i < domain_hops_.size() && i < config.rights.domains.size(); ++i)
     if (domain_hops_[i].kind != config::HopKind::kMailbox)
-      for (const auto& name : config.rights.domains[i].names) internal_.push_back(name.text());
+      for (const auto& name : config.rights.domains[i].names) {
+        internal_.push_back(name.text());
+        if (is_called_for(domain_hops_[i])) called_for_.emplace(name.text(), i);
+      }
   for (const auto& place : config.domain_places)
     domain_places_.push_back(place_text(place.file, place.line));
   for (const auto& route : config.routes)
@@ -80,14 +91,27 @@ Route Router::route(const mail::Address& recipient) const {
       route.destination = {.local = true, .internal = true, .connections = kMailboxConnections, .via = {hop}};
       return route;
     }
-    // Our own domain behind an inner host: no outbound mail.
-    route.destination = {.internal = true, .connections = kDefaultConnections, .via = {hop}};
+    route.destination = to_inner(hop);
   } else {
     route.destination = outbound(domain);
   }
-  // A foreign domain may call itself "local"; our own queue keeps that name.
-  route.queue = domain == kLocalQueue ? domain + "." : domain;
+  route.queue = queue_of(domain);
   return route;
+}
+
+std::optional<Route> Router::called_for(const mail::Domain& domain) const {
+  const auto own = called_for_.find(domain.text());
+  if (own == called_for_.end() && index_.is_local(domain)) return std::nullopt;
+  auto destination = own != called_for_.end() ? to_inner(domain_hops_[own->second]) : outbound(domain.text());
+  if (!is_called_for(destination.via.front())) return std::nullopt;
+  return Route{queue_of(domain.text()), std::move(destination)};
+}
+
+std::string Router::called_for_by(const std::string& queue) const {
+  if (const auto own = called_for_.find(queue); own != called_for_.end())
+    return own->second < domain_places_.size() ? domain_places_[own->second] : "";
+  const auto route = pattern(queue);
+  return route.empty() ? "" : places_.at(route);
 }
 
 bool Router::asks(const mail::Address& recipient) const { return index_.place(recipient).ask; }

@@ -52,7 +52,7 @@ std::string_view name(FailureClass c) {
 
 std::string_view name(State s) {
   static constexpr std::string_view kNames[] = {"ready", "retry",      "frozen",
-                                                "off",   "delivering", "held"};
+                                                "off",   "delivering", "held",  "uncalled"};
   return kNames[static_cast<std::size_t>(s)];
 }
 
