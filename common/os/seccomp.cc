@@ -137,13 +137,13 @@ void add_kind(Rules& rules, SandboxKind kind) {
     case SandboxKind::kAccepting:
       // sync_file_range: a hint for the file of a large body, which it may write anyway.
       rules.allow({SCMP_SYS(accept4), SCMP_SYS(setsockopt), SCMP_SYS(sync_file_range)});
-      add_pairs(rules);
       return;
     case SandboxKind::kStoring:
       add_files(rules);
       add_index(rules);
       add_threads(rules);
       rules.allow({SCMP_SYS(accept4)});
+      add_pairs(rules);
       return;
     case SandboxKind::kConnecting:
       add_outgoing(rules);

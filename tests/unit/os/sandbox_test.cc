@@ -97,7 +97,7 @@ TEST_P(Sandbox, LetsThoseThatTurnConnectionsRoundMakePairs) {
       return ::socketpair(family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0, ends) == 0;
     };
   };
-  if (kind == SandboxKind::kConnecting || kind == SandboxKind::kAccepting)
+  if (kind == SandboxKind::kConnecting || kind == SandboxKind::kStoring)
     EXPECT_EQ(outcome(kind, pair_of(AF_UNIX)), kDone);
   else
     EXPECT_TRUE(forbidden(kind, pair_of(AF_UNIX)));
