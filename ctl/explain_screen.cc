@@ -86,6 +86,8 @@ std::string text_of(const Obstacle& o, const std::string& queue, base::WallTime 
       return fmt::format("no {} process is there", readable(o.name));
     case Blocker::kLookup:
       return fmt::format("the hosts of {} are being looked up", readable(o.name));
+    case Blocker::kUncalled:
+      return fmt::format("waits until the host of {} calls (ATRN)", readable(o.name));
     case Blocker::kRate:
       return fmt::format("next hop {} had its rate; the next message goes {}", readable(o.name),
                          local_time(o.until, now));
@@ -212,6 +214,7 @@ std::string remedy(const std::vector<Obstacle>& obstacles, const std::string& qu
     case Blocker::kLoading:
     case Blocker::kStarting:
     case Blocker::kLookup:
+    case Blocker::kUncalled:
     case Blocker::kRate:
     case Blocker::kConnections:
     case Blocker::kSlots:

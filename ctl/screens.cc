@@ -33,6 +33,7 @@ std::string next_try(ipc::State state, base::WallTime at, base::WallTime now) {
     case ipc::State::kFrozen:
     case ipc::State::kOff:
     case ipc::State::kHeld:
+    case ipc::State::kUncalled:
       return "-";
   }
   CHECK(false);

@@ -118,11 +118,13 @@ void Desk::break_off(const char* why) {
   });
 }
 
-void Desk::on(const ipc::Grant& grant) {
+void Desk::on(const ipc::Grant& grant, ipc::Descriptors descriptors) {
   if (by_grant_.contains(grant.grant)) return break_off("a grant was given twice");
+  if (grant.turned.has_value() != !descriptors.empty()) return break_off("a call without its connection");
   last_slot_ = last_slot_.next();
   slots_[last_slot_].grant = grant.grant;
   by_grant_[grant.grant] = last_slot_;
+  if (grant.turned) return deliverer_.called(last_slot_, grant, std::move(descriptors.front()));
   deliverer_.granted(last_slot_, grant);
 }
 

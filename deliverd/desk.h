@@ -37,6 +37,8 @@ class Deliverer {
  public:
   virtual ~Deliverer() = default;
   virtual void granted(SlotId slot, const ipc::Grant& grant) noexcept = 0;
+  // The next hop has opened the connection: this is it.
+  virtual void called(SlotId slot, const ipc::Grant& grant, base::UniqueFd) noexcept { granted(slot, grant); }
   // The answer to Desk::ask(): deliver it, then report() or give_back().
   virtual void deliver(SlotId slot, Delivery delivery) noexcept = 0;
   // The answer to Desk::found(): connect.
@@ -85,7 +87,7 @@ class Desk {
   [[nodiscard]] bool settled() const noexcept;
 
   // For ipc::Connection.
-  void on(const ipc::Grant& grant);
+  void on(const ipc::Grant& grant, ipc::Descriptors descriptors);
   void on(const ipc::GoAhead& go);
   void on(const ipc::CancelGrant& cancel);
   void on(const ipc::Lease& lease, ipc::Descriptors descriptors);

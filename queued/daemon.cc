@@ -102,6 +102,9 @@ void QueuedDaemon::start(event::Loop& loop) {
       [this](const std::string& account) { return engine_->blocks().locked(account) == nullptr; });
   delivery_ = std::make_unique<Delivery>(loop, *engine_);
   intake_->set_ask_name([this](const ipc::AskName& ask) noexcept { return delivery_->ask_name(ask); });
+  intake_->callers().set_connect([this](const Schedule::Call& call, ipc::Turned turned, base::UniqueFd fd) noexcept {
+    return delivery_->call(call, std::move(turned), std::move(fd));
+  });
   delivery_->on_named([this](const ipc::NameKnown& known) noexcept { intake_->named(known); });
   control_ = std::make_unique<Control>(loop, *engine_, host_, std::move(user_names_),
                                        [this](ipc::Status& status) noexcept { fill(status); });
@@ -123,6 +126,7 @@ void QueuedDaemon::tick() {
   intake_->check_room();
   engine_->end_due_freezes();
   engine_->follow_dns();
+  engine_->end_uncalled();
   show_state();
   ticker_->start(kTick);
 }
@@ -137,6 +141,7 @@ std::expected<void, std::string> QueuedDaemon::configure(std::string config,
   engine_->configure(config_);
   history_->configure(history_limits());
   intake_->check_room();
+  intake_->callers().review();
   return {};
 }
 

@@ -334,6 +334,20 @@ void Delivery::lost_probes(DelivererId with) {
     probed({request, ipc::Result::kDeferred, our_reply(4, 3, 0, "the deliverer ended"), ""});
 }
 
+// --- Hosts that call for their mail ----------------------------------------------------------------
+
+std::optional<base::GrantId> Delivery::call(const Schedule::Call& call, ipc::Turned turned, base::UniqueFd fd) {
+  if (stopping_) return std::nullopt;
+  const auto grant = engine_.schedule().call(call, engine_.now());
+  if (!grant) return std::nullopt;
+  Deliverer* to = find(grant->deliverer);
+  CHECK(to != nullptr);
+  ipc::Descriptors descriptors;
+  descriptors.push_back(std::move(fd));
+  to->channel().send(ipc::Grant{grant->grant, grant->queue, grant->hop, {}, std::move(turned)}, std::move(descriptors));
+  return grant->grant;
+}
+
 // --- Names of clients -------------------------------------------------------------------------------
 
 // One relay asks for an address however many smtpds want to know.
@@ -369,7 +383,7 @@ void Delivery::perform(Action action) {
         Deliverer* to = find(a.deliverer);
         if (to == nullptr) return;  // its end is on the way
         if constexpr (std::same_as<A, OpenGrant>)
-          to->channel().send(ipc::Grant{a.grant, a.queue, a.hop, a.next_hop});
+          to->channel().send(ipc::Grant{a.grant, a.queue, a.hop, a.next_hop, {}});
         else if constexpr (std::same_as<A, GoAhead>)
           to->channel().send(ipc::GoAhead{a.grant});
         else if constexpr (std::same_as<A, CloseGrant>)

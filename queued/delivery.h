@@ -55,6 +55,8 @@ class Delivery {
   // How many deliverers there should be; nothing is handed out before they all said what they hold
   // from before, or two seconds have passed.
   void expect(std::uint32_t deliverers);
+  // Hands a host's call, which has come by this descriptor, to a relay; nullopt: there can be no more connections now.
+  std::optional<base::GrantId> call(const Schedule::Call& call, ipc::Turned turned, base::UniqueFd fd);
   // Hands the question to a relay; false: there is none that could take it.
   bool ask_name(const ipc::AskName& question);
   // Hears the answer to each question that was taken.

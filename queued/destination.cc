@@ -1,5 +1,9 @@
 #include "queued/destination.h"
 
+#include <fmt/format.h>
+
+#include <functional>
+
 #include "common/config/hop.h"
 #include "queued/shares.h"
 
@@ -7,6 +11,7 @@ namespace postern::queued {
 
 namespace {
 constexpr std::string_view kSocket = "unix:", kMailbox = "mailbox:";
+constexpr std::size_t kMaxHopName = 255;  // as in ipc/types.h
 }  // namespace
 
 std::string hop_name(const config::HopSpec& hop) {
@@ -21,6 +26,8 @@ std::string hop_name(const config::HopSpec& hop) {
       return "refuse:";
     case config::HopKind::kDiscard:
       return "discard:";
+    case config::HopKind::kTurn:
+      return std::string(kCalledFor);
     case config::HopKind::kMx:
       break;
   }
@@ -35,6 +42,16 @@ Destination second_path(const Destination& route, std::size_t refused) {
   for (auto way = group_at(route.via, refused).first; way < route.via.size(); ++way)
     if (way != refused) path.via.push_back(route.via[way]);
   return path;
+}
+
+std::string hop_name(const config::HopSpec& hop, std::string_view queue) {
+  auto name = hop_name(hop);
+  if (!is_called_for(hop)) return name;
+  name += queue;
+  if (name.size() <= kMaxHopName) return name;
+  const auto rest = fmt::format("+{:016x}", std::hash<std::string>()(name));
+  name.resize(kMaxHopName - rest.size());
+  return name + rest;
 }
 
 bool is_local_name(std::string_view hop_name) {

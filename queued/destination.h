@@ -38,10 +38,20 @@ struct Destination {
   return hop.kind == config::HopKind::kMailbox || hop.kind == config::HopKind::kSocket;
 }
 
+// Does its host call for the mail, so that nobody connects there?
+[[nodiscard]] inline bool is_called_for(const config::HopSpec& hop) {
+  return hop.kind == config::HopKind::kTurn;
+}
+
 // The name of a next hop that the configuration tells: "relay.example.org:25", "[2001:db8::1]:25",
 // "unix:/run/dovecot/lmtp", and behind a host what it must offer ("relay.example.org:25/verified"): mail must
 // not go over a connection that was made under lesser demands. No queue has such a name.
 [[nodiscard]] std::string hop_name(const config::HopSpec& hop);
+// Likewise of the one that this queue leads to by such a way. A queue that is called for has a next hop of its own, for
+// who takes the mail of one may not take another's: "turn:inner.example".
+[[nodiscard]] std::string hop_name(const config::HopSpec& hop, std::string_view queue);
+// What the names of all those begin with.
+inline constexpr std::string_view kCalledFor = "turn:";
 
 // The path of recipients whom this way of it refused: what stands behind the way, and before that the others that share
 // with it. Without ways: there is none. What it refuses is refused.

@@ -49,6 +49,7 @@ void Schedule::review(Hop& hop) {
   const bool runs = may_run(hop);
   const bool now = runs && hop.may_send(now_);
   enlist(hop, now && !hop.parked_.empty(), now && wanted_grants(hop) > 0);
+  if (hop.called_for_ && now && hop.parked_.empty() && callers_.contains(hop.name())) looked_for_.insert(hop.name());
   if (hop.until > now_)
     set_wake(hop, hop.until);
   else if (hop.awaited_ == 0 || hop.wake_ == QueueTime(0) || hop.wake_ > now_)  // else wake() has to offer it
@@ -87,6 +88,7 @@ void Schedule::enlist(Hop& hop, bool serve, bool want) {
 // Further connections that the hop could use. Their number at most doubles from what has opened, so that
 // a host is not met by all of them at once; who looks for a queue's hosts goes alone.
 std::uint32_t Schedule::wanted_grants(const Hop& hop) const {
+  if (hop.called_for_) return 0;
   const auto limit = hop.known() ? hop.most() : 1U;
   const auto opened = hop.grants - hop.unopened;
   const std::size_t waiting = hop.lines_;
@@ -100,6 +102,7 @@ std::uint32_t Schedule::wanted_grants(const Hop& hop) const {
 
 std::vector<Action> Schedule::decide(QueueTime now) {
   wake(now);
+  if (open_) bring_callers();
   if (open_)
     for (auto& pool : pools_) {
       serve(pool);
@@ -171,7 +174,7 @@ Schedule::Queue* Schedule::next_queue(Hop& hop) {
 
 bool Schedule::must_leave(const Pool& pool, const Hop& hop, const Grant& grant) const {
   if (hop.grants - hop.leaving > hop.most()) return true;
-  if (!pool.crowded()) return false;
+  if (!pool.crowded() || grant.caller) return false;  // who calls waits for nobody's slot
   if (hop.grants > pool.share() && hop.grants == pool.most) return true;
   return grant.served >= limits_.turn;
 }
@@ -188,26 +191,31 @@ void Schedule::open_grants(Pool& pool) {
 }
 
 void Schedule::open_grant(Pool& pool, Hop& hop) {
-  const auto deliverer = pool.deliverers[pool.next++ % pool.deliverers.size()];
-  const base::GrantId id(++last_grant_);
   Queue& queue = *hop.ring_.front();
   hop.ring_.rotate();
-  grants_[id] = {.deliverer = deliverer, .hop = &hop, .queue = queue.name(), .refused = queue.refused_};
+  const auto id = add_grant(pool, hop, queue.name(), queue.refused_);
+  const auto& spec = queue.destination().via[queue.way_];
+  const bool named = hop.known() && (!is_found_by_dns(spec) || queue.found_until_ > now_);
+  actions_.emplace_back(std::in_place_type<OpenGrant>, grants_.at(id).deliverer, id, queue.name(), spec,
+                        named ? hop.name() : std::string());
+}
+
+base::GrantId Schedule::add_grant(Pool& pool, Hop& hop, const std::string& queue, std::uint8_t refused) {
+  const auto deliverer = pool.deliverers[pool.next++ % pool.deliverers.size()];
+  const base::GrantId id(++last_grant_);
+  grants_[id] = {.deliverer = deliverer, .hop = &hop, .queue = queue, .refused = refused};
   pool.recount(hop.grants, hop.grants + 1);
   ++hop.grants;
   ++hop.unopened;
   ++pool.used;
-  const auto& spec = queue.destination().via[queue.way_];
-  const bool named = hop.known() && (!is_found_by_dns(spec) || queue.found_until_ > now_);
-  actions_.emplace_back(std::in_place_type<OpenGrant>, deliverer, id, queue.name(), spec,
-                        named ? hop.name() : std::string());
+  return id;
 }
 
 // Connections that have nothing to do make room at once.
 void Schedule::free_idle(Pool& pool) {
   for (auto at = grants_.begin(); at != grants_.end(); ++at) {
     if (!pool.crowded() || pool.idle == 0) break;
-    if (!at->second.parked || &this->pool(*at->second.hop) != &pool) continue;
+    if (!at->second.parked || at->second.caller || &this->pool(*at->second.hop) != &pool) continue;
     const auto parked = unpark(*at->second.hop, at->first);
     CHECK(parked);
     send_away(*parked);

@@ -142,6 +142,8 @@ class Engine {
   void end_due_freezes();
   // Likewise: mail behind frozen MX hosts goes elsewhere when the DNS says so.
   void follow_dns();
+  // Likewise: mail that is too old ends although no failure ends it, where nobody calls for it.
+  void end_uncalled();
 
   // Leases that were broken off.
   struct BrokenOff {
@@ -294,6 +296,7 @@ class Engine {
   void apply_hold(base::MessageId id, std::string why);
   void forget_wait(const std::string& name);
   void expire_queues(std::string hop, OldMail work);
+  void expire_uncalled();
   void expire_slice(OldMail work);
   void fail_queue(const std::string& name, ipc::FailureClass failure, const ipc::ReplyText& reply,
                   const std::string& remote);
@@ -336,6 +339,7 @@ class Engine {
   base::SteadyTime end_due_again_;  // after a change that could not be saved
   bool ending_due_ = false;
   base::SteadyTime follow_again_;
+  base::SteadyTime uncalled_again_;
   Break break_;
   std::vector<std::weak_ptr<BrokenOff>> broken_off_;
   bool poked_ = false;

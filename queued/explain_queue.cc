@@ -87,7 +87,7 @@ void explain_known(const Engine& engine, const Schedule::Queue& queue,
     const bool current = i == site.way;
     const auto name = current && site.hop != nullptr ? site.hop->name()
                       : is_found_by_dns(spec)        ? queue.name()
-                                                     : hop_name(spec);
+                                                     : hop_name(spec, queue.name());
     answer.hops.push_back(hop_facts(engine, name));
     answer.hops.back().current = current;
   }

@@ -106,7 +106,7 @@ std::optional<std::size_t> Schedule::next_of(Queue& queue, const Group& group) {
 const Schedule::Hop* Schedule::known_hop(const Queue& queue, std::size_t way) const {
   if (way == queue.way_ && queue.hop_ != nullptr) return queue.hop_;
   const auto& spec = queue.destination().via[way];
-  if (!is_found_by_dns(spec)) return find_hop(hop_name(spec));
+  if (!is_found_by_dns(spec)) return find_hop(hop_name(spec, queue.name()));
   if (const Hop* hop = kept(queue)) return hop;
   return seeker(queue).seeking_.get();
 }
@@ -115,7 +115,7 @@ const Schedule::Hop* Schedule::known_hop(const Queue& queue, std::size_t way) co
 QueueTime Schedule::opens(const Queue& queue, std::size_t way) const {
   if (const Hop* hop = known_hop(queue, way)) return hop->frozen ? kNever : hop->until;
   const auto& spec = queue.destination().via[way];
-  const auto name = is_found_by_dns(spec) ? queue.name() : hop_name(spec);
+  const auto name = is_found_by_dns(spec) ? queue.name() : hop_name(spec, queue.name());
   if (is_named(spec) && rules_.hop_frozen && rules_.hop_frozen(name)) return kNever;
   return rules_.wait ? rules_.wait(name).until : QueueTime(0);
 }

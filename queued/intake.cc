@@ -43,14 +43,24 @@ ipc::FirstClient first_client(const ipc::Submit& head, bool socket) {
   return first;
 }
 
+std::string joined(const std::vector<std::string>& names) {
+  std::string text;
+  for (const auto& name : names) text.append(text.empty() ? "" : ",").append(name);
+  return text;
+}
+
 mail::Reply disk_low() { return reply(452, {4, 3, 1}, "Insufficient system storage, try later"); }
 
 }  // namespace
 
-Intake::Intake(event::Loop& loop, Engine& engine) : loop_(loop), engine_(engine) {
+Intake::Intake(event::Loop& loop, Engine& engine)
+    : loop_(loop),
+      engine_(engine),
+      callers_(engine, [this](const std::string& queue) noexcept { (void)start(queue); }) {
   engine_.on_blocks([this]() noexcept {
     tell_state();
     end_locked();
+    callers_.review();
   });
 }
 
@@ -511,6 +521,15 @@ bool Intake::may_start(const Submitter& from, const ipc::StartQueue& start) cons
   return limits != nullptr && limits->etrn;
 }
 
+// Who asks again and again has hosts tried no more often, and costs no more.
+bool Intake::start(const std::string& queue) {
+  const auto now = engine_.store().clock().steady();
+  std::erase_if(started_, [&](const auto& one) { return now - one.second >= kStartRest; });
+  if (started_.size() >= kMostStarted) return false;
+  if (started_.try_emplace(queue, now).second) engine_.retry_queue(queue);
+  return true;
+}
+
 // RFC 1985 5.3. What is blocked stays blocked, and its client hears nothing of that.
 void Intake::start_queue(Submitter& from, const ipc::StartQueue& start) {
   const auto answer = [&](const mail::Reply& said) {
@@ -525,13 +544,33 @@ void Intake::start_queue(Submitter& from, const ipc::StartQueue& start) {
   const auto* const queue = engine_.schedule().find(start.queue);
   const auto waiting = queue == nullptr ? 0 : queue->messages();
   if (waiting == 0) return answer(reply(251, {2, 0, 0}, fmt::format("No messages waiting for node {}", start.queue)));
-  // Who asks again and again has hosts tried no more often, and costs no more.
-  const auto now = engine_.store().clock().steady();
-  std::erase_if(started_, [&](const auto& one) { return now - one.second >= kStartRest; });
-  if (started_.size() >= kMostStarted)
+  if (!this->start(start.queue))
     return answer(reply(458, {4, 3, 0}, fmt::format("Unable to queue messages for node {}", start.queue)));
-  if (started_.try_emplace(start.queue, now).second) engine_.retry_queue(start.queue);
   answer(reply(253, {2, 0, 0}, fmt::format("{} pending messages for node {} started", waiting, start.queue)));
+}
+
+// RFC 2645 4. Who has logged in auth says, and what he may take the configuration.
+void Intake::turn_session(Submitter& from, const ipc::TurnSession& turn) {
+  const auto answer = [&](const mail::Reply& said, std::string_view account, std::string_view why,
+                          ipc::Descriptors descriptors = {}) {
+    auto line = log::info("queue.called")
+                    .field("account", account)
+                    .field("client", turn.origin.client())
+                    .field("queues", joined(turn.queues))
+                    .field("reply", said.text());
+    if (!turn.tls.empty()) (void)std::move(line).field("tls", turn.tls);
+    if (!why.empty()) (void)std::move(line).field("reason", why);
+    from.send(ipc::SessionTurned{turn.request, ipc::to_ipc(said)}, std::move(descriptors));
+  };
+  const auto* const account =
+      from.serves(turn.listener) ? tickets_.account_of(turn.session, from.index) : nullptr;
+  if (account == nullptr)
+    return answer(reply(451, {4, 7, 0}, "Your login is not known any more, try again"), {}, {});
+  auto taken = callers_.take({*account, turn.origin.client(), turn.tls, turn.queues});
+  if (!taken) return answer(taken.error().reply, *account, taken.error().why);
+  ipc::Descriptors descriptors;
+  descriptors.push_back(*std::move(taken));
+  answer(reply(250, {2, 0, 0}, "Ok, now reversing the connection"), *account, {}, std::move(descriptors));
 }
 
 }  // namespace postern::queued

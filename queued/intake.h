@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "common/ipc/channel.h"
+#include "queued/callers.h"
 #include "queued/engine.h"
 #include "queued/tickets.h"
 #include "queued/usage.h"
@@ -46,6 +47,7 @@ class Submitter {
   void on(const ipc::AskRecipient& ask);
   void on(const ipc::AskName& ask);
   void on(const ipc::StartQueue& start);
+  void on(const ipc::TurnSession& turn);
   void closed() noexcept;
 
   template <class M>
@@ -98,6 +100,8 @@ class Intake {
   void set_ask_name(AskName ask) { ask_name_ = std::move(ask); }
   // The answer to one.
   void named(const ipc::NameKnown& known);
+  // Who has called for mail.
+  [[nodiscard]] Callers& callers() { return callers_; }
   // Who is logged in.
   [[nodiscard]] Tickets& tickets() { return tickets_; }
   // What they have sent.
@@ -111,6 +115,7 @@ class Intake {
   void ask_recipient(Submitter& from, const ipc::AskRecipient& ask);
   void ask_name(Submitter& from, const ipc::AskName& ask);
   void start_queue(Submitter& from, const ipc::StartQueue& start);
+  void turn_session(Submitter& from, const ipc::TurnSession& turn);
   // It has the answers to all that it submitted before this request.
   void heard(Submitter& which, base::RequestId before);
   void closed(Submitter& which);
@@ -135,6 +140,8 @@ class Intake {
   void store(Submission submission, std::uint32_t crc);
   void count(Submission& submission);
   [[nodiscard]] bool may_start(const Submitter& from, const ipc::StartQueue& start) const;
+  // False: there are too many already.
+  bool start(const std::string& queue);
   void accepted(const Submission& submission, base::MessageId id);
   static void log_accepted(const Submission& submission, base::MessageId id);
   void refuse(const Submission& submission, const mail::Reply& reply);
@@ -154,7 +161,8 @@ class Intake {
   AskName ask_name_ = [](const ipc::AskName&) noexcept { return false; };
   static constexpr base::Millis kStartRest{10'000};
   static constexpr std::size_t kMostStarted = 1'000;
-  std::unordered_map<std::string, base::SteadyTime> started_;  // queues, by ETRN, in the last kStartRest
+  std::unordered_map<std::string, base::SteadyTime> started_;  // queues, by ETRN or ATRN, in the last kStartRest
+  Callers callers_;
   std::map<base::RequestId, Waiting> naming_;  // by the number that it was handed on with
   base::RequestId last_naming_;
   std::uint32_t last_id_ = 0;

@@ -74,6 +74,17 @@ bool only_its_messages_wait(const Engine& engine, const Schedule::Queue& queue) 
          queue.counts.waiting > 0;
 }
 
+// Its mail may go, and its host has to call for it.
+bool is_uncalled(const Schedule::Queue& queue) {
+  const auto* hop = queue.hop();
+  return queue.counts.ready > 0 && is_called_for(queue.destination().via.front()) && (hop == nullptr || hop->grants == 0);
+}
+
+std::string why_uncalled(const Engine& engine, const std::string& queue) {
+  const auto place = engine.router().called_for_by(queue);
+  return cut(fmt::format("waits until its host calls: ATRN{}", place.empty() ? "" : " (" + place + ")"), ipc::kMaxReason);
+}
+
 // Who goes by a second path is of the queue too; a message that goes by both counts twice.
 ipc::QueueRow queue_row(const Engine& engine, const Schedule::Queue& queue) {
   ipc::QueueRow row;
@@ -112,6 +123,9 @@ ipc::QueueRow queue_row(const Engine& engine, const Schedule::Queue& queue) {
   } else if (queue.counts.ready == 0 && queue.counts.held > 0) {
     row.state = ipc::State::kHeld;
     row.why = "its messages are held";
+  } else if (is_uncalled(queue)) {
+    row.state = ipc::State::kUncalled;
+    row.why = why_uncalled(engine, queue.name());
   }
   return row;
 }
@@ -235,6 +249,7 @@ Standing standing(const Engine& engine, const Message& message, const Recipient&
       why = cut(text_of(wait->reply), ipc::kMaxReason);
     }
   if (due > engine.now()) return {ipc::State::kRetry, std::move(why), clock.wall_at(due), {}};
+  if (queue != nullptr && is_uncalled(*queue)) return {ipc::State::kUncalled, why_uncalled(engine, route.queue), {}, {}};
   return {};
 }
 

@@ -96,7 +96,7 @@ Site site_of(const Engine& engine, const std::string& name, const Destination& d
   // By this name it is remembered; where the hosts are not known, by the queue's own.
   const auto known_as = site.hop != nullptr     ? site.hop->name()
                         : is_found_by_dns(spec) ? name
-                                                : hop_name(spec);
+                                                : hop_name(spec, name);
   if (site.hop == nullptr) site.hop = schedule.find_hop(known_as);
   site.wait = wait_for(engine, known_as);
   if (!is_found_by_dns(spec) || (site.hop != nullptr && site.hop->known()))
@@ -178,6 +178,8 @@ void add_connections(const Engine& engine, const Site& site, std::vector<Obstacl
   if (!room.deliverers)
     found.push_back({.blocker = Blocker::kNoDeliverer, .name = site.local ? "local" : "relay"});
   const auto* hop = site.hop;
+  if (is_called_for(site.destination.via[site.way]) && (hop == nullptr || hop->grants == 0))
+    return found.push_back({.blocker = Blocker::kUncalled, .name = site.queue, .place = site.place});
   const bool known = hop != nullptr && hop->known();  // else it has no rate and no connections yet
   if (hop != nullptr && !known && hop->grants > 0)
     found.push_back({.blocker = Blocker::kLookup, .name = site.queue});
@@ -277,6 +279,8 @@ ipc::State state_of(const std::vector<Obstacle>& obstacles) {
     case Blocker::kConnecting:
     case Blocker::kTurn:
       break;
+    case Blocker::kUncalled:
+      return ipc::State::kUncalled;
   }
   return ipc::State::kReady;
 }
@@ -294,6 +298,7 @@ base::WallTime end_of(const std::vector<Obstacle>& obstacles, base::WallTime now
       case Blocker::kFrozen:
       case Blocker::kHopFrozen:
       case Blocker::kOff:
+      case Blocker::kUncalled:
         if (obstacle.until.ms == 0) return {};
         break;
       case Blocker::kTurn:

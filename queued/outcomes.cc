@@ -340,6 +340,28 @@ void Engine::expire_queues(std::string hop, OldMail work) {
   });
 }
 
+// Its hosts have had that long to call since the start.
+void Engine::end_uncalled() {
+  constexpr base::Millis kEvery{10 * 60'000};
+  const auto steady = store_.clock().steady();
+  if (uncalled_again_.ms != 0 && steady < uncalled_again_) return;
+  if (std::exchange(uncalled_again_, steady + kEvery).ms != 0) expire_uncalled();
+}
+
+// That nobody calls is no failure of anybody; but what waits for a call gets old.
+void Engine::expire_uncalled() {
+  constexpr std::size_t kLooks = 500;
+  slices_.add([this, after = std::string()]() mutable noexcept {
+    for (auto& name : schedule_.uncalled(after, kLooks))
+      expire_slice({.queue = std::move(name),
+                    .failure = ipc::FailureClass::kConnect,
+                    .reply = our_reply(4, 4, 1, "its host has not called for it"),
+                    .remote = {},
+                    .after = {}});
+    return !after.empty();
+  });
+}
+
 // After a failed attempt of the whole queue: its messages that are too old end, and of late ones the
 // sender is told, a slice at a time.
 void Engine::expire_slice(OldMail work) {

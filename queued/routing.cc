@@ -22,13 +22,21 @@ Destination to_destination(const config::RouteConfig& route) {
           .second_path = route.second_path};
 }
 
+// A foreign domain may call itself "local"; our own queue keeps that name.
+std::string_view queue_of(const std::string& domain) {
+  constexpr std::string_view kForeignLocal = "local.";
+  return domain == kLocalQueue ? kForeignLocal : std::string_view(domain);
+}
+
 // `own`: as Router::own_hop() says.
 std::string_view queue_by(const mail::Address& recipient, const config::HopSpec* own) {
-  constexpr std::string_view kForeignLocal = "local.";
   if (own != nullptr && own->kind == config::HopKind::kMailbox) return kLocalQueue;
-  // A foreign domain may call itself "local"; our own queue keeps that name.
-  const auto& domain = recipient.domain().text();
-  return domain == kLocalQueue ? kForeignLocal : std::string_view(domain);
+  return queue_of(recipient.domain().text());
+}
+
+// A domain of ours behind another host: no outbound mail.
+Destination to_inner(const config::HopSpec& hop) {
+  return {.internal = true, .connections = kDefaultConnections, .via = {hop}};
 }
 
 }  // namespace
@@ -48,7 +56,10 @@ Router::Router(const config::QueuedConfig& config)
   for (const auto& hop : domain_hops_) add_hop(hop);
   for (std::size_t i = 0; i < domain_hops_.size() && i < config.rights.domains.size(); ++i)
     if (domain_hops_[i].kind != config::HopKind::kMailbox)
-      for (const auto& name : config.rights.domains[i].names) internal_.push_back(name.text());
+      for (const auto& name : config.rights.domains[i].names) {
+        internal_.push_back(name.text());
+        if (is_called_for(domain_hops_[i])) called_for_.emplace(name.text(), i);
+      }
   for (const auto& place : config.domain_places)
     domain_places_.push_back(place_text(place.file, place.line));
   for (const auto& route : config.routes)
@@ -92,13 +103,28 @@ Route Router::route(const mail::Address& recipient) const {
     route.destination = outbound(recipient.domain().text());
   else if (own->kind == config::HopKind::kMailbox)
     route.destination = {.local = true, .internal = true, .connections = kMailboxConnections, .via = {*own}};
-  else  // our own domain behind an inner host: no outbound mail
-    route.destination = {.internal = true, .connections = kDefaultConnections, .via = {*own}};
+  else
+    route.destination = to_inner(*own);
   return route;
 }
 
 std::string_view Router::queue(const mail::Address& recipient) const {
   return queue_by(recipient, own_hop(recipient));
+}
+
+std::optional<Route> Router::called_for(const mail::Domain& domain) const {
+  const auto own = called_for_.find(domain.text());
+  if (own == called_for_.end() && index_.is_local(domain)) return std::nullopt;
+  auto destination = own != called_for_.end() ? to_inner(domain_hops_[own->second]) : outbound(domain.text());
+  if (!is_called_for(destination.via.front())) return std::nullopt;
+  return Route{std::string(queue_of(domain.text())), std::move(destination)};
+}
+
+std::string Router::called_for_by(const std::string& queue) const {
+  if (const auto own = called_for_.find(queue); own != called_for_.end())
+    return own->second < domain_places_.size() ? domain_places_[own->second] : "";
+  const auto route = pattern(queue);
+  return route.empty() ? "" : places_.at(route);
 }
 
 bool Router::asks(const mail::Address& recipient) const { return index_.place(recipient).ask; }

@@ -65,6 +65,10 @@ class Router {
   [[nodiscard]] bool asks(const mail::Address& recipient) const;
   // nullopt: no such user any more.
   [[nodiscard]] std::optional<Mailbox> mailbox(const mail::Address& recipient) const;
+  // Where mail for this domain waits until its host calls; nullopt: it does not.
+  [[nodiscard]] std::optional<Route> called_for(const mail::Domain& domain) const;
+  // The section that says so of this queue.
+  [[nodiscard]] std::string called_for_by(const std::string& queue) const;
   // The section of the configuration that says where it goes.
   [[nodiscard]] RoutedBy routed_by(const mail::Address& recipient) const;
   // Does a route or a domain name a queue of this name, or of this pattern? A route for "*" names
@@ -86,6 +90,7 @@ class Router {
 
   config::RightsIndex index_;
   std::vector<config::HopSpec> domain_hops_;
+  std::unordered_map<std::string, std::size_t> called_for_;  // domains of ours, with their index
   std::unordered_map<std::string, Destination> exact_;
   std::unordered_map<std::string, Destination> below_;  // by "corp.example" for "*.corp.example"
   Destination other_;

@@ -152,10 +152,15 @@ void Schedule::ask(DelivererId deliverer, base::RequestId request, base::GrantId
     return review(hop);
   }
   hop.until = QueueTime(0);  // it did open, so the hop is not dead
+  if (grant.caller) return answer_caller(id, grant, parked);
+  park(grant, parked);
+}
+
+void Schedule::park(Grant& grant, const Parked& parked) {
   grant.parked = true;
-  hop.parked_.add(parked);
-  ++pool(hop).idle;
-  review(hop);
+  grant.hop->parked_.add(parked);
+  ++pool(*grant.hop).idle;
+  review(*grant.hop);
 }
 
 void Schedule::send_away(const Parked& parked) {
@@ -194,6 +199,7 @@ void Schedule::end_grant(base::GrantId id) {
   pool(hop).recount(hop.grants, hop.grants - 1);
   if (--hop.grants == 0) (void)hop.parked_.take_all();
   --pool(hop).used;
+  if (grant.caller) forget_caller(id, *grant.caller);
   grants_.erase(at);
   review(hop);
   offer(hop);  // its time may have come meanwhile
@@ -221,7 +227,8 @@ void Schedule::review_blocks(QueueTime now) {
   const auto review_hop = [&](Hop& hop) {
     const bool was = std::exchange(hop.frozen, is_frozen(hop));
     if (hop.frozen && !was) send_on(hop);
-    if (hop.frozen || hop.ring_.empty()) close_grants(hop, hop.frozen);
+    // Whether a caller may stay, who knows all that he may take decides.
+    if (hop.frozen || (hop.ring_.empty() && !hop.called_for_)) close_grants(hop, hop.frozen);
     review(hop);
     if (!was || hop.frozen) return;
     thawed.push_back(&hop);

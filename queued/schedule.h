@@ -4,6 +4,9 @@
 // connection of a next hop serves all queues that lead there. Of a queue that goes by MX only a deliverer
 // can tell where that is: it reports the hosts before it connects, and waits for the word to go ahead.
 //
+// Where a host has to call for its mail nobody connects: it has called (calls.cc), and the connection that stands then is a
+// grant as any, which serves the queues that it was made for, one after the other.
+//
 // Pure: it is told facts with the time, and says what to do as a list of actions. It knows no
 // message but by its number, opens nothing, logs nothing. Everything it knows can be rebuilt from
 // the store.
@@ -162,6 +165,7 @@ class Schedule {
     bool starved_ : 1 = false;    // counted in its pool
     bool newcomer_ : 1 = false;   // counted in its pool
     bool local_ : 1 = false;      // its pool is the local deliverer's
+    bool called_for_ : 1 = false;  // nobody connects there: its host calls
     std::uint32_t queues_ = 0;
     std::uint32_t awaited_ = 0;   // queues that went on to their next way until it works
     std::uint32_t lines_ = 0;
@@ -290,6 +294,25 @@ class Schedule {
              std::span<const Placed> recipients);
   // Ends a lease of this deliverer: its recipients leave the schedule until they are added again.
   std::optional<LeaseInfo> settle(DelivererId deliverer, LeaseKey key);
+
+  // --- hosts that call for their mail
+  struct Call {
+    struct For {
+      std::string queue;
+      Destination destination;
+    };
+    std::vector<For> queues;  // never empty
+    bool waits = false;       // its connection stays where there is no mail
+  };
+  // A host has called, and its connection stands; what it waits for now is a deliverer. nullopt: there can be no
+  // more connections now.
+  std::optional<OpenGrant> call(const Call& call, QueueTime now);
+  // Its connection ends as soon as nothing is in flight on it.
+  void hang_up(base::GrantId grant);
+  [[nodiscard]] bool knows(base::GrantId grant) const { return grants_.contains(grant); }
+  // Queues behind `after` with mail that may go, for which nobody calls now: at most `most` are looked at. The last
+  // that was is `after` then; empty: there are no more.
+  [[nodiscard]] std::vector<std::string> uncalled(std::string& after, std::size_t most) const;
 
   // --- next hops
   // A message went through. The hop that works; null: it is not known any more.
@@ -423,6 +446,17 @@ class Schedule {
     // A hop had `before` connections and has `after` now.
     void recount(std::uint32_t before, std::uint32_t after);
   };
+  // A host that has called.
+  struct Caller {
+    struct Place {
+      std::string queue;
+      std::string hop;
+      std::shared_ptr<const Destination> destination;
+    };
+    std::vector<Place> places;  // where it may be
+    std::size_t at = 0;         // and is
+    bool waits = false;
+  };
   struct Grant {
     DelivererId deliverer;
     Hop* hop = nullptr;
@@ -432,6 +466,7 @@ class Schedule {
     bool parked = false;
     bool leaving = false;
     std::uint32_t served = 0;
+    std::unique_ptr<Caller> caller = nullptr;  // null: we connect
     [[nodiscard]] bool busy() const { return opened && !parked; }
   };
   using Key = Backlog::Key;
@@ -472,8 +507,8 @@ class Schedule {
   // Where queues lead (ways.cc).
   Hop& hop_at(Queue& queue, std::size_t way);
   Hop& seek(Queue& queue);
-  Hop& hop_named(const std::string& name, const Queue& queue);
-  void take_up(Hop& hop, const Queue& queue);
+  Hop& hop_named(const std::string& name, const std::shared_ptr<const Destination>& destination);
+  void take_up(Hop& hop, const std::shared_ptr<const Destination>& destination);
   [[nodiscard]] bool is_frozen(const Hop& hop) const;
   void lead(Queue& queue, Hop& hop);
   void leave(Queue& queue);
@@ -493,6 +528,15 @@ class Schedule {
   void offer(Hop& hop);
   void send_on(Hop& hop);
   void drop_if_unused(Hop& hop);
+  // Hosts that call (calls.cc).
+  Hop& hop_at(const Caller::Place& place);
+  [[nodiscard]] bool has_room(const Hop& hop) const;
+  [[nodiscard]] std::optional<std::size_t> first_place(const Caller& caller) const;
+  [[nodiscard]] std::optional<std::size_t> next_place(const Grant& grant) const;
+  void answer_caller(base::GrantId id, Grant& grant, const Parked& parked);
+  void go_to(base::GrantId id, Grant& grant, std::size_t place);
+  void bring_callers();
+  void forget_caller(base::GrantId id, const Caller& caller);
   // Where several ways share a queue's mail (groups.cc).
   void begin_turns(Queue& queue);
   void end_turn(Queue& queue);
@@ -543,6 +587,8 @@ class Schedule {
   void serve(Pool& pool);
   void open_grants(Pool& pool);
   void open_grant(Pool& pool, Hop& hop);
+  base::GrantId add_grant(Pool& pool, Hop& hop, const std::string& queue, std::uint8_t refused = 0);
+  void park(Grant& grant, const Parked& parked);
   void free_idle(Pool& pool);
   [[nodiscard]] bool must_leave(const Pool& pool, const Hop& hop, const Grant& grant) const;
   void hand_out(Hop& hop);
@@ -596,6 +642,9 @@ class Schedule {
   // is another's.
   std::unordered_map<const Queue*, Hop*> kept_;
   std::unordered_map<base::GrantId, Grant> grants_;
+  std::multimap<std::string, base::GrantId, std::less<>> callers_;  // by the hops where they may be
+  std::set<std::string> looked_for_;  // hops with mail for callers that may be elsewhere
+  std::uint32_t calls_ = 0;           // connections of callers
   std::map<LeaseKey, LeaseInfo> leases_;
   std::set<std::pair<base::MessageId, std::uint32_t>> leased_;
   std::vector<Action> actions_;

@@ -76,6 +76,9 @@ void Submitter::on(const ipc::AskName& ask) {
 void Submitter::on(const ipc::StartQueue& start) {
   if (!failed_) owner_.start_queue(*this, start);
 }
+void Submitter::on(const ipc::TurnSession& turn) {
+  if (!failed_) owner_.turn_session(*this, turn);
+}
 void Submitter::closed() noexcept { owner_.closed(*this); }
 
 }  // namespace postern::queued

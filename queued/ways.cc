@@ -24,19 +24,19 @@ constexpr base::Millis kStale{10 * 60'000};  // how long hosts serve on after th
 
 // --- Next hops by name ------------------------------------------------------------------------------
 
-Schedule::Hop& Schedule::hop_named(const std::string& name, const Queue& queue) {
+Schedule::Hop& Schedule::hop_named(const std::string& name, const std::shared_ptr<const Destination>& destination) {
   const auto [at, fresh] = hops_.try_emplace(name);
   Hop& hop = at->second;
   if (fresh) {
     hop.name_ = &at->first;
-    take_up(hop, queue);
+    take_up(hop, destination);
   }
   return hop;
 }
 
 // What others know of one that is new here.
-void Schedule::take_up(Hop& hop, const Queue& queue) {
-  hop.destination_ = queue.destination_;
+void Schedule::take_up(Hop& hop, const std::shared_ptr<const Destination>& destination) {
+  hop.destination_ = destination;
   hop.frozen = is_frozen(hop);
   if (rules_.wait) hop.wait(rules_.wait(hop.name()));
 }
@@ -52,8 +52,9 @@ bool Schedule::is_frozen(const Hop& hop) const {
 Schedule::Hop& Schedule::hop_at(Queue& queue, std::size_t way) {
   const auto& spec = queue.destination().via[way];
   if (!is_found_by_dns(spec)) {
-    Hop& hop = hop_named(hop_name(spec), queue);
+    Hop& hop = hop_named(hop_name(spec, queue.name()), queue.destination_);
     hop.local_ = is_served_locally(spec);
+    hop.called_for_ = is_called_for(spec);
     return hop;
   }
   if (Hop* hop = kept(queue)) return *hop;
@@ -67,7 +68,7 @@ Schedule::Hop& Schedule::seek(Queue& path) {
     queue.seeking_ = std::make_unique<Hop>();
     queue.seeking_->name_ = queue.name_;
     queue.seeking_->seeker_ = &queue;
-    take_up(*queue.seeking_, queue);
+    take_up(*queue.seeking_, queue.destination_);
   }
   return *queue.seeking_;
 }
@@ -331,7 +332,7 @@ std::vector<std::string> Schedule::end_wait(const std::string& name, QueueTime n
   queue->urgent_ = true;
   std::vector<std::string> names;
   for (const auto& way : queue->destination().via)
-    names.push_back(is_found_by_dns(way) ? name : hop_name(way));
+    names.push_back(is_found_by_dns(way) ? name : hop_name(way, name));
   if (queue->better_ != nullptr) names.push_back(queue->better_->name());
   if (const Hop* hop = kept(*queue)) names.push_back(hop->name());
   if (queue->hop_ != nullptr) names.push_back(queue->hop_->name());
@@ -368,7 +369,7 @@ std::optional<std::string> Schedule::hop_found(DelivererId deliverer, base::Gran
     close(id, grant);
     return grant.queue;
   }
-  Hop& hop = hop_named(name, *queue);
+  Hop& hop = hop_named(name, queue->destination_);
   queue->found_until_ = now_ + ttl;
   if (&hop != grant.hop) {
     Hop& before = *grant.hop;

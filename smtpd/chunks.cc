@@ -31,6 +31,7 @@ std::string_view Protocol::refusal_of_chunk(std::uint64_t size) const noexcept {
     case State::kChunk:
     case State::kResult:
     case State::kTls:
+    case State::kTurn:
     case State::kLogin:
     case State::kClosed:
       break;

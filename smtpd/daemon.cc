@@ -40,6 +40,7 @@ void set_logins(const config::SmtpdConfig& config, std::size_t listener, Service
   service.local = config.rights.listeners[listener].local;
   service.login_required = kind == config::Service::kSubmission;
   service.plaintext_logins = config.auth.allow_plaintext;
+  service.atrn = config.auth.atrn;
   const bool can = service.tls != config::TlsMode::kOff || service.plaintext_logins;
   if (config::RightsIndex::takes_logins(kind) && can && !service.local) service.mechanisms = config.auth.mechanisms;
 }

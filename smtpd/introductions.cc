@@ -2,6 +2,7 @@
 // say of itself, and what policy says to it.
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <utility>
 
 #include "common/base/check.h"
@@ -13,6 +14,8 @@ namespace {
 
 constexpr std::string_view kTooManyOfClient =
     "421 4.3.2 Too many connections from the address of this client";
+// It would be taken for what the client says as a server.
+constexpr std::string_view kBehindAtrn = "554 5.5.1 Nothing may follow ATRN before its reply";
 
 }  // namespace
 
@@ -105,6 +108,51 @@ void Protocol::started(const mail::Reply& reply) {
   reply.append_to(wire);
   const auto text = std::string_view(wire).substr(0, wire.size() - 2);
   reply.positive() ? say(text) : fail(text);
+}
+
+bool Protocol::knows_atrn() const noexcept {
+  return service_->atrn && (!service_->mechanisms.empty() || !account_.empty());
+}
+
+// To whoever can log in, or has: which account it is for only queued knows, and clients look before they log in
+// (RFC 2645 4).
+bool Protocol::offers_atrn() const noexcept {
+  return knows_atrn() && (offers_auth() || !account_.empty());
+}
+
+void Protocol::on_atrn(const mail::Command& command) {
+  if (!knows_atrn()) return fail("502 5.5.1 Command not offered");
+  if (account_.empty()) return fail("530 5.7.0 Authentication required");
+  to_turn_.clear();
+  for (std::string_view rest = command.argument; !rest.empty();) {
+    const auto comma = std::min(rest.find(','), rest.size());
+    const auto queue = mail::Domain::parse(rest.substr(0, comma));
+    if (!queue || comma + 1 == rest.size()) return fail("501 5.5.4 ATRN takes domains with commas between them");
+    if (to_turn_.size() == config::AccountLimits::kMaxQueues) return fail("501 5.5.4 ATRN with too many domains");
+    to_turn_.push_back(queue->text());
+    rest.remove_prefix(std::min(comma + 1, rest.size()));
+  }
+  state_ = State::kTurn;
+}
+
+void Protocol::start_turn(bool alone) {
+  CHECK(want() == Want::kTurn);
+  if (!alone) return close_with(kBehindAtrn);
+  turn_asked_ = true;
+  sink_.turn_session(std::exchange(to_turn_, {}));
+}
+
+void Protocol::turned(const mail::Reply& reply, bool alone) {
+  CHECK(state_ == State::kTurn && turn_asked_);
+  turn_asked_ = false;
+  if (!alone) return close_with(kBehindAtrn);
+  turned_ = reply.positive();
+  if (!turned_) state_ = State::kReady;
+  std::string wire;
+  reply.append_to(wire);
+  const auto text = std::string_view(wire).substr(0, wire.size() - 2);
+  // To have no mail is no mistake of the client's.
+  turned_ || reply.code == 453 ? say(text) : fail(text);
 }
 
 // RFC 7372 3.3. Who may relay is known by other things than its name.

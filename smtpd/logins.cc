@@ -128,7 +128,7 @@ void Protocol::end_login() {
     state_ = State::kClosed;
   } else {
     asked_.reset();
-    starting_ = false;
+    starting_ = turn_asked_ = false;
     close_with("421 4.7.0 Your account may not be used any more");
   }
 }

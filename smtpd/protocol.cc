@@ -31,6 +31,7 @@ enum class Protocol::Action : std::uint8_t {
   kXclient,
   kXforward,
   kEtrn,
+  kAtrn,
   kOutOfOrder,
   kNoRecipients,
   kForeign,
@@ -82,6 +83,7 @@ Protocol::Action Protocol::action(Verb verb, State state) {
       {A::kXclient, A::kXclient, O, O, O, O},                                             // XCLIENT
       {A::kXforward, A::kXforward, O, O, O, O},                                           // XFORWARD
       {O, A::kEtrn, O, O, O, O},                                                          // ETRN
+      {O, A::kAtrn, O, O, O, O},                                                          // ATRN
       {A::kForeign, A::kForeign, A::kForeign, A::kForeign, A::kForeign, A::kForeign},     // GET, POST, ...
       {A::kUnknown, A::kUnknown, A::kUnknown, A::kUnknown, A::kUnknown, A::kUnknown},     // others
   }};
@@ -155,6 +157,7 @@ Want Protocol::want() const noexcept {
   if (asked_ || starting_) return Want::kAnswer;
   if (login_asked_) return Want::kLogin;
   if (state_ == State::kTls) return Want::kTls;
+  if (state_ == State::kTurn) return turned_ ? Want::kTurned : turn_asked_ ? Want::kAnswer : Want::kTurn;
   return state_ == State::kResult ? Want::kResult : Want::kInput;
 }
 
@@ -175,6 +178,7 @@ TimeoutKind Protocol::timeout() const noexcept {
     case State::kSpoiled:
     case State::kResult:
     case State::kTls:
+    case State::kTurn:
     case State::kLogin:
     case State::kClosed:
       break;
@@ -267,10 +271,10 @@ void Protocol::run(std::string_view text) {
     case Action::kOutOfOrder:
       if (command.verb == Verb::kStartTls) return refuse_start_tls();
       if (command.verb == Verb::kAuth) return refuse_auth();
-      if (command.verb == Verb::kEtrn && !may_etrn())
+      if ((command.verb == Verb::kEtrn && !may_etrn()) || (command.verb == Verb::kAtrn && !knows_atrn()))
         return fail("502 5.5.1 Command not offered");
       if (command.verb == Verb::kXclient || command.verb == Verb::kXforward ||
-          (command.verb == Verb::kEtrn && state_ != State::kStart))
+          ((command.verb == Verb::kEtrn || command.verb == Verb::kAtrn) && state_ != State::kStart))
         return fail(line("503 5.5.1 {} is not for the middle of a transaction", name(command.verb)));
       if (state_ == State::kStart) return fail("503 5.5.1 Say HELO or EHLO first");
       if (state_ == State::kChunks)
@@ -290,6 +294,7 @@ void Protocol::run(std::string_view text) {
     case Action::kExpand:
     case Action::kHelp:
     case Action::kEtrn:
+    case Action::kAtrn:
       break;
   }
   if (command.error) {
@@ -342,6 +347,8 @@ void Protocol::perform(Action todo, mail::Command& command) {
       return on_xforward(command);
     case Action::kEtrn:
       return on_etrn(command);
+    case Action::kAtrn:
+      return on_atrn(command);
     case Action::kOutOfOrder:
     case Action::kNoRecipients:
     case Action::kForeign:
@@ -362,12 +369,12 @@ void Protocol::on_hello(mail::Command& command) {
   }
   fmt::format_to(std::back_inserter(output_),
                  "250-{}\r\n250-PIPELINING\r\n250-SIZE {}\r\n250-8BITMIME\r\n"
-                 "250-DSN\r\n250-SMTPUTF8\r\n250-CHUNKING\r\n250-BINARYMIME\r\n{}{}{}{}{}"
+                 "250-DSN\r\n250-SMTPUTF8\r\n250-CHUNKING\r\n250-BINARYMIME\r\n{}{}{}{}{}{}"
                  "250-ENHANCEDSTATUSCODES\r\n250 HELP\r\n",
                  service_->hostname, size_limit(), limits_feature(),
                  offers_tls() ? "250-STARTTLS\r\n" : tls_ ? "250-REQUIRETLS\r\n" : "",
                  offers_auth() ? auth_feature() : std::string(), offer_introductions(),
-                 offers_etrn() ? "250-ETRN\r\n" : "");
+                 offers_etrn() ? "250-ETRN\r\n" : "", offers_atrn() ? "250-ATRN\r\n" : "");
 }
 
 // RFC 9422: what this session holds its client to. Where nothing is, nothing is said.
@@ -586,7 +593,7 @@ void Protocol::shutdown() {
     stopping_ = true;
   } else if (state_ != State::kClosed) {
     asked_.reset();
-    starting_ = false;
+    starting_ = turn_asked_ = false;
     give_up_body();
     give_up_login();
     say_named("421 4.3.2", "shutting down");

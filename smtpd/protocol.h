@@ -1,5 +1,5 @@
 // Protocol: the server's side of one SMTP session (RFC 5321, with PIPELINING, SIZE, 8BITMIME, SMTPUTF8, DSN,
-// CHUNKING, BINARYMIME, LIMITS, STARTTLS, REQUIRETLS, AUTH and ENHANCEDSTATUSCODES) as a pure machine: bytes in,
+// CHUNKING, BINARYMIME, LIMITS, STARTTLS, REQUIRETLS, AUTH, ETRN, ATRN and ENHANCEDSTATUSCODES) as a pure machine: bytes in,
 // replies and sink calls out. It does no I/O, reads no clock and knows no socket, so a session, a test and a fuzzer
 // drive it alike.
 //
@@ -31,6 +31,7 @@
 //   XCLIENT   |  -> kStart, or kReady with HELO=     |  503    |  503                |  503     |  503
 //   XFORWARD  |  250   |  250           |  503                 |  503                |  503     |  503
 //   ETRN      |  503   |  250 253 459   |  503                 |  503                |  503     |  503
+//   ATRN      |  503   |  -> kTurn      |  503                 |  503                |  503     |  503
 //   NOOP HELP VRFY EXPN QUIT: in every state; others 500                            |
 //   * 503 where BODY=BINARYMIME was said (RFC 3030 3). BDAT is 503 after HELO.
 //   XCLIENT and XFORWARD get 550 from who may not say them. A client that is not served at all is
@@ -49,6 +50,10 @@
 //   A RCPT whose recipient the sink is asked for has no reply, and nothing more is read, until
 //   answered(). Likewise ETRN, until started(); from who may not say it, it gets 502.
 //
+//   ATRN (RFC 2645) is for who has logged in, others hear 530; and 502 where no account takes mail by it.
+//
+//   kTurn    nothing is read until start_turn(), then until turned() -> kReady, or for good: the session is turned
+//            round, and what the client says then is no command
 //   kTls     nothing is read until start_tls(), then until secured() -> the state of the beginning,
 //            with all forgotten that was said before
 //   kLogin   nothing is read until login_answered(); after a challenge the next line is the client's
@@ -100,6 +105,7 @@ struct Service {
   std::vector<sasl::Mechanism> mechanisms;  // by which clients may log in; empty: they cannot
   bool plaintext_logins = false;            // without TLS too
   bool login_required = false;              // MAIL is refused without
+  bool atrn = false;                        // some account may take mail by ATRN
   bool local = false;                       // a Unix socket: its clients are users of this host, logged in
   const config::PolicyIndex* policy = nullptr;  // outlives the service; null: everybody is served
   config::NetworkSet xforward_from;             // who may say XFORWARD
@@ -150,6 +156,8 @@ class MessageSink {
   virtual void ask(const mail::Address& recipient) = 0;
   // ETRN: what waits in this queue is to be tried. The owner now owes started().
   virtual void start_queue(const mail::Domain& queue) = 0;
+  // ATRN: the client takes the mail of these queues, or of all that it may. The owner now owes turned().
+  virtual void turn_session(std::vector<std::string> queues) = 0;
   // Asked at a MAIL that nothing else is against: may its client send another message now?
   [[nodiscard]] virtual bool may_send(const base::IpAddress&) { return true; }
   // Asked at RCPT where it matters: what is known by now of the name of its client's address?
@@ -170,9 +178,11 @@ enum class Want : std::uint8_t {
   kInput,   // bytes from the client
   kResume,  // the sink paused: resume()
   kResult,  // accepted() or refused()
-  kAnswer,  // answered(), or started()
+  kAnswer,  // answered(), started() or turned()
   kLogin,   // login_answered()
   kTls,     // STARTTLS came: start_tls(); then TLS, and secured() when it stands
+  kTurn,    // ATRN came: start_turn()
+  kTurned,  // write output(); from then on the client is the server of the session, and no more is read here
   kClose,   // write output(), then close
 };
 
@@ -242,6 +252,10 @@ class Protocol {
   void answered(const mail::Reply* refusal);
   // The word on the queue of the last start_queue(): the reply that its ETRN gets.
   void started(const mail::Reply& reply);
+  // The answer to kTurn; `alone`: nothing came behind the command.
+  void start_turn(bool alone);
+  // The word on the queues of the last turn_session(): the reply that its ATRN gets; `alone`: nothing came meanwhile.
+  void turned(const mail::Reply& reply, bool alone);
   // The word on the last step of a login.
   void login_answered(LoginStep step);
   // The account of this session may not be used any more: says 421 and closes, after the reply to a
@@ -281,7 +295,7 @@ class Protocol {
  private:
   enum class State : std::uint8_t {
     kStart, kReady, kMail, kRcpt, kChunks, kSpoiled,  // the columns of the table
-    kBody, kChunk, kResult, kTls, kLogin, kClosed
+    kBody, kChunk, kResult, kTls, kTurn, kLogin, kClosed
   };
   enum class Action : std::uint8_t;
   static Action action(mail::Verb verb, State state);
@@ -321,6 +335,9 @@ class Protocol {
   [[nodiscard]] bool offers_etrn() const;
   [[nodiscard]] bool may_etrn() const;
   void on_etrn(const mail::Command& command);
+  [[nodiscard]] bool knows_atrn() const noexcept;
+  [[nodiscard]] bool offers_atrn() const noexcept;
+  void on_atrn(const mail::Command& command);
   [[nodiscard]] bool offers_tls() const noexcept;
   [[nodiscard]] bool shakes_hands() const noexcept;
   void begin();
@@ -400,6 +417,9 @@ class Protocol {
   std::string account_;          // empty: nobody has logged in
   bool login_asked_ = false;     // login_answered() is owed
   bool starting_ = false;        // started() is owed
+  std::vector<std::string> to_turn_;  // queues that ATRN named
+  bool turn_asked_ = false;           // turned() is owed
+  bool turned_ = false;
   std::uint32_t refused_logins_ = 0;
 };
 

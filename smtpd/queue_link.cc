@@ -25,6 +25,10 @@ mail::Reply cannot_start() {  // RFC 1985 5.3
   return {458, {4, 3, 2}, {"Nobody can start a queue now; try again later"}};
 }
 
+mail::Reply cannot_turn() {  // RFC 2645 5.2
+  return {451, {4, 3, 2}, {"Unable to process the ATRN request now"}};
+}
+
 // Moves out of `from` what `over` picks, each with `result`, in its order.
 template <class Over>
 void move_out(std::deque<std::unique_ptr<Submission>>& from, Over over,
@@ -74,6 +78,7 @@ void QueueLink::drop_channel() noexcept {
   end_questions(kEndOfTime);
   end_names(kEndOfTime);
   end_starting(kEndOfTime);
+  end_turning(kEndOfTime);
 }
 
 // --- Submissions --------------------------------------------------------------------------------
@@ -195,7 +200,7 @@ void QueueLink::on(const ipc::Intake& message) {
 
 bool QueueLink::idle() const noexcept {
   return waiting_.empty() && sent_.empty() && orphans_.empty() && large_requests_.empty() &&
-         large_waiting_.empty() && questions_.empty() && names_.empty() && starting_.empty();
+         large_waiting_.empty() && questions_.empty() && names_.empty() && starting_.empty() && turning_.empty();
 }
 
 void QueueLink::watch_deadlines() {
@@ -221,6 +226,7 @@ void QueueLink::check_deadlines() noexcept {
   end_questions(clock_.steady() - kAskDeadline);
   end_names(clock_.steady() - kAskDeadline);
   end_starting(clock_.steady() - kAskDeadline);
+  end_turning(clock_.steady() - kAskDeadline);
   watch_deadlines();
 }
 
@@ -375,6 +381,42 @@ void QueueLink::end_starting(base::SteadyTime older_than) noexcept {
     at = starting_.erase(at);
   }
   for (auto& started : over) started(cannot_start());
+}
+
+// --- Sessions that are turned round --------------------------------------------------------------
+
+void QueueLink::turn_session(ipc::TurnSession turn, Turned turned) {
+  if (!connection_ || !connection_->channel().has_credit<ipc::TurnSession>()) {
+    loop_.defer([turned = std::move(turned)]() mutable noexcept { turned(cannot_turn(), {}); });
+    return;
+  }
+  turn.request = next_request();
+  turning_.emplace(turn.request.value, Turning{std::move(turned), clock_.steady()});
+  connection_->send(turn);
+  watch_deadlines();
+}
+
+// A descriptor that comes too late is closed here, and so the session ends at the relay.
+void QueueLink::on(const ipc::SessionTurned& message, ipc::Descriptors descriptors) {
+  auto one = turning_.extract(message.request.value);
+  if (one.empty()) return;
+  const auto reply = ipc::from_ipc(message.reply);
+  if (!reply.positive()) return one.mapped().turned(reply, {});
+  if (descriptors.empty()) return one.mapped().turned(cannot_turn(), {});
+  one.mapped().turned(reply, std::move(descriptors.front()));
+}
+
+void QueueLink::end_turning(base::SteadyTime older_than) noexcept {
+  std::vector<Turned> over;
+  for (auto at = turning_.begin(); at != turning_.end();) {
+    if (at->second.began >= older_than) {
+      ++at;
+      continue;
+    }
+    over.push_back(std::move(at->second.turned));
+    at = turning_.erase(at);
+  }
+  for (auto& turned : over) turned(cannot_turn(), {});
 }
 
 }  // namespace postern::smtpd

@@ -45,6 +45,9 @@ class QueueLink {
   // The reply that ETRN gets.
   using Started = std::move_only_function<void(const mail::Reply&) noexcept>;
 
+  // The reply that ATRN gets, and, where it is positive, the end of the session that is turned round.
+  using Turned = std::move_only_function<void(const mail::Reply&, base::UniqueFd) noexcept>;
+
   static constexpr base::Millis kDeadline{60'000};  // from the final dot to queued's word
   static constexpr base::Millis kAskDeadline{20'000};  // for its word on a recipient
 
@@ -65,6 +68,8 @@ class QueueLink {
   void ask_recipient(const mail::Address& recipient, Answered answered);
   // Answers later, at the latest after kAskDeadline, with a 458 where nobody can say.
   void start_queue(ipc::StartQueue start, Started started);
+  // Answers later, at the latest after kAskDeadline, with a 451 where nobody can say.
+  void turn_session(ipc::TurnSession turn, Turned turned);
   // Answers later, at the latest after kAskDeadline.
   void ask_name(const base::IpAddress& client, Named named);
   // Does the channel that gave this file still stand?
@@ -86,6 +91,7 @@ class QueueLink {
   void on(const ipc::RecipientKnown& message);
   void on(const ipc::NameKnown& message);
   void on(const ipc::QueueStarted& message);
+  void on(const ipc::SessionTurned& message, ipc::Descriptors descriptors);
   void on(const ipc::EndAccount& message);
   void closed() noexcept;
 
@@ -105,6 +111,10 @@ class QueueLink {
     Started started;
     base::SteadyTime began;
   };
+  struct Turning {
+    Turned turned;
+    base::SteadyTime began;
+  };
   struct NameQuestion {
     Named named;
     base::SteadyTime began;
@@ -122,6 +132,7 @@ class QueueLink {
   void end_questions(base::SteadyTime older_than) noexcept;
   void end_names(base::SteadyTime older_than) noexcept;
   void end_starting(base::SteadyTime older_than) noexcept;
+  void end_turning(base::SteadyTime older_than) noexcept;
   void watch_deadlines();
   [[nodiscard]] bool idle() const noexcept;
   base::RequestId next_request() noexcept { return last_request_ = last_request_.next(); }
@@ -141,6 +152,7 @@ class QueueLink {
   std::unordered_map<std::uint64_t, Question> questions_;  // by request
   std::unordered_map<std::uint64_t, NameQuestion> names_;
   std::unordered_map<std::uint64_t, Starting> starting_;
+  std::unordered_map<std::uint64_t, Turning> turning_;
   bool intake_open_ = true;
   mail::Reply intake_refusal_;
   event::Timer deadlines_;

@@ -102,6 +102,7 @@ void Session::reconfigure(const Service& service) {
 }
 
 void Session::shutdown() {
+  if (bridge_) return start_deadline(kTurnedStop);
   protocol_.shutdown();
   answer_client();
 }
@@ -109,6 +110,7 @@ void Session::shutdown() {
 // --- Bytes --------------------------------------------------------------------------------------
 
 std::size_t Session::on_input(std::string_view bytes) noexcept {
+  if (bridge_) return bridge_->on_input(bytes);
   if (awaits_proxy_) return read_proxy_header(bytes);
   return read_commands(bytes);
 }
@@ -125,6 +127,7 @@ std::size_t Session::read_commands(std::string_view bytes) {
     if (body) body_bytes_ += step;
   }
   if (protocol_.want() == Want::kTls) begin_tls(used == bytes.size());
+  if (protocol_.want() == Want::kTurn) protocol_.start_turn(used == bytes.size());
   // Whoever sends on while we owe an answer, or does not read, waits in the kernel's buffer.
   if (used < bytes.size() && protocol_.want() != Want::kInput) stream_.pause();
   if (used < bytes.size() && choked()) {
@@ -139,6 +142,7 @@ std::size_t Session::read_commands(std::string_view bytes) {
 }
 
 void Session::on_drained() noexcept {
+  if (bridge_) return bridge_->on_drained();
   stream_.resume();
 }
 
@@ -167,6 +171,7 @@ void Session::answer_client() noexcept {
 }
 
 void Session::on_closed(event::CloseReason reason) noexcept {
+  if (bridge_) return bridge_->on_closed(reason);
   switch (reason) {
     case event::CloseReason::kEndOfStream:
       return finish("client closed");
@@ -182,6 +187,7 @@ void Session::on_closed(event::CloseReason reason) noexcept {
 void Session::finish(std::string_view reason) noexcept {
   if (std::exchange(finished_, true)) return;
   timer_.cancel();
+  bridge_.reset();
   stream_.close();
   body_.clear();
   place_ = {};
@@ -242,6 +248,7 @@ void Session::check_deadline() noexcept {
     timer_due_ = deadline_;
     return timer_.start(left);
   }
+  if (bridge_) return finish("turned round, and cut off");
   if (protocol_.want() == Want::kClose) return finish("did not read the last reply");
   if (awaits_proxy_) return refuse_proxy("no PROXY header came in time");
   if (awaited_ == TimeoutKind::kTls) return finish("TLS handshake took too long");
@@ -424,6 +431,43 @@ void Session::on_started(const mail::Reply& reply) noexcept {
   stream_.resume();
 }
 
+void Session::turn_session(std::vector<std::string> queues) {
+  ipc::TurnSession turn;
+  turn.listener = listener_;
+  turn.origin = origin();
+  turn.session = login_;
+  if (const auto& tls = protocol_.tls()) turn.tls = tls->text.substr(0, mail::kMaxTlsText);
+  turn.queues = std::move(queues);
+  context_.link.turn_session(std::move(turn), [this, weak = std::weak_ptr(alive_)](const mail::Reply& reply,
+                                                                                    base::UniqueFd lent) noexcept {
+    const auto alive = weak.lock();
+    if (alive && *alive) on_turned(reply, std::move(lent));
+  });
+}
+
+// The reply is the last that is said here: behind it the relay speaks, and hears what the client says.
+void Session::on_turned(const mail::Reply& reply, base::UniqueFd lent) noexcept {
+  if (finished_ || protocol_.want() != Want::kAnswer) return;  // closed meanwhile
+  protocol_.turned(reply, stream_.kept().empty());
+  answer_client();
+  if (finished_ || protocol_.want() != Want::kTurned) return stream_.resume();
+  (void)log::info("session.turned").field("client", client()).field("account", account());
+  bridge_ = std::make_unique<event::Bridge>(context_.loop, stream_, std::move(lent),
+                                            [this](event::BridgeEnd end) noexcept { on_turn_over(end); });
+  stream_.resume();
+}
+
+void Session::on_turn_over(const event::BridgeEnd& end) noexcept {
+  switch (end.by) {
+    case event::BridgeEnd::By::kFar:
+      return finish("turned round, and ended by the client");
+    case event::BridgeEnd::By::kNear:
+      return finish("turned round, and ended by the relay");
+    case event::BridgeEnd::By::kNobody:
+      return finish("turned round, and stuck");
+  }
+}
+
 void Session::on_result(SubmissionResult result) noexcept {
   if (finished_) return;
   if (std::holds_alternative<Unknown>(result)) return finish("queue did not answer");
@@ -480,6 +524,7 @@ void Session::on_login_step(LoginStep step) noexcept {
 }
 
 void Session::end_login() {
+  if (bridge_) return start_deadline(kTurnedLock);
   protocol_.end_login();
   answer_client();
 }

@@ -1,5 +1,6 @@
 // Session: one client's connection: moves bytes between its socket and the protocol machine, keeps
-// the body of the message that comes in, hands it to queued and tells the machine the answer.
+// the body of the message that comes in, hands it to queued and tells the machine the answer. Once it is turned round
+// (ATRN) it moves bytes between its socket and a relay, of which it reads none.
 #pragma once
 
 #include <memory>
@@ -7,6 +8,7 @@
 
 #include "common/base/clock.h"
 #include "common/base/ip.h"
+#include "common/event/bridge.h"
 #include "common/event/stream.h"
 #include "smtpd/auth_link.h"
 #include "smtpd/body_store.h"
@@ -33,6 +35,9 @@ struct SessionContext {
 
 class Session final : public event::StreamOwner, public MessageSink {
  public:
+  // A turned session that has to end gets so long to end in order, for the relay is told at the same time.
+  static constexpr base::Millis kTurnedStop{3'000};
+  static constexpr base::Millis kTurnedLock{800};
   // A proxy says at once whom it is connected for; the time is for a packet that was lost on the way.
   static constexpr base::Millis kProxyTimeout{10'000};
 
@@ -69,6 +74,7 @@ class Session final : public event::StreamOwner, public MessageSink {
   void end(Envelope&& envelope, const BodyFacts& facts) override;
   void ask(const mail::Address& recipient) override;
   void start_queue(const mail::Domain& queue) override;
+  void turn_session(std::vector<std::string> queues) override;
   void abort() override;
   void refused(const Refusal& refusal) override;
   void log_in(const LoginStart& start) override;
@@ -83,6 +89,8 @@ class Session final : public event::StreamOwner, public MessageSink {
   void on_result(SubmissionResult result) noexcept;
   void on_answer(const std::optional<mail::Reply>& refusal) noexcept;
   void on_started(const mail::Reply& reply) noexcept;
+  void on_turned(const mail::Reply& reply, base::UniqueFd lent) noexcept;
+  void on_turn_over(const event::BridgeEnd& end) noexcept;
   [[nodiscard]] AuthLink::Answered login_answer();
   void on_login_step(LoginStep step) noexcept;
   void on_body_resumed() noexcept;
@@ -109,6 +117,7 @@ class Session final : public event::StreamOwner, public MessageSink {
   Ended ended_;
   event::Stream stream_;
   tls::Session* tls_ = nullptr;  // the stream's filter, where there is one
+  std::unique_ptr<event::Bridge> bridge_;  // to the relay, once the session is turned round
   TlsDesk::Place place_;         // during the handshake
   ClientDesk::Place client_place_;
   Protocol protocol_;

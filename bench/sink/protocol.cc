@@ -122,6 +122,7 @@ Server::Event Server::on_line(std::string_view line, std::string& out) {
     case mail::Verb::kExpn:
     case mail::Verb::kHelp:
     case mail::Verb::kEtrn:
+    case mail::Verb::kAtrn:
     case mail::Verb::kAuth:
     case mail::Verb::kXclient:
     case mail::Verb::kXforward:

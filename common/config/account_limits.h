@@ -6,7 +6,7 @@
 
 namespace postern::config {
 
-// After [auth].
+// After [auth], [[domain]] and [[route]].
 void read_account_limits(const Section& top, Config& config, Report& report);
 // Of the account, or of "*"; null: it may send what it likes, or is nobody's. `sections` are sorted by name.
 [[nodiscard]] const AccountLimits* limits_of(const std::vector<AccountLimits>& sections,

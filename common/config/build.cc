@@ -58,10 +58,10 @@ class Builder {
     read_certificates(top_, config_, report_);
     listeners();
     read_auth(top_, config_, report_);
-    read_account_limits(top_, config_, report_);
     domains();
     mailbox();
     read_routes(limited(top_.sections("route"), kMaxSections, "route"), own_domains_, config_, report_);
+    read_account_limits(top_, config_, report_);
     delivery();
     retry();
     limits();
@@ -194,7 +194,7 @@ class Builder {
 
   void deliver(const Section& section, DomainSection& domain) {
     static constexpr std::string_view kExpected =
-        R"(expected "mailbox", smtp[s]://host[:port], lmtp://host[:port], lmtp:unix:PATH or "mx")";
+        R"(expected "mailbox", smtp[s]://host[:port], lmtp://host[:port], lmtp:unix:PATH, "turn:" or "mx")";
     const auto* const value = section.get("deliver");
     if (value == nullptr) return;
     auto way = read_way(*value, kExpected, report_);
@@ -239,7 +239,7 @@ class Builder {
     }
     if (value->text == "ask") {
       domain.recipients = RecipientsKind::kAsk;
-      if (domain.deliver.kind == HopKind::kMailbox)
+      if (domain.deliver.kind == HopKind::kMailbox || domain.deliver.kind == HopKind::kTurn)
         section.refuse(*value, "recipients",
                        R"(only a next hop can be asked: expected deliver = "smtp://host" or "mx")");
       return;

@@ -142,7 +142,8 @@ Rights rights_of(const Config& config) {
         {listener.service, listener.relay_from, listener.proxy_from, listener.xclient_from,
          listener.etrn_from, listener.address.is_socket()});
   for (const auto& domain : config.domains) {
-    const bool sent_on = domain.deliver.kind == HopKind::kHost || domain.deliver.kind == HopKind::kMx;
+    const bool sent_on = domain.deliver.kind == HopKind::kHost || domain.deliver.kind == HopKind::kMx ||
+                         domain.deliver.kind == HopKind::kTurn;
     rights.domains.push_back({domain.names, domain.recipients, domain.users, domain.addresses,
                               domain.extension, domain.aliases, sent_on});
   }
@@ -165,6 +166,7 @@ SmtpdConfig cut_smtpd(const Config& config) {
   cut.tls.minimum = config.tls.minimum;
   cut.tls.client_ca = config.tls.client_ca;
   if (knows_passwords(config)) cut.auth = {config.auth.mechanisms, config.auth.allow_plaintext};
+  cut.auth.atrn = std::ranges::any_of(config.accounts, [](const AccountLimits& one) { return !one.atrn.empty(); });
   cut.rights = rights_of(config);
   for (auto& domain : cut.rights.domains)
     for (auto& alias : domain.aliases) alias.targets.clear();

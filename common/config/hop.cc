@@ -12,6 +12,7 @@ constexpr std::string_view kScheme = "smtp://";
 constexpr std::string_view kImplicitScheme = "smtps://";
 constexpr std::string_view kLmtpScheme = "lmtp://";
 constexpr std::string_view kSocketScheme = "lmtp:unix:";
+constexpr std::string_view kTurn = "turn:";  // nobody is named: who may call, his [[account]] says
 constexpr std::uint16_t kSmtpPort = 25;
 constexpr std::uint16_t kSmtpsPort = 465;
 constexpr std::uint16_t kLmtpPort = 24;
@@ -89,6 +90,7 @@ std::expected<HopSpec, std::string> parse_hop(std::string_view text) {
   if (text == "mailbox") return HopSpec{.kind = HopKind::kMailbox};
   if (text == "refuse") return HopSpec{.kind = HopKind::kRefuse};
   if (text == "discard") return HopSpec{.kind = HopKind::kDiscard};
+  if (text == kTurn) return HopSpec{.kind = HopKind::kTurn};
   if (text.starts_with(kScheme))
     return parse_host(text.substr(kScheme.size()), {.kind = HopKind::kHost, .port = kSmtpPort});
   if (text.starts_with(kImplicitScheme))
@@ -96,6 +98,7 @@ std::expected<HopSpec, std::string> parse_hop(std::string_view text) {
                       {.kind = HopKind::kHost, .port = kSmtpsPort, .implicit = true});
   if (text.starts_with(kLmtpScheme)) return parse_lmtp_host(text.substr(kLmtpScheme.size()));
   if (text.starts_with(kSocketScheme)) return parse_socket(text.substr(kSocketScheme.size()));
+  if (text.starts_with(kTurn)) return std::unexpected("nothing stands behind turn: - the hosts call");
   return std::unexpected("unknown kind of next hop");
 }
 
@@ -111,6 +114,8 @@ std::string hop_text(const HopSpec& hop) {
       return "discard";
     case HopKind::kSocket:
       return fmt::format("{}{}", kSocketScheme, hop.host);
+    case HopKind::kTurn:
+      return std::string(kTurn);
     case HopKind::kHost:
       break;
   }

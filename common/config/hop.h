@@ -1,5 +1,5 @@
 // Next hops as the configuration writes them: "mx", "smtp://host[:port]", "smtps://host[:port]",
-// "lmtp://host[:port]", "lmtp:unix:PATH", "mailbox", "refuse", "discard". What may stand behind them: way.h.
+// "lmtp://host[:port]", "lmtp:unix:PATH", "turn:", "mailbox", "refuse", "discard". What may stand behind them: way.h.
 #pragma once
 
 #include <expected>

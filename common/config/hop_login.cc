@@ -42,6 +42,7 @@ std::string wrong_with(const HopSpec& hop) {
     case HopKind::kRefuse:
     case HopKind::kDiscard:
     case HopKind::kSocket:
+    case HopKind::kTurn:
       return fmt::format("nobody logs in at {}", hop_text(hop));
   }
   if (hop.lmtp) return fmt::format("nobody logs in at {}, by LMTP", hop_text(hop));

@@ -112,10 +112,12 @@ struct SmtpdListener {
 struct SmtpdAuth {
   std::vector<sasl::Mechanism> mechanisms;  // empty: nobody can log in
   bool allow_plaintext = false;             // without TLS too
+  bool atrn = false;                        // some account may take mail by ATRN
 
   static constexpr auto fields() {
     return ipc::fields_of(ipc::field("mechanisms", &SmtpdAuth::mechanisms, sasl::kMechanisms),
-                      ipc::field("allow_plaintext", &SmtpdAuth::allow_plaintext));
+                      ipc::field("allow_plaintext", &SmtpdAuth::allow_plaintext),
+                      ipc::field("atrn", &SmtpdAuth::atrn));
   }
 };
 
@@ -184,6 +186,7 @@ struct AuthConfig {
 enum class HopKind : std::uint8_t {
   kMx, kHost, kMailbox, kRefuse, kDiscard,
   kSocket,  // a Unix socket of this host, which speaks LMTP: the local deliverer's
+  kTurn,    // a host that calls for its mail, logs in and turns the session round (ATRN, RFC 2645)
 };
 
 // What a next hop must offer before it gets mail.
@@ -343,10 +346,13 @@ struct AccountLimits {
   static constexpr std::size_t kMaxRates = 4;  // of each kind
   static constexpr std::size_t kMaxSenders = 1'000;
   static constexpr std::size_t kMaxSender = 1'024;  // bytes of one, folded
+  static constexpr std::size_t kMaxQueues = 100;    // that it may take: as many as one session turns for
   std::string name;  // "*": every account without a section of its own
   std::vector<Rate> messages;
   std::vector<Rate> recipients;
   bool etrn = false;  // it may have any queue started by ETRN
+  std::vector<std::string> atrn;  // queues whose mail it may take by ATRN; each leads to kTurn
+  base::Millis atrn_wait{0};      // so long a session without mail waits for some; 0: not at all
   std::vector<std::string> senders;  // patterns of senders.h; empty: it may send as anybody
 
   static constexpr auto fields() {
@@ -354,6 +360,8 @@ struct AccountLimits {
                       ipc::field("messages", &AccountLimits::messages, kMaxRates),
                       ipc::field("recipients", &AccountLimits::recipients, kMaxRates),
                       ipc::field("etrn", &AccountLimits::etrn),
+                      ipc::field("atrn", &AccountLimits::atrn, kMaxQueues, 255),
+                      ipc::field("atrn_wait", &AccountLimits::atrn_wait),
                       ipc::field("senders", &AccountLimits::senders, kMaxSenders, kMaxSender));
   }
 };
@@ -529,7 +537,7 @@ template <>
 inline constexpr auto postern::ipc::kLastEnumerator<postern::tls::Version> = postern::tls::Version::k13;
 template <>
 inline constexpr auto postern::ipc::kLastEnumerator<postern::config::HopKind> =
-    postern::config::HopKind::kSocket;
+    postern::config::HopKind::kTurn;
 template <>
 inline constexpr auto postern::ipc::kLastEnumerator<postern::config::HopTls> =
     postern::config::HopTls::kDane;

@@ -21,7 +21,7 @@ constexpr std::size_t kMaxWays = 16;           // of a route, as in RouteConfig
 constexpr std::uint32_t kMaxWeights = 255;     // of neighbours together
 constexpr std::int64_t kNoMore = std::numeric_limits<std::uint32_t>::max();
 constexpr std::string_view kExpectedHop =
-    R"(expected "mx", smtp[s]://host[:port], lmtp://host[:port], lmtp:unix:PATH, "refuse" or "discard")";
+    R"(expected "mx", smtp[s]://host[:port], lmtp://host[:port], lmtp:unix:PATH, "turn:", "refuse" or "discard")";
 
 std::string stands_at(const Where& where) {
   return fmt::format("this stands already at {}:{}:{}", where.file, where.line, where.column);
@@ -120,6 +120,8 @@ class RouteReader {
       return "this next hop is named before";
     if (several && (way.hop.kind == HopKind::kRefuse || way.hop.kind == HopKind::kDiscard))
       return "this stands alone: mail would end where it could wait";
+    if (several && way.hop.kind == HopKind::kTurn)
+      return "this stands alone: its mail waits until its host calls, and no way leads on from there";
     std::uint32_t weights = way.hop.weight;
     for (auto at = entries_.rbegin(); at != entries_.rend() && weights > 0 && at->way.hop.weight > 0; ++at)
       weights += at->way.hop.weight;
@@ -172,9 +174,11 @@ class RouteReader {
     }
   }
 
+  static bool leaves_this_host(const HopSpec& hop) { return is_remote(hop) || hop.kind == HopKind::kTurn; }
+
   static void masquerade(const Section& section, Route& route) {
     section.string("masquerade", route.masquerade, parse_masquerade);
-    if (!route.masquerade.empty() && !route.via.empty() && std::ranges::none_of(route.via, is_remote))
+    if (!route.masquerade.empty() && !route.via.empty() && std::ranges::none_of(route.via, leaves_this_host))
       section.refuse(*section.get("masquerade"), "masquerade", "no mail of this route goes to another host");
   }
 

@@ -124,6 +124,8 @@ constexpr auto kKeys = std::to_array<Key>({
     {"account.messages", kStrings},
     {"account.recipients", kStrings},
     {"account.etrn", kBoolean},
+    {"account.atrn", kStrings},
+    {"account.atrn_wait", kDuration},
 
     {"policy", kSection},
     {"policy.clients", kStrings},

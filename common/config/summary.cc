@@ -179,8 +179,14 @@ void accounts_text(const Config& config, std::string& out) {
     if (text.empty()) text = "without a limit";
     if (!account.senders.empty())
       text += "; only as " + listed(account.senders, [](const std::string& sender) { return sender; });
-    out += fmt::format("  {}: {}{}\n", account.name, text,
-                       account.etrn ? "; may have queues started (ETRN)" : "");
+    if (account.etrn) text += "; may have queues started (ETRN)";
+    if (!account.atrn.empty())
+      text += fmt::format("; may take the mail of {} (ATRN){}",
+                          listed(account.atrn, [](const std::string& queue) { return queue; }),
+                          account.atrn_wait.count() == 0
+                              ? ""
+                              : fmt::format(", and waits {} for more", duration_text(account.atrn_wait)));
+    out += fmt::format("  {}: {}\n", account.name, text);
   }
   if (config.accounts.size() > kShown)
     out += fmt::format("  and {} more sections\n", config.accounts.size() - kShown);
@@ -268,7 +274,7 @@ std::string route_text(const Route& route) {
   const bool alike = std::ranges::all_of(remote, [&](const HopSpec& hop) { return hop.tls == remote.front().tls; });
   auto text = ways_text(route.via, !alike);
   if (route.second_path) text += ", a second path for whom one refuses by its policy (X.7.N)";
-  if (remote.empty()) return text;
+  if (remote.empty()) return route.via.empty() ? text : text + demanded_text(route.via.front().tls);
   const auto& any = remote.front();
   if (alike) text += demanded_text(any.tls);
   for (const auto& hop : remote)
@@ -376,6 +382,24 @@ void warn_of_accounts(const Config& config, std::vector<std::string>& out) {
                                 config.auth.accounts_file));
 }
 
+// Mail that waits for a call which nobody may make.
+void warn_of_calls(const Config& config, std::vector<std::string>& out) {
+  std::set<std::string_view> taken;
+  for (const auto& account : config.accounts) taken.insert(account.atrn.begin(), account.atrn.end());
+  const auto warn = [&](const Where& where, const std::string& name) {
+    if (!taken.contains(name))
+      out.push_back(fmt::format("{}: mail for {} waits until its host calls, and no [[account]] may take it (atrn)",
+                                place_text(where), name));
+  };
+  for (const auto& domain : config.domains)
+    if (domain.deliver.kind == HopKind::kTurn)
+      for (const auto& name : domain.names) warn(domain.where, name.text());
+  for (const auto& route : config.routes)
+    if (!route.via.empty() && route.via.front().kind == HopKind::kTurn)
+      for (const auto& to : route.to)
+        if (!to.starts_with('*')) warn(route.where, to);
+}
+
 // One holds the other, or they are the same directory.
 bool overlap(const std::string& a, const std::string& b) {
   const auto& shorter = a.size() < b.size() ? a : b;
@@ -450,6 +474,7 @@ std::vector<std::string> warnings(const Config& config, const std::vector<base::
                       place_text(domain.where), names_text(domain.names)));
   warn_of_logins(config, out);
   warn_of_accounts(config, out);
+  warn_of_calls(config, out);
   warn_of_mailboxes(config, out);
   warn_of_sources(config, own, out);
   out.insert(out.end(), config.alias_warnings.begin(), config.alias_warnings.end());

@@ -42,6 +42,7 @@ std::string read_tls(std::string_view value, Way& way) {
 }
 
 std::string read_weight(std::string_view value, Way& way) {
+  if (way.hop.kind == HopKind::kTurn) return "nobody shares this mail: leave out the weight";
   if (way.hop.weight > 0) return "weight is said twice";
   const auto weight = parse_weight(value);
   if (!weight) return "expected a weight between 1 and 255 behind the ?, like weight=3";
@@ -50,7 +51,7 @@ std::string read_weight(std::string_view value, Way& way) {
 }
 
 std::string read_parameters(std::string_view text, Way& way) {
-  if (!is_remote(way.hop) && way.hop.kind != HopKind::kSocket)
+  if (!is_remote(way.hop) && way.hop.kind != HopKind::kSocket && way.hop.kind != HopKind::kTurn)
     return fmt::format("nothing more can be said of {}: leave out the ? and what follows", hop_text(way.hop));
   for (const auto& one : parameters_of(text)) {
     auto wrong = one.name == "tls"      ? read_tls(one.value, way)
@@ -95,6 +96,8 @@ std::optional<std::uint8_t> parse_weight(std::string_view text) {
 
 std::string wrong_with(const HopSpec& hop, HopTls tls) {
   if (hop.kind == HopKind::kSocket && tls != HopTls::kOff && tls != HopTls::kOptional) return socket_without_tls(hop);
+  if (hop.kind == HopKind::kTurn && tls != HopTls::kOptional && tls != HopTls::kRequired)
+    return R"(a host that calls begins TLS itself, and is known by its login: "optional" or "required")";
   if (hop.implicit && tls == HopTls::kOff) return "an smtps:// hop of this route begins with TLS";
   if (tls == HopTls::kDane && base::parse_ip(hop.host))
     return fmt::format("{} has no name in the DNS, so there are no TLSA records for it", hop.host);

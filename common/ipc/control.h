@@ -122,8 +122,8 @@ struct Status {
 };
 
 // Why something does not move now.
-enum class State : std::uint8_t { kReady, kRetry, kFrozen, kOff, kDelivering, kHeld };
-[[nodiscard]] std::string_view name(State s);  // "ready", "retry", "frozen", "off", "delivering", "held"
+enum class State : std::uint8_t { kReady, kRetry, kFrozen, kOff, kDelivering, kHeld, kUncalled };
+[[nodiscard]] std::string_view name(State s);  // "ready", "retry", "frozen", "off", "delivering", "held", "uncalled"
 
 struct ListQueues {
   static constexpr Type kType = Type::kListQueues;
@@ -650,7 +650,7 @@ struct Done {
 };
 
 template <>
-inline constexpr State kLastEnumerator<State> = State::kHeld;
+inline constexpr State kLastEnumerator<State> = State::kUncalled;
 template <>
 inline constexpr RecipientEnd kLastEnumerator<RecipientEnd> = RecipientEnd::kRemoved;
 template <>

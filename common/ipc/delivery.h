@@ -30,20 +30,34 @@ struct HeldLeases {
   }
 };
 
+// A host has called for its mail: the session that it opened stands, turned round.
+struct Turned {
+  std::string remote;    // who it is, for people: "inner@example.org[192.0.2.9]"
+  std::string tls;       // by which smtpd keeps its connection from others; empty: it is in clear text
+  base::Millis wait{0};  // so long it waits for mail where there is none; 0: it does not
+  static constexpr auto fields() {
+    return fields_of(field("remote", &Turned::remote, kMaxRemote), field("tls", &Turned::tls, TlsNote::kMost),
+                      field("wait", &Turned::wait));
+  }
+};
+
 // Permission to open one connection on a queue's behalf (a worker's slot in local delivery). It carries
 // mail of any queue that leads to the same next hop. Where `hop` goes by MX, the deliverer compares the
-// hosts that it finds with `next_hop`; unless they are the same, it says HopFound and waits.
+// hosts that it finds with `next_hop`; unless they are the same, it says HopFound and waits. Where a host has called,
+// the connection is there already (descriptor: it), and carries mail of the queues that this host has called for.
 struct Grant {
   static constexpr Type kType = Type::kGrant;
   static constexpr Route kRoute{roles(Role::kQueued), kDeliverers};
+  static constexpr std::size_t kDescriptors = 1;
   base::GrantId grant;
   std::string queue;
   config::HopSpec hop;
   std::string next_hop;  // its name, as HopFound gave it; empty: not known
+  std::optional<Turned> turned;
   static constexpr auto fields() {
     return fields_of(field("grant", &Grant::grant), field("queue", &Grant::queue, kMaxQueueName),
                       field("hop", &Grant::hop),
-                      field("next_hop", &Grant::next_hop, kMaxHopName));
+                      field("next_hop", &Grant::next_hop, kMaxHopName), field("turned", &Grant::turned));
   }
 };
 

@@ -23,6 +23,7 @@ enum class Blocker : std::uint8_t {
   kStarting,     // deliverers still tell what they hold from before
   kNoDeliverer,  // there is none for it
   kLookup,       // its hosts are looked up
+  kUncalled,     // its host has to call for it, and has not (ATRN)
   kRate,         // its next hop had its share
   kConnections,  // all that its next hop may have are busy
   kSlots,        // all that there may be at all are busy
@@ -31,7 +32,7 @@ enum class Blocker : std::uint8_t {
 };
 [[nodiscard]] std::string_view name(Blocker blocker);  // "delivering", ..., "hop frozen", ...
 
-inline constexpr std::size_t kBlockers = 18;
+inline constexpr std::size_t kBlockers = 19;
 inline constexpr std::size_t kReplyShown = mail::Reply::kMaxText + 32;
 inline constexpr std::size_t kMaxPlaceText = 280;  // "conf.d/routes.toml:46"
 inline constexpr std::size_t kMaxExplained = 60;   // recipients in one answer

@@ -12,7 +12,7 @@ constexpr std::array<std::string_view, kTypeCount> kTypeNames{
     "hello", "boot", "configure", "configured", "peer", "peer_lost", "listen", "tally", "ready", "stop", "processes", "ask_socket", "socket",
     "ask_mailbox", "mailbox_ready", "drop_mailbox", "unable",
     "submit", "submit_recipients", "submit_body", "submitted", "ask_token", "token_result",
-    "open_large", "large_opened", "abandon_large", "intake", "ask_recipient", "recipient_known", "ask_name", "name_known", "start_queue", "queue_started", "sign", "signed", "ticket_keys",
+    "open_large", "large_opened", "abandon_large", "intake", "ask_recipient", "recipient_known", "ask_name", "name_known", "start_queue", "queue_started", "turn_session", "session_turned", "sign", "signed", "ticket_keys",
     "login", "login_response", "user_login", "login_answer", "end_login", "ticket", "ticket_taken", "drop_ticket", "end_account",
     "held_leases", "grant", "hop_found", "go_ahead", "cancel_grant",
     "grant_ended", "ask_work", "lease", "lease_body", "no_work", "outcome", "outcome_saved", "break_off",
@@ -52,7 +52,7 @@ std::string_view name(FailureClass c) {
 
 std::string_view name(State s) {
   static constexpr std::string_view kNames[] = {"ready", "retry",      "frozen",
-                                                "off",   "delivering", "held"};
+                                                "off",   "delivering", "held",  "uncalled"};
   return kNames[static_cast<std::size_t>(s)];
 }
 
@@ -66,7 +66,7 @@ std::string_view name(Blocker blocker) {
   static constexpr std::string_view kNames[] = {
       "delivering", "concluding", "damaged",      "held",   "frozen", "hop frozen",
       "off",        "retry",      "hop dead",     "loading", "starting", "no deliverer",
-      "lookup",     "rate",       "connections",  "slots",  "connecting", "turn"};
+      "lookup",     "uncalled",   "rate",         "connections", "slots", "connecting", "turn"};
   return kNames[static_cast<std::size_t>(blocker)];
 }
 

@@ -20,7 +20,7 @@ using AllMessages =
     std::tuple<Hello, Boot, Configure, Configured, Peer, PeerLost, Listen, Tally, Ready, Stop, Processes, AskSocket, Socket,
                AskMailbox, MailboxReady, DropMailbox, Unable, Submit,
                SubmitRecipients, SubmitBody, Submitted, AskToken, TokenResult, OpenLarge, LargeOpened,
-               AbandonLarge, Intake, AskRecipient, RecipientKnown, AskName, NameKnown, StartQueue, QueueStarted, Sign, Signed, TicketKeys,
+               AbandonLarge, Intake, AskRecipient, RecipientKnown, AskName, NameKnown, StartQueue, QueueStarted, TurnSession, SessionTurned, Sign, Signed, TicketKeys,
                Login, LoginResponse, UserLogin, LoginAnswer, EndLogin, Ticket, TicketTaken, DropTicket, EndAccount, HeldLeases, Grant, HopFound, GoAhead, CancelGrant,
                GrantEnded, AskWork, Lease, LeaseBody, NoWork, Outcome, OutcomeSaved, BreakOff, Probe, Probed,
                FileMail, FileBody, MailFiled, AskPolicy, PolicySaid,

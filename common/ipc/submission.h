@@ -250,6 +250,40 @@ struct QueueStarted {
   }
 };
 
+// ATRN (RFC 2645): the client, who has logged in, takes the mail of these queues over its own connection, as the server
+// of the session from the reply on. Rights are decided by queued, which knows the account from auth.
+struct TurnSession {
+  static constexpr Type kType = Type::kTurnSession;
+  static constexpr Route kRoute{roles(Role::kSmtpd), roles(Role::kQueued)};
+  static constexpr Window kWindow{.requests = 256};
+  base::RequestId request;
+  base::ListenerIndex listener;
+  config::Origin origin;
+  base::Token session;              // as in Submit
+  std::string tls;                  // likewise
+  std::vector<std::string> queues;  // domains; empty: all that the account may take
+  static constexpr auto fields() {
+    return fields_of(field("request", &TurnSession::request), field("listener", &TurnSession::listener),
+                      field("origin", &TurnSession::origin), field("session", &TurnSession::session),
+                      field("tls", &TurnSession::tls, mail::kMaxTlsText),
+                      field("queues", &TurnSession::queues, config::AccountLimits::kMaxQueues, kMaxQueueName));
+  }
+};
+
+// Descriptor, where the reply is positive: behind it a relay speaks, as the client. Whatever comes there goes to smtpd's
+// client and back, until one of the two ends.
+struct SessionTurned {
+  static constexpr Type kType = Type::kSessionTurned;
+  static constexpr Route kRoute{roles(Role::kQueued), roles(Role::kSmtpd)};
+  using ReplyTo = Replies<TurnSession>;
+  static constexpr std::size_t kDescriptors = 1;
+  base::RequestId request;
+  ReplyText reply;  // what ATRN gets
+  static constexpr auto fields() {
+    return fields_of(field("request", &SessionTurned::request), field("reply", &SessionTurned::reply));
+  }
+};
+
 // Whether MAIL may be accepted, on connecting and whenever it changes.
 struct Intake {
   static constexpr Type kType = Type::kIntake;

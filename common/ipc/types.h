@@ -15,6 +15,7 @@ enum class Type : std::uint16_t {
   // smtpd and queued
   kSubmit, kSubmitRecipients, kSubmitBody, kSubmitted, kAskToken, kTokenResult, kOpenLarge,
   kLargeOpened, kAbandonLarge, kIntake, kAskRecipient, kRecipientKnown, kAskName, kNameKnown, kStartQueue, kQueueStarted,
+  kTurnSession, kSessionTurned,
   // smtpd and key
   kSign, kSigned, kTicketKeys,
   // smtpd, auth and queued

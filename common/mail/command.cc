@@ -24,7 +24,7 @@ constexpr std::array kShortNames{
     Name{"HELO", Verb::kHelo},    Name{"NOOP", Verb::kNoop},    Name{"VRFY", Verb::kVrfy},
     Name{"EXPN", Verb::kExpn},    Name{"HELP", Verb::kHelp},    Name{"AUTH", Verb::kAuth},
     Name{"BDAT", Verb::kBdat},    Name{"POST", Verb::kForeign}, Name{"HEAD", Verb::kForeign},
-    Name{"ETRN", Verb::kEtrn},
+    Name{"ETRN", Verb::kEtrn},    Name{"ATRN", Verb::kAtrn},
 };
 constexpr std::array kLongNames{
     Name{"STARTTLS", Verb::kStartTls}, Name{"XCLIENT", Verb::kXclient},
@@ -303,6 +303,8 @@ std::string_view name(Verb verb) noexcept {
       return "XFORWARD";
     case Verb::kEtrn:
       return "ETRN";
+    case Verb::kAtrn:
+      return "ATRN";
     case Verb::kForeign:
       return "foreign";
     case Verb::kUnknown:
@@ -356,6 +358,7 @@ Command parse_command(std::string_view line) {
       break;
     case Verb::kXclient:
     case Verb::kXforward:
+    case Verb::kAtrn:
       command.argument = rest;
       break;
     case Verb::kNoop:

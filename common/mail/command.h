@@ -34,6 +34,7 @@ enum class Verb : std::uint8_t {
   kXclient,
   kXforward,
   kEtrn,
+  kAtrn,
   kForeign,  // the request of another protocol: GET, POST, CONNECT, ...
   kUnknown,
 };
@@ -64,7 +65,7 @@ struct Path {
 struct Command {
   Verb verb = Verb::kUnknown;
   // HELO and EHLO: the client's name, a valid hello name. AUTH: the mechanism and, behind one blank, the
-  // initial response, both as they came. XCLIENT, XFORWARD and ETRN: all that follows.
+  // initial response, both as they came. XCLIENT, XFORWARD, ETRN and ATRN: all that follows.
   std::string argument;
   Path path;                          // MAIL and RCPT
   // MAIL and RCPT: the path is not ASCII as written, which only who has said SMTPUTF8 may write, even where the

@@ -7,7 +7,7 @@ using std::chrono::minutes;
 using std::chrono::seconds;
 
 // RFC 5321 4.5.3.2; what it does not name (EHLO, AUTH, XCLIENT, RSET, XFORWARD) waits like MAIL. Nobody needs the reply to
-// QUIT, and whoever is slow to agree on TLS is not there.
+// QUIT, and whoever is slow to agree on TLS, or to say that it is there, is not.
 base::Millis timeout_of(State state) noexcept {
   switch (state) {
     case State::kGreeting:
@@ -24,6 +24,7 @@ base::Millis timeout_of(State state) noexcept {
       return minutes(2);
     case State::kStartTls:
     case State::kTls:
+    case State::kNoop:
       return minutes(1);
     case State::kBody:
       return minutes(3);
@@ -57,6 +58,8 @@ std::string_view awaited(State state) noexcept {
       return "the reply to XCLIENT";
     case State::kReady:
       return "the next message";
+    case State::kNoop:
+      return "the reply to NOOP";
     case State::kRset:
       return "the reply to RSET";
     case State::kXforward:
@@ -100,6 +103,7 @@ ipc::FailureClass class_of_loss(State state) noexcept {
     case State::kEmptyDot:
       return ipc::FailureClass::kData;
     case State::kReady:
+    case State::kNoop:
     case State::kRset:
     case State::kXforward:
     case State::kMail:

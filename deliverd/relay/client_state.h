@@ -18,6 +18,7 @@ enum class ClientState : std::uint8_t {
   kAuth,
   kXclient,
   kReady,
+  kNoop,
   kRset,
   kXforward,
   kMail,

@@ -60,6 +60,7 @@ Connection::Connection(event::Loop& loop, std::string hostname, Way way, TlsDesk
       sockets_(way.sockets),
       account_(std::move(way.account)),
       sources_(way.sources.for_hop(hop_)),
+      turned_(std::move(way.turned)),
       desk_(tls),
       owner_(owner),
       idle_(idle),
@@ -82,9 +83,16 @@ void Connection::start() {
   owner_.on_ready();
 }
 
+void Connection::start(base::UniqueFd lent) {
+  CHECK(turned_ && targets_.size() == 1);
+  tried_.assign(1, false);
+  on_connected(0, std::move(lent));
+}
+
 bool Connection::ready() const noexcept {
-  return !over_ && !quitting_ && !gone_ && !delivery_ &&
-         (waiting_ || (client_ && client_->state() == ClientState::kReady));
+  if (over_ || quitting_ || gone_ || delivery_) return false;
+  return waiting_ ||
+         (client_ && (client_->state() == ClientState::kReady || client_->state() == ClientState::kNoop));
 }
 
 bool Connection::spent() const noexcept {
@@ -139,9 +147,10 @@ void Connection::plug_in() {
   });
 }
 
-// Where a host did take us, or refused the message's client, the message in hand is the trouble, not the next hop.
+// Where a host did take us, or refused the message's client, the message in hand is the trouble, not the next hop. Of one
+// that has called and gone it is neither: nothing was said of it.
 void Connection::nobody_left() {
-  if (delivery_ && (dismissed_ || !had_session_)) {
+  if (delivery_ && (dismissed_ || !had_session_ || turned_)) {
     finish({});
   } else if (delivery_) {
     const Verdict verdict{ipc::Result::kDeferred, last_trouble_.failure, last_trouble_.reply, {}};
@@ -177,6 +186,10 @@ void Connection::on_connected(std::size_t number, base::UniqueFd fd) noexcept {
   const auto client = hop_.pass_client == config::PassClient::kProxy ? told() : std::nullopt;
   client_.emplace(client ? hello_of(*client, hostname_) : hostname_, use_of(plan_, !clear_why_.empty()),
                   hop_.lmtp ? Dialect::kLmtp : Dialect::kSmtp, login());
+  if (turned_ && !turned_->tls.empty()) {
+    client_->kept_in_tls();
+    note_ = {turned_->tls, "yes: by its login"};
+  }
   over_ = false;
   if (hop_.pass_client == config::PassClient::kProxy) {
     stream_->output() += proxy_header(client, target_.endpoint);
@@ -244,6 +257,11 @@ void Connection::handle(Client::Event event) {
       if (delivery_) return begin();  // it comes from a session that broke, or this one has become its client's
       arm();
       return owner_.on_ready();
+    case Client::Event::kAlive:
+      arm();
+      if (dismissed_) return delivery_ ? finish({}) : quit();
+      if (delivery_) begin();
+      return;
     case Client::Event::kBody:
       return send_body();
     case Client::Event::kChunk:
@@ -291,7 +309,8 @@ void Connection::on_filter_open() noexcept {
 // Why nobody is kept from reading.
 void Connection::note_clear() {
   if (hop_.kind == config::HopKind::kSocket) return;  // there is nobody on the way
-  note_ = note_of_clear(plan_, plan_.need == Need::kClear        ? std::string("off")
+  note_ = note_of_clear(plan_, turned_                           ? std::string("not begun by the host that called")
+                               : plan_.need == Need::kClear      ? std::string("off")
                                : !clear_why_.empty()             ? clear_why_
                                : !client_->tls_refusal().empty() ? "refused: " + client_->tls_refusal()
                                                                  : "not offered");
@@ -326,10 +345,12 @@ void Connection::fall_back_if_it_may() {
 void Connection::deliver(deliverd::Delivery delivery) {
   CHECK(ready());
   delivery_ = std::move(delivery);
+  idled_ = base::Millis(0);
   if (std::exchange(waiting_, false)) {
     timer_.cancel();
     return connect_next();
   }
+  if (client_->state() == ClientState::kNoop) return;  // behind its reply
   begin();
   stream_->flush();
 }
@@ -342,13 +363,15 @@ void Connection::begin() {
   handle(client_->begin(std::move(message), stream_->output()));
 }
 
-// RFC 8689 4.2.1. TLS that failed, or was refused, may be there another time; so may a host that could not be asked.
+// RFC 8689 4.2.1. TLS that failed, or was refused, may be there another time; so may a host that could not be asked, and
+// one that has called in clear text may call in TLS.
 void Connection::find_better_host(Verdict lack) {
   log::info("relay.unfit")
       .field("id", delivery_->lease.message)
       .field("remote", remote_)
       .field("reply", lack.reply.text());
-  if (clear_why_.empty() && client_->tls_refusal().empty()) std::erase(unheard_, target_.host);
+  const bool may_call_again = turned_ && !client_->in_tls();
+  if (clear_why_.empty() && client_->tls_refusal().empty() && !may_call_again) std::erase(unheard_, target_.host);
   forget_host(target_.host);
   if (!targets_.empty()) {
     went_on_ = true;
@@ -444,7 +467,18 @@ void Connection::finish(std::vector<Verdict> verdicts) {
 
 void Connection::arm() {
   const bool idle = client_->state() == ClientState::kReady;
-  timer_.start(idle ? idle_ : client_->timeout());
+  timer_.start(idle ? pause() : client_->timeout());
+}
+
+base::Millis Connection::pause() const { return std::min(idle_ - idled_, kAlive); }
+
+// Nothing was to be sent for this long.
+void Connection::stay() {
+  idled_ += pause();
+  if (idled_ >= idle_) return quit();
+  client_->noop(stream_->output());
+  arm();
+  stream_->flush();
 }
 
 // The final dot is in the kernel's hands, and may be in the next hop's.
@@ -455,7 +489,7 @@ bool Connection::dot_left() const noexcept {
 void Connection::on_timeout() noexcept {
   if (waiting_) return quit();
   if (!client_ || over_) return;
-  if (client_->state() == ClientState::kReady) return quit();
+  if (client_->state() == ClientState::kReady) return stay();
   client_->timed_out(dot_left());
   session_over();
 }
@@ -483,6 +517,10 @@ void Connection::quit() {
     client_->quit(stream_->output());
     stream_->flush();
     if (!over_) arm();
+    return;
+  }
+  if (client_ && !over_ && client_->state() == ClientState::kNoop) {
+    dismissed_ = true;  // behind its reply
     return;
   }
   if (client_ && client_->in_transaction()) {
@@ -584,6 +622,7 @@ void Connection::gone(Trouble why) {
   timer_.cancel();
   pump_timer_.cancel();
   if (why.remote.empty()) why.remote = remote_;
+  if (turned_) why.end = ipc::GrantEnd::kClosed;  // nobody could connect there before either
   loop_.defer([this, alive = alive_, why = std::move(why)]() mutable noexcept {
     if (*alive) owner_.on_gone(std::move(why));
   });

@@ -13,6 +13,10 @@
 // tried and fails, the same address is connected to once more, and spoken to in clear. A Unix socket, to which
 // others connect for us, knows no TLS.
 //
+// Where the next hop has opened the connection (ATRN, RFC 2645) another process keeps it, and lends it to us as one end of a
+// socket pair: there is nothing to connect to, before and after, and TLS is or is not there already. Who the next hop is,
+// its login has proved. What is waited for there may take hours, so it is asked now and then whether it is still there.
+//
 // Where its hop names a SOCKS server, that one is connected to in place of every host (race.h).
 // What the next hop is to hear of a message's client (config::PassClient) it hears by XFORWARD with the message, by
 // XCLIENT behind TLS and login, or by a PROXY header in front of everything. By the latter two the session is that
@@ -56,6 +60,7 @@ class ConnectionOwner {
 class Connection final : public event::StreamOwner, public RaceOwner {
  public:
   static constexpr base::Millis kIdle{5'000};  // without a message
+  static constexpr base::Millis kAlive{120'000};  // of a longer one, before a NOOP; RFC 5321 4.5.3.2.7 gives it 5 min
 
   // What it leads to.
   struct Way {
@@ -64,6 +69,7 @@ class Connection final : public event::StreamOwner, public RaceOwner {
     Sockets* sockets = nullptr;   // for a hop that is one; it outlives the connection
     std::shared_ptr<HopAccount> account = nullptr;  // as whom to log in; null: not at all
     Sources sources = {};  // of a hop that has none of its own
+    std::optional<ipc::Turned> turned = {};  // it has opened the connection; its one target has no address
   };
 
   // `owner` and `tls` outlive the connection; `idle`: see kIdle.
@@ -74,6 +80,8 @@ class Connection final : public event::StreamOwner, public RaceOwner {
   Connection& operator=(const Connection&) = delete;
 
   void start();
+  // In its place, on the connection that the next hop has opened.
+  void start(base::UniqueFd lent);
   // Waits for a message: deliver() may be called.
   [[nodiscard]] bool ready() const noexcept;
   // The next hop takes no further message in this session.
@@ -134,6 +142,8 @@ class Connection final : public event::StreamOwner, public RaceOwner {
   void put_plain(const std::string& piece, std::size_t before);
   void give_up_body(mail::EnhancedCode code, std::string_view why);
   void arm();
+  [[nodiscard]] base::Millis pause() const;
+  void stay();
   void session_over();
   void after_session() noexcept;
   void gone(Trouble why);
@@ -148,9 +158,11 @@ class Connection final : public event::StreamOwner, public RaceOwner {
   Sockets* const sockets_;
   const std::shared_ptr<HopAccount> account_;
   const Sources sources_;
+  const std::optional<ipc::Turned> turned_;
   TlsDesk& desk_;
   ConnectionOwner& owner_;
   const base::Millis idle_;
+  base::Millis idled_{0};    // since the last message, up to the last NOOP
   event::Timer timer_;       // of the current wait: a reply, idleness
   event::Timer pump_timer_;  // the next piece of a large body, in another turn
   std::string remote_;

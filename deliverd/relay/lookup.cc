@@ -138,6 +138,7 @@ dns::Query look_up(const Reach& reach, const std::string& queue, const config::H
     case config::HopKind::kRefuse:
     case config::HopKind::kDiscard:
     case config::HopKind::kMailbox:
+    case config::HopKind::kTurn:
       break;
   }
   found({{}, std::unexpected(refused(ipc::GrantEnd::kTemporary, ipc::FailureClass::kLocal, {4, 3, 5},

@@ -3,6 +3,7 @@
 #include <utility>
 
 #include "common/base/check.h"
+#include "common/log/log.h"
 
 namespace postern::relay {
 namespace {
@@ -61,12 +62,35 @@ Pool::~Pool() {
 // --- Grants
 // ---------------------------------------------------------------------------------------
 
+Pool::Slot& Pool::add_slot(SlotId id) {
+  return *slots_.emplace(id, std::make_unique<Slot>(*this, id)).first->second;
+}
+
 void Pool::granted(SlotId id, const ipc::Grant& grant) noexcept {
-  auto& slot = *slots_.emplace(id, std::make_unique<Slot>(*this, id)).first->second;
+  auto& slot = add_slot(id);
   if (stopping_) return end_later(slot, in_order());
   slot.hop = grant.hop;
   slot.next_hop = grant.next_hop;
   look_up(slot, grant);
+}
+
+void Pool::called(SlotId id, const ipc::Grant& grant, base::UniqueFd fd) noexcept {
+  auto& slot = add_slot(id);
+  if (stopping_) return end_later(slot, in_order());
+  slot.hop = grant.hop;
+  slot.turned = true;
+  const auto& turned = *grant.turned;
+  log::info("relay.turned")
+      .field("remote", turned.remote)
+      .field("queue", grant.queue)
+      .field("tls", turned.tls.empty() ? "none" : turned.tls);
+  const auto idle = turned.wait.count() == 0 ? settings_.idle : turned.wait;
+  slot.connection = std::make_unique<Connection>(
+      loop_, settings_.hostname,
+      Connection::Way{slot.hop, {{.host = turned.remote, .endpoint = {}, .named_for_sure = true}}, nullptr, nullptr,
+                      settings_.sources, turned},
+      tls_, slot, idle);
+  slot.connection->start(std::move(fd));
 }
 
 void Pool::look_up(Slot& slot, const ipc::Grant& grant) {
@@ -87,6 +111,9 @@ void Pool::look_up(Slot& slot, const ipc::Grant& grant) {
     case config::HopKind::kMailbox:  // of the other deliverer: only a mistake brings it here
       return end_later(slot, refused(ipc::GrantEnd::kTemporary, ipc::FailureClass::kLocal,
                                      {4, 3, 5}, "a mailbox was given to the relay process"));
+    case config::HopKind::kTurn:  // likewise: who calls comes with his connection
+      return end_later(slot, refused(ipc::GrantEnd::kClosed, ipc::FailureClass::kLocal, {4, 3, 5},
+                                     "nobody has called"));
   }
 }
 
@@ -120,7 +147,7 @@ void Pool::connect(Slot& slot, Targets targets) {
 
 void Pool::ready(Slot& slot) {
   const bool spent =
-      slot.messages >= kMessagesPerConnection || (slot.connection && slot.connection->spent());
+      (!slot.turned && slot.messages >= kMessagesPerConnection) || (slot.connection && slot.connection->spent());
   if (!slot.dismissed && !spent) return desk_.ask(slot.id);
   if (slot.connection) return slot.connection->quit();
   end_later(slot, in_order());

@@ -1,6 +1,7 @@
 // Pool: the connections of one relay process, one for each grant. A grant is looked up, connected
 // and then fed with messages, one after the other, until queued dismisses it, it was idle, or it
-// has carried kMessagesPerConnection, or the one of the client that it speaks for. The pool owns everything that works for a grant.
+// has carried kMessagesPerConnection (not where the next hop has called for them), or the one of the client that it speaks
+// for. The pool owns everything that works for a grant.
 #pragma once
 
 #include <memory>
@@ -51,6 +52,7 @@ class Pool final : public deliverd::Deliverer {
 
   // For the desk.
   void granted(deliverd::SlotId id, const ipc::Grant& grant) noexcept override;
+  void called(deliverd::SlotId id, const ipc::Grant& grant, base::UniqueFd fd) noexcept override;
   void go_ahead(deliverd::SlotId id) noexcept override;
   void deliver(deliverd::SlotId id, deliverd::Delivery delivery) noexcept override;
   void dismissed(deliverd::SlotId id) noexcept override;
@@ -81,10 +83,12 @@ class Pool final : public deliverd::Deliverer {
     std::vector<Target> found;              // until queued says that they may be connected to
     std::vector<std::uint32_t> recipients;  // of the message in hand, by their numbers
     std::size_t messages = 0;
+    bool turned = false;  // the next hop has opened the connection
     bool discards = false;
     bool dismissed = false;
   };
 
+  Slot& add_slot(deliverd::SlotId id);
   void look_up(Slot& slot, const ipc::Grant& grant);
   void found(Slot& slot, Place place);
   void connect(Slot& slot, Targets targets);

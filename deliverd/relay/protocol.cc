@@ -117,6 +117,10 @@ Client::Event Client::on_reply(mail::Reply reply, std::string& out, bool dot_lef
       return on_auth(std::move(reply), c, out);
     case State::kXclient:
       return on_xclient(std::move(reply), c, out);
+    case State::kNoop:
+      if (c != Class::kPositive) return over_by_reply(std::move(reply));
+      state_ = State::kReady;
+      return Event::kAlive;
     case State::kRset:
       if (c != Class::kPositive) return over_by_reply(std::move(reply));
       needs_rset_ = false;
@@ -457,6 +461,12 @@ Client::Event Client::over_amid_replies(mail::Reply reply) {
   return over(broken("the next hop ended the session between its replies", true));
 }
 
+void Client::noop(std::string& out) {
+  CHECK(state_ == State::kReady);
+  out += "NOOP\r\n";
+  state_ = State::kNoop;
+}
+
 void Client::quit(std::string& out) {
   CHECK(state_ == State::kReady);
   out += "QUIT\r\n";
@@ -522,6 +532,7 @@ ipc::FailureClass Client::class_of_reply(const mail::Reply& reply) const noexcep
     case State::kEhlo:
     case State::kHelo:
     case State::kReady:
+    case State::kNoop:
     case State::kQuit:
     case State::kOver:
       return ipc::FailureClass::kGreeting;

@@ -10,6 +10,7 @@
 //   tls        (handshake)          -> ehlo, or greeting where TLS comes first
 //   auth       AUTH, answers        ready      auth       over           over ***
 //   xclient    XCLIENT              -> ehlo    over      over           over
+//   noop       NOOP                 ready      over      over           over
 //   rset       RSET                 -> xforward over     over           over
 //   xforward   XFORWARD, each       -> mail    over      -> mail        -> mail
 //   mail       MAIL                 -> rcpt    over      all deferred   all failed
@@ -124,6 +125,7 @@ class Client {
     kNone,      // wait for more
     kTls,       // begin the handshake, then call secured() or tls_failed()
     kReady,     // the session stands: begin() or quit()
+    kAlive,     // it stands still: begin(), noop() or quit()
     kBody,      // send the body and its final dot now, then call body_sent()
     kChunk,     // call chunk(), send the message behind it without its dots, then call body_sent()
     kFinished,  // verdicts() are complete: begin() or quit()
@@ -152,6 +154,10 @@ class Client {
   [[nodiscard]] Event introduce(const ipc::FirstClient& client, std::string& out);
   // Only when ready. kFinished at once where the message is larger than the next hop takes.
   [[nodiscard]] Event begin(Envelope envelope, std::string& out);
+  // Before the first reply: another process keeps the connection in TLS, from its beginning to its end.
+  void kept_in_tls();
+  // Asks whether the next hop is still there. Only when ready.
+  void noop(std::string& out);
   // The two sides have agreed: all that follows is in TLS. In `tls` alone.
   void secured(std::string& out);
   // They have not; the session is over. In `tls`, or before the first reply behind it: in TLS 1.3 the server has

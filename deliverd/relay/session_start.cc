@@ -107,6 +107,11 @@ void Client::secured(std::string& out) {
   say_hello(out);
 }
 
+void Client::kept_in_tls() {
+  CHECK(state_ == State::kGreeting && tls_ == TlsUse::kNever && replies_ == 0);
+  in_tls_ = true;
+}
+
 void Client::tls_failed(std::string_view why) {
   CHECK(state_ == State::kTls || (state_ == State::kEhlo && in_tls_));
   static_cast<void>(over(no_tls({4, 7, 5}, why)));

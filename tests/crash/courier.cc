@@ -58,7 +58,7 @@ void Courier::end(base::GrantId grant) {
   send(ended);
 }
 
-void Courier::on(const ipc::Grant& grant) {
+void Courier::on(const ipc::Grant& grant, ipc::Descriptors) {
   const auto host = grant.queue + ":25";
   if (grant.hop.kind != config::HopKind::kMx || grant.next_hop == host) return ask(grant.grant);
   looking_.insert(grant.grant);

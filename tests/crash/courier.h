@@ -41,7 +41,7 @@ class Courier {
   // The connection of some grant could not be made.
   bool fail_a_grant(ipc::FailureClass failure);
 
-  void on(const ipc::Grant& grant);
+  void on(const ipc::Grant& grant, ipc::Descriptors);
   void on(const ipc::GoAhead& go);
   void on(const ipc::CancelGrant& cancel);
   void on(const ipc::Lease& lease, ipc::Descriptors descriptors);

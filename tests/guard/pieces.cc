@@ -137,6 +137,7 @@ class Pipeline final : public smtpd::MessageSink {
   }
   void ask(const mail::Address&) override { CHECK(false); }
   void start_queue(const mail::Domain&) override {}
+  void turn_session(std::vector<std::string>) override {}
   void abort() override { CHECK(false); }
   void log_in(const smtpd::LoginStart&) override {}
   void login_response(std::string_view) override {}

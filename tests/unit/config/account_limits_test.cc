@@ -65,6 +65,58 @@ TEST_F(Accounts, Mistakes) {
             "postern.toml:11:1: account: nobody can log in: say who they are in [auth]\n");
 }
 
+// ATRN: which queues an account may take. They are those whose mail waits for a call.
+TEST_F(Accounts, WhatAnAccountTakesByCalling) {
+  const std::string routes = "[[route]]\nto = [\"inner.example\", \"*.corp.example\"]\nvia = [\"turn:?tls=required\"]\n"
+                             "[[route]]\nto = [\"mail.corp.example\", \"*\"]\nvia = [\"mx\"]\n";
+  const auto c = config(kAuth + routes +
+                        "[[account]]\nname = \"amy\"\natrn = [\"Inner.Example\", \"a.corp.example\"]\natrn_wait = \"1h\"\n");
+  const auto cut = cut_queued(c, {});
+  ASSERT_EQ(cut.routes[0].via.size(), 1U);
+  EXPECT_EQ(cut.routes[0].via[0].kind, HopKind::kTurn);
+  EXPECT_EQ(cut.routes[0].via[0].tls, HopTls::kRequired);
+  EXPECT_EQ(cut.accounts[0].atrn, (std::vector<std::string>{"inner.example", "a.corp.example"}));
+  EXPECT_EQ(cut.accounts[0].atrn_wait, base::Millis(3'600'000));
+  EXPECT_TRUE(cut_smtpd(c).auth.atrn);
+  EXPECT_FALSE(cut_smtpd(config(kAuth + routes)).auth.atrn);
+  EXPECT_NE(rights_summary(c).find("amy: without a limit; may take the mail of inner.example, a.corp.example (ATRN), "
+                                   "and waits 1h for more\n"),
+            std::string::npos)
+      << rights_summary(c);
+  const auto wrong_atrn = [&](const std::string& lines) {
+    return mistakes(kGood + (kAuth + routes + "[[account]]\nname = \"amy\"\n" + lines));
+  };
+  for (const auto* other : {"far.example", "mail.corp.example", "corp.example", "example.org"})
+    EXPECT_NE(wrong_atrn(std::string("atrn = [\"") + other + "\"]\n").find("does not wait for a call"), std::string::npos) << other;
+  EXPECT_NE(wrong_atrn("atrn = [\"far.example\"]\n").find("postern.toml:21:9: account.atrn"), std::string::npos)
+      << wrong_atrn("atrn = [\"far.example\"]\n");
+  EXPECT_NE(wrong_atrn("atrn = [\"inner.example\", \"inner.example\"]\n").find("named before"), std::string::npos);
+  EXPECT_NE(wrong_atrn("atrn_wait = \"1h\"\n").find("may take no mail"), std::string::npos);
+  EXPECT_NE(mistakes(kGood + (kAuth + routes + "[[account]]\nname = \"*\"\natrn = [\"inner.example\"]\n")).find("name the account"),
+            std::string::npos);
+}
+
+TEST_F(Accounts, AWayThatIsCalledForStandsAlone) {
+  const auto way = [&](const std::string& lines) {
+    return mistakes(kGood + (kAuth + ("[[route]]\nto = [\"inner.example\"]\n" + lines)));
+  };
+  EXPECT_EQ(way("via = [\"turn:\"]\n"), "");
+  EXPECT_NE(way("via = [\"turn:\", \"mx\"]\n").find("stands alone"), std::string::npos);
+  EXPECT_NE(way("via = [\"turn:host\"]\n").find("nothing stands behind turn:"), std::string::npos);
+  EXPECT_NE(way("via = [\"turn:?weight=2\"]\n").find("nobody shares"), std::string::npos);
+  for (const auto* tls : {"off", "verified", "dane"})
+    EXPECT_NE(way(std::string("via = [\"turn:\"]\ntls = \"") + tls + "\"\n").find("known by its login"), std::string::npos) << tls;
+}
+
+TEST_F(Accounts, MailThatNobodyMayCallForIsWarnedOf) {
+  const std::string route = "[[route]]\nto = [\"inner.example\", \"*.corp.example\"]\nvia = [\"turn:\"]\n";
+  const auto all = warnings(config(kAuth + route));
+  ASSERT_EQ(all.size(), 1U);
+  EXPECT_NE(all[0].find("mail for inner.example waits until its host calls, and no [[account]] may take it"), std::string::npos)
+      << all[0];
+  EXPECT_TRUE(warnings(config(kAuth + route + "[[account]]\nname = \"amy\"\natrn = [\"inner.example\"]\n")).empty());
+}
+
 TEST_F(Accounts, AnAccountThatHasNoAddressIsWarnedOf) {
   const auto c = config(std::string(kAuth) + "[[account]]\nname = \"*\"\nsenders = [\"{account}\"]\n");
   const auto all = warnings(c);

@@ -72,7 +72,7 @@ TEST_F(LmtpHops, Mistakes) {
   const auto via = [](const std::string& text, const std::string& why) {
     const auto shown = text.size() > 60 ? text.substr(0, 60) + "..." : text;
     return "postern.toml:13:8: route.via = \"" + shown +
-           "\": expected \"mx\", smtp[s]://host[:port], lmtp://host[:port], lmtp:unix:PATH, \"refuse\" or "
+           "\": expected \"mx\", smtp[s]://host[:port], lmtp://host[:port], lmtp:unix:PATH, \"turn:\", \"refuse\" or "
            "\"discard\": " +
            why + "\n";
   };

@@ -115,7 +115,7 @@ TEST_F(Ways, MistakesInWhatIsSaid) {
   EXPECT_EQ(mistakes(kGood + route("\"mx?\\u0001\\n=1\"")).find('\n'),
             mistakes(kGood + route("\"mx?\\u0001\\n=1\"")).size() - 1) << "one mistake is one line";
   EXPECT_EQ(wrong("smtp://a.example:?tls=off"),
-            "expected \"mx\", smtp[s]://host[:port], lmtp://host[:port], lmtp:unix:PATH, \"refuse\" or \"discard\": "
+            "expected \"mx\", smtp[s]://host[:port], lmtp://host[:port], lmtp:unix:PATH, \"turn:\", \"refuse\" or \"discard\": "
             "expected nothing or a port between 1 and 65535 behind the host\n");
 }
 

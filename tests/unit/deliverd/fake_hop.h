@@ -54,6 +54,15 @@ class FakeHop {
     tls_first_ = first;
   }
 
+  // Serves a session on a connection that it has opened itself.
+  void serve(base::UniqueFd fd) {
+    ++sessions;
+    ++open;
+    sessions_.push_back(std::make_unique<Session>(*this, std::move(fd)));
+    begin(*sessions_.back());
+    sessions_.back()->stream.flush();
+  }
+
   // Says a line that nobody asked for, in the session that came last.
   void interrupt(const std::string& line) {
     sessions_.back()->stream.output() += line + "\r\n";

@@ -37,7 +37,16 @@ class FakeQueued {
   base::GrantId grant(std::string queue, config::HopSpec hop = {}, std::string next_hop = {}) {
     last_grant_ = last_grant_.next();
     connection_.send(
-        ipc::Grant{last_grant_, std::move(queue), std::move(hop), std::move(next_hop)});
+        ipc::Grant{last_grant_, std::move(queue), std::move(hop), std::move(next_hop), {}});
+    return last_grant_;
+  }
+  // A host has called, and this is its connection.
+  base::GrantId call(std::string queue, ipc::Turned turned, base::UniqueFd fd) {
+    last_grant_ = last_grant_.next();
+    ipc::Descriptors descriptors;
+    descriptors.push_back(std::move(fd));
+    connection_.send(ipc::Grant{last_grant_, std::move(queue), {.kind = config::HopKind::kTurn}, {}, std::move(turned)},
+                     std::move(descriptors));
     return last_grant_;
   }
   void cancel(base::GrantId id) { connection_.send(ipc::CancelGrant{id}); }

@@ -138,6 +138,7 @@ class Player {
   void handle(Client::Event event) {
     switch (event) {
       case Client::Event::kNone:
+      case Client::Event::kAlive:  // nobody asks here
         return;
       case Client::Event::kTls:
         out_ += "<tls>\r\n";

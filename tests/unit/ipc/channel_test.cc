@@ -28,6 +28,7 @@ struct Client {
   void on(const RecipientKnown&) {}
   void on(const NameKnown&) {}
   void on(const QueueStarted&) {}
+  void on(const SessionTurned&, Descriptors) {}
   void on(const EndAccount&) {}
   void closed() noexcept { ++closed_count; }
 };
@@ -46,6 +47,7 @@ struct Server {
   void on(const AskRecipient&) {}
   void on(const AskName&) {}
   void on(const StartQueue&) {}
+  void on(const TurnSession&) {}
   void closed() noexcept { ++closed_count; }
 };
 

@@ -12,7 +12,8 @@ namespace postern::queued {
 
 using ipc::Blocker;
 
-// The order in which they bind.
+// The order in which they bind. That its host has not called is told of queues alone to which nobody connects, in the place
+// of all that is about connections (callers_test.cc).
 inline constexpr Blocker kOrder[] = {
     Blocker::kDelivering, Blocker::kConcluding, Blocker::kDamaged,     Blocker::kHeld,
     Blocker::kFrozen,     Blocker::kHopFrozen,  Blocker::kOff,         Blocker::kHopDead,

@@ -27,8 +27,21 @@ TEST(Destination, ANextHopIsNamedByItsHostAndByWhatIsDemandedOfIt) {
   EXPECT_EQ(hop_name({HopKind::kMx, "", 25, HopTls::kVerified}), "") << "a deliverer knows";
 }
 
+// Who takes the mail of one queue may not take another's.
+TEST(Destination, EachQueueThatIsCalledForHasANextHopOfItsOwn) {
+  const config::HopSpec turn{.kind = HopKind::kTurn};
+  EXPECT_EQ(hop_name(turn, "inner.example"), "turn:inner.example");
+  EXPECT_EQ(hop_name({HopKind::kHost, "mx.example", 25}, "inner.example"), "mx.example:25");
+  const std::string label(63, 'a');
+  const auto longest = label + '.' + label + '.' + label + '.' + std::string(63, 'b');
+  const auto name = hop_name(turn, longest), other = hop_name(turn, longest.substr(0, 254) + 'c');
+  EXPECT_EQ(name.size(), 255U);
+  EXPECT_TRUE(name.starts_with(kCalledFor));
+  EXPECT_NE(name, other);
+}
+
 TEST(Destination, ANameTellsWhoServesTheNextHop) {
-  for (const auto kind : {HopKind::kHost, HopKind::kSocket, HopKind::kMailbox, HopKind::kMx}) {
+  for (const auto kind : {HopKind::kHost, HopKind::kSocket, HopKind::kMailbox, HopKind::kMx, HopKind::kTurn}) {
     const config::HopSpec spec{.kind = kind, .host = "/run/lmtp"};
     EXPECT_EQ(is_local_name(hop_name(spec)), is_served_locally(spec)) << static_cast<int>(kind);
   }

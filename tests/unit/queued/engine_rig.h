@@ -31,7 +31,8 @@ inline config::QueuedConfig demo_config() {
 struct FakeRelay {
   using Connection = ipc::Connection<FakeRelay, ipc::Role::kRelay, ipc::Role::kQueued>;
   // Only those that may be connected to. By MX each queue has a host of its own.
-  void on(const ipc::Grant& m) {
+  void on(const ipc::Grant& m, ipc::Descriptors d) {
+    for (auto& fd : d) turned[m.grant] = std::move(fd);
     const auto name = m.queue + ":25";
     if (m.hop.kind != config::HopKind::kMx || m.next_hop == name) return grants.push_back(m);
     looking[m.grant] = m;
@@ -72,6 +73,7 @@ struct FakeRelay {
   }
   std::unique_ptr<Connection> connection;
   std::vector<ipc::Grant> grants;
+  std::map<base::GrantId, base::UniqueFd> turned;  // connections that hosts have opened
   std::map<base::GrantId, ipc::Grant> looking;  // whose hosts are not known
   bool finds_hosts = true;
   std::vector<ipc::CancelGrant> cancelled;
@@ -95,6 +97,10 @@ struct FakeSmtpd {
   void on(const ipc::RecipientKnown& m) { known.push_back(m); }
   void on(const ipc::NameKnown& m) { named.push_back(m); }
   void on(const ipc::QueueStarted& m) { queues_started.push_back(m); }
+  void on(const ipc::SessionTurned& m, ipc::Descriptors d) {
+    sessions_turned.push_back(m);
+    lent = d.empty() ? base::UniqueFd() : std::move(d.front());
+  }
   void on(const ipc::EndAccount& m) { ended.push_back(m.account); }
   void closed() noexcept { is_closed = true; }
 
@@ -106,6 +112,8 @@ struct FakeSmtpd {
   std::vector<ipc::RecipientKnown> known;
   std::vector<ipc::NameKnown> named;
   std::vector<ipc::QueueStarted> queues_started;
+  std::vector<ipc::SessionTurned> sessions_turned;
+  base::UniqueFd lent;  // of the last of them
   std::vector<std::string> ended;
   bool is_closed = false;
 };
@@ -136,6 +144,10 @@ struct EngineRig : StoreRig {
     intake = std::make_unique<Intake>(*loop, *engine);
     intake->set_ask_name([this](const ipc::AskName& ask) noexcept { return delivery->ask_name(ask); });
     delivery->on_named([this](const ipc::NameKnown& known) noexcept { intake->named(known); });
+    intake->callers().set_connect(
+        [this](const Schedule::Call& call, ipc::Turned turned, base::UniqueFd fd) noexcept {
+          return delivery->call(call, std::move(turned), std::move(fd));
+        });
     control = std::make_unique<Control>(*loop, *engine, host, std::map<std::uint32_t, std::string>{},
                                         [](ipc::Status&) noexcept {});
     engine->start();

@@ -230,6 +230,7 @@ class NeverPair : public ExcludedPair {
       case Blocker::kLoading:
       case Blocker::kStarting:
       case Blocker::kNoDeliverer:
+      case Blocker::kUncalled:
       case Blocker::kSlots:
         break;
     }

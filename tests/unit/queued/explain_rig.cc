@@ -55,6 +55,8 @@ void ExplainTest::set_up(Blocker blocker) {
     case Blocker::kLookup:
       ASSERT_FALSE(relay.looking.empty());  // as it was prepared
       return;
+    case Blocker::kUncalled:
+      FAIL() << "has a test of its own";
     case Blocker::kRate:
       if (!engine->schedule().find_hop(kHop)->may_send(engine->now())) return;
       send_other();
@@ -112,6 +114,7 @@ void ExplainTest::lift(Blocker blocker) {
     case Blocker::kConcluding:
     case Blocker::kDamaged:
     case Blocker::kLookup:
+    case Blocker::kUncalled:
     case Blocker::kConnecting:
     case Blocker::kTurn:
       FAIL() << "is not lifted here";

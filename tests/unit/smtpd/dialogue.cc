@@ -155,6 +155,7 @@ bool set(Dialogue& d, const std::string& key, const std::string& value) {
     for (const auto& word : words(value)) d.service.mechanisms.push_back(sasl::find_mechanism(word).value());
     return true;
   }
+  if (key == "atrn") return d.service.atrn = value == "yes", true;
   if (key == "plaintext_logins") return d.service.plaintext_logins = value == "yes", true;
   if (key == "auth_down") return d.auth_down = value == "yes", true;
   if (key == "tls_busy") return d.tls_busy = value == "yes", true;

@@ -50,6 +50,7 @@ class RecordingSink : public MessageSink {
   }
   void ask(const mail::Address& recipient) override { asked.push_back(recipient.text()); }
   void start_queue(const mail::Domain& queue) override { to_start = queue.text(); }
+  void turn_session(std::vector<std::string> queues) override { to_turn = std::move(queues); }
   void log_in(const LoginStart& start) override {
     exchange = auth::make_exchange(start.mechanism, login_context(start.plus_offered));
     step = exchange->begin(start.initial);
@@ -103,6 +104,7 @@ class RecordingSink : public MessageSink {
   std::vector<std::string> refusals;
   std::vector<std::string> asked;
   std::string to_start;  // a queue, until it is answered
+  std::optional<std::vector<std::string>> to_turn;  // likewise
   std::vector<std::string> senders;        // who was asked for at each MAIL
   std::vector<std::string> introductions;  // by XCLIENT
   std::size_t most_messages = ~std::size_t{0};
@@ -153,6 +155,11 @@ class Connection {
         tls_agreed = protocol.want() == Want::kTls;
         moved = !tls_agreed;
       }
+      if (protocol.want() == Want::kTurn) {
+        CHECK(unread_.empty() || protocol.input(unread_) == 0);
+        protocol.start_turn(unread_.empty());
+        moved = true;
+      }
       if (protocol.want() == Want::kResult) {
         CHECK(unread_.empty() || protocol.input(unread_) == 0);
         answer();
@@ -165,9 +172,10 @@ class Connection {
       }
       if (protocol.want() == Want::kAnswer && !holds_answers) {
         CHECK(unread_.empty() || protocol.input(unread_) == 0);
-        sink.to_start.empty() ? answer_rcpt() : answer_etrn();
+        sink.to_turn ? answer_atrn() : sink.to_start.empty() ? answer_rcpt() : answer_etrn();
         moved = true;
       }
+      if (protocol.want() == Want::kTurned) unread_.clear();  // said to a relay
       if (protocol.want() == Want::kInput && !moved) CHECK(unread_.size() < protocol.longest_line());
       take_output();
     }
@@ -206,6 +214,17 @@ class Connection {
     protocol.started(queue == "refused.example"
                          ? mail::Reply{459, {4, 7, 1}, {"Node refused.example not allowed"}}
                          : mail::Reply{250, {2, 0, 0}, {queue}});
+  }
+  // Of which host it is, the name of its domain says.
+  void answer_atrn() {
+    const auto queues = *std::exchange(sink.to_turn, std::nullopt);
+    const auto first = queues.empty() ? std::string("all") : queues.front();
+    std::string all;
+    for (const auto& queue : queues) all += (all.empty() ? "" : ",") + queue;
+    protocol.turned(first == "empty.example"    ? mail::Reply{453, {4, 0, 0}, {"You have no mail"}}
+                    : first == "other.example" ? mail::Reply{450, {4, 7, 1}, {"ATRN request refused"}}
+                                               : mail::Reply{250, {2, 0, 0}, {all.empty() ? first : all}},
+                    true);
   }
   void answer_rcpt() {
     const bool there = std::find(known.begin(), known.end(), sink.asked.back()) != known.end();

@@ -64,6 +64,7 @@ class FakeQueued {
   void on(const ipc::AskRecipient& m) { recipients_asked.push_back(m); }
   void on(const ipc::AskName& m) { names_asked.push_back(m); }
   void on(const ipc::StartQueue& m) { started.push_back(m); }
+  void on(const ipc::TurnSession& m) { turns.push_back(m); }
   void closed() noexcept { ended = true; }
 
   template <class M>
@@ -78,6 +79,15 @@ class FakeQueued {
   }
   void answer_token(std::size_t which, std::uint64_t id) {
     say(ipc::TokenResult{asked.at(which).request, base::MessageId(id)});
+  }
+  // The end of a relay.
+  base::UniqueFd turn(std::size_t which) {
+    int ends[2];
+    CHECK(::socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0, ends) == 0);
+    ipc::Descriptors descriptors;
+    descriptors.push_back(base::UniqueFd::adopt(ends[0]));
+    connection_->send(ipc::SessionTurned{turns.at(which).request, {250, 2, 0, 0, "Ok"}}, std::move(descriptors));
+    return base::UniqueFd::adopt(ends[1]);
   }
   // The file stays readable here.
   void open_large(std::size_t which, std::uint64_t name) {
@@ -106,6 +116,7 @@ class FakeQueued {
   std::vector<ipc::AskRecipient> recipients_asked;
   std::vector<ipc::AskName> names_asked;
   std::vector<ipc::StartQueue> started;
+  std::vector<ipc::TurnSession> turns;
   base::UniqueFd file;
   bool ended = false;
 
