@@ -126,11 +126,18 @@ void add_outgoing(Rules& rules) {
   rules.allow({SCMP_SYS(connect), SCMP_SYS(setsockopt)});
 }
 
+// A connection turned round (RFC 2645) is lent to another process as one end of a pair, which reaches nobody
+// but whom it is handed to.
+void add_pairs(Rules& rules) {
+  rules.allow_if(SCMP_SYS(socketpair), SCMP_A0(SCMP_CMP_EQ, AF_UNIX));
+}
+
 void add_kind(Rules& rules, SandboxKind kind) {
   switch (kind) {
     case SandboxKind::kAccepting:
       // sync_file_range: a hint for the file of a large body, which it may write anyway.
       rules.allow({SCMP_SYS(accept4), SCMP_SYS(setsockopt), SCMP_SYS(sync_file_range)});
+      add_pairs(rules);
       return;
     case SandboxKind::kStoring:
       add_files(rules);
@@ -141,6 +148,7 @@ void add_kind(Rules& rules, SandboxKind kind) {
     case SandboxKind::kConnecting:
       add_outgoing(rules);
       rules.allow({SCMP_SYS(bind)});  // to an address to send from; nobody can listen there
+      add_pairs(rules);
       return;
     case SandboxKind::kFiling:
       add_files(rules);

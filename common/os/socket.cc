@@ -161,4 +161,11 @@ Result<std::pair<base::UniqueFd, base::UniqueFd>> make_pipe() {
   return std::pair(base::UniqueFd::adopt(ends[0]), base::UniqueFd::adopt(ends[1]));
 }
 
+Result<std::pair<base::UniqueFd, base::UniqueFd>> socket_pair() {
+  int ends[2];
+  if (::socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0, ends) != 0)
+    return failure("make a socket pair");
+  return std::pair(base::UniqueFd::adopt(ends[0]), base::UniqueFd::adopt(ends[1]));
+}
+
 }  // namespace postern::os

@@ -46,5 +46,7 @@ struct PeerCredentials {
 
 // A pipe: read end, write end; both close-on-exec and non-blocking.
 [[nodiscard]] Result<std::pair<base::UniqueFd, base::UniqueFd>> make_pipe();
+// Two connected Unix stream sockets; likewise.
+[[nodiscard]] Result<std::pair<base::UniqueFd, base::UniqueFd>> socket_pair();
 
 }  // namespace postern::os

@@ -89,6 +89,21 @@ TEST_P(Sandbox, GivesTheNetworkToThoseThatConnectOnly) {
   }));
 }
 
+TEST_P(Sandbox, LetsThoseThatTurnConnectionsRoundMakePairs) {
+  const auto kind = GetParam();
+  const auto pair_of = [](int family) {
+    return [family] {
+      int ends[2];
+      return ::socketpair(family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0, ends) == 0;
+    };
+  };
+  if (kind == SandboxKind::kConnecting || kind == SandboxKind::kAccepting)
+    EXPECT_EQ(outcome(kind, pair_of(AF_UNIX)), kDone);
+  else
+    EXPECT_TRUE(forbidden(kind, pair_of(AF_UNIX)));
+  EXPECT_TRUE(forbidden(kind, pair_of(AF_NETLINK)));
+}
+
 // Where the kernel's Landlock knows of ports (ABI 4), the kernel chooses the port.
 TEST_P(Sandbox, RelayAloneChoosesWhereItSendsFrom) {
   const auto kind = GetParam();

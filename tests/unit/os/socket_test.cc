@@ -120,6 +120,16 @@ TEST(ConnectedUser, IsToldOfAConnectionToANamedSocketAlone) {
   std::filesystem::remove(path);
 }
 
+TEST(SocketPair, IsConnectedAndDoesNotBlock) {
+  const auto pair = socket_pair();
+  ASSERT_TRUE(pair);
+  char byte = 0;
+  EXPECT_EQ(::read(pair->first.get(), &byte, 1), -1);
+  EXPECT_EQ(errno, EAGAIN);
+  ASSERT_EQ(::write(pair->second.get(), "x", 1), 1);
+  EXPECT_EQ(::read(pair->first.get(), &byte, 1), 1);
+}
+
 TEST(TcpListener, AcceptsAndNamesTheClient) {
   auto listener = listen_tcp(base::parse_endpoint("127.0.0.1:0").value());
   ASSERT_TRUE(listener);
