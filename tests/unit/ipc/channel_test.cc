@@ -29,6 +29,7 @@ struct Client {
   void on(const NameKnown&) {}
   void on(const QueueStarted&) {}
   void on(const EndAccount&) {}
+  void on(const ServeTurned&, Descriptors) {}
   void closed() noexcept { ++closed_count; }
 };
 

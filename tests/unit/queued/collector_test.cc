@@ -1,0 +1,174 @@
+// When hosts that keep our mail are called, and what becomes of the sessions that they turned round.
+#include "queued/collector.h"
+
+#include <gtest/gtest.h>
+#include <sys/eventfd.h>
+
+#include "tests/unit/queued/engine_rig.h"
+
+namespace postern::queued {
+namespace {
+
+using ipc::CollectEnd;
+constexpr base::SteadyTime kStart{1'000'000};
+constexpr base::Millis kEvery{600'000};
+
+base::SteadyTime after(std::int64_t ms) { return kStart + base::Millis(ms); }
+
+// --- The plan ---------------------------------------------------------------------------------------
+
+TEST(CallPlanTest, WithoutWaitingEachCallComesAPeriodAfterTheLast) {
+  CallPlan plan(kEvery, false);
+  for (const auto end : {CollectEnd::kServed, CollectEnd::kNothing, CollectEnd::kFailed}) {
+    plan.begin(kStart);
+    EXPECT_EQ(plan.end(end, false, after(5'000)), after(5'000) + kEvery);
+  }
+}
+
+TEST(CallPlanTest, WhoWaitsCallsAgainBehindASession) {
+  CallPlan plan(kEvery, true);
+  plan.begin(kStart);
+  EXPECT_EQ(plan.end(CollectEnd::kServed, false, after(5'000)), after(5'000));
+  plan.begin(kStart);
+  EXPECT_EQ(plan.end(CollectEnd::kServed, false, after(10)), after(1'000));  // not in a circle
+  EXPECT_EQ(plan.end(CollectEnd::kNothing, false, after(5'000)), after(5'000) + kEvery);
+}
+
+TEST(CallPlanTest, WhoWaitsCallsLessAndLessWhereItFails) {
+  CallPlan plan(base::Millis(5'000), true);
+  for (const std::int64_t pause : {1'000, 2'000, 4'000, 5'000, 5'000})
+    EXPECT_EQ(plan.end(CollectEnd::kFailed, false, kStart), after(pause));
+  plan.begin(kStart);
+  (void)plan.end(CollectEnd::kServed, false, kStart);
+  EXPECT_EQ(plan.end(CollectEnd::kFailed, false, kStart), after(1'000));
+  EXPECT_EQ(plan.end(CollectEnd::kFailed, true, kStart), after(5'000));  // it will be refused again
+}
+
+// --- The collector ----------------------------------------------------------------------------------
+
+struct Calls {
+  Collector::Outlets outlets() {
+    return {[this]() noexcept { return ready; },
+            [this](const ipc::Collect& call) noexcept {
+              if (relay) calls.push_back(call);
+              return relay;
+            },
+            [this](const ipc::EndCollect& end) noexcept { ended.push_back(end.request); },
+            [this](const ipc::ServeTurned& turned, base::UniqueFd) noexcept {
+              served.push_back(turned.client);
+              return true;
+            }};
+  }
+  template <class Done>
+  void until(Done done) {
+    bool late = false;
+    event::Timer timer(loop, [&]() noexcept { late = true; });
+    timer.start(base::Millis(5'000));
+    while (!done() && !late) loop.run_once(true);
+    EXPECT_FALSE(late) << "waited in vain";
+  }
+  void end(CollectEnd how, std::uint16_t code = 0) {
+    ipc::Collected collected;
+    collected.request = calls.back().request;
+    collected.end = how;
+    collected.reply.code = code;
+    collector.collected(collected);
+  }
+
+  event::Loop loop;
+  bool ready = true, relay = true;
+  std::vector<ipc::Collect> calls;
+  std::vector<base::RequestId> ended;
+  std::vector<base::IpAddress> served;
+  Collector collector{loop, base::system_clock(), outlets()};
+};
+
+config::CollectConfig host(std::string name, bool wait = true, base::Millis every = kEvery) {
+  config::CollectConfig collect;
+  collect.hop = {.kind = config::HopKind::kHost, .host = std::move(name), .port = 366};
+  collect.every = every;
+  collect.wait = wait;
+  return collect;
+}
+
+base::UniqueFd any_fd() { return base::UniqueFd::adopt(::eventfd(0, EFD_CLOEXEC)); }
+
+TEST(CollectorTest, CallsEachHostOnceAtATime) {
+  Calls c;
+  c.collector.configure({host("a.example"), host("b.example")});
+  c.until([&] { return c.calls.size() == 2; });
+  EXPECT_EQ(c.calls[0].hop.host, "a.example");
+  EXPECT_EQ(c.calls[1].hop.host, "b.example");
+  c.end(CollectEnd::kServed);
+  c.until([&] { return c.calls.size() == 3; });
+  EXPECT_EQ(c.calls[2].hop.host, "b.example");
+}
+
+TEST(CollectorTest, WaitsWhileNobodyCouldServe) {
+  Calls c;
+  c.ready = false;
+  c.collector.configure({host("a.example")});
+  c.loop.run_once(true);
+  EXPECT_TRUE(c.calls.empty());
+  c.ready = true;
+  c.relay = false;
+  c.loop.run_once(true);
+  EXPECT_TRUE(c.calls.empty());
+  c.relay = true;
+  c.until([&] { return !c.calls.empty(); });
+}
+
+TEST(CollectorTest, HandsOnOneSessionOfACall) {
+  Calls c;
+  c.collector.configure({host("a.example")});
+  c.until([&] { return !c.calls.empty(); });
+  ipc::TurnedRound turned;
+  turned.request = c.calls[0].request;
+  turned.client = *base::parse_ip("192.0.2.1");
+  c.collector.turned(turned, {});  // nothing came with it
+  EXPECT_TRUE(c.served.empty());
+  c.collector.turned(turned, any_fd());
+  c.collector.turned(turned, any_fd());
+  turned.request = turned.request.next();
+  c.collector.turned(turned, any_fd());
+  EXPECT_EQ(c.served, std::vector{*base::parse_ip("192.0.2.1")});
+  const auto rows = c.collector.rows(8);
+  ASSERT_EQ(rows.size(), 1U);
+  EXPECT_EQ(rows[0].from, "a.example:366");
+  EXPECT_TRUE(rows[0].calling && rows[0].serving);
+  c.end(CollectEnd::kFailed, 535);
+  const auto ended = c.collector.rows(8);
+  EXPECT_FALSE(ended[0].calling || ended[0].serving);
+  EXPECT_TRUE(ended[0].result.starts_with("failed: 535")) << ended[0].result;
+  EXPECT_GT(ended[0].next, ended[0].last + kEvery / 2);
+  EXPECT_TRUE(c.collector.rows(0).empty());
+}
+
+TEST(CollectorTest, FollowsTheConfiguration) {
+  Calls c;
+  c.collector.configure({host("a.example"), host("b.example")});
+  c.until([&] { return c.calls.size() == 2; });
+  c.collector.configure({host("b.example", true, base::Millis(60'000)), host("c.example")});
+  EXPECT_EQ(c.ended, std::vector{c.calls[0].request});  // nobody wants it any more
+  c.until([&] { return c.calls.size() == 3; });
+  EXPECT_EQ(c.calls[2].hop.host, "c.example");  // the call of b.example goes on
+  c.collector.stop();
+  c.end(CollectEnd::kServed);
+  EXPECT_EQ(c.calls.size(), 3U);
+}
+
+// --- By way of the channels -------------------------------------------------------------------------
+
+struct CollectRig : EngineRig {};
+
+TEST(CollectPath, GoesFromARelayToAnSmtpd) {
+  EngineRig rig;
+  rig.config.collects = {host("a.example")};
+  ASSERT_NO_FATAL_FAILURE(rig.begin());
+  EXPECT_FALSE(rig.intake->can_serve());
+  EXPECT_FALSE(rig.intake->serve({}, any_fd()));
+  EXPECT_TRUE(rig.intake->has_turned());
+}
+
+}  // namespace
+}  // namespace postern::queued
