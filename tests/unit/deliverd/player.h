@@ -138,6 +138,7 @@ class Player {
   void handle(Client::Event event) {
     switch (event) {
       case Client::Event::kNone:
+      case Client::Event::kTurn:  // nobody asks for it here
         return;
       case Client::Event::kTls:
         out_ += "<tls>\r\n";
