@@ -306,7 +306,7 @@ void collects_text(const Config& config, std::string& out) {
   out += "COLLECT  mail that other hosts keep for us until we call\n";
   for (std::size_t i = 0; i < config.collects.size() && i < kShown; ++i) {
     const auto& [hop, domains, every, wait, file, password, where] = config.collects[i];
-    out += fmt::format("  {}:{} as {}: {}, every {}{}\n", hop.host, hop.port, hop.login,
+    out += fmt::format("  {} as {}: {}, every {}{}\n", hop_text(hop), hop.login,
                        domains.empty() ? "all that it has" : names_text(domains), duration_text(every),
                        wait ? ", and at once behind each session" : "");
   }

@@ -44,6 +44,10 @@ Collector::Call* Collector::find(base::RequestId request) {
   return at == calls_.end() ? nullptr : at->get();
 }
 
+bool Collector::has(const Call& call) const {
+  return std::ranges::any_of(calls_, [&](const auto& one) { return one.get() == &call; });
+}
+
 void Collector::collect(const ipc::Collect& collect) {
   const auto orphan = std::ranges::find_if(calls_, [&](const auto& call) {
     return !call->request && call->asked.hop == collect.hop && call->asked.domains == collect.domains;
@@ -96,7 +100,10 @@ void Collector::lend(Call& call) {
   turned.client = call.connection->address();
   turned.remote = cut(call.connection->remote());
   turned_(turned, std::move(pair->second));
-  call.stream->resume();
+  // What it keeps of what was read is known when this callback is over.
+  loop_.defer([this, alive = alive_, &call]() noexcept {
+    if (*alive && has(call) && call.stream) call.stream->resume();
+  });
 }
 
 void Collector::served(Call& call, const event::BridgeEnd& end) {
@@ -119,9 +126,7 @@ void Collector::gone(Call& call, Trouble why) {
 // Not inside a call of the one who asks, or of the connection's.
 void Collector::fail_later(Call& call, Trouble why) {
   loop_.defer([this, alive = alive_, &call, why = std::move(why)]() mutable noexcept {
-    if (!*alive) return;
-    const bool there = std::ranges::any_of(calls_, [&](const auto& one) { return one.get() == &call; });
-    if (there) gone(call, std::move(why));
+    if (*alive && has(call)) gone(call, std::move(why));
   });
 }
 

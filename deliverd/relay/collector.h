@@ -73,6 +73,7 @@ class Collector {
   };
 
   [[nodiscard]] Call* find(base::RequestId request);
+  [[nodiscard]] bool has(const Call& call) const;
   void connect(Call& call, Targets targets);
   void answered(Call& call, const mail::Reply& reply);
   void lend(Call& call);

@@ -53,7 +53,7 @@ TEST_F(Collecting, SaysWhatItWants) {
   EXPECT_EQ(one.domains[0].text(), "example.org");
   EXPECT_EQ(one.every, base::Millis(30'000));
   EXPECT_TRUE(one.wait);
-  EXPECT_NE(rights_summary(c).find("2001:db8::1:25 as ann: example.org, every 30s"), std::string::npos)
+  EXPECT_NE(rights_summary(c).find("smtp://[2001:db8::1]:25 as ann: example.org, every 30s"), std::string::npos)
       << rights_summary(c);
 }
 

@@ -159,15 +159,83 @@ TEST(CollectorTest, FollowsTheConfiguration) {
 
 // --- By way of the channels -------------------------------------------------------------------------
 
-struct CollectRig : EngineRig {};
+struct Path : EngineRig {
+  void begin_with_calls() {
+    config.collects = {host("a.example")};
+    ASSERT_NO_FATAL_FAILURE(begin());
+    delivery->on_collect(
+        [this](const ipc::TurnedRound& turned, base::UniqueFd fd) noexcept {
+          turns.push_back(turned.request);
+          sessions.push_back(std::move(fd));
+        },
+        [this](const ipc::Collected& end) noexcept { ended.push_back(end); });
+  }
+  [[nodiscard]] static ipc::Descriptors one_fd() {
+    ipc::Descriptors descriptors;
+    descriptors.push_back(any_fd());
+    return descriptors;
+  }
+  std::vector<base::RequestId> turns;
+  std::vector<base::UniqueFd> sessions;
+  std::vector<ipc::Collected> ended;
+};
 
-TEST(CollectPath, GoesFromARelayToAnSmtpd) {
-  EngineRig rig;
-  rig.config.collects = {host("a.example")};
-  ASSERT_NO_FATAL_FAILURE(rig.begin());
-  EXPECT_FALSE(rig.intake->can_serve());
+TEST(CollectPath, GoesToARelayAndFromThereToAnSmtpd) {
+  Path rig;
+  ASSERT_NO_FATAL_FAILURE(rig.begin_with_calls());
+  const ipc::Collect call{base::RequestId(7), host("a.example").hop, {}};
+  EXPECT_FALSE(rig.delivery->collect(call));  // nobody can make it,
+  EXPECT_FALSE(rig.intake->can_serve());      // and nobody could serve what comes of it
   EXPECT_FALSE(rig.intake->serve({}, any_fd()));
-  EXPECT_TRUE(rig.intake->has_turned());
+  FakeRelay relay;
+  FakeSmtpd smtpd;
+  rig.connect(relay);
+  rig.connect(smtpd);
+  EXPECT_TRUE(rig.intake->can_serve());
+  EXPECT_TRUE(rig.delivery->collect(call));
+  rig.turn();
+  ASSERT_EQ(relay.calls.size(), 1U);
+  EXPECT_EQ(relay.calls[0].hop, call.hop);
+  // Of a call that nobody asked for nothing is believed.
+  relay.connection->send(ipc::TurnedRound{base::RequestId(8), {}, {}}, Path::one_fd());
+  relay.connection->send(ipc::TurnedRound{base::RequestId(7), *base::parse_ip("192.0.2.1"), {}}, Path::one_fd());
+  rig.turn();
+  ASSERT_EQ(rig.turns, std::vector{base::RequestId(7)});
+  EXPECT_TRUE(rig.intake->serve({*base::parse_ip("192.0.2.1")}, std::move(rig.sessions[0])));
+  rig.turn();
+  ASSERT_EQ(smtpd.turned.size(), 1U);
+  EXPECT_EQ(base::to_string(smtpd.turned[0].first.client), "192.0.2.1");
+  EXPECT_EQ(smtpd.turned[0].second, 1U);
+  rig.delivery->end_collect({base::RequestId(7)});
+  rig.turn();
+  EXPECT_EQ(relay.calls_ended.size(), 1U);
+  relay.connection.reset();  // it dies
+  rig.turn();
+  ASSERT_EQ(rig.ended.size(), 1U);
+  EXPECT_EQ(rig.ended[0].end, ipc::CollectEnd::kFailed);
+}
+
+// What such a session submits is judged as a stranger's, wherever the host seems to be.
+TEST(CollectPath, ATurnedSessionNeverRelays) {
+  for (const bool collects : {true, false}) {
+    Path rig;
+    rig.config.rights.listeners.resize(1);
+    rig.config.rights.listeners[0].relay_from = {base::parse_network("10.0.0.0/8").value()};
+    if (collects) rig.config.collects = {host("a.example")};
+    ASSERT_NO_FATAL_FAILURE(rig.begin());
+    FakeSmtpd smtpd;
+    rig.connect(smtpd);
+    auto submit = rig.submit_frame(1, 1, 5);
+    submit.listener = config::kTurned;
+    rig.send(smtpd, submit, {"x@far.example"}, "A: b\r\n");
+    rig.turn(20);
+    if (collects) {
+      ASSERT_EQ(smtpd.submitted.size(), 1U);
+      EXPECT_NE(smtpd.submitted[0].refusal.code, 0);
+    } else {
+      EXPECT_TRUE(smtpd.is_closed);  // there can be none
+    }
+  }
 }
 
 }  // namespace
