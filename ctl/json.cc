@@ -38,6 +38,18 @@ Json processes(const std::vector<ipc::ProcessRow>& rows) {
   return list;
 }
 
+Json collects(const std::vector<ipc::CollectRow>& rows) {
+  auto list = Json::array();
+  for (const auto& row : rows)
+    list.push_back({{"from", row.from},
+                    {"calling", row.calling},
+                    {"serving", row.serving},
+                    {"last", time(row.last)},
+                    {"next", time(row.next)},
+                    {"result", row.result}});
+  return list;
+}
+
 Json obstacles(const std::vector<ipc::Obstacle>& list) {
   auto json = Json::array();
   for (const auto& o : list)
@@ -161,6 +173,7 @@ std::string to_json(const ipc::Status& s) {
                   {"flushes", s.flushes},
                   {"records", s.records},
                   {"flush_p99_ms", s.flush_p99.count()}};
+  json["collects"] = collects(s.collects);
   json["processes"] = processes(s.processes);
   return line(json);
 }

@@ -113,6 +113,22 @@ std::string queue(const ipc::Status& s) {
                            s.ready, s.retry, s.off, s.frozen, s.held, s.delivering);
 }
 
+std::string collects(const ipc::Status& s) {
+  std::string out;
+  for (const auto& row : s.collects) {
+    out += fmt::format("{}  {}  ", out.empty() ? "COLLECT " : "        ", readable(row.from));
+    if (row.serving)
+      out += "is sending";
+    else if (row.calling)
+      out += "calling";
+    else
+      out += fmt::format("next call {}", local_time(row.next, s.now));
+    if (row.last.ms != 0) out += fmt::format("; last {}: {}", local_time(row.last, s.now), readable(row.result));
+    out += '\n';
+  }
+  return out;
+}
+
 std::string processes(const ipc::Status& s) {
   std::string out = "PROCESS ";
   std::uint32_t deaths = 0;
@@ -172,7 +188,7 @@ std::string status_screen(const ipc::Status& s) {
                      size_text(s.large_bytes));
   out += fmt::format("          flush p99 {}ms; {} records in {} flushes\n", s.flush_p99.count(),
                      s.records, s.flushes);
-  return out + processes(s);
+  return out + collects(s) + processes(s);
 }
 
 Table queue_table(std::size_t line_width) {

@@ -285,6 +285,16 @@ void Desk::named(const ipc::NameKnown& known) {
   if (auto* c = channel()) c->send(known);
 }
 
+void Desk::turned(const ipc::TurnedRound& turned, base::UniqueFd fd) {
+  ipc::Descriptors descriptors;
+  descriptors.push_back(std::move(fd));
+  if (auto* c = channel()) c->send(turned, std::move(descriptors));
+}
+
+void Desk::collected(const ipc::Collected& collected) {
+  if (auto* c = channel()) c->send(collected);
+}
+
 bool Desk::settled() const noexcept {
   return reports_.empty() && std::none_of(slots_.begin(), slots_.end(), [](const auto& s) {
            return s.second.in_hand.has_value();

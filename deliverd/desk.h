@@ -51,6 +51,9 @@ class Deliverer {
   virtual void saved() noexcept = 0;
   // The answer is owed by Desk::probed(), unless channel_lost() comes before. Only relays are asked.
   virtual void probe(const ipc::Probe&) noexcept {}
+  // Likewise by Desk::collected().
+  virtual void collect(const ipc::Collect&) noexcept {}
+  virtual void end_collect(const ipc::EndCollect&) noexcept {}
   // Likewise by Desk::named().
   virtual void ask_name(const ipc::AskName&) noexcept {}
   virtual void channel_lost() noexcept {}
@@ -82,6 +85,8 @@ class Desk {
   // The answer to a probe of this channel.
   void probed(const ipc::Probed& probed);
   void named(const ipc::NameKnown& known);
+  void turned(const ipc::TurnedRound& turned, base::UniqueFd fd);
+  void collected(const ipc::Collected& collected);
 
   // Nothing is in hand and every outcome is saved.
   [[nodiscard]] bool settled() const noexcept;
@@ -97,6 +102,8 @@ class Desk {
   void on(const ipc::BreakOff& off);
   void on(const ipc::Probe& probe) { deliverer_.probe(probe); }
   void on(const ipc::AskName& ask) { deliverer_.ask_name(ask); }
+  void on(const ipc::Collect& collect) { deliverer_.collect(collect); }
+  void on(const ipc::EndCollect& end) { deliverer_.end_collect(end); }
   void closed() noexcept;
 
  private:

@@ -18,7 +18,7 @@ namespace {
 
 constexpr base::Millis kTick{1'000};
 constexpr base::Millis kFinishCheck{20};
-constexpr std::size_t kSpared = 8, kFreezes = 5;  // in a status
+constexpr std::size_t kSpared = 8, kFreezes = 5, kCollects = 8;  // in a status
 
 log::Format to_log(config::LogFormat format) {
   return format == config::LogFormat::kJson ? log::Format::kJson : log::Format::kText;
@@ -106,6 +106,7 @@ void QueuedDaemon::start(event::Loop& loop) {
     return delivery_->call(call, std::move(turned), std::move(fd));
   });
   delivery_->on_named([this](const ipc::NameKnown& known) noexcept { intake_->named(known); });
+  start_collecting();
   control_ = std::make_unique<Control>(loop, *engine_, host_, std::move(user_names_),
                                        [this](ipc::Status& status) noexcept { fill(status); });
   engine_->start();
@@ -113,6 +114,22 @@ void QueuedDaemon::start(event::Loop& loop) {
   ticker_ = std::make_unique<event::Timer>(loop, [this]() noexcept { tick(); });
   ticker_->start(kTick);
   show_state();
+}
+
+void QueuedDaemon::start_collecting() {
+  collector_ = std::make_unique<Collector>(
+      *loop_, base::system_clock(),
+      Collector::Outlets{
+          [this]() noexcept { return intake_->can_serve(); },
+          [this](const ipc::Collect& call) noexcept { return delivery_->collect(call); },
+          [this](const ipc::EndCollect& end) noexcept { delivery_->end_collect(end); },
+          [this](const ipc::ServeTurned& turned, base::UniqueFd fd) noexcept {
+            return intake_->serve(turned, std::move(fd));
+          }});
+  delivery_->on_collect(
+      [this](const ipc::TurnedRound& turned, base::UniqueFd fd) noexcept { collector_->turned(turned, std::move(fd)); },
+      [this](const ipc::Collected& collected) noexcept { collector_->collected(collected); });
+  collector_->configure(config_.collects);
 }
 
 HistoryLimits QueuedDaemon::history_limits() const {
@@ -139,6 +156,7 @@ std::expected<void, std::string> QueuedDaemon::configure(std::string config,
   generation_ = generation;
   log::set_level(to_log(config_.log.format), to_log(config_.log.level));
   engine_->configure(config_);
+  collector_->configure(config_.collects);
   history_->configure(history_limits());
   intake_->check_room();
   intake_->callers().review();
@@ -181,6 +199,7 @@ void QueuedDaemon::processes(const ipc::Processes& processes) {
 // Deliveries under way are finished; everything that was said is flushed; then there is no more to do.
 void QueuedDaemon::stop(event::Callback done) {
   finished_ = std::move(done);
+  collector_->stop();
   delivery_->stop();
   finisher_ = std::make_unique<event::Timer>(*loop_, [this]() noexcept { finish_when_idle(); });
   finisher_->start(base::Millis(0));
@@ -314,6 +333,7 @@ void QueuedDaemon::fill(ipc::Status& status) {
   status.records = health.records;
   status.flush_p99 = health.flush_p99;
   status.processes = process_rows_;
+  status.collects = collector_->rows(kCollects);
 }
 
 }  // namespace postern::queued

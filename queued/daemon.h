@@ -8,6 +8,7 @@
 
 #include "common/os/disk.h"
 #include "common/role/role.h"
+#include "queued/collector.h"
 #include "queued/control.h"
 #include "queued/delivery.h"
 #include "queued/history.h"
@@ -33,6 +34,7 @@ class QueuedDaemon final : public role::Daemon {
   void stop(event::Callback done) override;
 
  private:
+  void start_collecting();
   void tick();
   [[nodiscard]] HistoryLimits history_limits() const;
   void fill(ipc::Status& status);
@@ -56,6 +58,7 @@ class QueuedDaemon final : public role::Daemon {
   std::unique_ptr<Intake> intake_;
   std::unique_ptr<TicketDesk> ticket_desk_;
   std::unique_ptr<Delivery> delivery_;
+  std::unique_ptr<Collector> collector_;
   std::unique_ptr<Control> control_;
   std::unique_ptr<event::Timer> ticker_;
   std::unique_ptr<event::Timer> finisher_;

@@ -62,6 +62,10 @@ void Deliverer::on(const ipc::AskWork& ask) { owner_.ask(*this, ask); }
 void Deliverer::on(const ipc::Outcome& outcome) { owner_.outcome(*this, outcome); }
 void Deliverer::on(const ipc::Probed& probed) { owner_.probed(probed); }
 void Deliverer::on(const ipc::NameKnown& known) { owner_.named(known); }
+void Deliverer::on(const ipc::TurnedRound& turned, ipc::Descriptors descriptors) {
+  owner_.turned(*this, turned, descriptors.empty() ? base::UniqueFd() : std::move(descriptors.front()));
+}
+void Deliverer::on(const ipc::Collected& collected) { owner_.collected(*this, collected); }
 void Deliverer::closed() noexcept { owner_.closed(*this); }
 
 Delivery::Delivery(event::Loop& loop, Engine& engine)
@@ -82,6 +86,7 @@ void Delivery::connect(ipc::Role role, std::uint32_t index, base::UniqueFd fd) {
   if (place) {
     lost_probes(place->id());
     lost_names(place->id());
+    lost_collects(place->id());
     lost({role, index}, engine_.schedule().deliverer_down(place->id()));
   }
   place = std::make_unique<Deliverer>(*this, DelivererId(++last_id_), role == ipc::Role::kLocal,
@@ -133,6 +138,7 @@ void Delivery::closed(Deliverer& which) {
   deliverers_.erase(key);
   lost_probes(id);
   lost_names(id);
+  lost_collects(id);
   lost(key, engine_.schedule().deliverer_down(id));
 }
 
@@ -372,6 +378,53 @@ void Delivery::lost_names(DelivererId with) {
   for (const auto& [request, deliverer] : names_)
     if (deliverer == with) lost.push_back(request);
   for (const auto request : lost) named({request, ipc::NameState::kUnclear, {}, {}});
+}
+
+// --- Hosts that keep our mail -----------------------------------------------------------------------
+
+// The first one, so that the same one has what an earlier queued began.
+bool Delivery::collect(const ipc::Collect& call) {
+  const auto at = std::ranges::find_if(deliverers_, [](const auto& entry) { return !entry.second->local(); });
+  if (at == deliverers_.end() || stopping_) return false;
+  Deliverer& to = *at->second;
+  if (!to.channel().has_credit<ipc::Collect>()) return false;
+  collects_.emplace(call.request, to.id());
+  to.channel().send(call);
+  return true;
+}
+
+void Delivery::end_collect(const ipc::EndCollect& end) {
+  const auto at = collects_.find(end.request);
+  if (at == collects_.end()) return;
+  if (auto* const with = find(at->second)) with->channel().send(end);
+}
+
+bool Delivery::calls(const Deliverer& which, base::RequestId request) const {
+  const auto at = collects_.find(request);
+  return at != collects_.end() && at->second == which.id();
+}
+
+void Delivery::turned(const Deliverer& from, const ipc::TurnedRound& turned, base::UniqueFd fd) {
+  if (calls(from, turned.request)) turned_(turned, std::move(fd));
+}
+
+void Delivery::collected(const Deliverer& from, const ipc::Collected& collected) {
+  if (!calls(from, collected.request)) return;
+  collects_.erase(collected.request);
+  collected_(collected);
+}
+
+void Delivery::lost_collects(DelivererId with) {
+  std::vector<base::RequestId> lost;
+  for (const auto& [request, deliverer] : collects_)
+    if (deliverer == with) lost.push_back(request);
+  for (const auto request : lost) {
+    collects_.erase(request);
+    ipc::Collected none;
+    none.request = request;
+    none.reply = our_reply(4, 3, 0, "the relay ended");
+    collected_(none);
+  }
 }
 
 // --- What the schedule decided ----------------------------------------------------------------------

@@ -28,6 +28,8 @@ class Deliverer {
   void on(const ipc::Outcome& outcome);
   void on(const ipc::Probed& probed);
   void on(const ipc::NameKnown& known);
+  void on(const ipc::TurnedRound& turned, ipc::Descriptors descriptors);
+  void on(const ipc::Collected& collected);
   void closed() noexcept;
 
   [[nodiscard]] ipc::Channel& channel();
@@ -62,6 +64,16 @@ class Delivery {
   // Hears the answer to each question that was taken.
   using Named = std::move_only_function<void(const ipc::NameKnown&) noexcept>;
   void on_named(Named named) { named_ = std::move(named); }
+  // Has a relay make the call; false: there is none that could.
+  bool collect(const ipc::Collect& call);
+  void end_collect(const ipc::EndCollect& end);
+  // Hears of the sessions and of the end of each call that was taken.
+  using Turned = std::move_only_function<void(const ipc::TurnedRound&, base::UniqueFd) noexcept>;
+  using Collected = std::move_only_function<void(const ipc::Collected&) noexcept>;
+  void on_collect(Turned turned, Collected collected) {
+    turned_ = std::move(turned);
+    collected_ = std::move(collected);
+  }
   void perform(Action action);
   // From now on nothing is handed out, and a channel that closes is no death.
   void stop();
@@ -76,6 +88,8 @@ class Delivery {
   void outcome(Deliverer& from, const ipc::Outcome& outcome);
   void probed(const ipc::Probed& probed);
   void named(const ipc::NameKnown& known);
+  void turned(const Deliverer& from, const ipc::TurnedRound& turned, base::UniqueFd fd);
+  void collected(const Deliverer& from, const ipc::Collected& collected);
   void closed(Deliverer& which);
 
  private:
@@ -105,6 +119,8 @@ class Delivery {
   bool probe(const ipc::Probe& probe);
   void lost_probes(DelivererId with);
   void lost_names(DelivererId with);
+  void lost_collects(DelivererId with);
+  [[nodiscard]] bool calls(const Deliverer& which, base::RequestId request) const;
 
   event::Loop& loop_;
   Engine& engine_;
@@ -127,6 +143,9 @@ class Delivery {
   std::map<base::RequestId, DelivererId> probes_;  // under way
   std::map<base::RequestId, DelivererId> names_;   // likewise
   Named named_ = [](const ipc::NameKnown&) noexcept {};
+  std::map<base::RequestId, DelivererId> collects_;  // likewise
+  Turned turned_ = [](const ipc::TurnedRound&, base::UniqueFd) noexcept {};
+  Collected collected_ = [](const ipc::Collected&) noexcept {};
 };
 
 }  // namespace postern::queued

@@ -121,6 +121,10 @@ class Engine {
   // How long until it is given up, if nothing stops its clock; nullopt: it never is.
   [[nodiscard]] std::optional<base::Millis> left(const Message& message,
                                                  const Recipient& recipient) const;
+  // Whether it is too young to be given up within `more`, whichever way its recipients go.
+  [[nodiscard]] bool young_after(const Message& message, base::Millis more) const {
+    return now() - message.born + more < retry_tables_.youngest();
+  }
 
   // Where the queue of a grant leads by the DNS.
   void hop_found(DelivererId deliverer, const ipc::HopFound& found);

@@ -510,6 +510,34 @@ void Intake::named(const ipc::NameKnown& known) {
     to->send(ipc::NameKnown{waiting.request, known.state, known.name, known.ttl});
 }
 
+// --- Connections that were turned round --------------------------------------------------------------
+
+// Which smtpd serves what, the parent says; connections that were turned round any of them may have been given, also
+// by an earlier queued.
+bool Submitter::serves(base::ListenerIndex listener) const {
+  return listeners.contains(listener) || (listener == config::kTurned && owner_.has_turned());
+}
+
+// Of those that serve strangers, if there are such, one after the other.
+bool Intake::serve(const ipc::ServeTurned& turned, base::UniqueFd fd) {
+  std::vector<Submitter*> all, best;
+  const auto& listeners = engine_.config().rights.listeners;
+  for (const auto& [index, submitter] : submitters_) {
+    all.push_back(submitter.get());
+    if (std::ranges::any_of(submitter->listeners, [&](base::ListenerIndex listener) {
+          return listener.value < listeners.size() && listeners[listener.value].service == config::Service::kMx;
+        }))
+      best.push_back(submitter.get());
+  }
+  const auto& able = best.empty() ? all : best;
+  if (able.empty()) return false;
+  collects_ = true;
+  ipc::Descriptors descriptors;
+  descriptors.push_back(std::move(fd));
+  able[turn_++ % able.size()]->send(turned, std::move(descriptors));
+  return true;
+}
+
 // --- Queues that clients have started ----------------------------------------------------------------
 
 bool Intake::may_start(const Submitter& from, const ipc::StartQueue& start) const {

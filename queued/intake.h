@@ -60,9 +60,7 @@ class Submitter {
     failed_ = true;
     assembling_.reset();
   }
-  [[nodiscard]] bool serves(base::ListenerIndex listener) const {
-    return listeners.contains(listener);
-  }
+  [[nodiscard]] bool serves(base::ListenerIndex listener) const;
   [[nodiscard]] bool assembles(const base::Token& token) const {
     return assembling_ && assembling_->head.token == token;
   }
@@ -102,6 +100,12 @@ class Intake {
   void named(const ipc::NameKnown& known);
   // Who has called for mail.
   [[nodiscard]] Callers& callers() { return callers_; }
+  // Is there an smtpd that could serve a connection which was turned round?
+  [[nodiscard]] bool can_serve() const { return !submitters_.empty() && !refusal(); }
+  // Has one do so; false: there is none.
+  bool serve(const ipc::ServeTurned& turned, base::UniqueFd fd);
+  // Such sessions may be going on.
+  [[nodiscard]] bool has_turned() const { return collects_ || !engine_.config().collects.empty(); }
   // Who is logged in.
   [[nodiscard]] Tickets& tickets() { return tickets_; }
   // What they have sent.
@@ -166,6 +170,8 @@ class Intake {
   std::map<base::RequestId, Waiting> naming_;  // by the number that it was handed on with
   base::RequestId last_naming_;
   std::uint32_t last_id_ = 0;
+  bool collects_ = false;     // there was such a session
+  std::size_t turn_ = 0;      // whose it is to serve the next one
   std::size_t opening_ = 0;  // large files asked of the store
   std::string closed_why_;
   std::uint16_t told_code_ =

@@ -41,16 +41,20 @@ void Journal::append(JournalEntry entry) {
 
 void Journal::kick() {
   if (gathered_.empty()) return;
+  bool wake = false;
   {
     const std::lock_guard lock(mutex_);
-    if (waiting_.empty()) oldest_waiting_ = std::chrono::steady_clock::now();
+    // Where others wait already, the flusher comes by itself, unless it is to come at once.
+    wake = waiting_.empty();
+    if (wake) oldest_waiting_ = std::chrono::steady_clock::now();
     for (auto& entry : gathered_) {
       urgent_ |= entry.urgent;
       waiting_.push_back(std::move(entry));
     }
+    wake |= urgent_;
   }
   gathered_.clear();
-  changed_.notify_one();
+  if (wake) changed_.notify_one();
 }
 
 void Journal::give(SegmentFile spare) {

@@ -17,6 +17,9 @@
 namespace postern::queued {
 namespace {
 
+// Looked at in one turn: what is delivered meanwhile waits for it, and for its rows to be read.
+constexpr std::size_t kSelected = 250;
+
 std::string messages_text(std::uint64_t count) {
   return fmt::format("{} {}", count, count == 1 ? "message" : "messages");
 }
@@ -40,7 +43,7 @@ void Control::select(std::shared_ptr<Selecting> work) {
 }
 
 void Control::select_from(std::shared_ptr<Selecting> work, base::MessageId after) {
-  engine_.store().scan(after, kScanned, [this, work](const Batch& batch) noexcept {
+  engine_.store().scan(after, kSelected, [this, work](const Batch& batch) noexcept {
     select_among(work, batch.messages, [this, work, more = batch.more, last = batch.last]() noexcept {
       if (more)
         select_from(work, last);

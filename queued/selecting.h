@@ -18,6 +18,7 @@ struct Control::Selecting {
 // arrives?
 bool Control::expires_soon(const Message& message, auto concerned) const {
   constexpr base::Millis kSoon{24LL * 3600 * 1000};
+  if (engine_.young_after(message, kSoon)) return false;  // the usual case
   return std::any_of(message.recipients.begin(), message.recipients.end(),
                      [&](const Recipient& recipient) {
                        if (!recipient.open() || !concerned(recipient)) return false;

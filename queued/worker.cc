@@ -46,8 +46,12 @@ void Worker::run() {
     lock.unlock();
     auto then = work();
     lock.lock();
-    if (then) finished_.push_back(std::move(then));
+    if (!then) continue;
+    finished_.push_back(std::move(then));
+    if (finished_.size() > 1) continue;  // the loop is told already
+    lock.unlock();                       // or it would wake only to wait for us
     waker_.notify();
+    lock.lock();
   }
 }
 

@@ -56,18 +56,13 @@ std::expected<std::unique_ptr<Daemon::Rules>, std::string> Daemon::read(const st
   config::RightsIndex rights(parsed->rights);
   config::PolicyIndex policy(std::exchange(parsed->policy, {}));
   auto rules = std::make_unique<Rules>(
-      Rules{*std::move(parsed), std::move(rights), std::move(policy), {}, {}});
+      Rules{*std::move(parsed), std::move(rights), std::move(policy), {}, {}, {}});
+  rules->turned = rules->basis(config::kTurned);
   for (std::size_t i = 0; i < rules->config.listeners.size(); ++i) {
-    Service service;
-    service.hostname = rules->config.hostname;
-    service.listener = base::ListenerIndex(static_cast<std::uint32_t>(i));
-    service.rights = &rules->rights;
-    service.limits = rules->config.limits;
-    service.expanded = rules->config.expanded;
+    auto service = rules->basis(base::ListenerIndex(static_cast<std::uint32_t>(i)));
     service.require_hello = rules->config.listeners[i].require_hello;
     service.tls = rules->config.listeners[i].tls;
     service.default_domain = rules->config.default_domain;
-    service.policy = &rules->policy;
     service.xforward_from = config::NetworkSet(rules->config.listeners[i].xforward_from);
     set_logins(rules->config, i, service);
     rules->services.push_back(std::move(service));
@@ -78,6 +73,18 @@ std::expected<std::unique_ptr<Daemon::Rules>, std::string> Daemon::read(const st
     rules->tls = *std::move(context);
   }
   return rules;
+}
+
+// What holds for all listeners; there is neither TLS nor a login, and nobody has rights.
+Service Daemon::Rules::basis(base::ListenerIndex listener) const {
+  Service service;
+  service.hostname = config.hostname;
+  service.listener = listener;
+  service.rights = &rights;
+  service.limits = config.limits;
+  service.expanded = config.expanded;
+  service.policy = &policy;
+  return service;
 }
 
 void Daemon::apply(std::unique_ptr<Rules> rules) {
@@ -107,6 +114,9 @@ void Daemon::start(event::Loop& loop) {
                                      [this]() noexcept { host_.peer_lost(ipc::Role::kAuth); });
   const auto ended = [this](const std::string& account) noexcept { end_account(account); };
   link_->on_account_ended(ended);
+  link_->on_turned([this](const base::IpAddress& client, base::UniqueFd fd) noexcept {
+    if (!stopped_) on_connection(config::kTurned, {std::move(fd), {client, 0}});
+  });
   auth_->on_account_ended(ended);
   names_ = std::make_unique<ClientNames>(*link_, base::system_clock());
   names_->use(rules_->policy.reverse() != config::Reverse::kOff);
@@ -125,7 +135,7 @@ std::expected<void, std::string> Daemon::configure(std::string config, base::Gen
   // Only sessions and sockets count: a configuration that is taken back may have had more
   // listeners.
   const auto lost = [&](base::ListenerIndex listener) {
-    return listener.value >= fresh->services.size();
+    return listener != config::kTurned && listener.value >= fresh->services.size();
   };
   if (std::any_of(sessions_.begin(), sessions_.end(),
                   [&](auto& s) { return lost(s.first->listener()); }) ||
@@ -133,7 +143,7 @@ std::expected<void, std::string> Daemon::configure(std::string config, base::Gen
                   [&](auto& a) { return lost(base::ListenerIndex(a.first)); }))
     return std::unexpected("the configuration lost listeners that are still in use");
   for (auto& [key, session] : sessions_)
-    session->reconfigure(fresh->services[session->listener().value]);
+    session->reconfigure(fresh->of(session->listener()));
   apply(std::move(fresh));
   return {};
 }
@@ -170,7 +180,7 @@ void Daemon::listen(base::ListenerIndex listener, base::UniqueFd fd) {
 void Daemon::on_connection(base::ListenerIndex listener, os::Accepted accepted) {
   const auto& limits = rules_->config.limits;
   const auto client =
-      rules_->services[listener.value].local ? config::kThisHost : accepted.client.address;
+      rules_->of(listener).local ? config::kThisHost : accepted.client.address;
   if (const auto* no = link_->intake_refusal(); no != nullptr && no->code == 421)
     return turn_away(listener, std::move(accepted.fd), no->lines.front());
   if (sessions_.size() >= most_sessions_ ||
@@ -188,7 +198,7 @@ void Daemon::on_connection(base::ListenerIndex listener, os::Accepted accepted) 
   }
   clients_.count_sessions(sessions_.size() + 1);  // before its greeting is heard
   auto session = std::make_unique<Session>(
-      *context_, rules_->services[listener.value], std::move(accepted.fd), client, std::move(place),
+      *context_, rules_->of(listener), std::move(accepted.fd), client, std::move(place),
       [this](Session* s) noexcept { on_ended(s); });
   sessions_.emplace(session.get(), std::move(session));
 }
@@ -196,7 +206,7 @@ void Daemon::on_connection(base::ListenerIndex listener, os::Accepted accepted) 
 void Daemon::turn_away(base::ListenerIndex listener, base::UniqueFd fd, std::string_view why) {
   (void)log::info("session.refused").field("reason", why);
   // Where TLS is spoken from the first byte, clear text would only confuse.
-  if (rules_->services[listener.value].tls == config::TlsMode::kImplicit) return;
+  if (rules_->of(listener).tls == config::TlsMode::kImplicit) return;
   const auto text = fmt::format("421 4.3.2 {} {}\r\n", rules_->config.hostname, why);
   (void)::send(fd.get(), text.data(), text.size(), MSG_NOSIGNAL);
 }

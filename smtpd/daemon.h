@@ -36,6 +36,11 @@ class Daemon final : public role::Daemon {
     config::RightsIndex rights;
     config::PolicyIndex policy;
     std::vector<Service> services;  // by listener
+    Service turned;                 // of connections that we made (config::kTurned)
+    [[nodiscard]] Service basis(base::ListenerIndex listener) const;
+    [[nodiscard]] const Service& of(base::ListenerIndex listener) const {
+      return listener == config::kTurned ? turned : services[listener.value];
+    }
     std::shared_ptr<const tls::ServerContext> tls;  // null: there is no certificate
   };
   // On failure why not.

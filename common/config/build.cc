@@ -9,6 +9,7 @@
 #include "common/config/accounts_file.h"
 #include "common/config/aliases_file.h"
 #include "common/config/certificates.h"
+#include "common/config/collect.h"
 #include "common/config/names.h"
 #include "common/config/policy_file.h"
 #include "common/config/routes.h"
@@ -61,6 +62,7 @@ class Builder {
     domains();
     mailbox();
     read_routes(limited(top_.sections("route"), kMaxSections, "route"), own_domains_, config_, report_);
+    read_collects(limited(top_.sections("collect"), kMaxCollects, "collect"), own_domains_, config_, report_);
     read_account_limits(top_, config_, report_);
     delivery();
     retry();

@@ -131,6 +131,10 @@ void read_outgoing_tls(const Section& delivery, Config& config, Report& report) 
                  fmt::format("verified needs authorities to believe: there is no {}, and "
                              "delivery.ca names no other file",
                              kSystemAuthorities[0]));
+  for (const auto& collect : config.collects)
+    report.add(collect.where, "collect.from",
+               fmt::format("its certificate cannot be verified: there is no {}, and delivery.ca names no other file",
+                           kSystemAuthorities[0]));
 }
 
 }  // namespace postern::config

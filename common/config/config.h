@@ -120,6 +120,16 @@ struct Route {
   Where where;
 };
 
+struct Collect {
+  HopSpec hop;
+  std::vector<mail::Domain> domains;
+  base::Millis every{600'000};
+  bool wait = false;
+  std::string password_file;
+  std::string password;
+  Where where;
+};
+
 struct Delivery {
   std::vector<base::Endpoint> dns;  // empty: the system's resolvers
   std::uint16_t port = 25;
@@ -183,6 +193,7 @@ struct Config {
   std::vector<std::string> alias_warnings;  // a line each, as those of summary.h
   Mailbox mailbox;
   std::vector<Route> routes;
+  std::vector<Collect> collects;
   Delivery delivery;
   RetryConfig retry{.after = {base::Millis(15 * 60'000), base::Millis(30 * 60'000),
                               base::Millis(3'600'000), base::Millis(4 * 3'600'000)}};

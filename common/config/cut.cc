@@ -189,6 +189,8 @@ QueuedConfig cut_queued(const Config& config, const Facts& facts) {
   for (const auto& route : config.routes)
     cut.routes.push_back({route.to, route.via, route.connections, route.interval, route.internal,
                           route.second_path, route.masquerade, route.where.line, short_name(route.where.file, config.file)});
+  for (const auto& collect : config.collects)
+    cut.collects.push_back({collect.hop, collect.domains, collect.every, collect.wait});
   cut.retry = config.retry;
   cut.retry.file = short_name(cut.retry.file, config.file);
   for (auto& rule : cut.retry.rules) rule.file = short_name(rule.file, config.file);

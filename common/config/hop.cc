@@ -18,7 +18,36 @@ constexpr std::uint16_t kSmtpsPort = 465;
 constexpr std::uint16_t kLmtpPort = 24;
 constexpr std::size_t kSourcesNamed = 2;
 
-// `hop`: what its scheme says.
+std::expected<HopSpec, std::string> parse_lmtp_host(std::string_view text) {
+  auto hop = parse_host(text, {.kind = HopKind::kHost, .port = kLmtpPort, .lmtp = true});
+  // Where others expect SMTP nobody may find LMTP (RFC 2033 5).
+  if (hop && hop->port == kSmtpPort)
+    return std::unexpected("LMTP is not spoken on port 25, which is SMTP's");
+  return hop;
+}
+
+std::expected<HopSpec, std::string> parse_socket(std::string_view path) {
+  if (path.empty()) return std::unexpected("expected the path of a socket behind lmtp:unix:");
+  return HopSpec{
+      .kind = HopKind::kSocket, .host = std::string(path), .port = 0, .lmtp = true};
+}
+
+std::string source_text(const SourceAddress& source) {
+  const auto address = base::to_string(source.address);
+  return source.weight == 1 ? address : fmt::format("{}*{}", address, source.weight);
+}
+
+// A name has little room: of many the first one, and what tells the others apart.
+std::string sources_text(const std::vector<SourceAddress>& sources) {
+  auto text = source_text(sources.front());
+  std::string rest;
+  for (std::size_t i = 1; i < sources.size(); ++i) rest += ',' + source_text(sources[i]);
+  if (sources.size() <= kSourcesNamed) return text + rest;
+  return fmt::format("{}+{:016x}", text, std::hash<std::string>()(rest));
+}
+
+}  // namespace
+
 std::expected<HopSpec, std::string> parse_host(std::string_view text, HopSpec hop) {
   const bool bracketed = text.starts_with('[');
   const auto host_end = bracketed ? text.find(']') : text.find(':');
@@ -54,36 +83,6 @@ std::expected<HopSpec, std::string> parse_host(std::string_view text, HopSpec ho
   hop.host = name->text();
   return hop;
 }
-
-std::expected<HopSpec, std::string> parse_lmtp_host(std::string_view text) {
-  auto hop = parse_host(text, {.kind = HopKind::kHost, .port = kLmtpPort, .lmtp = true});
-  // Where others expect SMTP nobody may find LMTP (RFC 2033 5).
-  if (hop && hop->port == kSmtpPort)
-    return std::unexpected("LMTP is not spoken on port 25, which is SMTP's");
-  return hop;
-}
-
-std::expected<HopSpec, std::string> parse_socket(std::string_view path) {
-  if (path.empty()) return std::unexpected("expected the path of a socket behind lmtp:unix:");
-  return HopSpec{
-      .kind = HopKind::kSocket, .host = std::string(path), .port = 0, .lmtp = true};
-}
-
-std::string source_text(const SourceAddress& source) {
-  const auto address = base::to_string(source.address);
-  return source.weight == 1 ? address : fmt::format("{}*{}", address, source.weight);
-}
-
-// A name has little room: of many the first one, and what tells the others apart.
-std::string sources_text(const std::vector<SourceAddress>& sources) {
-  auto text = source_text(sources.front());
-  std::string rest;
-  for (std::size_t i = 1; i < sources.size(); ++i) rest += ',' + source_text(sources[i]);
-  if (sources.size() <= kSourcesNamed) return text + rest;
-  return fmt::format("{}+{:016x}", text, std::hash<std::string>()(rest));
-}
-
-}  // namespace
 
 std::expected<HopSpec, std::string> parse_hop(std::string_view text) {
   if (text == "mx") return HopSpec{.kind = HopKind::kMx};

@@ -13,6 +13,9 @@ namespace postern::config {
 // Any of the kinds; on failure what was expected of a host ("expected a port between 1 and 65535"). The path
 // of a socket is as it was written.
 [[nodiscard]] std::expected<HopSpec, std::string> parse_hop(std::string_view text);
+// The host of a kHost alone, "host[:port]" or "[2001:db8::1][:port]"; `hop`: all else of it, its port included
+// where none is named.
+[[nodiscard]] std::expected<HopSpec, std::string> parse_host(std::string_view text, HopSpec hop);
 // Parses back to the same hop, but for what is demanded of it; the port is always named.
 [[nodiscard]] std::string hop_text(const HopSpec& hop);
 // "off", "optional", ...

@@ -49,6 +49,24 @@ std::string wrong_with(const HopSpec& hop) {
   return {};
 }
 
+// A password, and who has it.
+struct Known {
+  const HopSpec& hop;
+  const std::string& password;
+  const Where& where;
+  std::string_view section;
+};
+
+std::vector<Known> all_logins(const Config& config) {
+  std::vector<Known> all;
+  for (const auto& route : config.routes)
+    for (const auto& hop : route.via)
+      if (!hop.login.empty()) all.push_back({hop, route.password, route.where, "route"});
+  for (const auto& collect : config.collects)
+    if (!collect.hop.login.empty()) all.push_back({collect.hop, collect.password, collect.where, "collect"});
+  return all;
+}
+
 bool takes_password(const HopSpec& hop) { return hop.kind == HopKind::kHost && !hop.lmtp; }
 
 }  // namespace
@@ -93,23 +111,22 @@ void read_hop_login(const Section& section, Route& route) {
 }
 
 void check_hop_logins(const Config& config, Report& report) {
-  std::map<std::tuple<std::string, std::uint16_t, std::string>, const Route*> known;
-  for (const auto& route : config.routes)
-    for (const auto& hop : route.via) {
-      if (hop.login.empty()) continue;
-      const auto [other, fresh] = known.emplace(std::tuple(hop.host, hop.port, hop.login), &route);
-      if (!fresh && other->second->password != route.password)
-        report.add(route.where, "route.password_file",
-                   fmt::format("{} has another password at {} in the route at {}:{}", hop.login,
-                               hop_text(hop), other->second->where.file, other->second->where.line));
-    }
+  const auto all = all_logins(config);
+  std::map<std::tuple<std::string, std::uint16_t, std::string>, const Known*> known;
+  for (const auto& one : all) {
+    const auto& hop = one.hop;
+    const auto [other, fresh] = known.emplace(std::tuple(hop.host, hop.port, hop.login), &one);
+    if (fresh || other->second->password == one.password) continue;
+    report.add(one.where, fmt::format("{}.password_file", one.section),
+               fmt::format("{} has another password at {} in the {} at {}:{}", hop.login, hop_text(hop),
+                           other->second->section, other->second->where.file, other->second->where.line));
+  }
 }
 
 std::vector<RelayLogin> hop_logins(const Config& config) {
   std::vector<RelayLogin> logins;
-  for (const auto& route : config.routes)
-    for (const auto& hop : route.via)
-      if (!hop.login.empty()) logins.push_back({hop.host, hop.port, hop.login, route.password});
+  for (const auto& [hop, password, where, section] : all_logins(config))
+    logins.push_back({hop.host, hop.port, hop.login, password});
   const auto place = [](const RelayLogin& one) { return std::tie(one.host, one.port, one.user); };
   std::ranges::sort(logins, {}, place);
   const auto more = std::ranges::unique(logins, {}, place);

@@ -261,18 +261,19 @@ bool RightsIndex::believes(base::ListenerIndex listener, const Origin& origin) c
 
 Decision RightsIndex::decide(base::ListenerIndex listener, const Origin& origin,
                              const mail::Address& recipient, bool logged_in) const {
-  if (listener.value >= tables_->rights.listeners.size() || recipient.empty() ||
+  const bool turned = listener == kTurned;
+  if ((!turned && listener.value >= tables_->rights.listeners.size()) || recipient.empty() ||
       !believes(listener, origin))
     return {.verdict = Verdict::kRelayDenied};
   const auto& client = origin.client();
-  const auto service = tables_->rights.listeners[listener.value].service;
+  const auto service = turned ? Service::kMx : tables_->rights.listeners[listener.value].service;
   if (service == Service::kSubmission && !logged_in) return {.verdict = Verdict::kRelayDenied};
   const auto domain = tables_->names.find(recipient.domain().text());
   const bool ours = domain != tables_->names.end();
   if (tables_->is_postmaster(recipient, ours)) return tables_->postmaster(true);
   const bool may_relay =
       (logged_in && takes_logins(service)) ||
-      (!client.is_unspecified() && tables_->relay_from[listener.value].contains(client));
+      (!turned && !client.is_unspecified() && tables_->relay_from[listener.value].contains(client));
   if (!may_relay && service == Service::kRelay)
     return {.verdict = Verdict::kRelayDenied};
   if (ours) {

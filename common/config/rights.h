@@ -36,6 +36,10 @@ struct ListenerRights {
   }
 };
 
+// In place of a listener's index: a connection that we made and turned round (RFC 2645), as its session's server. Its
+// clients may do what those of an mx listener without any further right may.
+inline constexpr base::ListenerIndex kTurned{0xffff'ffff};
+
 // A client of which XCLIENT said that nobody knows it. It may relay nowhere.
 inline constexpr base::IpAddress kUnknownClient{};
 // Whoever comes through a Unix socket.
@@ -192,7 +196,7 @@ class RightsIndex {
   RightsIndex(RightsIndex&&) noexcept;
   RightsIndex& operator=(RightsIndex&&) noexcept;
 
-  // May the client send to `recipient` through this listener? An unknown listener may nothing. A
+  // May the client send to `recipient` through this listener, or kTurned? An unknown listener may nothing. A
   // relay listener serves only the clients of its relay_from, an mx listener everybody, for our
   // domains. Postmaster is accepted from all. Whoever has `logged_in` may send anywhere, and a
   // submission listener serves nobody else, not even for postmaster. A recipient is looked up whole

@@ -246,6 +246,10 @@ struct HopSpec {
   }
 };
 
+inline constexpr std::size_t kMaxCollects = 100;
+inline constexpr std::size_t kMaxCollectDomains = 100;   // of one call,
+inline constexpr std::size_t kMaxCollectArgument = 500;  // which are named in one command (RFC 5321 4.5.3.1.4)
+
 struct RouteConfig {
   std::vector<std::string> to;  // lower case: "*", "corp.example", "*.corp.example"
   std::vector<HopSpec> via;     // in order
@@ -366,6 +370,21 @@ struct AccountLimits {
   }
 };
 
+// A host that keeps mail for us until we call (RFC 2645).
+struct CollectConfig {
+  HopSpec hop;  // kHost, verified, with a login
+  std::vector<mail::Domain> domains;  // whose mail is asked for; empty: all that it has for us
+  base::Millis every{600'000};  // from the end of a call to the next
+  bool wait = false;            // call again at once when a session has ended
+
+  friend bool operator==(const CollectConfig&, const CollectConfig&) noexcept = default;
+  static constexpr auto fields() {
+    return ipc::fields_of(ipc::field("hop", &CollectConfig::hop),
+                      ipc::field("domains", &CollectConfig::domains, kMaxCollectDomains),
+                      ipc::field("every", &CollectConfig::every), ipc::field("wait", &CollectConfig::wait));
+  }
+};
+
 struct QueuedConfig {
   LogConfig log;
   std::string hostname;
@@ -389,6 +408,7 @@ struct QueuedConfig {
   SourceLine start_place;
   std::vector<AccountLimits> accounts;  // by name
   mail::Domain default_domain;          // of accounts whose name has none; empty: none
+  std::vector<CollectConfig> collects;
 
   static constexpr auto fields() {
     return ipc::fields_of(
@@ -411,7 +431,8 @@ struct QueuedConfig {
         ipc::field("start_disabled", &QueuedConfig::start_disabled),
         ipc::field("start_place", &QueuedConfig::start_place),
         ipc::field("accounts", &QueuedConfig::accounts, 100'000),
-        ipc::field("default_domain", &QueuedConfig::default_domain));
+        ipc::field("default_domain", &QueuedConfig::default_domain),
+        ipc::field("collects", &QueuedConfig::collects, kMaxCollects));
   }
 };
 
@@ -429,7 +450,7 @@ struct RelayLogin {
                       ipc::field("password", &RelayLogin::password, sasl::kMaxPassword));
   }
 };
-inline constexpr std::size_t kMaxLogins = 160'000;  // 16 of each route
+inline constexpr std::size_t kMaxLogins = 160'100;  // 16 of each route, one of each collect
 
 struct RelayConfig {
   LogConfig log;

@@ -39,13 +39,6 @@ std::expected<mail::Domain, std::string> parse_masquerade(std::string_view text)
   return domain;
 }
 
-std::expected<std::optional<base::Endpoint>, std::string> parse_socks(std::string_view text) {
-  if (text.empty()) return std::nullopt;
-  const auto endpoint = base::parse_endpoint(text);
-  if (endpoint && endpoint->port > 0 && is_end(endpoint->address)) return *endpoint;
-  return std::unexpected(R"(expected the address and the port of a SOCKS5 server, like "127.0.0.1:1080")");
-}
-
 class RouteReader {
  public:
   RouteReader(const std::map<std::string, Where>& own, Report& report) : own_(own), report_(report) {}
@@ -161,7 +154,7 @@ class RouteReader {
     std::vector<SourceAddress> sources;
     read_sources(section, sources);
     std::optional<base::Endpoint> socks;
-    section.string("socks", socks, parse_socks);
+    read_socks(section, socks);
     if (route.via.empty()) return;
     const bool nowhere = std::ranges::none_of(route.via, is_remote);
     for (const auto& [key, given] : {std::pair("source", !sources.empty()), std::pair("socks", socks.has_value())})

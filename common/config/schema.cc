@@ -75,6 +75,16 @@ constexpr auto kKeys = std::to_array<Key>({
     {"route.second_path", kBoolean},
     {"route.internal", kBoolean},
 
+    {"collect", kSections},
+    {"collect.from", kString},
+    {"collect.login", kString},
+    {"collect.password_file", kString},
+    {"collect.domains", kStrings},
+    {"collect.every", kDuration},
+    {"collect.wait", kBoolean},
+    {"collect.source", kStrings},
+    {"collect.socks", kString},
+
     {"delivery", kSection},
     {"delivery.dns", kStrings},
     {"delivery.port", kInteger},

@@ -33,6 +33,13 @@ std::expected<SourceAddress, std::string> parse_source(std::string_view text) {
   return source;
 }
 
+std::expected<std::optional<base::Endpoint>, std::string> parse_socks(std::string_view text) {
+  if (text.empty()) return std::nullopt;
+  const auto endpoint = base::parse_endpoint(text);
+  if (endpoint && endpoint->port > 0 && is_end(endpoint->address)) return *endpoint;
+  return std::unexpected(R"(expected the address and the port of a SOCKS5 server, like "127.0.0.1:1080")");
+}
+
 }  // namespace
 
 void read_sources(const Section& section, std::vector<SourceAddress>& sources) {
@@ -45,6 +52,10 @@ void read_sources(const Section& section, std::vector<SourceAddress>& sources) {
     else
       sources.push_back(*source);
   }
+}
+
+void read_socks(const Section& section, std::optional<base::Endpoint>& socks) {
+  section.string("socks", socks, parse_socks);
 }
 
 bool is_end(const base::IpAddress& address) {

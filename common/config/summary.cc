@@ -310,6 +310,18 @@ void routes_text(const Config& config, std::string& out) {
   if (config.delivery.start_disabled) out += "  outbound is off after each start\n";
 }
 
+void collects_text(const Config& config, std::string& out) {
+  if (config.collects.empty()) return;
+  out += "COLLECT  mail that other hosts keep for us until we call\n";
+  for (std::size_t i = 0; i < config.collects.size() && i < kShown; ++i) {
+    const auto& [hop, domains, every, wait, file, password, where] = config.collects[i];
+    out += fmt::format("  {} as {}: {}, every {}{}\n", hop_text(hop), hop.login,
+                       domains.empty() ? "all that it has" : names_text(domains), duration_text(every),
+                       wait ? ", and at once behind each session" : "");
+  }
+  if (config.collects.size() > kShown) out += fmt::format("  and {} more\n", config.collects.size() - kShown);
+}
+
 std::string place_text(const Where& where) {
   return fmt::format("{}:{}:{}", where.file, where.line, where.column);
 }
@@ -489,6 +501,7 @@ std::string rights_summary(const Config& config, const std::vector<base::IpAddre
   certificates_text(config, out);
   domains_text(config, out);
   routes_text(config, out);
+  collects_text(config, out);
   for (const auto& warning : warnings(config, own)) out += fmt::format("WARNING {}\n", warning);
   return out;
 }

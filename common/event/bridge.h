@@ -37,7 +37,8 @@ class Bridge {
   };
   using Ended = std::move_only_function<void(BridgeEnd) noexcept>;
 
-  // `far` is open and outlives the bridge; what it has kept is the bridge's after far.resume(). `near` is
+  // `far` is open and outlives the bridge; what it has kept is the bridge's after far.resume(),
+  // which a callback of it is too early for. `near` is
   // one end of a socket pair, non-blocking. `ended` is called once, at the end of a turn, when both sides are
   // closed; the bridge may be destroyed in it. To end both at once, without a word, destroy bridge and stream.
   Bridge(Loop& loop, Stream& far, base::UniqueFd near, Ended ended, Waits waits = {kPatience, kLastWord});

@@ -39,7 +39,7 @@ void shrink(std::string& buffer) {
 Stream::Stream(Loop& loop, base::UniqueFd fd, StreamOwner& owner)
     : loop_(loop),
       fd_(std::move(fd)),
-      owner_(owner),
+      owner_(&owner),
       event_(loop, fd_.get(), [this](bool r, bool w) noexcept { on_ready(r, w); }) {
   update_watch();
 }
@@ -49,7 +49,7 @@ void Stream::update_watch() noexcept { event_.watch(reading_ && !closing_, block
 void Stream::on_ready(bool readable, bool writable) noexcept {
   if (writable && open()) {
     write_some();
-    if (open() && !blocked_ && !closing_) owner_.on_drained();
+    if (open() && !blocked_ && !closing_) owner_->on_drained();
   }
   if (readable && open() && reading_ && !closing_) read_some();
 }
@@ -77,7 +77,7 @@ void Stream::offer(std::string_view bytes) noexcept {
   const bool from_kept = bytes.data() == kept_.data();
   const bool was_clear = !filtered_;
   in_callback_ = true;
-  const std::size_t used = owner_.on_input(bytes);
+  const std::size_t used = owner_->on_input(bytes);
   in_callback_ = false;
   if (!open()) return;
   if (was_clear && filtered_ && used < bytes.size()) {
@@ -171,7 +171,7 @@ void Stream::unfilter(std::string_view fresh) noexcept {
   }
   if (state != Filter::State::kOpening && !std::exchange(filtered_->open, true)) {
     in_callback_ = true;
-    owner_.on_filter_open();
+    owner_->on_filter_open();
     in_callback_ = false;
     if (!open()) return;
   }
@@ -244,7 +244,7 @@ void Stream::finish(CloseReason reason, int error) noexcept {
   if (reason == CloseReason::kFlushed || (filtered_ && reason == CloseReason::kError && error == 0))
     discard_unread();
   close();
-  owner_.on_closed(reason);
+  owner_->on_closed(reason);
 }
 
 }  // namespace postern::event

@@ -53,6 +53,8 @@ class Stream {
   // Puts `filter` in between; once, and before its first word is flushed. What output() holds until then
   // leaves as it is. Inside on_input() the bytes that are returned as not used are the filter's.
   void put(std::unique_ptr<Filter> filter) noexcept;
+  // All that follows is for `owner`, who outlives the stream. What is kept is offered to him after resume().
+  void hand_to(StreamOwner& owner) noexcept { owner_ = &owner; }
   // Bytes for the peer are appended here; flush() sends them.
   [[nodiscard]] std::string& output() noexcept { return filtered_ ? filtered_->output : wire_; }
   // Sends what it can now and the rest when the peer takes it.
@@ -100,7 +102,7 @@ class Stream {
 
   Loop& loop_;
   base::UniqueFd fd_;
-  StreamOwner& owner_;
+  StreamOwner* owner_;
   FdEvent event_;
   std::string kept_;
   std::string wire_;  // output for the socket

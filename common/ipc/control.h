@@ -45,6 +45,21 @@ struct AskStatus {
   static constexpr auto fields() { return fields_of(field("request", &AskStatus::request)); }
 };
 
+// A [[collect]].
+struct CollectRow {
+  std::string from;      // "odmr.example.net:366"
+  bool calling = false;  // now,
+  bool serving = false;  // and the session was turned round
+  base::WallTime last;   // end of the last call since the start of queued; 0: there was none
+  base::WallTime next;   // while not calling
+  std::string result;    // of the last one, a phrase
+  static constexpr auto fields() {
+    return fields_of(field("from", &CollectRow::from, 300), field("calling", &CollectRow::calling),
+                      field("serving", &CollectRow::serving), field("last", &CollectRow::last),
+                      field("next", &CollectRow::next), field("result", &CollectRow::result, 300));
+  }
+};
+
 struct Status {
   static constexpr Type kType = Type::kStatus;
   static constexpr Route kRoute = kAnswer;
@@ -83,6 +98,7 @@ struct Status {
   std::uint64_t flushes = 0, records = 0;  // of the journal, since the start of queued
   base::Millis flush_p99{0};
   std::vector<ProcessRow> processes;
+  std::vector<CollectRow> collects;  // some of them
   static constexpr auto fields() {
     return fields_of(
         field("request", &Status::request), field("version", &Status::version, 64),
@@ -117,7 +133,7 @@ struct Status {
         field("journal_bytes", &Status::journal_bytes), field("large_bytes", &Status::large_bytes),
         field("stop_intake", &Status::stop_intake), field("flushes", &Status::flushes),
         field("records", &Status::records), field("flush_p99", &Status::flush_p99),
-        field("processes", &Status::processes, 16));
+        field("processes", &Status::processes, 16), field("collects", &Status::collects, 8));
   }
 };
 

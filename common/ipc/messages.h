@@ -2,6 +2,7 @@
 // their limits. These pages are the whole conversation. A channel delivers only what its route allows.
 #pragma once
 
+#include "common/ipc/collect.h"
 #include "common/ipc/control.h"
 #include "common/ipc/delivery.h"
 #include "common/ipc/explain.h"
@@ -23,6 +24,7 @@ using AllMessages =
                AbandonLarge, Intake, AskRecipient, RecipientKnown, AskName, NameKnown, StartQueue, QueueStarted, TurnSession, SessionTurned, Sign, Signed, TicketKeys,
                Login, LoginResponse, UserLogin, LoginAnswer, EndLogin, Ticket, TicketTaken, DropTicket, EndAccount, HeldLeases, Grant, HopFound, GoAhead, CancelGrant,
                GrantEnded, AskWork, Lease, LeaseBody, NoWork, Outcome, OutcomeSaved, BreakOff, Probe, Probed,
+               Collect, EndCollect, TurnedRound, Collected, ServeTurned,
                FileMail, FileBody, MailFiled, AskPolicy, PolicySaid,
                AskStatus, Status, ListQueues, QueueRows,
                ListMessages, MessageRows, Show, Shown, AskBody, BodyPart, ListBlocks, BlockRows,

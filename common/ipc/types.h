@@ -23,6 +23,8 @@ enum class Type : std::uint16_t {
   // deliverers and queued
   kHeldLeases, kGrant, kHopFound, kGoAhead, kCancelGrant, kGrantEnded, kAskWork, kLease, kLeaseBody, kNoWork, kOutcome,
   kOutcomeSaved, kBreakOff, kProbe, kProbed,
+  // relay, queued and smtpd: mail that is called for
+  kCollect, kEndCollect, kTurnedRound, kCollected, kServeTurned,
   // local and the processes of mailboxes
   kFileMail, kFileBody, kMailFiled,
   // relay and fetch

@@ -6,7 +6,7 @@ using State = ClientState;
 using std::chrono::minutes;
 using std::chrono::seconds;
 
-// RFC 5321 4.5.3.2; what it does not name (EHLO, AUTH, XCLIENT, RSET, XFORWARD) waits like MAIL. Nobody needs the reply to
+// RFC 5321 4.5.3.2; what it does not name (EHLO, AUTH, XCLIENT, RSET, XFORWARD, ATRN) waits like MAIL. Nobody needs the reply to
 // QUIT, and whoever is slow to agree on TLS, or to say that it is there, is not.
 base::Millis timeout_of(State state) noexcept {
   switch (state) {
@@ -19,6 +19,7 @@ base::Millis timeout_of(State state) noexcept {
     case State::kXforward:
     case State::kMail:
     case State::kRcpt:
+    case State::kAtrn:
       return minutes(5);
     case State::kData:
       return minutes(2);
@@ -34,6 +35,7 @@ base::Millis timeout_of(State state) noexcept {
     case State::kQuit:
       return seconds(5);
     case State::kReady:
+    case State::kTurned:
     case State::kOver:
       return base::Millis(0);
   }
@@ -76,6 +78,10 @@ std::string_view awaited(State state) noexcept {
       return "the reply to the message";
     case State::kEmptyDot:
       return "the reply to an empty message";
+    case State::kAtrn:
+      return "the reply to ATRN";
+    case State::kTurned:
+      return "the session to be turned round";
     case State::kQuit:
       return "the reply to QUIT";
     case State::kOver:
@@ -96,6 +102,8 @@ ipc::FailureClass class_of_loss(State state) noexcept {
     case State::kAuth:
       return ipc::FailureClass::kLogin;
     case State::kXclient:
+    case State::kAtrn:
+    case State::kTurned:
       return ipc::FailureClass::kPolicy;
     case State::kData:
     case State::kBody:

@@ -27,6 +27,8 @@ enum class ClientState : std::uint8_t {
   kBody,
   kDot,
   kEmptyDot,
+  kAtrn,
+  kTurned,
   kQuit,
   kOver,
 };

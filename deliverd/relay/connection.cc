@@ -243,7 +243,7 @@ std::size_t Connection::on_input(std::string_view bytes) noexcept {
     // Each reply has a time of its own, but a part of one gains nothing.
     if (step.event != Client::Event::kNone || client_->replies() != replies) handle(step.event);
   }
-  return bytes.size();
+  return stream_ ? bytes.size() : used;  // the rest is for whom it was released to
 }
 
 void Connection::handle(Client::Event event) {
@@ -268,6 +268,9 @@ void Connection::handle(Client::Event event) {
       return send_chunk();
     case Client::Event::kFinished:
       return finished(std::move(client_->verdicts()));
+    case Client::Event::kTurn:
+      timer_.cancel();
+      return owner_.on_turn(client_->turn_reply());
     case Client::Event::kOver:
       return session_over();
   }
@@ -282,6 +285,21 @@ void Connection::note_session() {
         .field("account", login->user())
         .field("mechanism", sasl::name(login->mechanism()));
   tell_policy_complaint();
+}
+
+void Connection::turn(std::string_view domains) {
+  CHECK(ready());
+  client_->turn(domains, stream_->output());
+  stream_->flush();
+  if (!over_) arm();
+}
+
+std::unique_ptr<event::Stream> Connection::release(event::StreamOwner& next) {
+  CHECK(client_ && client_->state() == ClientState::kTurned && stream_ && !over_);
+  over_ = gone_ = true;
+  session_ = nullptr;
+  stream_->hand_to(next);
+  return std::move(stream_);
 }
 
 // --- TLS

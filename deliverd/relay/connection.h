@@ -55,6 +55,8 @@ class ConnectionOwner {
   // The connection is gone, for this reason. Called at the end of a turn, nothing follows; the
   // owner may destroy the connection in it.
   virtual void on_gone(Trouble why) noexcept = 0;
+  // What turn() was answered: positive: release() or destroy the session in another turn; else quit().
+  virtual void on_turn(const mail::Reply&) noexcept {}
 };
 
 class Connection final : public event::StreamOwner, public RaceOwner {
@@ -88,6 +90,12 @@ class Connection final : public event::StreamOwner, public RaceOwner {
   [[nodiscard]] bool spent() const noexcept;
   // Only when ready(), and not spent().
   void deliver(deliverd::Delivery delivery);
+  // Asks the peer to turn the session round; on_turn() follows, or on_gone(). Only when ready(), before any message.
+  void turn(std::string_view domains);
+  // In on_turn(), of a session that was turned round: it is `next`'s from now on, and nothing follows here.
+  [[nodiscard]] std::unique_ptr<event::Stream> release(event::StreamOwner& next);
+  // Of whom we are connected to; unspecified: it is not known to us.
+  [[nodiscard]] const base::IpAddress& address() const noexcept { return target_.endpoint.address; }
   // Ends the session as soon as no message is being sent; on_gone() follows. A message that waits
   // for the next target is given back.
   void quit();

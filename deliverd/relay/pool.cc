@@ -18,6 +18,10 @@ Prober::Settings prober_settings(const Pool::Settings& settings) {
   return {settings.hostname, settings.port, settings.bounds, settings.idle, settings.sources};
 }
 
+Collector::Settings collector_settings(const Pool::Settings& settings) {
+  return {settings.hostname, settings.logins, settings.sources};
+}
+
 Trouble in_order() {
   Trouble t;
   t.end = ipc::GrantEnd::kClosed;
@@ -36,8 +40,13 @@ Pool::Pool(event::Loop& loop, const Reach& reach, TlsDesk& tls, Settings setting
       desk_(*own_desk_),
       prober_(loop, reach, tls, prober_settings(settings_),
               [this](const ipc::Probed& probed) noexcept { desk_.probed(probed); }) {
-  if (reach_.resolver != nullptr)
-    namer_.emplace(*reach_.resolver, [this](const ipc::NameKnown& known) noexcept { desk_.named(known); });
+  if (reach_.resolver == nullptr) return;
+  namer_.emplace(*reach_.resolver, [this](const ipc::NameKnown& known) noexcept { desk_.named(known); });
+  collector_.emplace(
+      loop, reach, tls, collector_settings(settings_),
+      [this](const ipc::TurnedRound& turned, base::UniqueFd fd) noexcept { desk_.turned(turned, std::move(fd)); },
+      [this](const ipc::Collected& collected) noexcept { desk_.collected(collected); },
+      [this]() noexcept { check_stopped(); });
 }
 
 Pool::Pool(event::Loop& loop, const Reach& reach, TlsDesk& tls, Settings settings,
@@ -53,6 +62,7 @@ Pool::Pool(event::Loop& loop, const Reach& reach, TlsDesk& tls, Settings setting
 void Pool::configure(Settings settings) {
   settings_ = std::move(settings);
   prober_.configure(prober_settings(settings_));
+  if (collector_) collector_->configure(collector_settings(settings_));
 }
 
 Pool::~Pool() {
@@ -203,6 +213,15 @@ void Pool::ask_name(const ipc::AskName& ask) noexcept {
   desk_.named({ask.request, ipc::NameState::kUnclear, {}, {}});
 }
 
+// Without the DNS nobody can be called; while we stop, nobody is.
+void Pool::collect(const ipc::Collect& collect) noexcept {
+  if (collector_ && !stopping_) return collector_->collect(collect);
+  ipc::Collected none;
+  none.request = collect.request;
+  none.reply.text = "the relay is about to stop";
+  desk_.collected(none);
+}
+
 // --- Ends
 // -----------------------------------------------------------------------------------------
 
@@ -246,6 +265,7 @@ void Pool::stop(event::Callback done) {
   stopping_ = true;
   stopped_ = std::move(done);
   prober_.forget();
+  if (collector_) collector_->forget();
   std::vector<SlotId> all;
   for (const auto& [id, slot] : slots_) all.push_back(id);
   for (const auto id : all) dismissed(id);
@@ -253,7 +273,8 @@ void Pool::stop(event::Callback done) {
 }
 
 void Pool::check_stopped() {
-  if (!stopping_ || !stopped_ || !slots_.empty() || !desk_.settled()) return;
+  const bool collecting = collector_ && !collector_->idle();
+  if (!stopping_ || !stopped_ || !slots_.empty() || collecting || !desk_.settled()) return;
   // Not inside a call of the desk's; its last frames leave with this turn.
   loop_.defer([done = std::exchange(stopped_, {})]() mutable noexcept { done(); });
 }

@@ -12,6 +12,7 @@
 
 #include "common/config/roles.h"
 #include "deliverd/desk.h"
+#include "deliverd/relay/collector.h"
 #include "deliverd/relay/connection.h"
 #include "deliverd/relay/directory.h"
 #include "deliverd/relay/logins.h"
@@ -60,8 +61,13 @@ class Pool final : public deliverd::Deliverer {
   void saved() noexcept override { check_stopped(); }
   void probe(const ipc::Probe& probe) noexcept override;
   void ask_name(const ipc::AskName& ask) noexcept override;
+  void collect(const ipc::Collect& collect) noexcept override;
+  void end_collect(const ipc::EndCollect& end) noexcept override {
+    if (collector_) collector_->end(end.request);
+  }
   void channel_lost() noexcept override {
     prober_.forget();
+    if (collector_) collector_->forget();
     if (namer_) namer_->forget();
   }
 
@@ -107,6 +113,7 @@ class Pool final : public deliverd::Deliverer {
   deliverd::Desk& desk_;
   Prober prober_;
   std::optional<Namer> namer_;  // where there is the DNS
+  std::optional<Collector> collector_;  // likewise
   std::unordered_map<deliverd::SlotId, std::unique_ptr<Slot>> slots_;
   event::Callback stopped_;
   bool stopping_ = false;

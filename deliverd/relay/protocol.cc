@@ -136,11 +136,14 @@ Client::Event Client::on_reply(mail::Reply reply, std::string& out, bool dot_lef
       return on_data(reply, c, out);
     case State::kDot:
       return dot_left ? on_dot(reply, c) : over_by_reply(std::move(reply));
+    case State::kAtrn:
+      return on_atrn(std::move(reply), c);
     case State::kEmptyDot:  // no recipient was left that this could be about
       return finish();
     case State::kTls:    // it does not reach us by replies
     case State::kReady:  // said without being asked: the replies are out of step
     case State::kBody:   // before its end: nothing of it will be taken
+    case State::kTurned:
     case State::kQuit:
     case State::kOver:
       return over_by_reply(std::move(reply));
@@ -514,6 +517,8 @@ ipc::FailureClass Client::class_of_reply(const mail::Reply& reply) const noexcep
     case State::kAuth:
       return ipc::FailureClass::kLogin;
     case State::kXclient:
+    case State::kAtrn:
+    case State::kTurned:
     case State::kRset:
     case State::kXforward:
     case State::kMail:

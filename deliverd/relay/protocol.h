@@ -129,6 +129,7 @@ class Client {
     kBody,      // send the body and its final dot now, then call body_sent()
     kChunk,     // call chunk(), send the message behind it without its dots, then call body_sent()
     kFinished,  // verdicts() are complete: begin() or quit()
+    kTurn,      // turn_reply() came. Positive: the peer is the client now, and this is over; else quit()
     kOver,      // the session is over: trouble() says why. Verdicts of a transaction are complete
   };
   struct Step {
@@ -167,6 +168,8 @@ class Client {
   void body_sent();
   // The command in front of a message of this many bytes; only after kChunk.
   void chunk(std::uint64_t size, std::string& out);
+  // Asks the peer to turn the session round (RFC 2645 5.2.1), `domains` as in its command. Only when ready.
+  void turn(std::string_view domains, std::string& out);
   void quit(std::string& out);
   // The connection ended or broke, or we have to leave it, because of `why`; `dot_left`: the final
   // dot may have reached the next hop. No call but verdicts() and trouble() may follow.
@@ -196,6 +199,7 @@ class Client {
   [[nodiscard]] const std::string& forward_refusal() const noexcept { return forward_refusal_; }
   // How many were read.
   [[nodiscard]] std::uint64_t replies() const noexcept { return replies_; }
+  [[nodiscard]] const mail::Reply& turn_reply() const noexcept { return turn_reply_; }
   // Of the last transaction, in the order of its recipients.
   [[nodiscard]] std::vector<Verdict>& verdicts() noexcept { return verdicts_; }
   // Why the session is over, as a verdict on all that it carried.
@@ -224,6 +228,7 @@ class Client {
   Event log_in(std::string& out);
   Event on_auth(mail::Reply reply, Class c, std::string& out);
   Event on_xclient(mail::Reply reply, Class c, std::string& out);
+  Event on_atrn(mail::Reply reply, Class c);
   void choose_forwards();
   void step_to_mail(std::string& out);
   Event on_xforward(mail::Reply reply, Class c, std::string& out);
@@ -279,6 +284,7 @@ class Client {
   bool tls_failed_ = false;
   std::string tls_refusal_;
   bool introduced_ = false;
+  mail::Reply turn_reply_;
   std::vector<std::string> forwards_;  // XFORWARD commands of this transaction
   std::size_t forwarded_ = 0;          // of them, answered
   std::string forward_refusal_;

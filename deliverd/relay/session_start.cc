@@ -1,4 +1,5 @@
-// The part of the client that is about how a session comes to stand: hello, TLS, login, and whose it is.
+// The part of the client that is about how a session comes to stand: hello, TLS, login, whose it is, and which way
+// round.
 #include <fmt/format.h>
 
 #include <utility>
@@ -134,6 +135,19 @@ Client::Event Client::on_xclient(mail::Reply reply, Class c, std::string& out) {
   features_ = {};
   say_hello(out);
   return Event::kNone;
+}
+
+void Client::turn(std::string_view domains, std::string& out) {
+  CHECK(state_ == State::kReady && transactions_ == 0);
+  state_ = State::kAtrn;
+  out += domains.empty() ? "ATRN\r\n" : fmt::format("ATRN {}\r\n", domains);
+}
+
+Client::Event Client::on_atrn(mail::Reply reply, Class c) {
+  if (c == Class::kIntermediate) return over_by_reply(std::move(reply));
+  state_ = c == Class::kPositive ? State::kTurned : State::kReady;
+  turn_reply_ = std::move(reply);
+  return Event::kTurn;
 }
 
 // Our own words on a session that cannot be secured.

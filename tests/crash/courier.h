@@ -51,6 +51,8 @@ class Courier {
   void on(const ipc::BreakOff&) {}  // nobody says so in these stories
   void on(const ipc::Probe&) {}  // nothing is asked for in these stories
   void on(const ipc::AskName&) {}
+  void on(const ipc::Collect&) {}
+  void on(const ipc::EndCollect&) {}
   void closed() noexcept {}
 
  private:

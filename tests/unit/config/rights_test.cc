@@ -289,6 +289,28 @@ TEST(Rights, OfWhoHasLoggedIn) {
   EXPECT_EQ(verdict(base::ListenerIndex(9), "x@elsewhere.example", true), kDenied);
 }
 
+// Whatever networks listeners name, who was called is a stranger.
+TEST(Rights, OfConnectionsThatWereTurnedRound) {
+  const RightsIndex index(sample());
+  for (const auto* client : {"10.1.1.1", "127.0.0.1", "192.0.2.1", "0.0.0.0"})
+    for (const bool logged_in : {false, true}) {
+      const auto verdict = [&](const char* to) {
+        return index.decide(kTurned, ip(client), address(to), logged_in).verdict;
+      };
+      EXPECT_EQ(verdict("x@elsewhere.example"), kDenied) << client;
+      EXPECT_EQ(verdict("alice@example.org"), kLocal) << client;
+      EXPECT_EQ(verdict("nobody@example.org"), kNoUser) << client;
+      EXPECT_EQ(verdict("postmaster"), kLocal) << client;
+    }
+  EXPECT_FALSE(index.expects_proxy(kTurned, ip("10.1.1.1")));
+  EXPECT_FALSE(index.is_socket(kTurned));
+  EXPECT_FALSE(index.may_claim(kTurned, ip("10.1.1.1")));
+  EXPECT_FALSE(index.may_start(kTurned, ip("10.1.1.1")));
+  Origin claimed(ip("192.0.2.1"));
+  claimed.claimed = ip("10.1.1.1");
+  EXPECT_EQ(index.decide(kTurned, claimed, address("alice@example.org")).verdict, kDenied);
+}
+
 // --- Clients behind others ----------------------------------------------------------------------
 
 constexpr const char* kProxy = "192.0.2.100";

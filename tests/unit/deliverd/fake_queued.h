@@ -32,6 +32,11 @@ class FakeQueued {
   }
   void on(const ipc::Probed& m) { probed.push_back(m); }
   void on(const ipc::NameKnown& m) { named.push_back(m); }
+  void on(const ipc::TurnedRound& m, ipc::Descriptors descriptors) {
+    turned.push_back(m);
+    if (!descriptors.empty()) sessions.push_back(std::move(descriptors.front()));
+  }
+  void on(const ipc::Collected& m) { collected.push_back(m); }
   void closed() noexcept { is_closed = true; }
 
   base::GrantId grant(std::string queue, config::HopSpec hop = {}, std::string next_hop = {}) {
@@ -49,6 +54,11 @@ class FakeQueued {
                      std::move(descriptors));
     return last_grant_;
   }
+  void collect(config::HopSpec hop, std::vector<mail::Domain> domains = {}) {
+    last_call_ = last_call_.next();
+    connection_.send(ipc::Collect{last_call_, std::move(hop), std::move(domains)});
+  }
+  void end_collect() { connection_.send(ipc::EndCollect{last_call_}); }
   void cancel(base::GrantId id) { connection_.send(ipc::CancelGrant{id}); }
   void break_off(const ipc::Lease& lease) {
     connection_.send(ipc::BreakOff{lease.lease, lease.epoch});
@@ -108,6 +118,9 @@ class FakeQueued {
   std::vector<ipc::Outcome> outcomes;
   std::vector<ipc::Probed> probed;
   std::vector<ipc::NameKnown> named;
+  std::vector<ipc::TurnedRound> turned;
+  std::vector<base::UniqueFd> sessions;  // of these
+  std::vector<ipc::Collected> collected;
   bool saves = true;
   bool goes_ahead = true;
   bool is_closed = false;
@@ -115,6 +128,7 @@ class FakeQueued {
  private:
   std::uint64_t epoch_;
   ipc::Connection<FakeQueued, ipc::Role::kQueued, kDeliverer> connection_;
+  base::RequestId last_call_;
   base::GrantId last_grant_;
   base::LeaseId last_lease_;
 };

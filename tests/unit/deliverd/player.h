@@ -138,7 +138,8 @@ class Player {
   void handle(Client::Event event) {
     switch (event) {
       case Client::Event::kNone:
-      case Client::Event::kAlive:  // nobody asks here
+      case Client::Event::kAlive:  // nobody asks for these here
+      case Client::Event::kTurn:
         return;
       case Client::Event::kTls:
         out_ += "<tls>\r\n";

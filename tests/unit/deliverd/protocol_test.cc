@@ -33,6 +33,76 @@ std::string said(Player& player) {
   return all;
 }
 
+// --- RFC 2645 ----------------------------------------------------------------------------------------
+
+const std::string kStands = "220 a\r\n250 a\r\n";
+
+struct Turning {
+  Turning() { EXPECT_EQ(feed(kStands), Client::Event::kReady); }
+  Client::Event feed(const std::string& bytes) {
+    auto event = Client::Event::kNone;
+    for (used = 0; used < bytes.size() && event != Client::Event::kTurn && event != Client::Event::kOver;) {
+      const auto step = client.on_input(std::string_view(bytes).substr(used), out);
+      used += step.used;
+      if (step.event != Client::Event::kNone) event = step.event;
+    }
+    return event;
+  }
+  Client client{"inner.example"};
+  std::string out;
+  std::size_t used = 0;
+};
+
+TEST(ClientThatTurns, NamesItsDomains) {
+  for (const auto& [domains, command] : {std::pair("", "ATRN\r\n"), {"a.example,b.example", "ATRN a.example,b.example\r\n"}}) {
+    Turning t;
+    t.out.clear();
+    t.client.turn(domains, t.out);
+    EXPECT_EQ(t.out, command);
+    EXPECT_EQ(t.client.state(), ClientState::kAtrn);
+    EXPECT_GT(t.client.timeout().count(), 0);
+  }
+}
+
+TEST(ClientThatTurns, IsOverWhenItIsTheServer) {
+  Turning t;
+  t.client.turn({}, t.out);
+  t.out.clear();
+  EXPECT_EQ(t.feed("250 now reversing\r\nEHLO outer.example\r\n"), Client::Event::kTurn);
+  EXPECT_TRUE(t.client.turn_reply().positive());
+  EXPECT_EQ(t.client.state(), ClientState::kTurned);
+  EXPECT_EQ(t.used, std::string("250 now reversing\r\n").size());  // what follows is for the server
+  EXPECT_EQ(t.out, "");
+}
+
+TEST(ClientThatTurns, IsReadyAfterARefusal) {
+  for (const auto* reply : {"453 You have no mail", "450 4.7.1 not now", "530 5.7.0 who are you", "502 what"}) {
+    Turning t;
+    t.client.turn({}, t.out);
+    EXPECT_EQ(t.feed(std::string(reply) + "\r\n"), Client::Event::kTurn);
+    EXPECT_FALSE(t.client.turn_reply().positive());
+    EXPECT_EQ(t.client.turn_reply().code, std::stoi(reply));
+    EXPECT_EQ(t.client.state(), ClientState::kReady);
+    t.out.clear();
+    t.client.quit(t.out);
+    EXPECT_EQ(t.out, "QUIT\r\n");
+  }
+}
+
+TEST(ClientThatTurns, IsOverWhereThePeerGoesOrMakesNoSense) {
+  for (const auto* reply : {"421 going", "354 go on", "nonsense"}) {
+    Turning t;
+    t.client.turn({}, t.out);
+    EXPECT_EQ(t.feed(std::string(reply) + "\r\n"), Client::Event::kOver) << reply;
+  }
+  Turning t;
+  t.client.turn({}, t.out);
+  t.client.lost("connection closed by the next hop", true);
+  EXPECT_EQ(t.client.trouble().result, ipc::Result::kDeferred);
+  EXPECT_EQ(t.client.trouble().failure, ipc::FailureClass::kPolicy);
+  EXPECT_NE(t.client.trouble().reply.text().find("ATRN"), std::string::npos);
+}
+
 const std::string kUtf8 = "220 a\r\n250-a\r\n250-8BITMIME\r\n250-DSN\r\n250-PIPELINING\r\n250 SMTPUTF8\r\n";
 const std::string kNoUtf8 = "220 a\r\n250-a\r\n250-8BITMIME\r\n250-DSN\r\n250 PIPELINING\r\n";
 

@@ -30,6 +30,7 @@ struct Client {
   void on(const QueueStarted&) {}
   void on(const SessionTurned&, Descriptors) {}
   void on(const EndAccount&) {}
+  void on(const ServeTurned&, Descriptors) {}
   void closed() noexcept { ++closed_count; }
 };
 

@@ -49,6 +49,8 @@ struct FakeRelay {
   void on(const ipc::BreakOff& m) { broken_off.push_back(m); }
   void on(const ipc::Probe& m) { probes.push_back(m); }
   void on(const ipc::AskName& m) { names.push_back(m); }
+  void on(const ipc::Collect& m) { calls.push_back(m); }
+  void on(const ipc::EndCollect& m) { calls_ended.push_back(m); }
   void closed() noexcept { is_closed = true; }
 
   base::RequestId ask(const ipc::Grant& grant) {
@@ -84,6 +86,8 @@ struct FakeRelay {
   std::vector<ipc::BreakOff> broken_off;
   std::vector<ipc::Probe> probes;
   std::vector<ipc::AskName> names;
+  std::vector<ipc::Collect> calls;
+  std::vector<ipc::EndCollect> calls_ended;
   std::uint64_t request = 0;
   bool is_closed = false;
 };
@@ -102,6 +106,7 @@ struct FakeSmtpd {
     lent = d.empty() ? base::UniqueFd() : std::move(d.front());
   }
   void on(const ipc::EndAccount& m) { ended.push_back(m.account); }
+  void on(const ipc::ServeTurned& m, ipc::Descriptors descriptors) { turned.emplace_back(m, descriptors.size()); }
   void closed() noexcept { is_closed = true; }
 
   std::unique_ptr<Connection> connection;
@@ -115,6 +120,7 @@ struct FakeSmtpd {
   std::vector<ipc::SessionTurned> sessions_turned;
   base::UniqueFd lent;  // of the last of them
   std::vector<std::string> ended;
+  std::vector<std::pair<ipc::ServeTurned, std::size_t>> turned;  // with the count of descriptors
   bool is_closed = false;
 };
 
