@@ -114,7 +114,7 @@ void Daemon::start(event::Loop& loop) {
                                      [this]() noexcept { host_.peer_lost(ipc::Role::kAuth); });
   const auto ended = [this](const std::string& account) noexcept { end_account(account); };
   link_->on_account_ended(ended);
-  link_->on_turned([this](const base::IpAddress& client, base::UniqueFd fd) noexcept {
+  link_->on_serve([this](const base::IpAddress& client, base::UniqueFd fd) noexcept {
     if (!stopped_) on_connection(config::kTurned, {std::move(fd), {client, 0}});
   });
   auth_->on_account_ended(ended);

@@ -228,7 +228,8 @@ TEST(CollectPath, ATurnedSessionNeverRelays) {
     rig.connect(smtpd);
     std::uint8_t number = 0;
     for (const auto* to : {"x@far.example", "ann@example.org"}) {
-      auto submit = rig.submit_frame(++number, number, 6);
+      ++number;
+      auto submit = rig.submit_frame(number, number, 6);
       submit.listener = config::kTurned;
       rig.send(smtpd, submit, {to}, "A: b\r\n");
       for (int n = 0; n < 100 && smtpd.submitted.size() < number; ++n) rig.turn(1);
