@@ -40,7 +40,9 @@ TEST(Schema, KnowsEveryKeyOfTheSurface) {
       "listen.etrn_from", "delivery.forbid",  "delivery.ca",           "delivery.mta_sts",
       "space.segment",    "mailbox.folders",  "delivery.mta_sts_port", "policy.reverse",
       "retry.spread",     "retry.rule.expire", "retry.rule.notify",     "limits.data_rate",
-      "domain.pass_client", "delivery.tls_minimum"};
+      "domain.pass_client", "delivery.tls_minimum", "route.second_path",
+      "collect.from",     "collect.login",    "collect.password_file", "collect.domains",
+      "collect.every",    "collect.wait",     "collect.source",        "collect.socks"};
   for (const auto& key : schema())
     EXPECT_TRUE(others.contains(key.path) ||
                 std::find(paths.begin(), paths.end(), key.path) != paths.end())

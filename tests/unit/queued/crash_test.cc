@@ -302,7 +302,7 @@ TEST_F(DamageTest, ANewerVersionIsRefused) {
   kill();
   for (const auto& name : disk.files("journal")) {
     auto& bytes = disk.content(name);
-    if (header_version(bytes) != 0) bytes[16] = 9;
+    if (header_version(bytes) != 0) bytes[16] = kFormatVersion + 1;
   }
   EXPECT_FALSE(open());
   EXPECT_NE(fatal.find("newer version"), std::string::npos) << fatal;
