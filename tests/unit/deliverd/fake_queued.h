@@ -46,11 +46,11 @@ class FakeQueued {
     return last_grant_;
   }
   // A host has called, and this is its connection.
-  base::GrantId call(std::string queue, ipc::Turned turned, base::UniqueFd fd) {
+  base::GrantId call(std::string queue, ipc::Turned caller, base::UniqueFd fd) {
     last_grant_ = last_grant_.next();
     ipc::Descriptors descriptors;
     descriptors.push_back(std::move(fd));
-    connection_.send(ipc::Grant{last_grant_, std::move(queue), {.kind = config::HopKind::kTurn}, {}, std::move(turned)},
+    connection_.send(ipc::Grant{last_grant_, std::move(queue), {.kind = config::HopKind::kTurn}, {}, std::move(caller)},
                      std::move(descriptors));
     return last_grant_;
   }

@@ -77,7 +77,9 @@ TEST_F(SecondPathsTest, OneGoesThereAndTheOthersGoOn) {
     EXPECT_EQ(lease.by.refused, refused ? 1 : 0);
     EXPECT_EQ(lease.by.way, 0);
     EXPECT_EQ(hosts(*lease.by.destination), refused ? std::vector<std::string>{"b"} : hosts(two));
-    if (refused) EXPECT_THAT(out.recipients, ElementsAre(2U));
+    if (refused) {
+      EXPECT_THAT(out.recipients, ElementsAre(2U));
+    }
   }
   end_grants();
   EXPECT_TRUE(s->queues().empty());
@@ -99,8 +101,8 @@ TEST_F(SecondPathsTest, TheWayOfALeaseIsTheOneThatItWasHandedOutBy) {
 
 TEST_F(SecondPathsTest, ALeaseOfAnEarlierLifeKnowsNoWay) {
   add("q", two, 1);
-  const std::uint32_t numbers[] = {0};
-  ASSERT_TRUE(s->adopt(kRelay1, {base::Epoch(4), base::LeaseId(1)}, "q", base::MessageId(1), numbers));
+  const Placed recipients[] = {{"q", 0}};
+  ASSERT_TRUE(s->adopt(kRelay1, {base::Epoch(4), base::LeaseId(1)}, base::MessageId(1), recipients));
   const auto lease = s->settle(kRelay1, {base::Epoch(4), base::LeaseId(1)});
   ASSERT_TRUE(lease);
   EXPECT_EQ(lease->by.destination, nullptr);
@@ -183,12 +185,12 @@ TEST_F(SecondPathsTest, IsClosedWhileItsHopIsDead) {
   decide();
   EXPECT_THAT(s->closed_paths(), IsEmpty());
   fail(opened.at(0), 1000);
-  const auto closed = s->closed_paths();
-  ASSERT_EQ(closed.size(), 1U);
-  EXPECT_EQ(closed[0].queue, "q");
-  EXPECT_EQ(closed[0].refused, 1);
-  EXPECT_EQ(closed[0].hop, "b:25");
-  EXPECT_FALSE(closed[0].frozen);
+  const auto paths = s->closed_paths();
+  ASSERT_EQ(paths.size(), 1U);
+  EXPECT_EQ(paths[0].queue, "q");
+  EXPECT_EQ(paths[0].refused, 1);
+  EXPECT_EQ(paths[0].hop, "b:25");
+  EXPECT_FALSE(paths[0].frozen);
   add_refused("q", 2, 3);
   const auto taken = s->take_second("q", 1, 1);
   ASSERT_EQ(taken.size(), 1U);
