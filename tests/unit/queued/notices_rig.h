@@ -11,6 +11,9 @@ inline constexpr base::Millis kHour{3'600'000};
 
 class NoticesTest : public ::testing::Test, protected EngineRig {
  protected:
+  NoticesTest();
+  ~NoticesTest() override;
+
   struct To {
     const char* address;
     const char* notify = "";
@@ -18,57 +21,17 @@ class NoticesTest : public ::testing::Test, protected EngineRig {
   };
   base::MessageId post(const std::vector<To>& to, mail::Return ret = mail::Return::kUnsaid,
                        const std::string& text = "Subject: x\r\n\r\n..hello\r\n",
-                       const char* from = "ann@example.org") {
-    auto record = envelope(0);
-    record.from = mail::ReversePath(address(from));
-    record.ret = ret;
-    record.envid = mail::EnvelopeId::parse("QQ+2B1").value();
-    for (const auto& one : to)
-      record.recipients.push_back(
-          {.number = static_cast<std::uint32_t>(record.recipients.size()),
-           .address = address(one.address),
-           .notify = mail::Notify::parse(one.notify).value_or(mail::Notify()),
-           .orcpt = mail::OriginalRecipient::parse(one.orcpt).value_or(mail::OriginalRecipient())});
-    return post(std::move(record), text);
-  }
-  base::MessageId post(MessageRecord record, const std::string& text) {
-    record.body_size = text.size();
-    const auto id = record.id;
-    store->accept(std::move(record), std::make_shared<const std::string>(text),
-                  [this, id](bool) noexcept { engine->admit(id); });
-    turn();
-    return id;
-  }
+                       const char* from = "ann@example.org");
+  base::MessageId post(MessageRecord record, const std::string& text);
   // All its recipients were tried, with these results.
   void conclude(base::MessageId id, std::vector<Attempt> attempts,
-                const std::string& remote = "mx.far.example[192.0.2.9]:25") {
-    const auto* message = look(id);
-    ASSERT_NE(message, nullptr);
-    for (const auto& recipient : message->recipients)
-      (void)engine->schedule().take(engine->router().route(recipient.address).queue, id);
-    std::vector<RecipientAttempt> all;
-    for (std::uint32_t n = 0; n < attempts.size(); ++n) all.push_back({n, std::move(attempts[n])});
-    engine->conclude(id, std::move(all), remote, {});
-    turn();
-  }
-  static Attempt failed() { return {ipc::Result::kFailed, {}, {550, 5, 1, 1, "no such user"}, {}}; }
-  static Attempt deferred() { return {ipc::Result::kDeferred, {}, {451, 4, 2, 0, "later"}, {}}; }
-  static Attempt delivered(ipc::Arrival arrival) {
-    return {ipc::Result::kDelivered, {}, {250, 2, 0, 0, "ok"}, arrival};
-  }
-  std::vector<Message> notices() {
-    auto all = messages();
-    std::erase_if(all, [](const Message& message) { return !message.notice; });
-    return all;
-  }
-  std::string only_notice() {
-    const auto all = notices();
-    EXPECT_EQ(all.size(), 1U);
-    return all.size() == 1 ? body(all[0].id) : std::string();
-  }
-  static bool has(const std::string& text, const std::string& part) {
-    return text.find(part) != std::string::npos;
-  }
+                const std::string& remote = "mx.far.example[192.0.2.9]:25");
+  static Attempt failed();
+  static Attempt deferred();
+  static Attempt delivered(ipc::Arrival arrival);
+  std::vector<Message> notices();
+  std::string only_notice();
+  static bool has(const std::string& text, const std::string& part);
 };
 
 }  // namespace postern::queued
