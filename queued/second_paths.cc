@@ -73,8 +73,10 @@ const Schedule::Queue* Schedule::second_of(std::string_view name, base::MessageI
   return nullptr;
 }
 
-// Of the ways before it only one can be gone back to, if any: others were left for good.
+// Either its hosts are all frozen while the queue's others are not; or none can be reached. Of the ways before it only one
+// can be gone back to, if any: others were left for good.
 bool Schedule::is_closed(const Queue& queue) const {
+  if (queue.lines_ > 0 && queue.blocked == Blocked::kFrozen && find(queue.name())->blocked == Blocked::kNo) return true;
   if (!queue.runs() || queue.hop_ == nullptr) return false;
   if (queue.better_ != nullptr && queue.better_->until <= now_ && !queue.better_->frozen) return false;
   const auto& via = queue.destination().via;
@@ -86,7 +88,11 @@ bool Schedule::is_closed(const Queue& queue) const {
 std::vector<Schedule::Closed> Schedule::closed_paths() const {
   std::vector<Closed> closed;
   for (const auto& [key, queue] : seconds_)
-    if (is_closed(queue)) closed.push_back({queue.name(), queue.refused_, queue.hop_->name(), queue.hop_->frozen});
+    if (is_closed(queue)) {
+      const bool blocked = queue.blocked != Blocked::kNo;
+      closed.push_back({queue.name(), queue.refused_, blocked ? hop_name(queue.destination().via.front()) : queue.hop_->name(),
+                        blocked || queue.hop_->frozen});
+    }
   return closed;
 }
 

@@ -41,7 +41,7 @@ TEST(Schema, KnowsEveryKeyOfTheSurface) {
       "space.segment",    "mailbox.folders",  "delivery.mta_sts_port", "policy.reverse",
       "retry.spread",     "retry.rule.expire", "retry.rule.notify",     "limits.data_rate",
       "domain.pass_client", "delivery.tls_minimum", "route.second_path",
-      "collect.from",     "collect.login",    "collect.password_file", "collect.domains",
+      "collect",          "collect.from",     "collect.login",    "collect.password_file", "collect.domains",
       "collect.every",    "collect.wait",     "collect.source",        "collect.socks"};
   for (const auto& key : schema())
     EXPECT_TRUE(others.contains(key.path) ||

@@ -162,8 +162,8 @@ TEST_F(OneLease, AFreezeOfAnyOfItsQueuesWaitsForIt) {
   freeze("d2.example");
   EXPECT_EQ(engine->schedule().blocked_leases(), 1U);
   EXPECT_EQ(in_flight("d2.example"), 1U);
-  ASSERT_FALSE(relay.cancelled.empty());
-  EXPECT_EQ(relay.cancelled[0].grant, relay.grants.front().grant);
+  EXPECT_TRUE(std::ranges::any_of(relay.cancelled,
+                                  [&](const auto& one) { return one.grant == relay.grants.front().grant; }));
   const auto broken = engine->break_off([](const LeaseInfo&, const Schedule::Queue& queue) noexcept {
     return queue.name() == "d2.example";
   });
