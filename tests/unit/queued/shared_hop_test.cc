@@ -64,6 +64,66 @@ TEST_F(SharedHopTest, QueuesOfAHopAreServedInTurnByBytes) {
   EXPECT_LT(count["large"], 30U);  // a message of 1 MiB is worth 128 of 4 KiB
 }
 
+// Its debt is not forgotten where its mail is held for a moment, or frozen, or by a look at another way.
+TEST_F(SharedHopTest, AQueueGainsNothingByLeavingItsLine) {
+  const Destination one{.connections = 1, .via = {host("smart")}};
+  const Destination two{.connections = 1, .via = {host("first"), host("smart")}};
+  remembered["first:25"] = {QueueTime(1'000'000), 1};
+  std::uint64_t id = 0;
+  for (int n = 0; n < 2000; ++n) s->add("bulk", one, {base::MessageId(++id), 0, 4096, 0, now, false}, now);
+  for (int n = 0; n < 200; ++n) s->add("large", two, {base::MessageId(++id), 0, 1 << 20, 0, now, false}, now);
+  settle_down();
+  for (int n = 0; n < 600; ++n) {
+    deliver_last();
+    decide();
+    if (handed.back().queue != "large") continue;
+    switch (n % 2) {
+      case 0:
+        blocked["large"] = Blocked::kFrozen;
+        s->review_blocks(now);
+        blocked.clear();
+        s->review_blocks(now);
+        break;
+      case 1:  // it is tried, and is dead still
+        (void)s->end_wait("large", now);
+        s->defer("first:25", remembered["first:25"], now);
+        break;
+    }
+  }
+  const auto large = std::ranges::count(handed, "large", &HandOut::queue);
+  EXPECT_GT(large, 2);
+  EXPECT_LT(large, 8);  // a message of 1 MiB is worth 128 of 4 KiB, so far as it is not forgiven
+}
+
+// What a queue was behind or ahead long ago is nothing to those who wait now.
+TEST_F(SharedHopTest, ADebtIsPaidByTheRoundsThatGoBy) {
+  const Destination one{.connections = 1, .via = {host("smart")}};
+  std::uint64_t id = 0;
+  s->add("large", one, {base::MessageId(++id), 0, 1 << 20, 0, now, false}, now);
+  s->add("large", one, {base::MessageId(++id), 0, 4096, 0, QueueTime(1000), false}, now);
+  for (int n = 0; n < 2000; ++n) s->add("bulk", one, {base::MessageId(++id), 0, 4096, 0, now, false}, now);
+  settle_down();
+  const auto turns_before = [&](const std::string& queue) {
+    for (std::size_t n = 0; n < 1000; ++n) {
+      deliver_last();
+      decide();
+      if (handed.back().queue == queue) return n;
+    }
+    return std::size_t{1000};
+  };
+  ASSERT_EQ(handed.back().queue, "large");
+  for (int n = 0; n < 300; ++n) {
+    deliver_last();
+    decide();
+  }
+  now = QueueTime(1000);
+  EXPECT_LE(turns_before("large"), 16U);  // a round of the other's
+  s->add("large", one, {base::MessageId(++id), 0, 1 << 20, 0, now, false}, now);
+  EXPECT_LE(turns_before("large"), 16U);
+  s->add("large", one, {base::MessageId(++id), 0, 4096, 0, now, false}, now);
+  EXPECT_GT(turns_before("large"), 64U);  // it is in the debt of that one
+}
+
 TEST_F(SharedHopTest, MessagesGoNoFasterThanTheRate) {
   const Destination slow{.interval = 250'000, .via = {host("slow")}};  // four in a second
   for (std::uint64_t m = 1; m <= 20; ++m) add("q" + std::to_string(m % 2), slow, m);
