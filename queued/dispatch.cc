@@ -8,7 +8,8 @@
 namespace postern::queued {
 namespace {
 
-constexpr std::int32_t kQuantum = 256;       // what a queue may send in a round: see cost_of()
+// A debt is soon forgiven, or a very large message would cost many rounds.
+constexpr int kRoundsOfDebt = 8;
 
 }  // namespace
 
@@ -27,7 +28,7 @@ void Schedule::review(Queue& queue) {
   if (runs) {
     stand_in_line(queue);
   } else if (queue.in_ring()) {
-    hop.ring_.remove(queue);
+    leave_line(queue);
     offer(hop);  // which it was to try
   }
   const auto lines = runs ? queue.lines_ : 0;
@@ -37,11 +38,41 @@ void Schedule::review(Queue& queue) {
   if (!runs && !hop.known() && hop.grants == 0 && hop.until <= now_) leave(queue);
 }
 
+// --- The line of a next hop -------------------------------------------------------------------------
+
+// At its end. What the queue owes it owes still, here or on another next hop, but for the rounds that went by without
+// it here: or it would gain by going away.
 void Schedule::stand_in_line(Queue& queue) {
   if (queue.in_ring()) return;
-  queue.deficit_ = kQuantum;
-  queue.hop_->ring_.push(queue);
+  Hop& hop = *queue.hop_;
+  const int missed = static_cast<std::uint16_t>(hop.round_ - queue.round_);
+  const int earned = std::min(missed, kRoundsOfDebt + 1) * Queue::kQuantum;
+  queue.deficit_ = static_cast<std::int16_t>(std::min<int>(queue.deficit_ + earned, Queue::kQuantum));
+  queue.round_ = hop.round_;
+  hop.ring_.push(queue);
 }
+
+void Schedule::leave_line(Queue& queue) {
+  Hop& hop = *queue.hop_;
+  if (hop.ring_.front() == &queue && queue.deficit_ <= 0) give_round(hop, queue);  // its turn is over
+  hop.ring_.remove(queue);
+  if (!hop.ring_.empty()) return;
+  hop.round_ = static_cast<std::uint16_t>(hop.round_ + kRoundsOfDebt + 1);  // nobody waits to whom anything is owed
+}
+
+// The queue gets what it may send in one more round: the next one, if it had that of this round.
+void Schedule::give_round(Hop& hop, Queue& queue) {
+  if (queue.round_ == hop.round_) ++hop.round_;
+  queue.round_ = hop.round_;
+  queue.deficit_ = static_cast<std::int16_t>(queue.deficit_ + Queue::kQuantum);
+}
+
+void Schedule::charge(Queue& queue, std::uint32_t cost) {
+  constexpr std::int64_t kMostDebt = kRoundsOfDebt * Queue::kQuantum;
+  queue.deficit_ = static_cast<std::int16_t>(std::max(queue.deficit_ - std::int64_t{cost}, -kMostDebt));
+}
+
+// --- What hops want ---------------------------------------------------------------------------------
 
 // Puts the hop on the lists of those that have something for their parked connections, or need further
 // ones, or takes it off.
@@ -65,17 +96,19 @@ void Schedule::set_wake(Hop& hop, QueueTime wake) {
 
 void Schedule::enlist(Hop& hop, bool serve, bool want) {
   Pool& pool = this->pool(hop);
-  if (std::exchange(hop.serving_, serve) != serve) {
+  if (hop.serving_ != serve) {
     if (serve)
       hop.serves_ = pool.serving.insert(pool.serving.end(), &hop);
     else
       pool.serving.erase(hop.serves_);
+    hop.serving_ = serve;
   }
-  if (std::exchange(hop.wanting_, want) != want) {
+  if (hop.wanting_ != want) {
     if (want)
       hop.wants_ = pool.wanting.insert(pool.wanting.end(), &hop);
     else
       pool.wanting.erase(hop.wants_);
+    hop.wanting_ = want;
   }
   const auto count = [](std::uint32_t& sum, bool counted, bool counts) {
     if (counted != counts) counts ? ++sum : --sum;
@@ -155,10 +188,8 @@ void Schedule::hand_out(Hop& hop) {
   }
 }
 
-// Whose turn it is. One that has spent what a round gives it waits for the next; a debt is soon forgiven,
-// or a very large message would cost many rounds.
+// Whose turn it is. One that has spent what a round gives it waits for the next.
 Schedule::Queue* Schedule::next_queue(Hop& hop) {
-  constexpr std::int32_t kMostDebt = 8 * kQuantum;
   for (Queue* queue = hop.ring_.front(); queue != nullptr; queue = hop.ring_.front()) {
     if (is_stale(*queue)) {
       leave(*queue);
@@ -166,7 +197,7 @@ Schedule::Queue* Schedule::next_queue(Hop& hop) {
       continue;
     }
     if (queue->deficit_ > 0) return queue;
-    queue->deficit_ = std::max(queue->deficit_, -kMostDebt) + kQuantum;
+    give_round(hop, *queue);
     hop.ring_.rotate();
   }
   return nullptr;

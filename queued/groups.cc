@@ -36,13 +36,13 @@ void Schedule::pass_turn(Queue& queue) {
   review(queue);
 }
 
-// Likewise where it was the queue's turn. What is left of its round in the ring of its hop it has on the next one.
+// Likewise where it was the queue's turn. What is left of its round in the ring of its hop it has on the next one, at
+// once; what it owes it has there too, at the end of the line.
 void Schedule::end_turn(Queue& queue) {
   const Hop* const before = queue.hop_;
-  const auto left = queue.deficit_;
+  const bool over = queue.deficit_ <= 0;
   pass_turn(queue);
-  if (queue.hop_ == before || left <= 0 || !queue.in_ring()) return;
-  queue.deficit_ = left;
+  if (queue.hop_ == before || over || !queue.in_ring()) return;
   queue.hop_->ring_.begin_with(queue);
 }
 

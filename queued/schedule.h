@@ -160,12 +160,13 @@ class Schedule {
         return std::pair(a->wake_, a) < std::pair(b->wake_, b);
       }
     };
-    bool serving_ = false;        // stands in its pool's list
-    bool wanting_ = false;        // stands in its pool's list
+    bool serving_ : 1 = false;    // stands in its pool's list
+    bool wanting_ : 1 = false;    // stands in its pool's list
     bool starved_ : 1 = false;    // counted in its pool
     bool newcomer_ : 1 = false;   // counted in its pool
     bool local_ : 1 = false;      // its pool is the local deliverer's
     bool called_for_ : 1 = false;  // nobody connects there: its host calls
+    std::uint16_t round_ = 0;     // of the queues in its ring; after the last number the first comes again
     std::uint32_t queues_ = 0;
     std::uint32_t awaited_ = 0;   // queues that went on to their next way until it works
     std::uint32_t lines_ = 0;
@@ -203,6 +204,7 @@ class Schedule {
 
    private:
     friend class Schedule;
+    static constexpr std::int16_t kQuantum = 256;  // what it may send in a round: see cost_of()
     [[nodiscard]] bool empty() const {
       return messages_ == 0 && leases == 0 && seconds_ == 0 && (!seeking_ || seeking_->grants == 0);
     }
@@ -214,7 +216,8 @@ class Schedule {
     std::uint32_t messages_ = 0;
     std::uint32_t lines_ = 0;        // messages of which a recipient is ready
     std::uint32_t lines_there_ = 0;  // counted in its hop
-    std::int32_t deficit_ = 0;       // what it may still send in this round
+    std::int16_t deficit_ = kQuantum;  // what it may still send in this round, or what it owes
+    std::uint16_t round_ = 0;        // of its hop: the last one that it had its part of
     std::uint8_t place_ = 0;         // that it came to last, of the group of its way
     bool turn_over_ = true;          // a message went: the next one goes by the next of the group
     std::uint8_t refused_ = 0;
@@ -580,6 +583,9 @@ class Schedule {
   void review(Queue& queue);
   void review(Hop& hop);
   void stand_in_line(Queue& queue);
+  void leave_line(Queue& queue);
+  static void give_round(Hop& hop, Queue& queue);
+  static void charge(Queue& queue, std::uint32_t cost);
   void enlist(Hop& hop, bool serve, bool want);
   void set_wake(Hop& hop, QueueTime wake);
   [[nodiscard]] bool may_run(const Hop& hop) const;

@@ -265,6 +265,7 @@ void Schedule::clear() {
     forget_kept(queue);
     queue.way_ = 0;
     queue.turn_over_ = true;
+    queue.deficit_ = Queue::kQuantum;
     return true;
   });
   for (auto& [name, hop] : hops_) hop.forget_limits();
@@ -330,7 +331,7 @@ void Schedule::lease_next(Queue& queue, const Parked& to) {
     backlog_.update(*next);
   }
   queue.turns_.served(turn.rank, queue.lines_);
-  queue.deficit_ -= static_cast<std::int32_t>(cost_of(turn.size));
+  charge(queue, cost_of(turn.size));
   std::sort(out.recipients.begin(), out.recipients.end());
   ++queue.leases;
   auto& grant = grants_.at(to.grant);

@@ -111,6 +111,7 @@ std::vector<std::string> Schedule::queues_of(std::string_view hop, std::string& 
 void Schedule::lead(Queue& queue, Hop& hop) {
   leave(queue);
   queue.hop_ = &hop;
+  queue.round_ = hop.round_;
   ++hop.queues_;
   hop.destination_ = queue.destination_;
   hop.limit(*queue.destination_);
@@ -120,7 +121,7 @@ void Schedule::lead(Queue& queue, Hop& hop) {
 void Schedule::leave(Queue& queue) {
   if (queue.hop_ == nullptr) return;
   Hop& hop = *queue.hop_;
-  if (queue.in_ring()) hop.ring_.remove(queue);
+  if (queue.in_ring()) leave_line(queue);
   hop.lines_ -= std::exchange(queue.lines_there_, 0);
   --hop.queues_;
   queue.hop_ = nullptr;

@@ -411,5 +411,27 @@ TEST_F(GroupsTest, AQueueThatSharesHasItsTurnsBesideOthers) {
   EXPECT_GE(std::ranges::count(at_a, "shared"), 25) << "two thirds of them are the other's";
 }
 
+// Nor has one with large messages a new round at each host.
+TEST_F(GroupsTest, AQueueThatSharesOwesAtOneHostWhatItSentToTheOther) {
+  const Destination shared{.connections = 1, .via = {weighed("a", 1), weighed("b", 1)}};
+  for (int n = 0; n < 100; ++n)
+    s->add("shared", shared, {base::MessageId(++last_message), 0, 1 << 20, 0, now, false}, now);
+  for (const auto* const other : {"a", "b"})
+    add_many(other, {.connections = 1, .via = {host(other)}}, 1000);
+  int large = 0;
+  for (int turns = 0; turns < 1000;) {
+    decide();
+    for (const auto& grant : std::exchange(opened, {})) ask(grant);
+    for (const auto& out : std::exchange(handed, {})) {
+      ++turns;
+      if (out.queue == "shared") ++large;
+      s->note_success(*s->settle(out.deliverer, {base::Epoch(5), out.lease}));
+      ask(grant_of[out.request.value]);
+    }
+  }
+  EXPECT_GT(large, 2);
+  EXPECT_LT(large, 15) << "each is worth more than 100 of the others'";
+}
+
 }  // namespace
 }  // namespace postern::queued

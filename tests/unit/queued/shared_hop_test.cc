@@ -11,6 +11,7 @@ class SharedHopTest : public ScheduleTest {
   SharedHopTest() { s->deliverer_up(kRelay1, false); }
   const Destination smart{.connections = 2, .via = {host("smart")}};
   const Destination mx{.connections = 3, .via = {config::HopSpec{}}};
+  std::uint64_t last = 0;  // message
 };
 
 // Names of next hops mean hosts: not queues whose hosts are not known yet, and not mailboxes.
@@ -62,6 +63,65 @@ TEST_F(SharedHopTest, QueuesOfAHopAreServedInTurnByBytes) {
   EXPECT_GT(count["bulk"], 100U);
   EXPECT_GT(count["large"], 2U);
   EXPECT_LT(count["large"], 30U);  // a message of 1 MiB is worth 128 of 4 KiB
+}
+
+// What it owes is not forgotten while it has nothing to go, nor by a look at a better way.
+TEST_F(SharedHopTest, AQueueGainsNothingByLeavingItsLine) {
+  const Destination one{.connections = 1, .via = {host("smart")}};
+  const Destination two{.connections = 1, .via = {host("first"), host("smart")}};
+  remembered["first:25"] = {QueueTime(1'000'000), 1};
+  const auto put = [&](const std::string& queue, const Destination& to, std::uint64_t size, int count) {
+    for (int n = 0; n < count; ++n) s->add(queue, to, {base::MessageId(++last), 0, size, 0, now, false}, now);
+  };
+  put("bulk", one, 4096, 2000);
+  put("brief", one, 1 << 20, 1);
+  put("astray", two, 1 << 20, 100);
+  s->add("brief", one, {base::MessageId(++last), 0, 100, 0, QueueTime(1'000'000), false}, now);  // so it stays
+  settle_down();
+  for (int n = 0; n < 600; ++n) {
+    const auto queue = handed.back().queue;
+    if (queue == "brief") put(queue, one, 1 << 20, 1);
+    if (queue == "astray") {
+      (void)s->end_wait(queue, now);
+      EXPECT_EQ(s->find(queue)->hop()->name(), "first:25");
+      s->defer("first:25", remembered["first:25"], now);
+      EXPECT_EQ(s->find(queue)->hop()->name(), "smart:25");
+    }
+    deliver_last();
+    decide();
+  }
+  for (const auto* const large : {"brief", "astray"}) {
+    const auto count = std::ranges::count(handed, large, &HandOut::queue);
+    EXPECT_GT(count, 2) << large;
+    EXPECT_LT(count, 15) << large;  // a message of 1 MiB is worth 64 of 4 KiB: no more of it is owed
+  }
+}
+
+// What a queue has sent long ago is nothing to those who wait now.
+TEST_F(SharedHopTest, ADebtIsPaidByTheRoundsThatGoBy) {
+  const Destination one{.connections = 1, .via = {host("smart")}};
+  const auto put = [&](const std::string& queue, std::uint64_t size, std::int64_t due = 0) {
+    s->add(queue, one, {base::MessageId(++last), 0, size, 0, QueueTime(due), false}, now);
+  };
+  const auto turns = [&](std::size_t most) {  // of others, until it is that of "large"
+    std::size_t n = 0;
+    do {
+      deliver_last();
+      decide();
+    } while (handed.back().queue != "large" && ++n < most);
+    return n;
+  };
+  put("large", 1 << 20);
+  put("large", 100, 1'000'000);  // so it stays
+  settle_down();
+  for (int n = 0; n < 2000; ++n) put("bulk", 4096);
+  EXPECT_EQ(turns(100), 100U);
+  put("large", 1 << 20);
+  EXPECT_LE(turns(100), 8U);  // a round of the other's
+  put("large", 1 << 20);
+  const auto owed = turns(100);
+  EXPECT_GT(owed, 8U * 6);
+  EXPECT_LE(owed, 8U * 9);
 }
 
 TEST_F(SharedHopTest, MessagesGoNoFasterThanTheRate) {
