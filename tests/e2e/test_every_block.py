@@ -100,7 +100,7 @@ def in_status(server, kind):
 
 def in_queues(server, kind):
     row, screen = server.queues()[QUEUE], server.ctl_text("queues").out
-    why = f"its messages are held: {REASON}" if kind.state == "held" else REASON
+    why = f"its messages are held: by root: {REASON}" if kind.state == "held" else REASON
     assert row["state"] == kind.state and why in row["why"] and row["next_try"] is None
     assert bool(row["until"]) == kind.until
     assert kind.state in screen and why in screen
