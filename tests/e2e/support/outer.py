@@ -1,6 +1,7 @@
 """An outer host of ODMR (RFC 2645): it keeps mail for an inner one until that one calls, logs in over TLS and says
 ATRN; then it is the client on the same connection."""
 import base64
+import select
 import socket
 import threading
 
@@ -123,7 +124,9 @@ class Outer:
         while True:
             with self.news:
                 while self.hold and not self.mail and not self._stopped:
-                    self.news.wait()
+                    self.news.wait(0.1)
+                    if session.has_word():  # nobody asked: it ends, and the reply to QUIT tells how
+                        break
                 if self._stopped or not self.mail:
                     break
                 message = self.mail[0]
@@ -155,6 +158,10 @@ class _Session:
         self.socket = connection
         self.secure = False
         self._file = connection.makefile("rb")
+
+    def has_word(self):
+        """Is there something to be read, or nothing any more?"""
+        return bool(select.select([self.socket], [], [], 0)[0])
 
     def begin_tls(self, context):
         self.socket = context.wrap_socket(self.socket, server_side=True)
