@@ -21,7 +21,7 @@ std::expected<HopSpec, std::string> parse_from(std::string_view text) {
 
 class CollectReader {
  public:
-  CollectReader(const std::map<std::string, Where>& own, Report& report) : own_(own), report_(report) {}
+  explicit CollectReader(const std::map<std::string, Where>& own) : own_(own) {}
 
   void read(const Section& section, Collect& collect) {
     collect.where = section.where();
@@ -72,7 +72,6 @@ class CollectReader {
   }
 
   const std::map<std::string, Where>& own_;
-  Report& report_;
 };
 
 // Two calls for the same mail would only be in each other's way.
@@ -92,7 +91,7 @@ void check_twins(const Config& config, Report& report) {
 
 void read_collects(std::span<const Section> sections, const std::map<std::string, Where>& own, Config& config,
                    Report& report) {
-  CollectReader reader(own, report);
+  CollectReader reader(own);
   for (const auto& section : sections) reader.read(section, config.collects.emplace_back());
   check_twins(config, report);
 }
