@@ -11,6 +11,7 @@ import pytest
 
 sys.path.insert(0, str(Path(__file__).parent))
 
+from support.certificates import Authority  # noqa: E402
 from support.net import Address  # noqa: E402
 from support.server import BUILD, Postern  # noqa: E402
 from support.sink import Script, Sink  # noqa: E402
@@ -55,6 +56,12 @@ def pytest_pyfunc_call(pyfuncitem):
 def pytest_runtest_makereport(item):
     report = (yield).get_result()
     item.failed = getattr(item, "failed", False) or report.failed
+
+
+@pytest.fixture(scope="module")
+def authority(tmp_path_factory):
+    """A CA of a module's own tests."""
+    return Authority(tmp_path_factory.mktemp("ca"))
 
 
 @pytest.fixture

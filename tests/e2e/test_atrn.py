@@ -9,7 +9,6 @@ import threading
 
 import pytest
 
-from support.certificates import Authority
 from support.waiting import PATIENCE, wait_for
 
 TURN_PORT = 2366   # RFC 2645's is 366
@@ -17,11 +16,6 @@ CLEAR_PORT = 2367
 NAME = "mx.example.org"
 INNER, OTHER = "inner.example", "other.example"
 PASSWORD = "correct horse"
-
-
-@pytest.fixture(scope="module")
-def authority(tmp_path_factory):
-    return Authority(tmp_path_factory.mktemp("ca"))
 
 
 @pytest.fixture

@@ -19,7 +19,6 @@ from pathlib import Path
 
 import pytest
 
-from support.certificates import Authority
 from support.client import Closed, Session
 from support.server import RELAY_PORT
 from support.waiting import PATIENCE, wait_for
@@ -30,11 +29,6 @@ CLEAR_PORT = 2588       # no TLS
 NAME = "mx.example.org"
 FAR = "ann@far.example"
 PASSWORD = "correct horse"
-
-
-@pytest.fixture(scope="module")
-def authority(tmp_path_factory):
-    return Authority(tmp_path_factory.mktemp("ca"))
 
 
 @pytest.fixture

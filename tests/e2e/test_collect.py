@@ -14,11 +14,6 @@ ALICE = "alice@example.org"
 FAR = "x@far.example"
 
 
-@pytest.fixture(scope="module")
-def authority(tmp_path_factory):
-    return Authority(tmp_path_factory.mktemp("ca"))
-
-
 @pytest.fixture
 def outer(authority, closing):
     return closing(Outer(authority.server(*authority.issue(HOST)), USER, PASSWORD))

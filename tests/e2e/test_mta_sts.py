@@ -7,11 +7,6 @@ from support.sink import SINK_PORT
 from support.waiting import wait_for
 
 
-@pytest.fixture(scope="module")
-def authority(tmp_path_factory):
-    return Authority(tmp_path_factory.mktemp("ca"))
-
-
 @pytest.fixture
 def sender(server, zone, authority):
     """Not started: it believes `authority`, and asks for policies."""

@@ -4,7 +4,6 @@ import ssl
 
 import pytest
 
-from support.certificates import Authority
 from support.server import ACCEPTED, MX_PORT, RELAY_PORT
 from support.sink import SINK_PORT, Sink, _Controller, _Server
 from support.waiting import wait_for
@@ -36,11 +35,6 @@ class PromisingSink(Sink):
     async def handle_EHLO(self, server, session, envelope, hostname, responses):
         session.host_name = hostname
         return responses[:-1] + (["250-REQUIRETLS"] if session.ssl else []) + responses[-1:]
-
-
-@pytest.fixture(scope="module")
-def authority(tmp_path_factory):
-    return Authority(tmp_path_factory.mktemp("ca"))
 
 
 @pytest.fixture

@@ -18,11 +18,6 @@ PASSWORD = "open sesame"
 TO = "x@far.example"
 
 
-@pytest.fixture(scope="module")
-def authority(tmp_path_factory):
-    return Authority(tmp_path_factory.mktemp("ca"))
-
-
 class _SmartHost(Controller):
     starttls = None
     mechanisms_off = ()

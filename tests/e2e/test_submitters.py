@@ -4,7 +4,6 @@ import subprocess
 
 import pytest
 
-from support.certificates import Authority
 from support.server import BUILD
 from support.waiting import PATIENCE
 
@@ -28,11 +27,6 @@ const mail = (n) => transport.sendMail({
 });
 Promise.all([1, 2, 3].map(mail)).then(() => transport.close(), (error) => { console.error(error); process.exit(1); });
 """
-
-
-@pytest.fixture(scope="module")
-def authority(tmp_path_factory):
-    return Authority(tmp_path_factory.mktemp("ca"))
 
 
 @pytest.fixture

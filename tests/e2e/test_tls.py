@@ -19,11 +19,6 @@ REQUIRED_PORT = 2587
 NAME = "mx.example.org"
 
 
-@pytest.fixture(scope="module")
-def authority(tmp_path_factory):
-    return Authority(tmp_path_factory.mktemp("ca"))
-
-
 def certificate(chain, key, *names):
     return {"chain": str(chain), "key": str(key), **({"names": list(names)} if names else {})}
 

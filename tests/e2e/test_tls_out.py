@@ -13,11 +13,6 @@ SMTPS_PORT = 2645
 
 
 @pytest.fixture(scope="module")
-def authority(tmp_path_factory):
-    return Authority(tmp_path_factory.mktemp("ca"))
-
-
-@pytest.fixture(scope="module")
 def stranger(tmp_path_factory):
     """An authority that nobody believes."""
     return Authority(tmp_path_factory.mktemp("stranger"))

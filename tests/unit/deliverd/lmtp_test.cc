@@ -9,6 +9,7 @@
 #include "deliverd/local/clerk.h"
 #include "fake_hop.h"
 #include "fake_queued.h"
+#include "tests/unit/event/until.h"
 
 namespace postern::local {
 namespace {
@@ -75,11 +76,7 @@ class Lmtp : public testing::Test {
   }
   template <class Done>
   void until(Done done) {
-    bool late = false;
-    event::Timer timer(loop, [&]() noexcept { late = true; });
-    timer.start(base::Millis(5'000));
-    while (!done() && !late) loop.run_once(true);
-    EXPECT_FALSE(late) << "waited in vain";
+    event::until(loop, std::move(done));
   }
   void open() {
     queued->grant("inner.example", kSocket);

@@ -10,6 +10,7 @@
 #include "deliverd/local/thread_filer.h"
 #include "fake_queued.h"
 #include "mailbox_rig.h"
+#include "tests/unit/event/until.h"
 
 namespace postern::local {
 namespace {
@@ -340,11 +341,7 @@ struct Office {
   }
   template <class Done>
   void until(Done done) {
-    bool late = false;
-    event::Timer timer(loop, [&]() noexcept { late = true; });
-    timer.start(base::Millis(5'000));
-    while (!done() && !late) loop.run_once(true);
-    EXPECT_FALSE(late) << "waited in vain";
+    event::until(loop, std::move(done));
   }
   event::Loop loop;
   TempDir dir;

@@ -12,6 +12,7 @@
 #include "tls_rig.h"
 #include "tests/unit/dns/fake_server.h"
 #include "tests/unit/dns/packet.h"
+#include "tests/unit/event/until.h"
 
 namespace postern::relay {
 
@@ -36,12 +37,7 @@ class PoolRig {
   // Runs the loop until `done`, at most 5 s.
   template <class Done>
   void until(Done done) {
-    bool late = false;
-    event::Timer timer(loop, [&]() noexcept { late = true; });
-    timer.start(base::Millis(5'000));
-    loop.run_once(false);
-    while (!done() && !late) loop.run_once(true);
-    EXPECT_FALSE(late) << "waited in vain";
+    event::until(loop, std::move(done));
   }
   void until_asked(std::size_t n = 1);
   void until_outcomes(std::size_t n);

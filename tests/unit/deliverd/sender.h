@@ -12,19 +12,9 @@
 
 #include "deliverd/relay/connection.h"
 #include "tls_rig.h"
+#include "tests/unit/event/until.h"
 
 namespace postern::relay {
-
-// Runs the loop until `done`, at most 5 s.
-template <class Done>
-inline void until(event::Loop& loop, Done done) {
-  bool late = false;
-  event::Timer timer(loop, [&]() noexcept { late = true; });
-  timer.start(base::Millis(5'000));
-  loop.run_once(false);
-  while (!done() && !late) loop.run_once(true);
-  EXPECT_FALSE(late) << "waited in vain";
-}
 
 // Sends `messages` over one connection.
 class Sender final : public ConnectionOwner {

@@ -10,6 +10,7 @@
 
 #include "common/log/log.h"
 #include "mailbox_rig.h"
+#include "tests/unit/event/until.h"
 
 namespace postern::local {
 namespace {
@@ -92,11 +93,7 @@ class UserFilerTest : public testing::Test {
   }
   template <class Done>
   void until(Done done) {
-    bool late = false;
-    event::Timer timer(loop, [&]() noexcept { late = true; });
-    timer.start(base::Millis(10'000));
-    while (!done() && !late) loop.run_once(true);
-    EXPECT_FALSE(late) << "waited in vain";
+    event::until(loop, std::move(done), base::Millis(10'000));
   }
   // With times that a test can wait for.
   void hurry(base::Millis idle, base::Millis patience) {

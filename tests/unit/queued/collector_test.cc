@@ -4,6 +4,7 @@
 #include <gtest/gtest.h>
 #include <sys/eventfd.h>
 
+#include "tests/unit/event/until.h"
 #include "tests/unit/queued/engine_rig.h"
 
 namespace postern::queued {
@@ -61,11 +62,7 @@ struct Calls {
   }
   template <class Done>
   void until(Done done) {
-    bool late = false;
-    event::Timer timer(loop, [&]() noexcept { late = true; });
-    timer.start(base::Millis(5'000));
-    while (!done() && !late) loop.run_once(true);
-    EXPECT_FALSE(late) << "waited in vain";
+    event::until(loop, std::move(done));
   }
   void end(CollectEnd how, std::uint16_t code = 0) {
     ipc::Collected collected;
