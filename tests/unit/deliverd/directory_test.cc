@@ -175,7 +175,12 @@ class SlowRig {
     }
     return all;
   }
-  void turn() { loop_.run_once(true); }
+  // Until something happens, but a moment at most: what was awaited may be here already.
+  void turn() {
+    event::Timer moment(loop_, []() noexcept {});
+    moment.start(base::Millis(20));
+    loop_.run_once(true);
+  }
   [[nodiscard]] int queries() const { return server_.queries(); }
   void say(std::size_t host, Says v4, Says v6) {
     const std::scoped_lock lock(mutex_);
