@@ -54,11 +54,12 @@ Exit list(Question question, Table table, std::string_view none, const Command& 
       advance(question, *page);
       client.put(question);
     }
+    const auto moment = now();
     for (const auto& row : page->rows) {
       if (command.json)
         output.write(to_json(row));
       else
-        add_row(table, row, now());
+        add_row(table, row, moment);
     }
     if (!command.json) output.write(table.take());
     output.flush();

@@ -59,7 +59,7 @@ std::optional<mail::Address> address_in(const Engine& engine, const std::string&
 void explain_known(const Engine& engine, const Schedule::Queue& queue,
                    ipc::QueueExplained& answer) {
   answer.found = true;
-  for (const auto* path : engine.schedule().paths(queue.name())) {
+  for (const auto* path : engine.schedule().paths(queue)) {
     answer.messages += path->messages();
     answer.bytes += path->bytes;
     answer.ready += path->counts.ready;

@@ -90,7 +90,7 @@ ipc::QueueRow queue_row(const Engine& engine, const Schedule::Queue& queue) {
   ipc::QueueRow row;
   row.queue = queue.name();
   std::uint32_t leases = 0;
-  for (const auto* path : engine.schedule().paths(queue.name())) {
+  for (const auto* path : engine.schedule().paths(queue)) {
     row.messages += path->messages();
     row.bytes += path->bytes;
     leases += path->leases;

@@ -362,7 +362,8 @@ class Schedule {
   [[nodiscard]] const Queue* second_of(std::string_view queue, base::MessageId message,
                                        std::uint32_t number) const;
   // The queue, and its second paths behind it.
-  [[nodiscard]] std::vector<const Queue*> paths(std::string_view name) const;
+  [[nodiscard]] std::vector<const Queue*> paths(const Queue& first) const;
+  [[nodiscard]] std::vector<const Queue*> paths(std::string_view name) const;  // none: no such queue
   // All second paths, by queue and by the way that refused.
   using Seconds = std::map<std::pair<std::string, std::uint8_t>, Queue>;
   [[nodiscard]] const Seconds& seconds() const { return seconds_; }
@@ -493,6 +494,7 @@ class Schedule {
   void drop_second(Queue& queue);
   [[nodiscard]] bool is_closed(const Queue& queue) const;
   [[nodiscard]] std::vector<Queue*> paths(std::string_view name);
+  [[nodiscard]] std::vector<Queue*> paths(Queue& first);
   // Where the recipient stands, or will.
   Queue& path_of(Queue& first, const Destination& destination, const Mail& mail);
   // All queues and second paths, until one is answered by false.
