@@ -117,7 +117,7 @@ void add_conditions(CLI::App& verb, Command& command, Typed& typed) {
 
 void add_selector(CLI::App& verb, Command& command, Typed& typed) {
   add_conditions(verb, command, typed);
-  verb.add_option("--state", typed.state, "ready, retry, frozen, off, delivering or held");
+  verb.add_option("--state", typed.state, "ready, retry, frozen, off, delivering, held or uncalled");
 }
 
 void describe_blocks(CLI::App& app, Command& command, Typed& typed) {
@@ -241,7 +241,7 @@ Checked read_state(const std::string& typed, std::optional<ipc::State>& to) {
   for (std::uint8_t i = 0; i <= static_cast<std::uint8_t>(ipc::kLastEnumerator<ipc::State>); ++i)
     if (ipc::name(static_cast<ipc::State>(i)) == typed) to = static_cast<ipc::State>(i);
   if (to) return {};
-  return usage(fmt::format("--state {}: expected ready, retry, frozen, off, delivering or held",
+  return usage(fmt::format("--state {}: expected ready, retry, frozen, off, delivering, held or uncalled",
                            base::printable(typed)));
 }
 

@@ -51,7 +51,7 @@ struct CollectRow {
   bool calling = false;  // now,
   bool serving = false;  // and the session was turned round
   base::WallTime last;   // end of the last call since the start of queued; 0: there was none
-  base::WallTime next;   // while not calling
+  base::WallTime next;   // while not calling; 0: nobody is called while no mail is taken
   std::string result;    // of the last one, a phrase
   static constexpr auto fields() {
     return fields_of(field("from", &CollectRow::from, 300), field("calling", &CollectRow::calling),
