@@ -193,7 +193,8 @@ std::string deadline(std::string_view what, base::WallTime at, bool stands, base
 // As it is to be unfrozen: a host of a pattern by its own name, a set of them, or what is demanded of one, as it was frozen.
 std::string frozen_as(const Obstacle& o) {
   const bool by_pattern = o.freeze.starts_with('*');
-  if (by_pattern && o.name.find_first_of(",>/") == std::string::npos) return readable(o.name);
+  const bool is_host = o.name.find_first_of(",>/") == std::string::npos;
+  if (o.freeze.empty() || (by_pattern && is_host)) return readable(o.name);
   return by_pattern ? fmt::format("'{}'", readable(o.freeze)) : readable(o.freeze);
 }
 
