@@ -43,17 +43,6 @@ std::string_view expected_name(bool hop) {
              : "a queue is a name like example.org, a pattern like *.example.org, or local";
 }
 
-// Does mail by this route go to a next hop that the name stands for, or may it?
-bool leads_to(const Schedule& schedule, const Route& route, const std::string& name) {
-  const auto* queue = schedule.find(route.queue);
-  const auto* hop = queue == nullptr ? nullptr : queue->hop();
-  if (hop != nullptr && hop->known() && fit_hop(name, hop->name()) != 0) return true;
-  const auto& via = route.destination.via;
-  return std::any_of(via.begin(), via.end(), [&](const auto& way) {
-    return is_named(way) && fit_hop(name, hop_name(way, route.queue)) != 0;
-  });
-}
-
 // Is there, or could there be by the configuration, what this name stands for?
 bool is_known(const Engine& engine, const std::string& name, bool hop) {
   const auto& hops = engine.schedule().hops();

@@ -3,6 +3,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include <array>
 #include <condition_variable>
 #include <filesystem>
 #include <mutex>
@@ -44,7 +45,9 @@ class FakeQueued {
     answer.request = m.request;
     answer.more = m.after.value < 3;
     answer.next_after = m.after.next();
-    if (m.after.value == 2) {
+    if (m.selector.queue == "four.example") {
+      EXPECT_TRUE(answer.rows.add(one_of_four(m.after.value)));
+    } else if (m.after.value == 2) {
       EXPECT_TRUE(answer.rows.add({.id = base::MessageId(7)}));
     }
     connection_.send(answer);
@@ -153,6 +156,16 @@ class FakeQueued {
   void closed() noexcept {}
 
  private:
+  static ipc::MessageRow one_of_four(std::size_t i) {
+    using ipc::State;
+    ipc::MessageRow row;
+    row.id = base::MessageId(32 + i);
+    row.arrived = base::WallTime{std::array{30, 20, 10, 40}.at(i)};
+    row.size = std::array{300U, 100U, 200U, 400U}.at(i);
+    row.state = std::array{State::kRetry, State::kReady, State::kHeld, State::kRetry}.at(i);
+    row.next_try = base::WallTime{std::array{60, 0, 0, 50}.at(i)};
+    return row;
+  }
   void done(base::RequestId request, std::uint8_t exit, std::string text) {
     connection_.send(ipc::Done{request, exit, std::move(text), {}});
   }
@@ -222,6 +235,22 @@ TEST_F(Conversation, ListingsGoThroughAllPages) {
   EXPECT_NE(messages.find("0000000000007"), std::string::npos);
   EXPECT_EQ(say({"blocks"}).out, "nothing is blocked\n");
   EXPECT_EQ(say({"blocks", "--json"}).out, "");
+}
+
+// Over all pages.
+TEST_F(Conversation, MessagesComeInTheOrderThatIsAskedFor) {
+  const auto order = [this](const char* sort) {
+    const auto out = say({"messages", "--queue", "four.example", "--sort", sort, "--json"}).out;
+    std::string ids;
+    for (auto at = out.find("000000000001"); at != std::string::npos; at = out.find("000000000001", at + 1))
+      ids += out[at + 12];
+    return ids;
+  };
+  EXPECT_EQ(order("age"), "2103");
+  EXPECT_EQ(order("size"), "3021");
+  EXPECT_EQ(order("next"), "1302") << "ready, the nearer of two, and what does not move by itself";
+  const auto table = say({"messages", "--queue", "four.example", "--sort", "age"}).out;
+  EXPECT_EQ(std::count(table.begin(), table.end(), '\n'), 5) << table;
 }
 
 TEST_F(Conversation, HistoryGoesThroughAllPagesAndTellsWhatWentWrong) {
