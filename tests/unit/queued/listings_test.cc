@@ -122,6 +122,19 @@ TEST_F(ListingsTest, ASelectorNamesANextHop) {
   for (const auto* name : {"corp.example", "one.example:25", "three.example"}) EXPECT_EQ(selected(name), Ids{}) << name;
 }
 
+TEST_F(ListingsTest, NoticesOfOursAreSelected) {
+  const auto failed = mail("a@far.example");
+  (void)mail("b@far.example", "x\r\n", true);
+  (void)engine->schedule().take("far.example", failed);
+  engine->conclude(failed, {{0, {ipc::Result::kFailed, ipc::FailureClass::kMailbox, {550, 5, 1, 1, "no"}, {}}}}, "", {});
+  turn(30);
+  ipc::ListMessages ask;
+  ask.selector.bounces = true;
+  tell(tool, ask);
+  ASSERT_EQ(tool.messages.back().rows.size(), 1U);
+  EXPECT_TRUE(look(tool.messages.back().rows[0].id)->notice);
+}
+
 // As people write it: composed otherwise, in another case, with the domain in U-labels.
 TEST_F(ListingsTest, SelectorsFindAddressesBeyondAscii) {
   const auto a = mail("J\xc3\xbcrg@b\xc3\xbc" "cher.example");
