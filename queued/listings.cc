@@ -139,7 +139,8 @@ ipc::QueueRow queue_row(const Engine& engine, const Schedule::Queue& queue) {
     row.until = stands->until;
   } else if (wait != nullptr) {
     row.state = ipc::State::kRetry;
-    row.next_try = clock.wall_at(hop->until);
+    const auto next = queue.counts.ready > 0 ? std::nullopt : engine.schedule().next_due(queue);
+    row.next_try = clock.wall_at(next ? std::max(next->time, hop->until) : hop->until);
     row.why = cut(row.last_reply, ipc::kMaxReason);
   } else if (leases > 0) {
     row.state = ipc::State::kDelivering;
