@@ -85,7 +85,7 @@ def test_nobody_is_called_while_no_mail_is_taken(server, zone, authority, outer)
                                                          if not row["calling"]), None))
     assert row["next"] is None, row
     assert f"COLLECT   {HOST}:{PORT}  not called while no mail is taken; last " in server.ctl_text("status").out
-    assert not server.mail("alice") and len(outer.mail) == 1
+    assert not server.mailbox("alice") and len(outer.mail) == 1
     server.ctl("intake", "enable", "--yes")
     server.wait_mail("alice")
     assert server.status()["collects"][0]["result"] in ("served", "no mail")
