@@ -116,7 +116,8 @@ class Explainer {
     out.retry = plan_of(engine_, site.queue, failure, failures);
     const auto terms = engine_.retry_tables().terms(
         site.queue, failure.value_or(ipc::FailureClass::kConnect));
-    const auto age = engine_.age(message_, site.queue, site.destination);
+    const auto before = frozen_before(engine_, site.destination, site.hop, site.due, recipient);
+    const auto age = engine_.age(message_, site.queue, site.destination, before);
     const auto at = [&](base::Millis limit) {
       return engine_.store().clock().wall() + (limit - age);
     };
@@ -125,7 +126,7 @@ class Explainer {
                        recipient.notify.delay() && !recipient.delay_told &&
                        (terms.expire.count() == 0 || terms.notify < terms.expire);
     if (tells) out.notice = at(terms.notify);
-    out.clock_stands = !message_.held.empty() || engine_.clock_stands(site.queue, site.destination);
+    out.clock_stands = !message_.held.empty() || engine_.clock_stands(site.queue, site.destination, before);
   }
 
   const Engine& engine_;

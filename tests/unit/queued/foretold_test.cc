@@ -281,8 +281,12 @@ TEST_F(Foretold, AnMxHostStaysFrozenAfterARestartToo) {
   EXPECT_EQ(stands.state, ipc::State::kFrozen);
   EXPECT_EQ(stands.why, "--hop mx.far.example: moving");
   EXPECT_NE(stands.until.ms, 0);
+  EXPECT_TRUE(explained().clock_stands);
+  const auto expires = explained().expires;
+  later(base::Millis(10'000));
+  EXPECT_EQ(explained().expires, expires + base::Millis(10'000));
   // Once it is due, the DNS is asked; there it leads to another host by now.
-  later(base::Millis(60'000));
+  later(base::Millis(50'000));
   EXPECT_EQ(explained().state, ipc::State::kReady);
   ask_all();
   EXPECT_EQ(relay.leases.size(), 1U);
