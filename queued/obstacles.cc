@@ -132,7 +132,7 @@ std::string frozen_before(const Engine& engine, const Destination& destination, 
   if (due <= engine.now() || !recipient.trouble || !engine.blocks().any_hop()) return {};
   if (via.size() > 1 || !is_found_by_dns(via.front()) || (hop != nullptr && hop->known())) return {};
   auto host = hop_of_remote(recipient.trouble->remote);
-  return engine.blocks().hop_frozen(host) == nullptr ? std::string() : host;
+  return host.size() > ipc::kMaxHopName || engine.blocks().hop_frozen(host) == nullptr ? std::string() : host;
 }
 
 void add_blocks(const Engine& engine, const Site& site, std::vector<Obstacle>& found, const std::string& before) {
