@@ -130,7 +130,7 @@ std::string frozen_before(const Engine& engine, const Destination& destination, 
                           QueueTime due, const Recipient& recipient) {
   const auto& via = destination.via;
   if (due <= engine.now() || !recipient.trouble || !engine.blocks().any_hop()) return {};
-  if (via.size() > 1 || !is_found_by_dns(via.front()) || (hop != nullptr && hop->known())) return {};
+  if (via.size() > 1 || !is_found_by_dns(via.front()) || hop != nullptr) return {};
   auto host = hop_of_remote(recipient.trouble->remote);
   return host.size() > ipc::kMaxHopName || engine.blocks().hop_frozen(host) == nullptr ? std::string() : host;
 }

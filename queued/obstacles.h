@@ -43,7 +43,7 @@ using Obstacles = std::vector<ipc::Obstacle>;
 [[nodiscard]] ipc::Obstacle frozen_hop(const Engine& engine, const std::string& hop);
 // Which MX hosts a queue leads to is not known after a start, until something of it is due. Till then a freeze of the
 // host that a recipient was tried at last counts: there he will be tried again, unless the DNS says otherwise by then.
-// That host as a next hop; empty: there is no such freeze, or it is known where the queue leads. `hop`: where it does.
+// That host as a next hop; empty: there is no such freeze, or the queue leads to `hop`, or its hosts are looked for.
 [[nodiscard]] std::string frozen_before(const Engine& engine, const Destination& destination, const Schedule::Hop* hop,
                                         QueueTime due, const Recipient& recipient);
 // Freezes and the outbound switch. `before`: as frozen_before() says.
