@@ -104,13 +104,16 @@ std::int64_t next_of(const ipc::MessageRow& row) {
 void put_in_order(std::vector<ipc::MessageRow>& rows, Order order) {
   switch (order) {
     case Order::kId:
-      return;
+      break;
     case Order::kAge:
-      return std::ranges::stable_sort(rows, {}, [](const auto& row) { return row.arrived.ms; });
+      std::ranges::stable_sort(rows, {}, [](const auto& row) { return row.arrived.ms; });
+      break;
     case Order::kSize:
-      return std::ranges::stable_sort(rows, std::greater(), &ipc::MessageRow::size);
+      std::ranges::stable_sort(rows, std::greater(), &ipc::MessageRow::size);
+      break;
     case Order::kNext:
-      return std::ranges::stable_sort(rows, {}, next_of);
+      std::ranges::stable_sort(rows, {}, next_of);
+      break;
   }
 }
 

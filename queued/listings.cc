@@ -16,11 +16,6 @@ constexpr std::size_t kRecipientRows = 20, kBlockRows = 24;
 constexpr std::size_t kScannedQueues = 5000;
 constexpr std::size_t kReplyRoom = mail::Reply::kMaxText + 32;
 
-std::string cut(std::string text, std::size_t limit) {
-  if (text.size() > limit) text.resize(limit);
-  return text;
-}
-
 std::string reply_of(const Recipient& recipient) {
   return recipient.trouble ? cut(text_of(recipient.trouble->reply), kReplyRoom) : std::string();
 }
