@@ -35,7 +35,7 @@ enum class Blocker : std::uint8_t {
 inline constexpr std::size_t kBlockers = 19;
 inline constexpr std::size_t kReplyShown = mail::Reply::kMaxText + 32;
 inline constexpr std::size_t kMaxPlaceText = 280;  // "conf.d/routes.toml:46"
-inline constexpr std::size_t kMaxExplained = 60;   // recipients in one answer
+inline constexpr std::size_t kMaxExplained = 50;   // recipients in one answer
 inline constexpr std::size_t kMaxPassed = 12;
 
 struct Obstacle {

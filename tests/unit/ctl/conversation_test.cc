@@ -62,17 +62,17 @@ class FakeQueued {
     answer.more = answer.found && m.after + 20 < 45;
     connection_.send(answer);
   }
-  // 7: 90 recipients in pages of 60, two of them elsewhere, one ended. 9: finished.
+  // 7: 90 recipients in pages of 50, two of them elsewhere, one ended. 9: finished.
   void on(const ipc::Explain& m) {
     ipc::Explained answer;
     answer.request = m.request;
     answer.found = m.id.value == 7;
     answer.ended = 1;
-    const std::uint32_t ends[] = {60, 62, 90};
+    const std::uint32_t ends[] = {50, 52, 90};
     for (const auto end : ends) {
       if (!answer.found || m.after >= end) continue;
       auto& one = answer.explanations.emplace_back();
-      one.queue = end == 62 ? "other.example" : "far.example";
+      one.queue = end == 52 ? "other.example" : "far.example";
       for (auto i = m.after; i < end; ++i)
         one.recipients.push_back(
             mail::Address::parse("u" + std::to_string(i) + "@" + one.queue).value());
@@ -286,7 +286,7 @@ TEST_F(Conversation, ExplainGathersAlikeRecipientsOfAllPages) {
   EXPECT_EQ(said.exit, 0);
   EXPECT_NE(said.out.find("u0@far.example, u1@far.example, u2@far.example and 85 more: READY"),
             std::string::npos) << said.out;
-  EXPECT_NE(said.out.find("u60@other.example, u61@other.example: READY"), std::string::npos);
+  EXPECT_NE(said.out.find("u50@other.example, u51@other.example: READY"), std::string::npos);
   EXPECT_NE(said.out.find("u4@example.net: DELIVERED"), std::string::npos);  // by the history
   const auto json = say({"explain", "0000000000007", "--json"}).out;
   EXPECT_EQ(std::count(json.begin(), json.end(), '\n'), 1);
