@@ -390,6 +390,14 @@ class Schedule {
     std::uint32_t number = 0;
   };
   [[nodiscard]] std::optional<NextTry> next_try(std::string_view queue, base::MessageId message) const;
+  // Where mail of the queue that is due at `when` is tried first, as far as that follows from what is known now: what has
+  // nothing to go may stand with a next hop that it would leave.
+  struct Prospect {
+    std::size_t way = 0;       // of its destination
+    const Hop* hop = nullptr;  // null: nobody leads there
+    QueueTime opens{0};        // not before then; the last time that there is: never, for it is frozen
+  };
+  [[nodiscard]] Prospect prospect(const Queue& queue, QueueTime when) const;
   // Is a recipient of it held here?
   [[nodiscard]] bool held(std::string_view queue, base::MessageId message) const;
   // What of the queue is due next, of what is not due yet; its hop's own wait is not asked.
