@@ -349,7 +349,7 @@ class Engine {
   bool poked_ = false;
   bool loaded_ = false;
   std::vector<Done> when_loaded_;
-  std::uint64_t placings_ = 0;  // the newest run over all mail
+  std::uint64_t placings_ = 0;  // the newest run over all mail; as many as there were other rules
   std::shared_ptr<bool> alive_ = std::make_shared<bool>(true);
 };
 

@@ -425,10 +425,10 @@ void Engine::fail_queue(const std::string& name, ipc::FailureClass failure,
                         const ipc::ReplyText& reply, const std::string& remote) {
   const auto last = schedule_.last_message(name);  // what comes later is tried by itself
   if (!last) return;
-  slices_.add([this, name, failure, reply, remote, last,
+  slices_.add([this, name, failure, reply, remote, last, run = placings_,
                after = base::MessageId()]() mutable noexcept {
     const auto* queue = schedule_.find(name);
-    if (queue == nullptr || is_stopped(*queue)) return false;
+    if (queue == nullptr || is_stopped(*queue) || run != placings_) return false;  // new routes may lead elsewhere
     const auto slice = schedule_.messages(name, after, kSlice);
     if (slice.empty()) return false;
     after = slice.back();
