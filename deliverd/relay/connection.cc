@@ -183,6 +183,7 @@ void Connection::on_connected(std::size_t number, base::UniqueFd fd) noexcept {
   forget_tried();
   note_ = {};
   stream_ = std::make_unique<event::Stream>(loop_, std::move(fd), *this);
+  stream_->hear_out();  // who refuses a body in its middle often leaves with that
   const auto client = hop_.pass_client == config::PassClient::kProxy ? told() : std::nullopt;
   client_.emplace(client ? hello_of(*client, hostname_) : hostname_, use_of(plan_, !clear_why_.empty()),
                   hop_.lmtp ? Dialect::kLmtp : Dialect::kSmtp, login());
