@@ -190,6 +190,7 @@ class Engine {
     std::string remote;
     base::MessageId after;
     bool gap = false;  // a message up to there was held, or imported: its age is not by its order
+    std::uint64_t run = 0;  // placings_ when they failed
   };
   struct Occasion {  // what became of recipients of one message, on its way into a record
     struct Part {      // of one attempt

@@ -323,7 +323,7 @@ void Engine::hop_failed(const EndedGrant& grant, ipc::FailureClass failure,
       .field("seconds", (record.until - record.clock).count() / 1000);
   schedule_.defer(grant.hop, {record.until, record.failures}, now());
   store_.note(std::move(record));
-  expire_queues(grant.hop, {{}, failure, reply, remote, {}});
+  expire_queues(grant.hop, {.queue = {}, .failure = failure, .reply = reply, .remote = remote, .after = {}, .run = placings_});
 }
 
 // All queues that lead to the hop and found no other way: a few in each turn.
@@ -357,7 +357,8 @@ void Engine::expire_uncalled() {
                     .failure = ipc::FailureClass::kConnect,
                     .reply = our_reply(4, 4, 1, "its host has not called for it"),
                     .remote = {},
-                    .after = {}});
+                    .after = {},
+                    .run = placings_});
     return !after.empty();
   });
 }
@@ -369,7 +370,7 @@ void Engine::expire_slice(OldMail work) {
   if (slice.empty()) return;
   store_.fetch(slice, [this, slice, work = std::move(work)]() mutable noexcept {
     const auto* queue = schedule_.find(work.queue);
-    if (queue == nullptr || is_stopped(*queue)) return;
+    if (queue == nullptr || is_stopped(*queue) || work.run != placings_) return;  // by new routes nothing failed yet
     const auto terms = retry_tables_.terms(work.queue, work.failure);
     std::vector<base::MessageId> old, late;
     bool more = true;

@@ -322,6 +322,7 @@ TEST(Client, ReplyIntoTheBodyEndsTheSession) {
     ASSERT_EQ(client.begin({"", {{"r1@example.org", {}, {}}}, 1, false, {}, {}}, out), Client::Event::kNone);
     ASSERT_EQ(feed("250 ok\r\n250 ok\r\n354 go\r\n"), Client::Event::kBody);
     EXPECT_TRUE(client.body_begun());
+    EXPECT_EQ(client.timeout(), std::chrono::minutes(3)) << "for each block (RFC 5321 4.5.3.2.5)";
     ASSERT_EQ(feed(reply), Client::Event::kOver);
     EXPECT_EQ(text(client.verdicts().at(0)), expected);
   }

@@ -49,6 +49,21 @@ TEST_F(StoppedTest, OldMailOfADeadHopThatIsFrozenWhileItEnds) {
   EXPECT_TRUE(notices().empty());
 }
 
+// By the new route it has not been tried yet.
+TEST_F(StoppedTest, OldMailOfADeadHopThatAReloadLeadsElsewhereWhileItEnds) {
+  constexpr std::size_t kMany = 200;  // four slices
+  for (std::size_t n = 0; n < kMany; ++n) (void)mail("x@far.example");
+  clock.advance(base::Millis(2'000'000));
+  engine->hop_failed({"far.example", "far.example"}, ipc::FailureClass::kConnect, {0, 4, 4, 1, "dead"}, "");
+  auto changed = config;
+  changed.routes.push_back({.to = {"*"}, .via = {{config::HopKind::kHost, "smart.example", 25}}});
+  engine->configure(changed);
+  turn(100);
+  ASSERT_NE(engine->schedule().find("far.example"), nullptr);
+  EXPECT_EQ(engine->schedule().find("far.example")->messages(), kMany);
+  EXPECT_TRUE(notices().empty());
+}
+
 TEST_F(StoppedTest, WhatARouteWouldEndAfterAReload) {
   const auto stays = mail("x@far.example");
   const auto goes = mail("x@near.example");
