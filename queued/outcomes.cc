@@ -323,7 +323,8 @@ void Engine::hop_failed(const EndedGrant& grant, ipc::FailureClass failure,
       .field("seconds", (record.until - record.clock).count() / 1000);
   schedule_.defer(grant.hop, {record.until, record.failures}, now());
   store_.note(std::move(record));
-  expire_queues(grant.hop, {.queue = {}, .failure = failure, .reply = reply, .remote = remote, .after = {}, .run = placings_});
+  expire_queues(grant.hop, {.queue = {}, .failure = failure, .reply = reply, .remote = remote, .after = {},
+                            .run = placings_});
 }
 
 // All queues that lead to the hop and found no other way: a few in each turn.

@@ -35,8 +35,8 @@ struct MxSearch {
 };
 
 // Of a policy that is enforced: which of the hosts it does not let be used, a bit for each by their names. No hash of
-// them: whoever has the DNS name hosts of his for another domain could find a policy for a domain of his own that has the
-// same one, and by its sessions get the other's mail.
+// them: who forges the MX records of another domain could find a policy for a domain of his own with the same hash, and
+// get the other's mail by its sessions.
 std::string policy_demand(const ipc::PolicySaid& policy, const std::vector<Host>& hosts) {
   if (policy.mode != ipc::StsMode::kEnforce) return {};
   if (policy.strangers.empty()) return "/mta-sts";
