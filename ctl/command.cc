@@ -96,7 +96,7 @@ std::expected<std::string, Ending> whole_verb(const std::string& typed, bool ter
 // The words as they were typed for what needs a reading of its own.
 struct Typed {
   std::vector<std::string> ids;
-  std::string id, client, older, newer, larger, smaller, state, what, hop;
+  std::string id, client, older, newer, larger, smaller, state, sort, what, hop;
 };
 
 // What both the queue and the history can be asked for.
@@ -117,7 +117,9 @@ void add_conditions(CLI::App& verb, Command& command, Typed& typed) {
 
 void add_selector(CLI::App& verb, Command& command, Typed& typed) {
   add_conditions(verb, command, typed);
-  verb.add_option("--state", typed.state, "ready, retry, frozen, off, delivering or held");
+  verb.add_option("--hop", command.selector.hop, "that goes to this next hop, or may: a host, or a pattern of hosts");
+  verb.add_flag("--bounces", command.selector.bounces, "notices of our own");
+  verb.add_option("--state", typed.state, "ready, retry, frozen, off, delivering, held or uncalled");
 }
 
 void describe_blocks(CLI::App& app, Command& command, Typed& typed) {
@@ -162,7 +164,10 @@ void describe(CLI::App& app, Command& command, Typed& typed) {
   auto* const queues = app.add_subcommand("queues", "a row for each destination");
   queues->add_option("PATTERN", command.queue, "a queue, or a pattern like *.example.org");
   queues->add_flag("--hops", command.hops, "a row for each next hop instead");
-  add_selector(*app.add_subcommand("messages", "a row for each message"), command, typed);
+  auto* const messages = app.add_subcommand("messages", "a row for each message");
+  add_selector(*messages, command, typed);
+  messages->add_option("--sort", typed.sort, "age: the oldest first; size: the largest; next: what is tried next")
+      ->check(CLI::IsMember({"age", "size", "next"}));
   app.add_subcommand("show", "one message's envelope and the state of each recipient")
       ->add_option("ID", typed.id)
       ->required();
@@ -188,6 +193,7 @@ void describe(CLI::App& app, Command& command, Typed& typed) {
   auto* const retry = app.add_subcommand("retry", "try messages now; a block stays a block");
   add_selector(*retry, command, typed);
   retry->add_flag("--dry-run", command.dry_run, "only count them");
+  retry->add_option("--reason", command.reason, "why; the log keeps it");
   auto* const user = app.add_subcommand("user", "the accounts of the password file, and their locks");
   user->add_option("WHAT", typed.what, "add, passwd, remove, list, lock or unlock")
       ->required()
@@ -241,7 +247,7 @@ Checked read_state(const std::string& typed, std::optional<ipc::State>& to) {
   for (std::uint8_t i = 0; i <= static_cast<std::uint8_t>(ipc::kLastEnumerator<ipc::State>); ++i)
     if (ipc::name(static_cast<ipc::State>(i)) == typed) to = static_cast<ipc::State>(i);
   if (to) return {};
-  return usage(fmt::format("--state {}: expected ready, retry, frozen, off, delivering or held",
+  return usage(fmt::format("--state {}: expected ready, retry, frozen, off, delivering, held or uncalled",
                            base::printable(typed)));
 }
 
@@ -283,6 +289,8 @@ Checked read_selector(const Typed& typed, Command& command) {
                               check_length("--from", selector.from, kMaxCondition),
                               check_length("--to", selector.to, kMaxCondition),
                               check_length("--error", selector.error, kMaxCondition),
+                              read_queue("--hop", selector.hop),
+                              check_length("--hop", selector.hop, ipc::kMaxHopName),
                               read_span("--older", typed.older, selector.older),
                               read_span("--newer", typed.newer, selector.newer),
                               read_size("--larger", typed.larger, selector.larger),
@@ -290,6 +298,7 @@ Checked read_selector(const Typed& typed, Command& command) {
                               read_state(typed.state, selector.state),
                               read_network(typed.client, selector.client)})
     if (!checked) return checked;
+  selector.hop = base::to_lower(selector.hop);
   if (selector.empty() && acts)
     return usage(fmt::format("{} needs ids, conditions or --all", verb_name(command.verb)));
   if (selector.empty()) selector.all = true;  // a listing without conditions lists all
@@ -299,9 +308,16 @@ Checked read_selector(const Typed& typed, Command& command) {
 // Only what is known of a message when it comes.
 Checked check_also_new(const Command& command) {
   const auto& s = command.selector;
-  const bool other = !s.ids.empty() || s.all || !s.error.empty() || s.older || s.newer || s.state;
+  const bool other = !s.ids.empty() || s.all || !s.error.empty() || s.older || s.newer || s.state ||
+                     !s.hop.empty() || s.bounces;
   if (!command.also_new || !other) return {};
   return usage("hold --also-new takes --from, --to, --client, --queue, --larger and --smaller only");
+}
+
+Order read_order(const std::string& typed) {
+  if (typed == "age") return Order::kAge;
+  if (typed == "size") return Order::kSize;
+  return typed == "next" ? Order::kNext : Order::kId;
 }
 
 Checked read_switch(const Typed& typed, Command& command) {
@@ -358,6 +374,8 @@ Checked finish(const Typed& typed, Command& command) {
     if (!checked) return checked;
   switch (command.verb) {
     case Verb::kMessages:
+      command.order = read_order(typed.sort);
+      return read_selector(typed, command);
     case Verb::kHistory:
     case Verb::kRetry:
     case Verb::kRelease:

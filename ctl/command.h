@@ -36,6 +36,9 @@ enum class Verb : std::uint8_t {
   kStop,
 };
 
+// In which order messages are listed.
+enum class Order : std::uint8_t { kId, kAge, kSize, kNext };
+
 enum class UserAction : std::uint8_t { kAdd, kPasswd, kRemove, kList, kLock, kUnlock };
 
 struct Command {
@@ -46,9 +49,10 @@ struct Command {
   std::string socket;      // --socket; empty: the one of the configuration
   std::string queue;       // queues: a pattern; freeze, unfreeze, explain: a queue, or a next hop
   bool hops = false;       // queues: next hops instead
+  Order order = Order::kId;  // messages
   UserAction user = UserAction::kList;
   std::string account;     // user, but for list; in lower case
-  std::string reason;      // freeze, outbound disable, intake disable, hold, user lock
+  std::string reason;      // freeze, outbound disable, intake disable, hold, retry, user lock
   bool hop = false;        // freeze, unfreeze: `queue` is a next hop
   std::string until;       // freeze: as it was typed (until.h)
   bool keep_clock = false;  // freeze

@@ -71,7 +71,8 @@ std::string text_of(const Obstacle& o, const std::string& queue, base::WallTime 
       return (o.name == queue ? "frozen" : "frozen by the pattern " + readable(o.name)) +
              by_whom(o, now);
     case Blocker::kHopFrozen:
-      return "next hop " + readable(o.name) + " is frozen" + by_whom(o, now);
+      return "next hop " + readable(o.name) + " is frozen" +
+             (o.freeze.empty() || o.freeze == o.name ? "" : " as --hop " + readable(o.freeze)) + by_whom(o, now);
     case Blocker::kOff:
       return "outbound is disabled" + by_whom(o, now);
     case Blocker::kRetry:
@@ -189,6 +190,14 @@ std::string deadline(std::string_view what, base::WallTime at, bool stands, base
   return fmt::format("; {} at one after {}", what, local_time(at, now));  // a failure, that is
 }
 
+// As it is to be unfrozen: a host of a pattern by its own name, a set of them, or what is demanded of one, as it was frozen.
+std::string frozen_as(const Obstacle& o) {
+  const bool by_pattern = o.freeze.starts_with('*');
+  const bool is_host = o.name.find_first_of(",>/") == std::string::npos;
+  if (o.freeze.empty() || (by_pattern && is_host)) return readable(o.name);
+  return by_pattern ? fmt::format("'{}'", readable(o.freeze)) : readable(o.freeze);
+}
+
 // The command that lifts what binds.
 std::string remedy(const std::vector<Obstacle>& obstacles, const std::string& queue,
                    const std::string& selector) {
@@ -200,7 +209,7 @@ std::string remedy(const std::vector<Obstacle>& obstacles, const std::string& qu
     case Blocker::kFrozen:
       return "posternctl unfreeze " + readable(queue);
     case Blocker::kHopFrozen:
-      return "posternctl unfreeze --hop " + readable(first.name);
+      return "posternctl unfreeze --hop " + frozen_as(first);
     case Blocker::kOff:
       return "posternctl outbound enable";
     case Blocker::kRetry:

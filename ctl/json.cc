@@ -56,6 +56,7 @@ Json obstacles(const std::vector<ipc::Obstacle>& list) {
     json.push_back({{"blocker", ipc::name(o.blocker)}, {"name", o.name},
                     {"who", o.who},                    {"reason", o.reason},
                     {"remote", o.remote},              {"place", o.place},
+                    {"freeze", o.freeze},
                     {"since", time(o.since)},          {"until", time(o.until)},
                     {"count", o.count},                {"of", o.of}});
   return json;

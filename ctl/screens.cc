@@ -121,6 +121,8 @@ std::string collects(const ipc::Status& s) {
       out += "is sending";
     else if (row.calling)
       out += "calling";
+    else if (row.next.ms == 0)
+      out += "not called while no mail is taken";
     else
       out += fmt::format("next call {}", local_time(row.next, s.now));
     if (row.last.ms != 0) out += fmt::format("; last {}: {}", local_time(row.last, s.now), readable(row.result));

@@ -5,6 +5,8 @@
 
 #include <algorithm>
 #include <cstdio>
+#include <functional>
+#include <limits>
 
 #include "common/base/clock.h"
 #include "common/base/utf8.h"
@@ -54,11 +56,12 @@ Exit list(Question question, Table table, std::string_view none, const Command& 
       advance(question, *page);
       client.put(question);
     }
+    const auto moment = now();
     for (const auto& row : page->rows) {
       if (command.json)
         output.write(to_json(row));
       else
-        add_row(table, row, now());
+        add_row(table, row, moment);
     }
     if (!command.json) output.write(table.take());
     output.flush();
@@ -81,9 +84,66 @@ Exit queues(const Command& command, Client& client, Output& output) {
       });
 }
 
+// What is tried next comes first, and last what does not move by itself.
+std::int64_t next_of(const ipc::MessageRow& row) {
+  switch (row.state) {
+    case ipc::State::kReady:
+    case ipc::State::kDelivering:
+      return 0;
+    case ipc::State::kRetry:
+      return row.next_try.ms;
+    case ipc::State::kFrozen:
+      return row.until.ms != 0 ? row.until.ms : std::numeric_limits<std::int64_t>::max();
+    case ipc::State::kOff:
+    case ipc::State::kHeld:
+    case ipc::State::kUncalled:
+      return std::numeric_limits<std::int64_t>::max();
+  }
+  CHECK(false);
+}
+
+void put_in_order(std::vector<ipc::MessageRow>& rows, Order order) {
+  switch (order) {
+    case Order::kId:
+      break;
+    case Order::kAge:
+      std::ranges::stable_sort(rows, {}, [](const auto& row) { return row.arrived.ms; });
+      break;
+    case Order::kSize:
+      std::ranges::stable_sort(rows, std::greater(), &ipc::MessageRow::size);
+      break;
+    case Order::kNext:
+      std::ranges::stable_sort(rows, {}, next_of);
+      break;
+  }
+}
+
+// In another order than they come in, so all are here before the first one is printed.
+Exit sorted_messages(ipc::ListMessages question, const Command& command, Client& client, Output& output) {
+  std::vector<ipc::MessageRow> rows;
+  for (bool more = true; more;) {
+    const auto page = client.ask<ipc::MessageRows>(question);
+    if (!page) return std::unexpected(page.error());
+    rows.insert(rows.end(), page->rows.begin(), page->rows.end());
+    more = page->more;
+    question.after = page->next_after;
+  }
+  put_in_order(rows, command.order);
+  auto table = message_table(output.width);
+  for (const auto& row : rows) {
+    if (command.json)
+      output.write(to_json(row));
+    else
+      add_row(table, row, now());
+  }
+  if (!command.json) output.write(rows.empty() ? "no such message is queued\n" : table.take());
+  return 0;
+}
+
 Exit messages(const Command& command, Client& client, Output& output) {
   ipc::ListMessages question;
   question.selector = command.selector;
+  if (command.order != Order::kId) return sorted_messages(question, command, client, output);
   return list<ipc::MessageRows>(question, message_table(output.width),
                                 "no such message is queued\n", command, client, output,
                                 [](auto& q, const auto& page) { q.after = page.next_after; });
@@ -288,6 +348,7 @@ std::expected<int, Ending> perform(const Command& command, Client& client, Outpu
       ipc::Retry retry;
       retry.selector = command.selector;
       retry.dry_run = command.dry_run;
+      retry.reason = command.reason;
       return tell(retry, command, client, output);
     }
     case Verb::kCheckSpool:

@@ -39,19 +39,8 @@ std::string joined(const std::vector<std::string>& names) {
 
 std::string_view expected_name(bool hop) {
   return hop ? "a next hop is a host like mx1.example.net or 10.0.0.1:25, a pattern like "
-               "*.example.net, or a socket like unix:/run/dovecot/lmtp"
+               "*.example.net, a socket like unix:/run/dovecot/lmtp, or turn:inner.example, whose host calls"
              : "a queue is a name like example.org, a pattern like *.example.org, or local";
-}
-
-// Does mail by this route go to a next hop that the name stands for, or may it?
-bool leads_to(const Schedule& schedule, const Route& route, const std::string& name) {
-  const auto* queue = schedule.find(route.queue);
-  const auto* hop = queue == nullptr ? nullptr : queue->hop();
-  if (hop != nullptr && hop->known() && fit_hop(name, hop->name()) != 0) return true;
-  const auto& via = route.destination.via;
-  return std::any_of(via.begin(), via.end(), [&](const auto& way) {
-    return is_named(way) && fit_hop(name, hop_name(way)) != 0;
-  });
 }
 
 // Is there, or could there be by the configuration, what this name stands for?
@@ -172,6 +161,9 @@ void Control::freeze(SessionId id, const ipc::Freeze& command, const std::string
 void Control::unfreeze(SessionId id, const ipc::Unfreeze& command, const std::string& who) {
   const auto name = frozen_name(command.queue);
   const bool hop = command.hop;
+  // An exception by the name of a set of hosts, say, would let nothing go.
+  if (hop ? !names_hops(name) : !names_queues(name))
+    return done(id, command.request, kUsage, std::string(expected_name(hop)));
   engine_.change_blocks(
       [name, hop, who, wall = engine_.store().clock().wall(), now = engine_.now()](
           Blocks& blocks) noexcept { return blocks.unfreeze(name, hop, who, wall, now); },

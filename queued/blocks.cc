@@ -77,7 +77,7 @@ const Freeze* Blocks::frozen(std::string_view queue, const Destination& destinat
   if (const Freeze* freeze = frozen(queue)) return freeze;
   const Freeze* last = nullptr;
   for (const auto& hop : destination.via) {
-    last = is_named(hop) ? hop_frozen(hop_name(hop)) : nullptr;
+    last = is_named(hop) ? hop_frozen(hop_name(hop, queue)) : nullptr;
     if (last == nullptr) return nullptr;
   }
   return last;
@@ -330,7 +330,7 @@ std::vector<Span> Blocks::standstills(std::string_view queue, const Destination&
     for (const auto& host : hosts_of(hop)) add_standstills(host, true, now, spans);
   } else {
     for (const auto& way : destination.via)
-      if (is_named(way)) add_standstills(hop_name(way), true, now, spans);
+      if (is_named(way)) add_standstills(hop_name(way, queue), true, now, spans);
     if (std::any_of(destination.via.begin(), destination.via.end(), is_found_by_dns))
       add_any_hop_standstills(std::min(now, forgotten), spans);
   }

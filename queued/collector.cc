@@ -150,7 +150,7 @@ std::vector<ipc::CollectRow> Collector::rows(std::size_t most) const {
     row.serving = host.serving;
     row.last = host.last;
     row.result = host.result;
-    if (!host.call) row.next = clock_.wall() + std::max(host.due - clock_.steady(), base::Millis(0));
+    if (!host.call && outlets_.ready()) row.next = clock_.wall() + std::max(host.due - clock_.steady(), base::Millis(0));
   }
   return rows;
 }

@@ -28,19 +28,19 @@ struct Destination {
   return hop.kind == config::HopKind::kMx;
 }
 
-// Does the configuration name a host, or a socket, that a freeze of next hops may stand for?
+// Does its host call for the mail, so that nobody connects there?
+[[nodiscard]] inline bool is_called_for(const config::HopSpec& hop) {
+  return hop.kind == config::HopKind::kTurn;
+}
+
+// Is its name known without the DNS, so that a freeze of next hops may stand for it?
 [[nodiscard]] inline bool is_named(const config::HopSpec& hop) {
-  return hop.kind == config::HopKind::kHost || hop.kind == config::HopKind::kSocket;
+  return hop.kind == config::HopKind::kHost || hop.kind == config::HopKind::kSocket || is_called_for(hop);
 }
 
 // Does the local deliverer serve it, not a relay?
 [[nodiscard]] inline bool is_served_locally(const config::HopSpec& hop) {
   return hop.kind == config::HopKind::kMailbox || hop.kind == config::HopKind::kSocket;
-}
-
-// Does its host call for the mail, so that nobody connects there?
-[[nodiscard]] inline bool is_called_for(const config::HopSpec& hop) {
-  return hop.kind == config::HopKind::kTurn;
 }
 
 // The name of a next hop that the configuration tells: "relay.example.org:25", "[2001:db8::1]:25",

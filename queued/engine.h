@@ -104,12 +104,14 @@ class Engine {
   [[nodiscard]] bool concludes(base::MessageId id, std::uint32_t number) const {
     return concluding_.contains({id, number});
   }
-  // How old the message is for this queue, the time that its clock stood still taken off.
+  // How old the message is for this queue, the time that its clock stood still taken off. `hop`: where the queue leads,
+  // if nobody has found that; empty: it may be anywhere.
   [[nodiscard]] base::Millis least_age(const Message& message) const;  // of its open recipients
   [[nodiscard]] base::Millis age(const Message& message, std::string_view queue,
-                                 const Destination& destination) const;
+                                 const Destination& destination, std::string_view hop = {}) const;
   // Does the clock of the queue's mail stand now?
-  [[nodiscard]] bool clock_stands(std::string_view queue, const Destination& destination) const;
+  [[nodiscard]] bool clock_stands(std::string_view queue, const Destination& destination,
+                                  std::string_view hop = {}) const;
   // Ends all open recipients of one that can be found and is not in delivery. Nobody is told but the log
   // and the history, which get `why`.
   void remove(base::MessageId id, const std::string& why);
@@ -291,7 +293,7 @@ class Engine {
   void tell_delay(const Message& message, const OldMail& work);
   void skip_told(OldMail& work, base::MessageId last);
   [[nodiscard]] std::vector<Span> standstills(std::string_view queue, const Destination& destination,
-                                              QueueTime until) const;
+                                              QueueTime until, std::string_view hop) const;
   // On the queue clock, without the time that it was held or blocked.
   [[nodiscard]] base::Millis age(const Message& message, const mail::Address& recipient) const;
   [[nodiscard]] RetryTerms terms(const Recipient& recipient, const Attempt& attempt) const;

@@ -30,11 +30,11 @@ class Explainer {
     }
     const bool under_way = !found.empty();
     if (!message_.held.empty() || message_.damaged) found.push_back(hold_of(engine_, message_));
-    add_blocks(engine_, site, found);
+    add_blocks(engine_, site, found, frozen_before(engine_, site.destination, site.hop, site.due, recipient));
     if (under_way) return found;  // all else is asked again when that is over
-    const auto stands = schedule.standing(site.queue, message_.id, recipient.number);
-    add_waits(engine_, site, stands ? stands->due : engine_.due(message_, recipient, site.queue), found);
+    add_waits(engine_, site, found);
     add_connections(engine_, site, found);
+    const auto stands = schedule.standing(site.queue, message_.id, recipient.number);
     if (stands && stands->stage == Stage::kReady && !site.second) add_turn(site, found);
     return found;
   }
@@ -42,7 +42,9 @@ class Explainer {
   [[nodiscard]] Site site(const Recipient& recipient) const {
     const auto route = engine_.router().route(recipient.address);
     const auto* second = engine_.schedule().second_of(route.queue, message_.id, recipient.number);
-    auto site = site_of(engine_, route.queue, second == nullptr ? route.destination : second->destination(), second);
+    const auto stands = engine_.schedule().standing(route.queue, message_.id, recipient.number);
+    auto site = site_of(engine_, route.queue, second == nullptr ? route.destination : second->destination(),
+                        stands ? stands->due : engine_.due(message_, recipient, route.queue), second);
     site.place = engine_.router().routed_by(recipient.address).place;
     return site;
   }
@@ -55,7 +57,7 @@ class Explainer {
     out.obstacles = obstacles(recipient, site);
     out.state = state_of(out.obstacles);
     out.next = end_of(out.obstacles, engine_.store().clock().wall());
-    out.passed = passed(site, out.obstacles);
+    out.passed = passed(engine_, site, out.obstacles);
     out.way = way_of(site, engine_.router().routed_by(recipient.address));
     if (site.second) place_in_route(recipient, site, out.way);
     out.tries = recipient.tries;
@@ -114,7 +116,8 @@ class Explainer {
     out.retry = plan_of(engine_, site.queue, failure, failures);
     const auto terms = engine_.retry_tables().terms(
         site.queue, failure.value_or(ipc::FailureClass::kConnect));
-    const auto age = engine_.age(message_, site.queue, site.destination);
+    const auto before = frozen_before(engine_, site.destination, site.hop, site.due, recipient);
+    const auto age = engine_.age(message_, site.queue, site.destination, before);
     const auto at = [&](base::Millis limit) {
       return engine_.store().clock().wall() + (limit - age);
     };
@@ -123,7 +126,7 @@ class Explainer {
                        recipient.notify.delay() && !recipient.delay_told &&
                        (terms.expire.count() == 0 || terms.notify < terms.expire);
     if (tells) out.notice = at(terms.notify);
-    out.clock_stands = !message_.held.empty() || engine_.clock_stands(site.queue, site.destination);
+    out.clock_stands = !message_.held.empty() || engine_.clock_stands(site.queue, site.destination, before);
   }
 
   const Engine& engine_;

@@ -40,7 +40,7 @@ ipc::HopFacts hop_facts(const Engine& engine, const std::string& name) {
 
 void conclude(const Engine& engine, const Site& site, ipc::QueueExplained& answer) {
   answer.next = end_of(answer.obstacles, engine.store().clock().wall());
-  answer.passed = passed(site, answer.obstacles);
+  answer.passed = passed(engine, site, answer.obstacles);
   answer.state = state_of(answer.obstacles);
   if (answer.obstacles.empty() && answer.delivering > 0) answer.state = ipc::State::kDelivering;
   std::optional<ipc::FailureClass> failure;
@@ -59,7 +59,7 @@ std::optional<mail::Address> address_in(const Engine& engine, const std::string&
 void explain_known(const Engine& engine, const Schedule::Queue& queue,
                    ipc::QueueExplained& answer) {
   answer.found = true;
-  for (const auto* path : engine.schedule().paths(queue.name())) {
+  for (const auto* path : engine.schedule().paths(queue)) {
     answer.messages += path->messages();
     answer.bytes += path->bytes;
     answer.ready += path->counts.ready;
@@ -68,19 +68,19 @@ void explain_known(const Engine& engine, const Schedule::Queue& queue,
     answer.delivering += path->counts.leased;
   }
   if (const auto first = engine.schedule().first_message(queue)) answer.oldest = arrival_of(*first);
-  auto site = site_of(engine, queue.name(), queue.destination());
+  const bool none_ready = queue.counts.ready == 0 && queue.counts.leased == 0;
+  const auto due = none_ready ? engine.schedule().next_due(queue) : std::nullopt;
+  auto site = site_of(engine, queue.name(), queue.destination(), due ? due->time : QueueTime(0));
   RoutedBy by;
   if (const auto address = address_in(engine, queue.name()))
     by = engine.router().routed_by(*address);
   site.place = by.place;
   answer.way = way_of(site, by);
   add_blocks(engine, site, answer.obstacles);
-  const bool none_ready = queue.counts.ready == 0 && queue.counts.leased == 0;
-  const auto due = none_ready ? engine.schedule().next_due(queue) : std::nullopt;
   if (none_ready && !due && queue.counts.held > 0)
     answer.obstacles.insert(answer.obstacles.begin(),
                             Obstacle{.blocker = Blocker::kHeld, .count = queue.counts.held});
-  add_waits(engine, site, due ? due->time : QueueTime(0), answer.obstacles);
+  add_waits(engine, site, answer.obstacles);
   add_connections(engine, site, answer.obstacles);
   for (std::size_t i = 0; i < queue.destination().via.size() && answer.hops.size() < 16; ++i) {
     const auto& spec = queue.destination().via[i];
@@ -105,7 +105,7 @@ void explain_hop(const Engine& engine, ipc::QueueExplained& answer) {
   Site site{.local = is_local_name(answer.name), .hop_name = answer.name, .hop = hop, .wait = wait};
   if (hop != nullptr) site.destination = hop->destination();
   if (frozen) answer.obstacles.push_back(frozen_hop(engine, answer.name));
-  add_waits(engine, site, QueueTime(0), answer.obstacles);
+  add_waits(engine, site, answer.obstacles);
   add_connections(engine, site, answer.obstacles);
   answer.hops.push_back(hop_facts(engine, answer.name));
   answer.hops.back().current = true;

@@ -10,6 +10,10 @@ namespace {
 
 constexpr std::size_t kExact = 1U << 20;  // above every length
 constexpr std::string_view kSocket = "unix:/";
+constexpr std::string_view kCalledFor = "turn:";  // as in destination.h
+
+// Does nobody look for its host, so that it is no host with a port?
+bool is_whole(std::string_view hop) { return hop.starts_with(kSocket) || hop.starts_with(kCalledFor); }
 
 struct HostAndPort {
   std::string_view host;  // without brackets
@@ -71,8 +75,7 @@ std::size_t fit(std::string_view name, std::string_view queue) {
 
 std::size_t fit_hop(std::string_view name, std::string_view hop) {
   // Names of freezes are in lower case.
-  if (hop.starts_with(kSocket))
-    return base::equals_ignoring_case(name, hop) ? kExact : name == "*" ? 1 : 0;
+  if (is_whole(hop)) return base::equals_ignoring_case(name, hop) ? kExact : name == "*" ? 1 : 0;
   const auto wanted = split(name);
   hop = hop.substr(0, hop.find('/'));  // whatever is demanded of it
   const auto port = split(hop.substr(hop.find_last_of(",>") + 1)).port;
@@ -86,7 +89,7 @@ std::size_t fit_hop(std::string_view name, std::string_view hop) {
 }
 
 std::vector<std::string> hosts_of(std::string_view hop) {
-  if (hop.starts_with(kSocket)) return {std::string(hop)};
+  if (is_whole(hop)) return {std::string(hop)};
   hop = hop.substr(0, hop.find('/'));
   const auto last = hop.substr(hop.find_last_of(",>") + 1);
   const auto port = split(last).port;
@@ -101,6 +104,15 @@ std::vector<std::string> hosts_of(std::string_view hop) {
   return hosts;
 }
 
+// Through a proxy its address is not known; one that is an address itself has no name in front of that.
+std::string hop_of_remote(std::string_view remote) {
+  const auto address = remote.find('[');
+  const auto port = remote.find(':', address == std::string_view::npos ? 0 : remote.find(']', address));
+  if (port == std::string_view::npos) return {};
+  if (address == std::string_view::npos || address == 0) return std::string(remote);
+  return std::string(remote.substr(0, address)).append(remote.substr(port));
+}
+
 bool names_queues(std::string_view name) {
   return is_name(name);
 }
@@ -108,6 +120,10 @@ bool names_queues(std::string_view name) {
 bool names_hops(std::string_view name) {
   if (name.starts_with(kSocket))
     return std::all_of(name.begin(), name.end(), [](char c) { return c > ' ' && c <= '~'; });
+  if (name.starts_with(kCalledFor)) {
+    const auto queue = name.substr(kCalledFor.size());
+    return is_name(queue) && !is_pattern(queue);
+  }
   const auto [host, port] = split(name);
   const bool bracketed = name.starts_with('[');
   if (bracketed && name.find(']') == std::string_view::npos) return false;

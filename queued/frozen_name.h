@@ -4,7 +4,7 @@
 // A queue is named by its name, or by a pattern: "*.example.org", "*". A next hop is named by a
 // host, with or without a port, or by a pattern of hosts: "mx1.example.net", "10.0.0.1:2525",
 // "[::1]:25", "*.example.net", or as the socket that it is: "unix:/run/dovecot/lmtp". Without a port it stands for
-// every port.
+// every port. That of a queue whose host calls for its mail is named as it is: "turn:inner.example".
 //
 // A next hop has its own name: "host:port" where a route names it; of a set of MX hosts their names,
 // joined by "," or ">", and the port ("mx1.example.net>mx2.example.net:25"). The name of a freeze stands
@@ -30,6 +30,10 @@ namespace postern::queued {
 
 // The hosts of a next hop as next hops of their own: "mx1.example.net:25", "mx2.example.net:25".
 [[nodiscard]] std::vector<std::string> hosts_of(std::string_view hop);
+
+// The next hop of its own that an MX host is, of what an attempt says whom it spoke to: "mx1.example.net:25" of
+// "mx1.example.net[192.0.2.9]:25"; empty: it names none.
+[[nodiscard]] std::string hop_of_remote(std::string_view remote);
 
 // Could this be the name of a freeze?
 [[nodiscard]] bool names_queues(std::string_view name);

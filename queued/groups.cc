@@ -120,6 +120,20 @@ QueueTime Schedule::opens(const Queue& queue, std::size_t way) const {
   return rules_.wait ? rules_.wait(name).until : QueueTime(0);
 }
 
+// The way where it stands, if that is open then; else what would be looked at, in that order.
+Schedule::Prospect Schedule::prospect(const Queue& queue, QueueTime when) const {
+  Prospect best{queue.way_, queue.hop_, opens(queue, queue.way_)};
+  const auto look = [&](std::size_t way, const Hop* hop, QueueTime time) {
+    if (best.opens > when && time < best.opens) best = {way, hop, time};
+  };
+  if (const Hop* better = queue.better_; better != nullptr)
+    look(queue.better_way_, better, better->frozen ? kNever : better->until);
+  const auto& via = queue.destination().via;
+  for (auto way = group_at(via, queue.way_).first; way < via.size(); ++way)
+    look(way, known_hop(queue, way), opens(queue, way));
+  return best;
+}
+
 // A hop that may work again is tried by one queue alone, which may not have a connection yet.
 bool Schedule::may_take(const Queue& queue, std::size_t way) const {
   const Hop* const hop = known_hop(queue, way);

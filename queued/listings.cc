@@ -7,6 +7,7 @@
 
 #include "common/base/text.h"
 #include "queued/messages.h"
+#include "queued/obstacles.h"
 
 namespace postern::queued {
 namespace {
@@ -14,11 +15,6 @@ namespace {
 constexpr std::size_t kRecipientRows = 20, kBlockRows = 24;
 constexpr std::size_t kScannedQueues = 5000;
 constexpr std::size_t kReplyRoom = mail::Reply::kMaxText + 32;
-
-std::string cut(std::string text, std::size_t limit) {
-  if (text.size() > limit) text.resize(limit);
-  return text;
-}
 
 std::string reply_of(const Recipient& recipient) {
   return recipient.trouble ? cut(text_of(recipient.trouble->reply), kReplyRoom) : std::string();
@@ -40,10 +36,28 @@ Standing stopped(const Engine& engine, const std::string& queue, const Destinati
   return {ipc::State::kFrozen, cut(by + freeze->reason, ipc::kMaxReason), {}, freeze->until};
 }
 
-// Of a queue that leads to a next hop which is frozen; nullopt: it does not.
-std::optional<Standing> stopped_on_the_way(const Engine& engine, const Schedule::Queue& queue) {
-  if (queue.hop() == nullptr || !queue.hop()->frozen) return std::nullopt;
-  const Freeze* freeze = engine.blocks().hop_frozen(queue.hop()->name());
+// Does its mail go, or wait, by the way where the queue stands, whenever it is due?
+bool is_settled(const Engine& engine, const Schedule::Queue& queue) {
+  const auto* hop = queue.hop();
+  return hop == nullptr || queue.destination().via.size() == 1 || (!hop->frozen && hop->until <= engine.now());
+}
+
+// Where mail of the queue that is due then is tried first; null: that is not known, or nobody leads there.
+const Schedule::Hop* hop_then(const Engine& engine, const Schedule::Queue& queue, QueueTime due) {
+  if (is_settled(engine, queue)) return queue.hop();  // the usual case
+  return engine.schedule().prospect(queue, std::max(due, engine.now())).hop;
+}
+
+// Likewise of what is due first.
+const Schedule::Hop* hop_of(const Engine& engine, const Schedule::Queue& queue) {
+  if (is_settled(engine, queue)) return queue.hop();
+  const auto next = queue.counts.ready > 0 ? std::nullopt : engine.schedule().next_due(queue);
+  return hop_then(engine, queue, next ? next->time : QueueTime(0));
+}
+
+// By this next hop; nullopt: it is not frozen.
+std::optional<Standing> stopped_by(const Engine& engine, const std::string& hop) {
+  const Freeze* freeze = engine.blocks().hop_frozen(hop);
   if (freeze == nullptr) return std::nullopt;
   return Standing{ipc::State::kFrozen,
                   cut(typed_name(freeze->queue, true) + ": " + freeze->reason, ipc::kMaxReason),
@@ -51,27 +65,33 @@ std::optional<Standing> stopped_on_the_way(const Engine& engine, const Schedule:
                   freeze->until};
 }
 
-// Dead until then, and why; null: it is not.
-const QueueRecord* wait_of(const Engine& engine, const Schedule::Queue& queue) {
-  if (queue.hop() == nullptr || queue.hop()->until <= engine.now()) return nullptr;
-  const auto wait = engine.store().waits().find(queue.hop()->name());
+// Of mail that leads there; nullopt: it is not frozen.
+std::optional<Standing> stopped_on_the_way(const Engine& engine, const Schedule::Hop* hop) {
+  return hop != nullptr && hop->frozen ? stopped_by(engine, hop->name()) : std::nullopt;
+}
+
+// Why it is dead; null: it is not.
+const QueueRecord* wait_of(const Engine& engine, const Schedule::Hop* hop) {
+  if (hop == nullptr || hop->until <= engine.now()) return nullptr;
+  const auto wait = engine.store().waits().find(hop->name());
   return wait == engine.store().waits().end() ? nullptr : &wait->second;
 }
 
-// Of those recipients of a message that belong to the queue, the first that was told something.
-std::string last_reply_in(const Engine& engine, const Message& message, const std::string& queue) {
+// Of those recipients of a message that belong to the queue, the first that was told something; null: none was.
+const Recipient* told_in(const Engine& engine, const Message& message, const std::string& queue) {
   for (const auto& recipient : message.recipients)
     if (recipient.open() && recipient.trouble &&
         engine.router().route(recipient.address).queue == queue)
-      return reply_of(recipient);
-  return {};
+      return &recipient;
+  return nullptr;
 }
 
 // Nothing keeps the queue as a whole, but all its messages wait for their own times.
 bool only_its_messages_wait(const Engine& engine, const Schedule::Queue& queue) {
-  return queue.blocked == Blocked::kNo && (queue.hop() == nullptr || !queue.hop()->frozen) &&
-         wait_of(engine, queue) == nullptr && queue.leases == 0 && queue.counts.ready == 0 &&
-         queue.counts.waiting > 0;
+  if (queue.blocked != Blocked::kNo || queue.leases > 0 || queue.counts.ready > 0 || queue.counts.waiting == 0)
+    return false;
+  const auto* hop = hop_of(engine, queue);
+  return (hop == nullptr || !hop->frozen) && wait_of(engine, hop) == nullptr;
 }
 
 // Its mail may go, and its host has to call for it.
@@ -90,7 +110,7 @@ ipc::QueueRow queue_row(const Engine& engine, const Schedule::Queue& queue) {
   ipc::QueueRow row;
   row.queue = queue.name();
   std::uint32_t leases = 0;
-  for (const auto* path : engine.schedule().paths(queue.name())) {
+  for (const auto* path : engine.schedule().paths(queue)) {
     row.messages += path->messages();
     row.bytes += path->bytes;
     leases += path->leases;
@@ -100,20 +120,22 @@ ipc::QueueRow queue_row(const Engine& engine, const Schedule::Queue& queue) {
       row.oldest = row.oldest.ms == 0 ? arrival_of(*first) : std::min(row.oldest, arrival_of(*first));
   }
   const auto& clock = engine.store().clock();
-  const auto* wait = wait_of(engine, queue);
+  const auto* hop = hop_of(engine, queue);
+  const auto* wait = wait_of(engine, hop);
   if (wait != nullptr) row.last_reply = cut(text_of(wait->reply), kReplyRoom);
   if (queue.blocked != Blocked::kNo) {
     auto stands = stopped(engine, queue.name(), queue.destination(), queue.blocked);
     row.state = stands.state;
     row.why = std::move(stands.why);
     row.until = stands.until;
-  } else if (auto stands = stopped_on_the_way(engine, queue)) {
+  } else if (auto stands = stopped_on_the_way(engine, hop)) {
     row.state = stands->state;
     row.why = std::move(stands->why);
     row.until = stands->until;
   } else if (wait != nullptr) {
     row.state = ipc::State::kRetry;
-    row.next_try = clock.wall_at(queue.hop()->until);
+    const auto next = queue.counts.ready > 0 ? std::nullopt : engine.schedule().next_due(queue);
+    row.next_try = clock.wall_at(next ? std::max(next->time, hop->until) : hop->until);
     row.why = cut(row.last_reply, ipc::kMaxReason);
   } else if (leases > 0) {
     row.state = ipc::State::kDelivering;
@@ -241,16 +263,27 @@ Standing standing(const Engine& engine, const Message& message, const Recipient&
   std::string why;
   const auto* queue = engine.schedule().second_of(route.queue, message.id, recipient.number);
   if (queue == nullptr) queue = engine.schedule().find(route.queue);
-  if (queue != nullptr && due <= engine.now())
-    if (auto stands = stopped_on_the_way(engine, *queue)) return *std::move(stands);
-  if (queue != nullptr)
-    if (const auto* wait = wait_of(engine, *queue); wait != nullptr && queue->hop()->until > due) {
-      due = queue->hop()->until;
-      why = cut(text_of(wait->reply), ipc::kMaxReason);
-    }
+  const auto* hop = queue == nullptr ? nullptr : hop_then(engine, *queue, due);
+  if (auto stands = stopped_on_the_way(engine, hop)) return *std::move(stands);
+  if (const auto before = frozen_before(engine, route.destination, hop, due, recipient); !before.empty())
+    if (auto stands = stopped_by(engine, before)) return *std::move(stands);
+  if (const auto* wait = wait_of(engine, hop); wait != nullptr && hop->until > due) {
+    due = hop->until;
+    why = cut(text_of(wait->reply), ipc::kMaxReason);
+  }
   if (due > engine.now()) return {ipc::State::kRetry, std::move(why), clock.wall_at(due), {}};
   if (queue != nullptr && is_uncalled(*queue)) return {ipc::State::kUncalled, why_uncalled(engine, route.queue), {}, {}};
   return {};
+}
+
+bool leads_to(const Schedule& schedule, const Route& route, const std::string& name) {
+  const auto is = [&](const std::string& hop) { return hop == name || fit_hop(name, hop) != 0; };
+  const auto* queue = schedule.find(route.queue);
+  const auto* hop = queue == nullptr ? nullptr : queue->hop();
+  if (hop != nullptr && hop->known() && is(hop->name())) return true;
+  return std::ranges::any_of(route.destination.via, [&](const config::HopSpec& way) {
+    return is_named(way) && is(hop_name(way, route.queue));
+  });
 }
 
 bool selects(const Engine& engine, const ipc::Selector& s, const Message& message) {
@@ -259,16 +292,18 @@ bool selects(const Engine& engine, const ipc::Selector& s, const Message& messag
     return false;
   if (s.from == "<>" ? !message.from.is_null() : !message.from.mentions(s.from)) return false;
   if (s.client && !s.client->contains(message.client)) return false;
+  if (s.bounces && !message.notice) return false;
   const auto age = engine.now() - message.born;
   if ((s.older && age <= *s.older) || (s.newer && age >= *s.newer)) return false;
   if ((s.larger && message.size() <= *s.larger) || (s.smaller && message.size() >= *s.smaller))
     return false;
   // What is said of recipients must hold for one and the same.
-  if (s.queue.empty() && s.to.empty() && s.error.empty() && !s.state) return true;
+  if (s.queue.empty() && s.hop.empty() && s.to.empty() && s.error.empty() && !s.state) return true;
   return any_open(message, [&](const Recipient& recipient) {
     if (!s.to.empty() && !recipient.address.mentions(s.to)) return false;
     if (!s.queue.empty() && !matches(s.queue, engine.router().route(recipient.address).queue))
       return false;
+    if (!s.hop.empty() && !leads_to(engine.schedule(), engine.router().route(recipient.address), s.hop)) return false;
     if (s.state && standing(engine, message, recipient).state != *s.state) return false;
     if (s.error.empty()) return true;
     return base::contains_ignoring_case(reply_of(recipient), s.error) ||
@@ -342,6 +377,17 @@ QueuePage gather_queues(const Engine& engine, const ipc::ListQueues& ask) {
   return page;
 }
 
+// What a queue waits for that is well itself. Where it leads may not be known, and frozen (frozen_before()).
+void add_told(const Engine& engine, const Message& message, const Recipient& recipient, ipc::QueueRow& row) {
+  row.last_reply = reply_of(recipient);
+  auto stands = standing(engine, message, recipient);
+  if (stands.state != ipc::State::kFrozen) return;
+  row.state = stands.state;
+  row.why = std::move(stands.why);
+  row.until = stands.until;
+  row.next_try = {};
+}
+
 }  // namespace
 
 void list_queues(Engine& engine, const ipc::ListQueues& ask, Reply<ipc::QueueRows> reply) {
@@ -358,8 +404,8 @@ void list_queues(Engine& engine, const ipc::ListQueues& ask, Reply<ipc::QueueRow
       if (message == nullptr) continue;
       if (row.state == ipc::State::kHeld)
         row.why = cut("its messages are held: " + message->held, ipc::kMaxReason);
-      else
-        row.last_reply = last_reply_in(engine, *message, row.queue);
+      else if (const Recipient* recipient = told_in(engine, *message, row.queue))
+        add_told(engine, *message, *recipient, row);
     }
     for (auto& row : page.rows) {
       if (page.answer.rows.add(std::move(row))) continue;
@@ -581,9 +627,9 @@ Totals totals(const Engine& engine) {
         sum.off += idle;
         break;
       case Blocked::kNo:
-        if (queue.hop() != nullptr && queue.hop()->frozen) {
+        if (const auto* hop = hop_of(engine, queue); hop != nullptr && hop->frozen) {
           sum.frozen += idle;
-        } else if (wait_of(engine, queue) != nullptr) {
+        } else if (wait_of(engine, hop) != nullptr) {
           sum.retry += idle;
         } else {
           sum.ready += counts.ready;

@@ -19,6 +19,9 @@ struct Standing {
 [[nodiscard]] Standing standing(const Engine& engine, const Message& message,
                                 const Recipient& recipient);
 
+// Does mail by this route go to a next hop of this name (frozen_name.h, or as listings have it), or may it?
+[[nodiscard]] bool leads_to(const Schedule& schedule, const Route& route, const std::string& name);
+
 [[nodiscard]] bool selects(const Engine& engine, const ipc::Selector& selector,
                            const Message& message);
 

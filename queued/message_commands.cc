@@ -80,18 +80,28 @@ void Control::select_among(const std::shared_ptr<Selecting>& work,
 void Control::retry(SessionId id, const ipc::Retry& command, const std::string& who) {
   if (command.selector.empty())
     return done(id, command.request, kUsage, "an empty selector selects nothing; --all is all");
-  auto count = std::make_shared<std::uint64_t>(0);
+  struct Count {
+    std::uint64_t others = 0, in_delivery = 0;
+  };
+  auto count = std::make_shared<Count>();
   auto work = std::make_shared<Selecting>();
   work->selector = command.selector;
-  work->look = [count](const std::vector<const Message*>& messages) noexcept {
-    *count += messages.size();
+  work->look = [this, count](const std::vector<const Message*>& messages) noexcept {
+    for (const Message* message : messages) ++(engine_.in_delivery(*message) ? count->in_delivery : count->others);
   };
   if (!command.dry_run)
     work->change = [this](const std::vector<base::MessageId>& ids) noexcept { engine_.retry(ids); };
-  auto report = [this, id, count, who, request = command.request, dry_run = command.dry_run]() noexcept {
-    if (!dry_run) log::info("messages.retried").field("count", *count).field("who", who);
-    done(id, request, kOk,
-         fmt::format("{} {}", dry_run ? "would retry" : "retrying", messages_text(*count)));
+  auto report = [this, id, count, who, reason = command.reason, request = command.request,
+                 dry_run = command.dry_run]() noexcept {
+    if (!dry_run)
+      log::info("messages.retried")
+          .field("count", count->others)
+          .field("in_delivery", count->in_delivery)
+          .field("who", who)
+          .field("reason", reason);
+    auto text = fmt::format("{} {}", dry_run ? "would retry" : "retrying", messages_text(count->others));
+    if (count->in_delivery > 0) text += fmt::format(", in delivery {}", count->in_delivery);
+    done(id, request, kOk, std::move(text));
   };
   if (command.dry_run)
     work->finished = std::move(report);

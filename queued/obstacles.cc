@@ -32,7 +32,7 @@ bool is_off(const Engine& engine, const Destination& destination) {
 bool hop_is_frozen(const Engine& engine, const Site& site) {
   if (site.hop != nullptr) return site.hop->frozen;
   return std::ranges::all_of(site.destination.via, [&](const config::HopSpec& hop) {
-    return is_named(hop) && engine.blocks().hop_frozen(hop_name(hop)) != nullptr;
+    return is_named(hop) && engine.blocks().hop_frozen(hop_name(hop, site.queue)) != nullptr;
   });
 }
 
@@ -76,20 +76,14 @@ const QueueRecord* wait_for(const Engine& engine, const std::string& name) {
 }
 
 Site site_of(const Engine& engine, const std::string& name, const Destination& destination,
-             const Schedule::Queue* second) {
-  Site site{.queue = name, .destination = destination, .second = second != nullptr};
+             QueueTime due, const Schedule::Queue* second) {
+  Site site{.queue = name, .destination = destination, .due = due, .second = second != nullptr};
   const auto& schedule = engine.schedule();
   const auto* queue = second != nullptr ? second : schedule.find(name);
   if (queue != nullptr) {
-    site.hop = queue->hop();
-    site.way = std::min(queue->way(), destination.via.size() - 1);
-    // Of two ways that are dead the one counts that is tried first.
-    const auto* better = queue->better();
-    if (better != nullptr && site.hop != nullptr && site.hop->until > engine.now() &&
-        better->until < site.hop->until) {
-      site.hop = better;
-      site.way = std::min(queue->better_way(), destination.via.size() - 1);
-    }
+    const auto first = schedule.prospect(*queue, std::max(due, engine.now()));
+    site.hop = first.hop;
+    site.way = std::min(first.way, destination.via.size() - 1);
   }
   const auto& spec = destination.via[site.way];
   site.local = is_served_locally(spec);
@@ -124,13 +118,24 @@ Obstacle frozen_hop(const Engine& engine, const std::string& hop) {
   if (const Freeze* freeze = engine.blocks().hop_frozen(hop)) {
     frozen.who = cut(freeze->who, 64);
     frozen.reason = cut(freeze->reason, ipc::kReplyShown);
+    frozen.freeze = freeze->queue;
     frozen.since = freeze->since;
     frozen.until = freeze->until;
   }
   return frozen;
 }
 
-void add_blocks(const Engine& engine, const Site& site, std::vector<Obstacle>& found) {
+// Where there are further ways these are taken then.
+std::string frozen_before(const Engine& engine, const Destination& destination, const Schedule::Hop* hop,
+                          QueueTime due, const Recipient& recipient) {
+  const auto& via = destination.via;
+  if (due <= engine.now() || !recipient.trouble || !engine.blocks().any_hop()) return {};
+  if (via.size() > 1 || !is_found_by_dns(via.front()) || hop != nullptr) return {};
+  auto host = hop_of_remote(recipient.trouble->remote);
+  return host.size() > ipc::kMaxHopName || engine.blocks().hop_frozen(host) == nullptr ? std::string() : host;
+}
+
+void add_blocks(const Engine& engine, const Site& site, std::vector<Obstacle>& found, const std::string& before) {
   if (const Freeze* freeze = engine.blocks().frozen(site.queue))
     found.push_back({.blocker = Blocker::kFrozen,
                      .name = freeze->queue,
@@ -140,17 +145,18 @@ void add_blocks(const Engine& engine, const Site& site, std::vector<Obstacle>& f
                      .until = freeze->until});
   if (hop_is_frozen(engine, site))
     found.push_back(frozen_hop(engine, site.hop != nullptr ? site.hop->name() : site.hop_name));
+  else if (!before.empty())
+    found.push_back(frozen_hop(engine, before));
   if (is_off(engine, site.destination)) found.push_back(outbound_off(engine));
 }
 
 // --- Times ------------------------------------------------------------------------------------------
 
-void add_waits(const Engine& engine, const Site& site, QueueTime due,
-               std::vector<Obstacle>& found) {
+void add_waits(const Engine& engine, const Site& site, std::vector<Obstacle>& found) {
   const auto& clock = engine.store().clock();
   const auto begin = static_cast<std::ptrdiff_t>(found.size());
-  if (due > engine.now())
-    found.push_back({.blocker = Blocker::kRetry, .until = clock.wall_at(due)});
+  if (site.due > engine.now())
+    found.push_back({.blocker = Blocker::kRetry, .until = clock.wall_at(site.due)});
   if (site.dead_until() > engine.now()) {
     Obstacle dead{.blocker = Blocker::kHopDead,
                   .name = site.hop_name.empty() ? site.queue : site.hop_name,
@@ -205,14 +211,17 @@ void add_connections(const Engine& engine, const Site& site, std::vector<Obstacl
     found.push_back({.blocker = Blocker::kConnecting, .name = hop->name(), .count = hop->unopened});
 }
 
-std::vector<std::string> passed(const Site& site, const std::vector<Obstacle>& obstacles) {
+std::vector<std::string> passed(const Engine& engine, const Site& site, const std::vector<Obstacle>& obstacles) {
   const auto free_of = [&](Blocker blocker) {
     return std::none_of(obstacles.begin(), obstacles.end(),
                         [&](const Obstacle& o) { return o.blocker == blocker; });
   };
   std::vector<std::string> text;
   if (free_of(Blocker::kHeld) && free_of(Blocker::kDamaged)) text.emplace_back("hold");
-  if (free_of(Blocker::kFrozen) && free_of(Blocker::kHopFrozen)) text.emplace_back("freeze");
+  // What is frozen may be where it leads.
+  const bool unsure = site.hop_name.empty() && engine.blocks().any_hop();
+  if (free_of(Blocker::kFrozen) && free_of(Blocker::kHopFrozen))
+    text.emplace_back(unsure ? "freeze (of its queue; where it leads is not known)" : "freeze");
   if (free_of(Blocker::kOff))
     text.emplace_back(site.destination.local      ? "outbound (local delivery)"
                       : site.destination.internal ? "outbound (internal route)"

@@ -12,10 +12,11 @@
 
 namespace postern::queued {
 
-// Where mail of a queue would go now.
+// Where mail of a queue is tried first.
 struct Site {
   std::string queue;
   Destination destination;
+  QueueTime due{0};                    // the mail's own time; long past where it is due
   std::size_t way = 0;                 // of the destination
   bool second = false;                 // a second path of the queue
   bool local = false;                  // this way is the local deliverer's
@@ -29,9 +30,10 @@ struct Site {
   }
 };
 
-// `second`: by this second path of the queue, whose destination it is; null: by none.
+// Of mail that is due then. `second`: by this second path of the queue, whose destination it is; null: by none.
 [[nodiscard]] Site site_of(const Engine& engine, const std::string& queue,
-                           const Destination& destination, const Schedule::Queue* second = nullptr);
+                           const Destination& destination, QueueTime due,
+                           const Schedule::Queue* second = nullptr);
 // What is remembered of a next hop that fails; null: nothing.
 [[nodiscard]] const QueueRecord* wait_for(const Engine& engine, const std::string& hop);
 
@@ -39,15 +41,20 @@ using Obstacles = std::vector<ipc::Obstacle>;
 
 [[nodiscard]] ipc::Obstacle hold_of(const Engine& engine, const Message& message);
 [[nodiscard]] ipc::Obstacle frozen_hop(const Engine& engine, const std::string& hop);
-// Freezes and the outbound switch.
-void add_blocks(const Engine& engine, const Site& site, Obstacles& found);
-// `due`: the mail's own time. Of the two that end by a time, the one that ends later comes first.
-void add_waits(const Engine& engine, const Site& site, QueueTime due, Obstacles& found);
+// Which MX hosts a queue leads to is not known after a start, until something of it is due. Till then a freeze of the
+// host that a recipient was tried at last counts: there he will be tried again, unless the DNS says otherwise by then.
+// That host as a next hop; empty: there is no such freeze, or the queue leads to `hop`, or its hosts are looked for.
+[[nodiscard]] std::string frozen_before(const Engine& engine, const Destination& destination, const Schedule::Hop* hop,
+                                        QueueTime due, const Recipient& recipient);
+// Freezes and the outbound switch. `before`: as frozen_before() says.
+void add_blocks(const Engine& engine, const Site& site, Obstacles& found, const std::string& before = {});
+// Of the two that end by a time, the one that ends later comes first.
+void add_waits(const Engine& engine, const Site& site, Obstacles& found);
 // The start, deliverers, look-ups, rates, connections.
 void add_connections(const Engine& engine, const Site& site, Obstacles& found);
 
 // What none of these obstacles is about, in words.
-[[nodiscard]] std::vector<std::string> passed(const Site& site, const Obstacles& obstacles);
+[[nodiscard]] std::vector<std::string> passed(const Engine& engine, const Site& site, const Obstacles& obstacles);
 // The state that the first of them means.
 [[nodiscard]] ipc::State state_of(const Obstacles& obstacles);
 // When they all will be over, if nothing else comes between; 0: nobody can tell.

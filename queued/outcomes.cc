@@ -61,24 +61,23 @@ base::Millis Engine::age(const Message& message, const mail::Address& recipient)
 }
 
 std::vector<Span> Engine::standstills(std::string_view queue, const Destination& destination,
-                                      QueueTime until) const {
+                                      QueueTime until, std::string_view hop) const {
   const auto* known = schedule_.find(queue);
-  const auto* hop = known == nullptr ? nullptr : known->hop();
-  return blocks_.standstills(queue, destination, until,
-                             hop != nullptr && hop->known() ? hop->name() : "", hops_forgotten_);
+  if (known != nullptr && known->hop() != nullptr && known->hop()->known()) hop = known->hop()->name();
+  return blocks_.standstills(queue, destination, until, hop, hops_forgotten_);
 }
 
-bool Engine::clock_stands(std::string_view queue, const Destination& destination) const {
+bool Engine::clock_stands(std::string_view queue, const Destination& destination, std::string_view hop) const {
   const auto at = now();
-  const auto spans = standstills(queue, destination, at + base::Millis(1));
+  const auto spans = standstills(queue, destination, at + base::Millis(1), hop);
   return std::any_of(spans.begin(), spans.end(), [at](const Span& span) { return span.to > at; });
 }
 
 // Where a hold and a block overlap, their time is taken off once.
 base::Millis Engine::age(const Message& message, std::string_view queue,
-                         const Destination& destination) const {
+                         const Destination& destination, std::string_view hop) const {
   const auto at = now();
-  auto spans = standstills(queue, destination, at);
+  auto spans = standstills(queue, destination, at, hop);
   const auto holds = message.holds(at);
   spans.insert(spans.end(), holds.begin(), holds.end());
   return at - message.born - covered(std::move(spans), message.born, at);

@@ -182,6 +182,10 @@ bool Router::names(std::string_view queue) const {
 }
 
 bool Router::names_hop(std::string_view name) const {
+  if (name.starts_with(kCalledFor)) {
+    const auto domain = mail::Domain::parse(name.substr(kCalledFor.size()));
+    return domain && called_for(*domain);
+  }
   return std::any_of(hop_keys_.begin(), hop_keys_.end(),
                      [&](const std::string& key) { return fit_hop(name, key) != 0; });
 }

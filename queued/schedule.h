@@ -363,7 +363,8 @@ class Schedule {
   [[nodiscard]] const Queue* second_of(std::string_view queue, base::MessageId message,
                                        std::uint32_t number) const;
   // The queue, and its second paths behind it.
-  [[nodiscard]] std::vector<const Queue*> paths(std::string_view name) const;
+  [[nodiscard]] std::vector<const Queue*> paths(const Queue& first) const;
+  [[nodiscard]] std::vector<const Queue*> paths(std::string_view name) const;  // none: no such queue
   // All second paths, by queue and by the way that refused.
   using Seconds = std::map<std::pair<std::string, std::uint8_t>, Queue>;
   [[nodiscard]] const Seconds& seconds() const { return seconds_; }
@@ -390,6 +391,14 @@ class Schedule {
     std::uint32_t number = 0;
   };
   [[nodiscard]] std::optional<NextTry> next_try(std::string_view queue, base::MessageId message) const;
+  // Where mail of the queue that is due at `when` is tried first, as far as that follows from what is known now: what has
+  // nothing to go may stand with a next hop that it would leave.
+  struct Prospect {
+    std::size_t way = 0;       // of its destination
+    const Hop* hop = nullptr;  // null: nobody leads there
+    QueueTime opens{0};        // not before then; the last time that there is: never, for it is frozen
+  };
+  [[nodiscard]] Prospect prospect(const Queue& queue, QueueTime when) const;
   // Is a recipient of it held here?
   [[nodiscard]] bool held(std::string_view queue, base::MessageId message) const;
   // What of the queue is due next, of what is not due yet; its hop's own wait is not asked.
@@ -495,6 +504,7 @@ class Schedule {
   void drop_second(Queue& queue);
   [[nodiscard]] bool is_closed(const Queue& queue) const;
   [[nodiscard]] std::vector<Queue*> paths(std::string_view name);
+  [[nodiscard]] std::vector<Queue*> paths(Queue& first);
   // Where the recipient stands, or will.
   Queue& path_of(Queue& first, const Destination& destination, const Mail& mail);
   // All queues and second paths, until one is answered by false.

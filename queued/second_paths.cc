@@ -42,19 +42,26 @@ Schedule::Queue* Schedule::look(std::string_view name, std::uint8_t refused) {
   return at == seconds_.end() ? nullptr : &at->second;
 }
 
-std::vector<Schedule::Queue*> Schedule::paths(std::string_view name) {
-  std::vector<Queue*> all;
-  Queue* const first = look(name);
-  if (first == nullptr) return all;
-  all.push_back(first);
-  if (first->seconds_ == 0) return all;  // the usual case
-  for (auto at = seconds_.lower_bound({first->name(), 0}); at != seconds_.end() && at->first.first == name; ++at)
+std::vector<Schedule::Queue*> Schedule::paths(Queue& first) {
+  std::vector<Queue*> all{&first};
+  if (first.seconds_ == 0) return all;  // the usual case
+  for (auto at = seconds_.lower_bound({first.name(), 0}); at != seconds_.end() && at->first.first == first.name(); ++at)
     all.push_back(&at->second);
   return all;
 }
 
+std::vector<Schedule::Queue*> Schedule::paths(std::string_view name) {
+  Queue* const first = look(name);
+  return first == nullptr ? std::vector<Queue*>() : paths(*first);
+}
+
 std::vector<const Schedule::Queue*> Schedule::paths(std::string_view name) const {
-  const auto all = const_cast<Schedule*>(this)->paths(name);
+  const Queue* const first = find(name);
+  return first == nullptr ? std::vector<const Queue*>() : paths(*first);
+}
+
+std::vector<const Schedule::Queue*> Schedule::paths(const Queue& first) const {
+  const auto all = const_cast<Schedule*>(this)->paths(const_cast<Queue&>(first));
   return {all.begin(), all.end()};
 }
 

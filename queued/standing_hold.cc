@@ -6,7 +6,8 @@ namespace postern::queued {
 
 bool can_stand(const ipc::Selector& selector) {
   const bool other = !selector.ids.empty() || selector.all || !selector.error.empty() ||
-                     selector.older || selector.newer || selector.state;
+                     selector.older || selector.newer || selector.state || !selector.hop.empty() ||
+                     selector.bounces;
   return !other && !selector.empty();
 }
 

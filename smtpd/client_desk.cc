@@ -9,6 +9,13 @@ namespace postern::smtpd {
 namespace {
 
 constexpr std::uint32_t kIdlePeriod = 60;  // seconds, where no rate is limited
+constexpr std::ptrdiff_t kNetwork6 = 8;    // bytes of an IPv6 address that tell one client from another
+
+// Whoever has one address of IPv6 has as many as it likes of its network of 64 bits.
+base::IpAddress counted(base::IpAddress client) noexcept {
+  if (client.family == base::IpFamily::kV6) std::fill(client.bytes.begin() + kNetwork6, client.bytes.end(), std::uint8_t{0});
+  return client;
+}
 
 }  // namespace
 
@@ -51,17 +58,19 @@ std::uint64_t ClientDesk::period() const noexcept {
 std::optional<ClientDesk::Place> ClientDesk::enter(const base::IpAddress& client) {
   const auto now = period();
   if (connections_ != 0) {
-    std::uint64_t open = own().look(client, now).connections;
+    const auto key = counted(client);
+    std::uint64_t open = own().look(key, now).connections;
     for (const auto& [number, memory] : siblings_)
-      open += base::Tally(memory.data()).look(client, now).connections;
+      open += base::Tally(memory.data()).look(key, now).connections;
     if (open >= connections_) return std::nullopt;
   }
   return enter_unlimited(client);
 }
 
 ClientDesk::Place ClientDesk::enter_unlimited(const base::IpAddress& client) {
-  own().enter(client, period());
-  return Place(*this, client);
+  const auto key = counted(client);
+  own().enter(key, period());
+  return Place(*this, key);
 }
 
 // In the time that one period takes, wherever it begins: what was sent in this period, and of the
@@ -69,17 +78,18 @@ ClientDesk::Place ClientDesk::enter_unlimited(const base::IpAddress& client) {
 bool ClientDesk::may_send(const base::IpAddress& client) {
   if (rate_.count == 0) return true;
   const auto now = period();
-  auto counts = own().look(client, now);
+  const auto key = counted(client);
+  auto counts = own().look(key, now);
   std::uint64_t messages = counts.messages, before = counts.before;
   for (const auto& [number, memory] : siblings_) {
-    counts = base::Tally(memory.data()).look(client, now);
+    counts = base::Tally(memory.data()).look(key, now);
     messages += counts.messages;
     before += counts.before;
   }
   const auto length = std::uint64_t{rate_.seconds} * 1000;
   const auto gone = static_cast<std::uint64_t>(clock_.steady().ms) % length;
   if (messages + before * (length - gone) / length >= rate_.count) return false;
-  own().count_message(client, now);
+  own().count_message(key, now);
   return true;
 }
 

@@ -1,6 +1,6 @@
 // ClientDesk: limits over all smtpd processes: how many sessions there are, and of one client how many
 // connections it has, how many messages it sends. Each process counts its own, where the others can read it; two that decide at the
-// same moment may let one too many in.
+// same moment may let one too many in. A client is an address of IPv4, or a network of 64 bits of IPv6.
 #pragma once
 
 #include <cstdint>
@@ -37,7 +37,7 @@ class ClientDesk {
       if (desk_ != nullptr) std::exchange(desk_, nullptr)->own().leave(client_);
     }
     ClientDesk* desk_ = nullptr;
-    base::IpAddress client_;
+    base::IpAddress client_;  // as it is counted
   };
 
   // Counts for itself until it is given memory that others see.

@@ -84,7 +84,7 @@ void Session::begin() {
     protocol_.turn_away("too many connections from your address");
   } else if (service_->tls != config::TlsMode::kImplicit) {
     protocol_.start();
-  } else if (context_.tls.has_room()) {
+  } else if (context_.tls.make_room(context_.clock.steady())) {
     shake_hands();
   } else {
     return finish("TLS is not available");
@@ -323,14 +323,15 @@ ClientName Session::client_name(const base::IpAddress& client) {
 // STARTTLS came; `alone`: nothing behind it.
 void Session::begin_tls(bool alone) {
   if (!alone) return protocol_.start_tls(TlsStart::kBytesBehind);
-  if (!context_.tls.has_room()) return protocol_.start_tls(TlsStart::kBusy);
+  if (!context_.tls.make_room(context_.clock.steady())) return protocol_.start_tls(TlsStart::kBusy);
   protocol_.start_tls(TlsStart::kReady);
   say_replies();  // the last words in clear text
   shake_hands();
 }
 
 void Session::shake_hands() {
-  auto tls = context_.tls.accept(place_);
+  auto tls = context_.tls.accept(place_, context_.clock.steady(),
+                                 [this]() noexcept { finish("TLS handshake took too long while others waited"); });
   tls_ = tls.get();
   stream_.put(std::move(tls));
 }

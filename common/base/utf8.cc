@@ -108,10 +108,24 @@ bool is_harmless(std::string_view text) noexcept {
   return true;
 }
 
+namespace {
+
+// How many bytes from the start are ASCII that readable() leaves as it is: mostly all.
+std::size_t plain_start(std::string_view text) {
+  const auto end = std::find_if(text.begin(), text.end(), [](char c) { return c < ' ' || c >= 0x7F || c == '\\'; });
+  return static_cast<std::size_t>(end - text.begin());
+}
+
+}  // namespace
+
 std::string readable(std::string_view text, std::size_t limit) {
   auto rest = text.substr(0, limit);
   std::string out;
   while (!rest.empty()) {
+    const auto plain = plain_start(rest);
+    out += rest.substr(0, plain);
+    rest.remove_prefix(plain);
+    if (rest.empty()) break;
     const auto character = first_character(rest);
     const auto size = character ? character->size : 1;
     if (character && is_harmless(character->point) && rest.front() != '\\')

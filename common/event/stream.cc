@@ -14,6 +14,7 @@ namespace {
 constexpr std::size_t kScratchSize = 64 * 1024;
 constexpr int kMaxDiscardReads = 16;
 constexpr std::size_t kKeepCapacity = 4 * 1024;  // a larger emptied buffer is given back
+constexpr std::size_t kMaxUnasked = 16 * 1024;   // of a filter's own words that the peer does not read
 
 // One for the thread: a stream uses it only during its own read.
 std::array<char, kScratchSize>& scratch() {
@@ -44,7 +45,10 @@ Stream::Stream(Loop& loop, base::UniqueFd fd, StreamOwner& owner)
   update_watch();
 }
 
-void Stream::update_watch() noexcept { event_.watch(reading_ && !closing_, blocked_); }
+void Stream::update_watch() noexcept {
+  const bool deaf = blocked_ && unasked_ > kMaxUnasked;
+  event_.watch(reading_ && !closing_ && !deaf, blocked_);
+}
 
 void Stream::on_ready(bool readable, bool writable) noexcept {
   if (writable && open()) {
@@ -120,6 +124,7 @@ void Stream::write_some() noexcept {
   }
   sent_ = 0;
   shrink(wire_);
+  unasked_ = 0;
   if (std::exchange(blocked_, false)) update_watch();
   if (closing_) finish(CloseReason::kFlushed, 0);
 }
@@ -177,6 +182,7 @@ void Stream::unfilter(std::string_view fresh) noexcept {
   plain.clear();
   const auto before = wire_.size();
   filtered_->filter->receive(fresh, plain, wire_);
+  note_unasked(wire_.size() - before);
   const auto state = filtered_->filter->state();
   if (state == Filter::State::kFailed) {
     send_last_word(before);
@@ -192,6 +198,14 @@ void Stream::unfilter(std::string_view fresh) noexcept {
   }
   plain.empty() ? flush() : take(plain);
   end_if_peer_has();
+}
+
+// A filter answers some of what it hears by itself (TLS 1.3: KeyUpdate, RFC 8446 4.6.3), and its owner sees nothing
+// of that. Who has it say more and more and reads nothing is not heard until it does.
+void Stream::note_unasked(std::size_t bytes) noexcept {
+  if (!blocked_ || bytes == 0) return;
+  unasked_ += bytes;
+  update_watch();
 }
 
 // The owner's output, as it goes onto the wire; at the end also the word that nothing follows. Where the

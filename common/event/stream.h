@@ -97,6 +97,7 @@ class Stream {
   void take(std::string_view fresh) noexcept;
   void offer(std::string_view bytes) noexcept;
   void unfilter(std::string_view fresh) noexcept;
+  void note_unasked(std::size_t bytes) noexcept;
   void filter_output() noexcept;
   void end_if_peer_has() noexcept;
   void send_last_word(std::size_t owners) noexcept;
@@ -115,6 +116,7 @@ class Stream {
   std::string wire_;  // output for the socket
   std::unique_ptr<Filtered> filtered_;
   std::size_t sent_ = 0;
+  std::size_t unasked_ = 0;  // of wire_: what the filter said by itself since the kernel took less than all
   int error_ = 0;
   int write_error_ = 0;  // nothing can be written any more; the end comes with what is read
   bool hears_out_ = false;

@@ -51,7 +51,7 @@ struct CollectRow {
   bool calling = false;  // now,
   bool serving = false;  // and the session was turned round
   base::WallTime last;   // end of the last call since the start of queued; 0: there was none
-  base::WallTime next;   // while not calling
+  base::WallTime next;   // while not calling; 0: nobody is called while no mail is taken
   std::string result;    // of the last one, a phrase
   static constexpr auto fields() {
     return fields_of(field("from", &CollectRow::from, 300), field("calling", &CollectRow::calling),
@@ -209,9 +209,11 @@ struct Selector {
   std::optional<std::uint64_t> larger;  // than this many bytes
   std::optional<std::uint64_t> smaller;
   std::optional<State> state;
+  std::string hop;       // that a recipient may go to: as in a freeze, or as listings have it
+  bool bounces = false;  // notices of our own
   [[nodiscard]] bool empty() const {
     return ids.empty() && !all && queue.empty() && from.empty() && to.empty() && error.empty() &&
-           !client && !older && !newer && !larger && !smaller && !state;
+           !client && !older && !newer && !larger && !smaller && !state && hop.empty() && !bounces;
   }
   friend bool operator==(const Selector&, const Selector&) = default;
   static constexpr auto fields() {
@@ -221,7 +223,8 @@ struct Selector {
                       field("error", &Selector::error, 512), field("client", &Selector::client),
                       field("older", &Selector::older),
                       field("newer", &Selector::newer), field("larger", &Selector::larger),
-                      field("smaller", &Selector::smaller), field("state", &Selector::state));
+                      field("smaller", &Selector::smaller), field("state", &Selector::state),
+                      field("hop", &Selector::hop, kMaxHopName), field("bounces", &Selector::bounces));
   }
 };
 
@@ -621,9 +624,10 @@ struct Retry {
   base::RequestId request;
   Selector selector;
   bool dry_run = false;
+  std::string reason;  // for the log; may be empty
   static constexpr auto fields() {
     return fields_of(field("request", &Retry::request), field("selector", &Retry::selector),
-                      field("dry_run", &Retry::dry_run));
+                      field("dry_run", &Retry::dry_run), field("reason", &Retry::reason, kMaxReason));
   }
 };
 

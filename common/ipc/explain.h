@@ -35,7 +35,7 @@ enum class Blocker : std::uint8_t {
 inline constexpr std::size_t kBlockers = 19;
 inline constexpr std::size_t kReplyShown = mail::Reply::kMaxText + 32;
 inline constexpr std::size_t kMaxPlaceText = 280;  // "conf.d/routes.toml:46"
-inline constexpr std::size_t kMaxExplained = 60;   // recipients in one answer
+inline constexpr std::size_t kMaxExplained = 50;   // recipients in one answer
 inline constexpr std::size_t kMaxPassed = 12;
 
 struct Obstacle {
@@ -45,6 +45,7 @@ struct Obstacle {
   std::string reason;       // in that person's words; or what a host said last
   std::string remote;       // that host
   std::string place;        // of the configuration, if that says so: "postern.toml:46"
+  std::string freeze;       // of a next hop that is frozen: the name by which it is
   base::WallTime since;     // 0: that is not known
   base::WallTime until;     // 0: it does not end at a time
   std::uint32_t count = 0;  // connections in use, messages before it, failures in a row
@@ -56,6 +57,7 @@ struct Obstacle {
                       field("reason", &Obstacle::reason, kReplyShown),
                       field("remote", &Obstacle::remote, kMaxRemote),
                       field("place", &Obstacle::place, kMaxPlaceText),
+                      field("freeze", &Obstacle::freeze, kMaxQueueName),
                       field("since", &Obstacle::since), field("until", &Obstacle::until),
                       field("count", &Obstacle::count), field("of", &Obstacle::of));
   }

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <array>
+#include <limits>
 #include <utility>
 
 #include "common/base/check.h"
@@ -133,12 +134,20 @@ bool refuse_second(std::string_view key, bool seen, Command& command) {
   return seen;
 }
 
+// RFC 1870 3: of 20 digits at most. What is no number of ours is larger than any message may be.
+std::optional<std::uint64_t> parse_size(std::string_view value) noexcept {
+  static constexpr std::size_t kMostDigits = 20;
+  if (value.empty() || value.size() > kMostDigits || value.find_first_not_of("0123456789") != std::string_view::npos)
+    return std::nullopt;
+  return base::parse_number(value).value_or(std::numeric_limits<std::uint64_t>::max());
+}
+
 // One "KEY" or "KEY=VALUE" of MAIL.
 void read_mail_parameter(std::string_view word, std::string_view key, std::string_view value,
                          bool& body_seen, Command& command) {
   if (base::equals_ignoring_case(key, "SIZE")) {
     if (refuse_second(key, command.size.has_value(), command)) return;
-    command.size = base::parse_number(value);
+    command.size = parse_size(value);
     if (!command.size) command.error = syntax("Bad SIZE");
   } else if (base::equals_ignoring_case(key, "BODY")) {
     if (refuse_second(key, std::exchange(body_seen, true), command)) return;

@@ -13,9 +13,11 @@ namespace postern::smtpd::auth {
 namespace {
 
 constexpr std::string_view kByKernel = "peer credentials";
+constexpr std::string_view kChanged = "the account has changed meanwhile";
 
 std::string account_of(const Step& step) {
   if (const auto* const check = std::get_if<CheckPassword>(&step)) return check->account;
+  if (const auto* const convinced = std::get_if<Convinced>(&step)) return convinced->account;
   if (const auto* const proven = std::get_if<Proven>(&step)) return proven->account;
   if (const auto* const rejected = std::get_if<Rejected>(&step)) return rejected->account;
   return {};
@@ -37,7 +39,9 @@ struct Desk::Session {
   bool owed = true;         // it is unanswered
   std::uint64_t turn = 0;   // what comes later for another turn is too late
   unsigned rounds = 0;
+  bool judged = false;  // the throttle has let it go on
   std::string account;
+  std::shared_ptr<const Accounts> table;  // in which it was looked up, until it has its ticket
   std::unique_ptr<event::Timer> pause;
 };
 
@@ -50,14 +54,25 @@ void Desk::use(std::shared_ptr<const Accounts> accounts, Checker& checker) {
   checker_ = &checker;
   if (!former || !accounts_) return;
   std::vector<base::Token> out;
-  for (const auto& [token, session] : sessions_)
-    if (session->state == Session::State::kLoggedIn && session->by_password &&
-        !accounts_->same(*former, session->account))
-      out.push_back(token);
+  for (const auto& [token, session] : sessions_) {
+    const bool counts = session->state == Session::State::kLoggedIn || session->state == Session::State::kTicket;
+    if (counts && session->by_password && !accounts_->same(*former, session->account)) out.push_back(token);
+  }
   for (const auto& token : out) {
-    wire_.end_account(sessions_.at(token)->account);
+    auto& session = *sessions_.at(token);
+    if (session.state == Session::State::kTicket) {
+      refuse(session, kChanged);
+      continue;
+    }
+    wire_.end_account(session.account);
     forget(token);
   }
+}
+
+// What it was looked up in is of before a change of its account.
+bool Desk::outdated(const Session& session) const {
+  return session.table && accounts_ && session.table != accounts_ &&
+         !accounts_->same(*session.table, session.account);
 }
 
 Desk::Session* Desk::find(std::uint32_t smtpd, const base::Token& token) {
@@ -99,6 +114,7 @@ void Desk::begin(std::uint32_t smtpd, const ipc::Login& login) {
   auto& session = *opened;
   session.client = login.client;
   session.mechanism = sasl::name(login.mechanism);
+  session.table = accounts_;
   ExchangeContext context;
   context.binding = {login.tls_exporter, login.tls_unique};
   context.plus_offered = login.plus_offered;
@@ -129,13 +145,15 @@ void Desk::advance(Session& session, Step step) {
     if (++session.rounds > kMostRounds) return judge(session, Rejected{{}, "too many rounds"});
     return answer(session, ipc::LoginResult::kChallenge, std::move(challenge->bytes));
   }
+  if (session.judged) return decide(session.token, session.turn, std::move(step));
   judge(session, std::move(step));
 }
 
 // Before anything is found out: how long may it take?
 void Desk::judge(Session& session, Step step) {
   session.state = Session::State::kJudged;
-  session.exchange.reset();
+  session.judged = true;
+  if (!std::holds_alternative<Convinced>(step)) session.exchange.reset();
   session.account = account_of(step);
   const auto wait = throttle_.admit(session.client, session.account, clock_.steady());
   if (!wait) return give_up(session, "too many failures before");
@@ -155,7 +173,12 @@ void Desk::decide(const base::Token& token, std::uint64_t turn, Step step) {
   auto& session = *at->second;
   session.pause.reset();
   if (const auto* const rejected = std::get_if<Rejected>(&step)) return refuse(session, rejected->reason);
+  if (auto* const convinced = std::get_if<Convinced>(&step)) {
+    session.state = Session::State::kAsked;
+    return answer(session, ipc::LoginResult::kChallenge, std::move(convinced->bytes));
+  }
   if (auto* const proven = std::get_if<Proven>(&step)) return accept(session, std::move(proven->account));
+  session.table = accounts_;
   auto& check = std::get<CheckPassword>(step);
   checker_->check(check.account, std::move(check.password), session.client,
                   [this, token, turn, alive = alive_](Verdict verdict) noexcept {
@@ -180,6 +203,8 @@ void Desk::checked(const base::Token& token, std::uint64_t turn, Verdict verdict
 
 void Desk::accept(Session& session, std::string account) {
   session.account = std::move(account);
+  if (outdated(session)) return refuse(session, kChanged);
+  session.table.reset();
   session.state = Session::State::kTicket;
   last_request_ = last_request_.next();
   if (!wire_.give({last_request_, session.token, session.smtpd, session.account}))

@@ -3,6 +3,7 @@
 //
 //   asked -> (challenge -> response)* -> judged, after the pause that the throttle wants
 //         -> password checked -> ticket asked -> logged in, until smtpd says that the session is over
+//   SCRAM's last word is a challenge behind the judgement: heard before, it would tell a guesser what was right.
 //   A user of this host is asked for nothing: it begins at the ticket.
 //   In each of these it may end: the client gave up, its smtpd died, queued or the checker cannot say.
 #pragma once
@@ -63,6 +64,7 @@ class Desk {
 
   [[nodiscard]] Session* find(std::uint32_t smtpd, const base::Token& token);
   [[nodiscard]] Session* open(std::uint32_t smtpd, const base::Token& token, base::RequestId request);
+  [[nodiscard]] bool outdated(const Session& session) const;
   void advance(Session& session, Step step);
   void judge(Session& session, Step step);
   void decide(const base::Token& token, std::uint64_t turn, Step step);

@@ -4,7 +4,9 @@
 //
 //   begin (initial response, if there was one) -> Challenge -> respond() -> ... -> an end
 //
-// The ends: CheckPassword (the owner decides), Proven, Rejected. After an end nothing follows.
+// The ends: CheckPassword (the owner decides), Proven, Rejected. After an end nothing follows. Convinced comes in
+// front of Proven where the client is owed a word of the server's: until its owner wants it to be known, nobody may
+// see that it is no rejection.
 #pragma once
 
 #include <cstdint>
@@ -27,6 +29,10 @@ struct CheckPassword {
   std::string account;
   std::string password;
 };
+struct Convinced {
+  std::string account;
+  std::string bytes;  // a challenge; what answers it goes to respond()
+};
 struct Proven {
   std::string account;
 };
@@ -34,7 +40,7 @@ struct Rejected {
   std::string account;      // as far as it was said
   std::string_view reason;  // for the log; the client hears nothing of it
 };
-using Step = std::variant<Challenge, CheckPassword, Proven, Rejected>;
+using Step = std::variant<Challenge, CheckPassword, Convinced, Proven, Rejected>;
 
 // What binds an exchange to its TLS session; empty where there is none, or it cannot be had.
 struct ChannelBinding {

@@ -99,7 +99,7 @@ Step Scram::proof(std::string_view response) {
   if (!fits || !looked_.exists)
     return reject(looked_.exists ? "wrong password" : "no such account for SCRAM");
   state_ = State::kEnd;
-  return Challenge{"v=" + base::to_base64(tls::hmac_sha256(looked_.verifier.server_key, message))};
+  return Convinced{account_, "v=" + base::to_base64(tls::hmac_sha256(looked_.verifier.server_key, message))};
 }
 
 std::unique_ptr<Exchange> make_exchange(sasl::Mechanism mechanism, ExchangeContext context) {

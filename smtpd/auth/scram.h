@@ -2,7 +2,7 @@
 // to its TLS session by tls-exporter (RFC 9266) or, in TLS 1.2, by tls-unique.
 //
 //   kFirst   client-first  -> server-first; an account that does not exist gets one as all others
-//   kProof   client-final  -> server-final, or rejected
+//   kProof   client-final  -> server-final, when its owner lets it be known, or rejected
 //   kEnd     the client's empty word to that, since SMTP's 235 carries nothing -> proven
 #pragma once
 

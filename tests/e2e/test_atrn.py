@@ -233,6 +233,21 @@ def test_a_freeze_holds_the_mail_back(outer, inner):
     inner("amy").turn(INNER).wait(1)
 
 
+def test_a_freeze_of_its_next_hop_holds_the_mail_back(outer, inner):
+    """As `queues --hops` names it. The host is refused, not taken and sent away."""
+    outer.start()
+    ident = outer.send(f"x@{INNER}")
+    hop = f"turn:{INNER}"
+    wait_for("it is a next hop", lambda: hop in [row["hop"] for row in outer.ctl("queues", "--hops").rows])
+    outer.ctl("freeze", "--hop", hop, "--reason", "moving house")
+    assert inner("amy").atrn(INNER)[0] == 450
+    row, = outer.messages()
+    assert row["state"] == "frozen" and row["why"] == f"--hop {hop}: moving house"
+    assert f"posternctl unfreeze --hop {hop}\n" in outer.ctl_text("explain", ident).out
+    outer.ctl("unfreeze", "--hop", hop)
+    inner("amy").turn(INNER).wait(1)
+
+
 def test_outbound_off_holds_the_mail_back(outer, inner):
     outer.start()
     outer.send(f"x@{INNER}")

@@ -76,6 +76,21 @@ def test_each_period_brings_a_call(server, zone, authority, outer):
     server.wait_mail("alice")
 
 
+def test_nobody_is_called_while_no_mail_is_taken(server, zone, authority, outer):
+    collect(server, zone, authority, outer, every="1s").start()
+    server.wait_log("collect.ended", end="nothing")
+    server.ctl("intake", "disable", "--reason", "moving the spool", "--yes")
+    outer.put(FAR, ALICE)
+    row = wait_for("no call is under way", lambda: next((row for row in server.status()["collects"]
+                                                         if not row["calling"]), None))
+    assert row["next"] is None, row
+    assert f"COLLECT   {HOST}:{PORT}  not called while no mail is taken; last " in server.ctl_text("status").out
+    assert not server.mailbox("alice") and len(outer.mail) == 1
+    server.ctl("intake", "enable", "--yes")
+    server.wait_mail("alice")
+    assert server.status()["collects"][0]["result"] in ("served", "no mail")
+
+
 def test_a_wrong_password(server, zone, authority, outer):
     outer.put(FAR, ALICE)
     collect(server, zone, authority, outer, password="guessed", wait=True).start()

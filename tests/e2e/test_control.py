@@ -90,6 +90,10 @@ def test_selectors(waiting):
     assert ids("--state", "retry") == []
     assert ids("--queue", "remote.example", "--from", "bob") == [small]
     assert ids("--all") == [small, large, null]
+    assert ids("--bounces") == []  # from nobody, but not by us
+    assert ids("--sort", "size")[0] == large
+    assert ids("--sort", "age") == ids("--sort", "next") == [small, large, null]
+    assert waiting.ctl_text("messages", "--sort", "size").out.splitlines()[1].startswith(large)
 
 
 def test_long_listings_come_in_pages(waiting):

@@ -82,3 +82,20 @@ def test_a_freeze_over_a_retry(server, sink):
     at = foretold(server, ident, "frozen")
     tries = len(server.events("delivery.deferred", id=ident))
     expect(at, server.wait_log("delivery.deferred", count=tries + 1, id=ident))
+
+
+def test_a_way_that_is_frozen_while_another_is_left(server, make_sink):
+    """What is due later goes by the other one then, and is not called frozen meanwhile."""
+    first, second = make_sink(), make_sink()
+    first.refuse["x@remote.example"] = "450 4.2.0 not now"
+    server.configure(retry={"after": ["8s"]}).route("*", first.via, second.via).start()
+    server.ctl("hold", "--to", "y@", "--also-new", "--reason", "so that its queue stays where it stands")
+    ident = server.send("x@remote.example")
+    server.send("y@remote.example")
+    server.wait_log("delivery.deferred", id=ident)
+    server.ctl("freeze", "--hop", first.via.removeprefix("smtp://"), "--reason", "its disk is full")
+    at = foretold(server, ident, "retry")
+    assert [row["id"] for row in server.messages("--state", "retry")] == [ident]
+    assert server.queues()["remote.example"]["state"] == "retry" and server.status()["queue"]["frozen"] == 0
+    expect(at, server.wait_log("delivery.ok", id=ident))
+    assert second.wait()[0].recipients == ["x@remote.example"]

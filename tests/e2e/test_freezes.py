@@ -190,6 +190,44 @@ def test_a_real_mx_host_is_frozen(server, zone, make_sink):
         "x@one.example", "x@two.example", "y@one.example"]
 
 
+def test_an_mx_host_stays_frozen_for_mail_that_waits(server, zone, make_sink):
+    """Its next try is an hour away, and until then nobody asks the DNS where it goes: also not after a death."""
+    sink = make_sink()
+    sink.refuse["x@one.example"] = "450 4.2.0 not now"
+    zone.mx("one.example", (10, "mx.one.example"))
+    zone.a("mx.one.example", sink.ip)
+    server.configure(delivery={"port": SINK_PORT}, retry={"after": ["1h"]}).start()
+    ident = server.send("x@one.example")
+    server.wait_log("delivery.deferred", id=ident)
+    server.ctl("freeze", "--hop", "mx.one.example", "--reason", "its disk is full", "--future")
+
+    def expect_it_is_shown():
+        row, = server.messages("--state", "frozen")
+        assert row["id"] == ident and row["why"] == "--hop mx.one.example: its disk is full" and not row["next_try"]
+        assert server.ctl("show", ident).rows[0]["recipients"][0]["state"] == "frozen"
+        row = server.queues()["one.example"]
+        assert (row["state"], row["why"], row["next_try"]) == ("frozen", "--hop mx.one.example: its disk is full", None)
+        one, = server.ctl("explain", ident).rows[0]["explanations"]
+        assert one["state"] == "frozen" and not one["next"]
+        because = one["because"][0]
+        assert because["blocker"] == "hop frozen" and because["freeze"] == "mx.one.example"
+        assert "posternctl unfreeze --hop mx.one.example\n" in server.ctl_text("explain", ident).out
+
+    expect_it_is_shown()
+    server.kill("queued")
+    back(server)
+    expect_it_is_shown()
+    sink.refuse.clear()
+    server.ctl("retry", ident)  # which has the DNS asked
+    wait_for("its host is known", lambda: [row for row in server.ctl("queues", "--hops").rows
+                                           if row["hop"] == f"mx.one.example:{SINK_PORT}" and row["queues"]])
+    expect_it_is_shown()
+    assert not sink.messages
+    server.ctl("unfreeze", "--hop", "mx.one.example")
+    sink.wait()
+    server.wait_empty()
+
+
 # --- Clocks -----------------------------------------------------------------------------------------
 
 def test_clocks_stand_or_go_on(server, sink, wall):

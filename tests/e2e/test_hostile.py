@@ -157,6 +157,51 @@ def test_too_large(server):
     assert server.status()["total"]["accepted"] == 1
 
 
+ENDLESS_HEADERS = {
+    "one line": b"x" * 65_536,
+    "one field": (b" " + b"x" * 76 + b"\r\n") * 830,
+    "many fields": b"X-Field: of a header that goes on and on and on and on\r\n" * 1_200,
+    "names without a colon": b"Received\r\n" * 6_500,
+    "fields that are looked at": b"Delivered-To: bob@example.org" + b" " * 2_000 + b"\r\n" + b"Date: \r\n" * 7_900,
+}
+
+
+@pytest.mark.parametrize("piece", ENDLESS_HEADERS.values(), ids=ENDLESS_HEADERS)
+def test_a_header_that_never_ends(server, piece):
+    """It ends where a message must, and nobody keeps it in memory until then."""
+    server.configure(limits={"message_size": "16MiB"}).start()
+    hand = server.session_by_hand(MX_PORT)
+    hand.begin()
+    before = sum(rss(pid) for pid in server.pids("smtpd"))
+    sent = 0
+    try:
+        while sent < 4 * (16 << 20) + (32 << 20):  # cut off at four times the limit, and what is on its way
+            hand.send(piece)
+            sent += len(piece)
+    except (BrokenPipeError, ConnectionResetError):
+        pass
+    assert hand.is_closed()
+    assert sent > 16 << 20
+    assert sum(rss(pid) for pid in server.pids("smtpd")) - before < 20_000
+    assert server.status()["total"]["accepted"] == 0
+    server.send("bob@example.org")
+    server.wait_mail("bob")
+    assert server.status()["total"]["accepted"] == 1
+
+
+def test_a_header_as_large_as_a_message_may_be(server):
+    server.configure(limits={"message_size": "2MB"}).start()
+    line = b"X-Field: " + b"x" * 89 + b"\r\n"
+    for more, code in ((b"", "250"), (b"x", "552 5.3.4")):
+        hand = server.session_by_hand(MX_PORT)
+        hand.begin()
+        hand.send(line * 19_999 + b"Y: " + b"y" * 95 + more + b"\r\n.\r\n")
+        assert hand.reply().startswith(code)
+        hand.expect("NOOP", "250")
+    [mail] = server.wait_mail("bob")
+    assert mail.read_bytes().endswith(line[:-2] + b"\nY: " + b"y" * 95 + b"\n")
+
+
 def test_too_many_recipients(server):
     server.configure(limits={"recipients": 10}).start()
     hand = server.session_by_hand(MX_PORT)

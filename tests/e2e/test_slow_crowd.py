@@ -28,6 +28,7 @@ PAUSE = 0.5  # seconds from byte to byte of those who send some
 NEWCOMERS = 10
 ENOUGH = 1.0  # seconds until the 220
 NEW_ADDRESS = "127.0.2.1"
+TLS_PORT = 2465
 
 TO_DATA = [b"EHLO slow.example\r\n", b"MAIL FROM:<slow@client.example>\r\n", b"RCPT TO:<alice@example.org>\r\n", b"DATA\r\n"]
 # What each says, one piece behind each reply. The greeting is the first one.
@@ -158,9 +159,13 @@ def start(server, connections, smtpd=1):
     server.configure(limits={"connections": connections}, processes={"smtpd": smtpd}).start()
 
 
+def arrive_by_hand(server, source, port):
+    return socket.create_connection((server.ip, port), PATIENCE, (source, 0))
+
+
 def arrive(server, source, port=MX_PORT):
     """A new client, who reads what it is greeted with."""
-    return Session(socket.create_connection((server.ip, port), PATIENCE, (source, 0)))
+    return Session(arrive_by_hand(server, source, port))
 
 
 def sessions(server):
@@ -200,6 +205,35 @@ def test_a_crowd_of_slow_clients(server, descriptors, closing):
     assert max(times) < ENOUGH, times
     assert not crowd.left, collections.Counter(crowd.left)
     assert server.status()["total"]["accepted"] == 1
+
+
+def test_a_crowd_that_never_shakes_hands(server, descriptors, authority):
+    """More than handshakes can be under way at a time (smtpd/tls_desk.h), from two dozen addresses."""
+    chain, key = authority.issue("mx.example.org", stem="mx")
+    server.configure(certificate=[{"chain": str(chain), "key": str(key), "names": ["mx.example.org"]}])
+    server.config["listen"].append({"address": f"{server.ip}:{TLS_PORT}", "service": "mx", "tls": "implicit"})
+    start(server, CONNECTIONS)
+    crowd = [arrive_by_hand(server, f"127.0.1.{1 + number // PER_CLIENT}", TLS_PORT)
+             for number in range(1_000 + PER_CLIENT)]
+    crowd[-1].settimeout(PATIENCE)
+    assert crowd[-1].recv(1) == b""  # no place is left
+    context = authority.client()
+    context.check_hostname = False
+
+    def comes_in():
+        """How long it took; nothing where it was turned away."""
+        begun = time.monotonic()
+        try:
+            hand = Session(context.wrap_socket(arrive_by_hand(server, NEW_ADDRESS, TLS_PORT)))
+        except (OSError, Closed):
+            return None
+        assert hand.greeting.startswith("220 ")
+        return time.monotonic() - begun
+    wait_for("a new one comes in", lambda: comes_in() is not None, 20)  # long before the crowd's 30 s are over
+    times = [comes_in() for _ in range(NEWCOMERS)]
+    assert None not in times and max(times) < ENOUGH, times
+    for sock in crowd:
+        sock.close()
 
 
 @pytest.mark.parametrize("smtpd", [1, 3])

@@ -35,9 +35,12 @@ void exchange(sasl::Mechanism mechanism, bool plus_offered, std::string_view lin
   auto machine = auth::make_exchange(mechanism, context(plus_offered));
   auth::Step step = machine->begin(std::nullopt);
   for (int i = 0; i < kMostLines; ++i) {
-    auto* const challenge = std::get_if<auth::Challenge>(&step);
-    if (challenge == nullptr) break;
-    CHECK(base::parse_base64(base::to_base64(challenge->bytes)) == challenge->bytes);
+    const auto* const challenge = std::get_if<auth::Challenge>(&step);
+    const auto* const convinced = std::get_if<auth::Convinced>(&step);
+    if (challenge == nullptr && convinced == nullptr) break;
+    if (convinced != nullptr) CHECK(convinced->account == "user");
+    const auto& bytes = challenge != nullptr ? challenge->bytes : convinced->bytes;
+    CHECK(base::parse_base64(base::to_base64(bytes)) == bytes);
     const auto line = lines.substr(0, lines.find('\n'));
     lines.remove_prefix(std::min(line.size() + 1, lines.size()));
     step = machine->respond(line);

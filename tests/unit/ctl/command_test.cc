@@ -129,6 +129,25 @@ TEST(Command, Selector) {
   EXPECT_EQ(s.error, "greylist");
 }
 
+TEST(Command, ANextHopAndNoticesCanBeSelectedButNotOfMailToCome) {
+  EXPECT_EQ(good({"retry", "--hop", "MX1.example.net"}).selector.hop, "mx1.example.net");
+  EXPECT_TRUE(good({"release", "--bounces"}).selector.bounces);
+  EXPECT_FALSE(good({"messages", "--bounces"}).selector.all);
+  for (const auto& words : {Words{"hold", "--hop", "a", "--also-new", "--reason", "x"},
+                            Words{"hold", "--bounces", "--also-new", "--reason", "x"},
+                            Words{"messages", "--hop", std::string(256, 'x')}, Words{"history", "--bounces"}})
+    EXPECT_EQ(bad(words).exit, 64) << words[1];
+}
+
+TEST(Command, MessagesAreListedInAnOrder) {
+  EXPECT_EQ(good({"messages"}).order, Order::kId);
+  EXPECT_EQ(good({"messages", "--sort", "age"}).order, Order::kAge);
+  EXPECT_EQ(good({"messages", "--sort", "size"}).order, Order::kSize);
+  EXPECT_EQ(good({"messages", "--sort", "next"}).order, Order::kNext);
+  EXPECT_EQ(bad({"messages", "--sort", "sender"}).exit, 64);
+  EXPECT_EQ(bad({"hold", "--all", "--reason", "x", "--sort", "age"}).exit, 64);
+}
+
 TEST(Command, SeveralIds) {
   const auto ids = good({"messages", "0000000000003", "--json", "0000000000001"}).selector.ids;
   ASSERT_EQ(ids.size(), 2U);

@@ -3,6 +3,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include <array>
 #include <condition_variable>
 #include <filesystem>
 #include <mutex>
@@ -44,7 +45,9 @@ class FakeQueued {
     answer.request = m.request;
     answer.more = m.after.value < 3;
     answer.next_after = m.after.next();
-    if (m.after.value == 2) {
+    if (m.selector.queue == "four.example") {
+      EXPECT_TRUE(answer.rows.add(one_of_four(m.after.value)));
+    } else if (m.after.value == 2) {
       EXPECT_TRUE(answer.rows.add({.id = base::MessageId(7)}));
     }
     connection_.send(answer);
@@ -59,17 +62,17 @@ class FakeQueued {
     answer.more = answer.found && m.after + 20 < 45;
     connection_.send(answer);
   }
-  // 7: 90 recipients in pages of 60, two of them elsewhere, one ended. 9: finished.
+  // 7: 90 recipients in pages of 50, two of them elsewhere, one ended. 9: finished.
   void on(const ipc::Explain& m) {
     ipc::Explained answer;
     answer.request = m.request;
     answer.found = m.id.value == 7;
     answer.ended = 1;
-    const std::uint32_t ends[] = {60, 62, 90};
+    const std::uint32_t ends[] = {50, 52, 90};
     for (const auto end : ends) {
       if (!answer.found || m.after >= end) continue;
       auto& one = answer.explanations.emplace_back();
-      one.queue = end == 62 ? "other.example" : "far.example";
+      one.queue = end == 52 ? "other.example" : "far.example";
       for (auto i = m.after; i < end; ++i)
         one.recipients.push_back(
             mail::Address::parse("u" + std::to_string(i) + "@" + one.queue).value());
@@ -153,6 +156,16 @@ class FakeQueued {
   void closed() noexcept {}
 
  private:
+  static ipc::MessageRow one_of_four(std::size_t i) {
+    using ipc::State;
+    ipc::MessageRow row;
+    row.id = base::MessageId(32 + i);
+    row.arrived = base::WallTime{std::array{30, 20, 10, 40}.at(i)};
+    row.size = std::array{300U, 100U, 200U, 400U}.at(i);
+    row.state = std::array{State::kRetry, State::kReady, State::kHeld, State::kRetry}.at(i);
+    row.next_try = base::WallTime{std::array{60, 0, 0, 50}.at(i)};
+    return row;
+  }
   void done(base::RequestId request, std::uint8_t exit, std::string text) {
     connection_.send(ipc::Done{request, exit, std::move(text), {}});
   }
@@ -224,6 +237,22 @@ TEST_F(Conversation, ListingsGoThroughAllPages) {
   EXPECT_EQ(say({"blocks", "--json"}).out, "");
 }
 
+// Over all pages.
+TEST_F(Conversation, MessagesComeInTheOrderThatIsAskedFor) {
+  const auto order = [this](const char* sort) {
+    const auto out = say({"messages", "--queue", "four.example", "--sort", sort, "--json"}).out;
+    std::string ids;
+    for (auto at = out.find("000000000001"); at != std::string::npos; at = out.find("000000000001", at + 1))
+      ids += out[at + 12];
+    return ids;
+  };
+  EXPECT_EQ(order("age"), "2103");
+  EXPECT_EQ(order("size"), "3021");
+  EXPECT_EQ(order("next"), "1302") << "ready, the nearer of two, and what does not move by itself";
+  const auto table = say({"messages", "--queue", "four.example", "--sort", "age"}).out;
+  EXPECT_EQ(std::count(table.begin(), table.end(), '\n'), 5) << table;
+}
+
 TEST_F(Conversation, HistoryGoesThroughAllPagesAndTellsWhatWentWrong) {
   const auto rows = say({"history", "--json"}).out;
   EXPECT_EQ(std::count(rows.begin(), rows.end(), '\n'), 5);
@@ -257,7 +286,7 @@ TEST_F(Conversation, ExplainGathersAlikeRecipientsOfAllPages) {
   EXPECT_EQ(said.exit, 0);
   EXPECT_NE(said.out.find("u0@far.example, u1@far.example, u2@far.example and 85 more: READY"),
             std::string::npos) << said.out;
-  EXPECT_NE(said.out.find("u60@other.example, u61@other.example: READY"), std::string::npos);
+  EXPECT_NE(said.out.find("u50@other.example, u51@other.example: READY"), std::string::npos);
   EXPECT_NE(said.out.find("u4@example.net: DELIVERED"), std::string::npos);  // by the history
   const auto json = say({"explain", "0000000000007", "--json"}).out;
   EXPECT_EQ(std::count(json.begin(), json.end(), '\n'), 1);

@@ -436,6 +436,30 @@ TEST_F(Screens, ExplainWhatPeopleStopped) {
 }
 
 // Each blocker has a sentence, and none of them is empty.
+// By the name that lifts it.
+TEST_F(Screens, AFrozenNextHopIsUnfrozenAsItWasFrozen) {
+  const auto page = [](const char* hop, const char* freeze) {
+    ipc::QueueExplained q;
+    q.name = "corp.example";
+    q.state = ipc::State::kFrozen;
+    q.obstacles = {{.blocker = ipc::Blocker::kHopFrozen, .name = hop, .freeze = freeze}};
+    return explain_page(q, kNow);
+  };
+  const auto try_of = [&](const char* hop, const char* freeze) {
+    const auto text = page(hop, freeze);
+    const auto at = text.find("Try      posternctl unfreeze --hop ");
+    return at == std::string::npos ? text : text.substr(at + 35, text.find('\n', at) - at - 35);
+  };
+  EXPECT_EQ(try_of("mx1.example.net:25", "mx1.example.net"), "mx1.example.net");
+  EXPECT_EQ(try_of("mx1.example.net:25/verified", "mx1.example.net:25"), "mx1.example.net:25");
+  EXPECT_EQ(try_of("mx1.example.net:25", "*.example.net"), "mx1.example.net:25");
+  EXPECT_EQ(try_of("mx1.example.net,mx2.example.net:25", "*.example.net"), "'*.example.net'");
+  EXPECT_NE(page("mx1.example.net,mx2.example.net:25", "mx2.example.net")
+                .find("next hop mx1.example.net,mx2.example.net:25 is frozen as --hop mx2.example.net\n"),
+            std::string::npos);
+  EXPECT_NE(page("10.9.0.1:2525", "10.9.0.1:2525").find("next hop 10.9.0.1:2525 is frozen\n"), std::string::npos);
+}
+
 TEST_F(Screens, EachBlockerIsTold) {
   std::set<std::string> sentences;
   for (std::size_t i = 0; i < ipc::kBlockers; ++i) {

@@ -182,6 +182,48 @@ TEST(Stream, HearsOutWhoBreaksTheConnection) {
   }
 }
 
+// Answers each byte with one of its own, of which the stream's owner hears nothing.
+struct Chatty final : Filter {
+  void receive(std::string_view wire, std::string&, std::string& out) noexcept override {
+    heard += wire.size();
+    out.append(wire.size(), 'k');
+  }
+  void send(std::string_view plain, std::string& out) noexcept override { out += plain; }
+  void end(std::string&) noexcept override {}
+  [[nodiscard]] State state() const noexcept override { return State::kOpen; }
+  void on_ready(Callback) override {}
+  std::size_t heard = 0;
+};
+
+TEST(Stream, APeerThatReadsNothingCannotPileUpTheFiltersOwnWords) {
+  Loop loop;
+  Ends ends;
+  Owner owner;
+  Stream stream(loop, std::move(ends.ours), owner);
+  auto made = std::make_unique<Chatty>();
+  const auto& filter = *made;
+  stream.put(std::move(made));
+  const std::string piece(8 * 1024, 'x');
+  std::size_t sent = 0;
+  for (int idle = 0; idle < 20 && sent < (16U << 20);) {
+    const auto put = ::write(ends.theirs.get(), piece.data(), piece.size());
+    if (put > 0) sent += static_cast<std::size_t>(put);
+    idle = put > 0 ? 0 : idle + 1;
+    loop.run_once(false);
+  }
+  EXPECT_LT(sent, 4U << 20);
+  EXPECT_LT(stream.unsent(), 256U * 1024);
+  // Once it reads, all is heard and answered.
+  std::string taken(64 * 1024, '\0');
+  for (std::size_t read = 0; read < sent;) {
+    const auto got = ::read(ends.theirs.get(), taken.data(), taken.size());
+    if (got > 0) read += static_cast<std::size_t>(got);
+    loop.run_once(false);
+  }
+  EXPECT_EQ(filter.heard, sent);
+  EXPECT_EQ(stream.unsent(), 0U);
+}
+
 TEST(Stream, TellsTheEnd) {
   Loop loop;
   Ends ends;

@@ -283,6 +283,33 @@ TEST_F(BlockCommandsTest, NothingExpiresForTheTimeThatAnMxHostWasFrozen) {
   EXPECT_EQ(look(id), nullptr);
 }
 
+// An exception by such a name would be none.
+TEST_F(BlockCommandsTest, WhatNoFreezeCanBeCalledIsNotUnfrozen) {
+  ASSERT_EQ(run(ipc::Freeze{.queue = "*.example.net", .hop = true, .reason = "x", .future = true}).substr(0, 2), "0 ");
+  for (const auto* name : {"mx1.example.net,mx2.example.net:25", "mx1.example.net:25/verified", "mx1.example.net>mx2"})
+    EXPECT_EQ(run(ipc::Unfreeze{.queue = name, .hop = true}).substr(0, 3), "64 ") << name;
+  EXPECT_EQ(run(ipc::Unfreeze{.queue = "a b"}).substr(0, 3), "64 ");
+  EXPECT_TRUE(engine->blocks().exceptions().empty());
+}
+
+TEST_F(BlockCommandsTest, AHostThatCallsIsANextHopToo) {
+  config.routes.push_back({.to = {"inner.example", "*.branch.example"}, .via = {{.kind = config::HopKind::kTurn}}});
+  engine->configure(config);
+  turn();
+  for (const auto* known : {"turn:inner.example", "turn:a.branch.example"})
+    EXPECT_EQ(run(ipc::Freeze{.queue = known, .hop = true, .reason = "x"}).substr(0, 2), "0 ") << known;
+  for (const auto* unknown : {"turn:far.example", "turn:inner.example.org", "turn"})
+    EXPECT_EQ(run(ipc::Freeze{.queue = unknown, .hop = true, .reason = "x"}).substr(0, 3), "65 ") << unknown;
+  (void)mail("a@inner.example");
+  tell(tool, ipc::ListQueues{});
+  ASSERT_EQ(tool.queues.back().rows.size(), 1U);
+  EXPECT_EQ(tool.queues.back().rows[0].state, ipc::State::kFrozen);
+  EXPECT_EQ(tool.queues.back().rows[0].why, "--hop turn:inner.example: x");
+  tell(tool, ipc::ListQueues{.hops = true});
+  ASSERT_FALSE(tool.queues.back().rows.empty());
+  for (const auto& row : tool.queues.back().rows) EXPECT_EQ(row.state, ipc::State::kFrozen) << row.queue;
+}
+
 TEST_F(BlockCommandsTest, ConfiguredNamesAreKnownWithoutMail) {
   config.routes.push_back({.to = {"corp.example", "*.lab.example"}, .via = {config::HopSpec{}}});
   engine->configure(config);

@@ -209,6 +209,35 @@ TEST(Blocks, ANextHopIsFrozenByAnyOfItsNames) {
   EXPECT_EQ(reason("mx1.example.net:25"), "why");
 }
 
+// A queue whose host calls for its mail is a next hop of its own, and no host.
+TEST(Blocks, AHostThatCallsIsFrozenByItsQueue) {
+  const Destination called{.via = {{.kind = config::HopKind::kTurn}}};
+  Blocks blocks;
+  for (const auto* other : {"turn", "turn:other.example", "inner.example", "*.example"})
+    ASSERT_TRUE(blocks.freeze(hop(other)));
+  EXPECT_EQ(blocks.hop_frozen("turn:inner.example"), nullptr);
+  EXPECT_EQ(blocks.blocked("inner.example", called), Blocked::kNo);
+  auto frozen = hop("turn:inner.example");
+  frozen.from = QueueTime(100);
+  ASSERT_TRUE(blocks.freeze(frozen));
+  EXPECT_NE(blocks.hop_frozen("turn:inner.example"), nullptr);
+  EXPECT_EQ(blocks.blocked("inner.example", called), Blocked::kFrozen);
+  EXPECT_EQ(stood(blocks, "inner.example", called, 0, 200), 100);
+  ASSERT_TRUE(blocks.unfreeze("turn:inner.example", true, "anna", {}, QueueTime(200)));
+  EXPECT_EQ(blocks.blocked("inner.example", called), Blocked::kNo);
+  ASSERT_TRUE(blocks.freeze(hop("*")));
+  EXPECT_EQ(blocks.blocked("inner.example", called), Blocked::kFrozen);
+}
+
+TEST(Blocks, WhomAnAttemptSpokeToIsANextHop) {
+  EXPECT_EQ(hop_of_remote("mx1.example.net[192.0.2.9]:25"), "mx1.example.net:25");
+  EXPECT_EQ(hop_of_remote("mx1.example.net[2001:db8::9]:2525"), "mx1.example.net:2525");
+  EXPECT_EQ(hop_of_remote("[2001:db8::9]:25"), "[2001:db8::9]:25");
+  EXPECT_EQ(hop_of_remote("mx1.example.net:25"), "mx1.example.net:25") << "through a proxy";
+  for (const auto* none : {"", "amy[192.0.2.9]", "/run/dovecot/lmtp", "discard", "a[", "a["})
+    EXPECT_EQ(hop_of_remote(none), "") << none;
+}
+
 TEST(Blocks, AQueueIsFrozenWithTheHostsOfItsRoute) {
   Blocks blocks;
   auto frozen = hop("one.example");
@@ -237,11 +266,11 @@ TEST(Blocks, NamesAreWellFormed) {
   for (const auto* bad : {"", "a*", "*.", "*x", "a b", "UPPER", "\xff"})
     EXPECT_FALSE(names_queues(bad)) << bad;
   for (const auto* good : {"mx1.example.net", "mx1.example.net:25", "*.example.net",
-                           "10.0.0.1:2525", "[::1]:25", "[::1]", "::1", "*", "unix:/run/lmtp"})
+                           "10.0.0.1:2525", "[::1]:25", "[::1]", "::1", "*", "unix:/run/lmtp", "turn:a.example"})
     EXPECT_TRUE(names_hops(good)) << good;
   for (const auto* bad :
        {"", ":25", "a:", "a:0", "a:65536", "[::1", "[::1]25", "a>b", "a,b", "smtp://a", "unix:lmtp",
-        "unix:/a b"})
+        "unix:/a b", "turn:", "turn:*", "turn:a b"})
     EXPECT_FALSE(names_hops(bad)) << bad;
 }
 

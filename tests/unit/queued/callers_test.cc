@@ -135,6 +135,51 @@ TEST_F(CallersTest, BlocksHoldAndTheClientDoesNotHearWhich) {
   EXPECT_EQ(relay.leases.front().recipients.front().address.text(), "a@branch.example");
 }
 
+// Not: taken, and sent away at once.
+TEST_F(CallersTest, AFreezeOfNextHopsHoldsToo) {
+  const auto id = mail("a@inner.example");
+  for (const auto* name : {"turn:inner.example", "*"}) {
+    change([&](Blocks& b) noexcept {
+      return b.freeze({.queue = name, .reason = "moving", .who = "bert", .hop = true});
+    });
+    EXPECT_EQ(atrn("amy", {"inner.example"}), kRefused) << name;
+    const auto stands = standing(*engine, *look(id), look(id)->recipients.front());
+    EXPECT_EQ(stands.state, ipc::State::kFrozen);
+    EXPECT_EQ(stands.why, std::string("--hop ") + name + ": moving");
+    const auto told = explanation(*engine, *look(id), look(id)->recipients.front());
+    ASSERT_FALSE(told.obstacles.empty());
+    EXPECT_EQ(told.obstacles.front().blocker, ipc::Blocker::kHopFrozen);
+    EXPECT_EQ(told.obstacles.front().name, "turn:inner.example");
+    EXPECT_EQ(told.obstacles.front().freeze, name);
+    change([&](Blocks& b) noexcept { return b.unfreeze(name, true, "bert", clock.wall(), engine->now()); });
+  }
+  EXPECT_EQ(atrn("amy", {"inner.example"}), kNow);
+}
+
+// Spared or not, that is a matter of the route, as for mail that we bring ourselves.
+TEST_F(CallersTest, OutboundOffSparesAnInternalRoute) {
+  config.routes.back().internal = true;
+  engine->configure(config);
+  ASSERT_EQ(atrn("zoe", {"inner.example"}), kNow);
+  (void)relay.ask(relay.grants.front());
+  const auto off = [this](bool all) {
+    change([=, this](Blocks& b) noexcept {
+      return b.disable_outbound({true, all, "spam run", "carl", clock.wall(), engine->now()});
+    });
+  };
+  off(false);
+  (void)mail("a@inner.example");
+  turn();
+  ASSERT_EQ(relay.leases.size(), 1U) << "its session goes on";
+  relay.answer(relay.leases.front(), ipc::Result::kDelivered, 250, "ok");
+  (void)relay.ask(relay.grants.front());
+  turn();
+  EXPECT_TRUE(relay.no_work.empty());
+  off(true);
+  EXPECT_EQ(relay.no_work.size(), 1U) << "and ends";
+  EXPECT_EQ(atrn("zoe", {"inner.example"}), kRefused);
+}
+
 TEST_F(CallersTest, WhoWaitsGetsWhatComes) {
   ASSERT_EQ(atrn("zoe", {"inner.example"}), kNow);
   ASSERT_EQ(relay.grants.size(), 1U);

@@ -115,6 +115,17 @@ TEST(CollectorTest, WaitsWhileNobodyCouldServe) {
   c.until([&] { return !c.calls.empty(); });
 }
 
+// A time would be one that passes and brings nothing.
+TEST(CollectorTest, NoTimeOfTheNextCallIsToldWhileNobodyIsCalled) {
+  Calls c;
+  c.collector.configure({calling("a.example")});
+  c.until([&] { return !c.calls.empty(); });
+  c.end(CollectEnd::kNothing);
+  EXPECT_NE(c.collector.rows(1).at(0).next.ms, 0);
+  c.ready = false;
+  EXPECT_EQ(c.collector.rows(1).at(0).next.ms, 0);
+}
+
 TEST(CollectorTest, HandsOnOneSessionOfACall) {
   Calls c;
   c.collector.configure({calling("a.example")});

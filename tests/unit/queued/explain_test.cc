@@ -249,7 +249,7 @@ TEST_F(ExplainTest, RecipientsComeInPagesAndAlikeOnesTogether) {
     more = page->more;
     ask.after = page->next_after;
   }
-  EXPECT_EQ(sizes, (std::vector<std::size_t>{60, 60, 10, 20}));
+  EXPECT_EQ(sizes, (std::vector<std::size_t>{50, 50, 30, 20}));
   EXPECT_EQ(queues.back(), "other.example");
 }
 

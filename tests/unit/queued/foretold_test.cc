@@ -219,6 +219,79 @@ TEST_F(Foretold, OfTwoDeadWaysTheOneThatIsTriedFirstCounts) {
   expect_it_comes(0);
 }
 
+// While nothing is due the queue stands where it stood.
+TEST_F(Foretold, WhatIsDueLaterGoesByAWayThatIsOpenThen) {
+  config.routes.front().via.push_back({config::HopKind::kHost, "10.9.0.2", 2525});
+  prepare();
+  engine->hold(mail("b@far.example"), "by anna: phish");  // so that the queue stays
+  turn();
+  defer();
+  const auto expect_the_other = [this](base::Millis in) {
+    ASSERT_EQ(engine->schedule().find(queue)->hop()->name(), kHop);
+    const auto told = explained();
+    EXPECT_EQ(told.state, ipc::State::kRetry);
+    EXPECT_EQ(told.next, store->clock().wall() + in);
+    EXPECT_EQ(told.way.hop, "10.9.0.2:2525");
+    EXPECT_EQ(told.way.number, 2U);
+    EXPECT_EQ(explain_queue(*engine, {{}, queue}).next, told.next);
+    const auto stands = standing(*engine, *look(main), look(main)->recipients.front());
+    EXPECT_EQ(stands.state, ipc::State::kRetry);
+    EXPECT_EQ(stands.next_try, told.next);
+    EXPECT_EQ(totals(*engine).frozen, 0U);
+  };
+  set_up(Blocker::kHopFrozen);
+  expect_the_other(base::Millis(60'000));
+  lift(Blocker::kHopFrozen);
+  later(base::Millis(50'000));
+  fail_hop();  // and stays dead until it is due, and longer
+  expect_the_other(base::Millis(10'000));
+  relay.grants.clear();
+  expect_it_comes(1);
+  EXPECT_EQ(relay.leases.size(), 2U);
+}
+
+// With all of them frozen it is; and so is what is due later.
+TEST_F(Foretold, WithoutAWayItWaitsForTheFreezeOfItsOwn) {
+  prepare("a@mx.example");
+  engine->hold(mail("b@mx.example"), "by anna: phish");
+  turn();
+  defer();
+  freeze_until(base::Millis(600'000), "mx.example", true);
+  const auto stands = standing(*engine, *look(main), look(main)->recipients.front());
+  EXPECT_EQ(stands.state, ipc::State::kFrozen);
+  EXPECT_EQ(stands.why, "--hop mx.example: moving");
+  EXPECT_EQ(totals(*engine).frozen, 1U);
+  EXPECT_EQ(explained().next, store->clock().wall() + base::Millis(600'000));
+  expect_it_comes(1);
+}
+
+// Where the queue leads is not known then; what was said of it last is.
+TEST_F(Foretold, AnMxHostStaysFrozenAfterARestartToo) {
+  prepare("a@mx.example");
+  defer();
+  freeze_until(base::Millis(600'000), "mx.far.example", true);  // so the host is called that it spoke to
+  const auto told = explained();
+  EXPECT_EQ(told.state, ipc::State::kFrozen);
+  ASSERT_FALSE(told.obstacles.empty());
+  EXPECT_EQ(told.obstacles.front().name, "mx.far.example:25");
+  EXPECT_EQ(told.obstacles.front().freeze, "mx.far.example");
+  EXPECT_EQ(told.next, store->clock().wall() + base::Millis(600'000));
+  restart();
+  const auto stands = standing(*engine, *look(main), look(main)->recipients.front());
+  EXPECT_EQ(stands.state, ipc::State::kFrozen);
+  EXPECT_EQ(stands.why, "--hop mx.far.example: moving");
+  EXPECT_NE(stands.until.ms, 0);
+  EXPECT_TRUE(explained().clock_stands);
+  const auto expires = explained().expires;
+  later(base::Millis(10'000));
+  EXPECT_EQ(explained().expires, expires + base::Millis(10'000));
+  // Once it is due, the DNS is asked; there it leads to another host by now.
+  later(base::Millis(50'000));
+  EXPECT_EQ(explained().state, ipc::State::kReady);
+  ask_all();
+  EXPECT_EQ(relay.leases.size(), 1U);
+}
+
 TEST_F(Foretold, AtARateItsTurnIsATime) {
   config.routes[0].interval = kIntervalMicros;
   prepare();

@@ -93,6 +93,46 @@ TEST_F(ListingsTest, SelectorsSelect) {
   EXPECT_EQ(selected([](auto& s) { s.state = ipc::State::kReady; }), (Ids{a, b}));
   EXPECT_EQ(selected([](auto& s) { s.state = ipc::State::kFrozen; }), Ids{});
   EXPECT_EQ(selected([](auto& s) { s.error = "refused"; }), Ids{});
+  EXPECT_EQ(selected([](auto& s) { s.bounces = true; }), Ids{}) << "whoever sent them, they are not ours";
+}
+
+// By the hosts that its route names, or to which it leads, by whichever name.
+TEST_F(ListingsTest, ASelectorNamesANextHop) {
+  config.routes.push_back({.to = {"corp.example"},
+                           .via = {{.kind = config::HopKind::kHost, .host = "one.example", .port = 2525},
+                                   {.kind = config::HopKind::kHost, .host = "two.example", .port = 25}}});
+  engine->configure(config);
+  turn();
+  const auto routed = mail("a@corp.example");
+  const auto found = mail("b@far.example");
+  FakeRelay relay;
+  connect(relay);  // now its hosts are known
+  const auto selected = [&](std::string hop) {
+    ipc::Selector selector;
+    selector.hop = std::move(hop);
+    std::vector<base::MessageId> ids;
+    for (const auto id : {routed, found})
+      if (selects(*engine, selector, *look(id))) ids.push_back(id);
+    return ids;
+  };
+  using Ids = std::vector<base::MessageId>;
+  for (const auto* name : {"one.example", "one.example:2525", "two.example"}) EXPECT_EQ(selected(name), Ids{routed}) << name;
+  for (const auto* name : {"far.example", "far.example:25"}) EXPECT_EQ(selected(name), Ids{found}) << name;
+  EXPECT_EQ(selected("*.example"), (Ids{routed, found}));
+  for (const auto* name : {"corp.example", "one.example:25", "three.example"}) EXPECT_EQ(selected(name), Ids{}) << name;
+}
+
+TEST_F(ListingsTest, NoticesOfOursAreSelected) {
+  const auto failed = mail("a@far.example");
+  (void)mail("b@far.example", "x\r\n", true);
+  (void)engine->schedule().take("far.example", failed);
+  engine->conclude(failed, {{0, {ipc::Result::kFailed, ipc::FailureClass::kMailbox, {550, 5, 1, 1, "no"}, {}}}}, "", {});
+  turn(30);
+  ipc::ListMessages ask;
+  ask.selector.bounces = true;
+  tell(tool, ask);
+  ASSERT_EQ(tool.messages.back().rows.size(), 1U);
+  EXPECT_TRUE(look(tool.messages.back().rows[0].id)->notice);
 }
 
 // As people write it: composed otherwise, in another case, with the domain in U-labels.
@@ -293,6 +333,22 @@ TEST_F(ListingsTest, RetryActsAtOnceAndDryRunOnlyCounts) {
   retry.dry_run = false;
   EXPECT_EQ(run(retry), "0 retrying 1 message");
   EXPECT_EQ(totals(*engine).ready, 1U);
+}
+
+// Its try is going on.
+TEST_F(ListingsTest, RetryCountsWhatIsInDeliveryApart) {
+  (void)mail("a@far.example");
+  FakeRelay relay;
+  connect(relay);
+  ASSERT_FALSE(relay.grants.empty());
+  (void)relay.ask(relay.grants.front());
+  turn();
+  (void)mail("b@far.example");
+  (void)mail("c@far.example");
+  ipc::Retry retry;
+  retry.selector.all = true;
+  retry.reason = "they are back";
+  EXPECT_EQ(run(retry), "0 retrying 2 messages, in delivery 1");
 }
 
 TEST_F(ListingsTest, WhoMayOnlyLookMayOnlyLook) {

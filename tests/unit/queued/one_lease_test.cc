@@ -178,6 +178,32 @@ TEST_F(OneLease, AFreezeOfAnyOfItsQueuesWaitsForIt) {
     EXPECT_EQ(engine->schedule().find("d" + std::to_string(n) + ".example")->counts.ready, 1U) << n;
 }
 
+TEST_F(OneLease, AHoldBringsItBackToEachOfItsQueues) {
+  const auto id = lease(record_for(3));
+  ASSERT_EQ(relay.leases.size(), 1U);
+  const auto grant = relay.grants.front().grant;
+  engine->hold(id, "by anna: phish");
+  engine->recall(id);
+  turn();
+  ASSERT_EQ(relay.cancelled.size(), 1U);
+  EXPECT_EQ(relay.cancelled[0].grant, grant);
+  relay.answer(relay.leases[0], ipc::Result::kReturned, 0, "");
+  relay.connection->send(ipc::GrantEnded{grant, {}, {}, {}, ""});
+  turn();
+  for (int n = 0; n < 3; ++n) {
+    const auto* queue = engine->schedule().find("d" + std::to_string(n) + ".example");
+    ASSERT_NE(queue, nullptr);
+    EXPECT_EQ(queue->counts.held, 1U);
+    EXPECT_EQ(queue->leases, 0U);
+  }
+  relay.grants.clear();
+  engine->end_hold(id);
+  turn();
+  ask();
+  ASSERT_EQ(relay.leases.size(), 2U);
+  EXPECT_EQ(relay.leases[1].recipients.size(), 3U);
+}
+
 TEST_F(OneLease, ALostDelivererLosesItWhole) {
   const auto id = lease(record_for(4));
   ASSERT_EQ(relay.leases.size(), 1U);

@@ -217,5 +217,54 @@ TEST_F(WaysTest, WhatWasRememberedOfAHopCounts) {
   EXPECT_EQ(opened[0].hop.host, "b");
 }
 
+// --- Where what is due later goes -------------------------------------------------------------------
+
+TEST_F(WaysTest, WhatIsDueLaterIsForetoldToGoByAWayThatIsOpenThen) {
+  add("q", two, 1);
+  add("q", two, 2);
+  s->hold("q", base::MessageId(2), true, now);
+  decide();
+  ASSERT_EQ(opened.size(), 1U);
+  ask(opened[0]);
+  decide();
+  ASSERT_EQ(handed.size(), 1U);
+  ASSERT_TRUE(s->settle(kRelay1, {base::Epoch(5), handed[0].lease}));
+  s->add("q", two, {base::MessageId(1), 0, 100, 0, QueueTime(500), false}, now);
+  ASSERT_EQ(way_of("q"), "a:25");
+  const auto prospect = [this](std::int64_t when) { return s->prospect(*s->find("q"), QueueTime(when)); };
+  EXPECT_EQ(prospect(500).way, 0U);
+  EXPECT_EQ(prospect(500).hop, s->find_hop("a:25"));
+  // Dead until long behind it, or not as long.
+  (void)s->grant_ended(kRelay1, opened[0].grant);
+  remembered["a:25"] = {QueueTime(1000), 1};
+  s->defer("a:25", remembered["a:25"], now);
+  EXPECT_EQ(prospect(500).way, 1U);
+  EXPECT_EQ(prospect(500).hop, nullptr) << "nobody leads there";
+  EXPECT_EQ(prospect(1000).way, 0U);
+  // The other one dead, too: that which opens first.
+  remembered["b:25"] = {QueueTime(900), 1};
+  EXPECT_EQ(prospect(500).way, 1U);
+  EXPECT_EQ(prospect(500).opens, QueueTime(900));
+  remembered["b:25"] = {QueueTime(1100), 1};
+  EXPECT_EQ(prospect(500).way, 0U);
+  EXPECT_EQ(prospect(500).opens, QueueTime(1000));
+  // Frozen: never, unless all are.
+  frozen_hops = {"a:25"};
+  s->review_blocks(now);
+  EXPECT_EQ(prospect(500).way, 1U);
+  EXPECT_EQ(prospect(5000).way, 1U);
+  frozen_hops = {"a:25", "b:25"};
+  s->review_blocks(now);
+  EXPECT_EQ(prospect(500).way, 0U);
+  EXPECT_EQ(prospect(500).opens, QueueTime::max());
+  // And so it goes.
+  frozen_hops = {"a:25"};
+  remembered.erase("b:25");
+  s->review_blocks(now);
+  now = QueueTime(500);
+  decide();
+  EXPECT_EQ(way_of("q"), "b:25");
+}
+
 }  // namespace
 }  // namespace postern::queued

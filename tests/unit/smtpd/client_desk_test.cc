@@ -57,6 +57,28 @@ TEST_F(Desks, CountConnectionsTogether) {
   EXPECT_TRUE(desks[1]->enter(kClient).has_value());
 }
 
+TEST_F(Desks, TakeANetworkOf64BitsForOneClient) {
+  use(2, {.count = 2, .seconds = 60});
+  clock.advance(base::Millis(60'000 - clock.steady().ms % 60'000));
+  const auto ip = [](const char* text) { return base::parse_ip(text).value(); };
+  auto a = desks[0]->enter(ip("2001:db8::1"));
+  auto b = desks[1]->enter(ip("2001:db8::dead:beef:1:2"));
+  EXPECT_TRUE(a && b);
+  EXPECT_FALSE(desks[0]->enter(ip("2001:db8:0:0:ffff::")).has_value());
+  EXPECT_TRUE(desks[0]->enter(ip("2001:db8:0:1::1")).has_value());
+  EXPECT_TRUE(desks[0]->enter(ip("192.0.2.1")).has_value());
+  b.reset();
+  EXPECT_TRUE(desks[0]->enter(ip("2001:db8::3")).has_value());
+  EXPECT_TRUE(desks[0]->may_send(ip("2001:db8::1")));
+  EXPECT_TRUE(desks[1]->may_send(ip("2001:db8::2")));
+  EXPECT_FALSE(desks[0]->may_send(ip("2001:db8::3")));
+  EXPECT_TRUE(desks[0]->may_send(ip("2001:db8:0:1::3")));
+  // Each address of IPv4 is a client.
+  EXPECT_TRUE(desks[0]->may_send(kClient));
+  EXPECT_TRUE(desks[0]->may_send(kClient));
+  EXPECT_TRUE(desks[0]->may_send(kOther));
+}
+
 TEST_F(Desks, CountSessionsTogether) {
   EXPECT_EQ(desks[0]->sessions(), 0U);
   desks[0]->count_sessions(7);

@@ -78,6 +78,8 @@ class RecordingSink : public MessageSink {
     if (unavailable) return {Result::kUnavailable, {}};
     if (const auto* challenge = std::get_if<auth::Challenge>(&step))
       return {Result::kChallenge, challenge->bytes};
+    if (const auto* convinced = std::get_if<auth::Convinced>(&step))
+      return {Result::kChallenge, convinced->bytes};
     if (const auto* proven = std::get_if<auth::Proven>(&step))
       return {Result::kAccepted, proven->account};
     const auto* check = std::get_if<auth::CheckPassword>(&step);

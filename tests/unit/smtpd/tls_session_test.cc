@@ -203,7 +203,7 @@ TEST(TlsSession, HandshakesAreBounded) {
   std::vector<TlsDesk::Place> places;
   for (std::size_t i = 0; i < TlsDesk::kMostHandshakes; ++i) {
     ASSERT_TRUE(rig.desk.has_room());
-    (void)rig.desk.accept(places.emplace_back());
+    (void)rig.desk.accept(places.emplace_back(), rig.clock.steady(), []() noexcept {});
   }
   EXPECT_FALSE(rig.desk.has_room());
   rig.heard();
@@ -214,6 +214,36 @@ TEST(TlsSession, HandshakesAreBounded) {
   EXPECT_FALSE(rig.desk.has_room());
   rig.leave();
   EXPECT_TRUE(rig.desk.has_room());
+}
+
+// A crowd that only begins them keeps nobody out for longer than a handshake has for itself.
+TEST(TlsSession, ASlowHandshakeMakesRoomForAnother) {
+  TlsRig slow(TlsMode::kImplicit);
+  slow.clock.advance(base::Millis(1));
+  std::vector<TlsDesk::Place> places;
+  while (slow.desk.has_room())
+    (void)slow.desk.accept(places.emplace_back(), slow.clock.steady(), []() noexcept {});
+  EXPECT_FALSE(slow.desk.make_room(slow.clock.steady()));
+  slow.clock.advance(TlsDesk::kOwnTime - base::Millis(2));
+  EXPECT_FALSE(slow.desk.make_room(slow.clock.steady()));
+  EXPECT_EQ(slow.ended, 0);
+  slow.clock.advance(base::Millis(1));
+  EXPECT_TRUE(slow.desk.make_room(slow.clock.steady()));
+  slow.turn();
+  EXPECT_EQ(slow.ended, 1);
+  EXPECT_TRUE(slow.desk.make_room(slow.clock.steady())) << "there is room";
+  EXPECT_EQ(places.size(), TlsDesk::kMostHandshakes - 1);
+}
+
+TEST(TlsSession, OneThatHasShakenHandsIsNotCut) {
+  TlsRig rig;
+  rig.secure();
+  std::vector<TlsDesk::Place> places;
+  while (rig.desk.has_room())
+    (void)rig.desk.accept(places.emplace_back(), rig.clock.steady(), []() noexcept {});
+  rig.clock.advance(TlsDesk::kOwnTime);
+  EXPECT_FALSE(rig.desk.make_room(rig.clock.steady())) << "the first of these did not go";
+  EXPECT_TRUE(rig.tell("EHLO client.example\r\n").starts_with("250-mx.example.org\r\n"));
 }
 
 TEST(TlsSession, WithoutCertificatesNoneBegins) {

@@ -6,7 +6,10 @@
 
 #include <algorithm>
 
+#include "common/base/base64.h"
 #include "common/log/log.h"
+#include "common/sasl/scram_text.h"
+#include "common/tls/digest.h"
 #include "smtpd/auth/hasher.h"
 
 namespace postern::smtpd::auth {
@@ -222,6 +225,129 @@ TEST_F(DeskTest, AnotherPasswordLogsOut) {
   desk.use(table("$y$2"), checker);
   EXPECT_EQ(wire.ended, std::vector{"bob"s});
   EXPECT_EQ(wire.dropped, std::vector{token(1)});
+}
+
+// Whoever began before it must not come in behind it with what counts no more.
+TEST_F(DeskTest, AnotherPasswordCountsForWhoLogsInMeanwhile) {
+  log_in(1);
+  desk.use(table("$y$2"), checker);
+  checker.answer(0, Verdict::Result::kRight);  // the old one was
+  EXPECT_EQ(wire.answers.back().result, LoginResult::kRefused);
+  EXPECT_TRUE(wire.tickets.empty());
+
+  log_in(2);
+  checker.answer(1, Verdict::Result::kRight);
+  ASSERT_EQ(wire.tickets.size(), 1U);
+  desk.use(table("$y$3"), checker);
+  EXPECT_EQ(wire.answers.back().result, LoginResult::kRefused);
+  EXPECT_EQ(wire.dropped, std::vector{token(2)});
+  desk.taken({wire.tickets[0].request, true});  // too late
+  EXPECT_EQ(wire.answers.size(), 2U);
+  EXPECT_EQ(desk.logged_in(), 0U);
+
+  log_in(3);
+  desk.use(table("$y$3"), checker);  // a reload that leaves it as it is
+  checker.answer(2, Verdict::Result::kRight);
+  desk.taken({wire.tickets.back().request, true});
+  EXPECT_EQ(wire.answers.back().result, LoginResult::kAccepted);
+}
+
+// A client's proof in SCRAM, behind what the server has said first.
+std::string proof(const std::string& password, const std::string& server_first) {
+  std::string_view rest = server_first;
+  const auto nonce = *sasl::value_of(sasl::take_attribute(rest), 'r');
+  const auto salt = *base::parse_base64(*sasl::value_of(sasl::take_attribute(rest), 's'));
+  const auto keys = sasl::ScramKeys::make(password, salt, 4096);
+  const auto without = "c=biws,r=" + std::string(nonce);
+  const auto message = "n=bob,r=abc," + server_first + ',' + without;
+  return without + ",p=" + base::to_base64(sasl::exclusive_or(keys.client, tls::hmac_sha256(keys.stored, message)));
+}
+
+struct ScramDesk : DeskTest {
+  ScramDesk() { desk.use(with("secret"), checker); }
+  static std::shared_ptr<const Accounts> with(const std::string& password) {
+    const auto verifier = sasl::ScramVerifier::make(password, "0123456789abcdef", 4096).text();
+    return std::make_shared<const Accounts>(std::vector<config::AccountEntry>{{"bob", {}, verifier}});
+  }
+  // As far as the server's first word, which it returns.
+  std::string begin(std::uint8_t session) {
+    ipc::Login login;
+    login.request = base::RequestId(session);
+    login.session = token(session);
+    login.mechanism = sasl::Mechanism::kScramSha256;
+    login.client = base::parse_ip("192.0.2.1").value();
+    login.initial = "n,,n=bob,r=abc";
+    desk.begin(0, login);
+    EXPECT_EQ(wire.answers.back().result, LoginResult::kChallenge);
+    return wire.answers.back().challenge;
+  }
+  void respond(std::uint8_t session, const std::string& response) {
+    desk.respond(0, {base::RequestId(session), token(session), response});
+  }
+  void prove(std::uint8_t session, const std::string& password) {
+    const auto first = begin(session);
+    respond(session, proof(password, first));
+  }
+};
+
+TEST_F(ScramDesk, TheServersLastWordIsAnsweredBeforeTheTicket) {
+  prove(1, "secret");
+  EXPECT_EQ(wire.answers.back().result, LoginResult::kChallenge);
+  EXPECT_TRUE(wire.answers.back().challenge.starts_with("v="));
+  EXPECT_TRUE(wire.tickets.empty());
+  respond(1, "");
+  ASSERT_EQ(wire.tickets.size(), 1U);
+  EXPECT_EQ(wire.tickets[0].account, "bob");
+  desk.taken({wire.tickets[0].request, true});
+  EXPECT_EQ(wire.answers.back().result, LoginResult::kAccepted);
+  EXPECT_EQ(wire.answers.back().account, "bob");
+}
+
+TEST_F(ScramDesk, WhatFollowsTheLastWordIsRefused) {
+  prove(1, "secret");
+  respond(1, "x");
+  EXPECT_EQ(wire.answers.back().result, LoginResult::kRefused);
+  respond(1, "");
+  EXPECT_EQ(wire.answers.back().result, LoginResult::kUnavailable);
+  EXPECT_TRUE(wire.tickets.empty());
+}
+
+// Or who guesses would wait for the wrong ones alone, and need not wait for these.
+TEST_F(ScramDesk, ARightProofIsJudgedNoSoonerThanAWrongOne) {
+  for (std::uint8_t i = 1; i <= 3; ++i) {
+    prove(i, "guess");
+    ASSERT_EQ(wire.answers.back().result, LoginResult::kRefused);
+  }
+  const auto first = begin(4);
+  const auto before = wire.answers.size();
+  respond(4, proof("secret", first));
+  EXPECT_EQ(wire.answers.size(), before);
+  while (wire.answers.size() == before) loop.run_once(true);
+  EXPECT_TRUE(wire.answers.back().challenge.starts_with("v="));
+  respond(4, "");  // was judged, and waits no more
+  EXPECT_EQ(wire.tickets.size(), 1U);
+}
+
+TEST_F(ScramDesk, BeyondTheLongestWaitRightAndWrongAreToldTheSame) {
+  for (std::uint8_t i = 1; i <= 3; ++i) prove(i, "guess");
+  for (std::uint8_t i = 4; i < 200; ++i) prove(i, "guess");  // they queue up
+  prove(200, "guess");
+  EXPECT_EQ(wire.answers.back().result, LoginResult::kUnavailable);
+  prove(201, "secret");
+  EXPECT_EQ(wire.answers.back().result, LoginResult::kUnavailable);
+  EXPECT_EQ(wire.answers.back().request, base::RequestId(201));
+}
+
+TEST_F(ScramDesk, AnExchangeThatIsHalfDoneEndsWithTheOldPassword) {
+  const auto first = begin(1);
+  desk.use(with("another"), checker);
+  respond(1, proof("secret", first));
+  respond(1, "");
+  EXPECT_EQ(wire.answers.back().result, LoginResult::kRefused);
+  EXPECT_TRUE(wire.tickets.empty());
+  prove(2, "another");
+  respond(2, "");
+  EXPECT_EQ(wire.tickets.size(), 1U);
 }
 
 TEST_F(DeskTest, GuessersAreRefusedUnheard) {

@@ -20,6 +20,8 @@ std::string text(const Step& step) {
   if (const auto* challenge = std::get_if<Challenge>(&step)) return "challenge " + challenge->bytes;
   if (const auto* check = std::get_if<CheckPassword>(&step))
     return "check " + check->account + " " + check->password;
+  if (const auto* convinced = std::get_if<Convinced>(&step))
+    return "convinced " + convinced->account + " " + convinced->bytes;
   if (const auto* proven = std::get_if<Proven>(&step)) return "proven " + proven->account;
   const auto& rejected = std::get<Rejected>(step);
   return "rejected " + rejected.account + ": " + std::string(rejected.reason);
@@ -80,7 +82,7 @@ TEST(Scram, AsInRfc7677) {
             "s=W22ZaJ0SNY7soEsUEjb6gQ==,i=4096");
   EXPECT_EQ(text(exchange->respond("c=biws,r=rOprNGfwEbeRWgbNEkqO%hvYDpWUa2RaTCAfuxFIlj)hNlF$k0,"
                                    "p=dHzbZapWIk4jUhN+Ute9ytag9zjfMHgsqmmiz7AndVQ=")),
-            "challenge v=6rriTRBi23WpRR/wtup+mMhUZUn/dB5nLTJRsjl95G4=");
+            "convinced user v=6rriTRBi23WpRR/wtup+mMhUZUn/dB5nLTJRsjl95G4=");
   EXPECT_EQ(text(exchange->respond("")), "proven user");
 }
 
@@ -118,7 +120,7 @@ std::string talk(Mechanism mechanism, ExchangeContext with, const Client& client
   const auto* challenge = std::get_if<Challenge>(&step);
   if (challenge == nullptr) return text(step);
   step = exchange->respond(client.last(challenge->bytes));
-  if (!std::holds_alternative<Challenge>(step)) return text(step);
+  if (!std::holds_alternative<Convinced>(step)) return text(step);
   return text(exchange->respond(""));
 }
 
@@ -130,6 +132,14 @@ TEST(Scram, WrongPasswordAndUnknownAccountLookAlike) {
   // Even with what fits: the account does not exist.
   EXPECT_EQ(talk(Mechanism::kScramSha256, context(), {.name = "usher"}),
             "rejected usher: no such account for SCRAM");
+}
+
+TEST(Scram, NothingFollowsItsLastWord) {
+  auto exchange = make_exchange(Mechanism::kScramSha256, context());
+  const Client client;
+  const auto first = exchange->begin(client.first());
+  ASSERT_TRUE(std::holds_alternative<Convinced>(exchange->respond(client.last(std::get<Challenge>(first).bytes))));
+  EXPECT_EQ(text(exchange->respond("x")), "rejected user: something behind the server's last word");
 }
 
 TEST(Scram, BindsToTheChannel) {
