@@ -250,7 +250,8 @@ void Delivery::hop_found(Deliverer& from, const ipc::HopFound& found) {
 void Delivery::grant_ended(Deliverer& from, const ipc::GrantEnded& ended) {
   const auto grant = engine_.schedule().grant_ended(from.id(), ended.grant);
   if (!grant) return;  // of an earlier life
-  switch (ended.end) {
+  // What was found out by rules that hold no more fails no mail, and nobody waits for it.
+  switch (grant->outdated ? ipc::GrantEnd::kClosed : ended.end) {
     case ipc::GrantEnd::kClosed:
       break;
     case ipc::GrantEnd::kTemporary:

@@ -192,6 +192,7 @@ class Engine {
     std::string remote;
     base::MessageId after;
     bool gap = false;  // a message up to there was held, or imported: its age is not by its order
+    std::uint64_t run = 0;  // placings_ when they failed
   };
   struct Occasion {  // what became of recipients of one message, on its way into a record
     struct Part {      // of one attempt
@@ -351,7 +352,7 @@ class Engine {
   bool poked_ = false;
   bool loaded_ = false;
   std::vector<Done> when_loaded_;
-  std::uint64_t placings_ = 0;  // the newest run over all mail
+  std::uint64_t placings_ = 0;  // the newest run over all mail; as many as there were other rules
   std::shared_ptr<bool> alive_ = std::make_shared<bool>(true);
 };
 

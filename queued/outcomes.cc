@@ -322,7 +322,8 @@ void Engine::hop_failed(const EndedGrant& grant, ipc::FailureClass failure,
       .field("seconds", (record.until - record.clock).count() / 1000);
   schedule_.defer(grant.hop, {record.until, record.failures}, now());
   store_.note(std::move(record));
-  expire_queues(grant.hop, {{}, failure, reply, remote, {}});
+  expire_queues(grant.hop, {.queue = {}, .failure = failure, .reply = reply, .remote = remote, .after = {},
+                            .run = placings_});
 }
 
 // All queues that lead to the hop and found no other way: a few in each turn.
@@ -356,7 +357,8 @@ void Engine::expire_uncalled() {
                     .failure = ipc::FailureClass::kConnect,
                     .reply = our_reply(4, 4, 1, "its host has not called for it"),
                     .remote = {},
-                    .after = {}});
+                    .after = {},
+                    .run = placings_});
     return !after.empty();
   });
 }
@@ -368,7 +370,7 @@ void Engine::expire_slice(OldMail work) {
   if (slice.empty()) return;
   store_.fetch(slice, [this, slice, work = std::move(work)]() mutable noexcept {
     const auto* queue = schedule_.find(work.queue);
-    if (queue == nullptr || is_stopped(*queue)) return;
+    if (queue == nullptr || is_stopped(*queue) || work.run != placings_) return;  // by new routes nothing failed yet
     const auto terms = retry_tables_.terms(work.queue, work.failure);
     std::vector<base::MessageId> old, late;
     bool more = true;
@@ -424,10 +426,10 @@ void Engine::fail_queue(const std::string& name, ipc::FailureClass failure,
                         const ipc::ReplyText& reply, const std::string& remote) {
   const auto last = schedule_.last_message(name);  // what comes later is tried by itself
   if (!last) return;
-  slices_.add([this, name, failure, reply, remote, last,
+  slices_.add([this, name, failure, reply, remote, last, run = placings_,
                after = base::MessageId()]() mutable noexcept {
     const auto* queue = schedule_.find(name);
-    if (queue == nullptr || is_stopped(*queue)) return false;
+    if (queue == nullptr || is_stopped(*queue) || run != placings_) return false;  // new routes may lead elsewhere
     const auto slice = schedule_.messages(name, after, kSlice);
     if (slice.empty()) return false;
     after = slice.back();

@@ -209,7 +209,7 @@ void Schedule::end_grant(base::GrantId id) {
 std::optional<EndedGrant> Schedule::grant_ended(DelivererId deliverer, base::GrantId id) {
   const auto at = grants_.find(id);
   if (at == grants_.end() || at->second.deliverer != deliverer) return std::nullopt;
-  EndedGrant ended{at->second.queue, at->second.hop->name(), at->second.refused};
+  EndedGrant ended{at->second.queue, at->second.hop->name(), at->second.refused, at->second.outdated};
   // Its request for work may still be parked: unanswered, it would cost the channel's credit for
   // ever.
   if (const auto parked = unpark(*at->second.hop, id))

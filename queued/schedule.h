@@ -125,6 +125,7 @@ struct EndedGrant {
   std::string queue;  // on whose behalf it was opened
   std::string hop;    // whose it was; of hosts that were never found: the queue's name
   std::uint8_t refused = 0;  // as in Mail: for a second path of the queue
+  bool outdated = false;     // opened before clear(): what became of it says nothing of the ways that there are now
 };
 
 struct QueueCounts {  // recipients
@@ -477,6 +478,7 @@ class Schedule {
     bool opened = false;  // asked at least once
     bool parked = false;
     bool leaving = false;
+    bool outdated = false;  // opened by rules that hold no more
     std::uint32_t served = 0;
     std::unique_ptr<Caller> caller = nullptr;  // null: we connect
     [[nodiscard]] bool busy() const { return opened && !parked; }

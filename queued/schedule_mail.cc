@@ -269,6 +269,7 @@ void Schedule::clear() {
     return true;
   });
   for (auto& [name, hop] : hops_) hop.forget_limits();
+  for (auto& [id, grant] : grants_) grant.outdated = true;
   for (const auto& entry : kept) {
     Queue& queue = *by_number_[entry.key.queue];
     insert(queue, entry, any_of(queue, entry.key.message), {});

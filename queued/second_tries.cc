@@ -112,9 +112,10 @@ void Engine::fail_path(const EndedGrant& grant, ipc::FailureClass failure, const
   if (at == schedule_.seconds().end()) return;
   const auto& counts = at->second.counts;
   slices_.add([this, grant, remote, attempt = Attempt{ipc::Result::kFailed, failure, reply, {}},
-               left = std::size_t{counts.ready} + counts.waiting]() mutable noexcept {
+               left = std::size_t{counts.ready} + counts.waiting, run = placings_]() mutable noexcept {
     const auto path = schedule_.seconds().find({grant.queue, grant.refused});
-    if (left == 0 || path == schedule_.seconds().end() || path->second.blocked != Blocked::kNo) return false;
+    if (left == 0 || run != placings_ || path == schedule_.seconds().end() || path->second.blocked != Blocked::kNo)
+      return false;
     end_some(grant.queue, grant.refused, attempt, remote);
     left -= std::min(left, kAtOnce);
     return true;

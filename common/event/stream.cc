@@ -53,7 +53,7 @@ void Stream::update_watch() noexcept {
 void Stream::on_ready(bool readable, bool writable) noexcept {
   if (writable && open()) {
     write_some();
-    if (open() && !blocked_ && !closing_) owner_->on_drained();
+    if (open() && !blocked_ && !closing_ && write_error_ == 0) owner_->on_drained();
   }
   if (readable && open() && reading_ && !closing_) read_some();
 }
@@ -65,7 +65,7 @@ void Stream::read_some() noexcept {
     if (!would_block(errno)) finish(CloseReason::kError, errno);
     return;
   }
-  if (got == 0) return finish(CloseReason::kEndOfStream, 0);
+  if (got == 0) return finish(write_error_ != 0 ? CloseReason::kError : CloseReason::kEndOfStream, write_error_);
   const std::string_view fresh(buffer.data(), static_cast<std::size_t>(got));
   filtered_ ? unfilter(fresh) : take(fresh);
 }
@@ -101,6 +101,10 @@ void Stream::offer(std::string_view bytes) noexcept {
 
 void Stream::flush() noexcept {
   if (in_callback_ || !open() || blocked_) return;
+  if (write_error_ != 0) {
+    if (closing_) finish(CloseReason::kError, write_error_);
+    return;
+  }
   if (filtered_) filter_output();
   if (wire_unsent() > 0) write_some();
   else if (closing_) finish(CloseReason::kFlushed, 0);
@@ -110,7 +114,7 @@ void Stream::write_some() noexcept {
   while (wire_unsent() > 0) {
     const ssize_t put = ::send(fd_.get(), wire_.data() + sent_, wire_unsent(), MSG_NOSIGNAL);
     if (put < 0) {
-      if (!would_block(errno)) return finish(CloseReason::kError, errno);
+      if (!would_block(errno)) return write_failed(errno);
       blocked_ = true;
       return update_watch();
     }
@@ -123,6 +127,15 @@ void Stream::write_some() noexcept {
   unasked_ = 0;
   if (std::exchange(blocked_, false)) update_watch();
   if (closing_) finish(CloseReason::kFlushed, 0);
+}
+
+// Such a connection is readable up to its end: what came before the peer broke it, and then that it is broken.
+void Stream::write_failed(int error) noexcept {
+  const bool broken = error == EPIPE || error == ECONNRESET;
+  if (!broken || !hears_out_ || !reading_ || closing_) return finish(CloseReason::kError, error);
+  write_error_ = error;
+  blocked_ = false;
+  update_watch();
 }
 
 // A peer that is always a little behind must not make us keep all that it ever took.
@@ -173,7 +186,9 @@ void Stream::unfilter(std::string_view fresh) noexcept {
   const auto state = filtered_->filter->state();
   if (state == Filter::State::kFailed) {
     send_last_word(before);
-    return finish(CloseReason::kError, 0);
+    if (hears_out_ && filtered_->open && !plain.empty()) take(plain);  // said before that, and whole
+    if (open()) finish(CloseReason::kError, 0);
+    return;
   }
   if (state != Filter::State::kOpening && !std::exchange(filtered_->open, true)) {
     in_callback_ = true;

@@ -53,8 +53,14 @@ class Stream {
   // Puts `filter` in between; once, and before its first word is flushed. What output() holds until then
   // leaves as it is. Inside on_input() the bytes that are returned as not used are the filter's.
   void put(std::unique_ptr<Filter> filter) noexcept;
+  // Where the peer breaks the connection while we write, its last words are heard first: they may say why. For an owner
+  // who does not stop reading.
+  void hear_out() noexcept { hears_out_ = true; }
   // All that follows is for `owner`, who outlives the stream. What is kept is offered to him after resume().
-  void hand_to(StreamOwner& owner) noexcept { owner_ = &owner; }
+  void hand_to(StreamOwner& owner) noexcept {
+    owner_ = &owner;
+    hears_out_ = false;
+  }
   // Bytes for the peer are appended here; flush() sends them.
   [[nodiscard]] std::string& output() noexcept { return filtered_ ? filtered_->output : wire_; }
   // Sends what it can now and the rest when the peer takes it.
@@ -96,6 +102,7 @@ class Stream {
   void end_if_peer_has() noexcept;
   void send_last_word(std::size_t owners) noexcept;
   void write_some() noexcept;
+  void write_failed(int error) noexcept;
   void drop_sent() noexcept;
   void discard_unread() noexcept;
   void finish(CloseReason reason, int error) noexcept;
@@ -111,6 +118,8 @@ class Stream {
   std::size_t sent_ = 0;
   std::size_t unasked_ = 0;  // of wire_: what the filter said by itself since the kernel took less than all
   int error_ = 0;
+  int write_error_ = 0;  // nothing can be written any more; the end comes with what is read
+  bool hears_out_ = false;
   bool reading_ = true;
   bool in_callback_ = false;
   bool closing_ = false;

@@ -344,6 +344,12 @@ Facts Session::facts() const {
   return facts;
 }
 
+bool Session::names(const std::string& host) const {
+  X509* const peer = ::SSL_get0_peer_certificate(ssl_.get());
+  return peer != nullptr && ::X509_check_host(peer, host.data(), host.size(), X509_CHECK_FLAG_NO_PARTIAL_WILDCARDS,
+                                              nullptr) == 1;
+}
+
 // Without the extended master secret, TLS 1.2 lets somebody in the middle have the same on both sides
 // (RFC 9266 4.2).
 std::string Session::exporter_binding() const {

@@ -50,6 +50,8 @@ class Session final : public event::Filter {
 
   // In kOpen and after.
   [[nodiscard]] Facts facts() const;
+  // Does the peer's certificate bear the name of this host? In kOpen and after.
+  [[nodiscard]] bool names(const std::string& host) const;
   // What a login can be bound to (RFC 9266, RFC 5929); empty where it cannot, and tls-unique in TLS 1.3
   // always. In kOpen.
   [[nodiscard]] std::string exporter_binding() const;

@@ -150,7 +150,9 @@ void Connection::put_plain(const std::string& piece, std::size_t before) {
   give_up_body({4, 3, 0}, kChangedText);
 }
 
+// Or its end has left just now: only from here on the next hop can reply to it.
 void Connection::on_drained() noexcept {
+  if (!over_ && client_ && client_->state() == ClientState::kDot) arm();
   pump();
 }
 

@@ -183,6 +183,7 @@ void Connection::on_connected(std::size_t number, base::UniqueFd fd) noexcept {
   forget_tried();
   note_ = {};
   stream_ = std::make_unique<event::Stream>(loop_, std::move(fd), *this);
+  stream_->hear_out();  // who refuses a body in its middle often leaves with that
   const auto client = hop_.pass_client == config::PassClient::kProxy ? told() : std::nullopt;
   client_.emplace(client ? hello_of(*client, hostname_) : hostname_, use_of(plan_, !clear_why_.empty()),
                   hop_.lmtp ? Dialect::kLmtp : Dialect::kSmtp, login());
@@ -374,11 +375,36 @@ void Connection::deliver(deliverd::Delivery delivery) {
 }
 
 void Connection::begin() {
+  if (auto verdicts = unproved(); !verdicts.empty()) return finished(std::move(verdicts));
   auto message = envelope();
   if (auto lack = client_->lack_of_tls(message)) return find_better_host(*std::move(lack));
   if (hop_.pass_client == config::PassClient::kXclient && !client_->introduced())
     if (const auto client = told()) return handle(client_->introduce(*client, stream_->output()));
   handle(client_->begin(std::move(message), stream_->output()));
+}
+
+// The certificate may name the domain of the connection in place of the host (RFC 7672 3.2.2), where an authority that
+// the host's records name has signed it. Whoever is in the way may have such a one for a domain of his own: it proves
+// nothing to others, whose mail may come by the same session. Verdicts if there are such; else none.
+std::vector<Verdict> Connection::unproved() const {
+  constexpr std::uint8_t kDaneTa = 2;
+  const bool by_authority = plan_.need == Need::kDane && session_ != nullptr &&
+                            std::ranges::any_of(plan_.records, [](const auto& r) { return r.usage == kDaneTa; });
+  const auto names = [this](const std::string& name) { return session_->names(name); };
+  if (!by_authority || names(plan_.name) || std::ranges::any_of(target_.vouched, names)) return {};
+  std::vector<Verdict> verdicts;
+  bool any = false;
+  for (const auto& recipient : delivery_->lease.recipients) {
+    const auto& domain = recipient.address.domain().text();
+    auto& verdict = verdicts.emplace_back(Verdict{ipc::Result::kReturned, ipc::FailureClass::kTls, {}, {}});
+    if (domain == target_.domain || names(domain)) continue;
+    any = true;
+    verdict.result = ipc::Result::kDeferred;
+    verdict.reply.enhanced = {4, 7, 5};
+    verdict.reply.lines.push_back(
+        fmt::format("the certificate of {} bears neither its name nor that of {}", target_.host, domain));
+  }
+  return any ? verdicts : std::vector<Verdict>();
 }
 
 // RFC 8689 4.2.1. TLS that failed, or was refused, may be there another time; so may a host that could not be asked, and

@@ -135,6 +135,7 @@ class Connection final : public event::StreamOwner, public RaceOwner {
   void handle(Client::Event event);
   [[nodiscard]] std::optional<ipc::FirstClient> told() const;
   void begin();
+  [[nodiscard]] std::vector<Verdict> unproved() const;
   void find_better_host(Verdict lack);
   [[nodiscard]] Envelope envelope() const;
   [[nodiscard]] std::uint64_t message_size() const;

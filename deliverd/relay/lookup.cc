@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <memory>
+#include <set>
 #include <utility>
 
 #include "common/config/hop.h"
@@ -12,7 +13,7 @@
 namespace postern::relay {
 namespace {
 
-static_assert(kMaxHosts <= ipc::kPolicyHosts);
+static_assert(kMaxHosts <= ipc::kPolicyHosts && kMaxHosts < 32);
 constexpr std::size_t kMaxName = 253;  // of the DNS (RFC 1035 2.3.4), in text
 static_assert(mail::Domain::kMaxLength <= SocksClient::kMaxName);
 
@@ -33,15 +34,20 @@ struct MxSearch {
   dns::Query query;  // the one that is open
 };
 
-// Of a policy that is enforced: which hosts it lets be used.
-std::string policy_demand(const ipc::PolicySaid& policy) {
+// Of a policy that is enforced: which of the hosts it does not let be used, a bit for each by their names. No hash of
+// them: who forges the MX records of another domain could find a policy for a domain of his own with the same hash, and
+// get the other's mail by its sessions.
+std::string policy_demand(const ipc::PolicySaid& policy, const std::vector<Host>& hosts) {
   if (policy.mode != ipc::StsMode::kEnforce) return {};
   if (policy.strangers.empty()) return "/mta-sts";
-  auto strangers = policy.strangers;
-  std::sort(strangers.begin(), strangers.end());
-  std::string all;
-  for (const auto& host : strangers) all += host + ' ';
-  return fmt::format("/mta-sts-{:08x}", static_cast<std::uint32_t>(std::hash<std::string>()(all)));
+  std::set<std::string> names;
+  for (const auto& host : hosts) names.insert(host.name.text());
+  std::uint32_t strangers = 0, bit = 1;
+  for (const auto& name : names) {
+    if (std::find(policy.strangers.begin(), policy.strangers.end(), name) != policy.strangers.end()) strangers |= bit;
+    bit <<= 1;
+  }
+  return fmt::format("/mta-sts-{:x}", strangers);
 }
 
 void conclude(MxSearch& search, const ipc::PolicySaid& policy) {
@@ -52,7 +58,7 @@ void conclude(MxSearch& search, const ipc::PolicySaid& policy) {
       target.policy = PolicyWord{policy.mode == ipc::StsMode::kEnforce,
                                  std::find(strangers.begin(), strangers.end(), target.host) == strangers.end(),
                                  policy.id};
-  search.found({hop_name_of(search.hosts, search.port, search.demand + policy_demand(policy)),
+  search.found({hop_name_of(search.hosts, search.port, search.demand + policy_demand(policy, search.hosts)),
                 std::move(targets)});
 }
 

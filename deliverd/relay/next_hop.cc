@@ -5,6 +5,8 @@
 #include <algorithm>
 #include <utility>
 
+#include "common/tls/digest.h"
+
 namespace postern::relay {
 namespace {
 
@@ -110,6 +112,16 @@ bool exists(const Host& host) {
   return host.v4.status != dns::Status::kNoDomain || host.v6.status != dns::Status::kNoDomain;
 }
 
+// What tells apart names that are too long to be told whole. Anybody may choose them, but nobody can find two for one
+// mark.
+std::string mark_of(std::string_view name) {
+  constexpr std::size_t kBytes = 12;
+  std::string mark = "...";
+  for (const char byte : tls::sha256(name).substr(0, kBytes))
+    mark += fmt::format("{:02x}", static_cast<std::uint8_t>(byte));
+  return mark;
+}
+
 template <class T>
 void shuffle(T begin, T end, const Chance& chance) {
   for (auto n = end - begin; n > 1; --n) {
@@ -143,9 +155,9 @@ std::string hop_name_of(std::vector<Host> hosts, std::uint16_t port, std::string
   }
   const auto end = fmt::format(":{}{}{}", port, demand, vouched ? "/dnssec" : "");
   if (name.size() + end.size() > ipc::kMaxHopName) {
-    const auto hash = fmt::format("...{:016x}", std::hash<std::string>()(name));
-    name.resize(ipc::kMaxHopName - end.size() - hash.size());
-    name += hash;
+    const auto mark = mark_of(name);
+    name.resize(ipc::kMaxHopName - end.size() - mark.size());
+    name += mark;
   }
   return name + end;
 }

@@ -78,7 +78,7 @@ Client::Step Client::on_input(std::string_view bytes, std::string& out, bool dot
       case mail::ReplyReader::Status::kMalformed:
         rest = {};
         event = over(broken(
-            fmt::format("{} while waiting for {}", reader_.trouble(), awaits()), true));
+            fmt::format("{} while waiting for {}", reader_.trouble(), awaits()), dot_left));
         break;
     }
   }
@@ -101,7 +101,7 @@ Client::Event Client::on_reply(mail::Reply reply, std::string& out, bool dot_lef
   const auto c = class_of(reply);
   // RFC 5321 3.8: the next hop goes away, whatever we asked.
   if (reply.code == 421 || c == Class::kNone)
-    return lmtp_ && state_ == State::kDot && dot_left ? over_amid_replies(std::move(reply))
+    return lmtp_ && state_ == State::kDot && dot_left ? over_amid_replies(std::move(reply), true)
                                                       : over_by_reply(std::move(reply));
   switch (state_) {
     case State::kGreeting:
@@ -440,7 +440,7 @@ void Client::chunk(std::uint64_t size, std::string& out) {
 }
 
 Client::Event Client::on_dot(const mail::Reply& reply, Class c) {
-  if (c == Class::kIntermediate) return lmtp_ ? over_amid_replies(reply) : over_by_reply(reply);
+  if (c == Class::kIntermediate) return lmtp_ ? over_amid_replies(reply, true) : over_by_reply(reply);
   const auto result = c == Class::kPositive    ? ipc::Result::kDelivered
                       : c == Class::kTransient ? ipc::Result::kDeferred
                                                : ipc::Result::kFailed;
@@ -456,12 +456,14 @@ Client::Event Client::on_dot(const mail::Reply& reply, Class c) {
   return finish();
 }
 
-// In LMTP, behind the dot: a reply to one recipient, behind which the others get none.
-Client::Event Client::over_amid_replies(mail::Reply reply) {
+// In LMTP, into the message or behind it: a reply to one recipient, behind which the others get none.
+Client::Event Client::over_amid_replies(mail::Reply reply, bool dot_left) {
   const auto result = class_of(reply) == Class::kPermanent ? ipc::Result::kFailed : ipc::Result::kDeferred;
   const auto failure = class_of_reply(reply);
   decide_next({result, failure, std::move(reply), {}});
-  return over(broken("the next hop ended the session between its replies", true));
+  return over(broken(dot_left ? "the next hop ended the session between its replies"
+                              : "the next hop replied to another recipient before the end of the message",
+                     dot_left));
 }
 
 void Client::noop(std::string& out) {
@@ -548,8 +550,9 @@ ipc::FailureClass Client::class_of_reply(const mail::Reply& reply) const noexcep
 // Only a refusal of the body itself is final for the message; all else may go better elsewhere or
 // later.
 Client::Event Client::over_by_reply(mail::Reply reply) {
-  const bool failed =
-      (state_ == State::kBody || state_ == State::kDot) && class_of(reply) == Class::kPermanent;
+  const bool of_message = state_ == State::kBody || state_ == State::kDot;
+  if (lmtp_ && of_message) return over_amid_replies(std::move(reply), false);
+  const bool failed = of_message && class_of(reply) == Class::kPermanent;
   const auto failure = class_of_reply(reply);
   return over({failed ? ipc::Result::kFailed : ipc::Result::kDeferred, failure, std::move(reply), {}});
 }

@@ -38,8 +38,9 @@
 //
 // In LMTP it says LHLO, and without that nothing. Behind the dot each recipient that was accepted has a reply of its
 // own, in their order. What it decides stays, however the session ends: only those without a reply are `unknown`
-// then. 421 is the reply to one of them. The message goes by DATA, as how many replies there are to a BDAT that is
-// refused nobody says, and there is no empty dot, which would have none.
+// then. 421 is the reply to one of them. So is what it says into the message: the others are deferred, for nobody has
+// refused them. The message goes by DATA, as how many replies there are to a BDAT that is refused nobody says, and there
+// is no empty dot, which would have none.
 //
 // A probe ends after its last RCPT: what was accepted there counts as delivered, and only RCPT can fail.
 // A message that lies in memory goes by one BDAT where CHUNKING is offered, behind the replies to
@@ -251,7 +252,7 @@ class Client {
   void decide_open(const Verdict& verdict);
   // The first recipient that has no verdict yet; false: it was the last one.
   bool decide_next(const Verdict& verdict);
-  Event over_amid_replies(mail::Reply reply);
+  Event over_amid_replies(mail::Reply reply, bool dot_left);
   [[nodiscard]] std::string_view awaits() const noexcept;
   Event finish();
   Event over(Verdict verdict);

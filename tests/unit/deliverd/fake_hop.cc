@@ -45,11 +45,17 @@ struct FakeHop::Session final : event::StreamOwner {
       stream.pause();
       again.start(base::Millis(2));
     }
-    if (more_of_body && !hop.interruption.empty())
+    if (more_of_body && !hop.interruption.empty()) {
       stream.output() += std::exchange(hop.interruption, {}) + "\r\n";
+      if (hop.hangs_up) hop.loop_.defer([this]() noexcept { hang_up(); });
+    }
     return used;
   }
   void on_closed(event::CloseReason) noexcept override { --hop.open; }
+  void hang_up() {
+    stream.close();
+    --hop.open;
+  }
   static std::size_t header_size(std::string_view bytes) {
     constexpr std::size_t kFixed = 16;
     if (bytes.size() < kFixed) return kFixed;

@@ -50,6 +50,7 @@ class FakeHop {
   bool proxied = false;  // each session begins with a PROXY header, version 2
   bool slow = false;  // reads only a little of a body at a time
   std::string interruption;  // said once, while a body is coming
+  bool hangs_up = false;     // behind that, with the rest unread
 
  private:
   struct Session;

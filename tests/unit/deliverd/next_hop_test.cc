@@ -1,9 +1,12 @@
 #include "deliverd/relay/next_hop.h"
 
+#include <fmt/format.h>
 #include <gtest/gtest.h>
 
 #include <map>
 #include <set>
+
+#include "common/tls/digest.h"
 
 namespace postern::relay {
 namespace {
@@ -250,6 +253,20 @@ TEST(NextHop, ASetOfHostsHasOneNameWhateverItsOrder) {
   EXPECT_TRUE(hop_name_of(many, 25, "/verified").ends_with(":25/verified"));
   many.back() = host(10, "other.example");
   EXPECT_NE(hop_name_of(many, 2525, ""), name);
+}
+
+// Two sets of one name would share their connections: it must not be for anybody to find such.
+TEST(NextHop, ALongNameEndsWithADigestOfItAll) {
+  std::vector<Host> many;
+  std::string all;
+  for (int n = 0; n < 10; ++n) {
+    const auto name = std::string(60, 'x') + std::to_string(n) + ".example";
+    many.push_back({10, mail::Domain::parse(name).value(), {}, {}});
+    all += (n == 0 ? "" : ",") + name;
+  }
+  std::string digest;
+  for (const char byte : tls::sha256(all)) digest += fmt::format("{:02x}", static_cast<std::uint8_t>(byte));
+  EXPECT_NE(hop_name_of(many, 25, "").find("..." + digest.substr(0, 24) + ":25"), std::string::npos);
 }
 
 // RFC 7672 2.2.1, 2.2.2: a host is vouched for with the record that names it and all of its addresses.

@@ -322,8 +322,45 @@ TEST(Client, ReplyIntoTheBodyEndsTheSession) {
     ASSERT_EQ(client.begin({"", {{"r1@example.org", {}, {}}}, 1, false, {}, {}}, out), Client::Event::kNone);
     ASSERT_EQ(feed("250 ok\r\n250 ok\r\n354 go\r\n"), Client::Event::kBody);
     EXPECT_TRUE(client.body_begun());
+    EXPECT_EQ(client.timeout(), std::chrono::minutes(3)) << "for each block (RFC 5321 4.5.3.2.5)";
     ASSERT_EQ(feed(reply), Client::Event::kOver);
     EXPECT_EQ(text(client.verdicts().at(0)), expected);
+  }
+}
+
+// RFC 2033 4.2: it is the first recipient's, and says nothing of the others.
+TEST(Client, InLmtpAReplyIntoTheMessageIsOneRecipients) {
+  for (const auto& [reply, expected] : {std::pair("552 5.2.2 full\r\n", "failed data 552"),
+                                        std::pair("452 4.2.2 full\r\n", "deferred data 452"),
+                                        std::pair("421 4.3.2 bye\r\n", "deferred data 421"),
+                                        std::pair("250 ok\r\n", "deferred data 250")}) {
+    for (const bool sent : {false, true}) {  // up to the dot, which has not left
+      Client client("us.example", TlsUse::kNever, Dialect::kLmtp);
+      std::string out;
+      static_cast<void>(client.on_input("220 a\r\n250 a\r\n", out));
+      static_cast<void>(client.begin(messages({3}).front(), out));
+      ASSERT_EQ(client.on_input("250 ok\r\n550 5.1.1 who\r\n250 ok\r\n250 ok\r\n354 go\r\n", out).event,
+                Client::Event::kBody);
+      if (sent) client.body_sent();
+      ASSERT_EQ(client.on_input(reply, out, false).event, Client::Event::kOver);
+      EXPECT_EQ(text(client.verdicts().at(0)), "failed mailbox 550");
+      EXPECT_EQ(text(client.verdicts().at(1)), expected);
+      EXPECT_EQ(text(client.verdicts().at(2)), "deferred data");
+    }
+  }
+}
+
+// What cannot have arrived is not unknown, whatever the next hop says.
+TEST(Client, NonsenseBeforeTheDotHasLeftDefers) {
+  for (const bool left : {false, true}) {
+    Client client("us.example");
+    std::string out;
+    static_cast<void>(client.on_input("220 a\r\n250 a\r\n", out));
+    static_cast<void>(client.begin(messages({1}).front(), out));
+    ASSERT_EQ(client.on_input("250 ok\r\n250 ok\r\n354 go\r\n", out).event, Client::Event::kBody);
+    client.body_sent();
+    ASSERT_EQ(client.on_input("what?\r\n", out, left).event, Client::Event::kOver);
+    EXPECT_EQ(text(client.verdicts().at(0)), left ? "unknown data" : "deferred data");
   }
 }
 

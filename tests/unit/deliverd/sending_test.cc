@@ -328,6 +328,24 @@ TEST(Sending, AReplyIntoTheBodyIsNoneToTheMessage) {
   }
 }
 
+// The kernel tells us of the broken connection when we write; what the next hop said before is there to be read.
+TEST(Sending, ARefusalIntoTheBodyIsHeardThoughTheConnectionBreaks) {
+  std::string body = "Subject: x\r\n\r\n";
+  while (body.size() < 16'000'000) body += std::string(70, 'x') + "\r\n";
+  for (const bool large : {false, true}) {
+    event::Loop loop;
+    FakeHop hop(loop);
+    hop.slow = hop.hangs_up = true;
+    hop.interruption = "552 5.3.4 too big";
+    Sender sender(loop, to(hop));
+    sender.add(body, {"r@example.org"}, large);
+    sender.start();
+    until(loop, [&] { return sender.gone; });
+    EXPECT_EQ(sender.done, std::vector<std::string>{"2 552 5.3.4 too big;"});
+    EXPECT_TRUE(hop.messages.empty());
+  }
+}
+
 TEST(Sending, ChunksAreCountedInPlainLines) {
   event::Loop loop;
   bool in_body = false;

@@ -342,6 +342,33 @@ TEST_F(Dane, BelievesTheAuthorityThatTheRecordNames) {
   EXPECT_EQ(send(way(HopTls::kDane), true).trouble.failure, ipc::FailureClass::kTls);
 }
 
+// With one for a domain of his own nobody has proved to be the host of others, whose mail comes by the same session.
+TEST_F(Dane, ACertificateForADomainIsForItsMailAlone) {
+  const auto root = Authority::instance().root();
+  rig.tlsa(name(), record(2, 1, 1, spki(root)));
+  const std::string taken = "0 250 2.0.0 taken;";
+  const std::string unproved = "1 4.7.5 the certificate of mx.example bears neither its name nor that of far.example;";
+  const auto sent = [&](const std::vector<std::string>& in_certificate) {
+    auto issued = Authority::instance().issue(in_certificate);
+    issued.chain += root;
+    offer(issued);
+    Sender sender(loop, rig, way(HopTls::kDane), {target(true)});
+    sender.add("Subject: x\r\n", {"r@example.org"});
+    sender.add("Subject: x\r\n", {"r@far.example"});
+    sender.add("Subject: x\r\n", {"r@example.org", "r@far.example"});
+    sender.add("Subject: x\r\n", {"r@example.org"});
+    sender.start();
+    until(loop, [&] { return sender.gone; });
+    return sender.done;
+  };
+  EXPECT_EQ(sent({"example.org"}), (std::vector<std::string>{taken, unproved, "4 ;" + unproved, taken}));
+  EXPECT_EQ(hop.sessions, 1U);
+  EXPECT_EQ(hop.messages.size(), 2U);
+  const std::vector<std::string> all{taken, taken, taken + taken, taken};
+  EXPECT_EQ(sent({"mx.example"}), all);
+  EXPECT_EQ(sent({"example.org", "far.example"}), all);
+}
+
 TEST_F(Dane, DemandsTlsEvenWhereNoRecordIsUsable) {
   rig.tlsa(name(), record(1, 1, 1, spki(good().chain)));
   EXPECT_EQ(send(way(HopTls::kOptional), true).trouble.reply.text(),

@@ -157,6 +157,31 @@ TEST(Stream, CloseAfterFlushSaysTheLastWordDespiteUnreadInput) {
   EXPECT_EQ(::read(ends.theirs.get(), buffer, sizeof buffer), 0);
 }
 
+// Whether it waited to write or tries to.
+TEST(Stream, HearsOutWhoBreaksTheConnection) {
+  for (const std::size_t size : {std::size_t{1}, std::size_t{8} << 20}) {
+    Loop loop;
+    Ends ends;
+    Owner owner;
+    Stream stream(loop, std::move(ends.ours), owner);
+    stream.hear_out();
+    const bool blocked = size > 1;
+    stream.output().assign(size, 'x');
+    if (blocked) stream.flush();
+    ASSERT_EQ(::write(ends.theirs.get(), "why", 3), 3);
+    ends.theirs.reset();
+    if (!blocked) stream.flush();
+    ASSERT_GT(stream.unsent(), 0U);
+    EXPECT_FALSE(owner.reason);
+    for (int n = 0; n < 10 && !owner.reason; ++n) loop.run_once(true);
+    EXPECT_EQ(owner.seen, "why");
+    EXPECT_EQ(owner.reason, CloseReason::kError);
+    EXPECT_NE(stream.error(), 0);
+    EXPECT_FALSE(owner.drained);
+    EXPECT_GT(stream.unsent(), 0U) << "it has not left";
+  }
+}
+
 // Answers each byte with one of its own, of which the stream's owner hears nothing.
 struct Chatty final : Filter {
   void receive(std::string_view wire, std::string&, std::string& out) noexcept override {

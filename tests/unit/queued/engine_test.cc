@@ -246,6 +246,62 @@ TEST_F(EngineTest, ANextHopThatCanNeverBeFailsTheQueue) {
   EXPECT_EQ(store->count(), 120U);  // one notice for each occasion
 }
 
+// Its mail ends a few in each turn; a reload may lead the rest elsewhere.
+TEST_F(EngineTest, ANextHopThatCanNeverBeFailsNoMailBehindAReload) {
+  constexpr std::size_t kMany = 300;  // six slices
+  begin();
+  for (std::size_t n = 0; n < kMany; ++n) (void)mail("a@nowhere.example");
+  FakeRelay relay;
+  connect(relay);
+  ASSERT_FALSE(relay.grants.empty());
+  relay.connection->send(ipc::GrantEnded{relay.grants[0].grant,
+                                         ipc::GrantEnd::kPermanent,
+                                         ipc::FailureClass::kDns,
+                                         {0, 5, 1, 2, "no such domain"},
+                                         ""});
+  const auto left = [&] {
+    const auto* queue = engine->schedule().find("nowhere.example");
+    return queue == nullptr ? std::size_t{0} : std::size_t{queue->messages()};
+  };
+  auto changed = config;
+  changed.routes.push_back({.to = {"*"}, .via = {{config::HopKind::kHost, "smart.example", 25}}});
+  std::size_t before = 0;
+  event::Timer reload(*loop, [&]() noexcept {  // between two slices
+    before = left();
+    before == kMany ? reload.start(base::Millis(0)) : engine->configure(changed);
+  });
+  reload.start(base::Millis(0));
+  turn(100);
+  ASSERT_LT(before, kMany);
+  ASSERT_GT(before, 0U) << "all ended at once: there is nothing to see";
+  for (int n = 0; n < 100 && engine->counters().failed.total() < kMany - before; ++n) turn(2);
+  EXPECT_EQ(left(), before);
+  EXPECT_EQ(engine->counters().failed.total(), kMany - before);
+}
+
+// What a connection has met that was opened by other rules is no word on those that hold now.
+TEST_F(EngineTest, WhatWasFoundOutBeforeAReloadEndsNothingAndHoldsNothingUp) {
+  begin();
+  const auto id = mail("a@nowhere.example");
+  for (const auto end : {ipc::GrantEnd::kPermanent, ipc::GrantEnd::kTemporary}) {
+    FakeRelay relay;
+    relay.finds_hosts = false;
+    connect(relay);
+    ASSERT_EQ(relay.looking.size(), 1U);
+    const auto before = relay.looking.begin()->first;
+    engine->configure(config);
+    turn(20);  // the message has its place again
+    relay.connection->send(ipc::GrantEnded{before, end, ipc::FailureClass::kDns, {0, 5, 1, 2, "no such domain"}, ""});
+    turn(20);
+    ASSERT_NE(look(id), nullptr);
+    EXPECT_EQ(look(id)->recipients[0].tries, 0U);
+    EXPECT_EQ(engine->counters().failed.total(), 0U);
+    EXPECT_TRUE(store->waits().empty());
+    ASSERT_EQ(relay.looking.size(), 2U) << "it is looked for anew";
+    EXPECT_GT(relay.looking.rbegin()->first, before);
+  }
+}
+
 TEST_F(EngineTest, ADeadDeliverersMessageComesBackAndIsHeldTheSecondTime) {
   begin();
   const auto id = mail("a@far.example");

@@ -49,6 +49,34 @@ TEST_F(StoppedTest, OldMailOfADeadHopThatIsFrozenWhileItEnds) {
   EXPECT_TRUE(notices().empty());
 }
 
+// By the new route it has not been tried yet. With several of them the slices of one have time until all is placed anew.
+TEST_F(StoppedTest, OldMailOfDeadHopsThatAReloadLeadsElsewhereWhileItEnds) {
+  constexpr std::size_t kHops = 8, kMany = 120;  // three slices each
+  const auto name = [](std::size_t hop) { return "far" + std::to_string(hop) + ".example"; };
+  for (std::size_t n = 0; n < kHops * kMany; ++n) (void)mail("x@" + name(n % kHops));
+  clock.advance(base::Millis(2'000'000));
+  for (std::size_t hop = 0; hop < kHops; ++hop)
+    engine->hop_failed({name(hop), name(hop)}, ipc::FailureClass::kConnect, {0, 4, 4, 1, "dead"}, "");
+  const auto left = [&] {
+    std::size_t sum = 0;
+    for (std::size_t hop = 0; hop < kHops; ++hop)
+      if (const auto* queue = engine->schedule().find(name(hop))) sum += queue->messages();
+    return sum;
+  };
+  auto changed = config;
+  changed.routes.push_back({.to = {"*"}, .via = {{config::HopKind::kHost, "smart.example", 25}}});
+  std::size_t before = 0;
+  event::Timer reload(*loop, [&]() noexcept {  // between two slices
+    before = left();
+    before == kHops * kMany ? reload.start(base::Millis(0)) : engine->configure(changed);
+  });
+  reload.start(base::Millis(0));
+  turn(200);
+  ASSERT_LT(before, kHops * kMany);
+  ASSERT_GT(before, 0U) << "all ended at once: there is nothing to see";
+  EXPECT_EQ(left(), before);
+}
+
 TEST_F(StoppedTest, WhatARouteWouldEndAfterAReload) {
   const auto stays = mail("x@far.example");
   const auto goes = mail("x@near.example");

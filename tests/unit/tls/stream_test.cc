@@ -144,6 +144,23 @@ TEST(FilteredStream, FailsForGood) {
   EXPECT_EQ(s.client_owner.reason, event::CloseReason::kError) << "it gets the alert";
 }
 
+// A word that was proved before it, for an owner who wants to hear such a peer out.
+TEST(FilteredStream, WhatCameBeforeItFailedIsHeard) {
+  for (const bool hears : {true, false}) {
+    Streams s;
+    s.turn();
+    if (hears) s.client->hear_out();
+    s.server->output() += "250 taken\r\n";
+    s.server->flush();
+    const std::string clear = "421 somebody else\r\n";
+    CHECK(::send(s.server->fd(), clear.data(), clear.size(), 0) > 0);
+    s.turn();
+    EXPECT_EQ(s.client_owner.seen, hears ? "250 taken\r\n" : "");
+    EXPECT_EQ(s.client_owner.reason, event::CloseReason::kError);
+    EXPECT_EQ(s.client->error(), 0);
+  }
+}
+
 TEST(FilteredStream, AnEndWithoutCloseNotifyIsAnEnd) {
   Streams s;
   s.turn();
