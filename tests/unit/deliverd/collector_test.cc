@@ -55,6 +55,40 @@ TEST_F(Collecting, LendsTheSessionThatWasTurnedRound) {
   until([&] { return hop.open == 0; });
 }
 
+// Of one in clear text there is nothing to tell.
+TEST_F(Collecting, TellsHowTheSessionIsKeptFromOthers) {
+  queued->collect(to_hop());
+  until([&] { return turned(); });
+  EXPECT_EQ(queued->turned[0].tls + queued->turned[0].tls_peer, "");
+  queued->sessions.clear();
+  until_collected();
+
+  const auto& issued = tls::test::Authority::instance().issue({"one.example"});
+  PromptSigner signer(loop, issued.key);
+  hop.secure(*tls::ServerContext::make({.certificates = {{{}, issued.chain}}}, std::make_shared<tls::TicketKeys>()),
+             signer);
+  hop.answer([](const std::string& line, bool&) -> std::optional<std::string> {
+    if (line.starts_with("EHLO")) return "250-fake\r\n250 STARTTLS";
+    if (line.starts_with("ATRN")) return "250 now reversing";
+    return std::nullopt;
+  });
+  auto by_name = to_hop();
+  by_name.host = "one.example";
+  for (const auto& [demanded, peer] : {std::pair(config::HopTls::kVerified, "one.example"), {config::HopTls::kRequired, ""}}) {
+    by_name.tls = demanded;
+    queued->turned.clear();
+    queued->collected.clear();
+    queued->collect(by_name);
+    until([&] { return turned(); });
+    ASSERT_TRUE(turned());
+    EXPECT_EQ(queued->turned[0].tls, "TLSv1.3 TLS_AES_256_GCM_SHA384");
+    EXPECT_EQ(queued->turned[0].tls_peer, peer) << "whom nobody has verified is not named";
+    queued->sessions.clear();
+    until_collected();
+  }
+  until([&] { return hop.open == 0; });
+}
+
 TEST_F(Collecting, HandsOnWhatTheHostSaysAtOnce) {
   to_atrn = "250 ok\r\nEHLO outer.example";
   queued->collect(to_hop());
