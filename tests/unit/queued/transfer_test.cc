@@ -129,7 +129,7 @@ TEST_F(TransferTest, WhatIsWrittenIsWhatIsRead) {
   const auto empty = from.accept("");
   const auto large = from.accept_large_body(std::string(400'000, 'L'));
   from.conclude(plain, Fate::kDelivered, 0);
-  auto deferred = outcome(plain, Fate::kDeferred, 1);
+  auto deferred = from.outcome(plain, Fate::kDeferred, 1);
   deferred.tls = "TLSv1.3 x; dane: mx; dane: 1 TLSA record";
   from.store->outcome(deferred, nullptr, {}, {});
   (void)from.look(empty);
