@@ -476,7 +476,7 @@ def test_a_host_that_nobody_reaches_calls_for_its_mail(odmr_chain):
     inner, gateway, outer = odmr_chain
     shut(gateway.host, INNER, RELAY_PORT)
     shut(outer.host, INNER, RELAY_PORT)
-    shut(inner.host, OUTER_4)
+    shut(inner.host, OUTER_4, RELAY_PORT)
     gateway.wait_log("session.turned", account="inner")
     inner.wait_log("collect.turned")
     for count in range(1, 4):

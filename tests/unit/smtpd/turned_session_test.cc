@@ -123,7 +123,7 @@ struct CalledSession : SessionRig {
         ClientDesk::Place(), [](Session*) noexcept {}, std::move(kept));
   }
   const ipc::Submit& take_message() {
-    EXPECT_TRUE(say("MAIL FROM:<a@outer.example>\r\nRCPT TO:<bob@example.org>\r\nDATA\r\n").ends_with("\r\n"));
+    say("MAIL FROM:<a@outer.example>\r\nRCPT TO:<bob@example.org>\r\nDATA\r\n");
     say("A: b\r\n\r\nx\r\n.\r\n");
     CHECK(queued->transactions.size() == 1);
     return queued->transactions[0].submit;
