@@ -507,7 +507,8 @@ class Schedule {
   [[nodiscard]] std::optional<Entry> elsewhere(const Queue& queue, base::MessageId message) const;
   void note_twin(const Queue& queue, std::uint32_t size);
   void forget_twin(const Queue& queue, std::uint32_t size);
-  [[nodiscard]] std::vector<base::MessageId> messages(const Queue& queue, base::MessageId after, std::size_t limit) const;
+  [[nodiscard]] std::vector<base::MessageId> messages(const Queue& queue, base::MessageId after,
+                                                      std::size_t limit) const;
   // All queues and second paths, until one is answered by false.
   void each_path(const auto& visit) {
     for (auto& [name, queue] : queues_)

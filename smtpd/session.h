@@ -43,7 +43,7 @@ class Session final : public event::StreamOwner, public MessageSink {
   static constexpr base::Millis kProxyTimeout{10'000};
 
   // `place` is the peer's; none where it must name its client in a PROXY header first.
-  // `kept`: of the TLS in which another process keeps the connection (ATRN), which is all there can be.
+  // `kept`: what another process has agreed on that keeps the connection in TLS (ATRN); there can be no other.
   // The session is over and may be destroyed; comes at the end of a turn.
   using Ended = std::move_only_function<void(Session*) noexcept>;
 

@@ -52,7 +52,7 @@ def test_mail_is_called_for(server, zone, authority, outer):
 
 
 def test_the_host_is_a_stranger(server, zone, authority, outer):
-    """Whatever networks it is in: it may send to our domains, and is offered neither TLS, in which it is, nor a login."""
+    """Whatever networks it is in: it may send to our domains, is in TLS already, and is offered no login."""
     server.config["listen"][1]["relay_from"] = [outer.ip, "127.0.0.0/8"]
     for recipient in (FAR, "nobody@example.org", ALICE):
         outer.put("y@far.example", recipient)

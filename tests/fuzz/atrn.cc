@@ -1,7 +1,7 @@
-// A session that is turned round (RFC 2645), at either of its ends. At the outer host: nothing is turned for who has not
-// logged in, and from then on he is a next hop like any other, whatever he says. At the inner one: whoever is called
-// hears no password in clear text, and ATRN once, behind a login; if he turns the session, he is a stranger in it,
-// wherever he is. The first byte chooses the end and its settings, the second the size of the pieces; 0: lines.
+// A session that is turned round (RFC 2645), at either of its ends. At the outer host: nothing is turned for who has
+// not logged in, and from then on he is a next hop like any other, whatever he says. At the inner one: whoever is
+// called hears no password in clear text, and ATRN once, behind a login; if he turns the session, he is a stranger in
+// it, wherever he is. The first byte chooses the end and its settings, the second the size of the pieces; 0: lines.
 #include <algorithm>
 #include <cstddef>
 #include <cstdint>
