@@ -159,9 +159,9 @@ std::string to_json(const ipc::Status& s) {
   json["standing_holds"] = s.standing_holds;
   json["queue"] = {{"messages", s.messages},   {"bytes", s.bytes},
                    {"oldest", time(s.oldest)}, {"ready", s.ready},
-                   {"retry", s.retry},         {"off", s.off},
-                   {"frozen", s.frozen},       {"held", s.held},
-                   {"delivering", s.delivering}};
+                   {"uncalled", s.uncalled},   {"retry", s.retry},
+                   {"off", s.off},             {"frozen", s.frozen},
+                   {"held", s.held},           {"delivering", s.delivering}};
   json["total"] = {{"accepted", s.accepted}, {"refused", s.refused}, {"delivered", s.delivered},
                    {"deferred", s.deferred}, {"failed", s.failed},   {"bounces", s.bounces}};
   json["minute"] = {{"accepted", s.accepted_minute},   {"refused", s.refused_minute},

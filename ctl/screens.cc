@@ -109,8 +109,10 @@ std::string queue(const ipc::Status& s) {
   auto out = fmt::format("QUEUE     {} message{}", s.messages, s.messages == 1 ? "" : "s");
   if (s.messages > 0)
     out += fmt::format(" {}; oldest {}", size_text(s.bytes), age(s.oldest, s.now));
-  return out + fmt::format("\n          ready {}  retry {}  off {}  frozen {}  held {}  delivering {}\n",
-                           s.ready, s.retry, s.off, s.frozen, s.held, s.delivering);
+  out += fmt::format("\n          ready {}  ", s.ready);
+  if (s.uncalled > 0) out += fmt::format("uncalled {}  ", s.uncalled);  // most servers know of no such mail
+  return out + fmt::format("retry {}  off {}  frozen {}  held {}  delivering {}\n", s.retry, s.off, s.frozen, s.held,
+                           s.delivering);
 }
 
 std::string collects(const ipc::Status& s) {

@@ -114,11 +114,13 @@ Collector::Host* Collector::find(base::RequestId request) {
 void Collector::turned(const ipc::TurnedRound& turned, base::UniqueFd fd) {
   auto* const host = find(turned.request);
   if (host == nullptr || host->serving || !fd.valid()) return;
-  host->serving = outlets_.serve({turned.client}, std::move(fd));
-  log::info("collect.turned")
-      .field("from", name_of(host->config.hop))
-      .field("remote", turned.remote)
-      .field("served", host->serving);
+  host->serving = outlets_.serve({turned.client, turned.tls, turned.tls_peer}, std::move(fd));
+  auto line = log::info("collect.turned")
+                  .field("from", name_of(host->config.hop))
+                  .field("remote", turned.remote)
+                  .field("served", host->serving);
+  if (!turned.tls.empty()) (void)std::move(line).field("tls", turned.tls);
+  if (!turned.tls_peer.empty()) (void)std::move(line).field("certificate", turned.tls_peer);
 }
 
 void Collector::collected(const ipc::Collected& collected) {

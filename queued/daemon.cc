@@ -307,6 +307,7 @@ void QueuedDaemon::fill(ipc::Status& status) {
   status.bytes = store_->bytes();
   if (sum.oldest.value != 0) status.oldest = arrival_of(sum.oldest);
   status.ready = sum.ready;
+  status.uncalled = sum.uncalled;
   status.retry = sum.retry;
   status.off = sum.off;
   status.frozen = sum.frozen;

@@ -320,7 +320,7 @@ void Engine::retry_queue(std::string name) {
   constexpr std::size_t kSlice = 50;  // messages in one turn
   if (!retrying_.insert(name).second) return;
   slices_.add([this, name = std::move(name), after = base::MessageId()]() mutable noexcept {
-    const auto slice = schedule_.messages(name, after, kSlice);
+    const auto slice = schedule_.all_messages(name, after, kSlice);
     if (slice.empty()) return retrying_.erase(name), false;
     retry(slice);
     after = slice.back();

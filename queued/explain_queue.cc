@@ -59,9 +59,10 @@ std::optional<mail::Address> address_in(const Engine& engine, const std::string&
 void explain_known(const Engine& engine, const Schedule::Queue& queue,
                    ipc::QueueExplained& answer) {
   answer.found = true;
+  const auto volume = engine.schedule().volume(queue);
+  answer.messages = volume.messages;
+  answer.bytes = volume.bytes;
   for (const auto* path : engine.schedule().paths(queue)) {
-    answer.messages += path->messages();
-    answer.bytes += path->bytes;
     answer.ready += path->counts.ready;
     answer.waiting += path->counts.waiting;
     answer.held += path->counts.held;

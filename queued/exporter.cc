@@ -216,6 +216,7 @@ std::vector<transfer::Recipient> Exporter::recipients_of(const Message& message)
       written.failure = recipient.trouble->failure;
       written.reply = recipient.trouble->reply;
       written.remote = recipient.trouble->remote;
+      written.tls = recipient.trouble->tls;
     }
     written.notify = recipient.notify;
     written.delay_told = recipient.delay_told;

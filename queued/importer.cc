@@ -156,6 +156,7 @@ MessageRecord Importer::record_of(const transfer::Message& message) {
     to.failure = from.failure;
     to.reply = from.reply;
     to.remote = from.remote;
+    to.tls = from.tls;
     to.notify = from.notify;
     to.delay_told = from.delay_told;
     to.orcpt = from.orcpt;

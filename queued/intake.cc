@@ -569,8 +569,7 @@ void Intake::start_queue(Submitter& from, const ipc::StartQueue& start) {
   };
   if (!may_start(from, start))
     return answer(reply(459, {4, 7, 1}, fmt::format("Node {} not allowed", start.queue)));
-  const auto* const queue = engine_.schedule().find(start.queue);
-  const auto waiting = queue == nullptr ? 0 : queue->messages();
+  const auto waiting = engine_.schedule().volume(start.queue).messages;
   if (waiting == 0) return answer(reply(251, {2, 0, 0}, fmt::format("No messages waiting for node {}", start.queue)));
   if (!this->start(start.queue))
     return answer(reply(458, {4, 3, 0}, fmt::format("Unable to queue messages for node {}", start.queue)));

@@ -105,14 +105,15 @@ std::string why_uncalled(const Engine& engine, const std::string& queue) {
   return cut(fmt::format("waits until its host calls: ATRN{}", place.empty() ? "" : " (" + place + ")"), ipc::kMaxReason);
 }
 
-// Who goes by a second path is of the queue too; a message that goes by both counts twice.
+// Who goes by a second path is of the queue too.
 ipc::QueueRow queue_row(const Engine& engine, const Schedule::Queue& queue) {
   ipc::QueueRow row;
   row.queue = queue.name();
+  const auto volume = engine.schedule().volume(queue);
+  row.messages = volume.messages;
+  row.bytes = volume.bytes;
   std::uint32_t leases = 0;
   for (const auto* path : engine.schedule().paths(queue)) {
-    row.messages += path->messages();
-    row.bytes += path->bytes;
     leases += path->leases;
     if (path->hop() != nullptr)
       row.connections += path->hop()->queues() == 1 ? path->hop()->grants : path->leases;
@@ -632,7 +633,7 @@ Totals totals(const Engine& engine) {
         } else if (wait_of(engine, hop) != nullptr) {
           sum.retry += idle;
         } else {
-          sum.ready += counts.ready;
+          (is_uncalled(queue) ? sum.uncalled : sum.ready) += counts.ready;
           sum.retry += counts.waiting;
         }
         break;

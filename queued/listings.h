@@ -37,7 +37,7 @@ void show(Engine& engine, const ipc::Show& ask, Reply<ipc::Shown> reply);
 
 // Recipients by state, and what else the status counts over all queues.
 struct Totals {
-  std::uint64_t ready = 0, retry = 0, off = 0, frozen = 0, held = 0, delivering = 0, in_flight = 0;
+  std::uint64_t ready = 0, uncalled = 0, retry = 0, off = 0, frozen = 0, held = 0, delivering = 0, in_flight = 0;
   base::MessageId oldest;  // 0: there is none
 };
 [[nodiscard]] Totals totals(const Engine& engine);

@@ -365,6 +365,12 @@ class Schedule {
   // The queue, and its second paths behind it.
   [[nodiscard]] std::vector<const Queue*> paths(const Queue& first) const;
   [[nodiscard]] std::vector<const Queue*> paths(std::string_view name) const;  // none: no such queue
+  // Of its messages, second paths included: each counts once, by whichever of them its recipients go.
+  struct Volume {
+    std::uint64_t messages = 0, bytes = 0;
+  };
+  [[nodiscard]] Volume volume(const Queue& first) const;
+  [[nodiscard]] Volume volume(std::string_view name) const;  // 0: no such queue
   // All second paths, by queue and by the way that refused.
   using Seconds = std::map<std::pair<std::string, std::uint8_t>, Queue>;
   [[nodiscard]] const Seconds& seconds() const { return seconds_; }
@@ -380,6 +386,9 @@ class Schedule {
   // not. These, the first and the last one: without what goes by a second path.
   [[nodiscard]] std::vector<base::MessageId> messages(std::string_view queue, base::MessageId after,
                                                       std::size_t limit) const;
+  // Likewise, but with that.
+  [[nodiscard]] std::vector<base::MessageId> all_messages(std::string_view queue, base::MessageId after,
+                                                          std::size_t limit) const;
   [[nodiscard]] std::optional<base::MessageId> first_message(const Queue& queue) const;
   [[nodiscard]] std::optional<base::MessageId> last_message(std::string_view queue) const;
   // Is a recipient of it in delivery here, or about to be?
@@ -507,6 +516,12 @@ class Schedule {
   [[nodiscard]] std::vector<Queue*> paths(Queue& first);
   // Where the recipient stands, or will.
   Queue& path_of(Queue& first, const Destination& destination, const Mail& mail);
+  // A recipient of the message in another path of the queue.
+  [[nodiscard]] std::optional<Entry> elsewhere(const Queue& queue, base::MessageId message) const;
+  void note_twin(const Queue& queue, std::uint32_t size);
+  void forget_twin(const Queue& queue, std::uint32_t size);
+  [[nodiscard]] std::vector<base::MessageId> messages(const Queue& queue, base::MessageId after,
+                                                      std::size_t limit) const;
   // All queues and second paths, until one is answered by false.
   void each_path(const auto& visit) {
     for (auto& [name, queue] : queues_)
@@ -659,6 +674,8 @@ class Schedule {
   // Of queues that share their mail between an MX and other ways: what was found where the MX is, while their turn
   // is another's.
   std::unordered_map<const Queue*, Hop*> kept_;
+  // Of queues with messages in several of their paths: what the sum of these has too much.
+  std::unordered_map<const Queue*, Volume> twins_;
   std::unordered_map<base::GrantId, Grant> grants_;
   std::multimap<std::string, base::GrantId, std::less<>> callers_;  // by the hops where they may be
   std::set<std::string> looked_for_;  // hops with mail for callers that may be elsewhere

@@ -91,6 +91,10 @@ void Schedule::insert(Queue& queue, Entry entry, const std::optional<Entry>& oth
     entry.size = other->size;
     entry.sender = other->sender;
   } else {
+    if (const auto twin = elsewhere(queue, entry.key.message)) {
+      entry.size = twin->size;
+      note_twin(queue, entry.size);
+    }
     ++queue.messages_;
     queue.bytes += entry.size;
   }
@@ -116,6 +120,7 @@ std::optional<Schedule::Entry> Schedule::remove(Queue& queue, const Entry& entry
   if (!any_of(queue, entry.key.message)) {
     --queue.messages_;
     queue.bytes -= entry.size;
+    if (elsewhere(queue, entry.key.message)) forget_twin(queue, entry.size);
   }
   return pass_on(queue, entry, false);
 }
@@ -256,6 +261,7 @@ void Schedule::clear() {
   for (const auto& [key, lease] : leases_)
     for (const auto& at : keys_of(lease)) kept.push_back(*backlog_.find(at));
   backlog_ = {};
+  twins_.clear();
   each_path([this](Queue& queue) {
     queue.counts = {};
     queue.bytes = queue.messages_ = queue.lines_ = 0;
@@ -392,12 +398,15 @@ std::optional<LeaseInfo> Schedule::settle(DelivererId deliverer, LeaseKey key) {
 
 std::vector<base::MessageId> Schedule::messages(std::string_view queue_name, base::MessageId after,
                                                 std::size_t limit) const {
-  std::vector<base::MessageId> found;
   const Queue* queue = find(queue_name);
-  if (queue == nullptr) return found;
-  const auto end = of_queue(queue->number_).to;
+  return queue == nullptr ? std::vector<base::MessageId>() : messages(*queue, after, limit);
+}
+
+std::vector<base::MessageId> Schedule::messages(const Queue& queue, base::MessageId after, std::size_t limit) const {
+  std::vector<base::MessageId> found;
+  const auto end = of_queue(queue.number_).to;
   while (found.size() < limit) {
-    const auto next = backlog_.at_or_after({queue->number_, after, kLastNumber});
+    const auto next = backlog_.at_or_after({queue.number_, after, kLastNumber});
     if (!next || next->key >= end) break;
     after = next->key.message;
     found.push_back(after);

@@ -80,6 +80,62 @@ const Schedule::Queue* Schedule::second_of(std::string_view name, base::MessageI
   return nullptr;
 }
 
+// --- What several paths have of one message -----------------------------------------------------------
+
+std::optional<Schedule::Entry> Schedule::elsewhere(const Queue& queue, base::MessageId message) const {
+  if (queue.refused_ == 0 && queue.seconds_ == 0) return std::nullopt;  // the usual case
+  for (const Queue* path : paths(queue.name()))
+    if (path != &queue)
+      if (auto found = any_of(*path, message)) return found;
+  return std::nullopt;
+}
+
+void Schedule::note_twin(const Queue& queue, std::uint32_t size) {
+  auto& twins = twins_[&seeker(queue)];
+  ++twins.messages;
+  twins.bytes += size;
+}
+
+void Schedule::forget_twin(const Queue& queue, std::uint32_t size) {
+  const auto at = twins_.find(&seeker(queue));
+  at->second.bytes -= size;
+  if (--at->second.messages == 0) twins_.erase(at);
+}
+
+Schedule::Volume Schedule::volume(std::string_view name) const {
+  const Queue* const first = find(name);
+  return first == nullptr ? Volume() : volume(*first);
+}
+
+Schedule::Volume Schedule::volume(const Queue& first) const {
+  Volume volume;
+  for (const Queue* queue : paths(first)) {
+    volume.messages += queue->messages();
+    volume.bytes += queue->bytes;
+  }
+  if (const auto twins = twins_.find(&first); twins != twins_.end()) {
+    volume.messages -= twins->second.messages;
+    volume.bytes -= twins->second.bytes;
+  }
+  return volume;
+}
+
+std::vector<base::MessageId> Schedule::all_messages(std::string_view name, base::MessageId after,
+                                                    std::size_t limit) const {
+  std::vector<base::MessageId> found;
+  for (const Queue* queue : paths(name)) {
+    const auto some = messages(*queue, after, limit);
+    found.insert(found.end(), some.begin(), some.end());
+  }
+  std::ranges::sort(found);
+  const auto [twins, end] = std::ranges::unique(found);
+  found.erase(twins, end);
+  found.resize(std::min(found.size(), limit));
+  return found;
+}
+
+// --- Paths that are closed ----------------------------------------------------------------------------
+
 // Either its hosts are all frozen while the queue's others are not; or none can be reached. Of the ways before it only one
 // can be gone back to, if any: others were left for good.
 bool Schedule::is_closed(const Queue& queue) const {

@@ -45,6 +45,12 @@ void set_logins(const config::SmtpdConfig& config, std::size_t listener, Service
   if (config::RightsIndex::takes_logins(kind) && can && !service.local) service.mechanisms = config.auth.mechanisms;
 }
 
+// A login cannot be bound to the TLS of another process.
+std::optional<TlsFacts> kept_in(const ipc::ServeTurned& turned) {
+  if (turned.tls.empty()) return std::nullopt;
+  return TlsFacts{turned.tls, turned.tls_peer};
+}
+
 }  // namespace
 
 Daemon::Daemon(role::Host& host) : host_(host) {}
@@ -114,8 +120,8 @@ void Daemon::start(event::Loop& loop) {
                                      [this]() noexcept { host_.peer_lost(ipc::Role::kAuth); });
   const auto ended = [this](const std::string& account) noexcept { end_account(account); };
   link_->on_account_ended(ended);
-  link_->on_serve([this](const base::IpAddress& client, base::UniqueFd fd) noexcept {
-    if (!stopped_) on_connection(config::kTurned, {std::move(fd), {client, 0}});
+  link_->on_serve([this](const ipc::ServeTurned& turned, base::UniqueFd fd) noexcept {
+    if (!stopped_) on_connection(config::kTurned, {std::move(fd), {turned.client, 0}}, kept_in(turned));
   });
   auth_->on_account_ended(ended);
   names_ = std::make_unique<ClientNames>(*link_, base::system_clock());
@@ -177,7 +183,7 @@ void Daemon::listen(base::ListenerIndex listener, base::UniqueFd fd) {
       });
 }
 
-void Daemon::on_connection(base::ListenerIndex listener, os::Accepted accepted) {
+void Daemon::on_connection(base::ListenerIndex listener, os::Accepted accepted, std::optional<TlsFacts> kept) {
   const auto& limits = rules_->config.limits;
   const auto client =
       rules_->of(listener).local ? config::kThisHost : accepted.client.address;
@@ -199,7 +205,7 @@ void Daemon::on_connection(base::ListenerIndex listener, os::Accepted accepted) 
   clients_.count_sessions(sessions_.size() + 1);  // before its greeting is heard
   auto session = std::make_unique<Session>(
       *context_, rules_->of(listener), std::move(accepted.fd), client, std::move(place),
-      [this](Session* s) noexcept { on_ended(s); });
+      [this](Session* s) noexcept { on_ended(s); }, std::move(kept));
   sessions_.emplace(session.get(), std::move(session));
 }
 

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <memory>
+#include <optional>
 #include <string>
 #include <unordered_map>
 #include <vector>
@@ -47,7 +48,8 @@ class Daemon final : public role::Daemon {
   std::expected<std::unique_ptr<Rules>, std::string> read(const std::string& config);
   void apply(std::unique_ptr<Rules> rules);
 
-  void on_connection(base::ListenerIndex listener, os::Accepted accepted);
+  // `kept`: as in Session.
+  void on_connection(base::ListenerIndex listener, os::Accepted accepted, std::optional<TlsFacts> kept = {});
   void turn_away(base::ListenerIndex listener, base::UniqueFd fd, std::string_view why);
   void end_account(const std::string& account) noexcept;
   void on_ended(Session* session) noexcept;

@@ -192,7 +192,7 @@ void QueueLink::on(const ipc::TokenResult& message) {
 void QueueLink::on(const ipc::EndAccount& message) { account_ended_(message.account); }
 
 void QueueLink::on(const ipc::ServeTurned& message, ipc::Descriptors descriptors) {
-  if (!descriptors.empty()) serve_(message.client, std::move(descriptors.front()));
+  if (!descriptors.empty()) serve_(message, std::move(descriptors.front()));
 }
 
 void QueueLink::on(const ipc::Intake& message) {

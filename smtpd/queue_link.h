@@ -58,7 +58,7 @@ class QueueLink {
   using AccountEnded = std::move_only_function<void(const std::string&) noexcept>;
   void on_account_ended(AccountEnded ended) { account_ended_ = std::move(ended); }
   // A connection that was turned round, to be served.
-  using Serve = std::move_only_function<void(const base::IpAddress&, base::UniqueFd) noexcept>;
+  using Serve = std::move_only_function<void(const ipc::ServeTurned&, base::UniqueFd) noexcept>;
   void on_serve(Serve serve) { serve_ = std::move(serve); }
   // A fresh channel, in place of the former.
   void connect(base::UniqueFd fd);
@@ -145,7 +145,7 @@ class QueueLink {
   const base::Clock& clock_;
   event::Callback lost_;
   AccountEnded account_ended_ = [](const std::string&) noexcept {};
-  Serve serve_ = [](const base::IpAddress&, base::UniqueFd) noexcept {};
+  Serve serve_ = [](const ipc::ServeTurned&, base::UniqueFd) noexcept {};
   std::unique_ptr<Connection> connection_;
   std::uint64_t channel_ = 0;  // counts channels; names the present one
   base::RequestId last_request_;

@@ -44,7 +44,7 @@ base::Millis duration(TimeoutKind kind, const config::Timeouts& t) {
 }  // namespace
 
 Session::Session(SessionContext& context, const Service& service, base::UniqueFd fd,
-                 base::IpAddress peer, ClientDesk::Place place, Ended ended)
+                 base::IpAddress peer, ClientDesk::Place place, Ended ended, std::optional<TlsFacts> kept)
     : context_(context),
       service_(&service),
       listener_(service.listener),
@@ -62,7 +62,7 @@ Session::Session(SessionContext& context, const Service& service, base::UniqueFd
   else if (awaits_proxy_)
     start_deadline(kProxyTimeout);
   else
-    begin();
+    begin(std::move(kept));
 }
 
 // Nobody has to say who that is: auth asks the kernel.
@@ -77,11 +77,13 @@ void Session::identify_user() {
   context_.auth.log_in_user(login_, std::move(copy), login_answer());
 }
 
-void Session::begin() {
+void Session::begin(std::optional<TlsFacts> kept) {
   context_.names.look_up(client());
   if (origin().proxied && !take_client_place()) {
     if (service_->tls == config::TlsMode::kImplicit) return finish("too many connections");
     protocol_.turn_away("too many connections from your address");
+  } else if (kept) {
+    protocol_.secured(*std::move(kept));
   } else if (service_->tls != config::TlsMode::kImplicit) {
     protocol_.start();
   } else if (context_.tls.make_room(context_.clock.steady())) {

@@ -4,6 +4,7 @@
 #pragma once
 
 #include <memory>
+#include <optional>
 #include <string>
 
 #include "common/base/clock.h"
@@ -42,11 +43,12 @@ class Session final : public event::StreamOwner, public MessageSink {
   static constexpr base::Millis kProxyTimeout{10'000};
 
   // `place` is the peer's; none where it must name its client in a PROXY header first.
+  // `kept`: what another process has agreed on that keeps the connection in TLS (ATRN); there can be no other.
   // The session is over and may be destroyed; comes at the end of a turn.
   using Ended = std::move_only_function<void(Session*) noexcept>;
 
   Session(SessionContext& context, const Service& service, base::UniqueFd fd,
-          base::IpAddress peer, ClientDesk::Place place, Ended ended);
+          base::IpAddress peer, ClientDesk::Place place, Ended ended, std::optional<TlsFacts> kept = {});
   ~Session() override;
 
   [[nodiscard]] base::ListenerIndex listener() const noexcept { return listener_; }
@@ -94,7 +96,7 @@ class Session final : public event::StreamOwner, public MessageSink {
   [[nodiscard]] AuthLink::Answered login_answer();
   void on_login_step(LoginStep step) noexcept;
   void on_body_resumed() noexcept;
-  void begin();
+  void begin(std::optional<TlsFacts> kept = {});
   [[nodiscard]] std::size_t read_commands(std::string_view bytes);
   [[nodiscard]] std::size_t read_proxy_header(std::string_view bytes);
   void refuse_proxy(std::string_view why) noexcept;

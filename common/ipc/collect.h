@@ -3,6 +3,7 @@
 #pragma once
 
 #include "common/ipc/types.h"
+#include "common/mail/trace.h"
 
 namespace postern::ipc {
 
@@ -36,9 +37,13 @@ struct TurnedRound {
   base::RequestId request;
   base::IpAddress client;  // unspecified: a SOCKS server alone knows it
   std::string remote;
+  std::string tls;       // as in Submit: of the session that the relay opened, and keeps
+  std::string tls_peer;  // likewise; the host's certificate, by which we know whom we called
   static constexpr auto fields() {
     return fields_of(field("request", &TurnedRound::request), field("client", &TurnedRound::client),
-                      field("remote", &TurnedRound::remote, kMaxRemote));
+                      field("remote", &TurnedRound::remote, kMaxRemote),
+                      field("tls", &TurnedRound::tls, mail::kMaxTlsText),
+                      field("tls_peer", &TurnedRound::tls_peer, mail::kMaxTlsPeer));
   }
 };
 
@@ -73,7 +78,11 @@ struct ServeTurned {
   static constexpr Route kRoute{roles(Role::kQueued), roles(Role::kSmtpd)};
   static constexpr std::size_t kDescriptors = 1;
   base::IpAddress client;
-  static constexpr auto fields() { return fields_of(field("client", &ServeTurned::client)); }
+  std::string tls, tls_peer;  // as in TurnedRound
+  static constexpr auto fields() {
+    return fields_of(field("client", &ServeTurned::client), field("tls", &ServeTurned::tls, mail::kMaxTlsText),
+                      field("tls_peer", &ServeTurned::tls_peer, mail::kMaxTlsPeer));
+  }
 };
 
 }  // namespace postern::ipc

@@ -87,7 +87,8 @@ struct Status {
   std::uint32_t standing_holds = 0;
   std::uint64_t messages = 0, bytes = 0;
   base::WallTime oldest;           // arrival of the oldest message; 0: none
-  std::uint64_t ready = 0, retry = 0, off = 0, frozen = 0, held = 0, delivering = 0;  // recipients
+  // Recipients:
+  std::uint64_t ready = 0, uncalled = 0, retry = 0, off = 0, frozen = 0, held = 0, delivering = 0;
   std::uint64_t in_flight = 0;     // outbound leases; while disabled, of what is not spared
   // Since the start of queued:
   std::uint64_t accepted = 0, refused = 0, delivered = 0, deferred = 0, failed = 0, bounces = 0;
@@ -118,7 +119,8 @@ struct Status {
         field("freezes", &Status::freezes, 5), field("freeze_count", &Status::freeze_count),
         field("standing_holds", &Status::standing_holds), field("messages", &Status::messages),
         field("bytes", &Status::bytes), field("oldest", &Status::oldest),
-        field("ready", &Status::ready), field("retry", &Status::retry), field("off", &Status::off),
+        field("ready", &Status::ready), field("uncalled", &Status::uncalled),
+        field("retry", &Status::retry), field("off", &Status::off),
         field("frozen", &Status::frozen), field("held", &Status::held),
         field("delivering", &Status::delivering), field("in_flight", &Status::in_flight),
         field("accepted", &Status::accepted), field("refused", &Status::refused),

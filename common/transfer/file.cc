@@ -26,13 +26,14 @@ enum FrameType : std::uint32_t {
 };
 
 struct RecipientList {
+  static constexpr std::size_t kMost = 20;
   std::vector<Recipient> recipients;
   static constexpr auto fields() {
-    return ipc::fields_of(
-        ipc::field("recipients", &RecipientList::recipients, kRecipientsInFrame));
+    return ipc::fields_of(ipc::field("recipients", &RecipientList::recipients, kMost));
   }
 };
-static_assert(ipc::Codec<RecipientList>::max_size({}) <= kMaxPayload);
+static_assert(kRecipientsInFrame <= RecipientList::kMost);
+static_assert(4 + kRecipientsInFrame * ipc::Codec<Recipient>::max_size({}) <= kMaxPayload);
 static_assert(ipc::Codec<Envelope>::max_size({}) <= kMaxPayload && kPiece <= kMaxPayload);
 // One answer of the control channel takes at least one frame.
 static_assert(kMaxPayload + kFrameStart + kFrameEnd + kStart <= ipc::kSpoolSlice);

@@ -1,6 +1,7 @@
 // The file that `export` writes and `import` reads: messages as they stand in a queue, for another
-// host or another version of Postern. Format version 3; 2 knew no aliases, and 1 no binary bodies.
-// All are read; what gains fields says so as common/ipc/codec.h has it. Pure.
+// host or another version of Postern. Format version 5; 4 did not tell how tries were secured, 3 knew no
+// REQUIRETLS and no first clients, 2 no aliases, and 1 no binary bodies. All are read; what gains fields says so as
+// common/ipc/codec.h has it. Pure.
 //
 //   "POSTERN EXPORT\n" | u32 version | u32 CRC32C of both
 //   frames:  u32 size of the payload | u32 type | payload | u32 CRC32C
@@ -27,11 +28,11 @@
 
 namespace postern::transfer {
 
-inline constexpr std::uint32_t kVersion = 4;
+inline constexpr std::uint32_t kVersion = 5;
 inline constexpr std::size_t kPiece = 48 * 1024;              // bytes of a body in one frame, at most
 inline constexpr std::size_t kMaxPayload = 56 * 1024;
 inline constexpr std::size_t kMaxRecipients = 20'000;         // of one message
-inline constexpr std::size_t kRecipientsInFrame = 20;
+inline constexpr std::size_t kRecipientsInFrame = 19;         // before version 5 there were 20, with fewer fields
 inline constexpr std::uint64_t kMaxBody = 1ULL << 40;         // bytes
 
 struct Header {
@@ -62,6 +63,7 @@ struct Recipient {
   std::string alias;  // by which it came; empty: it was named itself
   std::optional<mail::Address> sender;  // its list's owner, to whom failures are told
   std::uint8_t expanded = 0;  // 1: an alias of several, 2: a list: its sender hears that it was replaced
+  std::string tls;            // as in queued/record.h
   static constexpr auto fields() {
     return ipc::fields_of(ipc::field("number", &Recipient::number),
                       ipc::field("address", &Recipient::address),
@@ -76,7 +78,8 @@ struct Recipient {
                       ipc::field("orcpt", &Recipient::orcpt),
                       ipc::field("alias", &Recipient::alias, ipc::kMaxAlias).since(3),
                       ipc::field("sender", &Recipient::sender).since(3),
-                      ipc::field("expanded", &Recipient::expanded).since(3));
+                      ipc::field("expanded", &Recipient::expanded).since(3),
+                      ipc::field("tls", &Recipient::tls, ipc::kMaxTls).since(5));
   }
 };
 

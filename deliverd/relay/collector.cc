@@ -20,9 +20,9 @@ std::string joined(const std::vector<mail::Domain>& domains) {
   return all;
 }
 
-std::string cut(std::string remote) {
-  if (remote.size() > ipc::kMaxRemote) remote.resize(ipc::kMaxRemote);
-  return remote;
+std::string cut(std::string text, std::size_t most = ipc::kMaxRemote) {
+  if (text.size() > most) text.resize(most);
+  return text;
 }
 
 }  // namespace
@@ -86,6 +86,7 @@ void Collector::answered(Call& call, const mail::Reply& reply) {
 // The stream is on the stack: nothing is destroyed here.
 void Collector::lend(Call& call) {
   auto pair = os::socket_pair();
+  const auto agreed = call.connection->agreed();
   call.stream = call.connection->release(call);
   if (!pair) {
     call.stream->close();
@@ -99,6 +100,10 @@ void Collector::lend(Call& call) {
   turned.request = *call.request;
   turned.client = call.connection->address();
   turned.remote = cut(call.connection->remote());
+  if (agreed) {
+    turned.tls = cut(agreed->version + ' ' + agreed->cipher, mail::kMaxTlsText);
+    if (agreed->doubt.empty()) turned.tls_peer = cut(agreed->peer, mail::kMaxTlsPeer);
+  }
   turned_(turned, std::move(pair->second));
   // What it keeps of what was read is known when this callback is over.
   loop_.defer([this, alive = alive_, &call]() noexcept {

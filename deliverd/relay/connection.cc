@@ -325,6 +325,11 @@ void Connection::on_filter_open() noexcept {
   arm();
 }
 
+std::optional<tls::Facts> Connection::agreed() const {
+  if (session_ == nullptr || !client_->in_tls()) return std::nullopt;
+  return session_->facts();
+}
+
 // Why nobody is kept from reading.
 void Connection::note_clear() {
   if (hop_.kind == config::HopKind::kSocket) return;  // there is nobody on the way

@@ -106,6 +106,8 @@ class Connection final : public event::StreamOwner, public RaceOwner {
   [[nodiscard]] const std::string& remote() const noexcept { return remote_; }
   // How its session was kept from others, or why it was not.
   [[nodiscard]] const ipc::TlsNote& tls() const noexcept { return note_; }
+  // What was agreed on for its session; nullopt: it is in clear text, or in the TLS of another process.
+  [[nodiscard]] std::optional<tls::Facts> agreed() const;
 
   // For the stream.
   std::size_t on_input(std::string_view bytes) noexcept override;

@@ -142,6 +142,9 @@ def test_an_inner_host_takes_what_waits_for_it(outer, inner):
     outer.send("b@branch.example")
     outer.send(f"o@{OTHER}")
     assert outer.queues()[INNER]["state"] == "uncalled"
+    waits = outer.status()["queue"]
+    assert (waits["uncalled"], waits["ready"]) == (5, 0), "nobody may wonder why they do not go"
+    assert "ready 0  uncalled 5  retry 0" in outer.ctl_text("status").out
     assert "postern.toml:" in outer.queues()[INNER]["why"]
     assert not outer.events("delivery.ok")
     host = inner("amy")

@@ -38,6 +38,12 @@ def test_mail_is_called_for(server, zone, authority, outer):
     # By an ordinary session, whose client is the outer host.
     received = email.message_from_bytes(message.read_bytes())["Received"]
     assert "outer.example" in received and outer.ip in received, received
+    # In the TLS that the relay opened (RFC 3848: S); the host has not logged in, we have (no A).
+    words = " ".join(received.split())
+    assert "with ESMTPS (TLSv1." in words and f"client certificate {HOST})" in words, words
+    for event in ("collect.turned", "message.accepted"):
+        told = server.wait_log(event)
+        assert told["tls"].startswith("TLSv1.") and told["certificate"] == HOST, told
     line = server.wait_log("collect.ended")
     assert line["end"] == "served" and outer.ip in line["remote"] and int(line["received"]) > 100, line
     (row,) = server.status()["collects"]
@@ -46,7 +52,7 @@ def test_mail_is_called_for(server, zone, authority, outer):
 
 
 def test_the_host_is_a_stranger(server, zone, authority, outer):
-    """Whatever networks it is in: it may send to our domains, and is offered neither TLS nor a login."""
+    """Whatever networks it is in: it may send to our domains, is in TLS already, and is offered no login."""
     server.config["listen"][1]["relay_from"] = [outer.ip, "127.0.0.0/8"]
     for recipient in (FAR, "nobody@example.org", ALICE):
         outer.put("y@far.example", recipient)
@@ -58,7 +64,7 @@ def test_the_host_is_a_stranger(server, zone, authority, outer):
     assert outer.calls == [""]
     (hello,) = outer.hellos
     offered = {word.split()[0] for word in hello.splitlines()[1:]}
-    assert "SIZE" in offered and not offered & {"STARTTLS", "AUTH", "ETRN", "XCLIENT"}, hello
+    assert {"SIZE", "REQUIRETLS"} <= offered and not offered & {"STARTTLS", "AUTH", "ETRN", "XCLIENT"}, hello
     assert not server.queues()
 
 

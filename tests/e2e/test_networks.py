@@ -16,7 +16,9 @@ from support.sink import Sink
 from support.socks import Socks
 from support.waiting import PATIENCE, wait_for
 from support.zone import Zone
+from test_auth import user
 from test_dialling import TO, Brief, deferred
+from test_foretold import moment
 from test_pass_client import ACCEPTING, mail, received, told
 
 pytestmark = pytest.mark.root
@@ -426,3 +428,81 @@ def test_a_kill_of_the_middle_loses_nothing(make_chain, tmp_path, closing):
     assert verdict["delivered"] == sent > WAITING
     assert verdict["duplicate"] <= 2 * REPEATED, verdict
     assert all(f"[{CLIENT}]" in line["forwarded"] for line in outer.events("message.accepted"))
+
+
+# --- A chain of three whose inner host nobody may connect to ------------------------------------------
+
+TURN_PORT = 366  # RFC 2645 3
+GATEWAY_NAME = "gateway.example"
+PASSWORD = "open sesame"
+ALICE = "alice@inner.example"
+
+
+@pytest.fixture
+def odmr_chain(network, make_resident, make_zone, authority):
+    """The inner one may connect to one port of the gateway, and is answered from there; nothing else passes to it or
+    comes from it. Mail for it comes to the gateway over IPv6."""
+    inner = named(make_resident("inner", INNER), "mail.inner.example", "inner.example")
+    inner.configure(delivery={"ca": str(authority.root)}, collect=[{
+        "from": GATEWAY_NAME, "login": "inner", "password_file": "gateway.password", "every": "1h", "wait": True}])
+    (inner.directory / "gateway.password").write_text(PASSWORD + "\n")
+    make_zone(inner).host(GATEWAY_NAME, GATEWAY_4)
+
+    chain, key = authority.issue(GATEWAY_NAME)
+    gateway = named(make_resident("gateway", *GATEWAY), GATEWAY_NAME, "inner.example", deliver="turn:")
+    gateway.configure(listen=[{"address": endpoint(GATEWAY_4, TURN_PORT), "service": "submission", "tls": "required"},
+                              {"address": endpoint(GATEWAY_6, 25), "service": "mx"}],
+                      certificate=[{"chain": str(chain), "key": str(key), "names": [GATEWAY_NAME]}],
+                      auth={"accounts": "accounts"},
+                      account=[{"name": "inner", "atrn": ["inner.example"], "atrn_wait": "1h"}])
+    (gateway.directory / "accounts").write_text("# nobody yet\n")
+    gateway.write()
+    user(gateway, "add", "inner", password=PASSWORD)
+
+    outer = named(make_resident("outer", *OUTER), "mx.outer.example", "outer.example")
+    mail_hosts(make_zone(outer), "inner.example", [GATEWAY_6])
+
+    network.permit(source=INNER, to=GATEWAY_4, ports=str(TURN_PORT))
+    network.permit(source=GATEWAY_4, to=INNER, from_ports=str(TURN_PORT))
+    network.drop(to=INNER)
+    network.reject(source=INNER)
+    for server in (outer, gateway, inner):
+        server.start()
+    return inner, gateway, outer
+
+
+def test_a_host_that_nobody_reaches_calls_for_its_mail(odmr_chain):
+    """It dials out, and mail from outside is there within a second, by the connection that it made."""
+    inner, gateway, outer = odmr_chain
+    shut(gateway.host, INNER, RELAY_PORT)
+    shut(outer.host, INNER, RELAY_PORT)
+    shut(inner.host, OUTER_4, RELAY_PORT)
+    gateway.wait_log("session.turned", account="inner")
+    inner.wait_log("collect.turned")
+    for count in range(1, 4):
+        outer.send(ALICE)
+        inner.wait_mail("alice", count, domain="inner.example")
+        taken, came = (server.wait_log("message.accepted", count) for server in (gateway, inner))
+        assert moment(came["time"]) - moment(taken["time"]) < 1, (taken, came)
+        # By TLS, which the inner host has begun: it is the client there, and in the mail the gateway is.
+        assert came["client"] == GATEWAY_4 and came["tls"].startswith("TLSv1.") and came["certificate"] == GATEWAY_NAME
+    assert len(gateway.events("session.turned")) == 1, "one session for all"
+    path = inner.mailbox("alice", "inner.example")[0]
+    hops = [" ".join(field.split()) for field in email.message_from_bytes(path.read_bytes()).get_all("Received")]
+    assert [hop.split()[1] for hop in hops[:2]] == [GATEWAY_NAME, "mx.outer.example"], hops
+    assert f"[{GATEWAY_4}]" in hops[0] and "by mail.inner.example with ESMTPS (TLSv1." in hops[0], hops
+    for server in (gateway, outer):
+        server.wait_empty()
+
+
+def test_a_gateway_that_dies_is_called_again(odmr_chain):
+    inner, gateway, outer = odmr_chain
+    inner.wait_log("collect.turned")
+    kill_whole(gateway)
+    inner.wait_log("collect.ended", end="served")
+    outer.send(ALICE)
+    outer.wait_log("queue.deferred", queue="inner.example")
+    gateway.start_again()
+    inner.wait_log("collect.turned", count=2)
+    inner.wait_mail("alice", domain="inner.example")
+    outer.wait_empty()

@@ -114,6 +114,25 @@ def test_a_queue_goes_to_another_host(pair, sink, tmp_path, running):
     expect_all_once(sink, bodies)
 
 
+def test_what_a_try_was_told_goes_with_the_mail(make_server, sink, tmp_path):
+    """And how its session was secured, or why it was not."""
+    sink.refuse = {"later@far.example": "451 4.7.1 greylisted, try again"}
+    old, new = (make_server(name).configure(retry={"after": ["1h"]}).route("*", sink.via).start()
+                for name in ("old", "new"))
+    ident = old.send("later@far.example")
+    old.wait_log("delivery.deferred", id=ident)
+
+    def told(server):
+        row, = server.messages()
+        recipient, = server.ctl("show", row["id"]).rows[0]["recipients"]
+        return {key: recipient[key] for key in ("tries", "last_try", "last_reply", "remote", "tls")}
+    before = told(old)
+    assert before["tls"].startswith("none: not offered"), before
+    old.ctl("export", tmp_path / "queue.postern")
+    new.ctl("import", tmp_path / "queue.postern")
+    assert told(new) == before
+
+
 @pytest.mark.parametrize("running", [True, False])
 def test_remove_and_release(pair, sink, tmp_path, running):
     old, new = pair

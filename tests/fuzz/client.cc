@@ -8,8 +8,8 @@
 #include <string_view>
 #include <vector>
 
-#include "common/base/check.h"
 #include "deliverd/relay/protocol.h"
+#include "tests/fuzz/commands.h"
 #include "tests/unit/deliverd/player.h"
 
 namespace {
@@ -35,37 +35,6 @@ std::vector<relay::Envelope> messages(unsigned choice, bool introduced) {
   return list;
 }
 
-// All that it said is commands and bodies, each with its end.
-void check_output(relay::Player& player) {
-  static constexpr std::string_view kSaid[] = {"EHLO us.example",
-                                               "LHLO us.example",
-                                               "HELO us.example",
-                                               "EHLO hello.example",
-                                               "LHLO hello.example",
-                                               "HELO hello.example",
-                                               "XCLIENT ",
-                                               "XFORWARD ",
-                                               "MAIL FROM:<a@us.example>",
-                                               "RCPT TO:<r",
-                                               "DATA",
-                                               "BDAT 22 LAST",
-                                               "RSET",
-                                               "QUIT",
-                                               "STARTTLS",
-                                               "<tls>",
-                                               ".",
-                                               "<body>",
-                                               "<chunk>"};
-  while (!player.unread().empty()) {
-    CHECK(player.unread().ends_with("\r\n"));
-    const auto line = player.next_line();
-    CHECK(std::any_of(std::begin(kSaid), std::end(kSaid),
-                      [&](auto said) { return line.starts_with(said); }));
-    CHECK(line.size() < 200 && line.find_first_of("\r\n") == std::string::npos);
-    CHECK(!line.ends_with(" REQUIRETLS") || player.client().in_tls());
-  }
-}
-
 }  // namespace
 
 extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
@@ -79,20 +48,13 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
   for (const std::size_t piece = 1U + data[1]; !wire.empty();
        wire.remove_prefix(std::min(piece, wire.size()))) {
     player.feed(wire.substr(0, piece));
-    check_output(player);
+    fuzz::check_commands(player);
     if (player.client().state() == relay::ClientState::kTls) player.agree(piece > 10);
   }
   if ((data[1] & 1) != 0)
     player.lost();
   else
     player.silence();
-  CHECK(player.over() && player.ended().size() == player.begun());
-  for (std::size_t i = 0; i < player.ended().size(); ++i) {
-    const auto& verdicts = player.ended()[i];
-    CHECK(verdicts.size() == list[i].recipients.size());
-    // What goes back untried never goes alone, or the message would come round for ever.
-    CHECK(std::any_of(verdicts.begin(), verdicts.end(),
-                      [](const auto& v) { return v.result != ipc::Result::kReturned; }));
-  }
+  fuzz::check_verdicts(player, list);
   return 0;
 }

@@ -8,8 +8,7 @@
 #include <string_view>
 
 #include "common/base/check.h"
-#include "common/base/text.h"
-#include "common/base/utf8.h"
+#include "tests/fuzz/replies.h"
 #include "tests/unit/smtpd/harness.h"
 
 namespace {
@@ -47,20 +46,6 @@ Outcome run(const smtpd::Service& service, std::string_view wire, std::size_t pi
   return outcome;
 }
 
-// Every line is "ddd-text" or "ddd text" and CR LF, printable, of at most 512 bytes; in ASCII, unless its client says
-// that it knows UTF-8.
-void check_replies(std::string_view output, std::string_view wire) {
-  const bool utf8 = base::contains_ignoring_case(wire, "SMTPUTF8");
-  while (!output.empty()) {
-    const auto end = output.find("\r\n");
-    CHECK(end != std::string_view::npos && end + 2 <= 512 && end >= 4);
-    const auto line = output.substr(0, end);
-    CHECK(line[0] >= '2' && line[0] <= '5' && (line[3] == ' ' || line[3] == '-'));
-    CHECK(base::is_harmless(line) && (utf8 || base::is_ascii(line)));
-    output.remove_prefix(end + 2);
-  }
-}
-
 }  // namespace
 
 extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
@@ -78,7 +63,7 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
   if ((data[0] & 32) != 0) service.limits.messages_per_session = 1;
   const std::string_view wire(reinterpret_cast<const char*>(data) + 2, size - 2);
   const auto whole = run(service, wire, wire.size(), false);
-  check_replies(whole.output, wire);
+  fuzz::check_replies(whole.output, wire);
   CHECK(run(service, wire, 1, false) == whole);
   CHECK(run(service, wire, 1U + data[1], (data[0] & 64) != 0) == whole);
   return 0;

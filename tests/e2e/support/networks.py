@@ -152,10 +152,12 @@ class Network:
     def permit(self, **what):
         self._rule("lookup main", **what)
 
-    def _rule(self, action, source=None, to=None, ports=None):
-        """`ports`: of TCP, "25" or "1-1023". Of one family, that of the addresses."""
+    def _rule(self, action, source=None, to=None, ports=None, from_ports=None):
+        """`ports`: of TCP, "25" or "1-1023", where packets go; `from_ports`: where they come from, as the answers of a
+        server do. Of one family, that of the addresses."""
         words = [f"pref {FIRST_RULE + len(self._rules)}", *([f"from {source}"] if source else []),
-                 *([f"to {to}"] if to else []), *([f"ipproto tcp dport {ports}"] if ports else []), action]
+                 *([f"to {to}"] if to else []), *(["ipproto tcp"] if ports or from_ports else []),
+                 *([f"dport {ports}"] if ports else []), *([f"sport {from_ports}"] if from_ports else []), action]
         self._rules.append((" ".join(words), version(source or to)))
         self._tell("add", self._rules[-1])
 

@@ -62,6 +62,13 @@ TEST_F(Screens, StatusWhenAllIsWell) {
             "PROCESS   smtpd 2/2  queued 1/1; deaths: 1\n");
 }
 
+TEST_F(Screens, StatusWhileMailWaitsForACall) {
+  auto s = status();
+  s.uncalled = 7;
+  EXPECT_NE(status_screen(s).find("\n          ready 0  uncalled 7  retry 96  off 11898  frozen 402  held 0"),
+            std::string::npos);
+}
+
 TEST_F(Screens, StatusWhenSomebodyStoppedThings) {
   auto s = status();
   s.attention = {"outbound off", "2 queues frozen"};

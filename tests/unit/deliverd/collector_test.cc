@@ -55,6 +55,41 @@ TEST_F(Collecting, LendsTheSessionThatWasTurnedRound) {
   until([&] { return hop.open == 0; });
 }
 
+// Of one in clear text there is nothing to tell.
+TEST_F(Collecting, TellsHowTheSessionIsKeptFromOthers) {
+  queued->collect(to_hop());
+  until([&] { return turned(); });
+  EXPECT_EQ(queued->turned[0].tls + queued->turned[0].tls_peer, "");
+  queued->sessions.clear();
+  until_collected();
+
+  hop.answer([](const std::string& line, bool&) -> std::optional<std::string> {
+    if (line.starts_with("EHLO")) return "250-fake\r\n250 STARTTLS";
+    if (line.starts_with("ATRN")) return "250 now reversing";
+    return std::nullopt;
+  });
+  auto by_name = to_hop();
+  by_name.host = "one.example";
+  by_name.tls = config::HopTls::kRequired;
+  for (const auto* name : {"one.example", "other.example"}) {
+    const auto& issued = tls::test::Authority::instance().issue({name});
+    PromptSigner signer(loop, issued.key);
+    hop.secure(*tls::ServerContext::make({.certificates = {{{}, issued.chain}}}, std::make_shared<tls::TicketKeys>()),
+               signer);
+    queued->turned.clear();
+    queued->collected.clear();
+    queued->collect(by_name);
+    until([&] { return turned(); });
+    ASSERT_TRUE(turned());
+    EXPECT_EQ(queued->turned[0].tls, "TLSv1.3 TLS_AES_256_GCM_SHA384");
+    // Whom nobody could verify is not named.
+    EXPECT_EQ(queued->turned[0].tls_peer, name == by_name.host ? name : "");
+    queued->sessions.clear();
+    until_collected();
+    until([&] { return hop.open == 0; });
+  }
+}
+
 TEST_F(Collecting, HandsOnWhatTheHostSaysAtOnce) {
   to_atrn = "250 ok\r\nEHLO outer.example";
   queued->collect(to_hop());

@@ -1,5 +1,5 @@
 // TlsRig: a relay's TLS desk for tests of connections: it believes the tests' authority, and asks a name
-// server that answers as the test says (by default: there is no such name).
+// server that answers as the test says (by default: there is no such name). PromptSigner: of the hosts there.
 #pragma once
 
 #include <functional>
@@ -10,8 +10,23 @@
 #include "tests/unit/dns/fake_server.h"
 #include "tests/unit/dns/packet.h"
 #include "tests/unit/tls/certificates.h"
+#include "tests/unit/tls/pair.h"
 
 namespace postern::relay {
+
+class PromptSigner final : public tls::Signer {
+ public:
+  PromptSigner(event::Loop& loop, const std::string& key) : loop_(loop), signer_({key}) {}
+  void sign(tls::SignRequest request, Signed done) override {
+    signer_.sign(std::move(request), std::move(done));
+    loop_.defer([this]() noexcept { signer_.answer(refuses); });
+  }
+  bool refuses = false;  // so that no handshake succeeds
+
+ private:
+  event::Loop& loop_;
+  tls::test::TestSigner signer_;
+};
 
 class TlsRig {
  public:

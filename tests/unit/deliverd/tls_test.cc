@@ -5,7 +5,6 @@
 #include "common/tls/chain.h"
 #include "fake_hop.h"
 #include "sender.h"
-#include "tests/unit/tls/pair.h"
 
 namespace postern::relay {
 namespace {
@@ -14,20 +13,6 @@ using config::HopKind;
 using config::HopTls;
 using tls::test::Authority;
 using tls::test::Issued;
-
-class PromptSigner final : public tls::Signer {
- public:
-  PromptSigner(event::Loop& loop, const std::string& key) : loop_(loop), signer_({key}) {}
-  void sign(tls::SignRequest request, Signed done) override {
-    signer_.sign(std::move(request), std::move(done));
-    loop_.defer([this]() noexcept { signer_.answer(refuses); });
-  }
-  bool refuses = false;  // so that no handshake succeeds
-
- private:
-  event::Loop& loop_;
-  tls::test::TestSigner signer_;
-};
 
 const Issued& good() { return Authority::instance().issue({"mx.example"}); }
 const Issued& other() { return Authority::instance().issue({"other.example"}); }

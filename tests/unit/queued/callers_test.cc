@@ -258,6 +258,27 @@ TEST_F(CallersTest, PeopleAreToldWhatItWaitsFor) {
   EXPECT_EQ(standing(*engine, *look(id), look(id)->recipients.front()).state, ipc::State::kReady);
 }
 
+// Nor is it ready for anybody who only counts it.
+TEST_F(CallersTest, ItIsCountedAsWaitingForACall) {
+  mail("a@inner.example");
+  mail("b@inner.example");
+  mail("a@far.example");
+  EXPECT_EQ(totals(*engine).uncalled, 2U);
+  EXPECT_EQ(totals(*engine).ready, 1U);
+  change([](Blocks& blocks) noexcept {
+    return blocks.freeze({.queue = "inner.example", .reason = "full", .who = "anna"});
+  });
+  EXPECT_EQ(totals(*engine).uncalled, 0U);
+  EXPECT_EQ(totals(*engine).frozen, 2U);
+  change([this](Blocks& blocks) noexcept {
+    return blocks.unfreeze("inner.example", false, "anna", clock.wall(), engine->now());
+  });
+  EXPECT_EQ(totals(*engine).uncalled, 2U);
+  ASSERT_EQ(atrn("amy", {}), kNow);
+  EXPECT_EQ(totals(*engine).uncalled, 0U);
+  EXPECT_EQ(totals(*engine).ready, 3U);
+}
+
 // It is no failure that nobody calls, and ends nothing but by its age.
 TEST_F(CallersTest, MailForWhichNobodyCallsEndsByItsAge) {
   const auto id = mail("a@inner.example");

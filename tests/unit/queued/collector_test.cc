@@ -56,7 +56,7 @@ struct Calls {
             },
             [this](const ipc::EndCollect& end) noexcept { ended.push_back(end.request); },
             [this](const ipc::ServeTurned& turned, base::UniqueFd) noexcept {
-              served.push_back(turned.client);
+              served.push_back(turned);
               return true;
             }};
   }
@@ -76,7 +76,7 @@ struct Calls {
   bool ready = true, relay = true;
   std::vector<ipc::Collect> calls;
   std::vector<base::RequestId> ended;
-  std::vector<base::IpAddress> served;
+  std::vector<ipc::ServeTurned> served;
   Collector collector{loop, base::system_clock(), outlets()};
 };
 
@@ -133,13 +133,18 @@ TEST(CollectorTest, HandsOnOneSessionOfACall) {
   ipc::TurnedRound turned;
   turned.request = c.calls[0].request;
   turned.client = *base::parse_ip("192.0.2.1");
+  turned.tls = "TLSv1.3 X";
+  turned.tls_peer = "a.example";
   c.collector.turned(turned, {});  // nothing came with it
   EXPECT_TRUE(c.served.empty());
   c.collector.turned(turned, any_fd());
   c.collector.turned(turned, any_fd());
   turned.request = turned.request.next();
   c.collector.turned(turned, any_fd());
-  EXPECT_EQ(c.served, std::vector{*base::parse_ip("192.0.2.1")});
+  ASSERT_EQ(c.served.size(), 1U);
+  EXPECT_EQ(base::to_string(c.served[0].client), "192.0.2.1");
+  EXPECT_EQ(c.served[0].tls, "TLSv1.3 X");
+  EXPECT_EQ(c.served[0].tls_peer, "a.example");
   const auto rows = c.collector.rows(8);
   ASSERT_EQ(rows.size(), 1U);
   EXPECT_EQ(rows[0].from, "a.example:366");

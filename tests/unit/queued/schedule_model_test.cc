@@ -562,6 +562,8 @@ class ScheduleModel : public ::testing::Test {
     EXPECT_EQ(real->counts.held, counts.held);
     EXPECT_EQ(real->bytes, bytes);
     EXPECT_EQ(real->messages(), ids.size());
+    EXPECT_EQ(s->volume(name).messages, ids.size());
+    EXPECT_EQ(s->volume(name).bytes, bytes);
     EXPECT_EQ(s->messages(name, base::MessageId(), ids.size() + 1), ids);
     EXPECT_EQ(s->last_message(name),
               ids.empty() ? std::nullopt : std::optional<base::MessageId>(ids.back()));

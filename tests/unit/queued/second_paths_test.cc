@@ -57,6 +57,11 @@ class SecondPathsTest : public ScheduleTest {
     EXPECT_TRUE(lease);
     return lease.value_or(LeaseInfo());
   }
+  using Volume = std::pair<std::uint64_t, std::uint64_t>;  // messages and bytes
+  [[nodiscard]] Volume volume() const {
+    const auto of = s->volume("q");
+    return {of.messages, of.bytes};
+  }
   void end_grants() {
     for (const auto& grant : opened) (void)s->grant_ended(grant.deliverer, grant.grant);
   }
@@ -317,6 +322,56 @@ TEST_F(SecondPathsTest, NewRoutesBeginAnew) {
   EXPECT_EQ(settle(handed[0]).by.refused, 1);
   EXPECT_TRUE(s->seconds().empty());
   EXPECT_EQ(s->find("q")->messages(), 1U);
+}
+
+// However many paths its recipients go by.
+TEST_F(SecondPathsTest, AMessageIsOneOfTheQueue) {
+  const Destination three{.via = {host("a"), host("b"), host("c")}, .second_path = true};
+  const auto put = [&](std::uint64_t message, std::uint32_t number, std::uint8_t refused) {
+    s->add("q", three, {base::MessageId(message), number, 100 * message, 0, now, false, refused}, now);
+  };
+  EXPECT_EQ(volume(), Volume(0, 0));
+  put(1, 0, 0);
+  put(1, 1, 1);
+  put(1, 2, 2);
+  put(1, 3, 1);
+  put(2, 0, 1);
+  put(3, 0, 0);
+  EXPECT_EQ(volume(), Volume(3, 600));
+  using base::MessageId;
+  EXPECT_THAT(s->messages("q", {}, 10), ElementsAre(MessageId(1), MessageId(3)));
+  EXPECT_THAT(s->all_messages("q", {}, 10), ElementsAre(MessageId(1), MessageId(2), MessageId(3)));
+  EXPECT_THAT(s->all_messages("q", {}, 1), ElementsAre(MessageId(1)));
+  EXPECT_THAT(s->all_messages("q", MessageId(1), 1), ElementsAre(MessageId(2)));
+  EXPECT_THAT(s->all_messages("r", {}, 10), IsEmpty());
+  (void)s->take_first("q", MessageId(1));
+  EXPECT_EQ(volume(), Volume(3, 600));
+  put(1, 0, 0);
+  EXPECT_EQ(s->take_second("q", 2, 1).size(), 1U);
+  EXPECT_EQ(volume(), Volume(3, 600));
+  (void)s->take("q", MessageId(1));
+  EXPECT_EQ(volume(), Volume(2, 500));
+  (void)s->take("q", MessageId(2));
+  EXPECT_EQ(volume(), Volume(1, 300));
+  (void)s->take("q", MessageId(3));
+  EXPECT_EQ(volume(), Volume(0, 0));
+  EXPECT_TRUE(s->queues().empty());
+}
+
+TEST_F(SecondPathsTest, AMessageStaysOneInDeliveryAndWithNewRoutes) {
+  add("q", two, 1, 0);
+  add_refused("q", 1, 1);
+  add_refused("q", 2);
+  settle_down();
+  ASSERT_EQ(handed.size(), 3U);
+  EXPECT_EQ(volume(), Volume(2, 200));
+  s->clear();
+  EXPECT_EQ(volume(), Volume(2, 200));
+  for (const auto& out : handed) settle(out);
+  EXPECT_EQ(volume(), Volume(0, 0));
+  add("q", two, 1, 0);
+  add_refused("q", 1, 1);
+  EXPECT_EQ(volume(), Volume(1, 100)) << "nothing is left of what was counted before";
 }
 
 TEST_F(SecondPathsTest, ADeadDelivererLeavesNothing) {

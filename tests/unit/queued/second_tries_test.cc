@@ -7,6 +7,7 @@
 #include <set>
 
 #include "queued/explain.h"
+#include "queued/listings.h"
 #include "tests/unit/queued/engine_rig.h"
 
 namespace postern::queued {
@@ -222,6 +223,51 @@ TEST_F(SecondTries, OnTheWayItIsTold) {
   EXPECT_EQ(told.last_reply, "550 5.7.1 your address is blocked");
   EXPECT_EQ(told.remote, "first.example[192.0.2.9]:25");
   EXPECT_EQ(told.tries, 1U);
+}
+
+TEST_F(SecondTries, AMessageOnBothPathsIsOneForWhoLooks) {
+  begin();
+  const auto id = mail(std::vector<std::string>{"a@far.example", "b@far.example"});
+  FakeRelay relay;
+  connect(relay);
+  say(relay, next(relay, "first.example"), "first.example", {kRefused, {ipc::Result::kDeferred, kBusy}});
+  ASSERT_EQ(engine->schedule().seconds().size(), 1U);
+  EXPECT_EQ(engine->schedule().find("far.example")->messages(), 1U);
+  std::vector<ipc::QueueRow> rows;
+  list_queues(*engine, {}, [&](const ipc::QueueRows& page) noexcept {
+    for (const auto& row : page.rows) rows.push_back(row);
+  });
+  turn();
+  ASSERT_EQ(rows.size(), 1U);
+  EXPECT_EQ(rows[0].messages, 1U);
+  EXPECT_EQ(rows[0].bytes, look(id)->size());
+  const auto told = explain_queue(*engine, {.name = "far.example"});
+  EXPECT_EQ(told.messages, 1U);
+  EXPECT_EQ(told.bytes, look(id)->size());
+  EXPECT_EQ(told.ready + told.waiting, 2U) << "these are recipients";
+}
+
+// As all that waits for the host is.
+TEST_F(SecondTries, WhoGoesByASecondPathIsStartedToo) {
+  config.rights.listeners[0].etrn_from = {base::parse_network("10.0.0.0/8").value()};
+  begin();
+  FakeSmtpd smtpd;
+  connect(smtpd);
+  FakeRelay relay;
+  first_says(relay, kRefused);
+  ASSERT_EQ(engine->schedule().find("far.example")->messages(), 0U);
+  const auto before = store->health().records;
+  ipc::StartQueue start;
+  start.request = base::RequestId(1);
+  start.origin = base::parse_ip("10.1.2.3").value();
+  start.queue = "far.example";
+  smtpd.connection->send(start);
+  turn(20);
+  ASSERT_EQ(smtpd.queues_started.size(), 1U);
+  EXPECT_EQ(smtpd.queues_started[0].reply.code, 253);
+  EXPECT_EQ(smtpd.queues_started[0].reply.text, "1 pending messages for node far.example started");
+  EXPECT_EQ(store->health().records, before + 1) << "that it is to be tried";
+  EXPECT_EQ(next(relay, "second.example").recipients.size(), 1U) << "and it still goes there";
 }
 
 TEST_F(SecondTries, AFrozenHostLeavesItDeferred) {

@@ -129,7 +129,9 @@ TEST_F(TransferTest, WhatIsWrittenIsWhatIsRead) {
   const auto empty = from.accept("");
   const auto large = from.accept_large_body(std::string(400'000, 'L'));
   from.conclude(plain, Fate::kDelivered, 0);
-  from.conclude(plain, Fate::kDeferred, 1);
+  auto deferred = from.outcome(plain, Fate::kDeferred, 1);
+  deferred.tls = "TLSv1.3 x; dane: mx; dane: 1 TLSA record";
+  from.store->outcome(deferred, nullptr, {}, {});
   (void)from.look(empty);
   from.store->note(HoldRecord{empty, "by anna: look", from.store->clock().now()});
   from.clock.advance(base::Millis(60'000));
@@ -158,6 +160,7 @@ TEST_F(TransferTest, WhatIsWrittenIsWhatIsRead) {
   EXPECT_EQ(message.recipients[0].number, 1U);
   EXPECT_EQ(message.recipients[0].tries, 1U);
   EXPECT_EQ(message.recipients[0].trouble->reply.text, "as it was");
+  EXPECT_EQ(message.recipients[0].trouble->tls, "TLSv1.3 x; dane: mx; dane: 1 TLSA record");
   EXPECT_EQ(message.held, kImported);
   EXPECT_EQ(found.at(empty).held, "by anna: look");
   EXPECT_EQ(to.body(message.id), "a body\r\n");

@@ -1,4 +1,5 @@
-// Sessions that are turned round (ATRN): their client becomes the server.
+// Sessions that are turned round (ATRN): their client becomes the server; and those of hosts that we called, which a
+// relay keeps.
 #include <gtest/gtest.h>
 #include <sys/socket.h>
 
@@ -108,6 +109,49 @@ TEST_F(TurnedSession, IsNoneWhereQueuedDoesNotAnswer) {
   rig.break_channel();
   EXPECT_TRUE(rig.heard().starts_with("451 4.3.2"));
   EXPECT_TRUE(rig.say("NOOP\r\n").starts_with("250"));
+}
+
+// --- Of a host that we called -------------------------------------------------------------------------
+
+struct CalledSession : SessionRig {
+  explicit CalledSession(std::optional<TlsFacts> kept) {
+    int ends[2];
+    CHECK(::socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0, ends) == 0);
+    client = base::UniqueFd::adopt(ends[0]);
+    session = std::make_unique<Session>(
+        context, service, base::UniqueFd::adopt(ends[1]), base::IpAddress{base::IpFamily::kV4, {192, 0, 2, 9}},
+        ClientDesk::Place(), [](Session*) noexcept {}, std::move(kept));
+  }
+  const ipc::Submit& take_message() {
+    say("MAIL FROM:<a@outer.example>\r\nRCPT TO:<bob@example.org>\r\nDATA\r\n");
+    say("A: b\r\n\r\nx\r\n.\r\n");
+    CHECK(queued->transactions.size() == 1);
+    return queued->transactions[0].submit;
+  }
+};
+
+// RFC 3848: TLS it is, whoever opened it; nobody has logged in here.
+TEST(CalledSession, TellsOfTheTlsThatTheRelayKeeps) {
+  CalledSession rig(TlsFacts{"TLSv1.3 TLS_AES_256_GCM_SHA384", "odmr.example"});
+  EXPECT_TRUE(rig.heard().starts_with("220 mx.example.org"));
+  const auto hello = rig.say("EHLO outer.example\r\n");
+  EXPECT_EQ(hello.find("STARTTLS"), std::string::npos) << hello;
+  EXPECT_NE(hello.find("250-REQUIRETLS\r\n"), std::string::npos) << hello;
+  EXPECT_TRUE(rig.say("STARTTLS\r\n").starts_with("503 "));
+  EXPECT_TRUE(rig.say("AUTH PLAIN AGJvYgBzZWNyZXQ=\r\n").starts_with("502 "));
+  const auto& submit = rig.take_message();
+  EXPECT_EQ(submit.tls, "TLSv1.3 TLS_AES_256_GCM_SHA384");
+  EXPECT_EQ(submit.tls_peer, "odmr.example");
+  EXPECT_EQ(submit.session, base::Token{});
+  EXPECT_TRUE(submit.esmtp);
+}
+
+TEST(CalledSession, ClaimsNoTlsWhereThereIsNone) {
+  CalledSession rig(std::nullopt);
+  EXPECT_TRUE(rig.heard().starts_with("220 mx.example.org"));
+  EXPECT_EQ(rig.say("EHLO outer.example\r\n").find("REQUIRETLS"), std::string::npos);
+  const auto& submit = rig.take_message();
+  EXPECT_EQ(submit.tls + submit.tls_peer, "");
 }
 
 }  // namespace

@@ -41,6 +41,7 @@ Sample sample(std::uint64_t id, std::size_t recipients, std::string body) {
     recipient.due = base::Millis(static_cast<std::int64_t>(number) * 1000 - 5000);
     recipient.reply = {451, 4, 3, 0, "try later"};
     recipient.remote = "mx.example.net[192.0.2.9]:25";
+    recipient.tls = "none: not offered; opportunistic: no policy";
     if (number % 2 == 1) {
       recipient.alias = "team@example.net";
       recipient.sender = mail::Address::parse("owner-team@example.net").value();
@@ -211,24 +212,39 @@ std::string with_version(std::string bytes, unsigned version) {
 
 TEST(TransferFile, ALaterVersionIsNamed) {
   EXPECT_EQ(read(with_version(file_of({}), kVersion + 1), 4096).error,
-            "has format version 5, and this Postern reads versions up to 4: use a newer one");
+            "has format version 6, and this Postern reads versions up to 5: use a newer one");
   EXPECT_EQ(read("From ann@example.org", 4096).error,
             "is no file that posternctl export wrote");
   EXPECT_NE(read(file_of({}) + "more", 4096).error.find("goes on behind its end"),
             std::string::npos);
 }
 
-// Which bytes version 4 has, for ever. Files of versions before lie in tests/e2e/kept.
-TEST(TransferFile, TheFormatOfVersionFourStays) {
+// Which bytes version 5 has, for ever. Files of versions before lie in tests/e2e/kept.
+TEST(TransferFile, TheFormatOfVersionFiveStays) {
   auto one = sample(5, 2, "body\r\n");
   one.message.recipients[0].tries = 2;
   one.message.envelope.tls_wish = mail::TlsWish::kRequired;
   one.message.envelope.first = {base::parse_ip("2001:db8::7"), "4321", "first.example", "hello.example", "ESMTP"};
   const auto bytes = file_of({one});
-  EXPECT_EQ(bytes.size(), 660U);
-  EXPECT_EQ(base::crc32c(bytes), 316436025U);
+  EXPECT_EQ(bytes.size(), 754U);
+  EXPECT_EQ(base::crc32c(bytes), 1291506471U);
   const auto found = read(bytes, 4096);
   EXPECT_EQ(found.error, "");
+  expect_same({one}, found.messages);
+}
+
+// All of them as long as they may be, and one frame more than full.
+TEST(TransferFile, RecipientsOfTheLimitsAreWrittenAndRead) {
+  auto one = sample(5, kRecipientsInFrame + 1, "body\r\n");
+  for (auto& recipient : one.message.recipients) {
+    recipient.reply.text = std::string(mail::Reply::kMaxText, 'r');
+    recipient.remote = std::string(ipc::kMaxRemote, 'm');
+    recipient.tls = std::string(ipc::kMaxTls, 't');
+    recipient.alias = std::string(ipc::kMaxAlias, 'a');
+  }
+  const auto found = read(file_of({one}), 4096);
+  EXPECT_EQ(found.error, "");
+  ASSERT_EQ(found.messages.size(), 1U);
   expect_same({one}, found.messages);
 }
 
