@@ -166,7 +166,6 @@ std::unique_ptr<Session> Session::accept(std::shared_ptr<const ServerContext> co
   session->attach(::SSL_new(context->for_name({})));
   SSL* const ssl = session->ssl_.get();
   ::SSL_set_accept_state(ssl);
-  ::SSL_set_mode(ssl, SSL_MODE_ASYNC);
   if (context->tickets().newest() == nullptr) {  // nothing to seal a ticket with
     ::SSL_set_options(ssl, SSL_OP_NO_TICKET);
     ::SSL_set_num_tickets(ssl, 0);
