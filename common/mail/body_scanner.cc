@@ -22,11 +22,12 @@ const char* find(const char* begin, const char* end, char c) noexcept {
 // Whether each byte of the block goes with the one in front of it, which can be read: LF stands behind CR, and
 // there alone; no dot behind LF. Without a branch, so that it becomes a few wide instructions.
 bool is_plain(const char* block) noexcept {
-  unsigned odd = 0;
+  std::uint8_t odd = 0;
   for (std::ptrdiff_t i = 0; i < kBlock; ++i) {
     const char before = block[i - 1], here = block[i];
-    odd |= static_cast<unsigned>((here == '\n') != (before == '\r')) |
-           (static_cast<unsigned>(here == '.') & static_cast<unsigned>(before == '\n'));
+    const bool alone = (here == '\n') != (before == '\r');
+    const bool stuffed = (here == '.') & (before == '\n');
+    odd = static_cast<std::uint8_t>(odd | alone | stuffed);
   }
   return odd == 0;
 }
