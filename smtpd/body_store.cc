@@ -77,12 +77,12 @@ void BodyStore::write(std::string_view bytes) {
     }
     bytes.remove_prefix(static_cast<std::size_t>(put));
   }
-  begin_flush();
+  if (size_ - flushing_ >= kPiece) begin_flush();
 }
 
-// The disk writes while the client sends: whoever seals the file at its end has less to wait for. Only a wish.
+// The disk writes while the client sends, and while queued reads what came: whoever seals the file at its end
+// has less to wait for. Only a wish.
 void BodyStore::begin_flush() {
-  if (size_ - flushing_ < kPiece) return;
   (void)::sync_file_range(file_.fd.get(), static_cast<off64_t>(flushing_),
                           static_cast<off64_t>(size_ - flushing_), SYNC_FILE_RANGE_WRITE);
   flushing_ = size_;
@@ -94,6 +94,7 @@ void BodyStore::move_to(Submission& submission) {
     submission.large = file_.name;
     // Whoever sends it on need not read it to know (RFC 6152 3), though its client did not say so.
     submission.envelope.eight_bit = submission.envelope.eight_bit || eight_bit_;
+    begin_flush();
     file_.fd.reset();  // no writer may be left when queued looks at it
   } else {
     submission.body = std::move(memory_);

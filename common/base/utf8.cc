@@ -73,11 +73,19 @@ void append_utf8(std::string& out, char32_t point) {
 
 bool is_ascii(std::string_view text) noexcept {
   constexpr std::uint64_t kHighBits = 0x8080808080808080;
-  for (; text.size() >= sizeof kHighBits; text.remove_prefix(sizeof kHighBits)) {
-    std::uint64_t eight = 0;
-    std::memcpy(&eight, text.data(), sizeof eight);
-    if ((eight & kHighBits) != 0) return false;
+  constexpr std::size_t kBlock = 64;
+  const auto eight = [&](std::size_t at) {
+    std::uint64_t bytes = 0;
+    std::memcpy(&bytes, text.data() + at, sizeof bytes);
+    return bytes;
+  };
+  for (; text.size() >= kBlock; text.remove_prefix(kBlock)) {
+    std::uint64_t all = 0;
+    for (std::size_t at = 0; at < kBlock; at += sizeof all) all |= eight(at);
+    if ((all & kHighBits) != 0) return false;
   }
+  for (; text.size() >= sizeof kHighBits; text.remove_prefix(sizeof kHighBits))
+    if ((eight(0) & kHighBits) != 0) return false;
   return std::all_of(text.begin(), text.end(),
                      [](char c) { return static_cast<unsigned char>(c) < 0x80; });
 }

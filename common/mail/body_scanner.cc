@@ -13,8 +13,23 @@ constexpr std::string_view kFields[] = {"received", "delivered-to", "date", "mes
 enum : std::size_t { kReceived, kDelivered, kDate, kMessageId };
 constexpr std::size_t kKept = BodyScanner::kLongestDelivered + 4;  // with spaces around, and the line's end
 
+constexpr std::ptrdiff_t kBlock = 64;
+
 const char* find(const char* begin, const char* end, char c) noexcept {
   return static_cast<const char*>(std::memchr(begin, c, static_cast<std::size_t>(end - begin)));
+}
+
+// Whether each byte of the block goes with the one in front of it, which can be read: LF stands behind CR, and
+// there alone; no dot behind LF. Without a branch, so that it becomes a few wide instructions.
+bool is_plain(const char* block) noexcept {
+  std::uint8_t odd = 0;
+  for (std::ptrdiff_t i = 0; i < kBlock; ++i) {
+    const char before = block[i - 1], here = block[i];
+    const bool alone = (here == '\n') != (before == '\r');
+    const bool stuffed = (here == '.') & (before == '\n');
+    odd = static_cast<std::uint8_t>(odd | alone | stuffed);
+  }
+  return odd == 0;
 }
 
 }  // namespace
@@ -114,6 +129,15 @@ const char* BodyScanner::find_line_end(const char* begin, const char* end) noexc
   }
   behind_ = lf > begin && lf[-1] == '\r' ? Behind::kCrLf : Behind::kLf;
   return lf + 1;
+}
+
+const char* BodyScanner::skip_plain_lines(const char* begin, const char* end) const noexcept {
+  if (in_header_ || begin == end || *begin == '.' || *begin == '\n') return begin;
+  const char* p = begin + 1;
+  while (end - p >= kBlock && is_plain(p)) p += kBlock;
+  const auto* const lf = static_cast<const char*>(
+      ::memrchr(begin, '\n', static_cast<std::size_t>(p - begin)));
+  return lf != nullptr ? lf + 1 : begin;
 }
 
 const char* BodyScanner::read_line(const char* begin, const char* end) noexcept {

@@ -1,6 +1,6 @@
 // BodyScanner: what the readers of DATA and of BDAT have in common: where the lines of a body end, and what is
-// counted on the way. Built on memchr: about two passes of it over the body. Keeps nothing but a few counters, and
-// the header's Delivered-To fields.
+// counted on the way. Most of a body is passed over in blocks that are looked at as a whole; what stands out in them
+// is read line by line, with memchr. Keeps nothing but a few counters, and the header's Delivered-To fields.
 #pragma once
 
 #include <cstdint>
@@ -36,6 +36,9 @@ class BodyScanner {
   // What stands in front of the next byte. The beginning counts as kCrLf.
   enum class Behind : std::uint8_t { kText, kLf, kCrLf };
 
+  // Behind the last of the whole lines that begin at `begin`, where a line does, and need no closer look:
+  // in the body, no CR or LF alone, no dot at a line's start.
+  [[nodiscard]] const char* skip_plain_lines(const char* begin, const char* end) const noexcept;
   // Reads on in the current line; returns where it ended, behind CR LF or a bare LF, or `end`.
   const char* read_line(const char* begin, const char* end) noexcept;
   [[nodiscard]] std::string_view give(const char* begin, const char* end) noexcept;

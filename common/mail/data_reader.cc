@@ -34,6 +34,8 @@ DataReader::Step DataReader::scan(std::string_view input) noexcept {
   const char* const begin = input.data();
   const char* const end = begin + input.size();
   for (const char* p = begin; p < end;) {
+    if (behind_ == Behind::kCrLf) p = skip_plain_lines(p, end);
+    if (p == end) break;
     if (behind_ == Behind::kCrLf && *p == '.') {
       const auto left = end - p;
       if (left == 1 || (left == 2 && p[1] == '\r')) {  // the next piece will tell

@@ -49,6 +49,9 @@ int no_passphrase(char*, int, int, void*) {
 void PrivateKey::Free::operator()(evp_pkey_st* key) const noexcept {
   ::EVP_PKEY_free(key);
 }
+void PrivateKey::Free::operator()(evp_md_ctx_st* context) const noexcept {
+  ::EVP_MD_CTX_free(context);
+}
 PrivateKey::PrivateKey(PrivateKey&&) noexcept = default;
 PrivateKey& PrivateKey::operator=(PrivateKey&&) noexcept = default;
 PrivateKey::~PrivateKey() = default;
@@ -70,20 +73,31 @@ std::expected<PrivateKey, std::string> PrivateKey::parse(std::string_view pem) {
   return made;
 }
 
-std::optional<std::string> PrivateKey::sign(Scheme scheme, std::string_view bytes) const {
-  if (!fits(key_.get(), scheme)) return std::nullopt;
-  const DigestContextHandle context(::EVP_MD_CTX_new());
+// Null: OpenSSL cannot.
+PrivateKey::Begun PrivateKey::begin(Scheme scheme) const {
+  Begun context(::EVP_MD_CTX_new());
   EVP_PKEY_CTX* parameters = nullptr;
-  const auto* const data = reinterpret_cast<const unsigned char*>(bytes.data());
-  std::string signature(static_cast<std::size_t>(::EVP_PKEY_get_size(key_.get())), '\0');
-  std::size_t size = signature.size();
   const bool good =
       context &&
       ::EVP_DigestSignInit_ex(context.get(), &parameters, name(scheme.digest), library(), nullptr,
                               key_.get(), nullptr) == 1 &&
       (scheme.algorithm != Algorithm::kRsaPss ||
        (::EVP_PKEY_CTX_set_rsa_padding(parameters, RSA_PKCS1_PSS_PADDING) == 1 &&
-        ::EVP_PKEY_CTX_set_rsa_pss_saltlen(parameters, RSA_PSS_SALTLEN_DIGEST) == 1)) &&
+        ::EVP_PKEY_CTX_set_rsa_pss_saltlen(parameters, RSA_PSS_SALTLEN_DIGEST) == 1));
+  return good ? std::move(context) : nullptr;
+}
+
+std::optional<std::string> PrivateKey::sign(Scheme scheme, std::string_view bytes) const {
+  if (!fits(key_.get(), scheme)) return std::nullopt;
+  auto begun = std::find_if(begun_.begin(), begun_.end(),
+                            [&](const auto& known) { return known.first == scheme; });
+  if (begun == begun_.end()) begun = begun_.emplace(begun, scheme, begin(scheme));
+  const DigestContextHandle context(::EVP_MD_CTX_new());
+  const auto* const data = reinterpret_cast<const unsigned char*>(bytes.data());
+  std::string signature(static_cast<std::size_t>(::EVP_PKEY_get_size(key_.get())), '\0');
+  std::size_t size = signature.size();
+  const bool good =
+      context && begun->second && ::EVP_MD_CTX_copy_ex(context.get(), begun->second.get()) == 1 &&
       ::EVP_DigestSign(context.get(), reinterpret_cast<unsigned char*>(signature.data()), &size,
                        data, bytes.size()) == 1;
   if (!good) {

@@ -6,9 +6,12 @@
 #include <memory>
 #include <string>
 #include <string_view>
+#include <utility>
+#include <vector>
 
 #include "common/tls/signer.h"
 
+struct evp_md_ctx_st;
 struct evp_pkey_st;
 
 namespace postern::tls {
@@ -26,15 +29,22 @@ class PrivateKey {
   [[nodiscard]] const std::string& kind() const noexcept {
     return kind_;
   }  // "RSA 2048", "EC P-256"
-  // Nothing where the scheme does not fit the key.
+  // Nothing where the scheme does not fit the key. For one thread at a time.
   [[nodiscard]] std::optional<std::string> sign(Scheme scheme, std::string_view bytes) const;
 
  private:
   PrivateKey() = default;
   struct Free {
     void operator()(evp_pkey_st* key) const noexcept;
+    void operator()(evp_md_ctx_st* context) const noexcept;
   };
+  using Begun = std::unique_ptr<evp_md_ctx_st, Free>;
+  [[nodiscard]] Begun begin(Scheme scheme) const;
+
   std::unique_ptr<evp_pkey_st, Free> key_;
+  // Signatures that are begun and never ended, one for each scheme that was asked for: to copy one costs less
+  // than the search for what it needs.
+  mutable std::vector<std::pair<Scheme, Begun>> begun_;
   KeyId id_{};
   std::string kind_;
 };

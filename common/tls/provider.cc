@@ -10,6 +10,7 @@
 #include <string_view>
 
 #include "common/base/check.h"
+#include "common/base/text.h"
 
 namespace postern::tls {
 namespace {
@@ -152,16 +153,20 @@ struct Signature {
   Scheme scheme;
 };
 
+// By the names that OpenSSL has for it (EVP_MD-SHA2(7)): to fetch it would be a search in each handshake.
 std::optional<Digest> digest_named(const char* name) {
   if (name == nullptr || *name == '\0') return Digest::kNone;
-  const EVP_MD* const digest = ::EVP_MD_fetch(library(), name, kDefaults);
-  if (digest == nullptr) return std::nullopt;
-  std::optional<Digest> found;
-  if (::EVP_MD_is_a(digest, "SHA256") == 1) found = Digest::kSha256;
-  if (::EVP_MD_is_a(digest, "SHA384") == 1) found = Digest::kSha384;
-  if (::EVP_MD_is_a(digest, "SHA512") == 1) found = Digest::kSha512;
-  ::EVP_MD_free(const_cast<EVP_MD*>(digest));
-  return found;
+  struct Known {
+    Digest digest;
+    std::string_view names[3];
+  };
+  static constexpr Known kKnown[] = {{Digest::kSha256, {"SHA2-256", "SHA-256", "SHA256"}},
+                                     {Digest::kSha384, {"SHA2-384", "SHA-384", "SHA384"}},
+                                     {Digest::kSha512, {"SHA2-512", "SHA-512", "SHA512"}}};
+  for (const auto& [digest, names] : kKnown)
+    for (const auto known : names)
+      if (base::equals_ignoring_case(known, name)) return digest;
+  return std::nullopt;
 }
 
 void* signature_new(void*, const char*) noexcept {

@@ -12,8 +12,8 @@
 #include "common/base/random.h"
 #include "common/base/text.h"
 #include "common/tls/chain.h"
+#include "common/tls/handshake_key.h"
 #include "common/tls/library.h"
-#include "common/tls/provider.h"
 
 namespace postern::tls {
 namespace {
@@ -105,9 +105,8 @@ bool ask_clients(SSL_CTX* context, const std::string& pem) {
 }
 
 bool add_certificate(SSL_CTX* context, const Chain& chain) {
-  const auto key = remote_key(::X509_get0_pubkey(chain.leaf()), chain.key());
   if (::SSL_CTX_use_certificate(context, chain.leaf()) != 1 ||
-      ::SSL_CTX_use_PrivateKey(context, key.get()) != 1)
+      !use_key(context, ::X509_get0_pubkey(chain.leaf()), chain.key()))
     return false;
   for (auto* const issuer : chain.issuers())
     if (::SSL_CTX_add1_chain_cert(context, issuer) != 1) return false;

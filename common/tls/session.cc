@@ -28,11 +28,6 @@ constexpr std::size_t kRecord = 16 * 1024;    // bytes of one record, RFC 8446 5
 constexpr std::size_t kMaxEarly = 64 * 1024;  // while a signature is waited for
 constexpr std::size_t kMaxPeer = 200;         // of the name in a certificate
 
-std::array<char, kRecord>& scratch() {
-  static thread_local std::array<char, kRecord> buffer;
-  return buffer;
-}
-
 // --- The BIO: it reads what lies there, and never waits to write --------------------------------
 
 template <class Wire>
@@ -166,7 +161,6 @@ std::unique_ptr<Session> Session::accept(std::shared_ptr<const ServerContext> co
   session->attach(::SSL_new(context->for_name({})));
   SSL* const ssl = session->ssl_.get();
   ::SSL_set_accept_state(ssl);
-  ::SSL_set_mode(ssl, SSL_MODE_ASYNC);
   if (context->tickets().newest() == nullptr) {  // nothing to seal a ticket with
     ::SSL_set_options(ssl, SSL_OP_NO_TICKET);
     ::SSL_set_num_tickets(ssl, 0);
@@ -282,15 +276,16 @@ void Session::ask_signer() noexcept {
 }
 
 void Session::read(std::string& plain) noexcept {
-  auto& buffer = scratch();
   ::ERR_clear_error();
   for (;;) {
-    std::size_t got = 0;
-    const int result = ::SSL_read_ex(ssl_.get(), buffer.data(), buffer.size(), &got);
-    if (result == 1) {
-      plain.append(buffer.data(), got);
-      continue;
-    }
+    int result = 0;
+    const auto had = plain.size();
+    plain.resize_and_overwrite(had + kRecord, [&](char* bytes, std::size_t) {
+      std::size_t got = 0;
+      result = ::SSL_read_ex(ssl_.get(), bytes + had, kRecord, &got);
+      return had + got;
+    });
+    if (result == 1) continue;
     switch (::SSL_get_error(ssl_.get(), result)) {
       case SSL_ERROR_WANT_READ:
         return;

@@ -34,6 +34,17 @@ TEST(Crc32c, MatchesRfc3720) {
   EXPECT_EQ(crc32c("6789", crc32c("12345")), 0xE3069283U);
 }
 
+TEST(Crc32c, IsTheSameReadAtOnceAndByteByByte) {
+  std::string text;
+  for (std::uint32_t i = 0; text.size() < 20'000; ++i) text += static_cast<char>(i * i >> 3);
+  for (const std::size_t size : {0U, 7U, 1'024U, 3'071U, 3'072U, 3'073U, 6'149U, 20'000U}) {
+    const auto some = std::string_view(text).substr(0, size);
+    std::uint32_t crc = 0;
+    for (const char& c : some) crc = crc32c({&c, 1}, crc);
+    EXPECT_EQ(crc32c(some), crc) << size;
+  }
+}
+
 TEST(ReaderWriter, FailsForGoodAtTheFirstShortage) {
   std::string bytes;
   Writer w(bytes);

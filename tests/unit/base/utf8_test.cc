@@ -22,6 +22,18 @@ TEST(Utf8, EachCharacterIsReadAndWrittenBack) {
   }
 }
 
+TEST(Utf8, OneByteBeyondAsciiIsSeenWhereverItStands) {
+  for (std::size_t size = 0; size < 200; ++size) {
+    std::string text(size, '\x7F');
+    EXPECT_TRUE(is_ascii(text)) << size;
+    for (char& c : text) {
+      c = '\x80';
+      EXPECT_FALSE(is_ascii(text)) << size;
+      c = '\x7F';
+    }
+  }
+}
+
 // RFC 3629 3: one form for each character.
 TEST(Utf8, WhatIsNoneIsNotRead) {
   for (const std::string_view bad :

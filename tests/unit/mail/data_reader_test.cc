@@ -141,6 +141,21 @@ TEST(DataReader, PiecesChangeNothing) {
     EXPECT_EQ(scan(wire, piece), whole) << piece;
 }
 
+// In large pieces whole blocks are passed over; in single bytes each is looked at.
+TEST(DataReader, WhatStandsOutIsSeenWhereverItIsAmongPlainLines) {
+  std::string plain = "Subject: x\r\n\r\n";
+  while (plain.size() < 700) plain += std::string(plain.size() % 79, 'a') + "\r\n";
+  for (const std::string_view odd : {"\r", "\n", ".", "\r\n", "\n.", "\r.", "\r\n.", "\r\n.\r", "\r\n.\n", "\r\n..\r\n",
+                                     "\r\r\n", "\r\n\n", "\r\n.\r\nQUIT\r\n"}) {
+    for (std::size_t at = 0; at < plain.size(); ++at) {
+      const auto wire = plain.substr(0, at) + std::string(odd) + plain.substr(at) + ".\r\nNOOP\r\n";
+      const auto expected = scan(wire, 1);
+      ASSERT_EQ(scan(wire), expected) << testing::PrintToString(odd) << " at " << at;
+      ASSERT_EQ(scan(wire, 301), expected) << testing::PrintToString(odd) << " at " << at;
+    }
+  }
+}
+
 TEST(DataReader, WithoutEndNothingIsLost) {
   const auto result = scan("a\r\n.\r", 1);
   EXPECT_FALSE(result.end);

@@ -52,6 +52,16 @@ TEST(PrivateKey, SignsByFittingSchemesOnly) {
 }
 
 // What smtpd asks for in earnest is checked wherever the tests have a handshake.
+TEST(PrivateKey, SignsAnewEachTime) {
+  const auto rsa = key("rsa:2048");
+  const Scheme scheme{Algorithm::kRsaPkcs1, Digest::kSha256};  // the same bytes give the same signature
+  const auto first = rsa.sign(scheme, "x");
+  ASSERT_TRUE(first);
+  EXPECT_TRUE(rsa.sign({Algorithm::kRsaPss, Digest::kSha256}, "x"));
+  EXPECT_NE(rsa.sign(scheme, "y"), first);
+  EXPECT_EQ(rsa.sign(scheme, "x"), first);
+}
+
 TEST(IsServerHandshake, TakesNothingElse) {
   const std::string pad(64, ' ');
   const std::string server("TLS 1.3, server CertificateVerify\0", 34);
