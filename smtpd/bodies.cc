@@ -138,7 +138,6 @@ void Protocol::hand_over() {
                                    .binary = binary,
                                    .has_date = body.has_date(),
                                    .has_message_id = body.has_message_id()});
-  envelope_ = {};
 }
 
 void Protocol::resume() {
