@@ -265,7 +265,7 @@ void Engine::shorten_waits() {
 
 std::string Engine::standing_hold(const MessageRecord& record) const {
   if (blocks_.holds().empty()) return {};
-  const auto message = to_message(record, {});
+  const auto message = to_message(MessageRecord(record), {});
   for (const auto& hold : blocks_.holds())
     if (selects(*this, hold.what, message)) return held_by(hold.who, hold.reason);
   return {};

@@ -38,8 +38,8 @@ class Submitter {
  public:
   Submitter(Intake& owner, SubmitterId id, event::Loop& loop, base::UniqueFd fd);
 
-  void on(const ipc::Submit& submit);
-  void on(const ipc::SubmitRecipients& part);
+  void on(ipc::Submit&& submit);
+  void on(ipc::SubmitRecipients&& part);
   void on(const ipc::SubmitBody& part);
   void on(const ipc::AskToken& ask);
   void on(const ipc::OpenLarge& open);

@@ -103,7 +103,9 @@ void LocalStore::schedule_kick() {
 void LocalStore::accept(MessageRecord record, Bytes body, Accepted accepted) {
   auto fields = ipc::encode(record);
   append(RecordType::kAccepted, std::move(fields), true,
-         {.begins = std::move(record), .body = std::move(body), .accepted = std::move(accepted)});
+         {.begins = std::make_unique<MessageRecord>(std::move(record)),
+          .body = std::move(body),
+          .accepted = std::move(accepted)});
 }
 
 void LocalStore::outcome(OutcomeRecord record, Bytes notice_body, Done written, Done flushed) {
@@ -119,7 +121,7 @@ void LocalStore::outcome(OutcomeRecord record, Bytes notice_body, Done written, 
   if (fault::planted(fault::Fault::kLargeUnlinkedEarly) && entry.ends_large.value != 0)
     large_.drop(std::exchange(entry.ends_large, {}));
   auto fields = ipc::encode(record);
-  entry.begins = std::move(record.notice);
+  if (record.notice) entry.begins = std::make_unique<MessageRecord>(*std::move(record.notice));
   append(RecordType::kOutcome, std::move(fields), false, std::move(entry));
 }
 
@@ -163,7 +165,7 @@ void LocalStore::collect() {
   while (flushed_ < progress.flushed) {
     auto entry = std::move(in_flight_.front());
     in_flight_.pop_front();
-    finish(std::move(entry), sequence_of(flushed_++));
+    finish(entry, sequence_of(flushed_++));
   }
   for (const auto took : progress.flushes) flush_times_[flushes_++ % flush_times_.size()] = took;
   for (const auto& segment : progress.opened) {
@@ -176,17 +178,17 @@ void LocalStore::collect() {
   tidy();
 }
 
-void LocalStore::finish(InFlight entry, base::SequenceNumber sequence) {
+void LocalStore::finish(InFlight& entry, base::SequenceNumber sequence) {
   if (entry.place.segment == 0) {
     if (entry.accepted) entry.accepted(false);
     return;
   }
   last_flushed_ = sequence;
   if (entry.begins) {
-    Message* message = messages_.put(*entry.begins, entry.place, sequence);
+    if (!entry.begins->notice) tokens_.remember(entry.begins->token, entry.begins->id);
+    Message* message = messages_.put(std::move(*entry.begins), entry.place, sequence);
     if (message != nullptr && entry.body)
       messages_.keep_body(*message, std::move(entry.body), options_.cache);
-    if (!entry.begins->notice) tokens_.remember(entry.begins->token, entry.begins->id);
   }
   if (!entry.waits.empty()) messages_.wait_stands(entry.waits, entry.place.segment);
   if (entry.moves.value != 0) {

@@ -105,7 +105,7 @@ class LocalStore final : public Store {
  private:
   // What waits for the journal, in its order.
   struct InFlight {
-    std::optional<MessageRecord> begins = {};
+    std::unique_ptr<MessageRecord> begins = {};
     Bytes body = {};
     std::string waits = {};           // a queue, by the record of its wait
     base::MessageId moves = {};       // a copy of this message into a newer segment
@@ -136,7 +136,7 @@ class LocalStore final : public Store {
   base::SequenceNumber append(RecordType type, std::string fields, bool urgent, InFlight in_flight);
   void schedule_kick();
   void collect();
-  void finish(InFlight entry, base::SequenceNumber sequence);
+  void finish(InFlight& entry, base::SequenceNumber sequence);
   [[nodiscard]] Checkpoint::Position position() const;
 
   // --- reading (store_reads.cc)

@@ -1,6 +1,7 @@
 #include "queued/message.h"
 
 #include <algorithm>
+#include <utility>
 
 namespace postern::queued {
 
@@ -27,9 +28,9 @@ std::vector<Span> Message::holds(QueueTime now) const {
   return spans;
 }
 
-Recipient to_recipient(const RecipientRecord& record) {
+Recipient to_recipient(RecipientRecord&& record) {
   Recipient recipient;
-  recipient.address = record.address;
+  recipient.address = std::move(record.address);
   recipient.number = record.number;
   recipient.tries = record.tries;
   recipient.last_try = record.last_try;
@@ -37,13 +38,13 @@ Recipient to_recipient(const RecipientRecord& record) {
   recipient.next_try = record.next_try;
   recipient.notify = record.notify;
   recipient.delay_told = record.delay_told;
-  recipient.orcpt = record.orcpt;
-  recipient.alias = record.alias;
-  recipient.sender = record.sender;
+  recipient.orcpt = std::move(record.orcpt);
+  recipient.alias = std::move(record.alias);
+  recipient.sender = std::move(record.sender);
   recipient.expanded = record.expanded;
   if (record.tries > 0)
-    recipient.trouble = std::make_shared<const Trouble>(
-        Trouble{record.failure, record.reply, record.remote, record.tls});
+    recipient.trouble = std::make_shared<const Trouble>(Trouble{
+        record.failure, std::move(record.reply), std::move(record.remote), std::move(record.tls)});
   return recipient;
 }
 
@@ -107,20 +108,20 @@ MessageRecord to_record(const Message& message) {
   return record;
 }
 
-Message to_message(const MessageRecord& record, const Place& place) {
+Message to_message(MessageRecord&& record, const Place& place) {
   Message message;
   message.id = record.id;
   message.token = record.token;
   message.arrived = record.arrived;
   message.born = record.born;
   message.client = record.client;
-  message.hello = record.hello;
-  message.from = record.from;
-  message.prefix = record.prefix;
-  message.prefix_size = static_cast<std::uint32_t>(record.prefix.size());
-  message.held = record.held;
+  message.hello = std::move(record.hello);
+  message.from = std::move(record.from);
+  message.prefix = std::move(record.prefix);
+  message.prefix_size = static_cast<std::uint32_t>(message.prefix.size());
+  message.held = std::move(record.held);
   message.held_since = record.held_since;
-  message.former_holds = record.former_holds;
+  message.former_holds = std::move(record.former_holds);
   message.origin = record.origin;
   message.body_size = record.body_size;
   message.body_crc = record.body_crc;
@@ -128,15 +129,16 @@ Message to_message(const MessageRecord& record, const Place& place) {
   message.eight_bit = record.eight_bit;
   message.smtputf8 = record.smtputf8;
   message.tls_wish = record.tls_wish;
-  if (record.first) message.first = std::make_shared<const ipc::FirstClient>(*record.first);
+  if (record.first)
+    message.first = std::make_shared<const ipc::FirstClient>(*std::move(record.first));
   message.ret = record.ret;
-  message.envid = record.envid;
+  message.envid = std::move(record.envid);
   message.notice = record.notice;
   message.damaged = record.damaged;
   message.large = record.large;
   message.recipients.reserve(record.recipients.size());
-  for (const auto& recipient : record.recipients)
-    message.recipients.push_back(to_recipient(recipient));
+  for (auto& recipient : record.recipients)
+    message.recipients.push_back(to_recipient(std::move(recipient)));
   std::sort(message.recipients.begin(), message.recipients.end(),
             [](const Recipient& a, const Recipient& b) { return a.number < b.number; });
   message.open = static_cast<std::uint32_t>(message.recipients.size());

@@ -111,10 +111,10 @@ struct BadmailReason {
 [[nodiscard]] std::uint8_t sender_hash(const Message& message);
 
 [[nodiscard]] RecipientRecord to_record(const Recipient& recipient);
-[[nodiscard]] Recipient to_recipient(const RecipientRecord& record);
+[[nodiscard]] Recipient to_recipient(RecipientRecord&& record);
 // All that is left of a message, as a kState record says it.
 [[nodiscard]] MessageRecord to_record(const Message& message);
 // The message that such a record tells of.
-[[nodiscard]] Message to_message(const MessageRecord& record, const Place& place);
+[[nodiscard]] Message to_message(MessageRecord&& record, const Place& place);
 
 }  // namespace postern::queued

@@ -25,18 +25,20 @@ Recipient* look_up(Message& message, std::uint32_t number) {
 
 // --- Records ----------------------------------------------------------------------------------------
 
-Message* Messages::put(const MessageRecord& record, const Place& place, Sequence sequence) {
-  if (ended_.contains(record.id)) return nullptr;
+Message* Messages::put(MessageRecord&& record, const Place& place, Sequence sequence) {
+  const auto id = record.id;
+  if (ended_.contains(id)) return nullptr;
   Saving saving;
   saving.counted = true;
-  if (Message* before = bring_in(record.id)) {
+  if (Message* before = bring_in(id)) {
     if (before->saving.last >= sequence) return nullptr;
     saving = before->saving;
     if (saving.counted) count_out(*before);
     drop_body(*before);
   }
-  Message& message = residents_[record.id];
-  message = to_message(record, place);
+  // Most are younger than all that are there.
+  Message& message =
+      residents_.insert_or_assign(residents_.end(), id, to_message(std::move(record), place))->second;
   message.saving = saving;
   if (saving.counted) count_in(message);
   touch(message.id, message.saving, sequence);

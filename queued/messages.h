@@ -32,7 +32,7 @@ class Messages {
   // --- records
   // A message begins, or is replaced by what a kState record says. `place`: of the record. Null: its row
   // has this record already.
-  Message* put(const MessageRecord& record, const Place& place, Sequence sequence);
+  Message* put(MessageRecord&& record, const Place& place, Sequence sequence);
   // Recipients' fates; those of a message that is not resident are ignored. True if the message ended by
   // it; it is gone then. The notice of the record is for the caller to put(). Those that it replaces are gone
   // too; one that is not put yet never will be.

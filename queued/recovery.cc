@@ -209,9 +209,9 @@ class Recovery {
     switch (frame.type) {
       case RecordType::kAccepted:
       case RecordType::kState:
-        return with<MessageRecord>(frame, [&](const MessageRecord& record) {
-          if (is_new) put(record, place, sequence);
+        return with<MessageRecord>(frame, [&](MessageRecord& record) {
           note_message(record);
+          if (is_new) put(std::move(record), place, sequence);
         });
       case RecordType::kOutcome:
         return with<OutcomeRecord>(frame, [&](OutcomeRecord& record) {
@@ -253,8 +253,8 @@ class Recovery {
   void apply(OutcomeRecord& record, const Place& place, base::SequenceNumber sequence) {
     messages_.apply(record, sequence);
     if (record.notice) {
-      put(*record.notice, place, sequence);
       note_message(*record.notice);
+      put(*std::move(record.notice), place, sequence);
       record.notice.reset();  // if it lives, it is copied by itself
     }
     note_replaced(record, sequence);
@@ -272,9 +272,9 @@ class Recovery {
     note_unsure(sequence, {RecordType::kOutcome, {}, ipc::encode(ends)});
   }
 
-  void put(const MessageRecord& record, const Place& place, base::SequenceNumber sequence) {
-    messages_.put(record, place, sequence);
+  void put(MessageRecord&& record, const Place& place, base::SequenceNumber sequence) {
     note_unsure(sequence, {RecordType::kState, record.id, {}});
+    messages_.put(std::move(record), place, sequence);
   }
 
   template <class Record>

@@ -1,6 +1,7 @@
 #include "queued/row.h"
 
 #include <algorithm>
+#include <utility>
 
 namespace postern::queued {
 namespace {
@@ -68,12 +69,12 @@ std::string encode_row(const Message& message) {
 }
 
 std::optional<Message> decode_row(base::MessageId id, std::string_view bytes) {
-  const auto row = decode_kept<MessageRow>(bytes);
+  auto row = decode_kept<MessageRow>(bytes);
   if (!row || row->message.id != id) return std::nullopt;
-  auto message = to_message(row->message, {row->segment, row->offset, row->size});
+  auto message = to_message(std::move(row->message), {row->segment, row->offset, row->size});
   message.prefix_size = row->prefix_size;
-  for (const auto& ended : row->ended) {
-    message.recipients.push_back(to_recipient(ended.record));
+  for (auto& ended : row->ended) {
+    message.recipients.push_back(to_recipient(std::move(ended.record)));
     message.recipients.back().end = ended.end;
   }
   if (!row->ended.empty())

@@ -125,8 +125,9 @@ void Segments::release(std::uint64_t number, std::uint64_t appended) {
 
 bool Segments::wants_compaction(std::uint64_t live_bytes) {
   const auto number = oldest();
+  if (number == 0) return false;
   const auto spares = journal_->spares();
-  if (number == 0 || (short_ && spares.all < 2)) return false;  // the last one is for outcomes
+  if (short_ && spares.all < 2) return false;  // the last one is for outcomes
   if (number < damaged_below_) return true;
   const auto held = static_cast<std::uint64_t>(
       std::count_if(chain_.begin(), chain_.end(), [](const Segment& s) { return !s.released; }));

@@ -105,15 +105,16 @@ void LocalStore::withdraw() {
 // --- Bodies -----------------------------------------------------------------------------------------
 
 void LocalStore::load(base::MessageId id, Loaded loaded) {
+  if (Message* message = messages_.find(id)) return load_resident(*message, std::move(loaded));
   fetch({id}, [this, id, loaded = std::move(loaded)]() mutable noexcept {
     Message* message = messages_.find(id);
     if (message == nullptr) return loaded(os::failure("find message", ENOENT));
-    if (message->damaged) return loaded(os::failure("read the body, which is damaged", EIO));
     load_resident(*message, std::move(loaded));
   });
 }
 
 void LocalStore::load_resident(Message& message, Loaded loaded) {
+  if (message.damaged) return loaded(os::failure("read the body, which is damaged", EIO));
   const bool prefix = message.prefix.size() == message.prefix_size;
   if (prefix && message.body) return loaded(LoadedBody{message.body, {}});
   if (prefix && message.large) return load_large(message, std::move(loaded));

@@ -1,5 +1,9 @@
 // The part of intake that puts a submission together from its frames. Counts and sizes must be exactly
 // as announced: an smtpd that gets them wrong loses its channel.
+#include <algorithm>
+#include <iterator>
+#include <utility>
+
 #include "queued/intake.h"
 
 namespace postern::queued {
@@ -11,7 +15,7 @@ void Submitter::fail(std::string_view why) {
   owner_.drop(*this, why);
 }
 
-void Submitter::on(const ipc::Submit& submit) {
+void Submitter::on(ipc::Submit&& submit) {
   if (failed_) return;
   if (assembling_) return fail("a submission within another");
   owner_.heard(*this, submit.heard);
@@ -19,13 +23,13 @@ void Submitter::on(const ipc::Submit& submit) {
     return fail("a wrong number of recipients");
   const bool is_large = submit.large.value != 0;
   if (!is_large && submit.body_size > ipc::kMaxInlineBody) return fail("too large a body");
-  assembling_ = Submission{.from = id_, .head = submit};
+  assembling_ = Submission{.from = id_, .head = std::move(submit)};
   if (is_large) return;
   assembling_->body = std::make_shared<std::string>();
-  assembling_->body->reserve(submit.body_size);
+  assembling_->body->reserve(assembling_->head.body_size);
 }
 
-void Submitter::on(const ipc::SubmitRecipients& part) {
+void Submitter::on(ipc::SubmitRecipients&& part) {
   if (failed_) return;
   if (!assembling_ || part.request != assembling_->head.request)
     return fail("recipients of no submission");
@@ -33,7 +37,7 @@ void Submitter::on(const ipc::SubmitRecipients& part) {
   if (part.recipients.empty() ||
       recipients.size() + part.recipients.size() > assembling_->head.recipient_count)
     return fail("a wrong number of recipients");
-  recipients.insert(recipients.end(), part.recipients.begin(), part.recipients.end());
+  std::ranges::move(part.recipients, std::back_inserter(recipients));
   check_complete();
 }
 

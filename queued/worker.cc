@@ -28,10 +28,10 @@ void Worker::post(Work work) {
 
 bool Worker::pump() {
   bool any = false;
-  for (auto work = std::exchange(waiting_, {}); !work.empty(); work = std::exchange(waiting_, {})) {
-    any = true;
-    for (auto& one : work)
-      if (auto then = one()) then();
+  for (; !waiting_.empty(); any = true) {
+    auto work = std::move(waiting_.front());
+    waiting_.pop_front();
+    if (auto then = work()) then();
   }
   return any;
 }

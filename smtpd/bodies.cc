@@ -126,7 +126,7 @@ bool Protocol::goes_round() const {
          });
 }
 
-// The body is whole, and there is nothing against it.
+// The body is whole, and there is nothing against it. What is left of the envelope goes when its reply is said.
 void Protocol::hand_over() {
   const auto& body = scanned();
   const bool binary = by_chunks_ && envelope_.any_bytes && chunks_.binary();
@@ -138,7 +138,6 @@ void Protocol::hand_over() {
                                    .binary = binary,
                                    .has_date = body.has_date(),
                                    .has_message_id = body.has_message_id()});
-  envelope_ = {};
 }
 
 void Protocol::resume() {

@@ -75,12 +75,12 @@ void Protocol::forget_introductions() {
 }
 
 // The reply to a recipient that policy refuses; null: it does not.
-const std::string* Protocol::denied(std::string_view recipient) const {
+const std::string* Protocol::denied(const mail::Address& recipient) const {
   if (service_->policy == nullptr || !origin_) return nullptr;
   return service_->policy->refusal({.client = origin_->client(),
                                     .hello = hello_,
                                     .sender = envelope_.reverse_path.text(),
-                                    .recipient = recipient});
+                                    .recipient = recipient.text()});
 }
 
 bool Protocol::offers_etrn() const {

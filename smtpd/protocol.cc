@@ -522,7 +522,7 @@ void Protocol::on_rcpt(mail::Command& command) {
   const auto& limits = service_->limits;
   if (limits.recipients != 0 && envelope_.recipients.size() >= limits.recipients)
     return refuse(Verb::kRcpt, address->text(), "452 4.5.3 Too many recipients");
-  if (const auto* reply = denied(address->text()))
+  if (const auto* reply = denied(*address))
     return refuse(Verb::kRcpt, address->text(), *reply);
   if (const auto reply = nameless(); !reply.empty()) return refuse(Verb::kRcpt, address->text(), reply);
   auto decision = service_->rights->decide(

@@ -330,7 +330,7 @@ class Protocol {
   [[nodiscard]] bool may_xclient() const;
   [[nodiscard]] bool may_xforward() const;
   [[nodiscard]] std::string offer_introductions() const;
-  [[nodiscard]] const std::string* denied(std::string_view recipient) const;
+  [[nodiscard]] const std::string* denied(const mail::Address& recipient) const;
   [[nodiscard]] std::string_view nameless();
   [[nodiscard]] bool offers_etrn() const;
   [[nodiscard]] bool may_etrn() const;

@@ -6,6 +6,7 @@
 #include <concepts>
 #include <cstdint>
 #include <cstring>
+#include <span>
 #include <string>
 #include <string_view>
 
@@ -18,15 +19,28 @@ class Writer {
 
   template <std::integral T>
   void integer(T value) {
-    char raw[sizeof(T)];
-    std::memcpy(raw, &value, sizeof(T));  // x86-64 and arm64 are little-endian, as is the format
-    out_.append(raw, sizeof(T));
+    const auto at = out_.size();
+    out_.resize_and_overwrite(at + sizeof(T), [&](char* bytes, std::size_t) {
+      std::memcpy(bytes + at, &value, sizeof(T));  // x86-64 and arm64 are little-endian, as is the format
+      return at + sizeof(T);  // g++ 12 tells the capacity in place of the size
+    });
   }
   void raw(std::string_view bytes) { out_.append(bytes); }
+  void bytes(std::span<const std::uint8_t> from) {
+    raw({reinterpret_cast<const char*>(from.data()), from.size()});
+  }
   // A 32-bit length and the bytes.
   void blob(std::string_view bytes) {
     integer(static_cast<std::uint32_t>(bytes.size()));
     raw(bytes);
+  }
+  // The same of what `append` appends to a string.
+  void blob_of(auto&& append) {
+    integer(std::uint32_t{0});
+    const auto begin = out_.size();
+    append(out_);
+    const auto size = static_cast<std::uint32_t>(out_.size() - begin);
+    std::memcpy(out_.data() + begin - sizeof size, &size, sizeof size);
   }
 
  private:
@@ -56,6 +70,11 @@ class Reader {
     const auto bytes = rest_.substr(0, size);
     rest_.remove_prefix(size);
     return bytes;
+  }
+  // Fills `into`; where too few are left, it stays as it is.
+  void bytes(std::span<std::uint8_t> into) noexcept {
+    if (const auto from = raw(into.size()); from.size() == into.size())
+      std::memcpy(into.data(), from.data(), into.size());
   }
   // What Writer::blob() wrote, unless it is longer than `limit` (a failure).
   std::string_view blob(std::size_t limit) noexcept {

@@ -1,5 +1,6 @@
 #include "common/base/text.h"
 
+#include <fmt/compile.h>
 #include <fmt/format.h>
 
 #include <algorithm>
@@ -84,12 +85,18 @@ Calendar calendar(WallTime t) {
           clock.minutes().count(), clock.seconds().count(), clock.subseconds().count()};
 }
 
+// Of either text, whose numbers have as many digits as they say: once for each message, or line of log.
+constexpr std::size_t kRoom = 40;
+
 }  // namespace
 
 std::string iso8601(WallTime t) {
   const auto p = calendar(t);
-  return fmt::format("{:04}-{:02}-{:02}T{:02}:{:02}:{:02}.{:03}Z", p.year, p.month, p.day, p.hour,
-                     p.minute, p.second, p.ms);
+  char text[kRoom];
+  char* const end =
+      fmt::format_to(text, FMT_COMPILE("{:04}-{:02}-{:02}T{:02}:{:02}:{:02}.{:03}Z"), p.year, p.month,
+                     p.day, p.hour, p.minute, p.second, p.ms);
+  return {text, end};
 }
 
 std::string rfc5322_date(WallTime t) {
@@ -97,8 +104,11 @@ std::string rfc5322_date(WallTime t) {
   static constexpr const char* kMonths[] = {"Jan", "Feb", "Mar", "Apr", "May", "Jun",
                                             "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"};
   const auto p = calendar(t);
-  return fmt::format("{}, {:02} {} {:04} {:02}:{:02}:{:02} +0000", kDays[p.weekday], p.day,
-                     kMonths[p.month - 1], p.year, p.hour, p.minute, p.second);
+  char text[kRoom];
+  char* const end =
+      fmt::format_to(text, FMT_COMPILE("{}, {:02} {} {:04} {:02}:{:02}:{:02} +0000"), kDays[p.weekday],
+                     p.day, kMonths[p.month - 1], p.year, p.hour, p.minute, p.second);
+  return {text, end};
 }
 
 }  // namespace postern::base

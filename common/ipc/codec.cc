@@ -4,14 +4,14 @@ namespace postern::ipc {
 
 void Codec<base::IpAddress>::encode(base::Writer& w, const base::IpAddress& value, Limits) {
   w.integer(static_cast<std::uint8_t>(value.family));
-  for (const auto byte : value.bytes) w.integer(byte);
+  w.bytes(value.bytes);
 }
 
 void Codec<base::IpAddress>::decode(base::Reader& r, base::IpAddress& value, Limits) {
   const auto family = r.integer<std::uint8_t>();
   if (family > static_cast<std::uint8_t>(base::IpFamily::kV6)) return r.fail();
   value.family = static_cast<base::IpFamily>(family);
-  for (auto& byte : value.bytes) byte = r.integer<std::uint8_t>();
+  r.bytes(value.bytes);
   for (std::size_t i = value.bits() / 8; i < value.bytes.size(); ++i)
     if (value.bytes[i] != 0) r.fail();
 }
@@ -52,7 +52,7 @@ void Codec<mail::Domain>::decode(base::Reader& r, mail::Domain& value, Limits) {
 }
 
 void Codec<mail::Address>::encode(base::Writer& w, const mail::Address& value, Limits) {
-  w.blob(value.text());
+  w.blob_of([&](std::string& out) { value.append_to(out); });
 }
 
 void Codec<mail::Address>::decode(base::Reader& r, mail::Address& value, Limits) {
@@ -65,7 +65,9 @@ void Codec<mail::Address>::decode(base::Reader& r, mail::Address& value, Limits)
 }
 
 void Codec<mail::ReversePath>::encode(base::Writer& w, const mail::ReversePath& value, Limits) {
-  w.blob(value.text());
+  w.blob_of([&](std::string& out) {
+    if (!value.is_null()) value.address().append_to(out);
+  });
 }
 
 void Codec<mail::ReversePath>::decode(base::Reader& r, mail::ReversePath& value, Limits) {

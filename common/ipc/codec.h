@@ -23,6 +23,7 @@
 // (ReplyText) gains nothing. On channels both ends are of one build, and there are no versions.
 #pragma once
 
+#include <algorithm>
 #include <array>
 #include <chrono>
 #include <concepts>
@@ -148,12 +149,8 @@ struct Codec<base::Strong<Tag, Rep>> {
 
 template <>
 struct Codec<base::Token> {
-  static void encode(base::Writer& w, const base::Token& value, Limits) {
-    w.raw({reinterpret_cast<const char*>(value.bytes.data()), value.bytes.size()});
-  }
-  static void decode(base::Reader& r, base::Token& value, Limits) {
-    for (auto& byte : value.bytes) byte = r.integer<std::uint8_t>();
-  }
+  static void encode(base::Writer& w, const base::Token& value, Limits) { w.bytes(value.bytes); }
+  static void decode(base::Reader& r, base::Token& value, Limits) { r.bytes(value.bytes); }
   static constexpr std::size_t max_size(Limits) { return 16; }
   static void shape(std::string& out) { out += "token"; }
 };
@@ -331,9 +328,12 @@ struct Codec<T> {
 
 // --- Whole values ---------------------------------------------------------------------------------
 
+inline constexpr std::size_t kUsualSize = 512;  // of most values at most: they grow but once
+
 template <class T>
 [[nodiscard]] std::string encode(const T& value) {
   std::string bytes;
+  bytes.reserve(std::min(kUsualSize, Codec<T>::max_size({})));
   base::Writer writer(bytes);
   Codec<T>::encode(writer, value, {});
   return bytes;

@@ -136,7 +136,7 @@ Event::Event(Level level, std::string_view name) : on_(level >= state().level) {
     fmt::format_to(std::back_inserter(s.gathered), R"({{"time":"{}","level":"{}","event":"{}")", time,
                    level_name(level), name);
   else
-    fmt::format_to(std::back_inserter(s.gathered), "{} {} {}", time, level_name(level), name);
+    s.gathered.append(time).append(1, ' ').append(level_name(level)).append(1, ' ').append(name);
 }
 
 Event::Event(Event&& other) noexcept : on_(std::exchange(other.on_, false)) {}
@@ -179,7 +179,7 @@ Event&& Event::field(std::string_view key, bool value) && {
 Event&& Event::number(std::string_view key, std::int64_t value) && {
   if (on_) {
     append_key(state().gathered, key);
-    fmt::format_to(std::back_inserter(state().gathered), "{}", value);
+    state().gathered += fmt::to_string(value);
   }
   return std::move(*this);
 }

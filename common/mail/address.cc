@@ -109,27 +109,33 @@ std::expected<Address, AddressError> Address::at(const Domain& domain) const {
 }
 
 std::string Address::text() const {
-  return text_with(domain_.text());
+  std::string text;
+  text.reserve(local_part_.size() + 1 + domain_.text().size());
+  append_to(text);
+  return text;
 }
 
-std::string Address::text_with(std::string_view domain) const {
+std::string Address::unicode() const {
   std::string text;
-  text.reserve(local_part_.size() + 1 + domain.size());
+  append_to(text, domain_.unicode());
+  return text;
+}
+
+void Address::append_to(std::string& out, std::string_view domain) const {
   if (dot_string_error(local_part_) == nullptr || local_part_.empty()) {
-    text = local_part_;
+    out += local_part_;
   } else {
-    text += '"';
+    out += '"';
     for (const char c : local_part_) {
-      if (c == '"' || c == '\\') text += '\\';
-      text += c;
+      if (c == '"' || c == '\\') out += '\\';
+      out += c;
     }
-    text += '"';
+    out += '"';
   }
   if (!domain.empty()) {
-    text += '@';
-    text += domain;
+    out += '@';
+    out += domain;
   }
-  return text;
 }
 
 bool Address::mentions(std::string_view part) const {

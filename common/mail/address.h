@@ -35,8 +35,9 @@ class Address {
   [[nodiscard]] const Domain& domain() const noexcept { return domain_; }
   // As it stands in a command, quoted where needed; parses back to the same address.
   [[nodiscard]] std::string text() const;
+  void append_to(std::string& out) const { append_to(out, domain_.text()); }
   // The same with the domain in U-labels, for people.
-  [[nodiscard]] std::string unicode() const { return text_with(domain_.unicode()); }
+  [[nodiscard]] std::string unicode() const;
   // Is `part` in the address, as people may write it: in any case and composition, its domain in either form?
   [[nodiscard]] bool mentions(std::string_view part) const;
   // The same local part in another domain; an error where that is too long.
@@ -51,7 +52,7 @@ class Address {
  private:
   Address(std::string local_part, Domain domain) noexcept
       : local_part_(std::move(local_part)), domain_(std::move(domain)) {}
-  [[nodiscard]] std::string text_with(std::string_view domain) const;
+  void append_to(std::string& out, std::string_view domain) const;
   std::string local_part_;
   Domain domain_;
 };

@@ -55,11 +55,20 @@ Reply syntax(std::string text) {
   return refusal(501, {5, 5, 4}, std::move(text));
 }
 
+bool is_blank(char c) noexcept {
+  return c == ' ' || c == '\t';
+}
+
+void skip_blanks(std::string_view& text) noexcept {
+  while (!text.empty() && is_blank(text.front())) text.remove_prefix(1);
+}
+
 // Takes the first word off `text`, and the blanks behind it.
 std::string_view take_word(std::string_view& text) noexcept {
-  const auto word = text.substr(0, text.find_first_of(kBlank));
+  const auto end = std::find_if(text.begin(), text.end(), is_blank);
+  const auto word = text.substr(0, static_cast<std::size_t>(end - text.begin()));
   text.remove_prefix(word.size());
-  text.remove_prefix(std::min(text.find_first_not_of(kBlank), text.size()));
+  skip_blanks(text);
   return word;
 }
 
@@ -72,7 +81,7 @@ std::size_t find_outside_quotes(std::string_view text, std::string_view stop) no
       ++i;
     } else if (text[i] == '"') {
       quoted = !quoted;
-    } else if (!quoted && stop.find(text[i]) != std::string_view::npos) {
+    } else if (!quoted && std::find(stop.begin(), stop.end(), text[i]) != stop.end()) {
       return i;
     }
   }
@@ -212,7 +221,7 @@ void read_transaction(std::string_view rest, Command& command) {
     return;
   }
   rest.remove_prefix(keyword.size());
-  rest.remove_prefix(std::min(rest.find_first_not_of(kBlank), rest.size()));
+  skip_blanks(rest);
   const bool bracketed = !rest.empty() && rest.front() == '<';
   if (bracketed) rest.remove_prefix(1);
   auto length = find_outside_quotes(rest, bracketed ? ">" : kBlank);
@@ -220,7 +229,7 @@ void read_transaction(std::string_view rest, Command& command) {
   const bool closed = length != std::string_view::npos;
   const auto behind = closed ? rest.substr(length + (bracketed ? 1 : 0)) : std::string_view();
   if (!closed || (length == 0 && !bracketed) ||
-      (!behind.empty() && kBlank.find(behind.front()) == std::string_view::npos)) {
+      (!behind.empty() && !is_blank(behind.front()))) {
     command.error = syntax(usage);
     return;
   }
@@ -329,7 +338,7 @@ std::expected<Address, AddressError> Path::stamped(const Domain& domain) const {
 Command parse_command(std::string_view line) {
   Command command;
   std::string_view rest = line;
-  while (!rest.empty() && kBlank.find(rest.back()) != std::string_view::npos) rest.remove_suffix(1);
+  while (!rest.empty() && is_blank(rest.back())) rest.remove_suffix(1);
   command.verb = find_verb(take_word(rest));
   if (std::any_of(line.begin(), line.end(), is_control)) {
     command.error = refusal(500, {5, 5, 2}, "Control character in command");

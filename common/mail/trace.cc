@@ -10,11 +10,15 @@ namespace postern::mail {
 namespace {
 
 constexpr std::size_t kMaxColumns = 78;
+constexpr std::size_t kUsualSize = 400;  // of a field at most: it grows but once
 
 // A header field whose words go to a new line where the old one is full.
 class Field {
  public:
-  explicit Field(std::string_view name) : text_(name) {}
+  explicit Field(std::string_view name) {
+    text_.reserve(kUsualSize);
+    text_ += name;
+  }
   Field& word(std::string_view word) {
     if (column() + 1 + word.size() > kMaxColumns) return line(word);
     text_ += ' ';

@@ -1,5 +1,7 @@
 #include <gtest/gtest.h>
 
+#include <array>
+
 #include "common/base/bytes.h"
 #include "common/base/crc32c.h"
 #include "common/base/ids.h"
@@ -60,6 +62,45 @@ TEST(ReaderWriter, FailsForGoodAtTheFirstShortage) {
   limited.integer<std::uint16_t>();
   EXPECT_EQ(limited.blob(2), "");
   EXPECT_TRUE(limited.failed());
+}
+
+// Beyond the room of a short string and of what was reserved, too.
+TEST(ReaderWriter, GrowsByNumbersAlone) {
+  std::string bytes = "x";
+  Writer w(bytes);
+  for (std::uint64_t i = 0; i < 1'000; ++i) w.integer(i * 0x0102030405060708);
+  ASSERT_EQ(bytes.size(), 8'001U);
+  Reader r(std::string_view(bytes).substr(1));
+  for (std::uint64_t i = 0; i < 1'000; ++i) ASSERT_EQ(r.integer<std::uint64_t>(), i * 0x0102030405060708);
+  EXPECT_TRUE(r.complete());
+}
+
+TEST(ReaderWriter, TakesBytesAllOrNone) {
+  std::string bytes;
+  const std::array<std::uint8_t, 3> three{1, 0xFF, 0};
+  Writer(bytes).bytes(three);
+  EXPECT_EQ(bytes, std::string("\1\xFF\0", 3));
+  std::array<std::uint8_t, 3> read{};
+  Reader whole(bytes);
+  whole.bytes(read);
+  EXPECT_EQ(read, three);
+  EXPECT_TRUE(whole.complete());
+  std::array<std::uint8_t, 4> more{7, 7, 7, 7};
+  Reader few(bytes);
+  few.bytes(more);
+  EXPECT_TRUE(few.failed());
+  EXPECT_EQ(more, (std::array<std::uint8_t, 4>{7, 7, 7, 7}));
+}
+
+TEST(ReaderWriter, BlobOfWhatIsAppendedIsABlob) {
+  std::string bytes, same;
+  Writer w(bytes);
+  for (const auto size : {0U, 1U, 15U, 500U}) {
+    const std::string text(size, 'a');
+    w.blob_of([&](std::string& out) { out += text; });
+    Writer(same).blob(text);
+  }
+  EXPECT_EQ(bytes, same);
 }
 
 TEST(Ip, ParsesAndPrints) {
