@@ -172,7 +172,7 @@ void Desk::on(const ipc::NoWork& none) {
   deliverer_.dismissed(id);
 }
 
-void Desk::on(const ipc::Lease& lease, ipc::Descriptors descriptors) {
+void Desk::on(ipc::Lease lease, ipc::Descriptors descriptors) {
   // A lease may cross the end of its slot; it is then given back when it is complete.
   std::optional<SlotId> id;
   if (const auto at = asking_.find(lease.request); at != asking_.end()) {
@@ -180,15 +180,16 @@ void Desk::on(const ipc::Lease& lease, ipc::Descriptors descriptors) {
     asking_.erase(at);
     slots_.at(*id).asked.reset();
   }
-  Delivery delivery{lease, {}, {}};
-  if (lease.large) {
+  Delivery delivery{std::move(lease), {}, {}};
+  if (delivery.lease.large) {
     if (descriptors.size() != 1) return break_off("a large message without its file");
     delivery.file = std::move(descriptors.front());
-  } else if (lease.body_size > kMaxBody) {
+  } else if (delivery.lease.body_size > kMaxBody) {
     return break_off("a body too large for frames");
-  } else if (lease.body_size > 0) {
-    delivery.body.reserve(lease.body_size);
-    arriving_.insert_or_assign(lease.lease, Arriving{id, std::move(delivery)});
+  } else if (delivery.lease.body_size > 0) {
+    delivery.body.reserve(delivery.lease.body_size);
+    const auto number = delivery.lease.lease;
+    arriving_.insert_or_assign(number, Arriving{id, std::move(delivery)});
     return;
   }
   hand_over(id, std::move(delivery));

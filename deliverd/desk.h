@@ -95,7 +95,7 @@ class Desk {
   void on(const ipc::Grant& grant, ipc::Descriptors descriptors);
   void on(const ipc::GoAhead& go);
   void on(const ipc::CancelGrant& cancel);
-  void on(const ipc::Lease& lease, ipc::Descriptors descriptors);
+  void on(ipc::Lease lease, ipc::Descriptors descriptors);
   void on(const ipc::LeaseBody& part);
   void on(const ipc::NoWork& none);
   void on(const ipc::OutcomeSaved& saved);

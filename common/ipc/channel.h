@@ -2,7 +2,7 @@
 //
 // Typed: a channel knows both roles; it delivers only messages whose route allows them. The receiving
 // side offers `on(const M&)` (or `on(const M&, Descriptors)` where the message carries descriptors) for
-// every message routed to it from that peer, or it does not compile.
+// every message routed to it from that peer, or it does not compile; or `on(M)` where it keeps what came.
 // Limited: frames of at most 64 KiB; a request beyond its window, an unknown type, a malformed field,
 // a wrong route or a wrong hello closes the channel, is logged, and never ends the process.
 // Never blocking: frames gather and leave in one write at the end of the loop turn; the channel always
@@ -116,6 +116,7 @@ class Channel {
   std::string trouble_;
   bool greeted_ = false;
   bool flush_scheduled_ = false;
+  bool credit_scheduled_ = false;
   bool blocked_ = false;
   std::shared_ptr<bool> alive_;
 };
@@ -154,9 +155,9 @@ bool Channel::has_credit(std::uint64_t bytes) const noexcept {
 }
 
 template <class Handler, class M>
-concept HandlesPlain = requires(Handler& h, const M& m) { h.on(m); };
+concept HandlesPlain = requires(Handler& h, M m) { h.on(std::move(m)); };
 template <class Handler, class M>
-concept HandlesDescriptors = requires(Handler& h, const M& m, Descriptors d) { h.on(m, std::move(d)); };
+concept HandlesDescriptors = requires(Handler& h, M m, Descriptors d) { h.on(std::move(m), std::move(d)); };
 
 // A channel with its handler: decodes, checks routes and windows, calls handler.on(message).
 // `handler` outlives the connection. It must offer on() for every message routed Peer -> Self (but
@@ -210,10 +211,10 @@ class Connection {
           return false;
       if constexpr (max_descriptors<M>() > 0) {
         static_assert(HandlesDescriptors<Handler, M>, "the handler lacks on(const M&, Descriptors)");
-        handler_.on(message, std::move(incoming.descriptors));
+        handler_.on(std::move(message), std::move(incoming.descriptors));
       } else {
         static_assert(HandlesPlain<Handler, M>, "the handler lacks on(const M&)");
-        handler_.on(message);
+        handler_.on(std::move(message));
       }
       return true;
     }
