@@ -10,6 +10,7 @@
 #include "common/base/random.h"
 #include "queued/badmail.h"
 #include "queued/checkpoint.h"
+#include "queued/cold.h"
 #include "queued/large_files.h"
 #include "queued/messages.h"
 #include "queued/segments.h"
@@ -148,6 +149,7 @@ class LocalStore final : public Store {
   void load_resident(Message& message, Loaded loaded);
   void load_large(Message& message, Loaded loaded);
   void read_body(Message& message, Loaded loaded);
+  void take_body(Message& message, ReadRecord record, Loaded loaded);
   void body_failed(base::MessageId id, const os::Error& error);
 
   // --- looking at all of it (store_check.cc)

@@ -13,6 +13,11 @@ namespace postern::queued {
 namespace {
 
 constexpr std::size_t kTold = 512;  // messages in one batch at the start
+constexpr std::uint32_t kReadAtOnce = 64 * 1024;  // of a record, on the loop; copying more takes too long
+
+bool fits(const Message& message, const ReadRecord& record) {
+  return message.large || message.damaged || record.body.size() == message.body_size;
+}
 
 }  // namespace
 
@@ -139,11 +144,15 @@ void LocalStore::load_large(Message& message, Loaded loaded) {
               });
 }
 
-// Prefix and body as they stand in the journal.
+// Prefix and body as they stand in the journal: here and now where the page cache has them, which is cheaper than to
+// ask the thread. That one waits for the disk, and says what is wrong where anything is.
 void LocalStore::read_body(Message& message, Loaded loaded) {
+  auto file = segments_.file(message.place.segment);
+  if (message.place.size <= kReadAtOnce)
+    if (auto record = read_cached_record(file.get(), message.place, message.id); record && fits(message, *record))
+      return take_body(message, *std::move(record), std::move(loaded));
   ++message.uses;
-  reader_.post([this, id = message.id, place = message.place,
-                file = segments_.file(message.place.segment),
+  reader_.post([this, id = message.id, place = message.place, file = std::move(file),
                 loaded = std::move(loaded)]() mutable noexcept -> event::Callback {
     auto record = read_record(file.get(), place, id);
     return [this, id, place, loaded = std::move(loaded),
@@ -153,16 +162,20 @@ void LocalStore::read_body(Message& message, Loaded loaded) {
       --found->uses;
       // Its record was moved, and the place reused, while we read.
       if (!record && found->place.segment != place.segment) return load(id, std::move(loaded));
-      if (record && !found->large && !found->damaged && record->body.size() != found->body_size)
+      if (record && !fits(*found, *record))
         record = os::failure("size of a body in the journal", EIO);
       if (!record) {
         body_failed(id, record.error());
         return loaded(std::unexpected(record.error()));
       }
-      found->prefix = std::move(record->prefix);
-      loaded(LoadedBody{std::make_shared<const std::string>(std::move(record->body)), {}});
+      take_body(*found, *std::move(record), std::move(loaded));
     };
   });
+}
+
+void LocalStore::take_body(Message& message, ReadRecord record, Loaded loaded) {
+  message.prefix = std::move(record.prefix);
+  loaded(LoadedBody{std::make_shared<const std::string>(std::move(record.body)), {}});
 }
 
 void LocalStore::body_failed(base::MessageId id, const os::Error& error) {
