@@ -6,6 +6,7 @@
 
 #include <array>
 #include <deque>
+#include <unordered_set>
 
 #include "common/base/random.h"
 #include "queued/badmail.h"
@@ -59,6 +60,7 @@ class LocalStore final : public Store {
   void when_sure(Done sure) override;
   const Message* find(base::MessageId id) const override { return messages_.find(id); }
   void fetch(std::vector<base::MessageId> ids, Done resident) override;
+  void read_ahead(std::vector<base::MessageId> ids) override;
   void scan(base::MessageId after, std::size_t limit, Scanned scanned) override;
   void tell_all(Scanned each) override;
   std::uint64_t count() const override { return messages_.count(); }
@@ -185,6 +187,7 @@ class LocalStore final : public Store {
   std::optional<std::string> blocks_text_;
   std::vector<std::string> damage_;
   Scanned telling_;  // while all messages are told
+  std::unordered_set<base::MessageId> coming_;  // whose rows are read ahead
 
   std::deque<InFlight> in_flight_;  // from entry number flushed_ on
   base::SequenceNumber first_sequence_;

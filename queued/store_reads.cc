@@ -44,11 +44,34 @@ void LocalStore::fetch(std::vector<base::MessageId> ids, Done resident) {
     return messages_.find(id) != nullptr || messages_.ended(id);
   });
   if (here) return resident();
+  // The reader goes by the order of questions: behind the one that brings them they are here. If they left memory
+  // again at once, they are read anew.
+  if (std::ranges::all_of(ids, [this](base::MessageId id) { return coming_.contains(id); }))
+    return reader_.post([this, ids = std::move(ids),
+                         resident = std::move(resident)]() mutable noexcept -> event::Callback {
+      return [this, ids = std::move(ids), resident = std::move(resident)]() mutable noexcept {
+        fetch(std::move(ids), std::move(resident));
+      };
+    });
   // Also those that are here: they may have gone until the others come.
   read([ids = std::move(ids)](Index& index) { return read_rows(index, ids); },
        [this, resident = std::move(resident)](std::vector<Message> rows) mutable noexcept {
          for (auto& row : rows) messages_.adopt(std::move(row));
          resident();
+       });
+}
+
+void LocalStore::read_ahead(std::vector<base::MessageId> ids) {
+  if (ids.empty() || coming_.contains(ids.front())) return;
+  std::erase_if(ids, [this](base::MessageId id) {
+    return messages_.find(id) != nullptr || messages_.ended(id) || coming_.contains(id);
+  });
+  if (ids.empty()) return;
+  coming_.insert(ids.begin(), ids.end());
+  read([ids](Index& index) { return read_rows(index, ids); },
+       [this, ids](std::vector<Message> rows) noexcept {
+         for (const auto id : ids) coming_.erase(id);
+         for (auto& row : rows) messages_.adopt(std::move(row));
        });
 }
 
