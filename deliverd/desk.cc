@@ -53,9 +53,10 @@ void Desk::connect(ipc::Role self, base::UniqueFd fd) {
   channel()->on_credit([this]() noexcept { send_waiting(); });
   // What was only given back needs no word: what queued does not hear of is nobody's.
   const auto settled = std::erase_if(reports_, [](const auto& entry) {
-    return std::ranges::none_of(entry.second.outcome.results, tried);
+    return std::ranges::none_of(entry.second.results, tried);
   });
-  for (auto& [request, report] : reports_) report.sent = false;
+  unsent_.clear();
+  for (const auto& [request, outcome] : reports_) unsent_.push_back(request);
   send_held_leases();
   send_waiting();
   if (settled > 0) deliverer_.saved();
@@ -68,8 +69,7 @@ void Desk::send_held_leases() {
   std::vector<ipc::HeldLease> all;
   for (const auto& [id, slot] : slots_)
     if (slot.in_hand) all.push_back(*slot.in_hand);
-  for (const auto& [request, report] : std::views::reverse(reports_)) {
-    const auto& outcome = report.outcome;
+  for (const auto& [request, outcome] : std::views::reverse(reports_)) {
     auto& lease = all.emplace_back(outcome.lease, outcome.epoch, outcome.message,
                                    std::vector<std::uint32_t>{});
     for (const auto& result : outcome.results)
@@ -239,13 +239,13 @@ void Desk::store(const ipc::HeldLease& lease, std::string remote, ipc::TlsNote t
                  std::vector<ipc::RecipientResult> results) {
   if (remote.size() > ipc::kMaxRemote) remote.resize(ipc::kMaxRemote);
   last_request_ = last_request_.next();
-  Report report{{last_request_, lease.lease, lease.epoch, lease.message, std::move(remote),
-                 std::move(tls), std::move(results)}};
-  if (auto* c = channel(); c != nullptr && c->has_credit<ipc::Outcome>()) {
-    c->send(report.outcome);
-    report.sent = true;
-  }
-  reports_.emplace(last_request_, std::move(report));
+  ipc::Outcome outcome{last_request_, lease.lease, lease.epoch, lease.message, std::move(remote),
+                       std::move(tls), std::move(results)};
+  if (auto* c = channel(); c != nullptr && unsent_.empty() && c->has_credit<ipc::Outcome>())
+    c->send(outcome);
+  else
+    unsent_.push_back(last_request_);
+  reports_.emplace_hint(reports_.end(), last_request_, std::move(outcome));
 }
 
 void Desk::on(const ipc::OutcomeSaved& saved) {
@@ -254,12 +254,8 @@ void Desk::on(const ipc::OutcomeSaved& saved) {
 
 // What waited for credit, or for a channel.
 void Desk::send_waiting() {
-  for (auto& [request, report] : reports_) {
-    if (report.sent) continue;
-    if (!channel()->has_credit<ipc::Outcome>()) break;
-    channel()->send(report.outcome);
-    report.sent = true;
-  }
+  for (; !unsent_.empty() && channel()->has_credit<ipc::Outcome>(); unsent_.pop_front())
+    channel()->send(reports_.at(unsent_.front()));
   for (auto& [id, slot] : slots_)
     if (slot.wants) ask(id);
 }

@@ -46,7 +46,7 @@ void LocalStore::fetch(std::vector<base::MessageId> ids, Done resident) {
   if (here) return resident();
   // The reader goes by the order of questions: behind the one that brings them they are here. If they left memory
   // again at once, they are read anew.
-  if (std::ranges::all_of(ids, [this](base::MessageId id) { return coming_.contains(id); }))
+  if (!failed_ && std::ranges::all_of(ids, [this](base::MessageId id) { return coming_.contains(id); }))
     return reader_.post([this, ids = std::move(ids),
                          resident = std::move(resident)]() mutable noexcept -> event::Callback {
       return [this, ids = std::move(ids), resident = std::move(resident)]() mutable noexcept {

@@ -53,6 +53,9 @@ TEST_F(CachedBodyTest, WhatLeftMemoryComesWithItsPrefix) {
   most_residents = 0;
   ASSERT_TRUE(open());
   const auto id = accept("cold\r\n");
+  store->tick();
+  store->pump();
+  ASSERT_EQ(store->find(id), nullptr);
   const auto said = load(id);
   EXPECT_EQ(*said, "(waits)") << "for its row";
   store->pump_reads();
@@ -111,6 +114,9 @@ TEST_F(CachedBodyTest, OneOfAnotherSizeIsReported) {
   most_residents = 0;
   ASSERT_TRUE(open());
   const auto id = accept("cold\r\n");
+  store->tick();
+  store->pump();
+  ASSERT_EQ(store->find(id), nullptr);
   auto row = decode_row(id, index_rows->rows.at({Table::kMessages, message_key(id)}));
   ASSERT_TRUE(row.has_value());
   ++row->body_size;

@@ -82,8 +82,10 @@ TEST_F(ReadAheadTest, WhatHasEndedDoesNotComeBack) {
 TEST_F(ReadAheadTest, AnIndexThatCannotBeReadEndsThisLife) {
   index_rows->damaged = true;
   store->read_ahead({ids[0]});
+  const auto found = fetch(ids[0]);
   store->pump_reads();
   EXPECT_FALSE(fatal.empty());
+  EXPECT_EQ(*found, 0) << "nobody hears of anything any more";
 }
 
 class HandOutTest : public ::testing::Test, protected EngineRig {};
