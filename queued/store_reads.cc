@@ -15,7 +15,7 @@ namespace {
 constexpr std::size_t kTold = 512;  // messages in one batch at the start
 constexpr std::uint32_t kReadAtOnce = 64 * 1024;  // of a record, on the loop; copying more takes too long
 
-bool fits(const Message& message, const ReadRecord& record) {
+bool is_whole(const Message& message, const ReadRecord& record) {
   return message.large || message.damaged || record.body.size() == message.body_size;
 }
 
@@ -172,7 +172,7 @@ void LocalStore::load_large(Message& message, Loaded loaded) {
 void LocalStore::read_body(Message& message, Loaded loaded) {
   auto file = segments_.file(message.place.segment);
   if (message.place.size <= kReadAtOnce)
-    if (auto record = read_cached_record(file.get(), message.place, message.id); record && fits(message, *record))
+    if (auto record = read_cached_record(file.get(), message.place, message.id); record && is_whole(message, *record))
       return take_body(message, *std::move(record), std::move(loaded));
   ++message.uses;
   reader_.post([this, id = message.id, place = message.place, file = std::move(file),
@@ -185,7 +185,7 @@ void LocalStore::read_body(Message& message, Loaded loaded) {
       --found->uses;
       // Its record was moved, and the place reused, while we read.
       if (!record && found->place.segment != place.segment) return load(id, std::move(loaded));
-      if (record && !fits(*found, *record))
+      if (record && !is_whole(*found, *record))
         record = os::failure("size of a body in the journal", EIO);
       if (!record) {
         body_failed(id, record.error());
