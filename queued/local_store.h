@@ -1,7 +1,7 @@
 // LocalStore: the store on one host's disk: journal segments, the index, large files, control.json below
 // the spool. The journal is the truth; the index is what memory need not hold, brought up to date by
-// checkpoints and rebuilt from the journal where it is damaged. No file is touched on the loop after
-// open(); a flusher, a store thread and a reader do that.
+// checkpoints and rebuilt from the journal where it is damaged. After open() the loop waits for no file;
+// a flusher, a store thread and a reader do that.
 #pragma once
 
 #include <array>
