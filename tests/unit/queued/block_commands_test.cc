@@ -189,10 +189,10 @@ TEST_F(BlockCommandsTest, WhatIsResumedIsLookedAtAsFarAsItMayExpireSoon) {
   config.retry.expire = 5 * kDay;
   config.retry.notify = kDay / 2;
   engine->configure(config);
-  ASSERT_EQ(run(ipc::SwitchOutbound{.reason = "x"}).substr(0, 2), "0 ");
   (void)mail("old@far.example");
   pass(4 * kDay + base::Millis(1));
   for (int n = 0; n < 600; ++n) (void)mail("young@far.example");
+  ASSERT_EQ(run(ipc::SwitchOutbound{.reason = "x"}).substr(0, 2), "0 ");
   const auto scans = [this, before = index_rows->scans] { return index_rows->scans - before; };
   EXPECT_EQ(run(ipc::SwitchOutbound{.enable = true}), "0 outbound is enabled; expire within 24h: 1");
   EXPECT_EQ(scans(), 1U);
@@ -202,7 +202,6 @@ TEST_F(BlockCommandsTest, WhatIsResumedIsLookedAtAsFarAsItMayExpireSoon) {
 TEST_F(BlockCommandsTest, WhatWasImportedMayExpireSoonBehindYoungerMail) {
   config.retry.expire = 5 * kDay;
   engine->configure(config);
-  ASSERT_EQ(run(ipc::SwitchOutbound{.reason = "x"}).substr(0, 2), "0 ");
   pass(5 * kDay);
   for (int n = 0; n < 300; ++n) (void)mail("young@far.example");
   auto record = envelope();
@@ -213,6 +212,7 @@ TEST_F(BlockCommandsTest, WhatWasImportedMayExpireSoonBehindYoungerMail) {
                 [this, id = record.id](bool) noexcept { engine->admit(id); });
   turn();
   for (int n = 0; n < 300; ++n) (void)mail("young@far.example");
+  ASSERT_EQ(run(ipc::SwitchOutbound{.reason = "x"}).substr(0, 2), "0 ");
   EXPECT_EQ(run(ipc::SwitchOutbound{.enable = true}), "0 outbound is enabled; expire within 24h: 1");
 }
 
