@@ -53,9 +53,10 @@ void Desk::connect(ipc::Role self, base::UniqueFd fd) {
   channel()->on_credit([this]() noexcept { send_waiting(); });
   // What was only given back needs no word: what queued does not hear of is nobody's.
   const auto settled = std::erase_if(reports_, [](const auto& entry) {
-    return std::ranges::none_of(entry.second.outcome.results, tried);
+    return std::ranges::none_of(entry.second.results, tried);
   });
-  for (auto& [request, report] : reports_) report.sent = false;
+  unsent_.clear();
+  for (const auto& [request, outcome] : reports_) unsent_.push_back(request);
   send_held_leases();
   send_waiting();
   if (settled > 0) deliverer_.saved();
@@ -68,8 +69,7 @@ void Desk::send_held_leases() {
   std::vector<ipc::HeldLease> all;
   for (const auto& [id, slot] : slots_)
     if (slot.in_hand) all.push_back(*slot.in_hand);
-  for (const auto& [request, report] : std::views::reverse(reports_)) {
-    const auto& outcome = report.outcome;
+  for (const auto& [request, outcome] : std::views::reverse(reports_)) {
     auto& lease = all.emplace_back(outcome.lease, outcome.epoch, outcome.message,
                                    std::vector<std::uint32_t>{});
     for (const auto& result : outcome.results)
@@ -172,7 +172,7 @@ void Desk::on(const ipc::NoWork& none) {
   deliverer_.dismissed(id);
 }
 
-void Desk::on(const ipc::Lease& lease, ipc::Descriptors descriptors) {
+void Desk::on(ipc::Lease lease, ipc::Descriptors descriptors) {
   // A lease may cross the end of its slot; it is then given back when it is complete.
   std::optional<SlotId> id;
   if (const auto at = asking_.find(lease.request); at != asking_.end()) {
@@ -180,15 +180,16 @@ void Desk::on(const ipc::Lease& lease, ipc::Descriptors descriptors) {
     asking_.erase(at);
     slots_.at(*id).asked.reset();
   }
-  Delivery delivery{lease, {}, {}};
-  if (lease.large) {
+  Delivery delivery{std::move(lease), {}, {}};
+  if (delivery.lease.large) {
     if (descriptors.size() != 1) return break_off("a large message without its file");
     delivery.file = std::move(descriptors.front());
-  } else if (lease.body_size > kMaxBody) {
+  } else if (delivery.lease.body_size > kMaxBody) {
     return break_off("a body too large for frames");
-  } else if (lease.body_size > 0) {
-    delivery.body.reserve(lease.body_size);
-    arriving_.insert_or_assign(lease.lease, Arriving{id, std::move(delivery)});
+  } else if (delivery.lease.body_size > 0) {
+    delivery.body.reserve(delivery.lease.body_size);
+    const auto number = delivery.lease.lease;
+    arriving_.insert_or_assign(number, Arriving{id, std::move(delivery)});
     return;
   }
   hand_over(id, std::move(delivery));
@@ -238,13 +239,13 @@ void Desk::store(const ipc::HeldLease& lease, std::string remote, ipc::TlsNote t
                  std::vector<ipc::RecipientResult> results) {
   if (remote.size() > ipc::kMaxRemote) remote.resize(ipc::kMaxRemote);
   last_request_ = last_request_.next();
-  Report report{{last_request_, lease.lease, lease.epoch, lease.message, std::move(remote),
-                 std::move(tls), std::move(results)}};
-  if (auto* c = channel(); c != nullptr && c->has_credit<ipc::Outcome>()) {
-    c->send(report.outcome);
-    report.sent = true;
-  }
-  reports_.emplace(last_request_, std::move(report));
+  ipc::Outcome outcome{last_request_, lease.lease, lease.epoch, lease.message, std::move(remote),
+                       std::move(tls), std::move(results)};
+  if (auto* c = channel(); c != nullptr && unsent_.empty() && c->has_credit<ipc::Outcome>())
+    c->send(outcome);
+  else
+    unsent_.push_back(last_request_);
+  reports_.emplace_hint(reports_.end(), last_request_, std::move(outcome));
 }
 
 void Desk::on(const ipc::OutcomeSaved& saved) {
@@ -253,12 +254,8 @@ void Desk::on(const ipc::OutcomeSaved& saved) {
 
 // What waited for credit, or for a channel.
 void Desk::send_waiting() {
-  for (auto& [request, report] : reports_) {
-    if (report.sent) continue;
-    if (!channel()->has_credit<ipc::Outcome>()) break;
-    channel()->send(report.outcome);
-    report.sent = true;
-  }
+  for (; !unsent_.empty() && channel()->has_credit<ipc::Outcome>(); unsent_.pop_front())
+    channel()->send(reports_.at(unsent_.front()));
   for (auto& [id, slot] : slots_)
     if (slot.wants) ask(id);
 }

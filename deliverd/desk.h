@@ -9,6 +9,7 @@
 #pragma once
 
 #include <cstdint>
+#include <deque>
 #include <map>
 #include <memory>
 #include <optional>
@@ -95,7 +96,7 @@ class Desk {
   void on(const ipc::Grant& grant, ipc::Descriptors descriptors);
   void on(const ipc::GoAhead& go);
   void on(const ipc::CancelGrant& cancel);
-  void on(const ipc::Lease& lease, ipc::Descriptors descriptors);
+  void on(ipc::Lease lease, ipc::Descriptors descriptors);
   void on(const ipc::LeaseBody& part);
   void on(const ipc::NoWork& none);
   void on(const ipc::OutcomeSaved& saved);
@@ -117,10 +118,6 @@ class Desk {
     std::optional<SlotId> slot;
     Delivery delivery;
   };
-  struct Report {
-    ipc::Outcome outcome;
-    bool sent = false;
-  };
 
   [[nodiscard]] ipc::Channel* channel() noexcept;
   void hand_over(std::optional<SlotId> slot, Delivery delivery);
@@ -141,7 +138,8 @@ class Desk {
   std::unordered_map<base::GrantId, SlotId> by_grant_;
   std::unordered_map<base::RequestId, SlotId> asking_;
   std::unordered_map<base::LeaseId, Arriving> arriving_;
-  std::map<base::RequestId, Report> reports_;  // not yet saved, in the order of their making
+  std::map<base::RequestId, ipc::Outcome> reports_;  // not yet saved, in the order of their making
+  std::deque<base::RequestId> unsent_;               // of them
   SlotId last_slot_;
   base::RequestId last_request_;
 };

@@ -40,11 +40,15 @@ void append_harmless(std::string& out, std::string_view line) {
 }
 }  // namespace
 
-LogPump::LogPump(event::Loop& loop, std::string file, config::LogFormat format)
+LogPump::LogPump(event::Loop& loop, std::string file, config::LogFormat format, base::Millis gather)
     : loop_(loop),
       file_(std::move(file)),
       format_(format),
-      again_(loop, [this]() noexcept { write_out(0); }) {}
+      gather_(gather),
+      again_(loop, [this]() noexcept { write_out(0); }),
+      gathered_(loop, [this]() noexcept {
+        for (const auto& source : sources_) source->event->watch(true, false);
+      }) {}
 
 LogPump::~LogPump() {
   drain();
@@ -67,24 +71,29 @@ os::Result<base::UniqueFd> LogPump::add(std::string role) {
   source->fd = std::move(pipe->first);
   source->role = std::move(role);
   auto* raw = source.get();
-  source->event =
-      std::make_unique<event::FdEvent>(loop_, raw->fd.get(), [this, raw](bool, bool) noexcept {
-        if (read(*raw) == Read::kEnd) {
-          raw->event->watch(false, false);
-          loop_.defer([this, raw]() noexcept {
-            std::erase_if(sources_, [raw](const auto& s) { return s.get() == raw; });
-          });
-        }
-        write_out(0);
-      });
+  source->event = std::make_unique<event::FdEvent>(
+      loop_, raw->fd.get(), [this, raw](bool, bool) noexcept { readable(*raw); });
   source->event->watch(true, false);
   sources_.push_back(std::move(source));
   return std::move(pipe->second);
 }
 
+void LogPump::readable(Source& source) noexcept {
+  const bool ended = read(source) == Read::kEnd;
+  if (ended || !source.full) source.event->watch(false, false);
+  if (ended)
+    loop_.defer([this, gone = &source]() noexcept {
+      std::erase_if(sources_, [gone](const auto& s) { return s.get() == gone; });
+    });
+  else if (!source.full && !gathered_.running())
+    gathered_.start(gather_);
+  write_out(0);
+}
+
 LogPump::Read LogPump::read(Source& source) noexcept {
   char bytes[kReadSize];
   const ssize_t got = ::read(source.fd.get(), bytes, sizeof bytes);
+  source.full = got == static_cast<ssize_t>(sizeof bytes);
   if (got < 0) return Read::kNothing;
   if (got > 0) {
     source.kept.append(bytes, static_cast<std::size_t>(got));

@@ -19,9 +19,12 @@ namespace postern::parent {
 class LogPump {
  public:
   static constexpr std::size_t kMaxBuffer = 1 << 20;
+  // What came first is taken at once, what follows gathers for so long in its pipe: a busy role writes with each turn of
+  // its loop, and to wake up as often costs more than the lines do.
+  static constexpr base::Millis kGather{5};
 
-  // `file`: absolute path, or empty for stderr.
-  LogPump(event::Loop& loop, std::string file, config::LogFormat format);
+  // `file`: absolute path, or empty for stderr. `gather`: see kGather.
+  LogPump(event::Loop& loop, std::string file, config::LogFormat format, base::Millis gather = kGather);
   ~LogPump();
   // Opens the file; again after it was moved away (SIGUSR1).
   os::Result<void> open();
@@ -37,9 +40,11 @@ class LogPump {
     base::UniqueFd fd;
     std::string role;
     std::string kept;
+    bool full = false;  // its pipe was, and may be again
     std::unique_ptr<event::FdEvent> event;
   };
   enum class Read : std::uint8_t { kSome, kNothing, kEnd };  // kEnd: its last writer is gone
+  void readable(Source& source) noexcept;
   Read read(Source& source) noexcept;
   void take_lines(Source& source);
   void append(std::string_view line, const std::string& role);
@@ -49,11 +54,13 @@ class LogPump {
   event::Loop& loop_;
   std::string file_;
   config::LogFormat format_;
+  const base::Millis gather_;
   base::UniqueFd out_;
   bool is_file_ = false;  // a regular one: writing to it never waits for a reader
   std::string buffer_;
   std::uint64_t dropped_ = 0;
   event::Timer again_;
+  event::Timer gathered_;
   std::vector<std::unique_ptr<Source>> sources_;
 };
 

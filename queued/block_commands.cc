@@ -292,6 +292,10 @@ void Control::say_expiring(SessionId id, base::RequestId request, std::string te
                engine_.blocks().blocked(route.queue, route.destination) == Blocked::kNo;
       });
   };
+  // Mail starts to leave at the same time, and waits for the rows that are read here.
+  work->enough = [this](const Message& last) noexcept {
+    return engine_.in_order_of_age(last.id) && engine_.young_after(last, kSoon);
+  };
   work->finished = [this, id, request, count, text = std::move(text)]() mutable noexcept {
     done(id, request, kOk, std::move(text) + expiring_text(*count));
   };

@@ -25,6 +25,18 @@ std::optional<MessageRecord> record_of(const Frame& frame) {
   return outcome ? std::move(outcome->notice) : std::nullopt;
 }
 
+// Of message `id`, as these bytes from its place say it. The body stays where it was read.
+os::Result<ReadRecord> record_in(std::string bytes, const Place& place, base::MessageId id) {
+  const auto frame = read_frame(bytes, place.segment, place.offset);
+  if (!frame) return os::failure("checksum of a journal record", EIO);
+  auto record = record_of(*frame);
+  if (!record || record->id != id) return os::failure("another record stands there", EIO);
+  const auto begin = static_cast<std::size_t>(frame->body.data() - bytes.data());
+  bytes.resize(begin + frame->body.size());
+  bytes.erase(0, begin);
+  return ReadRecord{std::move(record->prefix), std::move(bytes)};
+}
+
 }  // namespace
 
 os::Result<std::vector<Message>> read_rows(Index& index, const std::vector<base::MessageId>& ids) {
@@ -70,6 +82,14 @@ os::Result<std::vector<WaitRow>> read_waits(Index& index) {
   }
 }
 
+std::optional<ReadRecord> read_cached_record(os::File* segment, const Place& place, base::MessageId id) {
+  auto bytes = segment != nullptr ? segment->read_cached(place.offset, place.size) : std::nullopt;
+  if (!bytes) return std::nullopt;
+  auto record = record_in(*std::move(bytes), place, id);
+  if (!record) return std::nullopt;
+  return *std::move(record);
+}
+
 os::Result<ReadRecord> read_record(os::File* segment, const Place& place, base::MessageId id) {
   if (segment == nullptr) return os::failure("find a journal segment", ENOENT);
   auto bytes = segment->read_at(place.offset, place.size);
@@ -77,11 +97,7 @@ os::Result<ReadRecord> read_record(os::File* segment, const Place& place, base::
   for (int more = kReads - 1; !bytes && more > 0; --more)
     bytes = segment->read_at(place.offset, place.size);
   if (!bytes) return std::unexpected(bytes.error());
-  const auto frame = read_frame(*bytes, place.segment, place.offset);
-  if (!frame) return os::failure("checksum of a journal record", EIO);
-  auto record = record_of(*frame);
-  if (!record || record->id != id) return os::failure("another record stands there", EIO);
-  return ReadRecord{std::move(record->prefix), std::string(frame->body)};
+  return record_in(*std::move(bytes), place, id);
 }
 
 }  // namespace postern::queued

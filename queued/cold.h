@@ -1,7 +1,8 @@
-// Cold reads: what the reader thread fetches of messages that are not resident. Stateless.
+// Cold reads: what is fetched of messages that are not resident, mostly by the reader thread. Stateless.
 #pragma once
 
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -24,6 +25,10 @@ struct ReadRecord {
   std::string body;
 };
 
+// The whole record of message `id` at its place, if that needs no wait for the disk; nullopt too where anything else
+// stands there: read_record() says what it is.
+[[nodiscard]] std::optional<ReadRecord> read_cached_record(os::File* segment, const Place& place,
+                                                           base::MessageId id);
 // The whole record of message `id` at its place; EIO if anything else stands there.
 [[nodiscard]] os::Result<ReadRecord> read_record(os::File* segment, const Place& place,
                                                  base::MessageId id);

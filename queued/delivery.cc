@@ -15,6 +15,7 @@ constexpr base::Millis kPatience{100};
 constexpr int kPatienceSteps = 20;
 constexpr std::size_t kMostUnsent = 8U << 20;  // to one deliverer, before its next lease waits
 constexpr base::Millis kDrainPause{2};
+constexpr std::size_t kReadAhead = 64;  // messages
 constexpr std::uint32_t kMaxDeaths = 2;
 constexpr base::Millis kFirstReturnDelay{1'000};
 constexpr std::uint32_t kMaxReturnDoublings = 6;
@@ -450,12 +451,21 @@ void Delivery::perform(Action action) {
 
 void Delivery::hand_out(HandOut out) {
   const auto id = out.message;
+  if (engine_.store().find(id) == nullptr) read_ahead(out);
   engine_.store().load(id, [this, out = std::move(out)](os::Result<LoadedBody> body) noexcept {
     if (body)
       send(out, *std::move(body));
     else
       cannot_send(out, body.error().text());
   });
+}
+
+// What stands behind it in its queue is handed out soon: of a long queue hardly anything is in memory.
+void Delivery::read_ahead(const HandOut& out) {
+  auto ids = engine_.schedule().messages(out.queue, out.message, kReadAhead);
+  if (ids.empty()) return;
+  ids.insert(ids.begin(), out.message);
+  engine_.store().read_ahead(std::move(ids));
 }
 
 void Delivery::send(const HandOut& out, LoadedBody&& body) {

@@ -108,6 +108,7 @@ class Delivery {
   void adopted(Deliverer& from);
   void adopt(Deliverer& from, const ipc::HeldLease& lease);
   void hand_out(HandOut out);
+  void read_ahead(const HandOut& out);
   void send(const HandOut& out, LoadedBody&& body);
   void send_backlog();
   void break_off(const LeaseInfo& lease);

@@ -125,8 +125,10 @@ class Engine {
                                                  const Recipient& recipient) const;
   // Whether it is too young to be given up within `more`, whichever way its recipients go.
   [[nodiscard]] bool young_after(const Message& message, base::Millis more) const {
-    return now() - message.born + more < retry_tables_.youngest();
+    return now() - message.born + more < retry_tables_.shortest_life();
   }
+  // Whether all that came after it is younger.
+  [[nodiscard]] bool in_order_of_age(base::MessageId after) const { return after > last_import_; }
 
   // Where the queue of a grant leads by the DNS.
   void hop_found(DelivererId deliverer, const ipc::HopFound& found);

@@ -1,15 +1,17 @@
 // LocalStore: the store on one host's disk: journal segments, the index, large files, control.json below
 // the spool. The journal is the truth; the index is what memory need not hold, brought up to date by
-// checkpoints and rebuilt from the journal where it is damaged. No file is touched on the loop after
-// open(); a flusher, a store thread and a reader do that.
+// checkpoints and rebuilt from the journal where it is damaged. After open() the loop waits for no file;
+// a flusher, a store thread and a reader do that.
 #pragma once
 
 #include <array>
 #include <deque>
+#include <unordered_set>
 
 #include "common/base/random.h"
 #include "queued/badmail.h"
 #include "queued/checkpoint.h"
+#include "queued/cold.h"
 #include "queued/large_files.h"
 #include "queued/messages.h"
 #include "queued/segments.h"
@@ -58,6 +60,7 @@ class LocalStore final : public Store {
   void when_sure(Done sure) override;
   const Message* find(base::MessageId id) const override { return messages_.find(id); }
   void fetch(std::vector<base::MessageId> ids, Done resident) override;
+  void read_ahead(std::vector<base::MessageId> ids) override;
   void scan(base::MessageId after, std::size_t limit, Scanned scanned) override;
   void tell_all(Scanned each) override;
   std::uint64_t count() const override { return messages_.count(); }
@@ -148,6 +151,7 @@ class LocalStore final : public Store {
   void load_resident(Message& message, Loaded loaded);
   void load_large(Message& message, Loaded loaded);
   void read_body(Message& message, Loaded loaded);
+  void take_body(Message& message, ReadRecord record, Loaded loaded);
   void body_failed(base::MessageId id, const os::Error& error);
 
   // --- looking at all of it (store_check.cc)
@@ -183,6 +187,7 @@ class LocalStore final : public Store {
   std::optional<std::string> blocks_text_;
   std::vector<std::string> damage_;
   Scanned telling_;  // while all messages are told
+  std::unordered_set<base::MessageId> coming_;  // whose rows are read ahead
 
   std::deque<InFlight> in_flight_;  // from entry number flushed_ on
   base::SequenceNumber first_sequence_;

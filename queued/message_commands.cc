@@ -44,7 +44,8 @@ void Control::select(std::shared_ptr<Selecting> work) {
 
 void Control::select_from(std::shared_ptr<Selecting> work, base::MessageId after) {
   engine_.store().scan(after, kSelected, [this, work](const Batch& batch) noexcept {
-    select_among(work, batch.messages, [this, work, more = batch.more, last = batch.last]() noexcept {
+    const bool enough = work->enough && !batch.messages.empty() && work->enough(*batch.messages.back());
+    select_among(work, batch.messages, [this, work, more = batch.more && !enough, last = batch.last]() noexcept {
       if (more)
         select_from(work, last);
       else

@@ -376,7 +376,7 @@ void Engine::expire_slice(OldMail work) {
     bool more = true;
     for (const auto id : slice) {
       const Message* message = store_.find(id);
-      const bool by_age = id > last_import_;  // is all that follows younger?
+      const bool by_age = in_order_of_age(id);
       work.gap = work.gap || !by_age || (message != nullptr && !message->holds(now()).empty());
       if (message == nullptr || !message->held.empty()) continue;
       const auto raw = now() - message->born;

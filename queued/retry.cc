@@ -30,15 +30,15 @@ RetryTables::RetryTables(const config::RetryConfig& config) : config_(config) {
   Rules none;
   none.fill(kNoRule);
   all_ = none;
-  const auto least = [this](base::Millis age) {
-    if (age.count() != 0 && (youngest_.count() == 0 || age < youngest_)) youngest_ = age;
+  const auto note = [](base::Millis& least, base::Millis age) {
+    if (age.count() != 0) least = std::min(least, age);
   };
-  least(config_.expire);
-  least(config_.notify);
+  note(shortest_life_, config_.expire);
+  note(soonest_late_, config_.notify);
   for (std::uint32_t i = 0; i < config_.rules.size(); ++i) {
     const auto& rule = config_.rules[i];
-    least(rule.expire.value_or(base::Millis(0)));
-    least(rule.notify.value_or(base::Millis(0)));
+    note(shortest_life_, rule.expire.value_or(base::Millis(0)));
+    note(soonest_late_, rule.notify.value_or(base::Millis(0)));
     const auto on = rule.on ? static_cast<std::size_t>(*rule.on) : kAny;
     for (const auto& to : rule.to) {
       if (to == "*")
@@ -49,7 +49,6 @@ RetryTables::RetryTables(const config::RetryConfig& config) : config_(config) {
         exact_.try_emplace(to, none).first->second[on] = i;
     }
   }
-  if (youngest_.count() == 0) youngest_ = base::Millis::max();
 }
 
 const config::RetryRule* RetryTables::pick(const Rules& rules, ipc::FailureClass failure) const {

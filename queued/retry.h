@@ -9,6 +9,7 @@
 // same times.
 #pragma once
 
+#include <algorithm>
 #include <array>
 #include <span>
 #include <string>
@@ -43,7 +44,9 @@ class RetryTables {
 
   [[nodiscard]] RetryTerms terms(std::string_view queue, ipc::FailureClass failure) const;
   // Below this age no message expires or is late, whatever its queue and its failure.
-  [[nodiscard]] base::Millis youngest() const { return youngest_; }
+  [[nodiscard]] base::Millis youngest() const { return std::min(shortest_life_, soonest_late_); }
+  // Below this one none expires.
+  [[nodiscard]] base::Millis shortest_life() const { return shortest_life_; }
 
  private:
   // Indexes into the rules, by class of failure; the last one: any.
@@ -56,7 +59,8 @@ class RetryTables {
   std::unordered_map<std::string, Rules> exact_;
   std::unordered_map<std::string, Rules> below_;  // by "slow.example" for "*.slow.example"
   Rules all_{};
-  base::Millis youngest_{0};
+  base::Millis shortest_life_ = base::Millis::max();
+  base::Millis soonest_late_ = base::Millis::max();
 };
 
 // What decides by how much a wait is longer than written down.

@@ -8,16 +8,19 @@ namespace postern::queued {
 struct Control::Selecting {
   using Look = std::move_only_function<void(const std::vector<const Message*>&) noexcept>;
   using Change = std::move_only_function<void(const std::vector<base::MessageId>&) noexcept>;
+  using Enough = std::move_only_function<bool(const Message&) const noexcept>;
   ipc::Selector selector;  // not empty
   Look look;      // at some that are selected
   Change change;  // changes them, at most kMaxRetried that are in memory now; empty: nothing is changed
+  Enough enough;  // is nothing that came after this one of interest? Empty: all is looked at
   event::Callback finished;  // behind all changes
 };
+
+inline constexpr base::Millis kSoon{24LL * 3600 * 1000};
 
 // Is one of the message's recipients that `concerned` picks given up within a day, unless it
 // arrives?
 bool Control::expires_soon(const Message& message, auto concerned) const {
-  constexpr base::Millis kSoon{24LL * 3600 * 1000};
   if (engine_.young_after(message, kSoon)) return false;  // the usual case
   return std::any_of(message.recipients.begin(), message.recipients.end(),
                      [&](const Recipient& recipient) {

@@ -127,6 +127,9 @@ class Store {
   [[nodiscard]] virtual const Message* find(base::MessageId id) const = 0;
   // Those of `ids` that there are can be found while `resident` runs: at once if they are in memory.
   virtual void fetch(std::vector<base::MessageId> ids, Done resident) = 0;
+  // The first of them is about to be asked for, and the others soon: what is not in memory is brought in by one visit,
+  // unless the first is on its way already.
+  virtual void read_ahead(std::vector<base::MessageId> ids) = 0;
   // The first `limit` messages with ids above `after`, and a few more that are in memory.
   virtual void scan(base::MessageId after, std::size_t limit, Scanned scanned) = 0;
   // Tells all messages from earlier lives, a batch at a time; once, at the start. Until then sums are

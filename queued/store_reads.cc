@@ -13,6 +13,11 @@ namespace postern::queued {
 namespace {
 
 constexpr std::size_t kTold = 512;  // messages in one batch at the start
+constexpr std::uint32_t kReadAtOnce = 64 * 1024;  // of a record, on the loop; copying more takes too long
+
+bool is_whole(const Message& message, const ReadRecord& record) {
+  return message.large || message.damaged || record.body.size() == message.body_size;
+}
 
 }  // namespace
 
@@ -39,11 +44,34 @@ void LocalStore::fetch(std::vector<base::MessageId> ids, Done resident) {
     return messages_.find(id) != nullptr || messages_.ended(id);
   });
   if (here) return resident();
+  // The reader goes by the order of questions: behind the one that brings them they are here. If they left memory
+  // again at once, they are read anew.
+  if (!failed_ && std::ranges::all_of(ids, [this](base::MessageId id) { return coming_.contains(id); }))
+    return reader_.post([this, ids = std::move(ids),
+                         resident = std::move(resident)]() mutable noexcept -> event::Callback {
+      return [this, ids = std::move(ids), resident = std::move(resident)]() mutable noexcept {
+        fetch(std::move(ids), std::move(resident));
+      };
+    });
   // Also those that are here: they may have gone until the others come.
   read([ids = std::move(ids)](Index& index) { return read_rows(index, ids); },
        [this, resident = std::move(resident)](std::vector<Message> rows) mutable noexcept {
          for (auto& row : rows) messages_.adopt(std::move(row));
          resident();
+       });
+}
+
+void LocalStore::read_ahead(std::vector<base::MessageId> ids) {
+  if (ids.empty() || coming_.contains(ids.front())) return;
+  std::erase_if(ids, [this](base::MessageId id) {
+    return messages_.find(id) != nullptr || messages_.ended(id) || coming_.contains(id);
+  });
+  if (ids.empty()) return;
+  coming_.insert(ids.begin(), ids.end());
+  read([ids](Index& index) { return read_rows(index, ids); },
+       [this, ids](std::vector<Message> rows) noexcept {
+         for (const auto id : ids) coming_.erase(id);
+         for (auto& row : rows) messages_.adopt(std::move(row));
        });
 }
 
@@ -140,11 +168,15 @@ void LocalStore::load_large(Message& message, Loaded loaded) {
               });
 }
 
-// Prefix and body as they stand in the journal.
+// Prefix and body as they stand in the journal: here and now where the page cache has them, which is cheaper than to
+// ask the thread. That one waits for the disk, and says what is wrong where anything is.
 void LocalStore::read_body(Message& message, Loaded loaded) {
+  auto file = segments_.file(message.place.segment);
+  if (message.place.size <= kReadAtOnce)
+    if (auto record = read_cached_record(file.get(), message.place, message.id); record && is_whole(message, *record))
+      return take_body(message, *std::move(record), std::move(loaded));
   ++message.uses;
-  reader_.post([this, id = message.id, place = message.place,
-                file = segments_.file(message.place.segment),
+  reader_.post([this, id = message.id, place = message.place, file = std::move(file),
                 loaded = std::move(loaded)]() mutable noexcept -> event::Callback {
     auto record = read_record(file.get(), place, id);
     return [this, id, place, loaded = std::move(loaded),
@@ -154,16 +186,20 @@ void LocalStore::read_body(Message& message, Loaded loaded) {
       --found->uses;
       // Its record was moved, and the place reused, while we read.
       if (!record && found->place.segment != place.segment) return load(id, std::move(loaded));
-      if (record && !found->large && !found->damaged && record->body.size() != found->body_size)
+      if (record && !is_whole(*found, *record))
         record = os::failure("size of a body in the journal", EIO);
       if (!record) {
         body_failed(id, record.error());
         return loaded(std::unexpected(record.error()));
       }
-      found->prefix = std::move(record->prefix);
-      loaded(LoadedBody{std::make_shared<const std::string>(std::move(record->body)), {}});
+      take_body(*found, *std::move(record), std::move(loaded));
     };
   });
+}
+
+void LocalStore::take_body(Message& message, ReadRecord record, Loaded loaded) {
+  message.prefix = std::move(record.prefix);
+  loaded(LoadedBody{std::make_shared<const std::string>(std::move(record.body)), {}});
 }
 
 void LocalStore::body_failed(base::MessageId id, const os::Error& error) {

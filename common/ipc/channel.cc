@@ -129,9 +129,11 @@ void Channel::note_sent_reply(std::span<const Type> requests, base::RequestId re
 
 bool Channel::note_received_reply(std::span<const Type> requests, base::RequestId request) {
   if (!settle(sent_requests_, requests, request)) return false;
-  if (on_credit_)
+  if (on_credit_ && !std::exchange(credit_scheduled_, true))
     loop_.defer([this, alive = alive_]() noexcept {
-      if (*alive && on_credit_) on_credit_();
+      if (!*alive) return;
+      credit_scheduled_ = false;
+      on_credit_();
     });
   return true;
 }

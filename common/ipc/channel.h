@@ -1,7 +1,7 @@
 // Channel: typed, limited frames between two Postern processes over a stream socket pair.
 //
 // Typed: a channel knows both roles; it delivers only messages whose route allows them. The receiving
-// side offers `on(const M&)` or, where it keeps the message, `on(M&&)` (with Descriptors behind it where the
+// side offers `on(const M&)` or, where it keeps the message, `on(M&&)` or `on(M)` (with Descriptors behind it where the
 // message carries descriptors) for every message routed to it from that peer, or it does not compile.
 // Limited: frames of at most 64 KiB; a request beyond its window, an unknown type, a malformed field,
 // a wrong route or a wrong hello closes the channel, is logged, and never ends the process.
@@ -116,6 +116,7 @@ class Channel {
   std::string trouble_;
   bool greeted_ = false;
   bool flush_scheduled_ = false;
+  bool credit_scheduled_ = false;
   bool blocked_ = false;
   std::shared_ptr<bool> alive_;
 };

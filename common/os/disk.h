@@ -8,6 +8,7 @@
 
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -26,6 +27,8 @@ class File {
   virtual Result<void> write_at(std::uint64_t offset, std::string_view bytes) = 0;
   // Reads up to `size` bytes at `offset`; fewer only at the end of the file.
   virtual Result<std::string> read_at(std::uint64_t offset, std::size_t size) = 0;
+  // Likewise all of it, if that needs no wait for the disk; nullopt: read_at() may wait for it, or says what is wrong.
+  virtual std::optional<std::string> read_cached(std::uint64_t, std::size_t) { return std::nullopt; }
   virtual Result<void> flush_data() = 0;  // fdatasync(2)
   virtual Result<void> flush() = 0;       // fsync(2)
   virtual Result<std::uint64_t> size() = 0;

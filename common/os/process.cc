@@ -23,7 +23,9 @@ struct TitleArea {
 } title_area;
 
 std::vector<std::string> child_environment() {
-  std::vector<std::string> environment{"TZ=UTC", "LC_ALL=C"};
+  // Messages come and go in bursts, and with them small pieces of memory. Each thread keeps so many of each size at hand
+  // (7 if nothing is said): to look for them in the heap costs queued a tenth of what a delivery does.
+  std::vector<std::string> environment{"TZ=UTC", "LC_ALL=C", "GLIBC_TUNABLES=glibc.malloc.tcache_count=256"};
 #ifdef POSTERN_SANITIZE
   for (const char* name : {"ASAN_OPTIONS", "UBSAN_OPTIONS"})
     if (const char* value = std::getenv(name)) environment.push_back(std::string(name) + '=' + value);

@@ -14,6 +14,7 @@ namespace {
 
 constexpr std::size_t kChunk = 64 * 1024;       // of a large body, read at once
 constexpr std::size_t kChunksInTurn = 4;        // then other connections have their turn
+constexpr std::size_t kMostEnd = 5;             // of what ends a body
 constexpr base::Millis kBodyBlock{3 * 60'000};  // RFC 5321 4.5.3.2.5
 constexpr mail::EnhancedCode kUnfit{5, 6, 0};
 constexpr std::string_view kUnfitText =
@@ -25,6 +26,7 @@ constexpr std::string_view kChangedText = "the stored message is not as long as 
 void Connection::send_body() {
   auto& out = stream_->output();
   const auto begin = out.size();
+  out.reserve(begin + delivery_->lease.prefix.size() + delivery_->body.size() + kMostEnd);
   append_prefix(delivery_->lease.prefix, out);
   check_ = {};
   if (delivery_->lease.large) {

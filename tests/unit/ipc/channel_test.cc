@@ -125,13 +125,17 @@ TEST(Channel, CreditStopsTheSenderAndRepliesGiveItBack) {
   std::uint64_t sent = 0;
   while (p.client_end->channel().has_credit<Submit>()) p.client_end->send(submit(++sent));
   EXPECT_EQ(sent, window.requests);
-  bool credited = false;
-  p.client_end->channel().on_credit([&]() noexcept { credited = true; });
+  int credited = 0;
+  p.client_end->channel().on_credit([&]() noexcept { ++credited; });
   p.turn();
   EXPECT_EQ(p.server.submits.size(), sent);
   p.server_end->send(Submitted{base::RequestId(7), base::MessageId(1), {}});
+  p.server_end->send(Submitted{base::RequestId(8), base::MessageId(2), {}});
   p.turn();
-  EXPECT_TRUE(credited);
+  EXPECT_EQ(credited, 1) << "once for what one turn gave back";
+  p.server_end->send(Submitted{base::RequestId(9), base::MessageId(3), {}});
+  p.turn();
+  EXPECT_EQ(credited, 2);
   EXPECT_TRUE(p.client_end->channel().has_credit<Submit>());
 }
 

@@ -2,6 +2,7 @@
 
 #include <fcntl.h>
 #include <gtest/gtest.h>
+#include <sys/uio.h>
 
 #include <filesystem>
 #include <fstream>
@@ -72,6 +73,29 @@ TEST_F(RealDisk, ALeaseShowsWhetherAWriterIsLeft) {
   EXPECT_FALSE((*reader)->set_lease_read());
   writer->reset();
   EXPECT_TRUE((*reader)->set_lease_read());
+}
+
+// Whether the page cache is asked at all is the file system's business.
+TEST_F(RealDisk, ReadsWithoutWaitingAllOrNothing) {
+  auto file = disk_->open("a", OpenMode::kCreateExclusive);
+  ASSERT_TRUE(file);
+  const std::string bytes(3 * 4096, 'x');
+  ASSERT_TRUE((*file)->write_at(0, bytes));
+  ASSERT_TRUE((*file)->flush());
+  const auto raw = base::UniqueFd::adopt(::open((path_ + "/a").c_str(), O_RDONLY | O_CLOEXEC));
+  const auto in_cache = [&](off_t offset, std::size_t size) {
+    std::string into(size, '\0');
+    const iovec all{into.data(), size};
+    return ::preadv2(raw.get(), &all, 1, offset, RWF_NOWAIT) == static_cast<ssize_t>(size);
+  };
+  const auto read = (*file)->read_cached(4096, 100);
+  EXPECT_EQ(read.has_value(), in_cache(4096, 100));
+  EXPECT_EQ(read.value_or(std::string(100, 'x')), std::string(100, 'x'));
+  EXPECT_FALSE((*file)->read_cached(2 * 4096, 4097)) << "it is not as long";
+  EXPECT_FALSE((*file)->read_cached(3 * 4096, 1));
+  ASSERT_EQ(::posix_fadvise(raw.get(), 4096, 4096, POSIX_FADV_DONTNEED), 0);
+  EXPECT_EQ((*file)->read_cached(0, bytes.size()).value_or(bytes), bytes);  // if it is there at all
+  EXPECT_EQ((*file)->read_at(0, bytes.size()).value(), bytes);
 }
 
 TEST_F(RealDisk, ErrorsNameWhatFailed) {

@@ -7,6 +7,7 @@
 #include <sys/prctl.h>
 #include <sys/socket.h>
 #include <sys/syscall.h>
+#include <sys/uio.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -137,6 +138,28 @@ TEST_P(Sandbox, GivesFilesBelowTheRootToThoseThatKeepThem) {
     EXPECT_EQ(outcome(kind, create), kDone);
   else
     EXPECT_TRUE(forbidden(kind, create));
+}
+
+// queued's loop reads what memory has. Where a file system cannot say what that is, it is told so.
+TEST_P(Sandbox, AReadOfManyPiecesIsQueuedsAndMayNotWait) {
+  const auto kind = GetParam();
+  const auto path = root_path_ + "/cached";
+  const auto file = base::UniqueFd::adopt(::open(path.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0600));
+  ASSERT_EQ(::write(file.get(), "x", 1), 1);
+  const auto read = [&](int flags) {
+    return [&file, flags] {
+      char byte = 0;
+      const iovec all{&byte, 1};
+      const auto got = ::preadv2(file.get(), &all, 1, 0, flags);
+      return got == 1 || errno == EAGAIN || errno == EOPNOTSUPP;
+    };
+  };
+  if (kind == SandboxKind::kStoring)
+    EXPECT_EQ(outcome(kind, read(RWF_NOWAIT)), kDone);
+  else
+    EXPECT_TRUE(forbidden(kind, read(RWF_NOWAIT)));
+  EXPECT_TRUE(forbidden(kind, read(0)));
+  EXPECT_TRUE(forbidden(kind, read(RWF_HIPRI)));
 }
 
 // Where the kernel's Landlock knows of ports (ABI 4).

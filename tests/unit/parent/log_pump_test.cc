@@ -29,8 +29,8 @@ std::string content(const std::string& path) {
 }
 
 struct PumpRig {
-  explicit PumpRig(config::LogFormat format = config::LogFormat::kText)
-      : pump(loop, folder.path + "/log", format) {}
+  explicit PumpRig(config::LogFormat format = config::LogFormat::kText, base::Millis gather = base::Millis(0))
+      : pump(loop, folder.path + "/log", format, gather) {}
   base::UniqueFd source(std::string role) { return pump.add(std::move(role)).value(); }
   void turn(int times = 4) {
     for (int i = 0; i < times; ++i) loop.run_once(false);
@@ -58,6 +58,35 @@ TEST(LogPump, SignsEachLineWithItsWriter) {
   rig.turn();
   EXPECT_EQ(rig.log(),
             "one role=smtpd[0]\nthree role=smtpd[0] role=queued[0]\ntwo role=smtpd[0]\n");
+}
+
+constexpr base::Millis kLong{3'600'000};
+
+TEST(LogPump, TakesTheFirstLinesAtOnceAndLetsGatherWhatFollows) {
+  PumpRig rig(config::LogFormat::kText, kLong);
+  ASSERT_TRUE(rig.pump.open());
+  auto fd = rig.source("x");
+  auto other = rig.source("y");
+  rig.write(fd, "first\n");
+  rig.turn();
+  rig.write(fd, "second\n");
+  rig.write(other, "its first\n");
+  rig.turn();
+  EXPECT_EQ(rig.log(), "first role=x\nits first role=y\n");
+  rig.pump.drain();
+  EXPECT_EQ(rig.log(), "first role=x\nits first role=y\nsecond role=x\n");
+}
+
+// A pipe that was full may be full again.
+TEST(LogPump, WhatFillsItsPipeIsTakenWithoutAPause) {
+  PumpRig rig(config::LogFormat::kText, kLong);
+  ASSERT_TRUE(rig.pump.open());
+  auto fd = rig.source("x");
+  rig.write(fd, std::string(64 * 1024 - 1, 'x') + "\n");
+  rig.turn();
+  rig.write(fd, "next\n");
+  rig.turn();
+  EXPECT_TRUE(rig.log().ends_with("next role=x\n"));
 }
 
 TEST(LogPump, SignsJsonInside) {

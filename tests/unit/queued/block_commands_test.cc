@@ -184,6 +184,38 @@ TEST_F(BlockCommandsTest, WhatIsResumedTellsHowMuchOfItExpiresSoon) {
   EXPECT_EQ(run(ipc::Unfreeze{.queue = "*"}), "0 * is not frozen any more; expire within 24h: 2");
 }
 
+// Mail is kept in the order of its age, so behind what is too young to expire soon nobody looks.
+TEST_F(BlockCommandsTest, WhatIsResumedIsLookedAtAsFarAsItMayExpireSoon) {
+  config.retry.expire = 5 * kDay;
+  config.retry.notify = kDay / 2;
+  engine->configure(config);
+  (void)mail("old@far.example");
+  pass(4 * kDay + base::Millis(1));
+  for (int n = 0; n < 600; ++n) (void)mail("young@far.example");
+  ASSERT_EQ(run(ipc::SwitchOutbound{.reason = "x"}).substr(0, 2), "0 ");
+  const auto scans = [this, before = index_rows->scans] { return index_rows->scans - before; };
+  EXPECT_EQ(run(ipc::SwitchOutbound{.enable = true}), "0 outbound is enabled; expire within 24h: 1");
+  EXPECT_EQ(scans(), 1U);
+}
+
+// What was imported is as old as it was elsewhere.
+TEST_F(BlockCommandsTest, WhatWasImportedMayExpireSoonBehindYoungerMail) {
+  config.retry.expire = 5 * kDay;
+  engine->configure(config);
+  pass(5 * kDay);
+  for (int n = 0; n < 300; ++n) (void)mail("young@far.example");
+  auto record = envelope();
+  record.origin = base::MessageId(7);
+  record.born = store->clock().now() - 4 * kDay - base::Millis(1);
+  record.body_size = 1;
+  store->accept(record, std::make_shared<const std::string>("x"),
+                [this, id = record.id](bool) noexcept { engine->admit(id); });
+  turn();
+  for (int n = 0; n < 300; ++n) (void)mail("young@far.example");
+  ASSERT_EQ(run(ipc::SwitchOutbound{.reason = "x"}).substr(0, 2), "0 ");
+  EXPECT_EQ(run(ipc::SwitchOutbound{.enable = true}), "0 outbound is enabled; expire within 24h: 1");
+}
+
 TEST_F(BlockCommandsTest, WhatIsCutIsToldToTheDelivererAndWhatMayHaveArrivedIsNamed) {
   const auto id = mail("a@far.example");
   const auto leased = lease();

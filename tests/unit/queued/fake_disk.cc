@@ -37,6 +37,11 @@ class FakeDisk::Handle final : public os::File {
     if (offset >= inode_->now.size()) return std::string();
     return inode_->now.substr(offset, size);
   }
+  std::optional<std::string> read_cached(std::uint64_t offset, std::size_t size) override {
+    auto bytes = disk_.in_cache ? read_at(offset, size) : os::failure("read " + name_, EAGAIN);
+    if (!bytes || bytes->size() < size) return std::nullopt;
+    return *std::move(bytes);
+  }
   os::Result<void> flush_data() override { return flush(); }
   os::Result<void> flush() override {
     const std::lock_guard lock(disk_.mutex_);

@@ -38,6 +38,7 @@ class FakeDisk final : public os::Disk {
   std::uint64_t full_call = ~0ULL;   // from this one on, `full`
   std::uint64_t full_until = ~0ULL;  // and not from this one on
   std::set<std::pair<std::string, std::uint64_t>> bad_blocks;  // file and 4 KiB block: unreadable
+  bool in_cache = false;             // what is read needs no wait for the disk
   bool forget_failed_flush = false;  // what a failed flush should have written never reaches the disk
   std::uint64_t free = 100ULL << 30;
   bool full = false;                 // new files and growth fail with ENOSPC

@@ -41,6 +41,10 @@ class LateStore final : public Store {
     waiting_.emplace_back(std::move(ids), std::move(resident));
   }
 
+  void read_ahead(std::vector<base::MessageId> ids) override {
+    if (!slow_) store_.read_ahead(std::move(ids));
+  }
+
   const QueueClock& clock() const override { return store_.clock(); }
   base::Epoch epoch() const override { return store_.epoch(); }
   base::MessageId new_id() override { return store_.new_id(); }

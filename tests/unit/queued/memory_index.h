@@ -17,6 +17,7 @@ struct MemoryRows {
   std::map<std::pair<Table, std::string>, std::string> rows;
   std::string mark;
   std::uint64_t commits = 0;
+  std::uint64_t gets = 0, scans = 0;
   std::uint64_t fail_at = ~0ULL;  // this commit, counted from 0, fails and changes nothing
   int error = ENOSPC;
   bool damaged = false;  // nothing can be read
@@ -36,6 +37,7 @@ class MemoryIndex final : public Index {
   }
   os::Result<std::optional<std::string>> get(Table table, std::string_view key) override {
     const std::lock_guard lock(rows_->mutex);
+    ++rows_->gets;
     if (rows_->damaged) return os::failure("read the index", EBADMSG);
     const auto at = rows_->rows.find({table, std::string(key)});
     if (at == rows_->rows.end()) return std::optional<std::string>();
@@ -44,6 +46,7 @@ class MemoryIndex final : public Index {
   os::Result<std::vector<IndexRow>> scan(Table table, std::string_view after,
                                          std::size_t limit) override {
     const std::lock_guard lock(rows_->mutex);
+    ++rows_->scans;
     if (rows_->damaged) return os::failure("read the index", EBADMSG);
     std::vector<IndexRow> found;
     for (auto at = rows_->rows.upper_bound({table, std::string(after)});

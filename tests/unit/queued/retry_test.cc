@@ -96,6 +96,21 @@ TEST(RetryTables, WhatARuleDoesNotSayIsSaidByTheSection) {
   EXPECT_EQ(tables.youngest(), minutes(50));
 }
 
+TEST(RetryTables, TheShortestLifeIsWithoutTheAgeOfDelays) {
+  auto config = plain();
+  config.notify = minutes(20);
+  config.expire = minutes(1000);
+  config.rules = {rule({"a.example"}, {}, 0), rule({"b.example"}, kDns, 2)};
+  config.rules[0].expire = minutes(50);
+  config.rules[1].expire = base::Millis(0);
+  EXPECT_EQ(RetryTables(config).shortest_life(), minutes(50));
+  EXPECT_EQ(RetryTables(config).youngest(), minutes(20));
+  config.expire = config.notify = base::Millis(0);
+  config.rules.clear();
+  EXPECT_EQ(RetryTables(config).shortest_life(), base::Millis::max());
+  EXPECT_EQ(RetryTables(config).youngest(), base::Millis::max());
+}
+
 // --- How long ---------------------------------------------------------------------------------------
 
 TEST(RetryDelay, IsNeverShorterThanSaidAndAtMostTheSpreadLonger) {
