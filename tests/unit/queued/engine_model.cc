@@ -10,11 +10,14 @@ namespace {
 constexpr std::size_t kQueues = 8;
 constexpr std::size_t kFirstTurned = 5;  // of those that may wait for a call
 
-config::HopSpec host(const char* name, std::uint8_t weight = 0) {
+config::HopSpec to_host(const char* name, std::uint8_t weight = 0) {
   config::HopSpec spec{config::HopKind::kHost, name, 25};
   spec.weight = weight;
   return spec;
 }
+
+// A lease, by it or its outcome.
+std::pair<std::uint64_t, std::uint64_t> name_of(const auto& lease) { return {lease.epoch.value, lease.lease.value}; }
 
 bool is_policy(const ipc::RecipientResult& result) {
   const bool refused = result.result == ipc::Result::kDeferred || result.result == ipc::Result::kFailed;
@@ -25,6 +28,7 @@ bool is_policy(const ipc::RecipientResult& result) {
 
 EngineModel::EngineModel() {
   set_retry();
+  config.rights.listeners[0].etrn_from = config.rights.listeners[0].relay_from;
   config.accounts = {{.name = "amy"}, {.name = "bob"}, {.name = "zoe"}};
   set_routes();
   for (int n = 0; n < 2; ++n) add_relay();
@@ -134,14 +138,14 @@ void EngineModel::set_retry() {
 
 void EngineModel::set_routes() {
   config.routes.clear();
-  const auto weight = [this] { return static_cast<std::uint8_t>(dice(2)); };
-  if (const auto first = weight(); dice(2) == 0)
+  const auto weight = static_cast<std::uint8_t>(dice(2));
+  if (dice(2) == 0)
     config.routes.push_back({.to = {"q0.example", "q1.example", "q2.example"},
-                             .via = {host("smart.example", first), host("spare.example", first)},
+                             .via = {to_host("smart.example", weight), to_host("spare.example", weight)},
                              .connections = 2,
                              .second_path = dice(2) == 0});
   if (dice(2) == 0)
-    config.routes.push_back({.to = {"q3.example"}, .via = {host("smart.example"), {}}, .second_path = dice(3) != 0});
+    config.routes.push_back({.to = {"q3.example"}, .via = {to_host("smart.example"), {}}, .second_path = dice(3) != 0});
   std::vector<std::string> turned;
   for (auto n = kFirstTurned; n < kQueues; ++n)
     if (dice(3) != 0) turned.push_back(queue_name(n));
@@ -153,12 +157,12 @@ void EngineModel::set_routes() {
   }
   if (!turned.empty()) config.routes.push_back({.to = turned, .via = {{.kind = config::HopKind::kTurn}}});
   if (dice(2) == 0)
-    config.routes.push_back({.to = {"*"}, .via = {host("hub.example"), host("spare.example")}, .second_path = dice(2) == 0});
+    config.routes.push_back({.to = {"*"}, .via = {to_host("hub.example"), to_host("spare.example")}, .second_path = dice(2) == 0});
   config.collects.clear();
   for (const auto* name : {"keeper.example", "outer.example"}) {
     if (dice(3) == 0) continue;
     config::CollectConfig one;
-    one.hop = host(name);
+    one.hop = to_host(name);
     one.every = base::Millis(120'000);
     one.wait = dice(2) == 0;
     config.collects.push_back(std::move(one));
@@ -224,10 +228,14 @@ void EngineModel::mail_in() {
 
 // --- Leases -----------------------------------------------------------------------------------------
 
+// They stand behind those that came before.
 void EngineModel::take_in() {
-  for (auto& relay : relays)
-    for (const auto& one : relay->in_hand())
-      if (!handed.contains({one.lease.epoch.value, one.lease.lease.value})) lease_came(one);
+  for (auto& relay : relays) {
+    const auto& in_hand = relay->in_hand();
+    auto known = in_hand.size();
+    while (known > 0 && !handed.contains(name_of(in_hand[known - 1].lease))) --known;
+    for (; known < in_hand.size(); ++known) lease_came(in_hand[known]);
+  }
 }
 
 void EngineModel::lease_came(const deliverd::Delivery& one) {
@@ -251,7 +259,7 @@ void EngineModel::lease_came(const deliverd::Delivery& one) {
   of_several += domains.size() > 1 ? 1 : 0;
   of_second += second ? 1 : 0;
   of_calls += calls.contains(how.grant) ? 1 : 0;
-  handed[{lease.epoch.value, lease.lease.value}] = std::move(how);
+  handed[name_of(lease)] = std::move(how);
 }
 
 void EngineModel::recipient_came(const deliverd::Delivery& one, const ipc::LeaseRecipient& recipient, Handed& how) {
@@ -275,7 +283,7 @@ void EngineModel::recipient_came(const deliverd::Delivery& one, const ipc::Lease
   EXPECT_FALSE(held.contains(lease.message)) << base::to_string(lease.message);
   const Message* message = late_store->find(lease.message);
   const Recipient* there = message == nullptr ? nullptr : find_recipient(*message, recipient.number);
-  if (there != nullptr) {
+  if (there != nullptr && !message->notice) {  // one that waited for more to tell goes as soon as nothing comes
     EXPECT_LE(engine->due(*message, *there, entry.queue), engine->now()) << entry.address << " before its time";
   }
   expect_way(entry, how);
@@ -335,7 +343,7 @@ void EngineModel::deliver() {
   outcome.epoch = lease.epoch;
   outcome.message = lease.message;
   outcome.remote = "mx[192.0.2.9]:25";
-  Handed& how = handed.at({lease.epoch.value, lease.lease.value});
+  Handed& how = handed.at(name_of(lease));
   how.reported_in = routes;
   std::vector<std::uint32_t> ending;
   for (const auto& recipient : lease.recipients) {
@@ -394,7 +402,7 @@ bool EngineModel::ended_by_policy(const Name& name, const Entry& entry, const Ha
 }
 
 void EngineModel::saved(const crash::Courier::Report& report) {
-  const auto at = handed.find({report.outcome.epoch.value, report.outcome.lease.value});
+  const auto at = handed.find(name_of(report.outcome));
   ASSERT_NE(at, handed.end());
   const Handed& how = at->second;
   for (const auto& result : report.outcome.results) {
@@ -428,9 +436,9 @@ void EngineModel::relay_dies() {
     handed.erase(at);
   };
   for (const auto& one : relays[n]->in_hand())
-    lose({one.lease.epoch.value, one.lease.lease.value}, one.lease.message, false);
+    lose(name_of(one.lease), one.lease.message, false);
   for (const auto& [number, report] : relays[n]->reports())
-    lose({report.outcome.epoch.value, report.outcome.lease.value}, report.outcome.message, true);
+    lose(name_of(report.outcome), report.outcome.message, true);
   relays[n]->die();
   turns(1);
   connect_relay(n);

@@ -134,14 +134,14 @@ void EngineModel::collect() {
 void EngineModel::look_at_collects() {
   std::set<std::string> hosts;
   for (const auto& relay : relays)
-    for (const auto& [request, call] : relay->collects()) {
+    for (const auto& [number, call] : relay->collects()) {
       EXPECT_TRUE(hosts.insert(call.hop.host).second) << call.hop.host << " is called twice at the same time";
       const auto known = collected.find(call.hop.host);
-      if (known != collected.end() && known->second.first == request) continue;
+      if (known != collected.end() && known->second.first == number) continue;
       if (known != collected.end()) {
         EXPECT_GE(clock.steady() - known->second.second, CallPlan::kLeast) << call.hop.host;
       }
-      collected[call.hop.host] = {request, clock.steady()};
+      collected[call.hop.host] = {number, clock.steady()};
       ++collects;
     }
 }
