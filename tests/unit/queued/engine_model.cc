@@ -143,7 +143,7 @@ void EngineModel::set_routes() {
     config.routes.push_back({.to = {"q0.example", "q1.example", "q2.example"},
                              .via = {to_host("smart.example", weight), to_host("spare.example", weight)},
                              .connections = 2,
-                             .second_path = dice(2) == 0});
+                             .second_path = dice(4) != 0});
   if (dice(2) == 0)
     config.routes.push_back({.to = {"q3.example"}, .via = {to_host("smart.example"), {}}, .second_path = dice(3) != 0});
   std::vector<std::string> turned;
@@ -157,7 +157,7 @@ void EngineModel::set_routes() {
   }
   if (!turned.empty()) config.routes.push_back({.to = turned, .via = {{.kind = config::HopKind::kTurn}}});
   if (dice(2) == 0)
-    config.routes.push_back({.to = {"*"}, .via = {to_host("hub.example"), to_host("spare.example")}, .second_path = dice(2) == 0});
+    config.routes.push_back({.to = {"*"}, .via = {to_host("hub.example"), to_host("spare.example")}, .second_path = dice(4) != 0});
   config.collects.clear();
   for (const auto* name : {"keeper.example", "outer.example"}) {
     if (dice(3) == 0) continue;
