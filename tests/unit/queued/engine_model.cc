@@ -86,7 +86,19 @@ void EngineModel::connect_relay(std::size_t n) {
   for (const auto number : unsaved) relays[n]->again(number);
 }
 
+// Who went on while failures of his lease waited has two outcomes now that nobody has confirmed, and both are told again:
+// whichever relay comes first is believed, the older one too.
+void EngineModel::doubt_late_reports() {
+  for (const auto& relay : relays)
+    for (const auto& [number, report] : relay->reports())
+      for (const auto& [recipient, count] : handed.at(name_of(report.outcome)).leases) {
+        Entry& entry = ledger.at({report.outcome.message, recipient});
+        entry.unsure = entry.unsure || entry.leases != count;
+      }
+}
+
 void EngineModel::crash() {
+  doubt_late_reports();
   tool.connection.reset();
   smtpd = FakeSmtpd();
   collector.reset();
@@ -172,13 +184,13 @@ void EngineModel::set_routes() {
 void EngineModel::reload() {
   turns(2);
   flush();
-  const auto before = config.collects;
   set_routes();
   set_retry();
   ++routes;
   engine->configure(config);
-  for (const auto& one : before)
-    if (std::ranges::find(config.collects, one) == config.collects.end()) collected.erase(one.hop.host);
+  std::erase_if(collected, [this](const auto& known) {
+    return std::ranges::none_of(config.collects, [&](const auto& one) { return one.hop.host == known.first; });
+  });
   collector->configure(config.collects);
   intake->callers().review();
 }
@@ -416,7 +428,7 @@ void EngineModel::saved(const crash::Courier::Report& report) {
       entry.refused = result.result == ipc::Result::kFailed;
       entry.arrived = !entry.refused && result.arrival != ipc::Arrival::kAnswerable;
     }
-    entry.ended = entry.ended || ends;
+    entry.ended = entry.ended || (ends && !entry.unsure);
   }
   handed.erase(at);
 }

@@ -32,6 +32,7 @@ bool EngineModel::is_called(const std::string& queue) const {
 
 void EngineModel::host_calls(const config::AccountLimits& account, bool for_all) {
   turns();
+  find_stopped();  // a freeze whose time is over has hidden another one
   std::erase_if(calls, [this](const auto& one) { return !engine->schedule().knows(one.first); });
   if (calls.size() >= kMostCalls) return;
   std::vector<std::string> named;
