@@ -375,7 +375,12 @@ void EngineModel::deliver() {
 
 void EngineModel::note_refusal(const Name& name, Entry& entry, const ipc::RecipientResult& result, Handed& how) {
   const bool untried = result.result == ipc::Result::kReturned;
-  if (how.by.refused == 0 || !untried || how.life != life) entry.refused_in = 0;
+  if (how.by.refused == 0 || !untried || how.life != life) {
+    entry.refused_in = 0;
+  } else if (entry.refused_in != 0) {  // it comes back to that path, where routes of now have the same
+    const auto route = engine->router().route(address(entry.address)).destination;
+    if (*how.by.destination == second_path(route, how.by.refused - 1U)) entry.refused_in = routes;
+  }
   if (!is_policy(result)) return;
   if (goes_second(entry, how)) {
     entry.refused_in = routes;
