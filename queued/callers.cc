@@ -26,30 +26,37 @@ bool demands_tls(const Route& route) { return route.destination.via.front().tls 
 
 }  // namespace
 
+// A freeze of all next hops is one of these, too.
+std::string Callers::stopped_by(const Route& route) const {
+  const auto& blocks = engine_.blocks();
+  const auto hop = hop_name(route.destination.via.front(), route.queue);
+  switch (blocks.blocked(route.queue, route.destination)) {
+    case Blocked::kFrozen:
+      return "queue is frozen: " + route.queue;
+    case Blocked::kOff:
+      return "outbound is disabled";
+    case Blocked::kNo:
+      break;
+  }
+  return blocks.hop_frozen(hop) == nullptr ? "" : "next hop is frozen: " + hop;
+}
+
 // What the account may take, by the configuration of the moment.
-std::expected<std::vector<Route>, Callers::Refusal> Callers::routes_of(const Known& caller) const {
+std::expected<Callers::Routes, Callers::Refusal> Callers::routes_of(const Known& caller) const {
   if (engine_.blocks().locked(caller.account) != nullptr) return std::unexpected(refused("the account is locked"));
   const auto* const limits = config::limits_of(engine_.config().accounts, caller.account);
-  std::vector<Route> routes;
+  Routes routes;
   std::string stopped;
   for (const auto& queue : caller.queues) {
     const bool may = limits != nullptr && std::ranges::find(limits->atrn, queue.text()) != limits->atrn.end();
     auto route = may ? engine_.router().called_for(queue) : std::nullopt;
     if (!route) return std::unexpected(refused(fmt::format("{} may not take mail of {}", caller.account, queue.text())));
     if (demands_tls(*route) && caller.tls.empty()) return std::unexpected(needs_tls());
-    switch (engine_.blocks().blocked(route->queue, route->destination)) {
-      case Blocked::kNo:
-        routes.push_back(*std::move(route));
-        break;
-      case Blocked::kFrozen:
-        stopped = "queue is frozen: " + route->queue;
-        break;
-      case Blocked::kOff:
-        stopped = "outbound is disabled";
-        break;
-    }
+    const auto why = stopped_by(*route);
+    if (!why.empty()) stopped = why;
+    (why.empty() ? routes.free : routes.stopped).push_back(*std::move(route));
   }
-  if (routes.empty()) return std::unexpected(refused(std::move(stopped)));
+  if (routes.free.empty()) return std::unexpected(refused(std::move(stopped)));
   return routes;
 }
 
@@ -89,35 +96,34 @@ std::expected<base::UniqueFd, Callers::Refusal> Callers::take(const Call& call) 
   const auto routes = routes_of(known);
   if (!routes) return std::unexpected(routes.error());
   const auto wait = config::limits_of(engine_.config().accounts, call.account)->atrn_wait;
-  if (wait.count() == 0 && !has_mail(*routes)) return std::unexpected(no_mail());
+  if (wait.count() == 0 && !has_mail(routes->free)) return std::unexpected(no_mail());
   auto pair = os::socket_pair();
   if (!pair) return std::unexpected(not_now(pair.error().text()));
   Schedule::Call connection{{}, wait.count() != 0};
-  for (const auto& route : *routes) connection.queues.push_back({route.queue, route.destination});
+  for (const auto* some : {&routes->free, &routes->stopped})
+    for (const auto& route : *some) connection.queues.push_back({route.queue, route.destination});
   auto remote = fmt::format("{}[{}]", call.account, base::to_string(call.client));
   remote.resize(std::min(remote.size(), ipc::kMaxRemote));
   const auto grant = connect_(connection, {std::move(remote), call.tls, wait}, std::move(pair->second));
   if (!grant) return std::unexpected(not_now("no further connection can be had"));
-  start(*routes);
+  start(routes->free);
   std::erase_if(callers_, [this](const auto& one) { return !engine_.schedule().knows(one.first); });
   callers_.emplace(*grant, std::move(known));
   return std::move(pair->first);
 }
 
-// What is blocked does not go; while others of its queues may, it stays for these. A right that is gone ends it.
+// What is blocked does not go; while others of its queues may, it stays for these, and gets that when it is let go. A right
+// that is gone ends it.
 void Callers::review() {
-  for (auto at = callers_.begin(); at != callers_.end();) {
-    const auto& [grant, known] = *at;
-    const auto routes = engine_.schedule().knows(grant) ? routes_of(known) : std::vector<Route>();
-    if (!routes) {
-      log::info("queue.recalled").field("account", known.account).field("reason", routes.error().why);
-      engine_.schedule().hang_up(grant);
-    }
-    if (routes && !routes->empty())
-      ++at;
-    else
-      at = callers_.erase(at);
-  }
+  std::erase_if(callers_, [this](const auto& one) {
+    const auto& [grant, known] = one;
+    if (!engine_.schedule().knows(grant)) return true;
+    const auto routes = routes_of(known);
+    if (routes) return false;
+    log::info("queue.recalled").field("account", known.account).field("reason", routes.error().why);
+    engine_.schedule().hang_up(grant);
+    return true;
+  });
   engine_.poke();
 }
 

@@ -53,8 +53,14 @@ class Callers {
     std::string tls;
     std::vector<mail::Domain> queues;
   };
-  // What it may take now of these, which are not empty; why it may not take even one.
-  [[nodiscard]] std::expected<std::vector<Route>, Refusal> routes_of(const Known& caller) const;
+  struct Routes {
+    std::vector<Route> free;     // of which it may take mail now; never empty
+    std::vector<Route> stopped;  // of which it may when they are let go, while its connection stands
+  };
+  // Where those lead that it has named, which are not empty; why it may not take mail of even one.
+  [[nodiscard]] std::expected<Routes, Refusal> routes_of(const Known& caller) const;
+  // Why nothing of this queue may go; empty: it may.
+  [[nodiscard]] std::string stopped_by(const Route& route) const;
   [[nodiscard]] std::expected<std::vector<mail::Domain>, Refusal> named_by(const Call& call) const;
   [[nodiscard]] bool has_mail(const std::vector<Route>& routes) const;
   void start(const std::vector<Route>& routes);

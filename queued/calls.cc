@@ -130,13 +130,18 @@ void Schedule::bring_callers() {
   }
 }
 
+bool Schedule::is_called(std::string_view hop) const {
+  const auto [from, to] = callers_.equal_range(hop);
+  return std::any_of(from, to, [this](const auto& one) { return !grants_.at(one.second).leaving; });
+}
+
 std::vector<std::string> Schedule::uncalled(std::string& after, std::size_t most) const {
   std::vector<std::string> found;
   auto at = after.empty() ? hops_.lower_bound(kCalledFor) : hops_.upper_bound(after);
   for (; at != hops_.end() && at->first.starts_with(kCalledFor); ++at) {
     if (most-- == 0) return found;
     after = at->first;
-    if (at->second.grants > 0) continue;
+    if (is_called(at->first)) continue;
     if (const Queue* queue = at->second.ring_.front()) found.push_back(queue->name());
   }
   after.clear();

@@ -479,9 +479,9 @@ void Delivery::send(const HandOut& out, LoadedBody&& body) {
   const auto* queue = schedule.find(out.queue);
   const auto is_blocked = [](const auto& one) { return one.blocked != Blocked::kNo; };
   // Blocked or held while its body was read: whoever did it may have been told that nothing goes any
-  // more.
+  // more. A connection that is told to go, for its next hop is frozen or its account locked, gets nothing either.
   if (queue == nullptr || known == schedule.leases().end() || schedule.any_queue(known->second, is_blocked) ||
-      !message->held.empty())
+      schedule.leaves(known->second.grant) || !message->held.empty())
     return take_back(out);
   // Many large bodies at once must not be taken for a deliverer that does not read.
   if (to->channel().unsent() > kMostUnsent) {

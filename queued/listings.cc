@@ -95,9 +95,9 @@ bool only_its_messages_wait(const Engine& engine, const Schedule::Queue& queue) 
 }
 
 // Its mail may go, and its host has to call for it.
-bool is_uncalled(const Schedule::Queue& queue) {
-  const auto* hop = queue.hop();
-  return queue.counts.ready > 0 && is_called_for(queue.destination().via.front()) && (hop == nullptr || hop->grants == 0);
+bool is_uncalled(const Engine& engine, const Schedule::Queue& queue) {
+  const auto& way = queue.destination().via.front();
+  return queue.counts.ready > 0 && is_called_for(way) && !engine.schedule().is_called(hop_name(way, queue.name()));
 }
 
 std::string why_uncalled(const Engine& engine, const std::string& queue) {
@@ -146,7 +146,7 @@ ipc::QueueRow queue_row(const Engine& engine, const Schedule::Queue& queue) {
   } else if (queue.counts.ready == 0 && queue.counts.held > 0) {
     row.state = ipc::State::kHeld;
     row.why = "its messages are held";
-  } else if (is_uncalled(queue)) {
+  } else if (is_uncalled(engine, queue)) {
     row.state = ipc::State::kUncalled;
     row.why = why_uncalled(engine, queue.name());
   }
@@ -273,7 +273,8 @@ Standing standing(const Engine& engine, const Message& message, const Recipient&
     why = cut(text_of(wait->reply), ipc::kMaxReason);
   }
   if (due > engine.now()) return {ipc::State::kRetry, std::move(why), clock.wall_at(due), {}};
-  if (queue != nullptr && is_uncalled(*queue)) return {ipc::State::kUncalled, why_uncalled(engine, route.queue), {}, {}};
+  if (queue != nullptr && is_uncalled(engine, *queue))
+    return {ipc::State::kUncalled, why_uncalled(engine, route.queue), {}, {}};
   return {};
 }
 

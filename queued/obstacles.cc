@@ -185,7 +185,7 @@ void add_connections(const Engine& engine, const Site& site, std::vector<Obstacl
     found.push_back({.blocker = Blocker::kNoDeliverer, .name = site.local ? "local" : "relay"});
   const auto* hop = site.hop;
   const auto& via = site.destination.via;  // of a hop that nobody leads to none is known
-  if (!via.empty() && is_called_for(via[site.way]) && (hop == nullptr || hop->grants == 0))
+  if (!via.empty() && is_called_for(via[site.way]) && !schedule.is_called(site.hop_name))
     return found.push_back({.blocker = Blocker::kUncalled, .name = site.queue, .place = site.place});
   const bool known = hop != nullptr && hop->known();  // else it has no rate and no connections yet
   if (hop != nullptr && !known && hop->grants > 0)

@@ -314,6 +314,9 @@ class Schedule {
   // Its connection ends as soon as nothing is in flight on it.
   void hang_up(base::GrantId grant);
   [[nodiscard]] bool knows(base::GrantId grant) const { return grants_.contains(grant); }
+  // Has a host called for the mail of this next hop, whose connection stands and is not told to go? It may be at another
+  // queue that it called for.
+  [[nodiscard]] bool is_called(std::string_view hop) const;
   // Queues behind `after` with mail that may go, for which nobody calls now: at most `most` are looked at. The last
   // that was is `after` then; empty: there are no more.
   [[nodiscard]] std::vector<std::string> uncalled(std::string& after, std::size_t most) const;
@@ -425,6 +428,8 @@ class Schedule {
                                     std::uint32_t most) const;
   // Whose connection it is; null: it is gone.
   [[nodiscard]] const Hop* hop_of(base::GrantId grant) const;
+  // Is it told to go?
+  [[nodiscard]] bool leaves(base::GrantId grant) const;
   // Connections of all next hops together.
   struct Room {
     std::uint32_t used = 0;

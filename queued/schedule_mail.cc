@@ -508,6 +508,11 @@ const Schedule::Hop* Schedule::hop_of(base::GrantId grant) const {
   return at == grants_.end() ? nullptr : at->second.hop;
 }
 
+bool Schedule::leaves(base::GrantId grant) const {
+  const auto at = grants_.find(grant);
+  return at != grants_.end() && at->second.leaving;
+}
+
 Schedule::Room Schedule::room(bool local) const {
   const Pool& pool = pools_[local ? 1 : 0];
   return {pool.used, pool.slots, !pool.deliverers.empty()};

@@ -1,17 +1,25 @@
 #include "tests/crash/courier.h"
 
+#include <algorithm>
 #include <ranges>
 #include <utility>
 
 namespace postern::crash {
 
-void Courier::connect(base::UniqueFd fd) {
+void Courier::forget_channel() {
   relay_.reset();
   local_.reset();
   asked_.clear();
   arriving_.clear();
   grants_.clear();
   looking_.clear();
+  calls_.clear();
+  dismissed_.clear();
+  collects_.clear();
+}
+
+void Courier::connect(base::UniqueFd fd) {
+  forget_channel();
   if (role_ == ipc::Role::kRelay)
     relay_ = std::make_unique<Relay>(loop_, std::move(fd), *this);
   else
@@ -36,12 +44,7 @@ void Courier::connect(base::UniqueFd fd) {
 }
 
 void Courier::die() {
-  relay_.reset();
-  local_.reset();
-  asked_.clear();
-  arriving_.clear();
-  grants_.clear();
-  looking_.clear();
+  forget_channel();
   in_hand_.clear();
   reports_.clear();
 }
@@ -53,6 +56,8 @@ void Courier::ask(base::GrantId grant) {
 }
 
 void Courier::end(base::GrantId grant) {
+  calls_.erase(grant);
+  dismissed_.erase(grant);
   ipc::GrantEnded ended;
   ended.grant = grant;
   send(ended);
@@ -60,6 +65,7 @@ void Courier::end(base::GrantId grant) {
 
 void Courier::on(const ipc::Grant& grant, ipc::Descriptors) {
   const auto host = grant.queue + ":25";
+  if (grant.turned) calls_.insert(grant.grant);
   if (grant.hop.kind != config::HopKind::kMx || grant.next_hop == host) return ask(grant.grant);
   looking_.insert(grant.grant);
   if (relay_) relay_->send(ipc::HopFound{grant.grant, host, base::Millis(60'000)});
@@ -71,6 +77,7 @@ void Courier::on(const ipc::GoAhead& go) {
 
 void Courier::on(const ipc::CancelGrant& cancel) {  // a parked one is sent away as well
   if (looking_.erase(cancel.grant) > 0) end(cancel.grant);
+  if (calls_.contains(cancel.grant)) dismissed_.insert(cancel.grant);
 }
 
 void Courier::on(const ipc::NoWork& none) {
@@ -114,15 +121,39 @@ void Courier::report(ipc::Outcome outcome, std::vector<std::uint32_t> entries) {
 }
 
 bool Courier::fail_a_grant(ipc::FailureClass failure) {
-  if (asked_.empty()) return false;
+  const auto at = std::ranges::find_if(asked_, [this](const auto& one) { return !calls_.contains(one.second); });
+  if (at == asked_.end()) return false;
   ipc::GrantEnded ended;
-  ended.grant = asked_.begin()->second;
+  ended.grant = at->second;
   ended.end = ipc::GrantEnd::kTemporary;
   ended.failure = failure;
   ended.reply.text = "nobody there";
-  asked_.erase(asked_.begin());
+  asked_.erase(at);
   send(ended);
   return true;
+}
+
+bool Courier::hang_up(base::GrantId call) {
+  if (!calls_.contains(call)) return false;
+  std::erase_if(asked_, [&](const auto& one) { return one.second == call; });
+  std::erase_if(grants_, [&](const auto& one) { return one.second == call; });
+  end(call);
+  return true;
+}
+
+void Courier::turn_round(base::RequestId collect, base::UniqueFd fd) {
+  ipc::Descriptors descriptors;
+  descriptors.push_back(std::move(fd));
+  if (relay_) relay_->send(ipc::TurnedRound{collect, {}, "outer"}, std::move(descriptors));
+}
+
+void Courier::end_collect(base::RequestId collect, ipc::CollectEnd end, std::uint16_t code) {
+  if (collects_.erase(collect) == 0) return;
+  ipc::Collected collected;
+  collected.request = collect;
+  collected.end = end;
+  collected.reply.code = code;
+  if (relay_) relay_->send(collected);
 }
 
 void Courier::on(const ipc::OutcomeSaved& saved) {

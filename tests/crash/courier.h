@@ -38,8 +38,16 @@ class Courier {
   void report(ipc::Outcome outcome, std::vector<std::uint32_t> entries);
   // Sends an unconfirmed outcome on the present channel.
   void again(base::RequestId request) { send(reports_.at(request).outcome); }
-  // The connection of some grant could not be made.
+  // The connection of some grant could not be made. One that a host has opened by its call is there already.
   bool fail_a_grant(ipc::FailureClass failure);
+  // The host whose call this is ends it, whatever it is at; false: it is not here.
+  bool hang_up(base::GrantId call);
+  // Is it to end that call?
+  [[nodiscard]] bool dismisses(base::GrantId call) const { return dismissed_.contains(call); }
+  // Calls of hosts that keep mail for us.
+  [[nodiscard]] const std::map<base::RequestId, ipc::Collect>& collects() const { return collects_; }
+  void turn_round(base::RequestId collect, base::UniqueFd fd);
+  void end_collect(base::RequestId collect, ipc::CollectEnd end, std::uint16_t code);
 
   void on(const ipc::Grant& grant, ipc::Descriptors);
   void on(const ipc::GoAhead& go);
@@ -51,8 +59,8 @@ class Courier {
   void on(const ipc::BreakOff&) {}  // nobody says so in these stories
   void on(const ipc::Probe&) {}  // nothing is asked for in these stories
   void on(const ipc::AskName&) {}
-  void on(const ipc::Collect&) {}
-  void on(const ipc::EndCollect&) {}
+  void on(const ipc::Collect& collect) { collects_.emplace(collect.request, collect); }
+  void on(const ipc::EndCollect& ended) { end_collect(ended.request, ipc::CollectEnd::kFailed, 0); }
   void closed() noexcept {}
 
  private:
@@ -65,6 +73,7 @@ class Courier {
   }
   void ask(base::GrantId grant);
   void end(base::GrantId grant);
+  void forget_channel();
 
   event::Loop& loop_;
   ipc::Role role_;
@@ -73,6 +82,8 @@ class Courier {
   std::unique_ptr<Local> local_;
   std::map<base::RequestId, base::GrantId> asked_;
   std::set<base::GrantId> looking_;  // whose hosts were reported
+  std::set<base::GrantId> calls_, dismissed_;  // of hosts; those of them that are to end
+  std::map<base::RequestId, ipc::Collect> collects_;
   std::map<base::LeaseId, deliverd::Delivery> arriving_;
   std::map<base::LeaseId, base::GrantId> grants_;  // of leases of this channel
   std::vector<deliverd::Delivery> in_hand_;

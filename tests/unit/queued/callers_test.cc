@@ -18,13 +18,14 @@ class CallersTest : public ::testing::Test, protected EngineRig {
                              .file = "postern.toml"});
     config.accounts = {{.name = "amy", .atrn = {"inner.example", "branch.example"}},
                        {.name = "bob"},
+                       {.name = "wes", .atrn = {"inner.example", "branch.example"}, .atrn_wait = base::Millis(60'000)},
                        {.name = "zoe", .atrn = {"inner.example"}, .atrn_wait = base::Millis(60'000)}};
   }
   void SetUp() override {
     begin();
     connect(smtpd);
     connect(relay);
-    for (const auto* name : {"amy", "bob", "zoe"}) intake->tickets().give(session(name), 0, name);
+    for (const auto* name : {"amy", "bob", "wes", "zoe"}) intake->tickets().give(session(name), 0, name);
   }
   static base::Token session(std::string_view account) {
     base::Token token;
@@ -180,6 +181,39 @@ TEST_F(CallersTest, OutboundOffSparesAnInternalRoute) {
   EXPECT_EQ(atrn("zoe", {"inner.example"}), kRefused);
 }
 
+// While it waits for the other one: nobody calls again where a connection stands.
+TEST_F(CallersTest, WhatIsLetGoDuringItsCallGoes) {
+  change([this](Blocks& b) noexcept {
+    return b.freeze({"inner.example", "moving", "bert", clock.wall(), engine->now()});
+  });
+  const auto id = mail("a@inner.example");
+  ASSERT_EQ(atrn("wes", {}), kNow);
+  (void)relay.ask(relay.grants.front());
+  turn();
+  EXPECT_TRUE(relay.leases.empty());
+  EXPECT_TRUE(relay.no_work.empty());
+  change([this](Blocks& b) noexcept {
+    return b.unfreeze("inner.example", false, "bert", clock.wall(), engine->now());
+  });
+  ASSERT_EQ(relay.leases.size(), 1U);
+  EXPECT_EQ(relay.leases.front().message, id);
+}
+
+// Or it would be told so again and again, for as long as that lasts.
+TEST_F(CallersTest, AFreezeOfAllNextHopsIsNoTimeToCall) {
+  (void)mail("a@inner.example");
+  ASSERT_EQ(atrn("wes", {"branch.example"}), kNow);
+  (void)relay.ask(relay.grants.front());
+  turn();
+  change([this](Blocks& b) noexcept {
+    return b.freeze({.queue = "*", .reason = "moving", .who = "bert", .since = clock.wall(), .from = engine->now(), .hop = true});
+  });
+  EXPECT_EQ(relay.no_work.size(), 1U);
+  EXPECT_EQ(atrn("amy", {"inner.example"}), kRefused);
+  change([this](Blocks& b) noexcept { return b.unfreeze("*", true, "bert", clock.wall(), engine->now()); });
+  EXPECT_EQ(atrn("amy", {"inner.example"}), kNow);
+}
+
 TEST_F(CallersTest, WhoWaitsGetsWhatComes) {
   ASSERT_EQ(atrn("zoe", {"inner.example"}), kNow);
   ASSERT_EQ(relay.grants.size(), 1U);
@@ -277,6 +311,24 @@ TEST_F(CallersTest, ItIsCountedAsWaitingForACall) {
   ASSERT_EQ(atrn("amy", {}), kNow);
   EXPECT_EQ(totals(*engine).uncalled, 0U);
   EXPECT_EQ(totals(*engine).ready, 3U);
+}
+
+// It has called for both, and is at the other one.
+TEST_F(CallersTest, ACallIsForAllOfItsQueuesUntilItEnds) {
+  (void)mail("a@inner.example");
+  const auto other = mail("a@branch.example");
+  ASSERT_EQ(atrn("wes", {}), kNow);
+  (void)relay.ask(relay.grants.front());
+  turn();
+  ASSERT_EQ(relay.leases.size(), 1U);
+  ASSERT_NE(relay.leases.front().message, other);
+  const auto state = [&] { return explanation(*engine, *look(other), look(other)->recipients.front()).state; };
+  EXPECT_EQ(state(), ipc::State::kReady);
+  EXPECT_EQ(standing(*engine, *look(other), look(other)->recipients.front()).state, ipc::State::kReady);
+  change([](Blocks& b) noexcept { return b.lock({.account = "wes", .reason = "spam"}); });
+  EXPECT_EQ(relay.cancelled.size(), 1U);
+  EXPECT_EQ(state(), ipc::State::kUncalled) << "it is told to go";
+  EXPECT_EQ(standing(*engine, *look(other), look(other)->recipients.front()).state, ipc::State::kUncalled);
 }
 
 // It is no failure that nobody calls, and ends nothing but by its age.

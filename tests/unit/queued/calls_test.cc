@@ -273,5 +273,23 @@ TEST_F(CallsTest, QueuesThatNobodyCallsForAreTold) {
   EXPECT_EQ(s->uncalled(after, 10), std::vector<std::string>{"c.example"});
 }
 
+TEST_F(CallsTest, ACallIsForAllOfItsQueuesUntilItIsToldToGo) {
+  add("a.example", kTurned, 1);
+  add("b.example", kTurned, 2);
+  const auto grant = call({"a.example", "b.example"});
+  work(*grant);
+  ASSERT_EQ(handed.size(), 1U);
+  std::string after;
+  EXPECT_TRUE(s->is_called("turn:a.example"));
+  EXPECT_TRUE(s->is_called("turn:b.example"));
+  EXPECT_FALSE(s->is_called("turn:c.example"));
+  EXPECT_TRUE(s->uncalled(after, 10).empty());
+  EXPECT_FALSE(s->leaves(grant->grant));
+  s->hang_up(grant->grant);
+  EXPECT_TRUE(s->leaves(grant->grant));
+  EXPECT_FALSE(s->is_called("turn:a.example"));
+  EXPECT_EQ(s->uncalled(after, 10).size(), 1U) << "the other one is in delivery";
+}
+
 }  // namespace
 }  // namespace postern::queued

@@ -1,5 +1,5 @@
-// LateStore: a store whose reader may be slow. Then whoever asks for messages that are not in memory gets them when
-// the test lets them come, in the order of the questions, while everything else goes on, flushes too.
+// LateStore: a store whose reader may be slow. Then whoever asks for messages that are not in memory, or for bodies, gets
+// them when the test lets them come, in the order of the questions, while everything else goes on, flushes too.
 #pragma once
 
 #include <deque>
@@ -32,6 +32,14 @@ class LateStore final : public Store {
       answering_ = was;
     });
   }
+
+  // Likewise bodies, all at once.
+  void set_bodies_slow(bool slow) {
+    bodies_slow_ = slow;
+    if (!slow)
+      for (auto& [id, loaded] : std::exchange(unread_, {})) store_.load(id, std::move(loaded));
+  }
+  [[nodiscard]] std::size_t unread() const { return unread_.size(); }
 
   // What is asked for while an answer is taken in came with it, or has ended.
   void fetch(std::vector<base::MessageId> ids, Done resident) override {
@@ -78,7 +86,10 @@ class LateStore final : public Store {
     return store_.find_token(token);
   }
   void forget_token(const base::Token& token) override { store_.forget_token(token); }
-  void load(base::MessageId id, Loaded loaded) override { store_.load(id, std::move(loaded)); }
+  void load(base::MessageId id, Loaded loaded) override {
+    if (!bodies_slow_) return store_.load(id, std::move(loaded));
+    unread_.emplace_back(id, std::move(loaded));
+  }
   void load_head(base::MessageId id, std::size_t limit, Head head) override {
     store_.load_head(id, limit, std::move(head));
   }
@@ -121,6 +132,8 @@ class LateStore final : public Store {
   bool answering_ = false;
   bool slow_ = false;
   std::deque<std::pair<std::vector<base::MessageId>, Done>> waiting_;
+  bool bodies_slow_ = false;
+  std::deque<std::pair<base::MessageId, Loaded>> unread_;
 };
 
 }  // namespace postern::queued

@@ -291,6 +291,23 @@ TEST_F(SecondTries, AFrozenHostLeavesItDeferred) {
   EXPECT_EQ(notices(), 0U);
 }
 
+// Its connection is told to go before it could get anything.
+TEST_F(SecondTries, AHostThatIsFrozenWhileTheBodyIsReadGetsNothing) {
+  begin();
+  FakeRelay relay;
+  const auto id = first_says(relay, kRefused);
+  late_store->set_bodies_slow(true);
+  EXPECT_TRUE(next(relay, "second.example").recipients.empty());
+  ASSERT_EQ(late_store->unread(), 1U);
+  freeze_second(true);
+  late_store->set_bodies_slow(false);
+  turn(20);
+  EXPECT_EQ(relay.leases.size(), 1U) << "that of the first host";
+  EXPECT_EQ(relay.no_work.size(), 1U);
+  EXPECT_THAT(last_reply(id), HasSubstr("next hop second.example:25 is frozen: full"));
+  EXPECT_FALSE(look(id)->recipients[0].goes_on());
+}
+
 TEST_F(SecondTries, ADeadHostLeavesItDeferred) {
   begin();
   FakeRelay relay;
