@@ -1,6 +1,7 @@
 #include "queued/delivery.h"
 
 #include <algorithm>
+#include <functional>
 #include <utility>
 
 #include "common/base/check.h"
@@ -100,25 +101,45 @@ void Delivery::expect(std::uint32_t deliverers) {
 }
 
 void Delivery::check_open() {
-  if (open_ || !expected_) return;
-  const auto reported = std::count_if(deliverers_.begin(), deliverers_.end(),
-                                      [](const auto& entry) { return entry.second->reported; });
-  if (static_cast<std::uint32_t>(reported) < *expected_) return;
+  if (opening_ || !expected_) return;
+  const auto told = std::count_if(deliverers_.begin(), deliverers_.end(),
+                                  [](const auto& entry) { return entry.second->told_all; });
+  if (static_cast<std::uint32_t>(told) < *expected_) return;
   waited_ = kPatienceSteps;
   patience_.start(base::Millis(0));
 }
 
 void Delivery::lose_patience() {
-  // What was told is still looked up.
-  const bool adopting = std::any_of(deliverers_.begin(), deliverers_.end(),
-                                    [](const auto& entry) { return entry.second->adopting > 0; });
-  if (++waited_ < kPatienceSteps || adopting) return patience_.start(kPatience);
-  engine_.store().when_sure([this]() noexcept { open(); });
+  if (++waited_ < kPatienceSteps) return patience_.start(kPatience);
+  opening_ = true;
+  adopt_all();
+}
+
+// A recipient may have been handed out anew while the failures of its first lease still waited to be told, so that two
+// deliverers hold it, each with an outcome. The later one says how it stands: of a life, later leases have higher numbers.
+// Which of two lives was the later one, nobody knows.
+void Delivery::adopt_all() {
+  std::vector<std::pair<DelivererId, ipc::HeldLease>> all;
+  std::vector<base::MessageId> ids;
+  for (const auto& [key, deliverer] : deliverers_)
+    for (auto& lease : std::exchange(deliverer->leases, {})) {
+      ids.push_back(lease.message);
+      all.emplace_back(deliverer->id(), std::move(lease));
+    }
+  std::ranges::stable_sort(all, std::greater(), [](const auto& one) { return one.second.lease; });
+  engine_.store().fetch(std::move(ids), [this, all = std::move(all)]() noexcept {
+    for (const auto& [id, lease] : all)
+      if (Deliverer* const deliverer = find(id)) adopt(*deliverer, lease);
+    engine_.store().when_sure([this]() noexcept { open(); });
+  });
 }
 
 // What may not be on disk yet is not handed out: after a power cut it might go a second time.
 void Delivery::open() {
+  if (std::ranges::any_of(deliverers_, [](const auto& entry) { return !entry.second->leases.empty(); }))
+    return adopt_all();
   open_ = true;
+  for (const auto& [key, deliverer] : deliverers_) adopted(*deliverer);
   engine_.schedule().set_open(!stopping_);
   engine_.poke();
 }
@@ -156,6 +177,13 @@ void Delivery::stop() {
   engine_.stop_gathering();
 }
 
+bool Delivery::idle() const {
+  const bool told = std::ranges::any_of(deliverers_, [](const auto& entry) {
+    return !entry.second->leases.empty() || !entry.second->early.empty();
+  });
+  return (open_ || (!opening_ && !told)) && engine_.schedule().leases().empty() && engine_.idle();
+}
+
 // A dead deliverer's messages may have arrived or not.
 void Delivery::lost(Key key, const std::vector<LeaseInfo>& leases) {
   std::set<base::MessageId> struck;  // one death counts once, however many leases a message had
@@ -186,6 +214,10 @@ void Delivery::lost(Key key, const std::vector<LeaseInfo>& leases) {
 void Delivery::held(Deliverer& from, const ipc::HeldLeases& held) {
   if (from.told_all) return;
   from.told_all = held.last;
+  if (!open_) {
+    from.leases.insert(from.leases.end(), held.leases.begin(), held.leases.end());
+    return check_open();
+  }
   ++from.adopting;
   std::vector<base::MessageId> ids;
   for (const auto& lease : held.leases) ids.push_back(lease.message);
@@ -195,20 +227,17 @@ void Delivery::held(Deliverer& from, const ipc::HeldLeases& held) {
     // The messages are in memory, unless they are gone.
     for (const auto& lease : held.leases) adopt(*deliverer, lease);
     if (--deliverer->adopting == 0) adopted(*deliverer);
+    engine_.poke();
   });
 }
 
-// An outcome may come before the message that it is of was read: without its lease it would be
-// dropped, and the lease, adopted afterwards, would never end.
+// An outcome may come before the lease that it is of is adopted: it would be dropped, and the lease would never end.
 void Delivery::adopted(Deliverer& from) {
   if (from.told_all) {
-    from.reported = true;
     lost_.erase(key_of(from));
     engine_.schedule().deliverer_up(from.id(), from.local());
   }
   for (const auto& one : std::exchange(from.early, {})) outcome(from, one);
-  check_open();
-  engine_.poke();
 }
 
 // Of what was lost with a channel in this life, only this very deliverer's; of an earlier life, only
@@ -266,7 +295,7 @@ void Delivery::grant_ended(Deliverer& from, const ipc::GrantEnded& ended) {
 }
 
 void Delivery::outcome(Deliverer& from, const ipc::Outcome& outcome) {
-  if (from.adopting > 0) return from.early.push_back(outcome);
+  if (!open_ || from.adopting > 0) return from.early.push_back(outcome);
   const auto lease =
       engine_.schedule().settle(from.id(), {outcome.epoch, outcome.lease});
   auto saved = [this, id = from.id(), request = outcome.request]() noexcept {

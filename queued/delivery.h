@@ -36,8 +36,8 @@ class Deliverer {
   [[nodiscard]] DelivererId id() const { return id_; }
   [[nodiscard]] bool local() const { return local_; }
   bool told_all = false;  // what it holds from before
-  bool reported = false;  // and those leases are adopted
-  // While messages that it holds are read: their number of frames, and what it says of them meanwhile.
+  std::vector<ipc::HeldLease> leases;
+  // While that is read, how many frames of it, and what it says of it before it is adopted.
   std::size_t adopting = 0;
   std::vector<ipc::Outcome> early;
 
@@ -78,7 +78,7 @@ class Delivery {
   // From now on nothing is handed out, and a channel that closes is no death.
   void stop();
   // Nothing is in delivery, and every outcome is on its way to the journal.
-  [[nodiscard]] bool idle() const { return engine_.schedule().leases().empty() && engine_.idle(); }
+  [[nodiscard]] bool idle() const;
 
   // From the channels.
   void held(Deliverer& from, const ipc::HeldLeases& held);
@@ -102,11 +102,12 @@ class Delivery {
   Deliverer* find(DelivererId id);
   void check_open();
   void lose_patience();
+  void adopt_all();
   void open();
   [[nodiscard]] Key key_of(const Deliverer& which) const;
   [[nodiscard]] bool may_adopt(const Deliverer& from, const ipc::HeldLease& lease) const;
-  void adopted(Deliverer& from);
   void adopt(Deliverer& from, const ipc::HeldLease& lease);
+  void adopted(Deliverer& from);
   void hand_out(HandOut out);
   void read_ahead(const HandOut& out);
   void send(const HandOut& out, LoadedBody&& body);
@@ -128,6 +129,7 @@ class Delivery {
   std::map<Key, std::unique_ptr<Deliverer>> deliverers_;
   std::uint32_t last_id_ = 0;
   std::optional<std::uint32_t> expected_;
+  bool opening_ = false;  // what was held before is being adopted
   bool open_ = false;
   bool stopping_ = false;
   event::Timer patience_;

@@ -634,7 +634,7 @@ Totals totals(const Engine& engine) {
         } else if (wait_of(engine, hop) != nullptr) {
           sum.retry += idle;
         } else {
-          (is_uncalled(queue) ? sum.uncalled : sum.ready) += counts.ready;
+          (is_uncalled(engine, queue) ? sum.uncalled : sum.ready) += counts.ready;
           sum.retry += counts.waiting;
         }
         break;

@@ -86,19 +86,7 @@ void EngineModel::connect_relay(std::size_t n) {
   for (const auto number : unsaved) relays[n]->again(number);
 }
 
-// Who went on while failures of his lease waited has two outcomes now that nobody has confirmed, and both are told again:
-// whichever relay comes first is believed, the older one too.
-void EngineModel::doubt_late_reports() {
-  for (const auto& relay : relays)
-    for (const auto& [number, report] : relay->reports())
-      for (const auto& [recipient, count] : handed.at(name_of(report.outcome)).leases) {
-        Entry& entry = ledger.at({report.outcome.message, recipient});
-        entry.unsure = entry.unsure || entry.leases != count;
-      }
-}
-
 void EngineModel::crash() {
-  doubt_late_reports();
   tool.connection.reset();
   smtpd = FakeSmtpd();
   collector.reset();

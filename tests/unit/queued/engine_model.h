@@ -161,7 +161,6 @@ class EngineModel : public ::testing::Test, public ControlRig {
   void add_relay();
   void connect_relay(std::size_t n);
   void begin_collecting();
-  void doubt_late_reports();
   void expect_blocks_survive();
   void flush();
   void lease_came(const deliverd::Delivery& one);

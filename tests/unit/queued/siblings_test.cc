@@ -188,6 +188,32 @@ TEST_F(SiblingsTest, AnOutcomeWaitsUntilItsMessageIsRead) {
   EXPECT_EQ(store->count(), 0U);
 }
 
+// It was handed out anew while the failure of its first lease was not told yet; then queued ended. The deliverer of the
+// first one may be the first to come back.
+TEST_F(SiblingsTest, TheLaterOfTwoLeasesSaysHowItStands) {
+  ipc::Lease first;
+  ASSERT_NO_FATAL_FAILURE(restart_with(first));
+  auto second = first;
+  second.lease = base::LeaseId(first.lease.value + 1);
+  FakeRelay relays[2];
+  const auto come_back = [&](std::uint32_t index, const ipc::Lease& lease, ipc::Result result, std::uint16_t code) {
+    auto pair = ipc::make_channel_pair();
+    relays[index].connection = std::make_unique<FakeRelay::Connection>(*loop, std::move(pair.a), relays[index]);
+    delivery->connect(ipc::Role::kRelay, index, std::move(pair.b));
+    relays[index].connection->send(ipc::HeldLeases{{{lease.lease, lease.epoch, lease.message, {0}}}, true});
+    relays[index].answer(lease, result, code, "so it is");
+    turn();
+  };
+  come_back(0, first, ipc::Result::kFailed, 550);
+  come_back(1, second, ipc::Result::kDelivered, 250);
+  EXPECT_NE(look(first.message), nullptr);
+  delivery->expect(2);
+  turn();
+  EXPECT_EQ(look(first.message), nullptr);
+  EXPECT_EQ(store->count(), 0U) << "nor is there a notice";
+  for (const auto& relay : relays) EXPECT_EQ(relay.saved.size(), 1U);
+}
+
 // What it stands still for is not taken off the deliverers' time to say what they hold.
 TEST_F(SiblingsTest, AStandstillOfTheHostCostsNoLease) {
   ipc::Lease lease;
