@@ -126,7 +126,7 @@ void Delivery::adopt_all() {
       ids.push_back(lease.message);
       all.emplace_back(deliverer->id(), std::move(lease));
     }
-  std::ranges::stable_sort(all, std::greater(), [](const auto& one) { return one.second.lease; });
+  std::ranges::sort(all, std::greater(), [](const auto& one) { return one.second.lease; });
   engine_.store().fetch(std::move(ids), [this, all = std::move(all)]() noexcept {
     for (const auto& [id, lease] : all)
       if (Deliverer* const deliverer = find(id)) adopt(*deliverer, lease);
