@@ -5,6 +5,8 @@
 
 #include <algorithm>
 #include <cstdio>
+#include <tuple>
+#include <utility>
 #include <functional>
 #include <limits>
 
@@ -107,13 +109,13 @@ void put_in_order(std::vector<ipc::MessageRow>& rows, Order order) {
     case Order::kId:
       break;
     case Order::kAge:
-      std::ranges::stable_sort(rows, {}, [](const auto& row) { return row.arrived.ms; });
+      std::ranges::sort(rows, {}, [](const auto& row) { return std::pair(row.arrived.ms, row.id); });
       break;
     case Order::kSize:
-      std::ranges::stable_sort(rows, std::greater(), &ipc::MessageRow::size);
+      std::ranges::sort(rows, [](const auto& a, const auto& b) { return std::tie(b.size, a.id) < std::tie(a.size, b.id); });
       break;
     case Order::kNext:
-      std::ranges::stable_sort(rows, {}, next_of);
+      std::ranges::sort(rows, {}, [&](const auto& row) { return std::pair(next_of(row), row.id); });
       break;
   }
 }
