@@ -230,17 +230,18 @@ TEST_F(EngineTest, ADeadQueueWaitsAsAWholeAndItsOldMessagesExpire) {
   EXPECT_EQ(engine->schedule().find_hop("far.example:25")->failures, 1U);
 }
 
+void end_for_good(FakeRelay& relay, base::GrantId grant) {
+  relay.connection->send(
+      ipc::GrantEnded{grant, ipc::GrantEnd::kPermanent, ipc::FailureClass::kDns, {0, 5, 1, 2, "no such domain"}, ""});
+}
+
 TEST_F(EngineTest, ANextHopThatCanNeverBeFailsTheQueue) {
   begin();
   for (int n = 0; n < 120; ++n) (void)mail("a@nowhere.example");
   FakeRelay relay;
   connect(relay);
   ASSERT_FALSE(relay.grants.empty());
-  relay.connection->send(ipc::GrantEnded{relay.grants[0].grant,
-                                         ipc::GrantEnd::kPermanent,
-                                         ipc::FailureClass::kDns,
-                                         {0, 5, 1, 2, "no such domain"},
-                                         ""});
+  end_for_good(relay, relay.grants[0].grant);
   for (int n = 0; n < 100 && engine->counters().failed.total() < 120; ++n) turn(2);
   EXPECT_EQ(engine->counters().failed.total(), 120U);
   EXPECT_EQ(store->count(), 120U);  // one notice for each occasion
@@ -254,11 +255,7 @@ TEST_F(EngineTest, ANextHopThatCanNeverBeFailsNoMailBehindAReload) {
   FakeRelay relay;
   connect(relay);
   ASSERT_FALSE(relay.grants.empty());
-  relay.connection->send(ipc::GrantEnded{relay.grants[0].grant,
-                                         ipc::GrantEnd::kPermanent,
-                                         ipc::FailureClass::kDns,
-                                         {0, 5, 1, 2, "no such domain"},
-                                         ""});
+  end_for_good(relay, relay.grants[0].grant);
   const auto left = [&] {
     const auto* queue = engine->schedule().find("nowhere.example");
     return queue == nullptr ? std::size_t{0} : std::size_t{queue->messages()};
