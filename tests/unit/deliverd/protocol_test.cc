@@ -260,24 +260,6 @@ TEST(Client, KeepsTheRepliesWords) {
   EXPECT_EQ(reply.text(), "550 5.1.1 no such; user\\\\x07 here");
 }
 
-// RFC 5321 4.5.3.2.
-TEST(Client, WaitsAsLongAsTheStandardSays) {
-  using std::chrono::minutes;
-  Player player(messages({1}));
-  auto& client = player.client();
-  EXPECT_EQ(client.timeout(), minutes(5));
-  player.feed("220 a\r\n");
-  EXPECT_EQ(client.timeout(), minutes(5));
-  player.feed("250 a\r\n");
-  EXPECT_EQ(client.timeout(), minutes(5));
-  player.feed("250 ok\r\n");
-  EXPECT_EQ(client.timeout(), minutes(5));
-  player.feed("250 ok\r\n");
-  EXPECT_EQ(client.timeout(), minutes(2));
-  player.feed("354 go\r\n");
-  EXPECT_EQ(client.timeout(), minutes(10));
-}
-
 // A reply to a message that cannot have arrived is none.
 TEST(Client, ReplyBeforeTheDotHasLeftEndsTheSession) {
   for (const auto& [reply, expected] : {std::pair("552 too big\r\n", "failed data 552"),
