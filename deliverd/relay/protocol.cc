@@ -14,7 +14,7 @@ namespace {
 using State = ClientState;
 
 // "452 too many recipients", and 552, which RFC 5321 4.5.3.1.10 wants read as 452; with another
-// enhanced code they say something else, such as a full mailbox.
+// enhanced code they say something else, such as a full mailbox. Without one they may.
 bool is_too_many_recipients(const mail::Reply& reply) noexcept {
   return (reply.code == 452 || reply.code == 552) &&
          (reply.enhanced.status == 0 ||
@@ -375,14 +375,14 @@ void Client::refuse_recipient(std::size_t i, mail::Reply reply, Class c) {
   decided_[i] = true;
   const bool too_many = is_too_many_recipients(reply);
   // Behind others that were taken it is the next transaction's. One alone that is too many is
-  // deferred, so this cannot go on for ever.
+  // deferred, and one that 552 says nothing more of has failed, so this cannot go on for ever.
   if (too_many && accepted_ > 0) {
     if (reply.enhanced.status != 0) features_.limits.recipients = accepted_;
     verdicts_[i].result = ipc::Result::kReturned;
     return;
   }
-  const auto result =
-      c == Class::kPermanent && !too_many ? ipc::Result::kFailed : ipc::Result::kDeferred;
+  const bool says_so = too_many && reply.enhanced.status != 0;
+  const auto result = c == Class::kPermanent && !says_so ? ipc::Result::kFailed : ipc::Result::kDeferred;
   const auto failure = class_of_reply(reply);
   verdicts_[i] = {result, failure, std::move(reply), {}};
 }
