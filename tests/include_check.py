@@ -47,7 +47,7 @@ PURE = [
     r"smtpd/(client_attributes|introductions|protocol|proxy_header|envelope)\.(h|cc)",
     r"common/sasl/(account|mechanism|scram_text|scram_verifier)\.(h|cc)",
     r"smtpd/auth/(accounts|checker|dovecot|exchange|plain|scram|throttle)\.(h|cc)",
-    r"deliverd/fetch/(cache|http|sts)\.(h|cc)",
+    r"deliverd/fetch/(cache|http|sts|ways)\.(h|cc)",
     r"deliverd/relay/(body|client_state|features|introduction|login|logins|next_hop|protocol|session_start|socks|sources|tls_plan)\.(h|cc)",
     r"queued/(backlog|blocks|destination|dispatch|frozen_name|groups|hop|index_pages|index_row|record|schedule|schedule_mail|policy|retry|ring|routes|selector|shares|standstill|turns|usage|ways)\.(h|cc)",
     r"ctl/(command|explain_screen|human|json|names|screens|table|until)\.(h|cc)",

@@ -34,6 +34,21 @@ std::string short_name(std::string_view file, std::string_view main) {
   return std::string(file.substr(file.size() - std::min(file.size(), kMaxPlace)));
 }
 
+// Of the ways to MX hosts that policies bind, for of other domains nobody asks. None where no SOCKS server is on any.
+std::vector<PolicyWay> policy_ways(const Config& config) {
+  std::vector<PolicyWay> ways;
+  for (const auto& route : config.routes)
+    if (const auto hop = std::ranges::find_if(route.via, heeds_policies); hop != route.via.end())
+      ways.push_back({route.to, hop->socks});
+  for (const auto& domain : config.domains) {
+    if (!heeds_policies(domain.deliver)) continue;
+    auto& way = ways.emplace_back();
+    for (const auto& name : domain.names) way.to.push_back(name.text());
+  }
+  if (std::ranges::none_of(ways, [](const PolicyWay& way) { return way.socks.has_value(); })) ways.clear();
+  return ways;
+}
+
 }  // namespace
 
 std::vector<base::Endpoint> system_resolvers(const std::string& path) {
@@ -269,6 +284,7 @@ FetchConfig cut_fetch(const Config& config, const Facts& facts) {
   cut.port = config.delivery.mta_sts_port;
   cut.forbid = config.delivery.forbid;
   cut.ca = config.delivery.authorities.pem;
+  cut.ways = policy_ways(config);
   return cut;
 }
 

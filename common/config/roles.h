@@ -483,18 +483,30 @@ struct RelayConfig {
   }
 };
 
+// Through whom the policies of domains are fetched: as their mail goes.
+struct PolicyWay {
+  std::vector<std::string> to;          // as RouteConfig::to; the most specific one wins
+  std::optional<base::Endpoint> socks;  // the SOCKS5 server; none: nobody
+
+  static constexpr auto fields() {
+    return ipc::fields_of(ipc::field("to", &PolicyWay::to, 10'000, 255), ipc::field("socks", &PolicyWay::socks));
+  }
+};
+
 struct FetchConfig {
   LogConfig log;
   std::vector<base::Endpoint> dns;    // resolvers; never empty
   std::uint16_t port = 443;           // of policy hosts
   std::vector<base::Network> forbid;  // where no domain's host is believed to be
   std::string ca;                     // PEM: authorities whose certificates count
+  std::vector<PolicyWay> ways;        // of domains that no pattern is for, directly; empty: all are
 
   static constexpr auto fields() {
     return ipc::fields_of(ipc::field("log", &FetchConfig::log), ipc::field("dns", &FetchConfig::dns, 16),
                       ipc::field("port", &FetchConfig::port),
                       ipc::field("forbid", &FetchConfig::forbid, 1'000),
-                      ipc::field("ca", &FetchConfig::ca, 16U << 20));
+                      ipc::field("ca", &FetchConfig::ca, 16U << 20),
+                      ipc::field("ways", &FetchConfig::ways, 20'000));
   }
 };
 

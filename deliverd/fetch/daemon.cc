@@ -19,6 +19,8 @@ void apply_log(const config::LogConfig& config) {
 std::vector<std::uint16_t> ports_of(const config::FetchConfig& config) {
   std::vector<std::uint16_t> ports{config.port};
   for (const auto& server : config.dns) ports.push_back(server.port);
+  for (const auto& way : config.ways)
+    if (way.socks) ports.push_back(way.socks->port);
   std::sort(ports.begin(), ports.end());
   ports.erase(std::unique(ports.begin(), ports.end()), ports.end());
   return ports;
@@ -62,6 +64,8 @@ os::Result<void> Daemon::prepare(std::string config, role::Directories directori
   if (!parsed || parsed->dns.empty() || !directories.policies.valid())
     return os::failure("read the configuration from the parent", EPROTO);
   config_ = *std::move(parsed);
+  ways_ = Ways(config_.ways);
+  ports_ = ports_of(config_);
   apply_log(config_.log);
   auto resolver = dns::Resolver::make(config_.dns, dns::Resolver::kDefaults);
   if (!resolver) return os::failure("start the resolver (" + resolver.error() + ")", EPROTO);
@@ -81,7 +85,7 @@ os::Result<void> Daemon::prepare(std::string config, role::Directories directori
 
 // Those of the name servers too, for what does not fit into a datagram.
 std::vector<std::uint16_t> Daemon::ports() const {
-  return ports_of(config_);
+  return ports_;
 }
 
 void Daemon::start(event::Loop& loop) {
@@ -110,8 +114,11 @@ std::expected<void, std::string> Daemon::configure(std::string config, base::Gen
   auto parsed = ipc::decode<config::FetchConfig>(config);
   if (!parsed || parsed->dns.empty())
     return std::unexpected("fetch cannot read the configuration from the parent");
-  if (ports_of(*parsed) != ports_of(config_))
-    return std::unexpected("fetch connects to the ports that it was started for; a restart changes them");
+  for (const auto port : ports_of(*parsed))
+    if (!std::ranges::binary_search(ports_, port))
+      return std::unexpected(fmt::format(
+          "fetch was not started for TCP port {} (a resolver, a SOCKS server, or policies): a restart lets it connect there",
+          port));
   if (parsed->ca != config_.ca) {
     auto context = tls::ClientContext::make({.roots = parsed->ca});
     if (!context) return std::unexpected("fetch cannot use delivery.ca: " + context.error());
@@ -119,6 +126,7 @@ std::expected<void, std::string> Daemon::configure(std::string config, base::Gen
   }
   if (parsed->dns != config_.dns) resolver_->set_servers(parsed->dns, false);
   config_ = *std::move(parsed);
+  ways_ = Ways(config_.ways);
   apply_log(config_.log);
   book_->forget_failures();
   return {};
@@ -143,7 +151,7 @@ dns::Query Daemon::record(const std::string& name, dns::Resolver::OnTxt done) {
 
 void Daemon::policy(const std::string& domain, OnPolicy done) {
   downloads_[domain] = std::make_unique<Download>(
-      *loop_, *resolver_, Download::Settings{config_.port, config_.forbid, context_}, domain,
+      *loop_, *resolver_, Download::Settings{config_.port, config_.forbid, context_, ways_.socks(domain)}, domain,
       [this, domain, done = std::move(done)](std::expected<std::string, std::string> text) mutable noexcept {
         downloads_.erase(domain);
         done(std::move(text));

@@ -5,12 +5,14 @@
 #include <map>
 #include <memory>
 #include <string>
+#include <vector>
 
 #include "common/config/roles.h"
 #include "common/role/role.h"
 #include "deliverd/fetch/download.h"
 #include "deliverd/fetch/policy_book.h"
 #include "deliverd/fetch/vault.h"
+#include "deliverd/fetch/ways.h"
 
 namespace postern::fetch {
 
@@ -42,6 +44,8 @@ class Daemon final : public role::Daemon, private Sources {
 
   role::Host& host_;
   config::FetchConfig config_;
+  Ways ways_;  // of the configuration
+  std::vector<std::uint16_t> ports_;  // that the sandbox lets it connect to
   event::Loop* loop_ = nullptr;
   std::unique_ptr<dns::Resolver> resolver_;
   std::shared_ptr<tls::ClientContext> context_;

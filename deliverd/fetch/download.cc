@@ -49,7 +49,7 @@ void Download::connect() {
     add(v4_, i);
   }
   if (!endpoints.empty()) {
-    race_ = std::make_unique<relay::Race>(loop_, std::move(endpoints), *this);
+    race_ = std::make_unique<relay::Race>(loop_, std::move(endpoints), *this, relay::Dial{.socks = settings_.socks});
     return;
   }
   for (const auto* answer : {&v4_, &v6_})

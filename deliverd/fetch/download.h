@@ -1,11 +1,13 @@
 // Download: one policy, from "https://mta-sts.DOMAIN/.well-known/mta-sts.txt": finds the host, connects to the
 // first of its addresses that answers, demands a certificate for its name, and reads the answer. One question
-// on one connection; no redirect is followed (RFC 8461 3.3).
+// on one connection; no redirect is followed (RFC 8461 3.3). Where there is a SOCKS server, that one connects to the
+// addresses, which our own DNS still finds, as it does for MX hosts (race.h).
 #pragma once
 
 #include <expected>
 #include <functional>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -27,6 +29,7 @@ class Download final : public event::StreamOwner, public relay::RaceOwner {
     std::uint16_t port = 443;
     std::vector<base::Network> forbidden;         // where no host of a domain is believed to be
     std::shared_ptr<tls::ClientContext> context;  // whom it believes
+    std::optional<base::Endpoint> socks = {};     // the SOCKS server; none: nobody stands in between
   };
   using Done = std::move_only_function<void(std::expected<std::string, std::string>) noexcept>;
 

@@ -4,6 +4,7 @@ import pytest
 from support.certificates import Authority
 from support.policy_host import HTTPS_PORT, PATH, PolicyHost, policy
 from support.sink import SINK_PORT
+from support.socks import NOT_ALLOWED, OPENED, Socks
 from support.waiting import wait_for
 
 
@@ -36,6 +37,13 @@ def publish(zone, authority, closing):
         zone.a(f"mta-sts.{domain}", host.ip)
         return host
     return make
+
+
+@pytest.fixture
+def socks(closing):
+    server = closing(Socks())
+    server.quiet.add(HTTPS_PORT)
+    return server
 
 
 def failure(server, queue):
@@ -300,3 +308,64 @@ def test_a_reload_brings_other_authorities(sender, authority, receiver, publish,
     sender.ctl("reload")
     sender.send("y@sts.test")
     assert delivered(sender, "y@sts.test")["verified"] == "mta-sts: mx.sts.test"
+
+
+# --- Through a SOCKS server -----------------------------------------------------------------------
+
+def test_a_policy_is_fetched_as_the_mail_goes(sender, receiver, publish, socks):
+    sinks = {name: receiver(f"{name}.test") for name in ("through", "direct")}
+    hosts = {name: publish(f"{name}.test", policy(f"mx.{name}.test")) for name in sinks}
+    sender.route("*", "mx", socks=socks.endpoint).route("direct.test", "mx").start()
+    for name, sink in sinks.items():
+        sender.send(f"x@{name}.test")
+        assert delivered(sender, f"x@{name}.test")["verified"] == f"mta-sts: mx.{name}.test"
+        assert hosts[name].asked == [(f"mta-sts.{name}.test", f"mta-sts.{name}.test:{HTTPS_PORT}", PATH)]
+    assert hosts["through"].peers == [socks.ip] and sinks["through"].messages[0].peer[0] == socks.ip
+    assert socks.ip not in hosts["direct"].peers and sinks["direct"].messages[0].peer[0] != socks.ip
+    # Of the one domain nothing went elsewhere, and of the other nothing there.
+    assert socks.asked == [(hosts["through"].ip, HTTPS_PORT), (sinks["through"].ip, SINK_PORT)]
+
+
+def test_a_policy_holds_whatever_way_it_came(sender, receiver, publish, socks):
+    sink = receiver("sts.test")
+    host = publish("sts.test", policy("mx.sts.test"))
+    sender.route("*", "mx", socks=socks.endpoint).start().send("x@sts.test")
+    delivered(sender, "x@sts.test")
+    del sender.config["route"]
+    sender.write()
+    sender.ctl("reload")
+    sender.send("y@sts.test")
+    assert delivered(sender, "y@sts.test")["verified"] == "mta-sts: mx.sts.test"
+    assert sink.messages[1].peer[0] != socks.ip and host.peers == [socks.ip]
+
+
+def test_no_policy_host_is_connected_to_past_the_socks_server(sender, receiver, publish, socks):
+    sink = receiver("sts.test")
+    host = publish("sts.test", policy("mx.sts.test"))
+    socks.refuse = NOT_ALLOWED
+    sender.route("*", "mx", socks=socks.endpoint).start().send("x@sts.test")
+    failure(sender, "sts.test")
+    error = sender.wait_log("sts.failed", domain="sts.test")["error"]
+    words = f"the SOCKS server {socks.endpoint} says: connection not allowed by ruleset"
+    assert error == f"connecting to mta-sts.sts.test: {words}"
+    assert not host.peers and not sink.messages
+    socks.refuse = OPENED
+    sender.ctl("reload")  # so that it is tried again at once
+    sender.ctl("retry", "--all", "--yes")
+    assert delivered(sender, "x@sts.test")["verified"] == "mta-sts: mx.sts.test"
+    assert host.peers == [socks.ip]
+
+
+def test_a_socks_server_at_a_new_port_needs_a_restart(sender, receiver, publish, socks):
+    """The sandbox of fetch knows the ports that it may connect to."""
+    receiver("sts.test")
+    host = publish("sts.test", policy("mx.sts.test"))
+    sender.start().route("*", "mx", socks=socks.endpoint).write()
+    refused = sender.ctl("reload", check=False)
+    assert refused.exit == 78 and "fetch was not started for TCP port 1080" in refused.out + refused.err
+    sender.restart().send("x@sts.test")
+    assert delivered(sender, "x@sts.test")["verified"] == "mta-sts: mx.sts.test"
+    assert host.peers == [socks.ip]
+    del sender.config["route"]
+    sender.write()
+    sender.ctl("reload")  # one that is not used any more does not

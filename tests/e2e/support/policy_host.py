@@ -25,6 +25,7 @@ class PolicyHost:
         self.headers = {"Content-Type": "text/plain"}
         self.missing = 0  # bytes of the text, at its end
         self.asked = []  # (name that TLS was told, Host, path)
+        self.peers = []  # addresses of clients, whatever they said
         host = self
 
         class Handler(http.server.BaseHTTPRequestHandler):
@@ -32,6 +33,7 @@ class PolicyHost:
 
             def setup(self):
                 self.name = None
+                host.peers.append(self.client_address[0])
                 if context is not None:
                     def note(sock, name, _):
                         self.name = name

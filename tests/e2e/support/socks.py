@@ -42,6 +42,7 @@ class Socks:
         self.refuse = OPENED  # or what everybody gets
         self.asked = []  # (name or address, port)
         self.peers = []  # addresses of clients
+        self.quiet = set()  # ports at which hosts wait to be spoken to
         owner = self
 
         class Handler(socketserver.BaseRequestHandler):
@@ -86,7 +87,7 @@ class Socks:
         except OSError:
             return self.answer(client, REFUSED)
         with far:
-            greeting = far.recv(1 << 16)
+            greeting = b"" if port in self.quiet else far.recv(1 << 16)
             self.answer(client, OPENED, greeting)  # in one piece
             back = threading.Thread(target=pump, args=(far, client), daemon=True)
             back.start()

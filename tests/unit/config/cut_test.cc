@@ -230,6 +230,28 @@ TEST_F(Cut, Fetch) {
                                        "recipients = \"any\"\n")));
 }
 
+// It hears of ways only where a SOCKS server is on one of them.
+TEST_F(Cut, FetchGoesTheWayOfTheMail) {
+  const std::string socks = "socks = \"192.0.2.1:1080\"\n";
+  const auto route = [](const char* to, const char* via) {
+    return fmt::format("[[route]]\nto = [{}]\nvia = [{}]\n", to, via);
+  };
+  const auto direct = route(R"("a.example", "*.a.example")", R"("mx")");
+  const auto inner = "[[domain]]\nname = [\"b.example\", \"c.example\"]\ndeliver = \"mx\"\nrecipients = \"any\"\n";
+  const auto other = route(R"("d.example")", R"("smtp://relay.example")") + socks;
+  EXPECT_TRUE(cut_fetch(config(direct + inner + other), facts()).ways.empty());
+  const auto cut = cut_fetch(
+      config(direct + inner + other + route(R"("*")", R"("smtp://first.example", "mx")") + socks), facts());
+  ASSERT_EQ(cut.ways.size(), 3U) << "not the one without MX hosts";
+  EXPECT_EQ(cut.ways[0].to, (std::vector<std::string>{"a.example", "*.a.example"}));
+  EXPECT_EQ(cut.ways[0].socks, std::nullopt);
+  EXPECT_EQ(cut.ways[1].to, std::vector<std::string>{"*"});
+  EXPECT_EQ(cut.ways[1].socks, endpoint("192.0.2.1:1080"));
+  EXPECT_EQ(cut.ways[2].to, (std::vector<std::string>{"b.example", "c.example"}));
+  EXPECT_EQ(cut.ways[2].socks, std::nullopt);
+  expect_round_trip(cut);
+}
+
 TEST_F(Cut, Local) {
   const auto c = config(kMore);
   EXPECT_TRUE(needs_local(c));
