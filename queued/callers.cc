@@ -41,6 +41,13 @@ std::string Callers::stopped_by(const Route& route) const {
   return blocks.hop_frozen(hop) == nullptr ? "" : "next hop is frozen: " + hop;
 }
 
+std::vector<Schedule::Call::For> Callers::Routes::all() const {
+  std::vector<Schedule::Call::For> queues;
+  for (const auto* some : {&free, &stopped})
+    for (const auto& route : *some) queues.push_back({route.queue, route.destination});
+  return queues;
+}
+
 // What the account may take, by the configuration of the moment.
 std::expected<Callers::Routes, Callers::Refusal> Callers::routes_of(const Known& caller) const {
   if (engine_.blocks().locked(caller.account) != nullptr) return std::unexpected(refused("the account is locked"));
@@ -99,9 +106,7 @@ std::expected<base::UniqueFd, Callers::Refusal> Callers::take(const Call& call) 
   if (wait.count() == 0 && !has_mail(routes->free)) return std::unexpected(no_mail());
   auto pair = os::socket_pair();
   if (!pair) return std::unexpected(not_now(pair.error().text()));
-  Schedule::Call connection{{}, wait.count() != 0};
-  for (const auto* some : {&routes->free, &routes->stopped})
-    for (const auto& route : *some) connection.queues.push_back({route.queue, route.destination});
+  const Schedule::Call connection{routes->all(), wait.count() != 0};
   auto remote = fmt::format("{}[{}]", call.account, base::to_string(call.client));
   remote.resize(std::min(remote.size(), ipc::kMaxRemote));
   const auto grant = connect_(connection, {std::move(remote), call.tls, wait}, std::move(pair->second));
@@ -119,7 +124,10 @@ void Callers::review() {
     const auto& [grant, known] = one;
     if (!engine_.schedule().knows(grant)) return true;
     const auto routes = routes_of(known);
-    if (routes) return false;
+    if (routes) {
+      engine_.schedule().serve_call_by(grant, routes->all());
+      return false;
+    }
     log::info("queue.recalled").field("account", known.account).field("reason", routes.error().why);
     engine_.schedule().hang_up(grant);
     return true;

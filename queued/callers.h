@@ -44,7 +44,8 @@ class Callers {
   void set_connect(Connect connect) { connect_ = std::move(connect); }
   // smtpd's end of a session that is turned round.
   [[nodiscard]] std::expected<base::UniqueFd, Refusal> take(const Call& call);
-  // Rights, routes or blocks are others: whoever may not take anything any more goes as soon as nothing is on its way.
+  // Rights, routes or blocks are others: whoever may not take anything any more goes as soon as nothing is on its way, and
+  // the others are served by the routes that there are now.
   void review();
 
  private:
@@ -56,6 +57,7 @@ class Callers {
   struct Routes {
     std::vector<Route> free;     // of which it may take mail now; never empty
     std::vector<Route> stopped;  // of which it may when they are let go, while its connection stands
+    [[nodiscard]] std::vector<Schedule::Call::For> all() const;
   };
   // Where those lead that it has named, which are not empty; why it may not take mail of even one.
   [[nodiscard]] std::expected<Routes, Refusal> routes_of(const Known& caller) const;

@@ -53,6 +53,21 @@ std::optional<OpenGrant> Schedule::call(const Call& call, QueueTime now) {
   return OpenGrant{grant.deliverer, id, grant.queue, place.destination->via.front(), {}};
 }
 
+// Those of its next hops that are known obey it at once; the others when they are.
+void Schedule::serve_call_by(base::GrantId id, const std::vector<Call::For>& queues) {
+  const auto at = grants_.find(id);
+  if (at == grants_.end() || !at->second.caller) return;
+  for (auto& place : at->second.caller->places) {
+    const auto now = std::ranges::find(queues, place.queue, &Call::For::queue);
+    if (now == queues.end()) continue;
+    place.destination = shared(now->destination);
+    const auto hop = hops_.find(place.hop);
+    if (hop == hops_.end()) continue;
+    hop->second.limit(*place.destination);
+    review(hop->second);
+  }
+}
+
 void Schedule::forget_caller(base::GrantId id, const Caller& caller) {
   --calls_;
   for (const auto& place : caller.places) {

@@ -311,6 +311,8 @@ class Schedule {
   // A host has called, and its connection stands; what it waits for now is a deliverer. nullopt: there can be no
   // more connections now.
   std::optional<OpenGrant> call(const Call& call, QueueTime now);
+  // Routes are others: that is how those of its queues are served now.
+  void serve_call_by(base::GrantId grant, const std::vector<Call::For>& queues);
   // Its connection ends as soon as nothing is in flight on it.
   void hang_up(base::GrantId grant);
   [[nodiscard]] bool knows(base::GrantId grant) const { return grants_.contains(grant); }

@@ -250,6 +250,24 @@ TEST_F(CallersTest, ARightThatIsGoneEndsIt) {
   EXPECT_EQ(relay.no_work.size(), 1U);
 }
 
+// Nobody has mail: what the routes say now, the calls that stand have to tell.
+TEST_F(CallersTest, TheLimitOfItsRouteIsTheOneThatHoldsNow) {
+  ASSERT_EQ(atrn("zoe", {"inner.example"}), kNow);
+  (void)relay.ask(relay.grants.front());
+  turn();
+  const auto reload = [&](std::uint32_t connections) {
+    config.routes.back().connections = connections;
+    engine->configure(config);
+    intake->callers().review();
+    turn();
+  };
+  reload(1);
+  EXPECT_EQ(atrn("wes", {"inner.example"}), "451 4.3.2 Unable to process the ATRN request now");
+  reload(2);
+  EXPECT_EQ(atrn("wes", {"inner.example"}), kNow);
+  EXPECT_TRUE(relay.no_work.empty());
+}
+
 TEST_F(CallersTest, WithoutARelayItCannotBeNow) {
   (void)mail("a@inner.example");
   relay.connection.reset();

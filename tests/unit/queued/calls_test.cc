@@ -197,6 +197,56 @@ TEST_F(CallsTest, TheLimitOfItsRouteHolds) {
   ASSERT_TRUE(call({"a.example", "b.example"}, true, one)) << "there is room at the other one";
 }
 
+// While it waits its routes are read anew, and no mail tells of them.
+TEST_F(CallsTest, ItObeysTheLimitsThatItsRouteHasNow) {
+  auto one = kTurned, two = kTurned;
+  one.connections = 1;
+  two.connections = 2;
+  const auto waiting = call({"a.example", "b.example"}, true, one);
+  work(*waiting);
+  s->clear();
+  s->serve_call_by(waiting->grant, {{"a.example", two}, {"b.example", two}});
+  ASSERT_TRUE(call({"a.example"}, true, two));
+  EXPECT_FALSE(call({"a.example"}, true, two));
+  add("b.example", two, 1);
+  decide();
+  ASSERT_EQ(handed.size(), 1U) << "it has gone on to the other one";
+  ASSERT_TRUE(call({"b.example"}, true, two));
+  EXPECT_FALSE(call({"b.example"}, true, two));
+}
+
+TEST_F(CallsTest, ALimitThatHasComeIsThereBeforeMailIs) {
+  auto one = kTurned;
+  one.connections = 1;
+  const auto waiting = call({"a.example"}, true);
+  work(*waiting);
+  s->clear();
+  s->serve_call_by(waiting->grant, {{"a.example", one}});
+  EXPECT_FALSE(call({"a.example"}, true, one));
+}
+
+// With the mail that comes first: until then it does no harm.
+TEST_F(CallsTest, WhoIsOneTooManyByThenGoes) {
+  auto one = kTurned;
+  one.connections = 1;
+  const auto first = call({"a.example"}, true), second = call({"a.example"}, true);
+  for (const auto& waiting : {first, second}) work(*waiting);
+  s->clear();
+  for (const auto& waiting : {first, second}) s->serve_call_by(waiting->grant, {{"a.example", one}});
+  EXPECT_TRUE(sent_away.empty());
+  add("a.example", one, 1);
+  decide();
+  EXPECT_EQ(sent_away.size(), 1U);
+  EXPECT_EQ(handed.size(), 1U);
+}
+
+TEST_F(CallsTest, ACallThatIsOverIsServedByNothing) {
+  const auto grant = call({"a.example"});
+  ASSERT_TRUE(s->grant_ended(kRelay1, grant->grant));
+  s->serve_call_by(grant->grant, {{"a.example", kTurned}});
+  EXPECT_TRUE(s->hops().empty());
+}
+
 TEST_F(CallsTest, CallersHaveAtMostHalfOfTheSlots) {
   limit({.relay_slots = 4});
   s->deliverer_up(kRelay1, false);
