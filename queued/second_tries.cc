@@ -1,5 +1,5 @@
-// The part of Engine that lets a try go on by a second path. Whom a next hop refuses by its policy (X.7.N), at MAIL, RCPT
-// or behind the final dot, goes by another next hop of the route at once, where the route says so, and he alone.
+// The part of Engine that lets a try go on by a second path. Whom a next hop refuses by its policy (X.7.N), at MAIL, RCPT,
+// DATA or behind the final dot, goes by another next hop of the route at once, where the route says so, and he alone.
 //
 // The refusal is recorded as a deferral that is due already: so the try is not counted twice (message.h), its sender
 // hears nothing of it, and whatever happens next, a crash or other routes, the recipient is tried again. That he goes by
