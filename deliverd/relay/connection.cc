@@ -98,8 +98,10 @@ bool Connection::ready() const noexcept {
 bool Connection::spent() const noexcept {
   const bool of_one_client = hop_.pass_client == config::PassClient::kXclient ||
                              hop_.pass_client == config::PassClient::kProxy;
-  return went_on_ || (client_ && (client_->spent() || (of_one_client && messages_ > 0)));
+  return at_limit() || (of_one_client && client_ && messages_ > 0);
 }
+
+bool Connection::at_limit() const noexcept { return went_on_ || (client_ && client_->spent()); }
 
 // --- Connecting
 // -----------------------------------------------------------------------------------

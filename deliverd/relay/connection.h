@@ -88,7 +88,9 @@ class Connection final : public event::StreamOwner, public RaceOwner {
   [[nodiscard]] bool ready() const noexcept;
   // The next hop takes no further message in this session.
   [[nodiscard]] bool spent() const noexcept;
-  // Only when ready(), and not spent().
+  // It takes none of whomever: not even a probe, which is our own in a session that is for one client.
+  [[nodiscard]] bool at_limit() const noexcept;
+  // Only when ready(), and not spent(); a probe where it is not at_limit().
   void deliver(deliverd::Delivery delivery);
   // Asks the peer to turn the session round; on_turn() follows, or on_gone(). Only when ready(), before any message.
   void turn(std::string_view domains);

@@ -61,7 +61,7 @@ void Prober::connect(Hop& hop, Targets targets) {
 // The connection ends by itself when it was idle for long.
 void Prober::ready(Hop& hop) {
   if (hop.waiting.empty()) return;
-  if (++hop.transactions > kTransactions) return hop.connection->quit();
+  if (hop.connection->at_limit() || ++hop.transactions > kTransactions) return hop.connection->quit();
   deliverd::Delivery delivery;
   delivery.probe = true;
   while (!hop.waiting.empty() && hop.in_hand.size() < kRecipients) {
@@ -76,15 +76,15 @@ void Prober::ready(Hop& hop) {
 
 void Prober::done(Hop& hop, const std::vector<Verdict>& verdicts) {
   auto asked = std::exchange(hop.in_hand, {});
-  if (verdicts.empty()) {  // nothing was tried
-    for (auto at = asked.rbegin(); at != asked.rend(); ++at)
-      hop.waiting.push_front(std::move(*at));
-    return;
-  }
-  CHECK(verdicts.size() == asked.size());
+  CHECK(verdicts.empty() || verdicts.size() == asked.size());
+  const auto untried = [&](std::size_t i) {
+    return verdicts.empty() || verdicts[i].result == ipc::Result::kReturned;
+  };
   for (std::size_t i = 0; i < asked.size(); ++i)
-    answered_(answer(asked[i], verdicts[i].result, verdicts[i].reply, hop.connection->remote()));
-  if (hop.connection->ready()) ready(hop);
+    if (!untried(i)) answered_(answer(asked[i], verdicts[i].result, verdicts[i].reply, hop.connection->remote()));
+  for (auto i = asked.size(); i-- > 0;)
+    if (untried(i)) hop.waiting.push_front(std::move(asked[i]));
+  if (!verdicts.empty() && hop.connection->ready()) ready(hop);
 }
 
 // A connection that served may have ended with questions still waiting; one that did not leaves no hope.

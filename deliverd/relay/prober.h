@@ -1,6 +1,6 @@
 // Prober: asks next hops whether they take mail for an address: MAIL from nobody, RCPT, and nothing sent.
 // One connection for each queue and its hop; what is asked meanwhile waits for it, and goes out in one
-// transaction. It lives while it is asked, and for Connection::kIdle behind.
+// transaction, or in as many as the hop takes it in. It lives while it is asked, and for Connection::kIdle behind.
 #pragma once
 
 #include <deque>

@@ -78,6 +78,50 @@ TEST_F(Probes, AreRepeatedOnAnotherConnectionWhereOneWasEnded) {
   EXPECT_EQ(rig.hop.sessions, 2U);
 }
 
+// RFC 9422, and RFC 5321 4.5.3.1.10: who is one too many was not refused, and is asked for in the next transaction.
+TEST_F(Probes, ObeyTheLimitsOfTheNextHop) {
+  rig.hop.answer([](const std::string& line, bool&) -> std::optional<std::string> {
+    if (line.starts_with("EHLO")) return "250-fake\r\n250 LIMITS RCPTMAX=2 MAILMAX=2";
+    if (line == "RCPT TO:<x@in.example>") return "550 5.1.1 unknown";
+    return std::nullopt;
+  });
+  for (const auto* to : {"a@in.example", "b@in.example", "x@in.example", "c@in.example", "d@in.example"})
+    probe(to, rig.to_hop());
+  until_probed(5);
+  for (const auto* answer : {"1 0 0", "2 0 0", "3 2 550", "4 0 0", "5 0 0"}) {
+    const auto n = static_cast<std::size_t>(answer[0] - '1');
+    EXPECT_EQ(said(n), answer);
+  }
+  EXPECT_EQ(rig.hop.sessions, 2U);
+  EXPECT_EQ(rig.hop.lines, (std::vector<std::string>{
+                               "EHLO us.example", "MAIL FROM:<>", "RCPT TO:<a@in.example>", "RCPT TO:<b@in.example>",
+                               "RSET", "MAIL FROM:<>", "RCPT TO:<x@in.example>", "RCPT TO:<c@in.example>", "QUIT",
+                               "EHLO us.example", "MAIL FROM:<>", "RCPT TO:<d@in.example>"}));
+}
+
+TEST_F(Probes, AreAskedAgainWhereTheyWereTooMany) {
+  std::size_t taken = 0;
+  rig.hop.answer([&](const std::string& line, bool&) -> std::optional<std::string> {
+    if (line.starts_with("MAIL")) taken = 0;
+    if (line.starts_with("RCPT") && ++taken > 1) return "452 too many recipients";
+    return std::nullopt;
+  });
+  for (const auto* to : {"a@in.example", "b@in.example", "c@in.example"}) probe(to, rig.to_hop());
+  until_probed(3);
+  EXPECT_EQ(said(0) + ", " + said(1) + ", " + said(2), "1 0 0, 2 0 0, 3 0 0");
+  EXPECT_EQ(rig.hop.sessions, 1U);
+}
+
+// Else they would be asked for ever.
+TEST_F(Probes, AreDeferredWhereOneAloneIsTooMany) {
+  rig.hop.answer([](const std::string& line, bool&) -> std::optional<std::string> {
+    return line.starts_with("RCPT") ? std::optional("452 4.5.3 too many recipients") : std::nullopt;
+  });
+  for (const auto* to : {"a@in.example", "b@in.example"}) probe(to, rig.to_hop());
+  until_probed(2);
+  EXPECT_EQ(said(0) + ", " + said(1), "1 1 452, 2 1 452");
+}
+
 TEST_F(Probes, EndWithTheChannelAndWithTheProcess) {
   rig.hop.answer([](const std::string& line, bool&) -> std::optional<std::string> {
     return line.starts_with("RCPT") ? std::optional("") : std::nullopt;
