@@ -5,12 +5,11 @@
 namespace postern::bench {
 namespace {
 
-using Event = Client::Event;
 
 class ClientTest : public testing::Test {
  protected:
   // Replies; the event, and in said_ what the client sent.
-  Event hear(std::string_view replies) {
+  Client::Event hear(std::string_view replies) {
     said_.clear();
     const auto step = client_.on_input(replies, said_);
     EXPECT_EQ(step.used, replies.size());
@@ -18,9 +17,9 @@ class ClientTest : public testing::Test {
   }
   void stand(
       std::string_view hello = "250-x\r\n250-PIPELINING\r\n250-SIZE 1000\r\n250 8BITMIME\r\n") {
-    EXPECT_EQ(hear("220 x\r\n"), Event::kNone);
+    EXPECT_EQ(hear("220 x\r\n"), Client::Event::kNone);
     EXPECT_EQ(said_, "EHLO me\r\n");
-    EXPECT_EQ(hear(hello), Event::kReady);
+    EXPECT_EQ(hear(hello), Client::Event::kReady);
   }
   void begin(std::vector<std::string> recipients = {"b@y"}) {
     said_.clear();
@@ -35,9 +34,9 @@ TEST_F(ClientTest, PipelinesWhereItIsOffered) {
   begin({"b@y", "c@y"});
   EXPECT_EQ(said_,
             "MAIL FROM:<a@x> SIZE=10 BODY=8BITMIME\r\nRCPT TO:<b@y>\r\nRCPT TO:<c@y>\r\nDATA\r\n");
-  EXPECT_EQ(hear("250 ok\r\n250 ok\r\n250 ok\r\n354 go\r\n"), Event::kBody);
+  EXPECT_EQ(hear("250 ok\r\n250 ok\r\n250 ok\r\n354 go\r\n"), Client::Event::kBody);
   client_.body_sent();
-  EXPECT_EQ(hear("250 2.0.0 Ok: queued as X\r\n"), Event::kFinished);
+  EXPECT_EQ(hear("250 2.0.0 Ok: queued as X\r\n"), Client::Event::kFinished);
   EXPECT_EQ(client_.outcome().fate, Fate::kAcknowledged);
   EXPECT_EQ(client_.outcome().text, "250 2.0.0 Ok: queued as X");
   EXPECT_FALSE(client_.in_transaction());
@@ -54,19 +53,19 @@ TEST_F(ClientTest, GoesStepByStepWhereItIsNot) {
   EXPECT_EQ(said_, "RCPT TO:<c@y>\r\n");
   hear("250 ok\r\n");
   EXPECT_EQ(said_, "DATA\r\n");
-  EXPECT_EQ(hear("354 go\r\n"), Event::kBody);
+  EXPECT_EQ(hear("354 go\r\n"), Client::Event::kBody);
   client_.body_sent();
-  EXPECT_EQ(hear("250 ok\r\n"), Event::kFinished);
+  EXPECT_EQ(hear("250 ok\r\n"), Client::Event::kFinished);
   ASSERT_EQ(client_.outcome().refused.size(), 1U);
   EXPECT_EQ(client_.outcome().refused[0].index, 0U);
   EXPECT_EQ(client_.outcome().refused[0].reply, "550 5.1.1 no");
 }
 
 TEST_F(ClientTest, SaysHeloToAnOldServer) {
-  EXPECT_EQ(hear("220 x\r\n"), Event::kNone);
-  EXPECT_EQ(hear("502 what\r\n"), Event::kNone);
+  EXPECT_EQ(hear("220 x\r\n"), Client::Event::kNone);
+  EXPECT_EQ(hear("502 what\r\n"), Client::Event::kNone);
   EXPECT_EQ(said_, "HELO me\r\n");
-  EXPECT_EQ(hear("250 x\r\n"), Event::kReady);
+  EXPECT_EQ(hear("250 x\r\n"), Client::Event::kReady);
 }
 
 TEST_F(ClientTest, HearsARefusalAtEachStage) {
@@ -89,10 +88,10 @@ TEST_F(ClientTest, HearsARefusalAtEachStage) {
     const auto event = hear(c.replies);
     EXPECT_EQ(said_, c.answer) << c.replies;
     if (*c.answer != '\0') {
-      EXPECT_EQ(event, Event::kNone);
-      EXPECT_EQ(hear("554 no recipients\r\n"), Event::kFinished);
+      EXPECT_EQ(event, Client::Event::kNone);
+      EXPECT_EQ(hear("554 no recipients\r\n"), Client::Event::kFinished);
     } else {
-      EXPECT_EQ(event, Event::kFinished);
+      EXPECT_EQ(event, Client::Event::kFinished);
     }
     EXPECT_EQ(client_.outcome().fate, Fate::kRefused) << c.replies;
     EXPECT_EQ(client_.outcome().text, c.text);
@@ -103,12 +102,12 @@ TEST_F(ClientTest, HearsARefusalAtEachStage) {
 TEST_F(ClientTest, ClearsWhatTheServerMayRememberFirst) {
   stand();
   begin();
-  EXPECT_EQ(hear("250 ok\r\n550 rcpt\r\n503 no\r\n"), Event::kFinished);
+  EXPECT_EQ(hear("250 ok\r\n550 rcpt\r\n503 no\r\n"), Client::Event::kFinished);
   begin();
   EXPECT_TRUE(said_.starts_with("RSET\r\nMAIL FROM:")) << said_;
-  EXPECT_EQ(hear("250 ok\r\n250 ok\r\n250 ok\r\n354 go\r\n"), Event::kBody);
+  EXPECT_EQ(hear("250 ok\r\n250 ok\r\n250 ok\r\n354 go\r\n"), Client::Event::kBody);
   client_.body_sent();
-  EXPECT_EQ(hear("552 too much\r\n"), Event::kFinished);
+  EXPECT_EQ(hear("552 too much\r\n"), Client::Event::kFinished);
   EXPECT_EQ(client_.outcome().fate, Fate::kRefused);
   begin();
   EXPECT_TRUE(said_.starts_with("MAIL FROM:")) << said_;
@@ -117,9 +116,9 @@ TEST_F(ClientTest, ClearsWhatTheServerMayRememberFirst) {
 TEST_F(ClientTest, TakesAGoodByeAfterTheDotForTheAnswer) {
   stand();
   begin();
-  EXPECT_EQ(hear("250 ok\r\n250 ok\r\n354 go\r\n"), Event::kBody);
+  EXPECT_EQ(hear("250 ok\r\n250 ok\r\n354 go\r\n"), Client::Event::kBody);
   client_.body_sent();
-  EXPECT_EQ(hear("421 4.3.2 closing\r\n"), Event::kFinished);
+  EXPECT_EQ(hear("421 4.3.2 closing\r\n"), Client::Event::kFinished);
   EXPECT_EQ(client_.outcome().fate, Fate::kRefused);
   EXPECT_TRUE(client_.over());
 }
@@ -134,7 +133,7 @@ TEST_F(ClientTest, KnowsWhatALostConnectionMeans) {
     client_ = Client({"me", true, true});
     stand();
     begin();
-    EXPECT_EQ(hear("250 ok\r\n250 ok\r\n354 go\r\n"), Event::kBody);
+    EXPECT_EQ(hear("250 ok\r\n250 ok\r\n354 go\r\n"), Client::Event::kBody);
     if (c.body_sent) client_.body_sent();
     client_.lost("reset", c.dot_left);
     EXPECT_EQ(client_.outcome().fate, c.fate);
@@ -145,7 +144,7 @@ TEST_F(ClientTest, KnowsWhatALostConnectionMeans) {
 TEST_F(ClientTest, KeepsARefusalWhateverHappensToTheConnection) {
   stand();
   begin();
-  EXPECT_EQ(hear("450 sender\r\n503 no\r\n354 go\r\n"), Event::kNone);
+  EXPECT_EQ(hear("450 sender\r\n503 no\r\n354 go\r\n"), Client::Event::kNone);
   client_.lost("reset", true);
   EXPECT_EQ(client_.outcome().fate, Fate::kRefused);
 }
@@ -155,7 +154,7 @@ TEST_F(ClientTest, LeavesAServerThatTalksNonsense) {
     client_ = Client({"me", true, true});
     stand();
     begin();
-    EXPECT_EQ(hear(nonsense), Event::kOver) << nonsense;
+    EXPECT_EQ(hear(nonsense), Client::Event::kOver) << nonsense;
     EXPECT_EQ(client_.outcome().fate, Fate::kUnsent);
   }
 }
@@ -163,9 +162,9 @@ TEST_F(ClientTest, LeavesAServerThatTalksNonsense) {
 TEST_F(ClientTest, NonsenseAfterTheDotLeavesTheFateOpen) {
   stand();
   begin();
-  EXPECT_EQ(hear("250 ok\r\n250 ok\r\n354 go\r\n"), Event::kBody);
+  EXPECT_EQ(hear("250 ok\r\n250 ok\r\n354 go\r\n"), Client::Event::kBody);
   client_.body_sent();
-  EXPECT_EQ(hear("hello\r\n"), Event::kOver);
+  EXPECT_EQ(hear("hello\r\n"), Client::Event::kOver);
   EXPECT_EQ(client_.outcome().fate, Fate::kUnknown);
 }
 

@@ -7,7 +7,6 @@
 namespace postern::bench {
 namespace {
 
-using Event = Server::Event;
 
 class ServerTest : public testing::Test {
  protected:
@@ -16,8 +15,8 @@ class ServerTest : public testing::Test {
   // What the server says to this, and in event_ where it stopped.
   std::string say(std::string_view bytes) {
     std::string out;
-    event_ = Event::kNone;
-    while (!bytes.empty() && event_ == Event::kNone) {
+    event_ = Server::Event::kNone;
+    while (!bytes.empty() && event_ == Server::Event::kNone) {
       const auto step = server_.on_input(bytes, out);
       bytes.remove_prefix(step.used);
       event_ = step.event;
@@ -39,21 +38,21 @@ class ServerTest : public testing::Test {
   }
   Moods moods_;
   Server server_;
-  Event event_ = Event::kNone;
+  Server::Event event_ = Server::Event::kNone;
 };
 
 TEST_F(ServerTest, TakesAWholeMessage) {
   std::string out;
-  EXPECT_EQ(server_.greet("127.0.0.1", out), Event::kNone);
+  EXPECT_EQ(server_.greet("127.0.0.1", out), Server::Event::kNone);
   EXPECT_EQ(out, "220 sink.test ESMTP\r\n");
   begin("RCPT TO:<b@y.test>\r\nRCPT TO:<c@y.test>\r\n");
   EXPECT_EQ(say("DATA\r\n"), "354 go on\r\n");
   EXPECT_EQ(say(message()), "250 2.0.0 taken\r\n");
-  EXPECT_EQ(event_, Event::kTaken);
+  EXPECT_EQ(event_, Server::Event::kTaken);
   EXPECT_EQ(server_.evidence().kind, Evidence::Kind::kWhole);
   EXPECT_EQ(server_.evidence().number, 3U);
   EXPECT_EQ(server_.taken_by(), (std::vector<std::string>{"b@y.test", "c@y.test"}));
-  EXPECT_EQ(server_.after_taken(), Event::kNone);
+  EXPECT_EQ(server_.after_taken(), Server::Event::kNone);
 }
 
 TEST_F(ServerTest, TakesPipelinedMessagesInPiecesOfAnySize) {
@@ -63,19 +62,19 @@ TEST_F(ServerTest, TakesPipelinedMessagesInPiecesOfAnySize) {
     Server server({}, moods_);
     std::string kept, out;
     int taken = 0;
-    auto event = Event::kNone;
+    auto event = Server::Event::kNone;
     for (std::size_t at = 0; at < all.size(); at += piece) {
       kept += all.substr(at, piece);
       for (bool more = true; more && !kept.empty();) {
         const auto step = server.on_input(kept, out);
         kept.erase(0, step.used);
         event = step.event;
-        if (event == Event::kTaken) taken += server.evidence().kind == Evidence::Kind::kWhole;
-        more = event == Event::kTaken;
+        if (event == Server::Event::kTaken) taken += server.evidence().kind == Evidence::Kind::kWhole;
+        more = event == Server::Event::kTaken;
       }
     }
     EXPECT_EQ(taken, 2) << piece;
-    EXPECT_EQ(event, Event::kClose);
+    EXPECT_EQ(event, Server::Event::kClose);
   }
 }
 
@@ -95,7 +94,7 @@ TEST_F(ServerTest, KeepsTheOrderOfCommands) {
   EXPECT_EQ(say("DATA\r\n").substr(0, 3), "503");
   EXPECT_EQ(say("nonsense\r\n").substr(0, 3), "502");
   say(std::string(Server::kMaxCommand + 1, 'x'));
-  EXPECT_EQ(event_, Event::kClose);
+  EXPECT_EQ(event_, Server::Event::kClose);
 }
 
 TEST_F(ServerTest, HasMoods) {
@@ -109,41 +108,41 @@ TEST_F(ServerTest, HasMoods) {
   begin("RCPT TO:<no@y.test>\r\n");
   say("DATA\r\n");
   EXPECT_EQ(say(message()), "554 5.6.0 not this message\r\n");
-  EXPECT_EQ(event_, Event::kNone);
+  EXPECT_EQ(event_, Server::Event::kNone);
 
   begin("RCPT TO:<cut@y.test>\r\n");
   say("DATA\r\n");
   EXPECT_EQ(say(message()), "");
-  EXPECT_EQ(event_, Event::kTaken);  // and then
-  EXPECT_EQ(server_.after_taken(), Event::kCut);
+  EXPECT_EQ(event_, Server::Event::kTaken);  // and then
+  EXPECT_EQ(server_.after_taken(), Server::Event::kCut);
 
   begin("RCPT TO:<drop@y.test>\r\n");
   say("DATA\r\n");
   say(message());
-  EXPECT_EQ(event_, Event::kCut);
+  EXPECT_EQ(event_, Server::Event::kCut);
 
   begin("RCPT TO:<slow@y.test>\r\n");
   say("DATA\r\n");
   say(message());
-  EXPECT_EQ(event_, Event::kTaken);
-  EXPECT_EQ(server_.after_taken(), Event::kDelay);
+  EXPECT_EQ(event_, Server::Event::kTaken);
+  EXPECT_EQ(server_.after_taken(), Server::Event::kDelay);
   EXPECT_EQ(server_.delay(), base::Millis(5000));
 
   say("EHLO me\r\nMAIL FROM:<stall@x.test>\r\n");
-  EXPECT_EQ(event_, Event::kStall);
+  EXPECT_EQ(event_, Server::Event::kStall);
 }
 
 TEST_F(ServerTest, GreetsByMood) {
   set_moods({"connect:refuse,for=127.*"});
   std::string out;
-  EXPECT_EQ(server_.greet("127.0.0.1", out), Event::kClose);
+  EXPECT_EQ(server_.greet("127.0.0.1", out), Server::Event::kClose);
   EXPECT_EQ(out, "554 5.3.2 no mail here\r\n");
 }
 
 TEST_F(ServerTest, OffersNoTlsUnlessTold) {
   EXPECT_EQ(say("EHLO me\r\n").find("STARTTLS"), std::string::npos);
   EXPECT_EQ(say("STARTTLS\r\n").substr(0, 3), "502");
-  EXPECT_EQ(event_, Event::kNone);
+  EXPECT_EQ(event_, Server::Event::kNone);
 }
 
 struct TlsTest : ServerTest {
@@ -154,7 +153,7 @@ TEST_F(TlsTest, BeginsAnewBehindStarttls) {
   EXPECT_EQ(say("STARTTLS\r\n").substr(0, 3), "503");
   EXPECT_NE(say("EHLO me\r\n").find("250-STARTTLS\r\n"), std::string::npos);
   EXPECT_EQ(say("STARTTLS\r\n"), "220 2.0.0 go on with TLS\r\n");
-  EXPECT_EQ(event_, Event::kTls);
+  EXPECT_EQ(event_, Server::Event::kTls);
   EXPECT_FALSE(server_.secure());
   server_.secured();
   EXPECT_TRUE(server_.secure());
@@ -167,7 +166,7 @@ TEST_F(TlsTest, TakesMailInClearTextToo) {
   begin();
   say("DATA\r\n");
   EXPECT_EQ(say(message()), "250 2.0.0 taken\r\n");
-  EXPECT_EQ(event_, Event::kTaken);
+  EXPECT_EQ(event_, Server::Event::kTaken);
   EXPECT_FALSE(server_.secure());
 }
 
@@ -180,7 +179,7 @@ TEST_F(LmtpTest, AnswersForEachRecipient) {
   EXPECT_EQ(say("EHLO me\r\n").substr(0, 3), "500");
   say("LHLO me\r\nMAIL FROM:<a@x.test>\r\nRCPT TO:<b@y.test>\r\nRCPT TO:<c@y.test>\r\nDATA\r\n");
   EXPECT_EQ(say(message()), "250 2.0.0 taken\r\n451 4.3.0 not this message now\r\n");
-  EXPECT_EQ(event_, Event::kTaken);
+  EXPECT_EQ(event_, Server::Event::kTaken);
   EXPECT_EQ(server_.taken_by(), std::vector<std::string>{"b@y.test"});
 }
 
@@ -193,7 +192,7 @@ TEST_F(LimitTest, TakesSoManyOnOneConnection) {
   say("DATA\r\n");
   say(message());
   EXPECT_EQ(say("MAIL FROM:<a@x.test>\r\n").substr(0, 3), "421");
-  EXPECT_EQ(event_, Event::kClose);
+  EXPECT_EQ(event_, Server::Event::kClose);
 }
 
 }  // namespace

@@ -4,12 +4,12 @@
 
 #include <string>
 
+#include "tests/unit/mail/spelled.h"
+
 namespace postern::config {
 namespace {
 
 using enum PolicySubject;
-
-base::IpAddress ip(std::string_view text) { return base::parse_ip(text).value(); }
 
 // The number of the rule that denies; "-": none does.
 std::string asked(const PolicyIndex& index, std::string_view client, std::string_view hello,

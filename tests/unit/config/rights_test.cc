@@ -2,18 +2,11 @@
 
 #include <gtest/gtest.h>
 
+#include "tests/unit/mail/spelled.h"
+
 namespace postern::config {
 namespace {
 
-mail::Domain domain(std::string_view text) {
-  return mail::Domain::parse(text).value();
-}
-mail::Address address(std::string_view text) {
-  return mail::Address::parse(text).value();
-}
-base::IpAddress ip(std::string_view text) {
-  return base::parse_ip(text).value();
-}
 base::Network net(std::string_view text) {
   return base::parse_network(text).value();
 }

@@ -7,16 +7,11 @@
 #include <set>
 
 #include "common/tls/digest.h"
+#include "tests/unit/mail/spelled.h"
 
 namespace postern::relay {
 namespace {
 
-mail::Domain domain(std::string_view text) {
-  return mail::Domain::parse(text).value();
-}
-base::IpAddress ip(std::string_view text) {
-  return base::parse_ip(text).value();
-}
 
 std::uint64_t no_chance() {
   return ~0ULL;

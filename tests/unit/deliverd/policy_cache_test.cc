@@ -12,8 +12,8 @@ namespace postern::fetch {
 namespace {
 
 constexpr base::WallTime kNow{1'700'000'000'000};
-constexpr base::Millis kHour{3'600'000};
-constexpr base::Millis kDay = 24 * kHour;
+constexpr base::Millis kAnHour{3'600'000};
+constexpr base::Millis kDay = 24 * kAnHour;
 
 Held held(std::string id, base::Millis age = 7 * kDay, StsMode mode = StsMode::kEnforce) {
   return {std::move(id), {mode, age, {"mx.example.org", "*.example.net"}}, kNow, kNow};
@@ -41,8 +41,8 @@ TEST(PolicyCache, IsTheSameBehindARestart) {
   Cache cache;
   cache.put("a.example", held("1"));
   cache.put("b.example", held("2", kDay, StsMode::kTesting));
-  cache.put("c.example", held("3", kHour));
-  const auto back = Cache::decode(cache.encode(), Vault::kVersion, kNow + 2 * kHour);
+  cache.put("c.example", held("3", kAnHour));
+  const auto back = Cache::decode(cache.encode(), Vault::kVersion, kNow + 2 * kAnHour);
   EXPECT_EQ(back.size(), 2U) << "one's time is over";
   ASSERT_NE(back.find("a.example", kNow), nullptr);
   EXPECT_EQ(back.find("a.example", kNow)->policy, held("1").policy);
@@ -76,12 +76,12 @@ TEST(PolicyCache, AClockThatWasAheadGivesNoPolicyMoreTime) {
 TEST(PolicyCache, SaysWhatIsToBeFetchedAgain) {
   Cache cache;
   cache.put("week.example", held("1"));
-  cache.put("hour.example", held("1", kHour));
-  cache.put("none.example", held("1", kHour, StsMode::kNone));
-  EXPECT_TRUE(cache.due(kNow + kHour / 2 - base::Millis(1), 10).empty());
-  EXPECT_EQ(cache.due(kNow + kHour / 2, 10), std::vector<std::string>{"hour.example"});
-  EXPECT_TRUE(cache.due(kNow + kHour / 2, 10).empty()) << "it is under way";
-  EXPECT_EQ(cache.due(kNow + kHour, 10), std::vector<std::string>{"hour.example"}) << "it failed";
+  cache.put("hour.example", held("1", kAnHour));
+  cache.put("none.example", held("1", kAnHour, StsMode::kNone));
+  EXPECT_TRUE(cache.due(kNow + kAnHour / 2 - base::Millis(1), 10).empty());
+  EXPECT_EQ(cache.due(kNow + kAnHour / 2, 10), std::vector<std::string>{"hour.example"});
+  EXPECT_TRUE(cache.due(kNow + kAnHour / 2, 10).empty()) << "it is under way";
+  EXPECT_EQ(cache.due(kNow + kAnHour, 10), std::vector<std::string>{"hour.example"}) << "it failed";
   EXPECT_EQ(cache.due(kNow + kDay - base::Millis(1), 10).size(), 1U);
   cache.drop_expired(kNow + kDay);
   EXPECT_EQ(cache.due(kNow + kDay, 10), std::vector<std::string>{"week.example"});
@@ -104,7 +104,7 @@ TEST(PolicyCache, KnowsWhenItIsToBeWritten) {
   cache.put("a.example", held("1"));
   EXPECT_TRUE(cache.take_changed());
   EXPECT_FALSE(cache.take_changed());
-  cache.note_use("a.example", kNow + kHour);
+  cache.note_use("a.example", kNow + kAnHour);
   EXPECT_FALSE(cache.take_changed()) << "not for each message";
   cache.note_use("a.example", kNow + kDay);
   EXPECT_TRUE(cache.take_changed());

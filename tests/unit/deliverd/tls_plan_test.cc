@@ -29,7 +29,7 @@ dns::TlsaAnswer records(std::vector<dns::TlsaRecord> list, bool secure = true) {
 dns::TlsaAnswer none(dns::Status status = dns::Status::kNoDomain, bool secure = true) {
   return {status, {}, {}, status == dns::Status::kTemporary ? "no answer" : "", secure};
 }
-const dns::TlsaRecord kGood{3, 1, 1, kDigest};
+const dns::TlsaRecord kRightKey{3, 1, 1, kDigest};
 
 std::string_view word(Need need) {
   switch (need) {
@@ -69,22 +69,22 @@ std::string plans(config::HopSpec (*way)(HopTls), const Target& target,
 config::HopSpec by_name(HopTls tls) { return host(tls); }
 
 TEST(TlsPlan, WithoutDnssecTheWayAloneDecides) {
-  for (const auto& answer : {records({kGood}), none(), none(dns::Status::kTemporary)}) {
+  for (const auto& answer : {records({kRightKey}), none(), none(dns::Status::kTemporary)}) {
     EXPECT_EQ(plans(mx, target(false), answer), "clear try encrypt verify no");
     EXPECT_EQ(plans(by_name, target(false, ""), answer), "clear try encrypt verify no");
   }
 }
 
 TEST(TlsPlan, RecordsBindWhereTheHostIsVouchedFor) {
-  EXPECT_EQ(plans(mx, target(true), records({kGood})), "clear dane dane verify dane");
-  EXPECT_EQ(plans(by_name, target(true, ""), records({kGood})), "clear try encrypt verify dane")
+  EXPECT_EQ(plans(mx, target(true), records({kRightKey})), "clear dane dane verify dane");
+  EXPECT_EQ(plans(by_name, target(true, ""), records({kRightKey})), "clear try encrypt verify dane")
       << "a route's word needs no more";
 }
 
 TEST(TlsPlan, NoRecordsAreNoMatterUnlessTheyAreDemanded) {
   for (const auto status : {dns::Status::kNoData, dns::Status::kNoDomain})
     EXPECT_EQ(plans(mx, target(true), none(status)), "clear try encrypt verify no");
-  EXPECT_EQ(plans(mx, target(true), records({kGood}, false)), "clear try encrypt verify no")
+  EXPECT_EQ(plans(mx, target(true), records({kRightKey}, false)), "clear try encrypt verify no")
       << "of a zone that nobody vouches for";
 }
 
@@ -97,11 +97,11 @@ TEST(TlsPlan, UnusableRecordsDemandTlsAndNothingElse) {
   for (const auto& one : unusable)
     EXPECT_EQ(plan(mx(HopTls::kOptional), target(true), records({one})), "encrypt");
   auto mixed = unusable;
-  mixed.push_back(kGood);
+  mixed.push_back(kRightKey);
   const auto planned =
       plan_for(mx(HopTls::kOptional), target(true), records(mixed), "mx.example");
   ASSERT_TRUE(planned);
-  EXPECT_EQ(planned->records, std::vector{kGood});
+  EXPECT_EQ(planned->records, std::vector{kRightKey});
 }
 
 TEST(TlsPlan, WithoutAnAnswerTheHostIsOutOfReach) {
@@ -131,7 +131,7 @@ TEST(TlsPlan, AnAliasIsAskedFirstAndAllNamesCount) {
   aliased.vouched = {"real.example.net", "mx.example"};
   EXPECT_EQ(tlsa_bases(mx(HopTls::kOptional), aliased), aliased.vouched);
   const auto planned =
-      plan_for(mx(HopTls::kOptional), aliased, records({kGood}), "real.example.net");
+      plan_for(mx(HopTls::kOptional), aliased, records({kRightKey}), "real.example.net");
   ASSERT_TRUE(planned);
   EXPECT_EQ(planned->name, "real.example.net");
   EXPECT_EQ(planned->also, (std::vector<std::string>{"mx.example", "example.org"}));
@@ -164,14 +164,14 @@ TEST(TlsPlan, WhoDemandsItIsSaid) {
   EXPECT_EQ(why(mx(HopTls::kVerified), target(true)), "verified: by configuration");
   EXPECT_EQ(why(host(HopTls::kOptional, true), target(false, "")), "required: by configuration");
   const dns::TlsaRecord unusable{1, 1, 1, kDigest};
-  EXPECT_EQ(why(mx(HopTls::kOptional), target(true), records({kGood, unusable})), "dane: 1 TLSA record");
-  EXPECT_EQ(why(mx(HopTls::kDane), target(true), records({kGood, kGood})), "dane: 2 TLSA records");
+  EXPECT_EQ(why(mx(HopTls::kOptional), target(true), records({kRightKey, unusable})), "dane: 1 TLSA record");
+  EXPECT_EQ(why(mx(HopTls::kDane), target(true), records({kRightKey, kRightKey})), "dane: 2 TLSA records");
   EXPECT_EQ(why(mx(HopTls::kOptional), target(true), records({unusable})),
             "required: by TLSA records, of which none can be used");
   EXPECT_EQ(why(mx(HopTls::kRequired), target(true), records({unusable})), "required: by configuration");
   for (const auto tls : {HopTls::kOptional, HopTls::kVerified})
     EXPECT_EQ(why(mx(tls), with_policy(true, true)), "mta-sts: enforce, policy 20261123 of example.org");
-  EXPECT_EQ(why(mx(HopTls::kOptional), with_policy(true, true, true), records({kGood})), "dane: 1 TLSA record");
+  EXPECT_EQ(why(mx(HopTls::kOptional), with_policy(true, true, true), records({kRightKey})), "dane: 1 TLSA record");
   EXPECT_EQ(why(mx(HopTls::kOptional), with_policy(false, true)),
             "opportunistic: mta-sts testing, policy 20261123 of example.org");
   EXPECT_EQ(why(mx(HopTls::kRequired), with_policy(false, false)),
@@ -199,7 +199,7 @@ TEST(TlsPlan, APolicyThatIsTestedDemandsNothing) {
 // RFC 8461 2.
 TEST(TlsPlan, DaneGoesBeforeAPolicy) {
   for (const bool named : {true, false}) {
-    EXPECT_EQ(plan(mx(HopTls::kOptional), with_policy(true, named, true), records({kGood})), "dane");
+    EXPECT_EQ(plan(mx(HopTls::kOptional), with_policy(true, named, true), records({kRightKey})), "dane");
     EXPECT_TRUE(plan(mx(HopTls::kOptional), with_policy(true, named, true), none(dns::Status::kTemporary, false))
                     .starts_with("4.4.3 looking up the TLSA records"));
   }
@@ -220,7 +220,7 @@ TEST(TlsPlan, WhatATestedPolicyWouldHaveStoppedIsTold) {
   EXPECT_EQ(complaint(with_policy(false, false), good), "the policy does not name mx.example");
   EXPECT_EQ(complaint(with_policy(true, true), doubtful), "") << "it was stopped";
   EXPECT_EQ(complaint(target(false), clear), "") << "there is none";
-  EXPECT_EQ(complaint(with_policy(false, false, true), doubtful, records({kGood})), "") << "DANE said all";
+  EXPECT_EQ(complaint(with_policy(false, false, true), doubtful, records({kRightKey})), "") << "DANE said all";
 }
 
 // RFC 8689 2

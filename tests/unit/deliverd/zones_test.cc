@@ -20,7 +20,7 @@ using dns::kMx;
 using dns::Packet;
 using Raw = std::optional<std::string>;
 
-constexpr std::string_view kGood("\xc0\x00\x02\x01", 4);   // 192.0.2.1
+constexpr std::string_view kGoodAddress("\xc0\x00\x02\x01", 4);   // 192.0.2.1
 constexpr std::string_view kOther("\xc0\x00\x02\x02", 4);  // 192.0.2.2
 constexpr std::string_view kOurs("\xc0\x00\x02\xfa", 4);   // 192.0.2.250
 
@@ -49,7 +49,7 @@ bool asks(const Question& q, std::string_view name, unsigned type) {
 // else has addresses.
 Raw honest(const Question& q) {
   Packet p(q.name, q.type);
-  if (asks(q, "a.example", kA)) p.a(q.name, kGood);
+  if (asks(q, "a.example", kA)) p.a(q.name, kGoodAddress);
   if (asks(q, "b.example", kA)) p.a(q.name, kOther);
   return p.bytes();
 }
@@ -141,7 +141,7 @@ std::vector<Zone> zones() {
       {"the MX host is an alias", kToA, host([](const Question& q) {
          Packet p(q.name, q.type);
          p.cname(q.name, "real.example");
-         if (q.type == kA) p.a("real.example", kGood);
+         if (q.type == kA) p.a("real.example", kGoodAddress);
          return p.bytes();
        })},
       {"the MX host is an alias in a circle", kNoHost, host([](const Question& q) {
@@ -166,7 +166,7 @@ std::vector<Zone> zones() {
       {"1,000 addresses of one host", kToA, host([](const Question& q) {
          Packet p(q.name, q.type);
          if (q.type == kA)
-           for (int i = 0; i < 1000; ++i) p.a(q.name, kGood);
+           for (int i = 0; i < 1000; ++i) p.a(q.name, kGoodAddress);
          return p.bytes();
        })},
       {"65,535 records, says the header", kLater, mx_bytes([](std::string b) {

@@ -4,16 +4,13 @@
 
 #include <functional>
 
+#include "tests/unit/mail/spelled.h"
 #include "packet.h"
 
 namespace postern::dns {
 namespace {
 
 using std::chrono::seconds;
-
-mail::Domain domain(std::string_view text) {
-  return mail::Domain::parse(text).value();
-}
 
 MxAnswer mx(const Packet& packet) {
   return read_mx(packet.bytes(), domain("example.org"));

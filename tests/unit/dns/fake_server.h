@@ -106,7 +106,7 @@ class FakeServer {
     const auto peer = base::UniqueFd::adopt(::accept(tcp_.get(), nullptr, nullptr));
     char buffer[4096];
     std::size_t have = 0;
-    while (have < 2 || have < 2U + (static_cast<std::uint8_t>(buffer[0]) << 8 |
+    while (have < 2 || have < 2U + (std::size_t{static_cast<std::uint8_t>(buffer[0])} << 8 |
                                     static_cast<std::uint8_t>(buffer[1]))) {
       const auto got = ::recv(peer.get(), buffer + have, sizeof buffer - have, 0);
       if (got <= 0) return;

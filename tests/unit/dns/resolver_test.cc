@@ -7,6 +7,7 @@
 #include <semaphore>
 #include <set>
 
+#include "tests/unit/mail/spelled.h"
 #include "fake_server.h"
 #include "packet.h"
 
@@ -15,10 +16,6 @@ namespace {
 
 constexpr Resolver::Options kQuick{base::Millis(150), 2};
 constexpr Resolver::Options kPatient{base::Millis(10'000), 1};
-
-mail::Domain domain(std::string_view text) {
-  return mail::Domain::parse(text).value();
-}
 
 struct Client {
   explicit Client(std::vector<base::Endpoint> servers, Resolver::Options options = kQuick)

@@ -10,6 +10,7 @@
 
 #include "common/dns/resolver.h"
 #include "common/os/sandbox.h"
+#include "tests/unit/mail/spelled.h"
 #include "fake_server.h"
 #include "packet.h"
 
@@ -19,10 +20,6 @@ namespace {
 constexpr int kDone = 7;
 constexpr int kFailed = 8;
 constexpr int kNoSandbox = 9;
-
-mail::Domain domain() {
-  return mail::Domain::parse("example.org").value();
-}
 
 // What became of `act`, with a resolver for these servers: an exit status, or minus the signal.
 int outcome(os::SandboxKind kind, const std::vector<base::Endpoint>& servers,
@@ -48,7 +45,7 @@ bool ask(event::Loop& loop, Resolver& resolver, std::size_t count) {
   std::size_t answers = 0, good = 0;
   std::vector<Query> queries;
   for (std::size_t i = 0; i < count; ++i)
-    queries.push_back(resolver.mx(domain(), [&](MxAnswer answer) noexcept {
+    queries.push_back(resolver.mx(domain("example.org"), [&](MxAnswer answer) noexcept {
       ++answers;
       if (answer.status == Status::kRecords) ++good;
     }));
@@ -107,7 +104,7 @@ TEST_P(InSandbox, AllThatAResolverDoes) {
                     [&](event::Loop& loop, Resolver& resolver) {
                       if (!ask(loop, resolver, 1)) return false;
                       resolver.set_servers({silent.endpoint()}, false);
-                      const auto query = resolver.mx(domain(), [](MxAnswer) noexcept {});
+                      const auto query = resolver.mx(domain("example.org"), [](MxAnswer) noexcept {});
                       loop.run_once(false);
                       return query.active();
                     }),

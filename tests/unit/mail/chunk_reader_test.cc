@@ -11,20 +11,20 @@
 namespace postern::mail {
 namespace {
 
-struct Result {
+struct ReadChunk {
   std::string body;
   bool bare = false;
   bool binary = false;
   bool stuffed = false;
   std::uint64_t size = 0;
   std::uint32_t received = 0;
-  bool operator==(const Result&) const = default;
+  bool operator==(const ReadChunk&) const = default;
 };
 
 // Reads `bytes` cut into pieces of `piece` bytes.
-Result read(std::string_view bytes, std::size_t piece = std::string_view::npos) {
+ReadChunk read(std::string_view bytes, std::size_t piece = std::string_view::npos) {
   ChunkReader reader;
-  Result result;
+  ReadChunk result;
   while (!bytes.empty()) {
     auto now = bytes.substr(0, piece);
     bytes.remove_prefix(now.size());

@@ -11,7 +11,7 @@
 namespace postern::mail {
 namespace {
 
-struct Result {
+struct Scanned {
   std::string body;
   std::string rest;  // behind the end
   bool end = false;
@@ -22,13 +22,13 @@ struct Result {
   std::vector<std::string> delivered_to;
   bool has_date = false;
   bool has_message_id = false;
-  bool operator==(const Result&) const = default;
+  bool operator==(const Scanned&) const = default;
 };
 
 // Scans `wire` cut into pieces of `piece` bytes.
-Result scan(std::string_view wire, std::size_t piece = std::string_view::npos) {
+Scanned scan(std::string_view wire, std::size_t piece = std::string_view::npos) {
   DataReader reader;
-  Result result;
+  Scanned result;
   while (!wire.empty() && !result.end) {
     auto now = wire.substr(0, piece);
     wire.remove_prefix(now.size());

@@ -8,11 +8,12 @@
 #include <random>
 
 #include "queued/blocks.h"
+#include "tests/unit/figures.h"
 
 namespace postern::queued {
 namespace {
 
-const Destination kFar{.via = {config::HopSpec{}}};
+const Destination kByMx{.via = {config::HopSpec{}}};
 
 // What stands for a name at one time.
 struct Said {
@@ -103,7 +104,7 @@ class BlocksModel : public ::testing::Test {
   void compare() {
     for (const auto& queue : queues) {
       ASSERT_EQ(blocks.frozen(queue) != nullptr, model.frozen(queue)) << queue;
-      ASSERT_EQ(covered(blocks.standstills(queue, kFar, now), QueueTime(0), now).count(),
+      ASSERT_EQ(covered(blocks.standstills(queue, kByMx, now), QueueTime(0), now).count(),
                 model.stood[queue])
           << queue;
     }
@@ -127,9 +128,8 @@ class BlocksModel : public ::testing::Test {
 };
 
 TEST_F(BlocksModel, BothSayTheSame) {
-  const char* wish = std::getenv("POSTERN_BLOCKS_STEPS");
-  const auto steps = wish == nullptr ? 3'000 : std::atoi(wish);
-  for (int step = 0; step < steps && !HasFatalFailure(); ++step) {
+  const auto steps = wished("POSTERN_BLOCKS_STEPS", 3'000);
+  for (std::uint64_t step = 0; step < steps && !HasFatalFailure(); ++step) {
     switch (dice(4)) {
       case 0:
         freeze();

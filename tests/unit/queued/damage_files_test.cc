@@ -12,11 +12,6 @@
 namespace postern::queued {
 namespace {
 
-std::uint64_t rounds() {
-  const char* text = std::getenv("POSTERN_DAMAGE");
-  return text == nullptr ? 200 : base::parse_number(text).value_or(200);
-}
-
 class BlocksDamageTest : public ::testing::Test, protected EngineRig {};
 
 TEST_F(BlocksDamageTest, DamagedBlocksStartWithOutboundDisabledAndAreKept) {
@@ -30,7 +25,7 @@ TEST_F(BlocksDamageTest, DamagedBlocksStartWithOutboundDisabledAndAreKept) {
   end();
   const auto whole = disk.content("control.json");
   std::mt19937_64 random(5);
-  for (std::uint64_t round = 0; round < rounds(); ++round) {
+  for (std::uint64_t round = 0; round < wished("POSTERN_DAMAGE", 200); ++round) {
     auto text = whole;
     switch (round % 6) {
       case 0:
@@ -71,7 +66,7 @@ TEST_F(BlocksDamageTest, DamagedBlocksStartWithOutboundDisabledAndAreKept) {
     if (round % 50 == 49)
       for (const auto& name : disk.files("damaged")) (void)disk.unlink(name);
   }
-  note_figures(std::to_string(rounds()) +
+  note_figures(std::to_string(wished("POSTERN_DAMAGE", 200)) +
                " damaged control files: each found and kept, outbound disabled");
 }
 
@@ -133,7 +128,7 @@ TEST_F(LargeDamageTest, EveryDamageToAFileIsFound) {
   kill();
   const auto path = "large/" + base::to_string(id);
   std::mt19937_64 random(3);
-  for (std::uint64_t round = 0; round < rounds() / 4; ++round) {
+  for (std::uint64_t round = 0; round < wished("POSTERN_DAMAGE", 200) / 4; ++round) {
     auto bytes = text;
     if (round % 4 == 0) flip(bytes, random() % bytes.size(), 2);
     if (round % 4 == 1) bytes.resize(random() % bytes.size());

@@ -17,11 +17,6 @@
 namespace postern::queued {
 namespace {
 
-std::uint64_t rounds() {
-  const char* text = std::getenv("POSTERN_DAMAGE");
-  return text == nullptr ? 200 : base::parse_number(text).value_or(200);
-}
-
 // What a spool holds, by what was done to it.
 struct Truth {
   std::map<base::MessageId, std::string> bodies;  // of all messages that ever were
@@ -301,7 +296,7 @@ TEST_F(DamageTest, JournalsOfEveryKindOfDamage) {
   fill();
   if (HasFatalFailure()) return;
   const auto kept_rows = index_rows;
-  for (std::uint64_t seed = 0; seed < rounds() && !HasFailure(); ++seed) {
+  for (std::uint64_t seed = 0; seed < wished("POSTERN_DAMAGE", 200) && !HasFailure(); ++seed) {
     Damage damage(whole, seed);
     damage.strike(seed, earlier);
     if (seed % 5 == 0) {
@@ -328,7 +323,7 @@ TEST_F(DamageTest, JournalsOfEveryKindOfDamage) {
     EXPECT_EQ(after, before) << damage.what << " seed " << seed;
     kill();
   }
-  note_figures(std::to_string(rounds()) + " damaged journals: all that the damage left was there, once");
+  note_figures(std::to_string(wished("POSTERN_DAMAGE", 200)) + " damaged journals: all that the damage left was there, once");
 }
 
 }  // namespace

@@ -1,4 +1,5 @@
 // The part of EngineModel that is mail, and the deliverers that take it.
+#include "tests/unit/figures.h"
 #include "tests/unit/queued/engine_model.h"
 
 #include <algorithm>
@@ -40,8 +41,7 @@ void EngineModel::add_relay() {
 }
 
 std::uint64_t EngineModel::chosen_seed() {
-  const char* wish = std::getenv("POSTERN_SEED");
-  return wish == nullptr ? 17 : std::strtoull(wish, nullptr, 10);
+  return wished("POSTERN_SEED", 17);
 }
 
 // --- Chance -----------------------------------------------------------------------------------------

@@ -103,12 +103,11 @@ class EngineLife : public EngineModel {
 };
 
 TEST_F(EngineLife, KeepsItsPromisesThroughARandomLife) {
-  const char* wish = std::getenv("POSTERN_ENGINE_STEPS");
-  const auto steps = wish == nullptr ? 5'000 : std::atoll(wish);
+  const auto steps = wished("POSTERN_ENGINE_STEPS", 5'000);
   SCOPED_TRACE("POSTERN_SEED=" + std::to_string(seed));
   const auto begun = std::chrono::steady_clock::now();
   live();
-  for (long long n = 0; n < steps; ++n) {
+  for (std::uint64_t n = 0; n < steps; ++n) {
     step();
     ASSERT_TRUE(fatal.empty()) << fatal << ", step " << n;
     if (n % 200 == 0) find_expired();

@@ -10,6 +10,7 @@
 #include <fstream>
 
 #include "queued/index_row.h"
+#include "tests/unit/figures.h"
 #include "tests/unit/queued/index_rig.h"
 
 namespace postern::queued {
@@ -134,10 +135,7 @@ TEST_F(IndexCheck, AcceptsAFileAfterAFullMap) {
 
 class IndexDamage : public IndexCheck {
  protected:
-  static std::uint64_t copies() {
-    const char* wanted = std::getenv("POSTERN_DAMAGE");
-    return wanted != nullptr ? std::strtoull(wanted, nullptr, 10) : 150;
-  }
+  static std::uint64_t copies() { return wished("POSTERN_DAMAGE", 150); }
   void prepare() {
     open();
     // Transaction 42, whose second bit makes it 40: then 41 would look like the newest.

@@ -19,11 +19,6 @@ namespace {
 constexpr std::size_t kPage = 4096;
 constexpr int kMessages = 60;
 
-std::uint64_t rounds() {
-  const char* text = std::getenv("POSTERN_DAMAGE");
-  return text == nullptr ? 60 : base::parse_number(text).value_or(60);
-}
-
 struct Spool {
   Files files;
   std::string index;
@@ -119,7 +114,7 @@ TEST(IndexDamage, IsNamedAndSetAsideAndEverythingIsDelivered) {
   ASSERT_GT(spool.index.size(), 8 * kPage);
   ASSERT_GT(spool.bodies.size(), 40U);
   std::uint64_t set_aside = 0;
-  for (std::uint64_t seed = 0; seed < rounds(); ++seed) {
+  for (std::uint64_t seed = 0; seed < wished("POSTERN_DAMAGE", 60); ++seed) {
     const Damage damage(spool.index, seed);
     EngineRig rig;
     LmdbRig index(rig);
@@ -143,8 +138,8 @@ TEST(IndexDamage, IsNamedAndSetAsideAndEverythingIsDelivered) {
     EXPECT_TRUE(rig.fatal.empty()) << rig.fatal;
     ASSERT_FALSE(::testing::Test::HasFailure()) << seed << ": " << damage.what;
   }
-  EXPECT_GT(set_aside, rounds() / 3);
-  note_figures(std::to_string(rounds()) + " damaged LMDB files under a store: " +
+  EXPECT_GT(set_aside, wished("POSTERN_DAMAGE", 60) / 3);
+  note_figures(std::to_string(wished("POSTERN_DAMAGE", 60)) + " damaged LMDB files under a store: " +
                std::to_string(set_aside) +
                " named and set aside, the others not needed or harmless; all mail delivered");
 }

@@ -24,9 +24,9 @@ class LateStore final : public Store {
   // The oldest question is answered, if there is one.
   void let_come() {
     if (waiting_.empty()) return;
-    auto [ids, resident] = std::move(waiting_.front());
+    auto asked = std::move(waiting_.front());
     waiting_.pop_front();
-    store_.fetch(std::move(ids), [this, resident = std::move(resident)]() mutable noexcept {
+    store_.fetch(std::move(asked.first), [this, resident = std::move(asked.second)]() mutable noexcept {
       const bool was = std::exchange(answering_, true);
       resident();
       answering_ = was;

@@ -11,7 +11,7 @@
 namespace postern::queued {
 namespace {
 
-using enum config::FailureClass;
+using config::FailureClass;
 
 constexpr base::Millis minutes(int n) { return base::Millis(n * 60'000); }
 
@@ -22,7 +22,7 @@ config::RetryConfig plain() {
   return config;
 }
 
-config::RetryRule rule(std::vector<std::string> to, std::optional<ipc::FailureClass> on, int after) {
+config::RetryRule rule(std::vector<std::string> to, std::optional<FailureClass> on, int after) {
   config::RetryRule rule;
   rule.to = std::move(to);
   rule.on = on;
@@ -31,7 +31,7 @@ config::RetryRule rule(std::vector<std::string> to, std::optional<ipc::FailureCl
 }
 
 base::Millis first_wait(const config::RetryConfig& config, std::string_view queue,
-                        ipc::FailureClass failure) {
+                        FailureClass failure) {
   const RetryTables tables(config);
   return retry_delay(tables.terms(queue, failure), 1, 0);
 }
@@ -41,7 +41,7 @@ base::Millis first_wait(const config::RetryConfig& config, std::string_view queu
 TEST(RetryTables, WithoutRulesTheListHoldsForAll) {
   const RetryTables tables(plain());
   for (const auto* queue : {"a.example", "local"}) {
-    const auto terms = tables.terms(queue, kConnect);
+    const auto terms = tables.terms(queue, FailureClass::kConnect);
     EXPECT_EQ(terms.rule, nullptr);
     EXPECT_EQ(retry_delay(terms, 1, 0), minutes(15));
     EXPECT_EQ(retry_delay(terms, 2, 0), minutes(30));
@@ -52,42 +52,42 @@ TEST(RetryTables, WithoutRulesTheListHoldsForAll) {
 
 TEST(RetryTables, TheMostSpecificDestinationWinsThenTheClassOfFailure) {
   auto config = plain();
-  config.rules = {rule({"*"}, kDns, 1),           rule({"*"}, {}, 2),
-                  rule({"*.example"}, kDns, 3),   rule({"*.slow.example"}, {}, 4),
-                  rule({"slow.example"}, kTls, 5), rule({"slow.example"}, {}, 6),
-                  rule({"local"}, kLocal, 7)};
-  EXPECT_EQ(first_wait(config, "slow.example", kTls), minutes(5));
-  EXPECT_EQ(first_wait(config, "slow.example", kDns), minutes(6));
-  EXPECT_EQ(first_wait(config, "a.slow.example", kDns), minutes(4));
-  EXPECT_EQ(first_wait(config, "fast.example", kDns), minutes(3));
-  EXPECT_EQ(first_wait(config, "fast.example", kConnect), minutes(2));  // no rule of "*.example" is for it
-  EXPECT_EQ(first_wait(config, "other.test", kDns), minutes(1));
-  EXPECT_EQ(first_wait(config, "local", kLocal), minutes(7));
-  EXPECT_EQ(first_wait(config, "local", kConnect), minutes(2));
+  config.rules = {rule({"*"}, FailureClass::kDns, 1),           rule({"*"}, {}, 2),
+                  rule({"*.example"}, FailureClass::kDns, 3),   rule({"*.slow.example"}, {}, 4),
+                  rule({"slow.example"}, FailureClass::kTls, 5), rule({"slow.example"}, {}, 6),
+                  rule({"local"}, FailureClass::kLocal, 7)};
+  EXPECT_EQ(first_wait(config, "slow.example", FailureClass::kTls), minutes(5));
+  EXPECT_EQ(first_wait(config, "slow.example", FailureClass::kDns), minutes(6));
+  EXPECT_EQ(first_wait(config, "a.slow.example", FailureClass::kDns), minutes(4));
+  EXPECT_EQ(first_wait(config, "fast.example", FailureClass::kDns), minutes(3));
+  EXPECT_EQ(first_wait(config, "fast.example", FailureClass::kConnect), minutes(2));  // no rule of "*.example" is for it
+  EXPECT_EQ(first_wait(config, "other.test", FailureClass::kDns), minutes(1));
+  EXPECT_EQ(first_wait(config, "local", FailureClass::kLocal), minutes(7));
+  EXPECT_EQ(first_wait(config, "local", FailureClass::kConnect), minutes(2));
 }
 
 TEST(RetryTables, ARuleForOtherFailuresLeavesRoomForALessSpecificOne) {
   auto config = plain();
-  config.rules = {rule({"slow.example"}, kConnect, 1), rule({"*"}, kMailbox, 2)};
-  EXPECT_EQ(first_wait(config, "slow.example", kConnect), minutes(1));
-  EXPECT_EQ(first_wait(config, "slow.example", kMailbox), minutes(2));
-  EXPECT_EQ(first_wait(config, "slow.example", kData), minutes(15));
+  config.rules = {rule({"slow.example"}, FailureClass::kConnect, 1), rule({"*"}, FailureClass::kMailbox, 2)};
+  EXPECT_EQ(first_wait(config, "slow.example", FailureClass::kConnect), minutes(1));
+  EXPECT_EQ(first_wait(config, "slow.example", FailureClass::kMailbox), minutes(2));
+  EXPECT_EQ(first_wait(config, "slow.example", FailureClass::kData), minutes(15));
 }
 
 TEST(RetryTables, WhatARuleDoesNotSayIsSaidByTheSection) {
   auto config = plain();
   config.notify = minutes(100);
   config.expire = minutes(1000);
-  config.rules = {rule({"a.example"}, {}, 0), rule({"b.example"}, kDns, 2)};
+  config.rules = {rule({"a.example"}, {}, 0), rule({"b.example"}, FailureClass::kDns, 2)};
   config.rules[0].expire = minutes(50);
   config.rules[1].notify = base::Millis(0);
   const RetryTables tables(config);
-  const auto a = tables.terms("a.example", kData);
+  const auto a = tables.terms("a.example", FailureClass::kData);
   EXPECT_EQ(a.rule->expire, minutes(50));
   EXPECT_EQ(a.expire, minutes(50));
   EXPECT_EQ(a.notify, minutes(100));
   EXPECT_EQ(a.after.front(), minutes(15));
-  const auto b = tables.terms("b.example", kDns);
+  const auto b = tables.terms("b.example", FailureClass::kDns);
   EXPECT_EQ(b.expire, minutes(1000));
   EXPECT_EQ(b.notify, base::Millis(0));
   EXPECT_EQ(b.after.front(), minutes(2));
@@ -100,7 +100,7 @@ TEST(RetryTables, TheShortestLifeIsWithoutTheAgeOfDelays) {
   auto config = plain();
   config.notify = minutes(20);
   config.expire = minutes(1000);
-  config.rules = {rule({"a.example"}, {}, 0), rule({"b.example"}, kDns, 2)};
+  config.rules = {rule({"a.example"}, {}, 0), rule({"b.example"}, FailureClass::kDns, 2)};
   config.rules[0].expire = minutes(50);
   config.rules[1].expire = base::Millis(0);
   EXPECT_EQ(RetryTables(config).shortest_life(), minutes(50));
@@ -117,7 +117,7 @@ TEST(RetryDelay, IsNeverShorterThanSaidAndAtMostTheSpreadLonger) {
   auto config = plain();
   config.spread = 10;
   const RetryTables tables(config);
-  const auto terms = tables.terms("a.example", kConnect);
+  const auto terms = tables.terms("a.example", FailureClass::kConnect);
   EXPECT_EQ(retry_delay(terms, 1, 0), minutes(15));
   const auto most = minutes(15).count() / 10;
   EXPECT_EQ(retry_delay(terms, 1, static_cast<std::uint64_t>(most)), minutes(15) + base::Millis(most));
@@ -128,7 +128,7 @@ TEST(RetryDelay, NeighboursDoNotComeBackTogether) {
   auto config = plain();
   config.spread = 10;
   const RetryTables tables(config);
-  const auto terms = tables.terms("a.example", kConnect);
+  const auto terms = tables.terms("a.example", FailureClass::kConnect);
   constexpr int kHerd = 1000;
   std::vector<int> tenths(10);
   for (std::uint64_t id = 1; id <= kHerd; ++id) {
@@ -145,18 +145,18 @@ TEST(RetryDelay, NeighboursDoNotComeBackTogether) {
 TEST(Judge, UsesTheTermsOfItsFailure) {
   auto config = plain();
   config.expire = minutes(1000);
-  config.rules = {rule({"a.example"}, kData, 2)};
+  config.rules = {rule({"a.example"}, FailureClass::kData, 2)};
   config.rules[0].expire = minutes(10);
   const RetryTables tables(config);
   const base::MessageId id(1);
-  const auto judged = [&](ipc::FailureClass failure, base::Millis age) {
+  const auto judged = [&](FailureClass failure, base::Millis age) {
     return judge(tables.terms("a.example", failure), id, {},
                  {ipc::Result::kDeferred, failure, {451, 4, 0, 0, "later"}, {}}, age, minutes(100));
   };
-  EXPECT_EQ(judged(kData, minutes(1)).next_try, minutes(102));
-  EXPECT_EQ(judged(kDns, minutes(1)).next_try, minutes(115));
-  EXPECT_EQ(judged(kData, minutes(11)).fate, Fate::kFailed);
-  EXPECT_EQ(judged(kDns, minutes(11)).fate, Fate::kDeferred);
+  EXPECT_EQ(judged(FailureClass::kData, minutes(1)).next_try, minutes(102));
+  EXPECT_EQ(judged(FailureClass::kDns, minutes(1)).next_try, minutes(115));
+  EXPECT_EQ(judged(FailureClass::kData, minutes(11)).fate, Fate::kFailed);
+  EXPECT_EQ(judged(FailureClass::kDns, minutes(11)).fate, Fate::kDeferred);
 }
 
 // --- Tables that change -----------------------------------------------------------------------------
@@ -165,18 +165,18 @@ TEST(DueBy, NewTablesBringForwardAndNeverPutOff) {
   auto config = plain();
   Recipient recipient;
   recipient.tries = 2;
-  recipient.trouble = std::make_shared<const Trouble>(Trouble{kConnect, {}, ""});
+  recipient.trouble = std::make_shared<const Trouble>(Trouble{FailureClass::kConnect, {}, ""});
   recipient.tried = minutes(100);
   recipient.next_try = minutes(130);  // by the list
   const base::MessageId id(1);
   EXPECT_EQ(due_by(RetryTables(config), "a.example", id, recipient), minutes(130));
-  config.rules = {rule({"a.example"}, kConnect, 5)};
+  config.rules = {rule({"a.example"}, FailureClass::kConnect, 5)};
   EXPECT_EQ(due_by(RetryTables(config), "a.example", id, recipient), minutes(105));
-  config.rules = {rule({"a.example"}, kConnect, 500)};
+  config.rules = {rule({"a.example"}, FailureClass::kConnect, 500)};
   EXPECT_EQ(due_by(RetryTables(config), "a.example", id, recipient), minutes(130));
-  config.rules = {rule({"a.example"}, kDns, 5)};  // it failed otherwise
+  config.rules = {rule({"a.example"}, FailureClass::kDns, 5)};  // it failed otherwise
   EXPECT_EQ(due_by(RetryTables(config), "a.example", id, recipient), minutes(130));
-  config.rules = {rule({"a.example"}, kConnect, 5)};
+  config.rules = {rule({"a.example"}, FailureClass::kConnect, 5)};
   recipient.tried = QueueTime(-1);  // nobody knows
   EXPECT_EQ(due_by(RetryTables(config), "a.example", id, recipient), minutes(130));
   recipient.tries = 0;
@@ -210,7 +210,7 @@ TEST_F(RetryReload, MailThatWaitsIsTriedEarlierWhereTheNewTableSaysSo) {
   defer_one(relay);
   EXPECT_EQ(due_in(id), minutes(15));
   pass(minutes(4));
-  config.retry.rules = {rule({"slow.example"}, kConnect, 5)};
+  config.retry.rules = {rule({"slow.example"}, FailureClass::kConnect, 5)};
   engine->configure(config);
   turn();
   EXPECT_EQ(due_in(id), minutes(1));
@@ -248,20 +248,20 @@ TEST_F(RetryReload, TheTablesOfTheStartHoldForWhatAnEarlierLifeDeferred) {
 TEST_F(RetryReload, ANextHopThatIsDeadToo) {
   begin();
   (void)mail("a@slow.example");
-  engine->hop_failed({"slow.example", "slow.example"}, kConnect, {0, 4, 4, 1, "refused"}, "");
+  engine->hop_failed({"slow.example", "slow.example"}, FailureClass::kConnect, {0, 4, 4, 1, "refused"}, "");
   turn();
   EXPECT_EQ(engine->schedule().find("slow.example")->hop()->until - engine->now(), minutes(15));
   pass(minutes(1));
-  config.retry.rules = {rule({"slow.example"}, kConnect, 3)};
+  config.retry.rules = {rule({"slow.example"}, FailureClass::kConnect, 3)};
   engine->configure(config);
   turn();
   EXPECT_EQ(engine->schedule().find("slow.example")->hop()->until - engine->now(), minutes(2));
-  config.retry.rules = {rule({"slow.example"}, kConnect, 300)};
+  config.retry.rules = {rule({"slow.example"}, FailureClass::kConnect, 300)};
   engine->configure(config);
   turn();
   EXPECT_EQ(engine->schedule().find("slow.example")->hop()->until - engine->now(), minutes(14));  // as its last attempt saw it
   end();
-  config.retry.rules = {rule({"slow.example"}, kConnect, 2)};
+  config.retry.rules = {rule({"slow.example"}, FailureClass::kConnect, 2)};
   begin();
   EXPECT_EQ(engine->schedule().find("slow.example")->hop()->until - engine->now(), minutes(1));
 }

@@ -11,6 +11,7 @@
 
 #include "queued/record.h"
 #include "queued/schedule.h"
+#include "tests/unit/figures.h"
 
 namespace {
 
@@ -60,8 +61,7 @@ struct Load {
 
 // `messages_per_queue` 0: all in one queue.
 Load load(std::uint32_t recipients, std::uint64_t messages_per_queue) {
-  const char* wish = std::getenv("POSTERN_MESSAGES");
-  const auto all = wish == nullptr ? 100'000 : std::strtoull(wish, nullptr, 10);
+  const auto all = wished("POSTERN_MESSAGES", 100'000);
   const auto messages = all / recipients;
   return {messages, recipients, messages_per_queue == 0 ? 1 : messages / messages_per_queue};
 }

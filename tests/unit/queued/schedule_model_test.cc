@@ -664,12 +664,7 @@ class ScheduleModel : public ::testing::Test {
     }
   }
 
-  static std::uint64_t chosen_seed() {
-    const char* wish = std::getenv("POSTERN_SEED");
-    return wish == nullptr ? 11 : std::strtoull(wish, nullptr, 10);
-  }
-
-  const std::uint64_t seed = chosen_seed();
+  const std::uint64_t seed = wished("POSTERN_SEED", 11);
   std::mt19937_64 random{seed};
   std::map<std::string, ModelQueue> model;
   std::map<std::string, HopWait> waits;  // of next hops, as they are remembered
@@ -700,10 +695,9 @@ class ScheduleModel : public ::testing::Test {
 };
 
 TEST_F(ScheduleModel, DoesWhatThePlainModelDoes) {
-  const char* wish = std::getenv("POSTERN_STEPS");
-  const auto steps = wish == nullptr ? 100'000 : std::atoll(wish);
+  const auto steps = wished("POSTERN_STEPS", 100'000);
   SCOPED_TRACE("POSTERN_SEED=" + std::to_string(seed));
-  for (long long n = 0; n < steps; ++n) {
+  for (std::uint64_t n = 0; n < steps; ++n) {
     step();
     now += base::Millis(dice(4));
     decide();
@@ -714,7 +708,7 @@ TEST_F(ScheduleModel, DoesWhatThePlainModelDoes) {
     }
     ASSERT_FALSE(HasFailure()) << "step " << n;
   }
-  EXPECT_GT(handed_out, static_cast<std::uint64_t>(steps) / 20);
+  EXPECT_GT(handed_out, steps / 20);
   EXPECT_GT(longest_wait, 0U);  // it was crowded
   EXPECT_GT(most_shares, 0U);   // of senders, too
   EXPECT_GT(widened, handed_out / 100);

@@ -1,8 +1,9 @@
 #include "tests/unit/queued/store_rig.h"
 
+#include "tests/unit/mail/spelled.h"
+
 namespace postern::queued {
 
-mail::Address address(std::string_view text) { return mail::Address::parse(text).value(); }
 
 base::Token token(std::uint8_t n) {
   base::Token t;

@@ -6,6 +6,7 @@
 #include <cstdlib>
 
 #include "queued/local_store.h"
+#include "tests/unit/mail/spelled.h"
 #include "tests/unit/queued/fake_disk.h"
 #include "tests/unit/queued/memory_index.h"
 
@@ -23,7 +24,6 @@ class TestClock final : public base::Clock {
   std::int64_t steady_ms = 1'000'000;
 };
 
-mail::Address address(std::string_view text);
 base::Token token(std::uint8_t n);
 
 struct StoreRig {

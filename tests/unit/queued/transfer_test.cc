@@ -13,9 +13,9 @@ namespace postern::queued {
 namespace {
 
 // A queue of which nothing is delivered, unless a test says so.
-class FakeHost final : public TransferHost {
+class StoreHost final : public TransferHost {
  public:
-  explicit FakeHost(LocalStore& store) : store_(store) {}
+  explicit StoreHost(LocalStore& store) : store_(store) {}
 
   Store& store() override { return store_; }
   const std::string& hostname() const override { return hostname_; }
@@ -52,9 +52,9 @@ struct Side : StoreRig {
   Side() {
     segment_size = 1 << 20;
     EXPECT_TRUE(open());
-    host = std::make_unique<FakeHost>(*store);
+    host = std::make_unique<StoreHost>(*store);
   }
-  std::unique_ptr<FakeHost> host;
+  std::unique_ptr<StoreHost> host;
 };
 
 class TransferTest : public ::testing::Test {

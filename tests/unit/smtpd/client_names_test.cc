@@ -8,7 +8,7 @@
 namespace postern::smtpd::test {
 namespace {
 
-const base::IpAddress kClient = base::parse_ip("192.0.2.1").value();
+const base::IpAddress kAsked = base::parse_ip("192.0.2.1").value();
 
 struct Names : testing::Test, LinkRig {
   Names() {
@@ -20,7 +20,7 @@ struct Names : testing::Test, LinkRig {
     queued->say(ipc::NameKnown{queued->names_asked.at(which).request, state, name, ttl});
     turn();
   }
-  void look_up(const base::IpAddress& client = kClient) {
+  void look_up(const base::IpAddress& client = kAsked) {
     names.look_up(client);
     turn();
   }
@@ -31,11 +31,11 @@ TEST_F(Names, AreAskedForOnceAndRemembered) {
   look_up();
   look_up();
   ASSERT_EQ(queued->names_asked.size(), 1U);
-  EXPECT_EQ(queued->names_asked[0].client, kClient);
-  EXPECT_EQ(names.find(kClient), nullptr);
+  EXPECT_EQ(queued->names_asked[0].client, kAsked);
+  EXPECT_EQ(names.find(kAsked), nullptr);
   answer(0, ipc::NameState::kConfirmed, "c.example", base::Millis(120'000));
-  ASSERT_NE(names.find(kClient), nullptr);
-  EXPECT_EQ(names.find(kClient)->name, "c.example");
+  ASSERT_NE(names.find(kAsked), nullptr);
+  EXPECT_EQ(names.find(kAsked)->name, "c.example");
   clock.advance(base::Millis(119'000));
   look_up();
   EXPECT_EQ(queued->names_asked.size(), 1U);
@@ -49,14 +49,14 @@ TEST_F(Names, HoldUntilTheNextAnswer) {
   answer(0, ipc::NameState::kConfirmed, "c.example", base::Millis(60'000));
   clock.advance(base::Millis(900'000));
   look_up();
-  ASSERT_NE(names.find(kClient), nullptr) << "it is asked for anew meanwhile";
-  EXPECT_EQ(names.find(kClient)->name, "c.example");
+  ASSERT_NE(names.find(kAsked), nullptr) << "it is asked for anew meanwhile";
+  EXPECT_EQ(names.find(kAsked)->name, "c.example");
   answer(1, ipc::NameState::kUnclear);
-  EXPECT_EQ(names.find(kClient)->state, ipc::NameState::kConfirmed);
+  EXPECT_EQ(names.find(kAsked)->state, ipc::NameState::kConfirmed);
   clock.advance(ClientNames::kUnclear + base::Millis(1));
   look_up();
   answer(2, ipc::NameState::kNone);
-  EXPECT_EQ(names.find(kClient)->state, ipc::NameState::kNone);
+  EXPECT_EQ(names.find(kAsked)->state, ipc::NameState::kNone);
 }
 
 TEST_F(Names, AreRememberedNeitherTooShortNorTooLong) {
@@ -86,8 +86,8 @@ TEST_F(Names, ThatNobodyTellsAreUnclear) {
   look_up();
   clock.advance(QueueLink::kAskDeadline + base::Millis(1));
   link.check_deadlines();
-  ASSERT_NE(names.find(kClient), nullptr);
-  EXPECT_EQ(names.find(kClient)->state, ipc::NameState::kUnclear);
+  ASSERT_NE(names.find(kAsked), nullptr);
+  EXPECT_EQ(names.find(kAsked)->state, ipc::NameState::kUnclear);
   clock.advance(ClientNames::kUnclear + base::Millis(1));
   look_up();
   EXPECT_EQ(queued->names_asked.size(), 2U);
@@ -95,7 +95,7 @@ TEST_F(Names, ThatNobodyTellsAreUnclear) {
 
 TEST_F(Names, AreAskedForSoManyAtOnce) {
   for (unsigned i = 0; i < ClientNames::kMostOpen + 10; ++i) {
-    auto client = kClient;
+    auto client = kAsked;
     client.bytes[2] = static_cast<std::uint8_t>(i / 250);
     client.bytes[3] = static_cast<std::uint8_t>(i % 250);
     names.look_up(client);

@@ -13,7 +13,7 @@ Chain chain(const std::string& pem) {
   EXPECT_TRUE(parsed) << parsed.error();
   return *std::move(parsed);
 }
-std::string refusal(const std::string& pem) {
+std::string chain_refusal(const std::string& pem) {
   const auto parsed = Chain::parse(pem);
   return parsed ? "" : parsed.error();
 }
@@ -50,15 +50,15 @@ TEST(Chain, KeepsItsOrder) {
 TEST(Chain, RefusesWhatIsNone) {
   auto& authority = Authority::instance();
   const auto& issued = authority.issue({"mx.example.org"});
-  EXPECT_EQ(refusal(""), "holds no certificate in PEM: no start line");
-  EXPECT_EQ(refusal(issued.key), "holds no certificate in PEM: no start line");
+  EXPECT_EQ(chain_refusal(""), "holds no certificate in PEM: no start line");
+  EXPECT_EQ(chain_refusal(issued.key), "holds no certificate in PEM: no start line");
   const auto cut = issued.chain.substr(0, issued.chain.size() / 2);
-  EXPECT_TRUE(refusal(cut).starts_with("holds no certificate in PEM"));
-  EXPECT_TRUE(refusal(issued.chain + cut).starts_with("holds a bad certificate"));
+  EXPECT_TRUE(chain_refusal(cut).starts_with("holds no certificate in PEM"));
+  EXPECT_TRUE(chain_refusal(issued.chain + cut).starts_with("holds a bad certificate"));
   std::string many;
   for (int i = 0; i < 17; ++i) many += issued.chain;
-  EXPECT_EQ(refusal(many), "holds more than 16 certificates");
-  EXPECT_TRUE(refusal(authority.issue({"a"}, "rsa:1024").chain)
+  EXPECT_EQ(chain_refusal(many), "holds more than 16 certificates");
+  EXPECT_TRUE(chain_refusal(authority.issue({"a"}, "rsa:1024").chain)
                   .starts_with("its first certificate has an RSA"));
 }
 

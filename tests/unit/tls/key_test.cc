@@ -12,7 +12,7 @@ PrivateKey key(const std::string& kind) {
   EXPECT_TRUE(made) << made.error();
   return *std::move(made);
 }
-std::string refusal(const std::string& pem) {
+std::string key_refusal(const std::string& pem) {
   const auto made = PrivateKey::parse(pem);
   return made ? "" : made.error();
 }
@@ -28,14 +28,14 @@ TEST(PrivateKey, SaysWhatItIs) {
 
 TEST(PrivateKey, RefusesWhatItCannotUse) {
   auto& authority = Authority::instance();
-  EXPECT_EQ(refusal(""), "holds no private key in PEM: unsupported");
-  EXPECT_EQ(refusal(authority.root()), "holds no private key in PEM: unsupported");
-  EXPECT_EQ(refusal(authority.issue({"a"}, "rsa:1024").key),
+  EXPECT_EQ(key_refusal(""), "holds no private key in PEM: unsupported");
+  EXPECT_EQ(key_refusal(authority.root()), "holds no private key in PEM: unsupported");
+  EXPECT_EQ(key_refusal(authority.issue({"a"}, "rsa:1024").key),
             "an RSA key of 1024 bits: expected 2048 to 8192");
-  EXPECT_EQ(refusal(authority.issue({"a"}, "P-521").key),
+  EXPECT_EQ(key_refusal(authority.issue({"a"}, "P-521").key),
             "an EC key on secp521r1: expected P-256 or P-384");
   EXPECT_TRUE(
-      refusal("-----BEGIN ENCRYPTED PRIVATE KEY-----\n").starts_with("the key is encrypted"));
+      key_refusal("-----BEGIN ENCRYPTED PRIVATE KEY-----\n").starts_with("the key is encrypted"));
 }
 
 TEST(PrivateKey, SignsByFittingSchemesOnly) {

@@ -1,5 +1,6 @@
 // How long logins wait.
 #include "smtpd/auth/throttle.h"
+#include "tests/unit/mail/spelled.h"
 
 #include <gtest/gtest.h>
 
@@ -8,7 +9,6 @@ namespace {
 
 using base::Millis;
 
-base::IpAddress ip(std::string_view text) { return base::parse_ip(text).value(); }
 
 struct ThrottleTest : testing::Test {
   Throttle throttle;
