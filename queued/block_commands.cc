@@ -286,7 +286,7 @@ void Control::say_expiring(SessionId id, base::RequestId request, std::string te
   work->look = [this, count, concerns = std::move(concerns)](
                    const std::vector<const Message*>& messages) noexcept {
     for (const Message* message : messages)
-      *count += expires_soon(*message, [&](const Recipient& recipient) {
+      *count += expires_soon(engine_, *message, [&](const Recipient& recipient) {
         const auto route = engine_.router().route(recipient.address);
         return concerns(route) &&
                engine_.blocks().blocked(route.queue, route.destination) == Blocked::kNo;
@@ -294,7 +294,7 @@ void Control::say_expiring(SessionId id, base::RequestId request, std::string te
   };
   // Mail starts to leave at the same time, and waits for the rows that are read here.
   work->enough = [this](const Message& last) noexcept {
-    return engine_.in_order_of_age(last.id) && engine_.young_after(last, kSoon);
+    return ends_soon_expiring(engine_, last);
   };
   work->finished = [this, id, request, count, text = std::move(text)]() mutable noexcept {
     done(id, request, kOk, std::move(text) + expiring_text(*count));

@@ -10,6 +10,7 @@
 #include "common/ipc/channel.h"
 #include "common/role/role.h"
 #include "queued/engine.h"
+#include "queued/expiring.h"
 #include "queued/listings.h"
 #include "queued/live_transfer.h"
 #include "queued/spool_desk.h"
@@ -87,7 +88,7 @@ class ControlSession {
 class Control {
  public:
   static constexpr std::size_t kMaxSessions = 64;
-  // The rest of a status, which the daemon knows.
+  // A status but for what expires soon: the daemon knows.
   using FillStatus = std::move_only_function<void(ipc::Status&) noexcept>;
 
   Control(event::Loop& loop, Engine& engine, role::Host& host,
@@ -146,7 +147,6 @@ class Control {
   using Concerns = std::move_only_function<bool(const Route&) const noexcept>;
   void say_expiring(SessionId id, base::RequestId request, std::string text, ipc::Selector selector,
                     Concerns concerns);
-  [[nodiscard]] bool expires_soon(const Message& message, auto concerned) const;
 
   event::Loop& loop_;
   Engine& engine_;
@@ -154,6 +154,7 @@ class Control {
   role::Host& host_;
   std::map<std::uint32_t, std::string> user_names_;
   FillStatus fill_status_;
+  Expiring expiring_;
   base::UniqueFd socket_;
   std::unique_ptr<event::FdEvent> readable_;
   // Given up for a connection when no other descriptor is left: the operator can always get in.

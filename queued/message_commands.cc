@@ -217,7 +217,7 @@ void Control::hold_one(Holding& work, const Message& message) {
     work.in_delivery.insert(id);
   else
     ++work.count;
-  if (command.release && expires_soon(message, [](const Recipient&) { return true; }))
+  if (command.release && expires_soon(engine_, message, [](const Recipient&) { return true; }))
     ++work.expiring;
   if (command.dry_run) return;
   if (command.release) return engine_.end_hold(id);

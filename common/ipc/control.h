@@ -87,6 +87,8 @@ struct Status {
   std::uint32_t standing_holds = 0;
   std::uint64_t messages = 0, bytes = 0;
   base::WallTime oldest;           // arrival of the oldest message; 0: none
+  std::optional<std::uint64_t> expiring;  // messages given up within a day unless they arrive; nullopt: not known yet
+  base::WallTime expiring_when;           // as of then
   // Recipients:
   std::uint64_t ready = 0, uncalled = 0, retry = 0, off = 0, frozen = 0, held = 0, delivering = 0;
   std::uint64_t in_flight = 0;     // outbound leases; while disabled, of what is not spared
@@ -119,6 +121,7 @@ struct Status {
         field("freezes", &Status::freezes, 5), field("freeze_count", &Status::freeze_count),
         field("standing_holds", &Status::standing_holds), field("messages", &Status::messages),
         field("bytes", &Status::bytes), field("oldest", &Status::oldest),
+        field("expiring", &Status::expiring), field("expiring_when", &Status::expiring_when),
         field("ready", &Status::ready), field("uncalled", &Status::uncalled),
         field("retry", &Status::retry), field("off", &Status::off),
         field("frozen", &Status::frozen), field("held", &Status::held),

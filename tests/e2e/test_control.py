@@ -49,6 +49,24 @@ def test_status_is_1_while_something_needs_attention(postern):
     assert postern.ctl_text("status").exit == 0
 
 
+def test_status_counts_what_expires_soon(server):
+    server.configure(retry={"expire": "5d"}).start()
+    assert server.status()["queue"]["expire_within_24h"] == 0
+    server.ctl("freeze", "remote.example", "--reason", "for a test", "--future")
+    for name in ("x", "y"):
+        server.send(f"{name}@remote.example")
+    queue = server.status()["queue"]
+    assert queue["messages"] == 2 and queue["expire_within_24h"] == 0
+    assert re.search(r"^QUEUE     2 messages \S+; oldest \S+; expire within 24h: 0$",
+                     server.ctl_text("status").out, re.M)
+    server.configure(retry={"expire": "5h"}).write()
+    server.ctl("reload")
+    queue = server.status()["queue"]
+    assert queue["expire_within_24h"] == 2
+    assert queue["expire_counted"] <= server.status()["now"]
+    assert "; expire within 24h: 2\n" in server.ctl_text("status").out
+
+
 def test_queues_and_messages(waiting):
     ids = [waiting.send("x@remote.example"), waiting.send(["y@remote.example", "z@other.example"],
                                                           "Subject: x\r\n\r\n" + "y" * 5000 + "\r\n")]
