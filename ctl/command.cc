@@ -185,14 +185,14 @@ void describe(CLI::App& app, Command& command, Typed& typed) {
   add_selector(*hold, command, typed);
   hold->add_option("--reason", command.reason, "why; others will read it")->required();
   hold->add_flag("--also-new", command.also_new, "also what comes from now on");
-  hold->add_flag("--dry-run", command.dry_run, "only count them");
+  hold->add_flag("--dry-run", command.dry_run, "only list and count them");
   auto* const release =
       app.add_subcommand("release", "let held messages go; ends the standing hold of this selector");
   add_selector(*release, command, typed);
-  release->add_flag("--dry-run", command.dry_run, "only count them");
+  release->add_flag("--dry-run", command.dry_run, "only list and count them");
   auto* const retry = app.add_subcommand("retry", "try messages now; a block stays a block");
   add_selector(*retry, command, typed);
-  retry->add_flag("--dry-run", command.dry_run, "only count them");
+  retry->add_flag("--dry-run", command.dry_run, "only list and count them");
   retry->add_option("--reason", command.reason, "why; the log keeps it");
   auto* const user = app.add_subcommand("user", "the accounts of the password file, and their locks");
   user->add_option("WHAT", typed.what, "add, passwd, remove, list, lock or unlock")
@@ -298,6 +298,7 @@ Checked read_selector(const Typed& typed, Command& command) {
                               read_state(typed.state, selector.state),
                               read_network(typed.client, selector.client)})
     if (!checked) return checked;
+  selector.queue = base::to_lower(selector.queue);
   selector.hop = base::to_lower(selector.hop);
   if (selector.empty() && acts)
     return usage(fmt::format("{} needs ids, conditions or --all", verb_name(command.verb)));

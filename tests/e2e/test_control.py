@@ -59,7 +59,7 @@ def test_status_counts_what_expires_soon(server):
     assert queue["messages"] == 2 and queue["expire_within_24h"] == 0
     assert re.search(r"^QUEUE     2 messages \S+; oldest \S+; expire within 24h: 0$",
                      server.ctl_text("status").out, re.M)
-    server.configure(retry={"expire": "5h"}).write()
+    server.configure(retry={"expire": "5h", "notify": "0"}).write()
     server.ctl("reload")
     queue = server.status()["queue"]
     assert queue["expire_within_24h"] == 2
@@ -234,8 +234,12 @@ def test_retry(server, make_script, sink):
     ident = server.send("x@remote.example")
     wait_for("a first try", lambda: server.queues().get("remote.example", {}).get("state") == "retry")
     script.wait_lines("MAIL", 1)
-    dry = server.ctl("retry", "--queue", "remote.example", "--dry-run").rows[0]
-    assert dry["exit"] == 0 and "1" in dry["text"]
+    listed, dry = server.ctl("retry", "--queue", "REMOTE.example", "--dry-run").rows
+    assert listed["id"] == ident and listed["state"] == "retry"
+    assert dry["exit"] == 0 and dry["text"] == "would retry 1 message"
+    lines = server.ctl_text("retry", "--queue", "remote.example", "--dry-run").out.splitlines()
+    assert lines[0].startswith("ID ") and lines[1].startswith(ident) and lines[2:] == ["would retry 1 message"]
+    assert server.ctl_text("retry", "--queue", "other.example", "--dry-run").out == "would retry 0 messages\n"
     assert sum(line.startswith("MAIL") for line in script.lines) == 1
     server.ctl("retry", ident)
     script.wait_lines("MAIL", 2)
