@@ -127,6 +127,8 @@ class Control {
   void select_from(std::shared_ptr<Selecting> work, base::MessageId after);
   void select_among(const std::shared_ptr<Selecting>& work,
                     const std::vector<const Message*>& messages, event::Callback then);
+  void act_on(const std::shared_ptr<Selecting>& work, const std::vector<const Message*>& selected,
+              event::Callback then);
   void begin_standing_hold(const std::shared_ptr<Holding>& work);
   void end_standing_hold(const std::shared_ptr<Holding>& work);
   void hold_selected(const std::shared_ptr<Holding>& work);

@@ -6,6 +6,7 @@
 #include <map>
 
 #include "common/base/text.h"
+#include "queued/message_id.h"
 #include "queued/messages.h"
 #include "queued/obstacles.h"
 
@@ -14,6 +15,7 @@ namespace {
 
 constexpr std::size_t kRecipientRows = 20, kBlockRows = 24;
 constexpr std::size_t kScannedQueues = 5000;
+constexpr std::size_t kSearched = 250;  // headers read for one page
 constexpr std::size_t kReplyRoom = mail::Reply::kMaxText + 32;
 
 std::string reply_of(const Recipient& recipient) {
@@ -430,6 +432,30 @@ struct MessagePage {
   Reply<ipc::MessageRows> reply;
 };
 
+// Those of `ids` whose headers say so. The next page goes on behind `last`, if there is more.
+void list_searched(Engine& engine, std::unique_ptr<MessagePage> page, std::vector<base::MessageId> ids,
+                   base::MessageId last, bool more) {
+  const auto wanted = page->ask.selector.message_id;
+  search_headers(engine, std::move(ids), wanted, [&engine, page = std::move(page), last, more](
+                                                     std::vector<base::MessageId> found) mutable noexcept {
+    engine.store().fetch(found, [&engine, page = std::move(page), found, last, more]() noexcept {
+      auto& answer = page->answer;
+      for (const auto id : found) {
+        const Message* message = engine.store().find(id);
+        if (message == nullptr) continue;  // it ended meanwhile
+        if (!answer.rows.add(message_row(engine, *message))) {
+          answer.more = true;
+          return page->reply(answer);
+        }
+        answer.next_after = id;
+      }
+      answer.next_after = last;
+      answer.more = more;
+      page->reply(answer);
+    });
+  });
+}
+
 void list_named(Engine& engine, std::unique_ptr<MessagePage> page) {
   auto ids = page->ask.selector.ids;
   std::sort(ids.begin(), ids.end());
@@ -437,7 +463,15 @@ void list_named(Engine& engine, std::unique_ptr<MessagePage> page) {
   auto& answer = page->answer;
   answer.more = ids.size() > answer.rows.kMostRows;
   ids.resize(std::min(ids.size(), answer.rows.kMostRows));
-  engine.store().fetch(ids, [&engine, &answer, ids, page = std::move(page)]() noexcept {
+  engine.store().fetch(ids, [&engine, &answer, ids, page = std::move(page)]() mutable noexcept {
+    if (!page->ask.selector.message_id.empty()) {
+      std::vector<base::MessageId> candidates;
+      for (const auto id : ids)
+        if (const Message* message = engine.store().find(id); message && selects(engine, page->ask.selector, *message))
+          candidates.push_back(id);
+      const auto last = ids.empty() ? answer.next_after : ids.back();
+      return list_searched(engine, std::move(page), std::move(candidates), last, answer.more);
+    }
     for (const auto id : ids) {
       const Message* message = engine.store().find(id);
       if (message != nullptr && selects(engine, page->ask.selector, *message) &&
@@ -448,6 +482,16 @@ void list_named(Engine& engine, std::unique_ptr<MessagePage> page) {
       answer.next_after = id;
     }
     page->reply(answer);
+  });
+}
+
+void list_by_header(Engine& engine, std::unique_ptr<MessagePage> page) {
+  const auto after = page->answer.next_after;
+  engine.store().scan(after, kSearched, [&engine, page = std::move(page)](const Batch& batch) mutable noexcept {
+    std::vector<base::MessageId> candidates;
+    for (const Message* message : batch.messages)
+      if (selects(engine, page->ask.selector, *message)) candidates.push_back(message->id);
+    list_searched(engine, std::move(page), std::move(candidates), batch.last, batch.more);
   });
 }
 
@@ -484,10 +528,9 @@ void list_messages(Engine& engine, const ipc::ListMessages& ask, Reply<ipc::Mess
   page->answer.next_after = ask.after;
   page->reply = std::move(reply);
   // Named ones are looked up, not searched.
-  if (ask.selector.ids.empty())
-    list_selected(engine, std::move(page));
-  else
-    list_named(engine, std::move(page));
+  if (!ask.selector.ids.empty()) return list_named(engine, std::move(page));
+  if (!ask.selector.message_id.empty()) return list_by_header(engine, std::move(page));
+  list_selected(engine, std::move(page));
 }
 
 namespace {

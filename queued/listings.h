@@ -22,6 +22,8 @@ struct Standing {
 // Does mail by this route go to a next hop of this name (frozen_name.h, or as listings have it), or may it?
 [[nodiscard]] bool leads_to(const Schedule& schedule, const Route& route, const std::string& name);
 
+// All that the message itself tells; what its header says (Selector::message_id) is asked behind that
+// (message_id.h).
 [[nodiscard]] bool selects(const Engine& engine, const ipc::Selector& selector,
                            const Message& message);
 

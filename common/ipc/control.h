@@ -11,6 +11,7 @@ namespace postern::ipc {
 // for a reader between its questions.
 
 inline constexpr Route kAsk{roles(Role::kControl), roles(Role::kQueued)};
+inline constexpr std::size_t kMaxMessageIdField = 998;  // a line's
 inline constexpr std::size_t kMaxConditions = 1600;  // a selector's, as they are typed
 
 inline constexpr Route kAnswer{roles(Role::kQueued), roles(Role::kControl)};
@@ -216,9 +217,11 @@ struct Selector {
   std::optional<State> state;
   std::string hop;       // that a recipient may go to: as in a freeze, or as listings have it
   bool bounces = false;  // notices of our own
+  std::string message_id;  // of the header, without angle brackets; not of the history
   [[nodiscard]] bool empty() const {
     return ids.empty() && !all && queue.empty() && from.empty() && to.empty() && error.empty() &&
-           !client && !older && !newer && !larger && !smaller && !state && hop.empty() && !bounces;
+           !client && !older && !newer && !larger && !smaller && !state && hop.empty() && !bounces &&
+           message_id.empty();
   }
   friend bool operator==(const Selector&, const Selector&) = default;
   static constexpr auto fields() {
@@ -229,7 +232,8 @@ struct Selector {
                       field("older", &Selector::older),
                       field("newer", &Selector::newer), field("larger", &Selector::larger),
                       field("smaller", &Selector::smaller), field("state", &Selector::state),
-                      field("hop", &Selector::hop, kMaxHopName), field("bounces", &Selector::bounces));
+                      field("hop", &Selector::hop, kMaxHopName), field("bounces", &Selector::bounces),
+                      field("message_id", &Selector::message_id, kMaxMessageIdField));
   }
 };
 

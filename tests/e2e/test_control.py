@@ -114,6 +114,29 @@ def test_selectors(waiting):
     assert waiting.ctl_text("messages", "--sort", "size").out.splitlines()[1].startswith(large)
 
 
+def test_a_message_is_found_by_its_message_id(waiting):
+    ids = [waiting.send("x@remote.example", f"Message-ID: <{name}@client.example>\r\n\r\nhello\r\n")
+           for name in ("one", "two", "one")]
+    large = waiting.send("x@other.example", "Message-ID:\r\n <large@client.example>\r\n\r\n" + ("y" * 70 + "\r\n") * 8000)
+    body = waiting.send("x@other.example", "Subject: x\r\n\r\nMessage-ID: <large@client.example>\r\n")
+
+    def found(*words):
+        return [m["id"] for m in waiting.messages(*words)]
+    assert found("--message-id", "<one@client.example>") == [ids[0], ids[2]]
+    assert found("--message-id", "two@client.example") == [ids[1]]
+    assert found("--message-id", "large@client.example") == [large]
+    assert found("--message-id", "wo@client.example") == []
+    assert found("--message-id", "one@client.example", ids[2], ids[1]) == [ids[2]]
+    held = waiting.ctl("hold", "--message-id", "<two@client.example>", "--reason", "x").rows[0]
+    assert held["text"] == "held 1 message"
+    assert found("--state", "held") == [ids[1]]
+    assert body in found("--all")
+    for words in (["history", "--message-id", "<one@client.example>"],
+                  ["hold", "--message-id", "<one@client.example>", "--also-new", "--reason", "x"]):
+        refused = waiting.ctl_text(*words)
+        assert refused.exit == 64 and ("no Message-ID" in refused.err or "--also-new takes" in refused.err)
+
+
 def test_long_listings_come_in_pages(waiting):
     with waiting.smtp() as client:
         ids = [send_on(client, "alice@example.org", [f"u{n}@remote.example"], "\r\nx\r\n")
