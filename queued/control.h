@@ -145,8 +145,8 @@ class Control {
   // It is in force; how much of it is in flight is told with `text`, and from then on to who asks.
   void stopped(SessionId id, base::RequestId request, std::string text, Stopping what);
   [[nodiscard]] std::uint64_t in_flight_of(const Engine::Stopped& stopped) const;
-  // It goes on; `text` is told with how many messages of these routes expire soon.
-  using Concerns = std::move_only_function<bool(const Route&) const noexcept>;
+  // It goes on; `text` is told with how many messages that it concerns expire soon.
+  using Concerns = std::move_only_function<Leads(const Route&, const Recipient&) const noexcept>;
   void say_expiring(SessionId id, base::RequestId request, std::string text, ipc::Selector selector,
                     Concerns concerns);
 

@@ -201,16 +201,17 @@ ipc::QueueRow hop_row(const Engine& engine, const Schedule::Hop& hop) {
   return row;
 }
 
-// Frozen next hops by the names that were typed, where none of that name is known: no mail leads there while it is
-// frozen, or none has come yet. Patterns name no hop of their own.
+// Frozen next hops by the names that were typed, where none that such a name stands for is known: no mail leads there
+// while it is frozen, or none has come yet. Patterns name no hop of their own.
 using FrozenHops = std::map<std::string, ipc::QueueRow, std::less<>>;
 
-FrozenHops frozen_hops(const Engine& engine, const std::string& pattern) {
+FrozenHops frozen_hops(const Engine& engine, const std::string& pattern, const std::string& after) {
   FrozenHops rows;
+  const auto& hops = engine.schedule().hops();
   for (const auto& freeze : engine.blocks().freezes()) {
-    if (!freeze.hop || is_pattern(freeze.queue) || !matches(pattern, freeze.queue) ||
-        engine.schedule().hops().contains(freeze.queue))
-      continue;
+    if (!freeze.hop || is_pattern(freeze.queue) || freeze.queue <= after || !matches(pattern, freeze.queue)) continue;
+    // Typed without its port, say, it has its row already.
+    if (std::ranges::any_of(hops, [&](const auto& hop) { return fit_hop(freeze.queue, hop.first) != 0; })) continue;
     auto& row = rows[freeze.queue];
     row.queue = freeze.queue;
     row.hop = true;
@@ -280,14 +281,19 @@ Standing standing(const Engine& engine, const Message& message, const Recipient&
   return {};
 }
 
-bool leads_to(const Schedule& schedule, const Route& route, const std::string& name) {
+Leads leads_to(const Schedule& schedule, const Route& route, const Recipient& recipient, const std::string& name) {
   const auto is = [&](const std::string& hop) { return hop == name || fit_hop(name, hop) != 0; };
   const auto* queue = schedule.find(route.queue);
   const auto* hop = queue == nullptr ? nullptr : queue->hop();
-  if (hop != nullptr && hop->known() && is(hop->name())) return true;
-  return std::ranges::any_of(route.destination.via, [&](const config::HopSpec& way) {
-    return is_named(way) && is(hop_name(way, route.queue));
-  });
+  const bool known = hop != nullptr && hop->known();
+  const auto& via = route.destination.via;
+  if (known && is(hop->name())) return Leads::kYes;
+  if (std::ranges::any_of(via, [&](const auto& way) { return is_named(way) && is(hop_name(way, route.queue)); }))
+    return Leads::kYes;
+  if (known || std::ranges::none_of(via, is_found_by_dns)) return Leads::kNo;
+  // What it was tried at last is one of them.
+  const auto host = recipient.trouble ? hop_of_remote(recipient.trouble->remote) : std::string();
+  return !host.empty() && is(base::to_lower(host)) ? Leads::kYes : Leads::kUnknown;
 }
 
 bool selects(const Engine& engine, const ipc::Selector& s, const Message& message) {
@@ -307,7 +313,9 @@ bool selects(const Engine& engine, const ipc::Selector& s, const Message& messag
     if (!s.to.empty() && !recipient.address.mentions(s.to)) return false;
     if (!s.queue.empty() && !matches(s.queue, engine.router().route(recipient.address).queue))
       return false;
-    if (!s.hop.empty() && !leads_to(engine.schedule(), engine.router().route(recipient.address), s.hop)) return false;
+    if (!s.hop.empty() &&
+        leads_to(engine.schedule(), engine.router().route(recipient.address), recipient, s.hop) != Leads::kYes)
+      return false;
     if (s.state && standing(engine, message, recipient).state != *s.state) return false;
     if (s.error.empty()) return true;
     return base::contains_ignoring_case(reply_of(recipient), s.error) ||
@@ -322,9 +330,9 @@ ipc::QueueRows list_hops(const Engine& engine, const ipc::ListQueues& ask) {
   answer.request = ask.request;
   const auto& hops = engine.schedule().hops();
   const auto pattern = ask.pattern.empty() ? std::string("*") : base::to_lower(ask.pattern);
-  const auto frozen = frozen_hops(engine, pattern);
+  const auto frozen = frozen_hops(engine, pattern, ask.after);
   auto known = ask.after.empty() ? hops.begin() : hops.upper_bound(ask.after);
-  auto stopped = ask.after.empty() ? frozen.begin() : frozen.upper_bound(ask.after);
+  auto stopped = frozen.begin();
   while (!answer.more && (known != hops.end() || stopped != frozen.end())) {  // both are in order of their names
     if (stopped != frozen.end() && (known == hops.end() || stopped->first < known->first)) {
       answer.more = !answer.rows.add(stopped->second);
