@@ -115,19 +115,20 @@ ipc::QueueRow queue_row(const Engine& engine, const Schedule::Queue& queue) {
   row.messages = volume.messages;
   row.bytes = volume.bytes;
   std::uint32_t leases = 0;
-  for (const auto* path : engine.schedule().paths(queue)) {
-    leases += path->leases;
-    if (path->hop() != nullptr)
-      row.connections += path->hop()->queues() == 1 ? path->hop()->grants : path->leases;
-    if (const auto first = engine.schedule().first_message(*path))
+  for (const auto* each : engine.schedule().paths(queue)) {
+    leases += each->leases;
+    if (each->hop() != nullptr)
+      row.connections += each->hop()->queues() == 1 ? each->hop()->grants : each->leases;
+    if (const auto first = engine.schedule().first_message(*each))
       row.oldest = row.oldest.ms == 0 ? arrival_of(*first) : std::min(row.oldest, arrival_of(*first));
   }
+  const auto& path = leading_path(engine.schedule(), queue);
   const auto& clock = engine.store().clock();
-  const auto* hop = hop_of(engine, queue);
+  const auto* hop = hop_of(engine, path);
   const auto* wait = wait_of(engine, hop);
   if (wait != nullptr) row.last_reply = cut(text_of(wait->reply), kReplyRoom);
-  if (queue.blocked != Blocked::kNo) {
-    auto stands = stopped(engine, queue.name(), queue.destination(), queue.blocked);
+  if (path.blocked != Blocked::kNo) {
+    auto stands = stopped(engine, path.name(), path.destination(), path.blocked);
     row.state = stands.state;
     row.why = std::move(stands.why);
     row.until = stands.until;
@@ -137,20 +138,20 @@ ipc::QueueRow queue_row(const Engine& engine, const Schedule::Queue& queue) {
     row.until = stands->until;
   } else if (wait != nullptr) {
     row.state = ipc::State::kRetry;
-    const auto next = queue.counts.ready > 0 ? std::nullopt : engine.schedule().next_due(queue);
+    const auto next = path.counts.ready > 0 ? std::nullopt : engine.schedule().next_due(path);
     row.next_try = clock.wall_at(next ? std::max(next->time, hop->until) : hop->until);
     row.why = cut(row.last_reply, ipc::kMaxReason);
   } else if (leases > 0) {
     row.state = ipc::State::kDelivering;
-  } else if (only_its_messages_wait(engine, queue)) {
+  } else if (only_its_messages_wait(engine, path)) {
     row.state = ipc::State::kRetry;
-    if (const auto next = engine.schedule().next_due(queue)) row.next_try = clock.wall_at(next->time);
-  } else if (queue.counts.ready == 0 && queue.counts.held > 0) {
+    if (const auto next = engine.schedule().next_due(path)) row.next_try = clock.wall_at(next->time);
+  } else if (path.counts.ready == 0 && path.counts.held > 0) {
     row.state = ipc::State::kHeld;
     row.why = "its messages are held";
-  } else if (is_uncalled(engine, queue)) {
+  } else if (is_uncalled(engine, path)) {
     row.state = ipc::State::kUncalled;
-    row.why = why_uncalled(engine, queue.name());
+    row.why = why_uncalled(engine, path.name());
   }
   return row;
 }
