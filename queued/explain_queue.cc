@@ -62,13 +62,14 @@ void explain_known(const Engine& engine, const Schedule::Queue& queue,
   const auto volume = engine.schedule().volume(queue);
   answer.messages = volume.messages;
   answer.bytes = volume.bytes;
-  for (const auto* path : engine.schedule().paths(queue)) {
-    answer.ready += path->counts.ready;
-    answer.waiting += path->counts.waiting;
-    answer.held += path->counts.held;
-    answer.delivering += path->counts.leased;
+  for (const auto* each : engine.schedule().paths(queue)) {
+    answer.ready += each->counts.ready;
+    answer.waiting += each->counts.waiting;
+    answer.held += each->counts.held;
+    answer.delivering += each->counts.leased;
+    if (const auto first = engine.schedule().first_message(*each))
+      answer.oldest = answer.oldest.ms == 0 ? arrival_of(*first) : std::min(answer.oldest, arrival_of(*first));
   }
-  if (const auto first = engine.schedule().first_message(queue)) answer.oldest = arrival_of(*first);
   const auto& path = leading_path(engine.schedule(), queue);
   const bool none_ready = path.counts.ready == 0 && path.counts.leased == 0;
   const auto due = none_ready ? engine.schedule().next_due(path) : std::nullopt;

@@ -253,6 +253,7 @@ TEST_F(SecondTries, AQueueAllOfWhichGoesThereIsExplainedByThat) {
   first_says(relay, kRefused);
   ASSERT_EQ(engine->schedule().find("far.example")->messages(), 0U);
   const auto told = explain_queue(*engine, {.name = "far.example"});
+  EXPECT_NE(told.oldest.ms, 0);
   EXPECT_EQ(told.way.number, 2U);
   EXPECT_EQ(told.way.of, 2U);
   EXPECT_EQ(told.way.hop, "second.example:25");
