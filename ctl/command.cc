@@ -96,7 +96,7 @@ std::expected<std::string, Ending> whole_verb(const std::string& typed, bool ter
 // The words as they were typed for what needs a reading of its own.
 struct Typed {
   std::vector<std::string> ids;
-  std::string id, client, older, newer, larger, smaller, state, sort, what, hop;
+  std::string id, client, older, newer, larger, smaller, state, sort, what, hop, message_id;
 };
 
 // What both the queue and the history can be asked for.
@@ -119,6 +119,7 @@ void add_selector(CLI::App& verb, Command& command, Typed& typed) {
   add_conditions(verb, command, typed);
   verb.add_option("--hop", command.selector.hop, "that goes to this next hop, or may: a host, or a pattern of hosts");
   verb.add_flag("--bounces", command.selector.bounces, "notices of our own");
+  verb.add_option("--message-id", typed.message_id, "with this Message-ID in its header, as a whole; reads headers");
   verb.add_option("--state", typed.state, "ready, retry, frozen, off, delivering, held or uncalled");
 }
 
@@ -179,20 +180,21 @@ void describe(CLI::App& app, Command& command, Typed& typed) {
       ->required();
   describe_blocks(app, command, typed);
   app.add_subcommand("blocks", "everything that was stopped by hand: what, who, why, since when");
-  add_conditions(*app.add_subcommand("history", "a row for each recipient that ended, oldest first"),
-                 command, typed);
+  auto* const history = app.add_subcommand("history", "a row for each recipient that ended, oldest first");
+  add_conditions(*history, command, typed);
+  history->add_option("--message-id", typed.message_id)->group("");  // refused with the reason
   auto* const hold = app.add_subcommand("hold", "keep messages back, durably");
   add_selector(*hold, command, typed);
   hold->add_option("--reason", command.reason, "why; others will read it")->required();
   hold->add_flag("--also-new", command.also_new, "also what comes from now on");
-  hold->add_flag("--dry-run", command.dry_run, "only count them");
+  hold->add_flag("--dry-run", command.dry_run, "only list and count them");
   auto* const release =
       app.add_subcommand("release", "let held messages go; ends the standing hold of this selector");
   add_selector(*release, command, typed);
-  release->add_flag("--dry-run", command.dry_run, "only count them");
+  release->add_flag("--dry-run", command.dry_run, "only list and count them");
   auto* const retry = app.add_subcommand("retry", "try messages now; a block stays a block");
   add_selector(*retry, command, typed);
-  retry->add_flag("--dry-run", command.dry_run, "only count them");
+  retry->add_flag("--dry-run", command.dry_run, "only list and count them");
   retry->add_option("--reason", command.reason, "why; the log keeps it");
   auto* const user = app.add_subcommand("user", "the accounts of the password file, and their locks");
   user->add_option("WHAT", typed.what, "add, passwd, remove, list, lock or unlock")
@@ -274,6 +276,15 @@ Checked read_queue(std::string_view what, std::string& name) {
   return {};
 }
 
+Checked read_message_id(const std::string& typed, std::string& to) {
+  if (typed.empty()) return {};
+  auto id = base::trim(typed);
+  if (id.starts_with('<') && id.ends_with('>')) id = id.substr(1, id.size() - 2);
+  if (id.empty()) return usage("--message-id: expected one like <4711@mail.example.org>");
+  to = id;
+  return check_length("--message-id", to, ipc::kMaxMessageIdField);
+}
+
 Checked read_selector(const Typed& typed, Command& command) {
   auto& selector = command.selector;
   const bool acts = command.verb == Verb::kRetry || command.verb == Verb::kHold ||
@@ -296,8 +307,10 @@ Checked read_selector(const Typed& typed, Command& command) {
                               read_size("--larger", typed.larger, selector.larger),
                               read_size("--smaller", typed.smaller, selector.smaller),
                               read_state(typed.state, selector.state),
+                              read_message_id(typed.message_id, selector.message_id),
                               read_network(typed.client, selector.client)})
     if (!checked) return checked;
+  selector.queue = base::to_lower(selector.queue);
   selector.hop = base::to_lower(selector.hop);
   if (selector.empty() && acts)
     return usage(fmt::format("{} needs ids, conditions or --all", verb_name(command.verb)));
@@ -309,7 +322,7 @@ Checked read_selector(const Typed& typed, Command& command) {
 Checked check_also_new(const Command& command) {
   const auto& s = command.selector;
   const bool other = !s.ids.empty() || s.all || !s.error.empty() || s.older || s.newer || s.state ||
-                     !s.hop.empty() || s.bounces;
+                     !s.hop.empty() || s.bounces || !s.message_id.empty();
   if (!command.also_new || !other) return {};
   return usage("hold --also-new takes --from, --to, --client, --queue, --larger and --smaller only");
 }
@@ -377,6 +390,9 @@ Checked finish(const Typed& typed, Command& command) {
       command.order = read_order(typed.sort);
       return read_selector(typed, command);
     case Verb::kHistory:
+      if (!typed.message_id.empty())
+        return usage("the history keeps no Message-ID; look for --from, --to, --client, --older or --newer");
+      return read_selector(typed, command);
     case Verb::kRetry:
     case Verb::kRelease:
       return read_selector(typed, command);

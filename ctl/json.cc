@@ -158,7 +158,10 @@ std::string to_json(const ipc::Status& s) {
   json["freezes"] = s.freeze_count;
   json["standing_holds"] = s.standing_holds;
   json["queue"] = {{"messages", s.messages},   {"bytes", s.bytes},
-                   {"oldest", time(s.oldest)}, {"ready", s.ready},
+                   {"oldest", time(s.oldest)},
+                   {"expire_within_24h", s.expiring ? Json(*s.expiring) : Json()},
+                   {"expire_counted", time(s.expiring_when)},
+                   {"ready", s.ready},
                    {"uncalled", s.uncalled},   {"retry", s.retry},
                    {"off", s.off},             {"frozen", s.frozen},
                    {"held", s.held},           {"delivering", s.delivering}};

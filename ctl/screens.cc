@@ -105,10 +105,19 @@ std::string frozen(const ipc::Status& s) {
   return out;
 }
 
+// A count that took long is of an earlier moment.
+std::string expiring(const ipc::Status& s) {
+  constexpr base::Millis kFresh{5'000};
+  if (!s.expiring) return "; expire within 24h: not counted yet";
+  const bool fresh = s.now - s.expiring_when < kFresh;
+  return fmt::format("; expire within 24h: {}{}", *s.expiring,
+                     fresh ? std::string() : fmt::format(" (counted {} ago)", age(s.expiring_when, s.now)));
+}
+
 std::string queue(const ipc::Status& s) {
   auto out = fmt::format("QUEUE     {} message{}", s.messages, s.messages == 1 ? "" : "s");
   if (s.messages > 0)
-    out += fmt::format(" {}; oldest {}", size_text(s.bytes), age(s.oldest, s.now));
+    out += fmt::format(" {}; oldest {}{}", size_text(s.bytes), age(s.oldest, s.now), expiring(s));
   out += fmt::format("\n          ready {}  ", s.ready);
   if (s.uncalled > 0) out += fmt::format("uncalled {}  ", s.uncalled);  // most servers know of no such mail
   return out + fmt::format("retry {}  off {}  frozen {}  held {}  delivering {}\n", s.retry, s.off, s.frozen, s.held,

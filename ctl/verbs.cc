@@ -121,7 +121,9 @@ void put_in_order(std::vector<ipc::MessageRow>& rows, Order order) {
 }
 
 // In another order than they come in, so all are here before the first one is printed.
-Exit sorted_messages(ipc::ListMessages question, const Command& command, Client& client, Output& output) {
+Exit sorted_messages(const Command& command, Client& client, Output& output) {
+  ipc::ListMessages question;
+  question.selector = command.selector;
   std::vector<ipc::MessageRow> rows;
   for (bool more = true; more;) {
     const auto page = client.ask<ipc::MessageRows>(question);
@@ -142,13 +144,18 @@ Exit sorted_messages(ipc::ListMessages question, const Command& command, Client&
   return 0;
 }
 
-Exit messages(const Command& command, Client& client, Output& output) {
+// In the order of their ids.
+Exit list_messages(ipc::Selector selector, std::string_view none, const Command& command, Client& client,
+                   Output& output) {
   ipc::ListMessages question;
-  question.selector = command.selector;
-  if (command.order != Order::kId) return sorted_messages(question, command, client, output);
-  return list<ipc::MessageRows>(question, message_table(output.width),
-                                "no such message is queued\n", command, client, output,
+  question.selector = std::move(selector);
+  return list<ipc::MessageRows>(question, message_table(output.width), none, command, client, output,
                                 [](auto& q, const auto& page) { q.after = page.next_after; });
+}
+
+Exit messages(const Command& command, Client& client, Output& output) {
+  if (command.order != Order::kId) return sorted_messages(command, client, output);
+  return list_messages(command.selector, "no such message is queued\n", command, client, output);
 }
 
 Exit blocks(const Command& command, Client& client, Output& output) {
@@ -219,18 +226,37 @@ Exit body(const Command& command, Client& client, Output& output) {
   return 0;
 }
 
+Exit say(const ipc::Done& done, const Command& command, Output& output) {
+  if (command.json) {
+    output.write(to_json(done));
+  } else if (done.exit == 0) {
+    output.write(plain(done.text));
+  } else {
+    return std::unexpected(Ending{done.exit, "posternctl: " + plain(done.text)});
+  }
+  return done.exit;
+}
+
 template <class Question>
 Exit tell(const Question& question, const Command& command, Client& client, Output& output) {
   const auto done = client.ask<ipc::Done>(question);
   if (!done) return std::unexpected(done.error());
-  if (command.json) {
-    output.write(to_json(*done));
-  } else if (done->exit == 0) {
-    output.write(plain(done->text));
-  } else {
-    return std::unexpected(Ending{done->exit, "posternctl: " + plain(done->text)});
+  return say(*done, command, output);
+}
+
+// A dry run: what the verb would act on, as `messages` lists it, and behind that how much it is. Whoever may not do it
+// is told so before anything is listed.
+template <class Question>
+Exit preview(const Question& question, const Command& command, Client& client, Output& output) {
+  const auto done = client.ask<ipc::Done>(question);
+  if (!done) return std::unexpected(done.error());
+  if (done->exit == 0) {
+    auto selector = command.selector;
+    if (command.verb == Verb::kRelease && !selector.state) selector.state = ipc::State::kHeld;
+    if (auto listed = list_messages(std::move(selector), {}, command, client, output); !listed || output.failed())
+      return listed;
   }
-  return done->exit;
+  return say(*done, command, output);
 }
 
 // What is stopped is in force with the first line; the next ones tell when the last of it is over.
@@ -242,7 +268,7 @@ Exit stop(const Question& question, const Command& command, Client& client, Outp
   if (!done) return std::unexpected(done.error());
   if (done->exit != 0 && !command.json)
     return std::unexpected(Ending{done->exit, "posternctl: " + plain(done->text)});
-  const bool stops = done->in_flight.has_value();  // and does not only count what it would
+  const bool stops = done->in_flight.has_value();  // a release does not
   if (command.json)
     output.write(to_json(*done));
   else
@@ -337,7 +363,7 @@ std::expected<int, Ending> perform(const Command& command, Client& client, Outpu
       hold.also_new = command.also_new;
       hold.dry_run = command.dry_run;
       hold.reason = command.reason;
-      return stop(hold, command, client, output);
+      return hold.dry_run ? preview(hold, command, client, output) : stop(hold, command, client, output);
     }
     case Verb::kUser: {  // what works on the file has been done before
       ipc::LockAccount lock;
@@ -351,7 +377,7 @@ std::expected<int, Ending> perform(const Command& command, Client& client, Outpu
       retry.selector = command.selector;
       retry.dry_run = command.dry_run;
       retry.reason = command.reason;
-      return tell(retry, command, client, output);
+      return retry.dry_run ? preview(retry, command, client, output) : tell(retry, command, client, output);
     }
     case Verb::kCheckSpool:
       return check_spool(command, client, output);

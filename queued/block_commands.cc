@@ -178,8 +178,8 @@ void Control::unfreeze(SessionId id, const ipc::Unfreeze& command, const std::st
         selector.all = hop;
         if (!hop) selector.queue = name;
         say_expiring(id, request, std::move(text), std::move(selector),
-                     [this, name, hop](const Route& route) noexcept {
-                       return !hop || leads_to(engine_.schedule(), route, name);
+                     [this, name, hop](const Route& route, const Recipient& recipient) noexcept {
+                       return hop ? leads_to(engine_.schedule(), route, recipient, name) : Leads::kYes;
                      });
       });
 }
@@ -223,8 +223,9 @@ void Control::enable_outbound(SessionId id, base::RequestId request, const std::
         ipc::Selector selector;
         selector.all = true;
         say_expiring(id, request, *std::move(said), std::move(selector),
-                     [all = was.all](const Route& route) noexcept {
-                       return !route.destination.local && (all || !route.destination.internal);
+                     [all = was.all](const Route& route, const Recipient&) noexcept {
+                       const bool stopped = !route.destination.local && (all || !route.destination.internal);
+                       return stopped ? Leads::kYes : Leads::kNo;
                      });
       });
 }
@@ -280,24 +281,38 @@ void Control::lock_account(SessionId id, const ipc::LockAccount& command, const 
 
 void Control::say_expiring(SessionId id, base::RequestId request, std::string text,
                            ipc::Selector selector, Concerns concerns) {
-  auto count = std::make_shared<std::uint64_t>(0);
+  struct Counts {
+    std::uint64_t concerned = 0;
+    std::uint64_t unknown = 0;  // nobody knows yet whether they are
+  };
+  auto counts = std::make_shared<Counts>();
   auto work = std::make_shared<Selecting>();
   work->selector = std::move(selector);
-  work->look = [this, count, concerns = std::move(concerns)](
+  work->look = [this, counts, concerns = std::move(concerns)](
                    const std::vector<const Message*>& messages) noexcept {
-    for (const Message* message : messages)
-      *count += expires_soon(*message, [&](const Recipient& recipient) {
-        const auto route = engine_.router().route(recipient.address);
-        return concerns(route) &&
-               engine_.blocks().blocked(route.queue, route.destination) == Blocked::kNo;
-      });
+    for (const Message* message : messages) {
+      const auto any = [&](Leads leads) {
+        return expires_soon(engine_, *message, [&](const Recipient& recipient) {
+          const auto route = engine_.router().route(recipient.address);
+          return concerns(route, recipient) == leads &&
+                 engine_.blocks().blocked(route.queue, route.destination) == Blocked::kNo;
+        });
+      };
+      if (any(Leads::kYes))
+        ++counts->concerned;
+      else if (any(Leads::kUnknown))
+        ++counts->unknown;
+    }
   };
   // Mail starts to leave at the same time, and waits for the rows that are read here.
   work->enough = [this](const Message& last) noexcept {
-    return engine_.in_order_of_age(last.id) && engine_.young_after(last, kSoon);
+    return ends_soon_expiring(engine_, last);
   };
-  work->finished = [this, id, request, count, text = std::move(text)]() mutable noexcept {
-    done(id, request, kOk, std::move(text) + expiring_text(*count));
+  work->finished = [this, id, request, counts, text = std::move(text)]() mutable noexcept {
+    text += expiring_text(counts->concerned);
+    if (counts->unknown > 0)
+      text += fmt::format(", and {} more if they lead there, which is not known yet", counts->unknown);
+    done(id, request, kOk, std::move(text));
   };
   select(std::move(work));
 }

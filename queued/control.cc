@@ -59,6 +59,7 @@ Control::Control(event::Loop& loop, Engine& engine, role::Host& host,
       host_(host),
       user_names_(std::move(user_names)),
       fill_status_(std::move(fill_status)),
+      expiring_(loop, engine),
       rest_(loop, [this]() noexcept {
         if (readable_) readable_->watch(true, false);
       }) {}
@@ -129,10 +130,19 @@ void Control::done(SessionId id, base::RequestId request, std::uint8_t exit, std
 }
 
 void Control::status(SessionId id, base::RequestId request) {
-  ipc::Status status;
-  status.request = request;
-  fill_status_(status);
-  if (ControlSession* to = find(id)) to->send(status);
+  expiring_.ask([this, id, request](const std::optional<Expiring::Count>& expiring) noexcept {
+    ControlSession* to = find(id);
+    if (to == nullptr) return;
+    const Throttle::Use use(engine_.throttle());
+    ipc::Status status;
+    status.request = request;
+    fill_status_(status);
+    if (expiring) {
+      status.expiring = expiring->messages;
+      status.expiring_when = expiring->when;
+    }
+    to->send(status);
+  });
 }
 
 void Control::history(SessionId id, const ipc::ListHistory& ask) {
@@ -174,7 +184,6 @@ void ControlSession::when_it_may(auto look) {
 
 void ControlSession::on(const ipc::AskStatus& ask) {
   when_it_may([request = ask.request](ControlSession& session) noexcept {
-    const Throttle::Use use(session.owner_.engine().throttle());
     session.owner_.status(session.id_, request);
   });
 }

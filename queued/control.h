@@ -10,6 +10,7 @@
 #include "common/ipc/channel.h"
 #include "common/role/role.h"
 #include "queued/engine.h"
+#include "queued/expiring.h"
 #include "queued/listings.h"
 #include "queued/live_transfer.h"
 #include "queued/spool_desk.h"
@@ -87,7 +88,7 @@ class ControlSession {
 class Control {
  public:
   static constexpr std::size_t kMaxSessions = 64;
-  // The rest of a status, which the daemon knows.
+  // A status but for what expires soon: the daemon knows.
   using FillStatus = std::move_only_function<void(ipc::Status&) noexcept>;
 
   Control(event::Loop& loop, Engine& engine, role::Host& host,
@@ -126,6 +127,8 @@ class Control {
   void select_from(std::shared_ptr<Selecting> work, base::MessageId after);
   void select_among(const std::shared_ptr<Selecting>& work,
                     const std::vector<const Message*>& messages, event::Callback then);
+  void act_on(const std::shared_ptr<Selecting>& work, const std::vector<const Message*>& selected,
+              event::Callback then);
   void begin_standing_hold(const std::shared_ptr<Holding>& work);
   void end_standing_hold(const std::shared_ptr<Holding>& work);
   void hold_selected(const std::shared_ptr<Holding>& work);
@@ -142,11 +145,10 @@ class Control {
   // It is in force; how much of it is in flight is told with `text`, and from then on to who asks.
   void stopped(SessionId id, base::RequestId request, std::string text, Stopping what);
   [[nodiscard]] std::uint64_t in_flight_of(const Engine::Stopped& stopped) const;
-  // It goes on; `text` is told with how many messages of these routes expire soon.
-  using Concerns = std::move_only_function<bool(const Route&) const noexcept>;
+  // It goes on; `text` is told with how many messages that it concerns expire soon.
+  using Concerns = std::move_only_function<Leads(const Route&, const Recipient&) const noexcept>;
   void say_expiring(SessionId id, base::RequestId request, std::string text, ipc::Selector selector,
                     Concerns concerns);
-  [[nodiscard]] bool expires_soon(const Message& message, auto concerned) const;
 
   event::Loop& loop_;
   Engine& engine_;
@@ -154,6 +156,7 @@ class Control {
   role::Host& host_;
   std::map<std::uint32_t, std::string> user_names_;
   FillStatus fill_status_;
+  Expiring expiring_;
   base::UniqueFd socket_;
   std::unique_ptr<event::FdEvent> readable_;
   // Given up for a connection when no other descriptor is left: the operator can always get in.

@@ -330,7 +330,7 @@ void Delivery::settled(const LeaseInfo& lease, const ipc::Outcome& outcome,
     attempts.push_back({number, {at->result, at->failure, at->reply, at->arrival}});
   }
   engine_.lease_over(lease, unknown);
-  if (works) engine_.hop_works(lease);
+  if (works) engine_.hop_works(lease, outcome.remote);
   if (!attempts.empty()) mishaps_.erase(lease.message);
   if (!untried.empty()) returned(lease, untried);
   engine_.conclude(lease.message, std::move(attempts), outcome.remote, std::move(written), outcome.tls, lease.by);

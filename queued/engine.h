@@ -132,8 +132,8 @@ class Engine {
 
   // Where the queue of a grant leads by the DNS.
   void hop_found(DelivererId deliverer, const ipc::HopFound& found);
-  // A message of this lease went through.
-  void hop_works(const LeaseInfo& lease);
+  // A message of this lease went through, at this host.
+  void hop_works(const LeaseInfo& lease, std::string_view remote);
   // The connection of a grant could not be made: now, or ever.
   void hop_failed(const EndedGrant& grant, ipc::FailureClass failure, const ipc::ReplyText& reply,
                   const std::string& remote);

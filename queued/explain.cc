@@ -59,7 +59,7 @@ class Explainer {
     out.next = end_of(out.obstacles, engine_.store().clock().wall());
     out.passed = passed(engine_, site, out.obstacles);
     out.way = way_of(site, engine_.router().routed_by(recipient.address));
-    if (site.second) place_in_route(recipient, site, out.way);
+    if (site.second) place_in_route(engine_.router().route(recipient.address).destination.via, site, out.way);
     out.tries = recipient.tries;
     out.last_try = recipient.last_try;
     if (recipient.trouble) {
@@ -72,13 +72,6 @@ class Explainer {
   }
 
  private:
-  // Which way of the whole route it is; no two of them are alike.
-  void place_in_route(const Recipient& recipient, const Site& site, ipc::Way& way) const {
-    const auto via = engine_.router().route(recipient.address).destination.via;
-    way.number = static_cast<std::uint32_t>(std::ranges::find(via, site.destination.via[site.way]) - via.begin() + 1);
-    way.of = static_cast<std::uint32_t>(via.size());
-  }
-
   [[nodiscard]] Obstacle lease_of(const Recipient& recipient) const {
     Obstacle lease{.blocker = Blocker::kDelivering};
     for (const auto& [key, info] : engine_.schedule().leases()) {

@@ -62,30 +62,34 @@ void explain_known(const Engine& engine, const Schedule::Queue& queue,
   const auto volume = engine.schedule().volume(queue);
   answer.messages = volume.messages;
   answer.bytes = volume.bytes;
-  for (const auto* path : engine.schedule().paths(queue)) {
-    answer.ready += path->counts.ready;
-    answer.waiting += path->counts.waiting;
-    answer.held += path->counts.held;
-    answer.delivering += path->counts.leased;
+  for (const auto* each : engine.schedule().paths(queue)) {
+    answer.ready += each->counts.ready;
+    answer.waiting += each->counts.waiting;
+    answer.held += each->counts.held;
+    answer.delivering += each->counts.leased;
+    if (const auto first = engine.schedule().first_message(*each))
+      answer.oldest = answer.oldest.ms == 0 ? arrival_of(*first) : std::min(answer.oldest, arrival_of(*first));
   }
-  if (const auto first = engine.schedule().first_message(queue)) answer.oldest = arrival_of(*first);
-  const bool none_ready = queue.counts.ready == 0 && queue.counts.leased == 0;
-  const auto due = none_ready ? engine.schedule().next_due(queue) : std::nullopt;
-  auto site = site_of(engine, queue.name(), queue.destination(), due ? due->time : QueueTime(0));
+  const auto& path = leading_path(engine.schedule(), queue);
+  const bool none_ready = path.counts.ready == 0 && path.counts.leased == 0;
+  const auto due = none_ready ? engine.schedule().next_due(path) : std::nullopt;
+  auto site = site_of(engine, queue.name(), path.destination(), due ? due->time : QueueTime(0),
+                      path.refused() == 0 ? nullptr : &path);
   RoutedBy by;
   if (const auto address = address_in(engine, queue.name()))
     by = engine.router().routed_by(*address);
   site.place = by.place;
   answer.way = way_of(site, by);
+  if (site.second) place_in_route(queue.destination().via, site, answer.way);
   add_blocks(engine, site, answer.obstacles);
-  if (none_ready && !due && queue.counts.held > 0)
+  if (none_ready && !due && path.counts.held > 0)
     answer.obstacles.insert(answer.obstacles.begin(),
-                            Obstacle{.blocker = Blocker::kHeld, .count = queue.counts.held});
+                            Obstacle{.blocker = Blocker::kHeld, .count = path.counts.held});
   add_waits(engine, site, answer.obstacles);
   add_connections(engine, site, answer.obstacles);
   for (std::size_t i = 0; i < queue.destination().via.size() && answer.hops.size() < 16; ++i) {
     const auto& spec = queue.destination().via[i];
-    const bool current = i == site.way;
+    const bool current = spec == site.destination.via[site.way];
     const auto name = current && site.hop != nullptr ? site.hop->name()
                       : is_found_by_dns(spec)        ? queue.name()
                                                      : hop_name(spec, queue.name());

@@ -53,7 +53,7 @@ bool mentions(const std::string& address, const std::string& part) {
 
 bool selects(const ipc::Selector& s, const HistoryLine& line, const HistoryRecipient& recipient,
              base::WallTime now) {
-  if (s.empty() || s.state) return false;
+  if (s.empty() || s.state || !s.message_id.empty()) return false;
   if (!s.ids.empty() && std::find(s.ids.begin(), s.ids.end(), line.id) == s.ids.end()) return false;
   if (s.from == "<>" ? !line.from.is_null() : !line.from.mentions(s.from)) return false;
   if (s.client && !s.client->contains(line.client)) return false;

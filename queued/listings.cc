@@ -6,6 +6,7 @@
 #include <map>
 
 #include "common/base/text.h"
+#include "queued/message_id.h"
 #include "queued/messages.h"
 #include "queued/obstacles.h"
 
@@ -14,6 +15,7 @@ namespace {
 
 constexpr std::size_t kRecipientRows = 20, kBlockRows = 24;
 constexpr std::size_t kScannedQueues = 5000;
+constexpr std::size_t kSearched = 250;  // headers read for one page
 constexpr std::size_t kReplyRoom = mail::Reply::kMaxText + 32;
 
 std::string reply_of(const Recipient& recipient) {
@@ -113,19 +115,20 @@ ipc::QueueRow queue_row(const Engine& engine, const Schedule::Queue& queue) {
   row.messages = volume.messages;
   row.bytes = volume.bytes;
   std::uint32_t leases = 0;
-  for (const auto* path : engine.schedule().paths(queue)) {
-    leases += path->leases;
-    if (path->hop() != nullptr)
-      row.connections += path->hop()->queues() == 1 ? path->hop()->grants : path->leases;
-    if (const auto first = engine.schedule().first_message(*path))
+  for (const auto* each : engine.schedule().paths(queue)) {
+    leases += each->leases;
+    if (each->hop() != nullptr)
+      row.connections += each->hop()->queues() == 1 ? each->hop()->grants : each->leases;
+    if (const auto first = engine.schedule().first_message(*each))
       row.oldest = row.oldest.ms == 0 ? arrival_of(*first) : std::min(row.oldest, arrival_of(*first));
   }
+  const auto& path = leading_path(engine.schedule(), queue);
   const auto& clock = engine.store().clock();
-  const auto* hop = hop_of(engine, queue);
+  const auto* hop = hop_of(engine, path);
   const auto* wait = wait_of(engine, hop);
   if (wait != nullptr) row.last_reply = cut(text_of(wait->reply), kReplyRoom);
-  if (queue.blocked != Blocked::kNo) {
-    auto stands = stopped(engine, queue.name(), queue.destination(), queue.blocked);
+  if (path.blocked != Blocked::kNo) {
+    auto stands = stopped(engine, path.name(), path.destination(), path.blocked);
     row.state = stands.state;
     row.why = std::move(stands.why);
     row.until = stands.until;
@@ -135,20 +138,20 @@ ipc::QueueRow queue_row(const Engine& engine, const Schedule::Queue& queue) {
     row.until = stands->until;
   } else if (wait != nullptr) {
     row.state = ipc::State::kRetry;
-    const auto next = queue.counts.ready > 0 ? std::nullopt : engine.schedule().next_due(queue);
+    const auto next = path.counts.ready > 0 ? std::nullopt : engine.schedule().next_due(path);
     row.next_try = clock.wall_at(next ? std::max(next->time, hop->until) : hop->until);
     row.why = cut(row.last_reply, ipc::kMaxReason);
   } else if (leases > 0) {
     row.state = ipc::State::kDelivering;
-  } else if (only_its_messages_wait(engine, queue)) {
+  } else if (only_its_messages_wait(engine, path)) {
     row.state = ipc::State::kRetry;
-    if (const auto next = engine.schedule().next_due(queue)) row.next_try = clock.wall_at(next->time);
-  } else if (queue.counts.ready == 0 && queue.counts.held > 0) {
+    if (const auto next = engine.schedule().next_due(path)) row.next_try = clock.wall_at(next->time);
+  } else if (path.counts.ready == 0 && path.counts.held > 0) {
     row.state = ipc::State::kHeld;
     row.why = "its messages are held";
-  } else if (is_uncalled(engine, queue)) {
+  } else if (is_uncalled(engine, path)) {
     row.state = ipc::State::kUncalled;
-    row.why = why_uncalled(engine, queue.name());
+    row.why = why_uncalled(engine, path.name());
   }
   return row;
 }
@@ -199,16 +202,17 @@ ipc::QueueRow hop_row(const Engine& engine, const Schedule::Hop& hop) {
   return row;
 }
 
-// Frozen next hops by the names that were typed, where none of that name is known: no mail leads there while it is
-// frozen, or none has come yet. Patterns name no hop of their own.
+// Frozen next hops by the names that were typed, where none that such a name stands for is known: no mail leads there
+// while it is frozen, or none has come yet. Patterns name no hop of their own.
 using FrozenHops = std::map<std::string, ipc::QueueRow, std::less<>>;
 
-FrozenHops frozen_hops(const Engine& engine, const std::string& pattern) {
+FrozenHops frozen_hops(const Engine& engine, const std::string& pattern, const std::string& after) {
   FrozenHops rows;
+  const auto& hops = engine.schedule().hops();
   for (const auto& freeze : engine.blocks().freezes()) {
-    if (!freeze.hop || is_pattern(freeze.queue) || !matches(pattern, freeze.queue) ||
-        engine.schedule().hops().contains(freeze.queue))
-      continue;
+    if (!freeze.hop || is_pattern(freeze.queue) || freeze.queue <= after || !matches(pattern, freeze.queue)) continue;
+    // Typed without its port, say, it has its row already.
+    if (std::ranges::any_of(hops, [&](const auto& hop) { return fit_hop(freeze.queue, hop.first) != 0; })) continue;
     auto& row = rows[freeze.queue];
     row.queue = freeze.queue;
     row.hop = true;
@@ -278,14 +282,19 @@ Standing standing(const Engine& engine, const Message& message, const Recipient&
   return {};
 }
 
-bool leads_to(const Schedule& schedule, const Route& route, const std::string& name) {
+Leads leads_to(const Schedule& schedule, const Route& route, const Recipient& recipient, const std::string& name) {
   const auto is = [&](const std::string& hop) { return hop == name || fit_hop(name, hop) != 0; };
   const auto* queue = schedule.find(route.queue);
   const auto* hop = queue == nullptr ? nullptr : queue->hop();
-  if (hop != nullptr && hop->known() && is(hop->name())) return true;
-  return std::ranges::any_of(route.destination.via, [&](const config::HopSpec& way) {
-    return is_named(way) && is(hop_name(way, route.queue));
-  });
+  const bool known = hop != nullptr && hop->known();
+  const auto& via = route.destination.via;
+  if (known && is(hop->name())) return Leads::kYes;
+  if (std::ranges::any_of(via, [&](const auto& way) { return is_named(way) && is(hop_name(way, route.queue)); }))
+    return Leads::kYes;
+  if (known || std::ranges::none_of(via, is_found_by_dns)) return Leads::kNo;
+  // What it was tried at last is one of them.
+  const auto host = recipient.trouble ? hop_of_remote(recipient.trouble->remote) : std::string();
+  return !host.empty() && is(base::to_lower(host)) ? Leads::kYes : Leads::kUnknown;
 }
 
 bool selects(const Engine& engine, const ipc::Selector& s, const Message& message) {
@@ -305,7 +314,9 @@ bool selects(const Engine& engine, const ipc::Selector& s, const Message& messag
     if (!s.to.empty() && !recipient.address.mentions(s.to)) return false;
     if (!s.queue.empty() && !matches(s.queue, engine.router().route(recipient.address).queue))
       return false;
-    if (!s.hop.empty() && !leads_to(engine.schedule(), engine.router().route(recipient.address), s.hop)) return false;
+    if (!s.hop.empty() &&
+        leads_to(engine.schedule(), engine.router().route(recipient.address), recipient, s.hop) != Leads::kYes)
+      return false;
     if (s.state && standing(engine, message, recipient).state != *s.state) return false;
     if (s.error.empty()) return true;
     return base::contains_ignoring_case(reply_of(recipient), s.error) ||
@@ -320,9 +331,9 @@ ipc::QueueRows list_hops(const Engine& engine, const ipc::ListQueues& ask) {
   answer.request = ask.request;
   const auto& hops = engine.schedule().hops();
   const auto pattern = ask.pattern.empty() ? std::string("*") : base::to_lower(ask.pattern);
-  const auto frozen = frozen_hops(engine, pattern);
+  const auto frozen = frozen_hops(engine, pattern, ask.after);
   auto known = ask.after.empty() ? hops.begin() : hops.upper_bound(ask.after);
-  auto stopped = ask.after.empty() ? frozen.begin() : frozen.upper_bound(ask.after);
+  auto stopped = frozen.begin();
   while (!answer.more && (known != hops.end() || stopped != frozen.end())) {  // both are in order of their names
     if (stopped != frozen.end() && (known == hops.end() || stopped->first < known->first)) {
       answer.more = !answer.rows.add(stopped->second);
@@ -430,6 +441,30 @@ struct MessagePage {
   Reply<ipc::MessageRows> reply;
 };
 
+// Those of `ids` whose headers say so. The next page goes on behind `last`, if there is more.
+void list_searched(Engine& engine, std::unique_ptr<MessagePage> page, std::vector<base::MessageId> ids,
+                   base::MessageId last, bool more) {
+  const auto wanted = page->ask.selector.message_id;
+  search_headers(engine, std::move(ids), wanted, [&engine, page = std::move(page), last, more](
+                                                     std::vector<base::MessageId> found) mutable noexcept {
+    engine.store().fetch(found, [&engine, page = std::move(page), found, last, more]() noexcept {
+      auto& answer = page->answer;
+      for (const auto id : found) {
+        const Message* message = engine.store().find(id);
+        if (message == nullptr) continue;  // it ended meanwhile
+        if (!answer.rows.add(message_row(engine, *message))) {
+          answer.more = true;
+          return page->reply(answer);
+        }
+        answer.next_after = id;
+      }
+      answer.next_after = last;
+      answer.more = more;
+      page->reply(answer);
+    });
+  });
+}
+
 void list_named(Engine& engine, std::unique_ptr<MessagePage> page) {
   auto ids = page->ask.selector.ids;
   std::sort(ids.begin(), ids.end());
@@ -437,7 +472,15 @@ void list_named(Engine& engine, std::unique_ptr<MessagePage> page) {
   auto& answer = page->answer;
   answer.more = ids.size() > answer.rows.kMostRows;
   ids.resize(std::min(ids.size(), answer.rows.kMostRows));
-  engine.store().fetch(ids, [&engine, &answer, ids, page = std::move(page)]() noexcept {
+  engine.store().fetch(ids, [&engine, &answer, ids, page = std::move(page)]() mutable noexcept {
+    if (!page->ask.selector.message_id.empty()) {
+      std::vector<base::MessageId> candidates;
+      for (const auto id : ids)
+        if (const Message* message = engine.store().find(id); message && selects(engine, page->ask.selector, *message))
+          candidates.push_back(id);
+      const auto last = ids.empty() ? answer.next_after : ids.back();
+      return list_searched(engine, std::move(page), std::move(candidates), last, answer.more);
+    }
     for (const auto id : ids) {
       const Message* message = engine.store().find(id);
       if (message != nullptr && selects(engine, page->ask.selector, *message) &&
@@ -448,6 +491,16 @@ void list_named(Engine& engine, std::unique_ptr<MessagePage> page) {
       answer.next_after = id;
     }
     page->reply(answer);
+  });
+}
+
+void list_by_header(Engine& engine, std::unique_ptr<MessagePage> page) {
+  const auto after = page->answer.next_after;
+  engine.store().scan(after, kSearched, [&engine, page = std::move(page)](const Batch& batch) mutable noexcept {
+    std::vector<base::MessageId> candidates;
+    for (const Message* message : batch.messages)
+      if (selects(engine, page->ask.selector, *message)) candidates.push_back(message->id);
+    list_searched(engine, std::move(page), std::move(candidates), batch.last, batch.more);
   });
 }
 
@@ -484,10 +537,9 @@ void list_messages(Engine& engine, const ipc::ListMessages& ask, Reply<ipc::Mess
   page->answer.next_after = ask.after;
   page->reply = std::move(reply);
   // Named ones are looked up, not searched.
-  if (ask.selector.ids.empty())
-    list_selected(engine, std::move(page));
-  else
-    list_named(engine, std::move(page));
+  if (!ask.selector.ids.empty()) return list_named(engine, std::move(page));
+  if (!ask.selector.message_id.empty()) return list_by_header(engine, std::move(page));
+  list_selected(engine, std::move(page));
 }
 
 namespace {

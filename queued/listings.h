@@ -19,9 +19,14 @@ struct Standing {
 [[nodiscard]] Standing standing(const Engine& engine, const Message& message,
                                 const Recipient& recipient);
 
-// Does mail by this route go to a next hop of this name (frozen_name.h, or as listings have it), or may it?
-[[nodiscard]] bool leads_to(const Schedule& schedule, const Route& route, const std::string& name);
+// Does the recipient's mail by this route go to a next hop of this name (frozen_name.h, or as listings have it), or may
+// it? kUnknown: hosts are to be found by DNS, and none of them is known yet, as behind a start.
+enum class Leads : std::uint8_t { kNo, kUnknown, kYes };
+[[nodiscard]] Leads leads_to(const Schedule& schedule, const Route& route, const Recipient& recipient,
+                             const std::string& name);
 
+// All that the message itself tells; what its header says (Selector::message_id) is asked behind that
+// (message_id.h).
 [[nodiscard]] bool selects(const Engine& engine, const ipc::Selector& selector,
                            const Message& message);
 

@@ -12,6 +12,7 @@
 #include "common/log/log.h"
 #include "queued/control.h"
 #include "queued/exits.h"
+#include "queued/message_id.h"
 #include "queued/selecting.h"
 
 namespace postern::queued {
@@ -22,6 +23,12 @@ constexpr std::size_t kSelected = 250;
 
 std::string messages_text(std::uint64_t count) {
   return fmt::format("{} {}", count, count == 1 ? "message" : "messages");
+}
+
+std::vector<base::MessageId> ids_of(const std::vector<const Message*>& messages) {
+  std::vector<base::MessageId> ids;
+  for (const Message* message : messages) ids.push_back(message->id);
+  return ids;
 }
 
 }  // namespace
@@ -54,18 +61,31 @@ void Control::select_from(std::shared_ptr<Selecting> work, base::MessageId after
   });
 }
 
-// What is to be changed is brought into memory first, all of it at once: a change that had to wait for its
-// message would come behind the word that it was made.
 void Control::select_among(const std::shared_ptr<Selecting>& work,
                            const std::vector<const Message*>& messages, event::Callback then) {
   std::vector<const Message*> selected;
   for (const Message* message : messages)
     if (selects(engine_, work->selector, *message)) selected.push_back(message);
+  if (work->selector.message_id.empty()) return act_on(work, selected, std::move(then));
+  search_headers(engine_, ids_of(selected), work->selector.message_id,
+                 [this, work, then = std::move(then)](std::vector<base::MessageId> ids) mutable noexcept {
+                   engine_.store().fetch(ids, [this, work, ids, then = std::move(then)]() mutable noexcept {
+                     std::vector<const Message*> found;
+                     for (const auto one : ids)
+                       if (const Message* message = engine_.store().find(one)) found.push_back(message);
+                     act_on(work, found, std::move(then));
+                   });
+                 });
+}
+
+// What is to be changed is brought into memory first, all of it at once: a change that had to wait for its
+// message would come behind the word that it was made.
+void Control::act_on(const std::shared_ptr<Selecting>& work, const std::vector<const Message*>& selected,
+                     event::Callback then) {
   if (selected.empty()) return then();
   if (work->look) work->look(selected);
   if (!work->change) return then();
-  std::vector<base::MessageId> ids;
-  for (const Message* message : selected) ids.push_back(message->id);
+  auto ids = ids_of(selected);
   engine_.store().fetch(ids, [work, ids, then = std::move(then)]() mutable noexcept {
     for (auto at = ids.begin(); at != ids.end();) {
       const auto end = at + std::min<std::ptrdiff_t>(kMaxRetried, ids.end() - at);
@@ -217,7 +237,7 @@ void Control::hold_one(Holding& work, const Message& message) {
     work.in_delivery.insert(id);
   else
     ++work.count;
-  if (command.release && expires_soon(message, [](const Recipient&) { return true; }))
+  if (command.release && expires_soon(engine_, message, [](const Recipient&) { return true; }))
     ++work.expiring;
   if (command.dry_run) return;
   if (command.release) return engine_.end_hold(id);

@@ -98,6 +98,13 @@ Site site_of(const Engine& engine, const std::string& name, const Destination& d
   return site;
 }
 
+const Schedule::Queue& leading_path(const Schedule& schedule, const Schedule::Queue& queue) {
+  if (queue.messages() > 0) return queue;  // the usual case
+  for (const auto* path : schedule.paths(queue))
+    if (path->messages() > 0) return *path;
+  return queue;
+}
+
 // --- What people stopped ----------------------------------------------------------------------------
 
 Obstacle hold_of(const Engine& engine, const Message& message) {
@@ -245,6 +252,12 @@ ipc::Way way_of(const Site& site, const RoutedBy& by) {
           .number = static_cast<std::uint32_t>(site.way + 1),
           .of = static_cast<std::uint32_t>(site.destination.via.size()),
           .hop = site.hop_name};
+}
+
+// No two of them are alike.
+void place_in_route(const std::vector<config::HopSpec>& via, const Site& site, ipc::Way& way) {
+  way.number = static_cast<std::uint32_t>(std::ranges::find(via, site.destination.via[site.way]) - via.begin() + 1);
+  way.of = static_cast<std::uint32_t>(via.size());
 }
 
 ipc::RetryPlan plan_of(const Engine& engine, const std::string& queue,

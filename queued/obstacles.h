@@ -34,6 +34,9 @@ struct Site {
 [[nodiscard]] Site site_of(const Engine& engine, const std::string& queue,
                            const Destination& destination, QueueTime due,
                            const Schedule::Queue* second = nullptr);
+// The part of the queue that is looked at for all of it: the queue itself, or, where nothing is left of that, the first
+// of its second paths.
+[[nodiscard]] const Schedule::Queue& leading_path(const Schedule& schedule, const Schedule::Queue& queue);
 // What is remembered of a next hop that fails; null: nothing.
 [[nodiscard]] const QueueRecord* wait_for(const Engine& engine, const std::string& hop);
 
@@ -61,6 +64,8 @@ void add_connections(const Engine& engine, const Site& site, Obstacles& found);
 [[nodiscard]] base::WallTime end_of(const Obstacles& obstacles, base::WallTime now);
 
 [[nodiscard]] ipc::Way way_of(const Site& site, const RoutedBy& by);
+// Of a second path: which way of the whole route, of these hosts, it is.
+void place_in_route(const std::vector<config::HopSpec>& via, const Site& site, ipc::Way& way);
 // `failures`: in a row until now.
 [[nodiscard]] ipc::RetryPlan plan_of(const Engine& engine, const std::string& queue,
                                      std::optional<ipc::FailureClass> failure,

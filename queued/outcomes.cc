@@ -282,8 +282,8 @@ void Engine::hop_found(DelivererId deliverer, const ipc::HopFound& found) {
   if (queue) forget_wait(*queue);  // its hosts can be found again
 }
 
-void Engine::hop_works(const LeaseInfo& lease) {
-  if (const auto* hop = schedule_.note_success(lease)) forget_wait(hop->name());
+void Engine::hop_works(const LeaseInfo& lease, std::string_view remote) {
+  if (const auto* hop = schedule_.note_success(lease, remote)) forget_wait(hop->name());
 }
 
 void Engine::forget_wait(const std::string& name) {

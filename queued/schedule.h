@@ -324,8 +324,8 @@ class Schedule {
   [[nodiscard]] std::vector<std::string> uncalled(std::string& after, std::size_t most) const;
 
   // --- next hops
-  // A message went through. The hop that works; null: it is not known any more.
-  const Hop* note_success(const LeaseInfo& lease);
+  // A message went through, at this host. The hop that works; null: it is not known any more.
+  const Hop* note_success(const LeaseInfo& lease, std::string_view remote);
   // The hop is dead until then, `failures` in a row. Queues that have another way take it.
   void defer(const std::string& hop, const HopWait& wait, QueueTime now);
   // One connection too many failed while others work: fewer are tried for a while.
@@ -543,6 +543,7 @@ class Schedule {
 
   // Where queues lead (ways.cc).
   Hop& hop_at(Queue& queue, std::size_t way);
+  Hop* hop_of(const LeaseInfo& lease, std::string_view remote);
   Hop& seek(Queue& queue);
   Hop& hop_named(const std::string& name, const std::shared_ptr<const Destination>& destination);
   void take_up(Hop& hop, const std::shared_ptr<const Destination>& destination);

@@ -16,20 +16,6 @@ struct Control::Selecting {
   event::Callback finished;  // behind all changes
 };
 
-inline constexpr base::Millis kSoon{24LL * 3600 * 1000};
-
-// Is one of the message's recipients that `concerned` picks given up within a day, unless it
-// arrives?
-bool Control::expires_soon(const Message& message, auto concerned) const {
-  if (engine_.young_after(message, kSoon)) return false;  // the usual case
-  return std::any_of(message.recipients.begin(), message.recipients.end(),
-                     [&](const Recipient& recipient) {
-                       if (!recipient.open() || !concerned(recipient)) return false;
-                       const auto left = engine_.left(message, recipient);
-                       return left && *left <= kSoon;
-                     });
-}
-
 // To be put behind what is said of something that goes on.
 inline std::string expiring_text(std::uint64_t count) {
   return "; expire within 24h: " + std::to_string(count);

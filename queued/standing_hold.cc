@@ -7,7 +7,7 @@ namespace postern::queued {
 bool can_stand(const ipc::Selector& selector) {
   const bool other = !selector.ids.empty() || selector.all || !selector.error.empty() ||
                      selector.older || selector.newer || selector.state || !selector.hop.empty() ||
-                     selector.bounces;
+                     selector.bounces || !selector.message_id.empty();
   return !other && !selector.empty();
 }
 

@@ -12,6 +12,8 @@
 #include <vector>
 
 #include "common/base/check.h"
+#include "common/base/text.h"
+#include "queued/frozen_name.h"
 #include "queued/schedule.h"
 
 namespace postern::queued {
@@ -238,12 +240,24 @@ void Schedule::call_back(Hop& hop, bool all) {
 
 // --- What happens to next hops ----------------------------------------------------------------------
 
-const Schedule::Hop* Schedule::note_success(const LeaseInfo& lease) {
-  Hop* hop = nullptr;
-  if (const auto at = grants_.find(lease.grant); at != grants_.end())
-    hop = at->second.hop;
-  else if (const Queue* queue = look(lease.queue, lease.by.refused))
-    hop = queue->hop_;
+// Whose connection carried it. Where nobody knows that any more, of several ways only the one whose host has answered:
+// the queue may lead elsewhere than the lease did, which may have been a second path.
+Schedule::Hop* Schedule::hop_of(const LeaseInfo& lease, std::string_view remote) {
+  if (const auto at = grants_.find(lease.grant); at != grants_.end()) return at->second.hop;
+  const Queue* const queue = look(lease.queue, lease.by.refused);
+  if (queue == nullptr) return nullptr;
+  const auto& via = queue->destination().via;
+  if (via.size() == 1) return queue->hop_;
+  const auto host = hop_of_remote(remote);
+  if (host.empty()) return nullptr;
+  for (std::size_t way = 0; way < via.size(); ++way)
+    if (const Hop* hop = known_hop(*queue, way); hop != nullptr && fit_hop(base::to_lower(host), hop->name()) != 0)
+      return const_cast<Hop*>(hop);
+  return nullptr;
+}
+
+const Schedule::Hop* Schedule::note_success(const LeaseInfo& lease, std::string_view remote) {
+  Hop* const hop = hop_of(lease, remote);
   if (hop == nullptr) return nullptr;
   hop->works();
   if (hop->awaited_ > 0) call_back(*hop, true);

@@ -11,6 +11,7 @@ namespace postern::ipc {
 // for a reader between its questions.
 
 inline constexpr Route kAsk{roles(Role::kControl), roles(Role::kQueued)};
+inline constexpr std::size_t kMaxMessageIdField = 998;  // a line's
 inline constexpr std::size_t kMaxConditions = 1600;  // a selector's, as they are typed
 
 inline constexpr Route kAnswer{roles(Role::kQueued), roles(Role::kControl)};
@@ -87,6 +88,8 @@ struct Status {
   std::uint32_t standing_holds = 0;
   std::uint64_t messages = 0, bytes = 0;
   base::WallTime oldest;           // arrival of the oldest message; 0: none
+  std::optional<std::uint64_t> expiring;  // messages given up within a day unless they arrive; nullopt: not known yet
+  base::WallTime expiring_when;           // as of then
   // Recipients:
   std::uint64_t ready = 0, uncalled = 0, retry = 0, off = 0, frozen = 0, held = 0, delivering = 0;
   std::uint64_t in_flight = 0;     // outbound leases; while disabled, of what is not spared
@@ -119,6 +122,7 @@ struct Status {
         field("freezes", &Status::freezes, 5), field("freeze_count", &Status::freeze_count),
         field("standing_holds", &Status::standing_holds), field("messages", &Status::messages),
         field("bytes", &Status::bytes), field("oldest", &Status::oldest),
+        field("expiring", &Status::expiring), field("expiring_when", &Status::expiring_when),
         field("ready", &Status::ready), field("uncalled", &Status::uncalled),
         field("retry", &Status::retry), field("off", &Status::off),
         field("frozen", &Status::frozen), field("held", &Status::held),
@@ -213,9 +217,11 @@ struct Selector {
   std::optional<State> state;
   std::string hop;       // that a recipient may go to: as in a freeze, or as listings have it
   bool bounces = false;  // notices of our own
+  std::string message_id;  // of the header, without angle brackets; not of the history
   [[nodiscard]] bool empty() const {
     return ids.empty() && !all && queue.empty() && from.empty() && to.empty() && error.empty() &&
-           !client && !older && !newer && !larger && !smaller && !state && hop.empty() && !bounces;
+           !client && !older && !newer && !larger && !smaller && !state && hop.empty() && !bounces &&
+           message_id.empty();
   }
   friend bool operator==(const Selector&, const Selector&) = default;
   static constexpr auto fields() {
@@ -226,7 +232,8 @@ struct Selector {
                       field("older", &Selector::older),
                       field("newer", &Selector::newer), field("larger", &Selector::larger),
                       field("smaller", &Selector::smaller), field("state", &Selector::state),
-                      field("hop", &Selector::hop, kMaxHopName), field("bounces", &Selector::bounces));
+                      field("hop", &Selector::hop, kMaxHopName), field("bounces", &Selector::bounces),
+                      field("message_id", &Selector::message_id, kMaxMessageIdField));
   }
 };
 

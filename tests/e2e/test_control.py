@@ -49,6 +49,24 @@ def test_status_is_1_while_something_needs_attention(postern):
     assert postern.ctl_text("status").exit == 0
 
 
+def test_status_counts_what_expires_soon(server):
+    server.configure(retry={"expire": "5d"}).start()
+    assert server.status()["queue"]["expire_within_24h"] == 0
+    server.ctl("freeze", "remote.example", "--reason", "for a test", "--future")
+    for name in ("x", "y"):
+        server.send(f"{name}@remote.example")
+    queue = server.status()["queue"]
+    assert queue["messages"] == 2 and queue["expire_within_24h"] == 0
+    assert re.search(r"^QUEUE     2 messages \S+; oldest \S+; expire within 24h: 0$",
+                     server.ctl_text("status").out, re.M)
+    server.configure(retry={"expire": "5h", "notify": "0"}).write()
+    server.ctl("reload")
+    queue = server.status()["queue"]
+    assert queue["expire_within_24h"] == 2
+    assert queue["expire_counted"] <= server.status()["now"]
+    assert "; expire within 24h: 2\n" in server.ctl_text("status").out
+
+
 def test_queues_and_messages(waiting):
     ids = [waiting.send("x@remote.example"), waiting.send(["y@remote.example", "z@other.example"],
                                                           "Subject: x\r\n\r\n" + "y" * 5000 + "\r\n")]
@@ -94,6 +112,29 @@ def test_selectors(waiting):
     assert ids("--sort", "size")[0] == large
     assert ids("--sort", "age") == ids("--sort", "next") == [small, large, null]
     assert waiting.ctl_text("messages", "--sort", "size").out.splitlines()[1].startswith(large)
+
+
+def test_a_message_is_found_by_its_message_id(waiting):
+    ids = [waiting.send("x@remote.example", f"Message-ID: <{name}@client.example>\r\n\r\nhello\r\n")
+           for name in ("one", "two", "one")]
+    large = waiting.send("x@other.example", "Message-ID:\r\n <large@client.example>\r\n\r\n" + ("y" * 70 + "\r\n") * 8000)
+    body = waiting.send("x@other.example", "Subject: x\r\n\r\nMessage-ID: <large@client.example>\r\n")
+
+    def found(*words):
+        return [m["id"] for m in waiting.messages(*words)]
+    assert found("--message-id", "<one@client.example>") == [ids[0], ids[2]]
+    assert found("--message-id", "two@client.example") == [ids[1]]
+    assert found("--message-id", "large@client.example") == [large]
+    assert found("--message-id", "wo@client.example") == []
+    assert found("--message-id", "one@client.example", ids[2], ids[1]) == [ids[2]]
+    held = waiting.ctl("hold", "--message-id", "<two@client.example>", "--reason", "x").rows[0]
+    assert held["text"] == "held 1 message"
+    assert found("--state", "held") == [ids[1]]
+    assert body in found("--all")
+    for words in (["history", "--message-id", "<one@client.example>"],
+                  ["hold", "--message-id", "<one@client.example>", "--also-new", "--reason", "x"]):
+        refused = waiting.ctl_text(*words)
+        assert refused.exit == 64 and ("no Message-ID" in refused.err or "--also-new takes" in refused.err)
 
 
 def test_long_listings_come_in_pages(waiting):
@@ -216,8 +257,12 @@ def test_retry(server, make_script, sink):
     ident = server.send("x@remote.example")
     wait_for("a first try", lambda: server.queues().get("remote.example", {}).get("state") == "retry")
     script.wait_lines("MAIL", 1)
-    dry = server.ctl("retry", "--queue", "remote.example", "--dry-run").rows[0]
-    assert dry["exit"] == 0 and "1" in dry["text"]
+    listed, dry = server.ctl("retry", "--queue", "REMOTE.example", "--dry-run").rows
+    assert listed["id"] == ident and listed["state"] == "retry"
+    assert dry["exit"] == 0 and dry["text"] == "would retry 1 message"
+    lines = server.ctl_text("retry", "--queue", "remote.example", "--dry-run").out.splitlines()
+    assert lines[0].startswith("ID ") and lines[1].startswith(ident) and lines[2:] == ["would retry 1 message"]
+    assert server.ctl_text("retry", "--queue", "other.example", "--dry-run").out == "would retry 0 messages\n"
     assert sum(line.startswith("MAIL") for line in script.lines) == 1
     server.ctl("retry", ident)
     script.wait_lines("MAIL", 2)

@@ -88,7 +88,13 @@ def test_mistakes(postern, words, status):
 def test_dry_run_changes_nothing(server, sink):
     server.route("*", sink.via).start()
     server.ctl("freeze", "remote.example", "--reason", "x", "--future")
-    server.send("x@remote.example")
-    said = server.ctl("hold", "--client", "127.0.0.0/8", "--reason", "x", "--dry-run").rows[0]
-    assert said["text"] == "would have held 1 message"
+    ident = server.send("x@remote.example")
+    listed, said = server.ctl("hold", "--client", "127.0.0.0/8", "--reason", "x", "--dry-run").rows
+    assert listed["id"] == ident and said["text"] == "would have held 1 message"
     assert server.messages("--state", "held") == []
+    assert [row.get("text") for row in server.ctl("release", "--all", "--dry-run").rows] == [
+        "would have released 0 messages; expire within 24h: 0"]
+    server.ctl("hold", ident, "--reason", "x")
+    listed, said = server.ctl("release", "--all", "--dry-run").rows
+    assert listed["id"] == ident and said["text"].startswith("would have released 1 message;")
+    assert [m["id"] for m in server.messages("--state", "held")] == [ident]

@@ -139,6 +139,22 @@ TEST(Command, ANextHopAndNoticesCanBeSelectedButNotOfMailToCome) {
     EXPECT_EQ(bad(words).exit, 64) << words[1];
 }
 
+TEST(Command, AMessageIdIsTakenAsAWholeAndNotOfTheHistory) {
+  for (const auto& typed : {"a@B.example", "<a@B.example>", " <a@B.example> "})
+    EXPECT_EQ(good({"messages", "--message-id", typed}).selector.message_id, "a@B.example") << typed;
+  EXPECT_FALSE(good({"retry", "--message-id", "<a@b>"}).selector.empty());
+  for (const auto& words :
+       {Words{"messages", "--message-id", "<>"}, Words{"messages", "--message-id", " "},
+        Words{"messages", "--message-id", std::string(999, 'x')},
+        Words{"hold", "--message-id", "a@b", "--also-new", "--reason", "x"}})
+    EXPECT_EQ(bad(words).exit, 64) << words[2];
+  EXPECT_NE(bad({"history", "--message-id", "<a@b>"}).text.find("keeps no Message-ID"), std::string::npos);
+}
+
+TEST(Command, QueuesOfASelectorAreNamedInAnyCase) {
+  EXPECT_EQ(good({"messages", "--queue", "Example.NET"}).selector.queue, "example.net");
+}
+
 TEST(Command, MessagesAreListedInAnOrder) {
   EXPECT_EQ(good({"messages"}).order, Order::kId);
   EXPECT_EQ(good({"messages", "--sort", "age"}).order, Order::kAge);

@@ -47,7 +47,7 @@ class FakeQueued {
     answer.next_after = m.after.next();
     if (m.selector.queue == "four.example") {
       EXPECT_TRUE(answer.rows.add(one_of_four(m.after.value)));
-    } else if (m.after.value == 2) {
+    } else if (m.after.value == 2 && m.selector.state != ipc::State::kHeld) {
       EXPECT_TRUE(answer.rows.add({.id = base::MessageId(7)}));
     }
     connection_.send(answer);
@@ -138,7 +138,10 @@ class FakeQueued {
   void on(const ipc::Hold& m) {
     done(m.request, 0, (m.release ? "released" : m.also_new ? "standing: " : "held: ") + m.reason);
   }
-  void on(const ipc::Retry& m) { done(m.request, 0, m.dry_run ? "dry" : "wet"); }
+  void on(const ipc::Retry& m) {
+    if (m.selector.queue == "forbidden.example") return done(m.request, 77, "you may not");
+    done(m.request, 0, m.dry_run ? "dry" : "wet");
+  }
   void on(const ipc::Reload&) { connection_.channel().close(); }
   void on(const ipc::StopServer& m) { done(m.request, 0, "stopping"); }
   void on(const ipc::CheckSpool& m) {
@@ -335,8 +338,30 @@ TEST_F(Conversation, CommandsPassOnExitAndText) {
   EXPECT_EQ(say({"hold", "--all", "--reason", "why"}).out, "held: why\n");
   EXPECT_EQ(say({"hold", "--to", "x", "--also-new", "--reason", "why"}).out, "standing: why\n");
   EXPECT_EQ(say({"release", "--all"}).out, "released\n");
-  EXPECT_EQ(say({"retry", "--all", "--dry-run"}).out, "dry\n");
+  EXPECT_EQ(say({"retry", "--all"}).out, "wet\n");
   EXPECT_EQ(say({"stop"}).out, "stopping\n");
+}
+
+TEST_F(Conversation, ADryRunListsAndThenCounts) {
+  const auto said = say({"retry", "--all", "--dry-run"});
+  EXPECT_EQ(said.exit, 0);
+  EXPECT_TRUE(said.out.starts_with("ID ")) << said.out;
+  EXPECT_NE(said.out.find("\n0000000000007  "), std::string::npos) << said.out;
+  EXPECT_TRUE(said.out.ends_with("\ndry\n")) << said.out;
+  const auto json = say({"retry", "--all", "--dry-run", "--json"}).out;
+  EXPECT_EQ(std::count(json.begin(), json.end(), '\n'), 2);
+  EXPECT_LT(json.find("\"id\":\"0000000000007\""), json.find("\"text\":\"dry\""));
+  EXPECT_NE(say({"hold", "--all", "--reason", "why", "--dry-run"}).out.find("\n0000000000007  "), std::string::npos);
+  // Only what is held can be released.
+  EXPECT_EQ(say({"release", "--all", "--dry-run"}).out.find("0000000000007"), std::string::npos);
+  EXPECT_NE(say({"release", "--state", "ready", "--to", "x", "--dry-run"}).out.find("0000000000007"), std::string::npos);
+}
+
+TEST_F(Conversation, WhatMayNotBeDoneIsNotListedEither) {
+  const auto said = say({"retry", "--queue", "forbidden.example", "--dry-run"});
+  EXPECT_EQ(said.exit, 77);
+  EXPECT_EQ(said.out, "");
+  EXPECT_EQ(said.error, "posternctl: you may not\n");
 }
 
 TEST_F(Conversation, WhatIsStoppedIsToldAtOnceAndAgainWhenItIsQuiet) {

@@ -37,6 +37,8 @@ ipc::Status status() {
   s.messages = 12408;
   s.bytes = 412ULL << 20;
   s.oldest = kNow - Millis(52LL * 3'600'000);
+  s.expiring = 31;
+  s.expiring_when = kNow;
   s.retry = 96;
   s.off = 11898;
   s.frozen = 402;
@@ -54,7 +56,7 @@ TEST_F(Screens, StatusWhenAllIsWell) {
             "postern 0.1.0  mx1.example.org  up 41d03h              Mon 14:13:20 UTC\n"
             "OUTBOUND  on, 0 in flight\n"
             "INTAKE    on, 118/min; refused 0/min\n"
-            "QUEUE     12408 messages 412M; oldest 2d04h\n"
+            "QUEUE     12408 messages 412M; oldest 2d04h; expire within 24h: 31\n"
             "          ready 0  retry 96  off 11898  frozen 402  held 0  delivering 0\n"
             "OUT       delivered 0/min  deferred 0/min  failed 0/min  bounces 0/min\n"
             "DISK      3.0G free; intake stops at 1.0G; journal 512M  large 0\n"
@@ -67,6 +69,19 @@ TEST_F(Screens, StatusWhileMailWaitsForACall) {
   s.uncalled = 7;
   EXPECT_NE(status_screen(s).find("\n          ready 0  uncalled 7  retry 96  off 11898  frozen 402  held 0"),
             std::string::npos);
+}
+
+TEST_F(Screens, StatusTellsWhenItCountedWhatExpires) {
+  auto s = status();
+  s.expiring_when = kNow - Millis(4'999);
+  EXPECT_NE(status_screen(s).find("; expire within 24h: 31\n"), std::string::npos);
+  s.expiring_when = kNow - Millis(180'000);
+  EXPECT_NE(status_screen(s).find("; expire within 24h: 31 (counted 3m ago)\n"), std::string::npos) << status_screen(s);
+  s.expiring = {};
+  s.expiring_when = {};
+  EXPECT_NE(status_screen(s).find("; expire within 24h: not counted yet\n"), std::string::npos);
+  s.messages = 0;
+  EXPECT_EQ(status_screen(s).find("expire"), std::string::npos);
 }
 
 TEST_F(Screens, StatusWhenSomebodyStoppedThings) {
@@ -307,6 +322,13 @@ TEST(Json, VersionComesFirstAndTimesAreUtc) {
   EXPECT_EQ(parsed["now"], "2026-09-21T14:13:20.000Z");
   EXPECT_EQ(parsed["outbound"]["since"], nullptr);
   EXPECT_EQ(parsed["queue"]["messages"], 12408);
+  EXPECT_EQ(parsed["queue"]["expire_within_24h"], 31);
+  EXPECT_EQ(parsed["queue"]["expire_counted"], "2026-09-21T14:13:20.000Z");
+  s.expiring = {};
+  s.expiring_when = {};
+  const auto uncounted = json::parse(to_json(s));
+  EXPECT_EQ(uncounted["queue"]["expire_within_24h"], nullptr);
+  EXPECT_EQ(uncounted["queue"]["expire_counted"], nullptr);
   EXPECT_EQ(parsed["attention"], json::array({"outbound off"}));
   EXPECT_EQ(parsed["processes"][0]["role"], "smtpd");
   EXPECT_EQ(parsed["processes"][0]["deaths"], 1);

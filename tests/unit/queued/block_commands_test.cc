@@ -315,6 +315,53 @@ TEST_F(BlockCommandsTest, NothingExpiresForTheTimeThatAnMxHostWasFrozen) {
   EXPECT_EQ(look(id), nullptr);
 }
 
+// Behind a start nobody knows where mail leads by MX, but where it was tried last.
+TEST_F(BlockCommandsTest, WhatMayLeadToAnUnfrozenHostIsToldApart) {
+  const auto tried = mail("a@far.example");
+  (void)mail("b@near.example");  // never tried
+  take(tried);
+  engine->conclude(tried,
+                   {{0, {ipc::Result::kDeferred, ipc::FailureClass::kMailbox, {451, 4, 2, 1, "later"}, {}}}},
+                   "MX1.example.net[192.0.2.9]:25", {});
+  turn();
+  const ipc::Freeze freeze{.queue = "mx1.example.net", .hop = true, .reason = "x", .future = true};
+  const ipc::Unfreeze unfreeze{.queue = "mx1.example.net", .hop = true};
+  ASSERT_EQ(run(freeze).substr(0, 2), "0 ");
+  EXPECT_EQ(run(unfreeze), "0 --hop mx1.example.net is not frozen any more; expire within 24h: 1, and 1 more if they "
+                           "lead there, which is not known yet");
+  tell(tool, ipc::ListMessages{.selector = {.hop = "mx1.example.net"}});
+  ASSERT_EQ(tool.messages.back().rows.size(), 1U);
+  EXPECT_EQ(tool.messages.back().rows[0].id, tried);
+  // When that is known there is nothing to guess.
+  connect(relay);
+  turn();
+  ASSERT_EQ(run(freeze).substr(0, 2), "0 ");
+  EXPECT_EQ(run(unfreeze).find("not known yet"), std::string::npos);
+}
+
+// It was typed without its port.
+TEST_F(BlockCommandsTest, AFrozenNextHopHasOneRow) {
+  config.routes.push_back(
+      {.to = {"corp.example"}, .via = {{.kind = config::HopKind::kHost, .host = "relay.example", .port = 2525}}});
+  engine->configure(config);
+  turn();
+  (void)mail("a@corp.example");
+  connect(relay);
+  ASSERT_EQ(run(ipc::Freeze{.queue = "relay.example", .hop = true, .reason = "slow"}).substr(0, 2), "0 ");
+  ASSERT_EQ(run(ipc::Freeze{.queue = "mx.example.net", .hop = true, .reason = "x", .future = true}).substr(0, 2), "0 ");
+  tell(tool, ipc::ListQueues{.hops = true});
+  std::vector<std::string> names;
+  for (const auto& row : tool.queues.back().rows) {
+    names.push_back(row.queue);
+    EXPECT_EQ(row.state, ipc::State::kFrozen) << row.queue;
+  }
+  EXPECT_EQ(names.size(), 2U);
+  EXPECT_EQ(std::ranges::count(names, "mx.example.net"), 1);
+  EXPECT_TRUE(std::ranges::any_of(names, [](const auto& name) { return name.starts_with("relay.example"); }));
+  tell(tool, ipc::ListQueues{.hops = true, .after = names.back()});
+  EXPECT_TRUE(tool.queues.back().rows.empty());
+}
+
 // An exception by such a name would be none.
 TEST_F(BlockCommandsTest, WhatNoFreezeCanBeCalledIsNotUnfrozen) {
   ASSERT_EQ(run(ipc::Freeze{.queue = "*.example.net", .hop = true, .reason = "x", .future = true}).substr(0, 2), "0 ");

@@ -40,7 +40,7 @@ class GroupsTest : public ScheduleTest {
         order += grant.hop.kind == config::HopKind::kMx ? 'm' : grant.hop.host[0];
         const auto lease = s->settle(out.deliverer, {base::Epoch(5), out.lease});
         EXPECT_TRUE(lease);
-        s->note_success(*lease);
+        s->note_success(*lease, "");
         ask(grant);
       }
     }
@@ -403,7 +403,7 @@ TEST_F(GroupsTest, AQueueThatSharesHasItsTurnsBesideOthers) {
     for (const auto& out : std::exchange(handed, {})) {
       const auto grant = grant_of[out.request.value];
       if (grant.hop.host == "a") at_a.push_back(out.queue);
-      s->note_success(*s->settle(out.deliverer, {base::Epoch(5), out.lease}));
+      s->note_success(*s->settle(out.deliverer, {base::Epoch(5), out.lease}), "");
       ask(grant);
     }
   }
@@ -425,7 +425,7 @@ TEST_F(GroupsTest, AQueueThatSharesOwesAtOneHostWhatItSentToTheOther) {
     for (const auto& out : std::exchange(handed, {})) {
       ++turns;
       if (out.queue == "shared") ++large;
-      s->note_success(*s->settle(out.deliverer, {base::Epoch(5), out.lease}));
+      s->note_success(*s->settle(out.deliverer, {base::Epoch(5), out.lease}), "");
       ask(grant_of[out.request.value]);
     }
   }

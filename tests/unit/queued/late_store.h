@@ -41,6 +41,16 @@ class LateStore final : public Store {
   }
   [[nodiscard]] std::size_t unread() const { return unread_.size(); }
 
+  // Likewise what is looked at in the order of acceptance; one look at a time.
+  void set_scans_slow(bool slow) {
+    scans_slow_ = slow;
+    if (!slow) let_scan();
+  }
+  void let_scan() {
+    for (auto& scan : std::exchange(unscanned_, {})) store_.scan(scan.after, scan.limit, std::move(scan.scanned));
+  }
+  [[nodiscard]] std::size_t unscanned() const { return unscanned_.size(); }
+
   // What is asked for while an answer is taken in came with it, or has ended.
   void fetch(std::vector<base::MessageId> ids, Done resident) override {
     bool here = true;
@@ -74,7 +84,10 @@ class LateStore final : public Store {
   void when_sure(Done sure) override { store_.when_sure(std::move(sure)); }
   const Message* find(base::MessageId id) const override { return store_.find(id); }
   void scan(base::MessageId after, std::size_t limit, Scanned scanned) override {
-    store_.scan(after, limit, std::move(scanned));
+    if (scans_slow_)
+      unscanned_.push_back({after, limit, std::move(scanned)});
+    else
+      store_.scan(after, limit, std::move(scanned));
   }
   void tell_all(Scanned each) override { store_.tell_all(std::move(each)); }
   std::uint64_t count() const override { return store_.count(); }
@@ -134,6 +147,13 @@ class LateStore final : public Store {
   std::deque<std::pair<std::vector<base::MessageId>, Done>> waiting_;
   bool bodies_slow_ = false;
   std::deque<std::pair<base::MessageId, Loaded>> unread_;
+  struct Scan {
+    base::MessageId after;
+    std::size_t limit = 0;
+    Scanned scanned;
+  };
+  bool scans_slow_ = false;
+  std::vector<Scan> unscanned_;
 };
 
 }  // namespace postern::queued

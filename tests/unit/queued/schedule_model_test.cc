@@ -197,7 +197,7 @@ class ScheduleModel : public ::testing::Test {
   }
   // A message went through: nothing of its next hop's failures is remembered.
   void works(const LeaseInfo& lease) {
-    if (const auto* hop = s->note_success(lease)) waits[hop->name()].failures = 0;
+    if (const auto* hop = s->note_success(lease, "")) waits[hop->name()].failures = 0;
   }
   void adopt(std::uint64_t message) {
     std::vector<Placed> claimed;

@@ -97,7 +97,7 @@ class ScheduleTest : public ::testing::Test {
     const auto out = handed.back();
     const auto lease = s->settle(out.deliverer, {base::Epoch(5), out.lease});
     ASSERT_TRUE(lease);
-    s->note_success(*lease);
+    s->note_success(*lease, "");
     ask(grant_of[out.request.value]);
   }
   // The connections of the first relay that were sent away are closed.

@@ -114,6 +114,32 @@ TEST_F(SecondPathsTest, ALeaseOfAnEarlierLifeKnowsNoWay) {
   EXPECT_EQ(lease->by.refused, 0);
 }
 
+// The queue leads to its first way, whoever carried what was handed out before.
+TEST_F(SecondPathsTest, ASuccessOfAnEarlierLifeIsTheHostsThatAnswered) {
+  remembered["a:25"] = {QueueTime(0), 3};
+  remembered["b:25"] = {QueueTime(0), 2};
+  auto_ask = false;
+  add("q", two, 1);
+  add("q", two, 2);
+  decide();
+  ASSERT_NE(s->find_hop("a:25"), nullptr);
+  const Placed recipients[] = {{"q", 0}};
+  ASSERT_TRUE(s->adopt(kRelay1, {base::Epoch(4), base::LeaseId(1)}, base::MessageId(1), recipients));
+  const auto lease = s->settle(kRelay1, {base::Epoch(4), base::LeaseId(1)});
+  ASSERT_TRUE(lease);
+  EXPECT_EQ(s->note_success(*lease, "b[192.0.2.2]:25"), nullptr) << "nobody leads there";
+  EXPECT_EQ(s->note_success(*lease, "c[192.0.2.3]:25"), nullptr);
+  EXPECT_EQ(s->note_success(*lease, ""), nullptr);
+  EXPECT_EQ(s->find_hop("a:25")->failures, 3U);
+  add("r", {.via = {host("b")}}, 3);
+  decide();
+  EXPECT_EQ(s->note_success(*lease, "B[192.0.2.2]:25"), s->find_hop("b:25"));
+  EXPECT_EQ(s->find_hop("b:25")->failures, 0U);
+  EXPECT_EQ(s->find_hop("a:25")->failures, 3U);
+  EXPECT_EQ(s->note_success(*lease, "a[192.0.2.1]:25"), s->find_hop("a:25"));
+  EXPECT_EQ(s->find_hop("a:25")->failures, 0U);
+}
+
 TEST_F(SecondPathsTest, WhoIsThereAlreadyIsThereOnce) {
   add_refused("q", 1);
   add("q", two, 1);  // as all mail is placed again

@@ -247,6 +247,22 @@ TEST_F(SecondTries, AMessageOnBothPathsIsOneForWhoLooks) {
   EXPECT_EQ(told.ready + told.waiting, 2U) << "these are recipients";
 }
 
+TEST_F(SecondTries, AQueueAllOfWhichGoesThereIsExplainedByThat) {
+  begin();
+  FakeRelay relay;
+  first_says(relay, kRefused);
+  ASSERT_EQ(engine->schedule().find("far.example")->messages(), 0U);
+  const auto told = explain_queue(*engine, {.name = "far.example"});
+  EXPECT_NE(told.oldest.ms, 0);
+  EXPECT_EQ(told.way.number, 2U);
+  EXPECT_EQ(told.way.of, 2U);
+  EXPECT_EQ(told.way.hop, "second.example:25");
+  ASSERT_EQ(told.hops.size(), 2U);
+  EXPECT_EQ(told.hops[1].name, "second.example:25");
+  EXPECT_FALSE(told.hops[0].current);
+  EXPECT_TRUE(told.hops[1].current);
+}
+
 // As all that waits for the host is.
 TEST_F(SecondTries, WhoGoesByASecondPathIsStartedToo) {
   config.rights.listeners[0].etrn_from = {base::parse_network("10.0.0.0/8").value()};
