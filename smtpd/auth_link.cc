@@ -8,7 +8,7 @@
 namespace postern::smtpd {
 namespace {
 
-constexpr base::Millis kDeadlineCheck{1'000};
+constexpr base::Millis kVerdictCheck{1'000};
 
 LoginStep unavailable() { return {LoginStep::Result::kUnavailable, {}}; }
 
@@ -61,7 +61,7 @@ void AuthLink::ask(M message, Answered answered, ipc::Descriptors descriptors) {
   message.request = last_request_ = last_request_.next();
   asked_.emplace(last_request_.value, Question{std::move(answered), clock_.steady()});
   connection_->send(message, std::move(descriptors));
-  if (!deadlines_.running()) deadlines_.start(kDeadlineCheck);
+  if (!deadlines_.running()) deadlines_.start(kVerdictCheck);
 }
 
 void AuthLink::log_in(ipc::Login login, Answered answered) {
@@ -109,7 +109,7 @@ void AuthLink::check_deadlines() noexcept {
     at = asked_.erase(at);
   }
   for (auto& answered : over) answered(unavailable());
-  if (!asked_.empty()) deadlines_.start(kDeadlineCheck);
+  if (!asked_.empty()) deadlines_.start(kVerdictCheck);
 }
 
 }  // namespace postern::smtpd

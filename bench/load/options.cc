@@ -15,14 +15,14 @@ namespace {
 constexpr std::string_view kFile = "file:";
 
 // As typed, for what needs a reading of its own.
-struct Typed {
+struct TypedLoad {
   std::string to, size = "4KiB", sender = "sender@client.example",
                   recipient = "recipient@remote.example";
   double seconds = 0;
   bool no_pipelining = false, seven_bit = false;
 };
 
-void describe(CLI::App& app, LoadOptions& options, Typed& typed) {
+void describe(CLI::App& app, LoadOptions& options, TypedLoad& typed) {
   app.add_option("--to", typed.to, "the server, ADDRESS:PORT")->required()->type_name("HOST:PORT");
   app.add_option("--sessions", options.sessions, "connections at once (1)")
       ->check(CLI::Range(1, 100'000));
@@ -70,7 +70,7 @@ std::expected<Sizes, std::string> read_sizes(const std::string& text) {
 }
 
 // What is wrong, or empty.
-std::string finish(const Typed& typed, LoadOptions& options) {
+std::string finish(const TypedLoad& typed, LoadOptions& options) {
   const auto to = base::parse_endpoint(typed.to);
   if (!to) return "--to: write ADDRESS:PORT, like 127.0.0.1:2525 or [::1]:2525";
   options.to = *to;
@@ -103,7 +103,7 @@ std::expected<LoadOptions, Ending> parse_load_options(std::vector<std::string> w
   options.timeout = std::chrono::seconds(60);
   options.backoff = std::chrono::seconds(1);
   options.patience = std::chrono::seconds(60);
-  Typed typed;
+  TypedLoad typed;
   CLI::App app("Sends mail over many SMTP sessions and writes down what became of each message.",
                "postern-load");
   describe(app, options, typed);

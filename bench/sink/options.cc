@@ -9,11 +9,11 @@
 namespace postern::bench {
 namespace {
 
-struct Typed {
+struct TypedSink {
   std::vector<std::string> listen, without;
 };
 
-void describe(CLI::App& app, SinkOptions& options, Typed& typed) {
+void describe(CLI::App& app, SinkOptions& options, TypedSink& typed) {
   app.add_option("--listen", typed.listen,
                  "where to take mail, ADDRESS:PORT; more than once for more")
       ->required()
@@ -45,7 +45,7 @@ void describe(CLI::App& app, SinkOptions& options, Typed& typed) {
 }
 
 // What is wrong, or empty.
-std::string finish(const Typed& typed, SinkOptions& options) {
+std::string finish(const TypedSink& typed, SinkOptions& options) {
   for (const auto& text : typed.listen) {
     const auto endpoint = base::parse_endpoint(text);
     if (!endpoint) return "--listen: write ADDRESS:PORT, like 127.0.0.1:2525 or [::1]:2525";
@@ -79,7 +79,7 @@ std::expected<Moods, std::string> read_moods(const SinkOptions& options) {
 
 std::expected<SinkOptions, Ending> parse_sink_options(std::vector<std::string> words) {
   SinkOptions options;
-  Typed typed;
+  TypedSink typed;
   CLI::App app("Takes mail, checks it, and writes down what came; or does what its moods say.",
                "postern-sink");
   describe(app, options, typed);

@@ -17,9 +17,9 @@ constexpr std::string_view kDaemon = "mailer-daemon";
 constexpr std::string_view kSafe = "abcdefghijklmnopqrstuvwxyz0123456789._-";
 
 // A look-up key, folded, on the stack: a local part, or a whole address.
-class Key {
+class LookUp {
  public:
-  Key(std::string_view local_part, std::string_view domain) {
+  LookUp(std::string_view local_part, std::string_view domain) {
     std::string other;
     if (!base::is_ascii(local_part)) local_part = other = base::folded(local_part);
     if (local_part.size() + 1 + domain.size() > buffer_.size()) return;  // no entry is that long
@@ -103,7 +103,7 @@ struct RightsIndex::Tables {
   [[nodiscard]] std::shared_ptr<const Alias> alias(std::uint32_t domain,
                                                    std::string_view local_part) const {
     if (aliases[domain].empty()) return nullptr;
-    const auto found = aliases[domain].find(Key(local_part, {}).local_part());
+    const auto found = aliases[domain].find(LookUp(local_part, {}).local_part());
     return found == aliases[domain].end() ? nullptr : found->second;
   }
 
@@ -111,7 +111,7 @@ struct RightsIndex::Tables {
   [[nodiscard]] std::optional<std::string_view> entry(std::uint32_t domain,
                                                       std::string_view local_part,
                                                       std::string_view name) const {
-    const Key key(local_part, name);
+    const LookUp key(local_part, name);
     if (const auto found = addresses[domain].find(key.whole()); found != addresses[domain].end()) {
       const bool canonical = name == rights.domains[domain].names.front().text();
       return canonical ? found->substr(0, key.local_part().size()) : *found;

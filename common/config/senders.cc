@@ -7,8 +7,8 @@
 namespace postern::config {
 namespace {
 
-constexpr std::string_view kAnybody = "*";
-constexpr std::string_view kAnybodyAt = "*@";
+constexpr std::string_view kAnySender = "*";
+constexpr std::string_view kAnySenderAt = "*@";
 
 std::string own_name(std::string_view account, const mail::Domain& domain) {
   if (account.find('@') == std::string_view::npos)
@@ -20,10 +20,10 @@ std::string own_name(std::string_view account, const mail::Domain& domain) {
 }  // namespace
 
 std::expected<std::string, std::string> parse_sender(std::string_view text) {
-  if (text == kAnybody || text == kOwnSender) return std::string(text);
-  if (text.starts_with(kAnybodyAt)) {
-    const auto domain = mail::Domain::parse(text.substr(kAnybodyAt.size()));
-    if (domain) return sender_name(kAnybody, *domain);
+  if (text == kAnySender || text == kOwnSender) return std::string(text);
+  if (text.starts_with(kAnySenderAt)) {
+    const auto domain = mail::Domain::parse(text.substr(kAnySenderAt.size()));
+    if (domain) return sender_name(kAnySender, *domain);
   } else if (const auto address = mail::Address::parse(text); address && !address->domain().empty()) {
     return sender_name(address->local_part(), address->domain());
   }
@@ -39,9 +39,9 @@ bool may_send_as(const std::vector<std::string>& patterns, std::string_view acco
   if (name.empty()) return false;
   const auto at = name.rfind('@');
   return std::ranges::any_of(patterns, [&](const std::string& pattern) {
-    if (pattern == kAnybody || pattern == name) return true;
+    if (pattern == kAnySender || pattern == name) return true;
     if (pattern == kOwnSender) return own_name(account, domain) == name;
-    return pattern.starts_with(kAnybodyAt) && pattern.substr(1) == name.substr(at);
+    return pattern.starts_with(kAnySenderAt) && pattern.substr(1) == name.substr(at);
   });
 }
 

@@ -11,7 +11,7 @@
 namespace postern::config {
 namespace {
 
-constexpr std::size_t kShown = 40;  // of a name that nobody knows
+constexpr std::size_t kShownOfName = 40;  // of a name that nobody knows
 
 std::expected<SourceAddress, std::string> parse_source(std::string_view text) {
   const auto mark = text.find('?');
@@ -24,7 +24,7 @@ std::expected<SourceAddress, std::string> parse_source(std::string_view text) {
   for (const auto& one : parameters_of(text.substr(mark + 1))) {
     if (one.name != "weight")
       return std::unexpected(fmt::format("expected weight=... behind the ?, not \"{}\"",
-                                         base::printable(one.name, kShown)));
+                                         base::printable(one.name, kShownOfName)));
     const auto weight = parse_weight(one.value);
     if (!weight) return std::unexpected("expected a weight between 1 and 255 behind the ?, like weight=3");
     if (std::exchange(said, true)) return std::unexpected("weight is said twice");

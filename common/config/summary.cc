@@ -16,7 +16,7 @@
 namespace postern::config {
 namespace {
 
-constexpr std::size_t kShown = 10;  // of a long list; the rest is counted
+constexpr std::size_t kListed = 10;  // of a long list; the rest is counted
 
 // Not reached from the internet: RFC 1918, 3927, 4193, 4291, 6598 and loopback.
 constexpr std::array<std::string_view, 9> kPrivate{
@@ -37,7 +37,7 @@ std::string listed(const List& list, Text text) {
   std::size_t count = 0;
   for (const auto& element : list) {
     if (!shown.empty()) shown += ", ";
-    if (count++ == kShown) return shown + fmt::format("and {} more", list.size() - kShown);
+    if (count++ == kListed) return shown + fmt::format("and {} more", list.size() - kListed);
     shown += text(element);
   }
   return shown;
@@ -121,14 +121,14 @@ void certificates_text(const Config& config, std::string& out) {
   if (config.certificates.empty()) return;
   out += fmt::format("CERTIFICATES  TLS {} and later\n",
                      config.tls.minimum == tls::Version::k13 ? "1.3" : "1.2");
-  for (std::size_t i = 0; i < config.certificates.size() && i < kShown; ++i) {
+  for (std::size_t i = 0; i < config.certificates.size() && i < kListed; ++i) {
     const auto& certificate = config.certificates[i];
     out += fmt::format("  {}: {}, until {}, {}\n",
                        listed(certificate.names, [](const std::string& name) { return name; }),
                        certificate.kind, date(certificate.not_after), certificate.chain_file);
   }
-  if (config.certificates.size() > kShown)
-    out += fmt::format("  and {} more\n", config.certificates.size() - kShown);
+  if (config.certificates.size() > kListed)
+    out += fmt::format("  and {} more\n", config.certificates.size() - kListed);
   if (!config.tls.client_ca.empty())
     out += fmt::format("  clients are asked for certificates of {}\n", config.tls.client_ca_file);
 }
@@ -171,7 +171,7 @@ std::string rates_text(const std::vector<Rate>& rates, std::string_view what) {
 void accounts_text(const Config& config, std::string& out) {
   if (config.accounts.empty()) return;
   out += "ACCOUNTS  what who logs in may send\n";
-  for (std::size_t i = 0; i < config.accounts.size() && i < kShown; ++i) {
+  for (std::size_t i = 0; i < config.accounts.size() && i < kListed; ++i) {
     const auto& account = config.accounts[i];
     auto text = rates_text(account.messages, "messages");
     if (!account.messages.empty() && !account.recipients.empty()) text += ", ";
@@ -188,8 +188,8 @@ void accounts_text(const Config& config, std::string& out) {
                               : fmt::format(", and waits {} for more", duration_text(account.atrn_wait)));
     out += fmt::format("  {}: {}\n", account.name, text);
   }
-  if (config.accounts.size() > kShown)
-    out += fmt::format("  and {} more sections\n", config.accounts.size() - kShown);
+  if (config.accounts.size() > kListed)
+    out += fmt::format("  and {} more sections\n", config.accounts.size() - kListed);
 }
 
 std::string rules_text(std::size_t count, std::string_view what, const std::string& file) {
@@ -234,21 +234,21 @@ std::string passing_text(PassClient pass) {
 
 void domains_text(const Config& config, std::string& out) {
   out += "DOMAINS  mail that is ours\n";
-  for (std::size_t i = 0; i < config.domains.size() && i < kShown; ++i) {
+  for (std::size_t i = 0; i < config.domains.size() && i < kListed; ++i) {
     const auto& domain = config.domains[i];
     const bool mailbox = domain.deliver.kind == HopKind::kMailbox;
     out += fmt::format("  {}: {}{}, to {}{}{}\n", names_text(domain.names), recipients_text(domain),
                        aliases_text(domain), mailbox ? mailbox_text(config.mailbox) : hop_text(domain.deliver),
                        demanded_text(domain.deliver.tls), passing_text(domain.deliver.pass_client));
   }
-  if (config.domains.size() > kShown)
-    out += fmt::format("  and {} more sections\n", config.domains.size() - kShown);
+  if (config.domains.size() > kListed)
+    out += fmt::format("  and {} more sections\n", config.domains.size() - kListed);
   if (config.domains.empty()) out += "  none\n";
-  for (std::size_t i = 0; i < config.alias_domains.size() && i < kShown; ++i)
+  for (std::size_t i = 0; i < config.alias_domains.size() && i < kListed; ++i)
     out += fmt::format("  {}: stands for {}\n", config.alias_domains[i].name.text(),
                        config.alias_domains[i].target.text());
-  if (config.alias_domains.size() > kShown)
-    out += fmt::format("  and {} more that stand for others\n", config.alias_domains.size() - kShown);
+  if (config.alias_domains.size() > kListed)
+    out += fmt::format("  and {} more that stand for others\n", config.alias_domains.size() - kListed);
   out += fmt::format("  postmaster of each: to {}\n", config.postmaster.text());
 }
 
@@ -296,12 +296,12 @@ void routes_text(const Config& config, std::string& out) {
   for (std::size_t i = 0; i < config.routes.size(); ++i) {
     const auto& route = config.routes[i];
     everything = everything || std::find(route.to.begin(), route.to.end(), "*") != route.to.end();
-    if (i >= kShown) continue;
+    if (i >= kListed) continue;
     out += fmt::format("  {}: to {}{}\n", listed(route.to, [](const std::string& to) { return to; }),
                        route_text(route), route.internal ? " (internal)" : "");
   }
-  if (config.routes.size() > kShown)
-    out += fmt::format("  and {} more\n", config.routes.size() - kShown);
+  if (config.routes.size() > kListed)
+    out += fmt::format("  and {} more\n", config.routes.size() - kListed);
   if (!everything) out += fmt::format("  *: to mx, port {}\n", config.delivery.port);
   if (!config.delivery.sources.empty())
     out += fmt::format("  sent from {}, where a route says nothing else\n", sources_text(config.delivery.sources));
@@ -313,13 +313,13 @@ void routes_text(const Config& config, std::string& out) {
 void collects_text(const Config& config, std::string& out) {
   if (config.collects.empty()) return;
   out += "COLLECT  mail that other hosts keep for us until we call\n";
-  for (std::size_t i = 0; i < config.collects.size() && i < kShown; ++i) {
+  for (std::size_t i = 0; i < config.collects.size() && i < kListed; ++i) {
     const auto& [hop, domains, every, wait, file, password, where] = config.collects[i];
     out += fmt::format("  {} as {}: {}, every {}{}\n", hop_text(hop), hop.login,
                        domains.empty() ? "all that it has" : names_text(domains), duration_text(every),
                        wait ? ", and at once behind each session" : "");
   }
-  if (config.collects.size() > kShown) out += fmt::format("  and {} more\n", config.collects.size() - kShown);
+  if (config.collects.size() > kListed) out += fmt::format("  and {} more\n", config.collects.size() - kListed);
 }
 
 std::string place_text(const Where& where) {

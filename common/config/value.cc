@@ -7,14 +7,14 @@
 namespace postern::config {
 namespace {
 
-constexpr std::size_t kShown = 60;
+constexpr std::size_t kShownOfValue = 60;
 
 std::string quoted(std::string_view text) {
   std::string out = "\"";
   for (const char c : text) {
     if (c == '"' || c == '\\') out += '\\';
     out += c;
-    if (out.size() > kShown) return out + "...\"";
+    if (out.size() > kShownOfValue) return out + "...\"";
   }
   return out + '"';
 }
@@ -30,7 +30,7 @@ std::string listed(const Value& value, std::string_view open, std::string_view c
   std::string out(open);
   for (const auto& child : value.children) {
     if (out.size() > open.size()) out += ", ";
-    if (out.size() > kShown) return out + "..." + std::string(close);
+    if (out.size() > kShownOfValue) return out + "..." + std::string(close);
     if (value.type == Type::kTable)
       out += (is_bare_key(child.key) ? child.key : quoted(child.key)) + " = ";
     out += to_toml(child);
