@@ -72,9 +72,8 @@ class KeyDaemon : public testing::Test {
   void turn() {
     for (int i = 0; i < 6; ++i) loop_.run_once(false);
   }
-  // The signature that the process gives; empty: none.
-  std::string sign(Client& client, const Issued& issued, const std::string& bytes = handshake(),
-                   tls::Algorithm algorithm = tls::Algorithm::kEcdsa) {
+  void ask(Client& client, const Issued& issued, const std::string& bytes = handshake(),
+           tls::Algorithm algorithm = tls::Algorithm::kEcdsa) {
     const auto id = tls::Chain::parse(issued.chain)->key();
     ipc::Sign request;
     request.request = base::RequestId(++last_);
@@ -82,6 +81,11 @@ class KeyDaemon : public testing::Test {
     request.algorithm = algorithm;
     request.bytes = bytes;
     client.connection->send(request);
+  }
+  // The signature that the process gives; empty: none.
+  std::string sign(Client& client, const Issued& issued, const std::string& bytes = handshake(),
+                   tls::Algorithm algorithm = tls::Algorithm::kEcdsa) {
+    ask(client, issued, bytes, algorithm);
     turn();
     EXPECT_FALSE(client.answers.empty());
     return client.answers.empty() ? "" : client.answers.back();
@@ -112,6 +116,18 @@ TEST_F(KeyDaemon, SignsNothingElse) {
   EXPECT_EQ(sign(*client, a_, "a message"), "");
   EXPECT_EQ(sign(*client, a_, std::string(32, 'd')), "");
   EXPECT_EQ(sign(*client, a_, ""), "");
+}
+
+// What is asked for together is answered within one turn: it wakes each of the two processes once, not
+// for each handshake.
+TEST_F(KeyDaemon, AnswersAtOnceAllThatWaits) {
+  start(config_of({&a_}));
+  const auto client = connect(0);
+  for (int i = 0; i < 8; ++i) ask(*client, a_);
+  loop_.run_once(false);  // asked, signed and answered
+  EXPECT_TRUE(client->answers.empty());
+  loop_.run_once(false);
+  EXPECT_EQ(client->answers.size(), 8U);
 }
 
 TEST_F(KeyDaemon, TakesNewKeysAndKeepsThoseOfTheGenerationBefore) {
