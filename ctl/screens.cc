@@ -220,11 +220,11 @@ Table hop_table(std::size_t line_width) {
 
 void add_row(Table& table, const ipc::QueueRow& row, base::WallTime now) {
   if (row.hop)
-    return table.add({readable(row.queue), std::string(name(row.state)),
+    return table.add({readable(row.queue), name(row.state),
                       std::to_string(row.queues), std::to_string(row.messages),
                       next_try(row.state, row.next_try, now), std::to_string(row.connections),
                       readable(row.why)});
-  table.add({readable(row.queue), std::string(name(row.state)), std::to_string(row.messages),
+  table.add({readable(row.queue), name(row.state), std::to_string(row.messages),
              size_text(row.bytes), age(row.oldest, now),
              row.messages == 0 ? "-" : next_try(row.state, row.next_try, now),
              std::to_string(row.connections),
@@ -247,9 +247,9 @@ void add_row(Table& table, const ipc::MessageRow& row, base::WallTime now) {
   auto to = readable(row.to);
   if (!row.alias.empty()) to += fmt::format(" (alias {})", readable(row.alias));
   if (row.recipients > 1) to += fmt::format(" +{}", row.recipients - 1);
-  table.add({base::to_string(row.id), std::string(name(row.state)), age(row.arrived, now),
+  table.add({base::to_string(row.id), name(row.state), age(row.arrived, now),
              size_text(row.size), next_try(row.state, row.next_try, now), path_text(row.from),
-             std::move(to), why_text(row.why, row.until, now)});
+             to, why_text(row.why, row.until, now)});
 }
 
 Table block_table(std::size_t line_width) {
@@ -260,9 +260,9 @@ void add_row(Table& table, const ipc::BlockRow& row, base::WallTime now) {
   const bool stops_mail =
       row.kind != ipc::BlockKind::kIntake && row.kind != ipc::BlockKind::kException &&
       row.kind != ipc::BlockKind::kLock;
-  std::string of = row.kind == ipc::BlockKind::kOutbound ? (row.all ? "all" : "but internal routes")
+  const std::string of = row.kind == ipc::BlockKind::kOutbound ? (row.all ? "all" : "but internal routes")
                                                          : block_name(row);
-  table.add({std::string(name(row.kind)), std::move(of), local_time(row.since, now),
+  table.add({name(row.kind), of, local_time(row.since, now),
              local_time(row.until, now),
              !stops_mail      ? "-"
              : row.keep_clock ? "go on"
@@ -305,7 +305,7 @@ Table history_table(std::size_t line_width) {
 }
 
 void add_row(Table& table, const ipc::HistoryRow& row, base::WallTime now) {
-  table.add({local_time(row.ended, now), base::to_string(row.id), std::string(name(row.end)),
+  table.add({local_time(row.ended, now), base::to_string(row.id), name(row.end),
              age(row.arrived, row.ended), std::to_string(row.tries), size_text(row.size),
              path_text(row.from), readable(row.to), readable(row.remote), readable(row.reply),
              readable(row.tls)});
