@@ -5,6 +5,7 @@
 #include <expected>
 #include <memory>
 #include <string>
+#include <utility>
 #include <variant>
 
 #include "common/event/loop.h"
@@ -34,20 +35,20 @@ class Client {
   [[nodiscard]] std::expected<Answer, Ending> take();
 
   // The handler side of the connection.
-  void on(const ipc::Status& m) { answer_ = m; }
-  void on(const ipc::QueueRows& m) { answer_ = m; }
-  void on(const ipc::MessageRows& m) { answer_ = m; }
-  void on(const ipc::Shown& m) { answer_ = m; }
+  void on(ipc::Status&& m) { answer_ = std::move(m); }
+  void on(ipc::QueueRows&& m) { answer_ = std::move(m); }
+  void on(ipc::MessageRows&& m) { answer_ = std::move(m); }
+  void on(ipc::Shown&& m) { answer_ = std::move(m); }
   void on(const ipc::BodyPart& m);
-  void on(const ipc::BlockRows& m) { answer_ = m; }
-  void on(const ipc::HistoryRows& m) { answer_ = m; }
-  void on(const ipc::Explained& m) { answer_ = m; }
-  void on(const ipc::QueueExplained& m) { answer_ = m; }
-  void on(const ipc::SpoolFindings& m) { answer_ = m; }
+  void on(ipc::BlockRows&& m) { answer_ = std::move(m); }
+  void on(ipc::HistoryRows&& m) { answer_ = std::move(m); }
+  void on(ipc::Explained&& m) { answer_ = std::move(m); }
+  void on(ipc::QueueExplained&& m) { answer_ = std::move(m); }
+  void on(ipc::SpoolFindings&& m) { answer_ = std::move(m); }
   void on(const ipc::ExportPart& m);
-  void on(const ipc::SpoolDone& m) { answer_ = m; }
-  void on(const ipc::Quiet& m) { answer_ = m; }
-  void on(const ipc::Done& m) { answer_ = m; }
+  void on(ipc::SpoolDone&& m) { answer_ = std::move(m); }
+  void on(ipc::Quiet&& m) { answer_ = std::move(m); }
+  void on(ipc::Done&& m) { answer_ = std::move(m); }
   void closed() noexcept { closed_ = true; }
 
  private:

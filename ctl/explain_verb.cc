@@ -11,15 +11,12 @@
 #include "ctl/explain_screen.h"
 #include "ctl/json.h"
 #include "ctl/screens.h"
+#include "ctl/until.h"
 
 namespace postern::ctl {
 namespace {
 
 using Exit = std::expected<int, Ending>;
-
-base::WallTime now() {
-  return base::system_clock().wall();
-}
 
 std::expected<ipc::Explained, Ending> ask_queue(base::MessageId id, Client& client) {
   ipc::Explain question;

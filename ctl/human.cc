@@ -1,5 +1,6 @@
 #include "ctl/human.h"
 
+#include <fmt/compile.h>
 #include <fmt/format.h>
 
 #include <array>
@@ -30,8 +31,8 @@ std::string size_text(std::uint64_t bytes) {
   auto value = static_cast<double>(bytes);
   std::size_t unit = 0;
   for (value /= 1024; value >= 1023.5 && unit + 1 < kUnits.size(); value /= 1024) ++unit;
-  return value < 9.95 ? fmt::format("{:.1f}{}", value, kUnits[unit])
-                      : fmt::format("{:.0f}{}", value, kUnits[unit]);
+  return value < 9.95 ? fmt::format(FMT_COMPILE("{:.1f}{}"), value, kUnits[unit])
+                      : fmt::format(FMT_COMPILE("{:.0f}{}"), value, kUnits[unit]);
 }
 
 std::string span_text(base::Millis span) {
@@ -39,10 +40,10 @@ std::string span_text(base::Millis span) {
   const auto minutes = seconds / 60;
   const auto hours = minutes / 60;
   const auto days = hours / 24;
-  if (days > 0) return fmt::format("{}d{:02}h", days, hours % 24);
-  if (hours > 0) return fmt::format("{}h{:02}m", hours, minutes % 60);
-  if (minutes > 0) return fmt::format("{}m", minutes);
-  return fmt::format("{}s", seconds);
+  if (days > 0) return fmt::format(FMT_COMPILE("{}d{:02}h"), days, hours % 24);
+  if (hours > 0) return fmt::format(FMT_COMPILE("{}h{:02}m"), hours, minutes % 60);
+  if (minutes > 0) return fmt::format(FMT_COMPILE("{}m"), minutes);
+  return fmt::format(FMT_COMPILE("{}s"), seconds);
 }
 
 std::string local_time(base::WallTime t, base::WallTime now) {

@@ -3,6 +3,7 @@
 #include <nlohmann/json.hpp>
 
 #include "common/base/text.h"
+#include "ctl/json_row.h"
 #include "ctl/names.h"
 
 namespace postern::ctl {
@@ -183,35 +184,35 @@ std::string to_json(const ipc::Status& s) {
 }
 
 std::string to_json(const ipc::QueueRow& row) {
-  auto json = object();
-  json[row.hop ? "hop" : "queue"] = row.queue;
-  if (row.hop) json["queues"] = row.queues;
-  json["state"] = name(row.state);
-  json["why"] = row.why;
-  json["until"] = time(row.until);
-  json["messages"] = row.messages;
-  json["bytes"] = row.bytes;
-  json["oldest"] = time(row.oldest);
-  json["next_try"] = time(row.next_try);
-  json["connections"] = row.connections;
-  json["last_reply"] = row.last_reply;
-  return line(json);
+  JsonRow json;
+  json.text(row.hop ? "hop" : "queue", row.queue);
+  if (row.hop) json.number("queues", row.queues);
+  json.text("state", name(row.state));
+  json.text("why", row.why);
+  json.time("until", row.until);
+  json.number("messages", row.messages);
+  json.number("bytes", row.bytes);
+  json.time("oldest", row.oldest);
+  json.time("next_try", row.next_try);
+  json.number("connections", row.connections);
+  json.text("last_reply", row.last_reply);
+  return json.line();
 }
 
 std::string to_json(const ipc::MessageRow& row) {
-  auto json = object();
-  json["id"] = base::to_string(row.id);
-  json["state"] = name(row.state);
-  json["arrived"] = time(row.arrived);
-  json["next_try"] = time(row.next_try);
-  json["size"] = row.size;
-  json["from"] = row.from.text();
-  json["to"] = row.to;
-  json["alias"] = row.alias;
-  json["recipients"] = row.recipients;
-  json["why"] = row.why;
-  json["until"] = time(row.until);
-  return line(json);
+  JsonRow json;
+  json.text("id", base::to_string(row.id));
+  json.text("state", name(row.state));
+  json.time("arrived", row.arrived);
+  json.time("next_try", row.next_try);
+  json.number("size", row.size);
+  json.text("from", row.from.text());
+  json.text("to", row.to);
+  json.text("alias", row.alias);
+  json.number("recipients", row.recipients);
+  json.text("why", row.why);
+  json.time("until", row.until);
+  return json.line();
 }
 
 std::string to_json(const ipc::BlockRow& row) {
@@ -237,21 +238,21 @@ std::string to_json(const AccountRow& row) {
 }
 
 std::string to_json(const ipc::HistoryRow& row) {
-  auto json = object();
-  json["id"] = base::to_string(row.id);
-  json["ended"] = time(row.ended);
-  json["end"] = name(row.end);
-  json["arrived"] = time(row.arrived);
-  json["size"] = row.size;
-  json["client"] = base::to_string(row.client);
-  json["from"] = row.from.text();
-  json["to"] = row.to;
-  json["queue"] = row.queue;
-  json["tries"] = row.tries;
-  json["remote"] = row.remote;
-  json["reply"] = row.reply;
-  json["tls"] = row.tls;
-  return line(json);
+  JsonRow json;
+  json.text("id", base::to_string(row.id));
+  json.time("ended", row.ended);
+  json.text("end", name(row.end));
+  json.time("arrived", row.arrived);
+  json.number("size", row.size);
+  json.text("client", base::to_string(row.client));
+  json.text("from", row.from.text());
+  json.text("to", row.to);
+  json.text("queue", row.queue);
+  json.number("tries", row.tries);
+  json.text("remote", row.remote);
+  json.text("reply", row.reply);
+  json.text("tls", row.tls);
+  return json.line();
 }
 
 std::string to_json(base::MessageId id, const ipc::Shown& shown) {

@@ -14,7 +14,7 @@ using base::readable;
 
 constexpr std::size_t kWholeAnswer = 16 * 1024;  // the longest one
 
-std::string quoted(std::string_view text) {
+std::string in_quotes(std::string_view text) {
   return '"' + readable(text) + '"';
 }
 
@@ -66,7 +66,7 @@ std::string until_text(base::WallTime until, base::WallTime now) {
 std::string disabled(base::WallTime since, std::string_view who, std::string_view reason,
                      base::WallTime now) {
   return fmt::format("DISABLED {} by {}: {}", local_time(since, now), readable(who),
-                     quoted(reason));
+                     in_quotes(reason));
 }
 
 std::string outbound(const ipc::Status& s) {
@@ -98,7 +98,7 @@ std::string frozen(const ipc::Status& s) {
   for (const auto& row : s.freezes)
     out += fmt::format("{}{}{} by {}: {}{}\n", out.empty() ? "FROZEN    " : "          ",
                        block_name(row), until_text(row.until, s.now), readable(row.who),
-                       quoted(row.reason), row.keep_clock ? "   clocks go on" : "");
+                       in_quotes(row.reason), row.keep_clock ? "   clocks go on" : "");
   if (s.freeze_count > s.freezes.size())
     out += fmt::format("          and {} more: posternctl blocks\n",
                        s.freeze_count - s.freezes.size());
@@ -229,11 +229,11 @@ Table hop_table(std::size_t line_width) {
 
 void add_row(Table& table, const ipc::QueueRow& row, base::WallTime now) {
   if (row.hop)
-    return table.add({readable(row.queue), std::string(name(row.state)),
+    return table.add({readable(row.queue), name(row.state),
                       std::to_string(row.queues), std::to_string(row.messages),
                       next_try(row.state, row.next_try, now), std::to_string(row.connections),
                       readable(row.why)});
-  table.add({readable(row.queue), std::string(name(row.state)), std::to_string(row.messages),
+  table.add({readable(row.queue), name(row.state), std::to_string(row.messages),
              size_text(row.bytes), age(row.oldest, now),
              row.messages == 0 ? "-" : next_try(row.state, row.next_try, now),
              std::to_string(row.connections),
@@ -256,9 +256,9 @@ void add_row(Table& table, const ipc::MessageRow& row, base::WallTime now) {
   auto to = readable(row.to);
   if (!row.alias.empty()) to += fmt::format(" (alias {})", readable(row.alias));
   if (row.recipients > 1) to += fmt::format(" +{}", row.recipients - 1);
-  table.add({base::to_string(row.id), std::string(name(row.state)), age(row.arrived, now),
+  table.add({base::to_string(row.id), name(row.state), age(row.arrived, now),
              size_text(row.size), next_try(row.state, row.next_try, now), path_text(row.from),
-             std::move(to), why_text(row.why, row.until, now)});
+             to, why_text(row.why, row.until, now)});
 }
 
 Table block_table(std::size_t line_width) {
@@ -269,9 +269,9 @@ void add_row(Table& table, const ipc::BlockRow& row, base::WallTime now) {
   const bool stops_mail =
       row.kind != ipc::BlockKind::kIntake && row.kind != ipc::BlockKind::kException &&
       row.kind != ipc::BlockKind::kLock;
-  std::string of = row.kind == ipc::BlockKind::kOutbound ? (row.all ? "all" : "but internal routes")
+  const std::string of = row.kind == ipc::BlockKind::kOutbound ? (row.all ? "all" : "but internal routes")
                                                          : block_name(row);
-  table.add({std::string(name(row.kind)), std::move(of), local_time(row.since, now),
+  table.add({name(row.kind), of, local_time(row.since, now),
              local_time(row.until, now),
              !stops_mail      ? "-"
              : row.keep_clock ? "go on"
@@ -314,7 +314,7 @@ Table history_table(std::size_t line_width) {
 }
 
 void add_row(Table& table, const ipc::HistoryRow& row, base::WallTime now) {
-  table.add({local_time(row.ended, now), base::to_string(row.id), std::string(name(row.end)),
+  table.add({local_time(row.ended, now), base::to_string(row.id), name(row.end),
              age(row.arrived, row.ended), std::to_string(row.tries), size_text(row.size),
              path_text(row.from), readable(row.to), readable(row.remote), readable(row.reply),
              readable(row.tls)});

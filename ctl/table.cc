@@ -25,39 +25,58 @@ Table::Table(std::vector<Column> columns, std::size_t line_width)
   for (const auto& column : columns_) widths_.push_back(column.title.size());
 }
 
-void Table::add(std::vector<std::string> cells) {
+void Table::add(std::initializer_list<std::string_view> cells) {
   CHECK(cells.size() == columns_.size());
-  for (std::size_t i = 0; i < cells.size(); ++i) widths_[i] = std::max(widths_[i], base::columns(cells[i]));
-  rows_.push_back(std::move(cells));
+  auto width = widths_.begin();
+  for (const auto cell : cells) {
+    const auto& known = cells_.emplace_back(cell.size(), base::columns(cell));
+    *width = std::max(*width, known.columns);
+    ++width;
+    text_ += cell;
+  }
 }
 
 std::string Table::take() {
   std::string out;
-  if (!titled_ && !rows_.empty()) {
+  if (!titled_ && !cells_.empty()) {
     titled_ = true;
-    std::vector<std::string> titles;
-    for (const auto& column : columns_) titles.emplace_back(column.title);
-    append_line(titles, out);
+    std::string titles;
+    std::vector<Cell> sizes;
+    for (const auto& column : columns_) {
+      titles += column.title;
+      sizes.emplace_back(column.title.size(), column.title.size());
+    }
+    std::string_view text = titles;
+    std::span<const Cell> cells = sizes;
+    append_line(text, cells, out);
   }
-  for (const auto& row : rows_) append_line(row, out);
-  rows_.clear();
+  std::string_view text = text_;
+  for (std::span<const Cell> cells = cells_; !cells.empty();) append_line(text, cells, out);
+  text_.clear();
+  cells_.clear();
   return out;
 }
 
-void Table::append_line(const std::vector<std::string>& cells, std::string& out) const {
-  std::string line;
-  for (std::size_t i = 0; i < cells.size(); ++i) {
-    if (i > 0) line += "  ";
-    const auto padding = std::string(widths_[i] - base::columns(cells[i]), ' ');
-    line += columns_[i].align == Align::kRight ? padding + cells[i] : cells[i] + padding;
+void Table::append_line(std::string_view& text, std::span<const Cell>& cells, std::string& out) const {
+  const auto begin = out.size();
+  for (std::size_t i = 0; i < columns_.size(); ++i) {
+    const auto& cell = cells[i];
+    const auto padding = widths_[i] - cell.columns;
+    if (i > 0) out += "  ";
+    if (columns_[i].align == Align::kRight) out.append(padding, ' ');
+    out += text.substr(0, cell.size);
+    if (columns_[i].align == Align::kLeft) out.append(padding, ' ');
+    text.remove_prefix(cell.size);
   }
-  line.erase(line.find_last_not_of(' ') + 1);
+  cells = cells.subspan(columns_.size());
+  while (out.size() > begin && out.back() == ' ') out.pop_back();
   constexpr std::string_view kCut = "...";
-  if (line_width_ > kCut.size() && base::columns(line) > line_width_) {
+  if (line_width_ > kCut.size() && base::columns(std::string_view(out).substr(begin)) > line_width_) {
+    auto line = out.substr(begin);
     cut(line, line_width_ - kCut.size());
-    line += kCut;
+    out.replace(begin, std::string::npos, line + std::string(kCut));
   }
-  out += line + '\n';
+  out += '\n';
 }
 
 }  // namespace postern::ctl

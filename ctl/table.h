@@ -3,6 +3,8 @@
 #pragma once
 
 #include <cstdint>
+#include <initializer_list>
+#include <span>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -22,17 +24,23 @@ class Table {
   Table(std::vector<Column> columns, std::size_t line_width);
 
   // A cell per column, in harmless UTF-8 (base::is_harmless).
-  void add(std::vector<std::string> cells);
+  void add(std::initializer_list<std::string_view> cells);
   // The gathered rows as lines, before the first of them the titles; gathers anew.
   [[nodiscard]] std::string take();
 
  private:
-  void append_line(const std::vector<std::string>& cells, std::string& out) const;
+  struct Cell {
+    std::size_t size = 0;  // bytes
+    std::size_t columns = 0;
+  };
+  // Takes a row's cells off the beginning of both.
+  void append_line(std::string_view& text, std::span<const Cell>& cells, std::string& out) const;
 
   std::vector<Column> columns_;
   std::vector<std::size_t> widths_;
   std::size_t line_width_;
-  std::vector<std::vector<std::string>> rows_;
+  std::string text_;  // of the gathered rows, cell behind cell
+  std::vector<Cell> cells_;
   bool titled_ = false;
 };
 

@@ -24,10 +24,6 @@ namespace {
 
 using Exit = std::expected<int, Ending>;
 
-base::WallTime now() {
-  return base::system_clock().wall();
-}
-
 Ending no_such_message(base::MessageId id) {
   return {EX_DATAERR,
           fmt::format("posternctl: there is no message {} in the queue\n", base::to_string(id))};
@@ -59,13 +55,14 @@ Exit list(Question question, Table table, std::string_view none, const Command& 
       client.put(question);
     }
     const auto moment = now();
+    std::string lines;
     for (const auto& row : page->rows) {
       if (command.json)
-        output.write(to_json(row));
+        lines += to_json(row);
       else
         add_row(table, row, moment);
     }
-    if (!command.json) output.write(table.take());
+    output.write(command.json ? lines : table.take());
     output.flush();
     if (output.failed()) return 0;  // told at the end
     any = any || !page->rows.empty();

@@ -39,10 +39,6 @@ std::uint8_t sender_of(std::uint64_t standing) {
 
 // --- Nodes ------------------------------------------------------------------------------------------
 
-Backlog::Key Backlog::Packed::key() const {
-  return {queue, base::MessageId(whole(message)), number};
-}
-
 Backlog::Entry Backlog::Packed::unpack() const {
   const auto value = whole(standing);
   return {key(), stage_of(value), rank_of(value), size, sender_of(value)};

@@ -6,6 +6,7 @@
 #pragma once
 
 #include <array>
+#include <bit>
 #include <cstdint>
 #include <limits>
 #include <memory>
@@ -72,7 +73,9 @@ class Backlog {
     std::uint32_t queue;
     std::uint32_t number;
     std::uint32_t size;
-    [[nodiscard]] Key key() const;
+    [[nodiscard]] Key key() const {  // inline, for whoever looks for one compares many
+      return {queue, base::MessageId(std::bit_cast<std::uint64_t>(message)), number};
+    }
     [[nodiscard]] Entry unpack() const;
   };
   struct Leaf {

@@ -13,7 +13,7 @@
 namespace postern::queued {
 namespace {
 
-constexpr std::size_t kScanned = 256;  // messages
+constexpr std::size_t kBatch = 256;  // messages
 constexpr std::size_t kNotes = 8;      // of one part, as its field allows
 constexpr std::size_t kNoteLength = 300;
 constexpr std::string_view kExported = "exported ";       // and the file's token
@@ -110,7 +110,7 @@ void Exporter::answer() {
 }
 
 void Exporter::fill() {
-  host_.store().scan(after_, kScanned, [this, alive = alive_](const Batch& batch) noexcept {
+  host_.store().scan(after_, kBatch, [this, alive = alive_](const Batch& batch) noexcept {
     if (*alive) take(batch);
   });
 }

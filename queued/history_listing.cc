@@ -67,12 +67,12 @@ bool selects(const ipc::Selector& s, const HistoryLine& line, const HistoryRecip
 
 // Nothing ends before it came, and an id tells when that was.
 base::WallTime earliest_end(const ipc::Selector& selector, base::WallTime now) {
-  constexpr base::Millis kDay{24LL * 3600 * 1000};  // for clocks that were set back
+  constexpr base::Millis kSetBack{24LL * 3600 * 1000};  // of clocks
   base::WallTime since{0};
-  if (selector.newer) since = std::max(since, now - *selector.newer - kDay);
+  if (selector.newer) since = std::max(since, now - *selector.newer - kSetBack);
   if (!selector.ids.empty()) {
     const auto first = *std::min_element(selector.ids.begin(), selector.ids.end());
-    since = std::max(since, base::WallTime{static_cast<std::int64_t>(first.value / 1000)} - kDay);
+    since = std::max(since, base::WallTime{static_cast<std::int64_t>(first.value / 1000)} - kSetBack);
   }
   return since;
 }

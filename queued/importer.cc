@@ -11,7 +11,7 @@
 namespace postern::queued {
 namespace {
 
-constexpr std::size_t kScanned = 512;                     // messages
+constexpr std::size_t kLookedThrough = 512;                     // messages
 constexpr std::size_t kReleasedAtOnce = 500;
 
 }  // namespace
@@ -98,7 +98,7 @@ void Importer::on(const transfer::Header& header) {
 // Everything that is queued, so that nothing is taken twice; and of an earlier attempt what waits to be
 // released.
 void Importer::read_known(base::MessageId after) {
-  host_.store().scan(after, kScanned, [this, alive = alive_](const Batch& batch) noexcept {
+  host_.store().scan(after, kLookedThrough, [this, alive = alive_](const Batch& batch) noexcept {
     if (!*alive) return;
     for (const Message* message : batch.messages) {
       known_.insert(token_of(*message, file_));

@@ -3,21 +3,11 @@
 // first, so an answer may come at once or in a later turn.
 #pragma once
 
-#include "queued/engine.h"
+#include "queued/standing.h"
 
 namespace postern::queued {
 
 inline constexpr std::size_t kScanned = 2000;  // messages looked at in one turn
-
-// Why a recipient does not move now, with the words for it.
-struct Standing {
-  ipc::State state = ipc::State::kReady;
-  std::string why;
-  base::WallTime next_try;  // 0: now, or not by itself
-  base::WallTime until;     // when a freeze ends by itself; 0: it does not
-};
-[[nodiscard]] Standing standing(const Engine& engine, const Message& message,
-                                const Recipient& recipient);
 
 // Does the recipient's mail by this route go to a next hop of this name (frozen_name.h, or as listings have it), or may
 // it? kUnknown: hosts are to be found by DNS, and none of them is known yet, as behind a start.
@@ -34,6 +24,8 @@ template <class Answer>
 using Reply = std::move_only_function<void(const Answer&) noexcept>;
 
 void list_queues(Engine& engine, const ipc::ListQueues& ask, Reply<ipc::QueueRows> reply);
+// Of those with `hops`.
+[[nodiscard]] ipc::QueueRows list_hops(const Engine& engine, const ipc::ListQueues& ask);
 void list_messages(Engine& engine, const ipc::ListMessages& ask, Reply<ipc::MessageRows> reply);
 void show(Engine& engine, const ipc::Show& ask, Reply<ipc::Shown> reply);
 // A freeze as listings show it.

@@ -369,6 +369,13 @@ class Schedule {
                                        std::uint32_t number) const;
   // The queue, and its second paths behind it.
   [[nodiscard]] std::vector<const Queue*> paths(const Queue& first) const;
+  // The same for listings, which go through all queues: most have no second path.
+  void each_path(const Queue& first, auto visit) const {
+    visit(first);
+    if (first.seconds_ == 0) return;
+    for (const Queue* path : paths(first))
+      if (path != &first) visit(*path);
+  }
   [[nodiscard]] std::vector<const Queue*> paths(std::string_view name) const;  // none: no such queue
   // Of its messages, second paths included: each counts once, by whichever of them its recipients go.
   struct Volume {

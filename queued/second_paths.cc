@@ -109,10 +109,10 @@ Schedule::Volume Schedule::volume(std::string_view name) const {
 
 Schedule::Volume Schedule::volume(const Queue& first) const {
   Volume volume;
-  for (const Queue* queue : paths(first)) {
-    volume.messages += queue->messages();
-    volume.bytes += queue->bytes;
-  }
+  each_path(first, [&](const Queue& queue) {
+    volume.messages += queue.messages();
+    volume.bytes += queue.bytes;
+  });
   if (const auto twins = twins_.find(&first); twins != twins_.end()) {
     volume.messages -= twins->second.messages;
     volume.bytes -= twins->second.bytes;

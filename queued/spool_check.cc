@@ -19,7 +19,7 @@
 namespace postern::queued {
 namespace {
 
-constexpr std::size_t kScanned = 512;     // rows
+constexpr std::size_t kRowsAtOnce = 512;     // rows
 constexpr std::size_t kMostOfAKind = 20;  // findings; the others are counted
 
 class SpoolCheck {
@@ -150,13 +150,13 @@ class SpoolCheck {
   os::Result<void> find_strangers(Index& index, const Messages& both) {
     std::size_t strangers = 0;
     for (base::MessageId after;;) {
-      const auto rows = scan_rows(index, after, kScanned);
+      const auto rows = scan_rows(index, after, kRowsAtOnce);
       if (!rows) return std::unexpected(rows.error());
       rows_ += rows->size();
       for (const auto& row : *rows)
         if (truth_.find(row.id) == nullptr && !both.ended(row.id))
           tell(strangers, fmt::format("file index: message {} is not in the journal", base::to_string(row.id)));
-      if (rows->size() < kScanned) break;
+      if (rows->size() < kRowsAtOnce) break;
       after = rows->back().id;
     }
     tell_rest(strangers, "messages that are not in the journal");

@@ -1,5 +1,6 @@
-// Throttle: somebody looks at the queue in at most a fifth of the time while mail comes or goes, so that nobody
-// who lists it without end slows it down by much. On an idle server there is nobody to wait for.
+// Throttle: somebody looks at the queue in at most a tenth of the time while mail comes or goes, so that nobody
+// who lists it without end slows it down by much: what the control tool does with an answer takes as much again, of
+// the same cores. On an idle server there is nobody to wait for.
 #pragma once
 
 #include <algorithm>
@@ -19,7 +20,7 @@ using Micros = std::chrono::microseconds;  // since any time
 // How much was taken, and until when that is to be made up for. Pure.
 class Share {
  public:
-  static constexpr int kPart = 5;  // of the time, one
+  static constexpr int kPart = 10;  // of the time, one
 
   void used(Micros from, Micros to) { until_ = std::max(until_, from) + kPart * (to - from); }
   [[nodiscard]] Micros wait(Micros now) const { return std::max(Micros(0), until_ - now); }
@@ -30,7 +31,7 @@ class Share {
 
 class Throttle {
  public:
-  static constexpr Micros kCredit{100'000};  // who looks now and then waits for nothing
+  static constexpr Micros kCredit{200'000};  // who looks now and then waits for nothing
   using Task = std::move_only_function<void() noexcept>;
   // Messages that came or went since the start.
   using Traffic = std::function<std::uint64_t()>;

@@ -125,9 +125,9 @@ Query Resolver::addresses(const mail::Domain& name, base::IpFamily family, OnAdd
 }
 
 Query Resolver::tlsa(const std::string& name, OnTlsa done) {
-  constexpr int kTypeTlsa = 52;  // no header names it
+  constexpr int kTlsa = 52;  // no header names it
   const auto read = [name](std::string_view packet) { return read_tlsa(packet, name); };
-  return ask(name, kTypeTlsa, reading<TlsaAnswer>(read, std::move(done)));
+  return ask(name, kTlsa, reading<TlsaAnswer>(read, std::move(done)));
 }
 
 Query Resolver::names(const base::IpAddress& address, OnNames done) {

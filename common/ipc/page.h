@@ -1,5 +1,6 @@
 // Page: rows of a listing, as many as fit into one frame. How many that are depends on how long the rows
-// are; the limit is in bytes.
+// are; the limit is in bytes. A row is encoded once, when it comes in: how long it is is known then, and the
+// page is sent as it stands.
 #pragma once
 
 #include <cstddef>
@@ -19,8 +20,17 @@ class Page {
 
   // False: it is full, and `row` is not in it.
   [[nodiscard]] bool add(Row row) {
-    const auto size = encode(row).size();
-    return add(std::move(row), size);
+    static_assert(Codec<Row>::max_size({}) <= kMostBytes);
+    if (rows_.size() == kMostRows) return false;
+    const auto before = encoded_.size();
+    base::Writer writer(encoded_);
+    Codec<Row>::encode(writer, row, {});
+    if (encoded_.size() > kMostBytes) {
+      encoded_.resize(before);
+      return false;
+    }
+    rows_.push_back(std::move(row));
+    return true;
   }
   [[nodiscard]] bool empty() const { return rows_.empty(); }
   [[nodiscard]] std::size_t size() const { return rows_.size(); }
@@ -31,34 +41,27 @@ class Page {
 
  private:
   friend struct Codec<Page>;
-  // `size`: of the row, encoded.
-  [[nodiscard]] bool add(Row row, std::size_t size) {
-    static_assert(Codec<Row>::max_size({}) <= kMostBytes);
-    if (rows_.size() == kMostRows || bytes_ + size > kMostBytes) return false;
-    bytes_ += size;
-    rows_.push_back(std::move(row));
-    return true;
-  }
 
   std::vector<Row> rows_;
-  std::size_t bytes_ = 0;
+  std::string encoded_;  // all of them
 };
 
 template <class Row>
 struct Codec<Page<Row>> {
   static void encode(base::Writer& w, const Page<Row>& page, Limits) {
     w.integer(static_cast<std::uint32_t>(page.size()));
-    for (const auto& row : page) Codec<Row>::encode(w, row, {});
+    w.raw(page.encoded_);
   }
   static void decode(base::Reader& r, Page<Row>& page, Limits) {
     const auto count = r.integer<std::uint32_t>();
     page = {};
-    for (std::uint32_t i = 0; i < count && !r.failed(); ++i) {
-      Row row;
-      const auto before = r.left();
-      Codec<Row>::decode(r, row, {});
-      if (!r.failed() && !page.add(std::move(row), before - r.left())) r.fail();
-    }
+    if (count > Page<Row>::kMostRows) return r.fail();
+    page.rows_.reserve(count);
+    auto rows = r;
+    for (std::uint32_t i = 0; i < count && !r.failed(); ++i) Codec<Row>::decode(r, page.rows_.emplace_back(), {});
+    const auto size = rows.left() - r.left();
+    if (size > Page<Row>::kMostBytes) return r.fail();
+    page.encoded_ = rows.raw(size);
   }
   static constexpr std::size_t max_size(Limits) { return 4 + Page<Row>::kMostBytes; }
   static void shape(std::string& out) {

@@ -126,7 +126,7 @@ bool is_sendable(std::string_view text) {
 
 // Quoted-printable of RFC 2045 6.7; lines end with CR LF.
 std::string quoted_printable(std::string_view text) {
-  constexpr std::string_view kHex = "0123456789ABCDEF";
+  constexpr std::string_view kDigits = "0123456789ABCDEF";
   std::string out;
   std::size_t column = 0;
   for (std::size_t i = 0; i < text.size(); ++i) {
@@ -148,8 +148,8 @@ std::string quoted_printable(std::string_view text) {
       ++column;
     } else {
       out += '=';
-      out += kHex[static_cast<unsigned char>(c) >> 4];
-      out += kHex[static_cast<unsigned char>(c) & 15];
+      out += kDigits[static_cast<unsigned char>(c) >> 4];
+      out += kDigits[static_cast<unsigned char>(c) & 15];
       column += 3;
     }
   }

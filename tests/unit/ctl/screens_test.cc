@@ -6,6 +6,7 @@
 #include <set>
 
 #include "ctl/json.h"
+#include "ctl/json_row.h"
 
 namespace postern::ctl {
 namespace {
@@ -342,6 +343,24 @@ TEST(Json, ForeignBytesAreEscapedAndNeverBreakTheLine) {
   EXPECT_EQ(line.find('\n'), line.size() - 1);
   for (const char c : line.substr(0, line.size() - 1)) EXPECT_TRUE(c >= 0x20 && c < 0x7F);
   EXPECT_EQ(json::parse(line)["state"], "ready");
+}
+
+// Rows of long listings are written by hand: as the library writes all others.
+TEST(Json, ARowIsWrittenAsTheLibraryWouldWriteIt) {
+  const auto replace = json::error_handler_t::replace;
+  for (const std::string text : {"", "plain", "~ }{[],:/", "a\"b", "a\\b", "\b\f\n\r\t\x01\x1f", "\x7f", "b\xc3\xb6" "b",
+                                 "\xe4\xb8\xad", "\xf0\x9f\x98\x80", "\xff", "\xc3", "\xe4\xb8 x", "\xed\xa0\x80"}) {
+    JsonRow row;
+    row.text("key", text);
+    EXPECT_EQ(row.line(), "{\"v\":1,\"key\":" + json(text).dump(-1, ' ', true, replace) + "}\n");
+  }
+  JsonRow row;
+  row.number("none", 0);
+  row.number("most", UINT64_MAX);
+  row.time("never", {});
+  row.time("now", kNow);
+  EXPECT_EQ(row.line(), "{\"v\":1,\"none\":0,\"most\":18446744073709551615,\"never\":null,"
+                        "\"now\":\"" + base::iso8601(kNow) + "\"}\n");
 }
 
 TEST(Json, MessageAndBlockAndShow) {

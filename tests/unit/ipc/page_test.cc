@@ -26,6 +26,24 @@ TEST(Page, IsFullByItsBytes) {
 
 TEST(Page, IsFullByItsRows) { EXPECT_EQ(filled(0).size(), Page<Row>::kMostRows); }
 
+// The row that had no room leaves nothing behind, and a shorter one may still fit.
+TEST(Page, WhatDoesNotFitIsNotSent) {
+  auto page = filled(9'996);
+  ASSERT_FALSE(page.add({"x"}));
+  const auto arrived = decode<Page<Row>>(encode(page));
+  ASSERT_TRUE(arrived);
+  EXPECT_EQ(arrived->size(), 6U);
+  Page<Row> other;
+  for (int n = 0; n < 5; ++n) ASSERT_TRUE(other.add({std::string(9'996, 'x')}));
+  ASSERT_TRUE(other.add({std::string(9'000, 'x')}));
+  EXPECT_FALSE(other.add({std::string(9'996, 'x')}));
+  EXPECT_TRUE(other.add({"short"}));
+  const auto both = decode<Page<Row>>(encode(other));
+  ASSERT_TRUE(both);
+  EXPECT_EQ(both->size(), 7U);
+  EXPECT_EQ(both->back().text, "short");
+}
+
 TEST(Page, ArrivesAsItWasSent) {
   const auto page = filled(1'000);
   const auto arrived = decode<Page<Row>>(encode(page));

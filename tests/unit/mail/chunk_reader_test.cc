@@ -22,7 +22,7 @@ struct ReadChunk {
 };
 
 // Reads `bytes` cut into pieces of `piece` bytes.
-ReadChunk read(std::string_view bytes, std::size_t piece = std::string_view::npos) {
+ReadChunk read_chunk(std::string_view bytes, std::size_t piece = std::string_view::npos) {
   ChunkReader reader;
   ReadChunk result;
   while (!bytes.empty()) {
@@ -54,38 +54,38 @@ std::string unstuff(std::string_view stuffed) {
 }
 
 TEST(ChunkReader, StuffsTheDotsOfLines) {
-  const auto result = read(".\r\na.\r\n..b\r\n\r\n.");
+  const auto result = read_chunk(".\r\na.\r\n..b\r\n\r\n.");
   EXPECT_EQ(result.body, "..\r\na.\r\n...b\r\n\r\n..");
   EXPECT_TRUE(result.stuffed);
   EXPECT_EQ(result.size, result.body.size() - 3);
   EXPECT_FALSE(result.bare);
   EXPECT_FALSE(result.binary);
-  EXPECT_FALSE(read("a\r\nb.\r\n").stuffed);
+  EXPECT_FALSE(read_chunk("a\r\nb.\r\n").stuffed);
 }
 
 TEST(ChunkReader, SeesLineEndsThatStandAlone) {
   for (const auto* text : {"\n", "a\nb", "a\r", "\r", "a\rb\r\n", "\r\r\n", "\n\r", "\r\n\n", ".\n", "\r\n.\r"}) {
-    EXPECT_TRUE(read(text).bare) << testing::PrintToString(text);
-    EXPECT_TRUE(read(text).binary) << testing::PrintToString(text);
+    EXPECT_TRUE(read_chunk(text).bare) << testing::PrintToString(text);
+    EXPECT_TRUE(read_chunk(text).binary) << testing::PrintToString(text);
   }
   for (const auto* text : {"", "\r\n", "a\r\n", ".\r\n", "\r\n\r\n", "a\r\nb"})
-    EXPECT_FALSE(read(text).bare) << testing::PrintToString(text);
+    EXPECT_FALSE(read_chunk(text).bare) << testing::PrintToString(text);
 }
 
 TEST(ChunkReader, KnowsWhatOnlyABinaryMessageMayHave) {
   const std::string longest(ChunkReader::kLongestLine, 'a');
-  EXPECT_FALSE(read(longest).binary);
-  EXPECT_FALSE(read(longest + "\r\n" + longest + "\r\n").binary);
-  EXPECT_TRUE(read(longest + "a").binary);
-  EXPECT_TRUE(read(longest + "a\r\n").binary);
-  EXPECT_TRUE(read("a\r\n" + longest + "aa\r\nb\r\n").binary);
-  EXPECT_TRUE(read(std::string("a\0\r\n", 4)).binary);
-  EXPECT_FALSE(read(std::string("a\0\r\n", 4)).bare);
-  EXPECT_FALSE(read("\xff\x80\x7f\x01\r\n").binary);
+  EXPECT_FALSE(read_chunk(longest).binary);
+  EXPECT_FALSE(read_chunk(longest + "\r\n" + longest + "\r\n").binary);
+  EXPECT_TRUE(read_chunk(longest + "a").binary);
+  EXPECT_TRUE(read_chunk(longest + "a\r\n").binary);
+  EXPECT_TRUE(read_chunk("a\r\n" + longest + "aa\r\nb\r\n").binary);
+  EXPECT_TRUE(read_chunk(std::string("a\0\r\n", 4)).binary);
+  EXPECT_FALSE(read_chunk(std::string("a\0\r\n", 4)).bare);
+  EXPECT_FALSE(read_chunk("\xff\x80\x7f\x01\r\n").binary);
 }
 
 TEST(ChunkReader, CountsReceivedFieldsOfTheHeaderOnly) {
-  EXPECT_EQ(read("Received: a\r\n b\r\nRECEIVED:c\r\nX-Received: d\r\n\r\nReceived: f\r\n").received, 2U);
+  EXPECT_EQ(read_chunk("Received: a\r\n b\r\nRECEIVED:c\r\nX-Received: d\r\n\r\nReceived: f\r\n").received, 2U);
 }
 
 // Each text of six bytes of these: what is stored gives the same bytes again, ends nowhere as the body of
@@ -96,10 +96,10 @@ TEST(ChunkReader, WhateverComesCannotEndAMessage) {
   for (unsigned n = 0; n < kAll; ++n) {
     std::string text;
     for (unsigned left = n, i = 0; i < 6; ++i, left /= 5) text += kBytes[left % 5];
-    const auto whole = read(text);
+    const auto whole = read_chunk(text);
     ASSERT_EQ(unstuff(whole.body), text) << testing::PrintToString(text);
     for (const std::size_t piece : {1U, 2U, 3U, 4U, 5U})
-      ASSERT_EQ(read(text, piece), whole) << testing::PrintToString(text) << piece;
+      ASSERT_EQ(read_chunk(text, piece), whole) << testing::PrintToString(text) << piece;
     DataReader later;
     for (std::string_view rest = whole.body; !rest.empty();) {
       const auto step = later.scan(rest);

@@ -546,7 +546,7 @@ class ScheduleModel : public ::testing::Test {
       bytes += size_of(message);
       ids.emplace_back(message);
       EXPECT_EQ(s->held(name, base::MessageId(message)),
-                ModelQueue::any(recipients, &Recipient::held));
+                ModelQueue::any(recipients, &model::Recipient::held));
       for (const auto& [number, r] : recipients) {
         ++(r.leased  ? counts.leased
            : r.held  ? counts.held

@@ -19,10 +19,10 @@ std::vector<config::HopSpec> via(const std::vector<std::uint8_t>& weights) {
 TEST(Shares, NeighboursWithWeightsAreAGroup) {
   const auto ways = via({0, 3, 1, 0, 7, 0, 2, 2, 2});
   EXPECT_EQ(group_at(ways, 0), (Group{0, 1, 0}));
-  for (const std::size_t way : {1, 2}) EXPECT_EQ(group_at(ways, way), (Group{1, 3, 4}));
+  for (const std::size_t way : {1U, 2U}) EXPECT_EQ(group_at(ways, way), (Group{1, 3, 4}));
   EXPECT_EQ(group_at(ways, 3), (Group{3, 4, 0}));
   EXPECT_EQ(group_at(ways, 4), (Group{4, 5, 0})) << "with whom would it share?";
-  for (const std::size_t way : {6, 7, 8}) EXPECT_EQ(group_at(ways, way), (Group{6, 9, 6}));
+  for (const std::size_t way : {6U, 7U, 8U}) EXPECT_EQ(group_at(ways, way), (Group{6, 9, 6}));
   EXPECT_EQ(first_group(ways), (Group{1, 3, 4}));
   EXPECT_FALSE(first_group(via({0, 5, 0})).shares());
 }

@@ -11,13 +11,13 @@ TEST(Share, WhatIsUsedIsMadeUpFor) {
   Share share;
   EXPECT_EQ(share.wait(Micros(1000)), Micros(0));
   share.used(Micros(1000), Micros(3000));
-  EXPECT_EQ(share.wait(Micros(3000)), Micros(8000)) << "four times as long";
-  EXPECT_EQ(share.wait(Micros(12'000)), Micros(0));
+  EXPECT_EQ(share.wait(Micros(3000)), Micros(18'000)) << "nine times as long";
+  EXPECT_EQ(share.wait(Micros(21'000)), Micros(0));
   // What is used too early is added, and nobody saves up.
-  share.used(Micros(10'000), Micros(11'000));
-  EXPECT_EQ(share.wait(Micros(11'000)), Micros(5000));
+  share.used(Micros(19'000), Micros(20'000));
+  EXPECT_EQ(share.wait(Micros(20'000)), Micros(11'000));
   share.used(Micros(50'000), Micros(51'000));
-  EXPECT_EQ(share.wait(Micros(51'000)), Micros(4000));
+  EXPECT_EQ(share.wait(Micros(51'000)), Micros(9000));
 }
 
 class ThrottleTest : public ::testing::Test {
@@ -48,11 +48,11 @@ class ThrottleTest : public ::testing::Test {
   Throttle throttle{loop, [this] { return mail; }};
 };
 
-TEST_F(ThrottleTest, BesideMailItGetsAFifthOfTheTime) {
+TEST_F(ThrottleTest, BesideMailItGetsATenthOfTheTime) {
   ++mail;
   flows = true;
   const auto credit = std::chrono::duration_cast<std::chrono::milliseconds>(Throttle::kCredit).count();
-  EXPECT_GE(look(30).count(), 29 * 10 - credit);
+  EXPECT_GE(look(30).count(), 29 * 20 - credit);
 }
 
 TEST_F(ThrottleTest, WithoutMailNobodyWaits) {

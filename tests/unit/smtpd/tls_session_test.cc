@@ -263,7 +263,7 @@ bool only_records(std::string_view wire, std::string_view types) {
     if (wire.size() < 5 || types.find(wire[0]) == std::string_view::npos || wire[1] != 3)
       return false;
     const auto size =
-        5U + (static_cast<unsigned char>(wire[3]) << 8 | static_cast<unsigned char>(wire[4]));
+        5U + (std::size_t{static_cast<unsigned char>(wire[3])} << 8 | static_cast<unsigned char>(wire[4]));
     if (wire.size() < size) return false;
     wire.remove_prefix(size);
   }
