@@ -5,9 +5,10 @@
 BUILD_PACKAGES="g++ meson ninja-build pkg-config libevent-dev libc-ares-dev libseccomp-dev libidn2-dev
   libunistring-dev liblmdb-dev libssl-dev libcrypt-dev libfmt-dev nlohmann-json3-dev libtomlplusplus-dev libcli11-dev"
 DEMO_PACKAGES="swaks"
-TEST_PACKAGES="libgtest-dev libgmock-dev python3 python3-pytest python3-pytest-xdist python3-aiosmtpd
-  python3-dnslib swaks libnet-ssleay-perl curl openssl dovecot-imapd dovecot-lmtpd dovecot-submissiond knot unbound msmtp
-  libauthen-sasl-perl libio-socket-ssl-perl haproxy s-nail node-nodemailer testssl.sh iproute2"
+TEST_PACKAGES="clang-19 libclang-rt-19-dev lld-19 libgtest-dev libgmock-dev python3 python3-pytest python3-pytest-xdist
+  python3-aiosmtpd python3-dnslib swaks libnet-ssleay-perl curl openssl dovecot-imapd dovecot-lmtpd
+  dovecot-submissiond knot unbound msmtp libauthen-sasl-perl libio-socket-ssl-perl haproxy s-nail
+  node-nodemailer testssl.sh iproute2"
 ROLE_USERS="_postern-smtpd _postern-queued _postern-relay _postern-local _postern-key
   _postern-auth _postern-fetch"
 

@@ -373,7 +373,7 @@ TEST(Json, MessageAndBlockAndShow) {
   EXPECT_EQ(message["from"], "bob@example.org");
   EXPECT_EQ(message["next_try"], nullptr);
   const auto block = json::parse(
-      to_json(ipc::BlockRow{ipc::BlockKind::kFreeze, "example.net", "slow", "root", kNow, false}));
+      to_json(ipc::BlockRow{ipc::BlockKind::kFreeze, "example.net", "slow", "root", kNow, {}}));
   EXPECT_EQ(block["kind"], "freeze");
   EXPECT_EQ(block["reason"], "slow");
   const auto page = json::parse(to_json(base::MessageId(1), shown()));

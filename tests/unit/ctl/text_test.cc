@@ -15,7 +15,7 @@ using base::WallTime;
 
 constexpr std::int64_t kSecond = 1000, kMinute = 60 * kSecond, kHour = 60 * kMinute,
                        kDay = 24 * kHour;
-constexpr WallTime kNow{1'790'000'000'000};  // Mon 2026-09-21 14:13:20 UTC
+constexpr WallTime kToday{1'790'000'000'000};  // Mon 2026-09-21 14:13:20 UTC
 
 class Zone : public testing::Test {
  protected:
@@ -47,30 +47,30 @@ TEST(Human, Spans) {
 }
 
 TEST_F(Zone, TimesAreLocalAndAsShortAsTheirDistanceAllows) {
-  EXPECT_EQ(local_time(WallTime{0}, kNow), "-");
-  EXPECT_EQ(local_time(kNow, kNow), "14:13:20");
-  EXPECT_EQ(local_time(kNow - Millis(kDay), kNow), "Sun 14:13");
-  EXPECT_EQ(local_time(kNow + Millis(5 * kDay), kNow), "Sat 14:13");
-  EXPECT_EQ(local_time(kNow - Millis(7 * kDay), kNow), "2026-09-14 14:13");
-  EXPECT_EQ(local_now(kNow), "Mon 14:13:20 UTC");
+  EXPECT_EQ(local_time(WallTime{0}, kToday), "-");
+  EXPECT_EQ(local_time(kToday, kToday), "14:13:20");
+  EXPECT_EQ(local_time(kToday - Millis(kDay), kToday), "Sun 14:13");
+  EXPECT_EQ(local_time(kToday + Millis(5 * kDay), kToday), "Sat 14:13");
+  EXPECT_EQ(local_time(kToday - Millis(7 * kDay), kToday), "2026-09-14 14:13");
+  EXPECT_EQ(local_now(kToday), "Mon 14:13:20 UTC");
   use("EST5");
-  EXPECT_EQ(local_time(kNow, kNow), "09:13:20");
-  EXPECT_EQ(local_now(kNow), "Mon 09:13:20 EST");
+  EXPECT_EQ(local_time(kToday, kToday), "09:13:20");
+  EXPECT_EQ(local_now(kToday), "Mon 09:13:20 EST");
 }
 
 TEST_F(Zone, AnEndIsATimeOfDayADateOrASpan) {
   const auto until = [](std::string_view text) {
-    const auto at = parse_until(text, kNow);
+    const auto at = parse_until(text, kToday);
     return at ? local_time(*at, WallTime{0}) : at.error();
   };
-  EXPECT_EQ(parse_until("14:13:21", kNow).value(), kNow + Millis(kSecond));
+  EXPECT_EQ(parse_until("14:13:21", kToday).value(), kToday + Millis(kSecond));
   EXPECT_EQ(until("18:00"), "2026-09-21 18:00");
   EXPECT_EQ(until("14:13"), "2026-09-22 14:13");  // its next time
   EXPECT_EQ(until("2026-12-24 18:00"), "2026-12-24 18:00");
   EXPECT_EQ(until("2026-12-24T18:00:05"), "2026-12-24 18:00");
   EXPECT_EQ(until("2026-12-24"), "2026-12-24 00:00");
   EXPECT_EQ(until("+2h"), "2026-09-21 16:13");
-  EXPECT_EQ(parse_until("90m", kNow).value(), kNow + Millis(90 * kMinute));
+  EXPECT_EQ(parse_until("90m", kToday).value(), kToday + Millis(90 * kMinute));
   EXPECT_EQ(until("2026-09-21 14:13"), "2026-09-21 14:13 is over already");
   EXPECT_EQ(until("0"), "0 is over already");
   for (const auto* bad :
@@ -79,8 +79,8 @@ TEST_F(Zone, AnEndIsATimeOfDayADateOrASpan) {
     EXPECT_NE(until(bad).find("expected a time"), std::string::npos) << bad << " is " << until(bad);
   // The zone is that of whoever types; its clocks are put forward and back.
   use("EST5");
-  EXPECT_EQ(parse_until("18:00", kNow).value(),
-            WallTime{kNow.ms - kNow.ms % kDay} + Millis(23 * kHour));
+  EXPECT_EQ(parse_until("18:00", kToday).value(),
+            WallTime{kToday.ms - kToday.ms % kDay} + Millis(23 * kHour));
   use("CET-1CEST,M3.5.0,M10.5.0/3");
   const WallTime eve{1'792'836'000'000};  // Sat 2026-10-24 12:00 CEST; that night has 25 hours
   EXPECT_EQ(parse_until("12:00", eve).value(), eve + Millis(25 * kHour));

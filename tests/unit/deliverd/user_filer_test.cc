@@ -253,7 +253,7 @@ TEST_F(UserFilerTest, OneThatIsIdleIsDropped) {
 TEST_F(UserFilerTest, AtTheLimitTheIdlestMakesRoom) {
   mail("abc");
   for (std::size_t i = 0; i < 3; ++i) bring(i);
-  for (const std::size_t i : {1, 0}) {
+  for (const std::size_t i : {1U, 0U}) {
     ++clock.now;
     processes[i]->say(0, ipc::Result::kDelivered);
     turn();

@@ -82,7 +82,7 @@ TEST(Mailboxes, AreThereWhenTheyAreAskedFor) {
 
 TEST(Mailboxes, AtTheLimitWhoAsksWaitsForAnEnd) {
   MailboxesRig rig(2);
-  for (const std::uint64_t i : {1, 2, 3, 4}) rig.ask(i, std::to_string(i));
+  for (const std::uint64_t i : {1U, 2U, 3U, 4U}) rig.ask(i, std::to_string(i));
   rig.until([&] { return rig.has(1) && rig.has(2); });
   rig.turn();
   EXPECT_FALSE(rig.answered(3));

@@ -90,7 +90,7 @@ class EngineLife : public EngineModel {
     }
     expect_all_are_called();
   }
-  [[nodiscard]] std::string figures(long long steps, double seconds, std::size_t ended) const {
+  [[nodiscard]] std::string figures(std::uint64_t steps, double seconds, std::size_t ended) const {
     return std::to_string(steps) + " steps of the engine's life: " + std::to_string(ended) +
            " recipients ended, each once; " + std::to_string(expired) + " expired; " +
            std::to_string(told.notices()) + " notices; leases: " + std::to_string(of_several) +

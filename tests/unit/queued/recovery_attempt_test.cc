@@ -266,7 +266,7 @@ TEST_F(UnreadableTest, ABlockThatCannotBeReadCostsItsMessageAfterThreeStarts) {
   std::string file;
   for (const auto& name : disk.files("journal"))
     if (disk.content(name).find("body 20x") != std::string::npos) file = name;
-  for (const std::uint64_t block : {0, 2}) disk.bad_blocks.emplace(file, block);
+  for (const std::uint64_t block : {0U, 2U}) disk.bad_blocks.emplace(file, block);
   EXPECT_FALSE(open());
   EXPECT_NE(fatal.find("Input/output error"), std::string::npos);
   EXPECT_FALSE(open());
