@@ -20,13 +20,16 @@ class ExpiringTest : public ::testing::Test, protected ControlRig {
     start();
   }
   // The loop's own timers run by the clock of the machine.
-  ipc::Status status() {
-    const auto before = tool.status.size();
-    tell(tool, ipc::AskStatus{});
-    for (int n = 0; n < 1'000 && tool.status.size() == before; ++n) {
+  void await(std::size_t told) {
+    for (int n = 0; n < 1'000 && tool.status.size() < told; ++n) {
       turn(1);
       std::this_thread::sleep_for(std::chrono::milliseconds(1));
     }
+  }
+  ipc::Status status() {
+    const auto before = tool.status.size();
+    tell(tool, ipc::AskStatus{});
+    await(before + 1);
     EXPECT_EQ(tool.status.size(), before + 1);
     return tool.status.empty() ? ipc::Status{} : tool.status.back();
   }
@@ -132,7 +135,7 @@ TEST_F(ExpiringTest, WhoeverAskedWhileItCountsIsToldOnce) {
   turn();
   EXPECT_TRUE(tool.status.empty());
   late_store->set_scans_slow(false);
-  turn();
+  await(2);
   ASSERT_EQ(tool.status.size(), 2U);
   EXPECT_EQ(tool.status[0].expiring, 0U);
   EXPECT_EQ(tool.status[1].expiring, 0U);
