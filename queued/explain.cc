@@ -6,6 +6,7 @@
 
 #include "queued/notices.h"
 #include "queued/obstacles.h"
+#include "queued/whole_message.h"
 
 namespace postern::queued {
 namespace {
@@ -132,14 +133,7 @@ ipc::Explained explained(const Engine& engine, const ipc::Explain& ask) {
   answer.request = ask.request;
   const Message* message = engine.store().find(ask.id);
   if (message == nullptr) return answer;
-  answer.found = true;
-  answer.from = message->from;
-  answer.hello = message->hello;
-  answer.client = message->client;
-  answer.arrived = message->arrived;
-  answer.size = message->size();
-  answer.bounce = message->notice;
-  answer.origin = message->origin;
+  tell_whole(*message, answer);
   const auto& recipients = message->recipients;
   answer.ended = static_cast<std::uint32_t>(recipients.size()) - message->open;
   Explainer explainer(engine, *message);

@@ -5,6 +5,7 @@
 #include "queued/message_id.h"
 #include "queued/messages.h"
 #include "queued/obstacles.h"
+#include "queued/whole_message.h"
 
 namespace postern::queued {
 namespace {
@@ -152,21 +153,14 @@ ipc::Shown shown(const Engine& engine, const ipc::Show& ask) {
   answer.request = ask.request;
   const Message* message = engine.store().find(ask.id);
   if (message == nullptr) return answer;
-  answer.found = true;
-  answer.from = message->from;
-  answer.hello = message->hello;
-  answer.client = message->client;
-  answer.arrived = message->arrived;
+  tell_whole(*message, answer);
   for (const auto& recipient : message->recipients) {
     const auto left = recipient.open() ? engine.left(*message, recipient) : std::nullopt;
     if (!left) continue;
     const auto expires = engine.store().clock().wall() + *left;
     if (answer.expires.ms == 0 || expires < answer.expires) answer.expires = expires;
   }
-  answer.size = message->size();
-  answer.bounce = message->notice;
   answer.requires_tls = message->tls_wish == mail::TlsWish::kRequired;
-  answer.origin = message->origin;
   for (std::size_t i = ask.after; i < message->recipients.size(); ++i) {
     if (answer.recipients.size() == kRecipientRows) {
       answer.more = true;

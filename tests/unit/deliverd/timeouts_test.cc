@@ -96,14 +96,19 @@ std::string outcomes(const Player& player) {
   return all;
 }
 
+// Until a millisecond before its end.
+void wait_almost(Player& player, const Wait& wait) {
+  for (const auto& bytes : wait.before) hear(player, bytes);
+  ASSERT_EQ(player.client().state(), wait.state);
+  player.wait(wait.time - base::Millis(1));
+  ASSERT_FALSE(player.over());
+}
+
 TEST(Timeouts, WhatComesJustInTimeCounts) {
   for (const auto& wait : waits()) {
     SCOPED_TRACE(awaited(wait.state));
     auto player = player_of(wait);
-    for (const auto& bytes : wait.before) hear(player, bytes);
-    ASSERT_EQ(player.client().state(), wait.state);
-    player.wait(wait.time - base::Millis(1));
-    ASSERT_FALSE(player.over());
+    ASSERT_NO_FATAL_FAILURE(wait_almost(player, wait));
     const auto ended = player.ended().size();
     hear(player, wait.answer);
     EXPECT_EQ(player.over(), wait.state == ClientState::kQuit);
@@ -118,10 +123,7 @@ TEST(Timeouts, WhatDoesNotComeInTimeIsNotWaitedFor) {
   for (const auto& wait : waits()) {
     SCOPED_TRACE(awaited(wait.state));
     auto player = player_of(wait);
-    for (const auto& bytes : wait.before) hear(player, bytes);
-    ASSERT_EQ(player.client().state(), wait.state);
-    player.wait(wait.time - base::Millis(1));
-    ASSERT_FALSE(player.over());
+    ASSERT_NO_FATAL_FAILURE(wait_almost(player, wait));
     player.wait(base::Millis(1));
     EXPECT_TRUE(player.over());
     EXPECT_EQ(outcomes(player), wait.outcome);
