@@ -116,14 +116,15 @@ void Delivery::lose_patience() {
 }
 
 // A recipient may have been handed out anew while the failures of its first lease still waited to be told, so that two
-// deliverers hold it, each with an outcome. The later one says how it stands: of a life, later leases have higher numbers.
-// Which of two lives was the later one, nobody knows.
+// deliverers hold it, each with an outcome. The later one says how it stands. Later leases have higher numbers, those of a
+// later life too, for it begins behind all that deliverers held.
 void Delivery::adopt_all() {
   std::vector<std::pair<DelivererId, ipc::HeldLease>> all;
   std::vector<base::MessageId> ids;
   for (const auto& [key, deliverer] : deliverers_)
     for (auto& lease : std::exchange(deliverer->leases, {})) {
       ids.push_back(lease.message);
+      engine_.schedule().number_behind(lease.lease);
       all.emplace_back(deliverer->id(), std::move(lease));
     }
   std::ranges::sort(all, std::greater(), [](const auto& one) { return one.second.lease; });

@@ -296,6 +296,9 @@ class Schedule {
   // leases the one that is adopted first has a recipient. False: none is left for it.
   bool adopt(DelivererId deliverer, LeaseKey key, base::MessageId message,
              std::span<const Placed> recipients);
+  // Our own get higher numbers than one that an earlier life handed out, which a deliverer may hold still when the
+  // next life begins.
+  void number_behind(base::LeaseId earlier);
   // Ends a lease of this deliverer: its recipients leave the schedule until they are added again.
   std::optional<LeaseInfo> settle(DelivererId deliverer, LeaseKey key);
 

@@ -378,6 +378,12 @@ bool Schedule::adopt(DelivererId deliverer, LeaseKey key, base::MessageId messag
   return true;
 }
 
+// None has come near the half of all numbers; a deliverer that names such a one lies, and must not use them up.
+void Schedule::number_behind(base::LeaseId earlier) {
+  constexpr auto kHalf = std::numeric_limits<std::uint64_t>::max() / 2;
+  if (earlier.value < kHalf) last_lease_ = std::max(last_lease_, earlier.value);
+}
+
 std::optional<LeaseInfo> Schedule::settle(DelivererId deliverer, LeaseKey key) {
   const auto at = leases_.find(key);
   if (at == leases_.end() || at->second.deliverer != deliverer) return std::nullopt;

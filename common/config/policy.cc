@@ -13,7 +13,7 @@
 #include "common/config/network_set.h"
 
 namespace postern::config {
-namespace {
+namespace rules {
 
 using Number = std::uint32_t;  // of a rule in its list
 constexpr Number kNone = std::numeric_limits<Number>::max();
@@ -110,7 +110,7 @@ class Rules {
   std::array<Patterns, 4> patterns_;  // by subject
 };
 
-}  // namespace
+}  // namespace rules
 
 struct PolicyIndex::Tables {
   explicit Tables(Policy from)
@@ -121,7 +121,7 @@ struct PolicyIndex::Tables {
         allow(policy.allow) {}
   Policy policy;
   NetworkSet clients, not_clients;
-  Rules deny, allow;
+  rules::Rules deny, allow;
 };
 
 PolicyIndex::PolicyIndex(Policy policy) : tables_(std::make_unique<Tables>(std::move(policy))) {}
@@ -137,7 +137,7 @@ bool PolicyIndex::serves(const base::IpAddress& client) const {
 const std::string* PolicyIndex::refusal(const PolicyQuestion& question) const {
   if (tables_->policy.deny.empty()) return nullptr;
   const auto denied = tables_->deny.first(question);
-  if (denied == kNone || tables_->allow.first(question) != kNone) return nullptr;
+  if (denied == rules::kNone || tables_->allow.first(question) != rules::kNone) return nullptr;
   return &tables_->policy.deny[denied].reply;
 }
 

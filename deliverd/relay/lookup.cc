@@ -120,7 +120,7 @@ dns::Query look_up_host(Directory& directory, const config::HopSpec& hop, Found 
     return {};
   }
   return directory.host(*name, [port = hop.port, found = std::move(found)](
-                                   Directory::Result hosts) mutable noexcept {
+                                   Directory::Result&& hosts) mutable noexcept {
     if (!hosts) return found({{}, std::unexpected(std::move(hosts.error()))});
     found({{}, targets_of_route(hosts->front(), port)});
   });

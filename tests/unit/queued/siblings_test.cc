@@ -2,6 +2,7 @@
 #include <gtest/gtest.h>
 
 #include <chrono>
+#include <limits>
 #include <thread>
 
 #include "tests/unit/queued/engine_rig.h"
@@ -212,6 +213,22 @@ TEST_F(SiblingsTest, TheLaterOfTwoLeasesSaysHowItStands) {
   EXPECT_EQ(look(first.message), nullptr);
   EXPECT_EQ(store->count(), 0U) << "nor is there a notice";
   for (const auto& relay : relays) EXPECT_EQ(relay.saved.size(), 1U);
+}
+
+// So that the next life can tell which of two was the later one, if this one hands it out anew; whatever a liar says.
+TEST_F(SiblingsTest, LeasesOfALaterLifeHaveHigherNumbers) {
+  begin();
+  const auto held = mail("a@far.example");
+  (void)mail("b@near.example");
+  FakeRelay relay;
+  connect(relay, 0,
+          {{base::LeaseId(700), base::Epoch(3), held, {0}},
+           {base::LeaseId(std::numeric_limits<std::uint64_t>::max()), base::Epoch(4), held, {0}}});
+  ASSERT_EQ(relay.grants.size(), 1U);
+  (void)relay.ask(relay.grants[0]);
+  turn();
+  ASSERT_EQ(relay.leases.size(), 1U);
+  EXPECT_EQ(relay.leases[0].lease.value, 701U);
 }
 
 // What it stands still for is not taken off the deliverers' time to say what they hold.
