@@ -102,9 +102,9 @@ setup_build() {
   printf '%s' "$*" >"$directory/options"
 }
 
-# build DIRECTORY: quiet unless it fails.
+# build DIRECTORY [TARGET...]: quiet unless it fails.
 build() {
-  ninja -C "$1" >"$1/build.log" 2>&1 || {
+  ninja -C "$@" >"$1/build.log" 2>&1 || {
     grep -E -A 6 'error|FAILED' "$1/build.log" | head -n 60 >&2
     fail "the build failed; all of it is in $1/build.log"
   }

@@ -50,6 +50,11 @@ std::string mark_of(base::MessageId message, std::uint32_t recipient) {
   return fmt::format("X{}R{}.", base::to_string(message), recipient);
 }
 
+// A name in tmp tells no size yet, and an owner may have made his tmp his new.
+bool is_complete_copy(std::string_view name, std::string_view mark) noexcept {
+  return name.find(mark) != std::string_view::npos && size_in_name(name);
+}
+
 std::int64_t now_micros() noexcept {
   const auto now = std::chrono::system_clock::now().time_since_epoch();
   return std::chrono::duration_cast<std::chrono::microseconds>(now).count() % 1'000'000;
@@ -80,9 +85,8 @@ std::optional<Filed> Maildir::filed_before(const deliverd::Delivery& delivery,
   const auto mark = mark_of(delivery.lease.message, recipient.number);
   for (const auto* sub : {"/new", "/cur"}) {
     const auto names = disk_.list(directory + sub);
-    if (!names || std::none_of(names->begin(), names->end(), [&](const std::string& name) {
-          return name.find(mark) != std::string::npos;
-        }))
+    if (!names || std::none_of(names->begin(), names->end(),
+                               [&](const std::string& name) { return is_complete_copy(name, mark); }))
       continue;
     const auto done = settle(directory);
     return done ? delivered(recipient, "delivered to the mailbox") : deferred(recipient, done.error());

@@ -145,6 +145,18 @@ TEST_F(MailboxDaemonTest, WhatWasFiledBeforeIsNotFiledAgain) {
   EXPECT_EQ(files_in(box / "new").size(), 1U) << "nobody asked";
 }
 
+// By an owner who exchanges his directories while the one that files for him is killed.
+TEST_F(MailboxDaemonTest, WhatLiesInNewUnfinishedIsFiledAgain) {
+  begin();
+  send("hi\r\n");
+  const auto file = files_in(box / "new").at(0);
+  auto unfinished = file.filename().string();
+  unfinished.resize(unfinished.find(",S="));
+  fs::rename(file, box / "new" / unfinished);
+  send("hi\r\n", true);
+  EXPECT_EQ(files_in(box / "new").size(), 2U);
+}
+
 TEST_F(MailboxDaemonTest, QuotaAndFolders) {
   config.local.quota = 300;
   config.local.folders = true;
