@@ -26,7 +26,8 @@ mail::Notify success_alone() { return mail::Notify::from_bits(mail::Notify::kSuc
 class Expansion {
  public:
   // `alone`: of one recipient, which is no alias.
-  Expansion(bool null_sender, bool alone) : null_sender_(null_sender), alone_(alone) {}
+  Expansion(bool null_sender, bool alone, const KeyOf& key_of)
+      : null_sender_(null_sender), alone_(alone), key_of_(key_of) {}
 
   void add(Named&& named) {
     if (named.decision.alias) return add_alias(named, *named.decision.alias);
@@ -81,7 +82,7 @@ class Expansion {
 
   // It is known by another name, under which its reports go.
   [[nodiscard]] bool joins_another(const RecipientRecord& one) const {
-    const auto known = known_.find(one.address.text());
+    const auto known = known_.find(key_of_(one.address));
     if (known == known_.end()) return false;
     const auto& before = all_[known->second];
     return !before.sender && (before.alias != one.alias || before.orcpt != one.orcpt);
@@ -89,7 +90,7 @@ class Expansion {
 
   void add(RecipientRecord one) {
     if (alone_) return all_.push_back(std::move(one));
-    const auto [known, fresh] = known_.emplace(one.address.text(), all_.size());
+    const auto [known, fresh] = known_.emplace(key_of_(one.address), all_.size());
     if (fresh) return all_.push_back(std::move(one));
     auto& before = all_[known->second];
     if (before.sender == one.sender)
@@ -100,8 +101,9 @@ class Expansion {
 
   const bool null_sender_;
   const bool alone_;
+  const KeyOf& key_of_;
   std::vector<RecipientRecord> all_;
-  std::unordered_map<std::string, std::size_t> known_;  // by address, behind ">" those of aliases themselves
+  std::unordered_map<std::string, std::size_t> known_;  // by key, behind ">" those of aliases themselves
 };
 
 }  // namespace
@@ -111,8 +113,8 @@ mail::OriginalRecipient original_of(const mail::Address& named) {
   return mail::OriginalRecipient::from_text(type + named.text()).value_or(mail::OriginalRecipient());
 }
 
-std::vector<RecipientRecord> expand(std::vector<Named> named, bool null_sender) {
-  Expansion expansion(null_sender, named.size() == 1 && !named.front().decision.alias);
+std::vector<RecipientRecord> expand(std::vector<Named> named, bool null_sender, const KeyOf& key_of) {
+  Expansion expansion(null_sender, named.size() == 1 && !named.front().decision.alias, key_of);
   for (auto& one : named) expansion.add(std::move(one));
   return expansion.take();
 }

@@ -1,5 +1,5 @@
 // From the recipients that a client named to those that a message has: aliases are replaced by all that they stand
-// for, each mailbox once. What becomes of the sender's wishes for reports is RFC 3461's to say (5.2.7):
+// for, each mailbox once (and each extension of it: it may be a folder). What becomes of the sender's wishes for reports is RFC 3461's to say (5.2.7):
 //
 // - An alias for one recipient hands on NOTIFY and ORCPT, and nothing is reported of itself; but where another name
 //   brought that recipient before, whose success is reported under that one, its own is expanded.
@@ -13,6 +13,8 @@
 // Where a recipient was rewritten and nobody had named an original one, it is named (5.2.1 d). Pure.
 #pragma once
 
+#include <functional>
+#include <string>
 #include <vector>
 
 #include "common/config/rights.h"
@@ -28,9 +30,12 @@ struct Named {
   config::Decision decision;
 };
 
+// By what is an address one recipient with others? (config::RightsIndex::key)
+using KeyOf = std::function<std::string(const mail::Address&)>;
+
 // Numbered from 0 on, in the order in which they were named. Who is named several times is one recipient, with all
 // that was asked for; who is named itself and on a list is no member for this message.
-[[nodiscard]] std::vector<RecipientRecord> expand(std::vector<Named> named, bool null_sender);
+[[nodiscard]] std::vector<RecipientRecord> expand(std::vector<Named> named, bool null_sender, const KeyOf& key_of);
 
 // Of an ORCPT that nobody said: "rfc822;team@example.org".
 [[nodiscard]] mail::OriginalRecipient original_of(const mail::Address& named);

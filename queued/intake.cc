@@ -226,7 +226,8 @@ std::optional<mail::Reply> Intake::check(Submission& submission, const Submitter
   }
   if (auto no = check_account(submission)) return no;
   if (named.size() == 1) submission.alias = named.front().decision.alias;
-  submission.replaced = expand(std::move(named), head.from.is_null());
+  submission.replaced = expand(std::move(named), head.from.is_null(),
+                               [&](const mail::Address& address) { return engine_.router().key(address); });
   submission.count = submission.replaced.size();
   return std::nullopt;
 }

@@ -52,6 +52,8 @@ class Router {
   [[nodiscard]] bool is_socket(base::ListenerIndex listener) const { return index_.is_socket(listener); }
   // As a sender's address is compared with patterns.
   [[nodiscard]] std::string sender_name(const mail::Address& address) const { return index_.sender_name(address); }
+  // The same for all addresses of one mailbox.
+  [[nodiscard]] std::string key(const mail::Address& address) const { return index_.key(address); }
   // As mail of our own names it.
   [[nodiscard]] config::Decision find(const mail::Address& recipient) const { return index_.find(recipient); }
   // Where accepted mail goes: never refused, whoever sent it. Aliases are behind it.

@@ -57,7 +57,7 @@ constexpr std::array kAttributes{
     Attribute{"NAME", is_name, is_name, &ClientAttributes::name},
     Attribute{"ADDR", is_address, is_address, nullptr},
     Attribute{"PORT", is_port, is_port, &ClientAttributes::port},
-    Attribute{"PROTO", is_protocol, is_protocol, &ClientAttributes::proto},
+    Attribute{"PROTO", is_protocol, is_text, &ClientAttributes::proto},
     Attribute{"HELO", is_hello, is_text, &ClientAttributes::helo},
     Attribute{"LOGIN", is_nothing, nullptr, nullptr},
     Attribute{"DESTADDR", is_address, nullptr, &ClientAttributes::destaddr},
@@ -70,6 +70,11 @@ bool means_unknown(std::string_view value) {
   return std::any_of(std::begin(kUnknown), std::end(kUnknown), [&](std::string_view word) {
     return base::equals_ignoring_case(value, word);
   });
+}
+
+// XFORWARD_README: by XFORWARD they may be of no DNS and no IP; then they are nothing to us.
+bool may_be_foreign(Introduction introduction, const Attribute& attribute) {
+  return introduction == Introduction::kXforward && (attribute.xforward == is_name || attribute.xforward == is_address);
 }
 
 // Puts one attribute into `into`; what is wrong, or nothing.
@@ -90,7 +95,7 @@ std::string take(Introduction introduction, std::string_view word, ClientAttribu
   const auto value = mail::from_xtext(word.substr(equals + 1));
   if (!value || value->empty() || value->size() > ClientAttributes::kMaxValue)
     return "Bad value of " + shown;
-  const bool unknown = means_unknown(*value);
+  const bool unknown = means_unknown(*value) || (may_be_foreign(introduction, *known) && !good(*value));
   if (!unknown && good == is_nothing) return shown + " is not supported";
   if (!unknown && !good(*value)) return "Bad value of " + shown;
   if (known->member != nullptr)
@@ -148,7 +153,7 @@ std::optional<ipc::FirstClient> first_client(const ClientAttributes& a, bool her
   first.hello = a.helo.value_or("");
   if (!first.address && first.name.empty() && first.hello.empty()) return std::nullopt;
   first.port = a.port.value_or("");
-  first.protocol = a.proto.value_or("");
+  if (a.proto && is_protocol(*a.proto)) first.protocol = *a.proto;
   return first;
 }
 

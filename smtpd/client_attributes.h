@@ -27,7 +27,7 @@ struct ClientAttributes {
   std::optional<std::string> name;   // of ADDR; looks like a domain
   std::optional<base::IpAddress> addr;
   std::optional<std::string> port;   // a number
-  std::optional<std::string> proto;  // "SMTP" or "ESMTP"
+  std::optional<std::string> proto;  // XCLIENT: "SMTP" or "ESMTP". XFORWARD: printable
   std::optional<std::string> helo;   // XCLIENT: a valid hello name. XFORWARD: printable
   std::optional<std::string> destaddr, destport;  // XCLIENT: where the client connected to
   std::optional<std::string> ident;   // XFORWARD: of the message, in the host's log

@@ -24,6 +24,11 @@ bool Protocol::may_xclient() const {
   return origin_ && service_->rights->may_claim(service_->listener, *origin_);
 }
 
+// And has not named one yet.
+bool Protocol::speaks_for_others() const {
+  return may_xclient() && !origin_->claimed;
+}
+
 bool Protocol::may_xforward() const {
   return origin_ && service_->xforward_from.contains(origin_->connected());
 }
@@ -71,6 +76,7 @@ void Protocol::forget_introductions() {
   forwarded_.reset();
   client_name_.clear();
   if (!origin_ || !std::exchange(origin_->claimed, std::nullopt)) return;
+  turned_away_ = !serves();
   if (!sink_.introduced({})) close_with(kTooManyOfClient);
 }
 

@@ -43,6 +43,7 @@ namespace {
 // RFC 6531 3.5
 constexpr std::string_view kSenderNeedsUtf8 = "550 5.6.7 An address beyond ASCII needs SMTPUTF8 with MAIL";
 constexpr std::string_view kRecipientNeedsUtf8 = "553 5.6.7 An address beyond ASCII needs SMTPUTF8 with MAIL";
+constexpr std::string_view kTlsFirst = "530 5.7.0 Must issue a STARTTLS command first";
 constexpr std::uint64_t kMostAnnounced = 999'999;  // by LIMITS: six digits, RFC 9422 3
 constexpr char kTlsHandshake = 0x16;  // the first byte of a ClientHello, RFC 8446 5.1
 
@@ -50,6 +51,15 @@ constexpr char kTlsHandshake = 0x16;  // the first byte of a ClientHello, RFC 84
 template <class... Args>
 std::string line(fmt::format_string<Args...> format, Args&&... args) {
   return fmt::format(format, std::forward<Args>(args)...);
+}
+
+// RFC 3207 4: what is heard in clear text where TLS is required. A gateway of ours may name its client, and what is no
+// command of ours, or brings bytes that are none, is answered as ever.
+bool goes_before_tls(Verb verb) noexcept {
+  static constexpr Verb kThese[] = {Verb::kNoop,     Verb::kEhlo,     Verb::kStartTls, Verb::kQuit,
+                                    Verb::kXclient,  Verb::kXforward, Verb::kBdat,     Verb::kForeign,
+                                    Verb::kUnknown};
+  return std::find(std::begin(kThese), std::end(kThese), verb) != std::end(kThese);
 }
 
 // Replies are ASCII, whatever was said with MAIL (RFC 6531 3.7.4.1): an address that is not is left out.
@@ -112,10 +122,22 @@ void Protocol::begin() {
   greet();
 }
 
-// RFC 5321 3.1: whom 554 greets may still say QUIT, and hears 503 for the rest.
+// Does policy serve the client?
+bool Protocol::serves() const {
+  return !origin_ || service_->policy == nullptr || service_->policy->serves(origin_->client());
+}
+
+// Is the command obeyed where nothing is taken?
+bool Protocol::is_heard(Verb verb) const {
+  if (verb == Verb::kQuit || verb == Verb::kBdat) return true;  // a chunk follows, and is passed over
+  return speaks_for_others() && (verb == Verb::kEhlo || verb == Verb::kHelo || verb == Verb::kXclient || verb == Verb::kStartTls);
+}
+
+// RFC 5321 3.1: whom 554 greets may still say QUIT, and hears 503 for the rest. Who speaks for others is no client
+// itself, and may name one.
 void Protocol::greet() {
-  turned_away_ = origin_ && service_->policy != nullptr && !service_->policy->serves(origin_->client());
-  if (!turned_away_) return say_named("220", service_->banner);
+  turned_away_ = !serves();
+  if (!turned_away_ || speaks_for_others()) return say_named("220", service_->banner);
   say_named("554", "takes no mail from your address");
   sink_.refused({Verb::kUnknown, {}, "554 the client is not served"});
 }
@@ -149,6 +171,10 @@ bool Protocol::shakes_hands() const noexcept {
 bool Protocol::offers_tls() const noexcept {
   return !tls_ &&
          (service_->tls == config::TlsMode::kOptional || service_->tls == config::TlsMode::kRequired);
+}
+
+bool Protocol::lacks_tls() const noexcept {
+  return !tls_ && service_->tls == config::TlsMode::kRequired;
 }
 
 Want Protocol::want() const noexcept {
@@ -253,8 +279,10 @@ void Protocol::run(std::string_view text) {
   const auto todo = action(command.verb, state_);
   const bool first = !std::exchange(command_seen_, true);
   if (++fruitless_ > kMaxFruitless) return close_with("421 4.7.0 Too many commands that bring no message");
-  if (turned_away_ && command.verb != Verb::kQuit && command.verb != Verb::kBdat)
+  if (turned_away_ && !is_heard(command.verb))
     return fail("503 5.7.1 No mail is taken from your address");
+  if (lacks_tls() && !goes_before_tls(command.verb))
+    return command.verb == Verb::kMail ? refuse(command.verb, {}, kTlsFirst) : say(kTlsFirst);
   switch (todo) {  // these come before any mistake in the arguments
     case Action::kForeign:
       if (first) return close_with("554 5.5.1 This is SMTP");
@@ -266,8 +294,8 @@ void Protocol::run(std::string_view text) {
     case Action::kXclient:
     case Action::kXforward:
       break;
-    case Action::kNoRecipients:
-      return fail("554 5.5.1 No valid recipients");
+    case Action::kNoRecipients:  // no mistake of who sends groups of commands (RFC 2920 3.1)
+      return say("554 5.5.1 No valid recipients");
     case Action::kOutOfOrder:
       if (command.verb == Verb::kStartTls) return refuse_start_tls();
       if (command.verb == Verb::kAuth) return refuse_auth();
@@ -334,9 +362,9 @@ void Protocol::perform(Action todo, mail::Command& command) {
     case Action::kVerify:
       return say("252 2.0.0 Cannot verify; send mail and see");
     case Action::kExpand:
-      return fail("502 5.7.0 EXPN is not allowed");
+      return fail("502 5.5.1 EXPN is not implemented");
     case Action::kHelp:
-      return say("214 2.0.0 HELO EHLO MAIL RCPT DATA BDAT RSET NOOP QUIT VRFY EXPN HELP");
+      return say("214 2.0.0 HELO EHLO MAIL RCPT DATA BDAT RSET NOOP QUIT VRFY HELP");
     case Action::kStartTls:
       return on_start_tls();
     case Action::kAuth:
@@ -374,7 +402,7 @@ void Protocol::on_hello(mail::Command& command) {
                  service_->hostname, size_limit(), limits_feature(),
                  offers_tls() ? "250-STARTTLS\r\n" : tls_ ? "250-REQUIRETLS\r\n" : "",
                  offers_auth() ? auth_feature() : std::string(), offer_introductions(),
-                 offers_etrn() ? "250-ETRN\r\n" : "", offers_atrn() ? "250-ATRN\r\n" : "");
+                 offers_etrn() && !lacks_tls() ? "250-ETRN\r\n" : "", offers_atrn() ? "250-ATRN\r\n" : "");
 }
 
 // RFC 9422: what this session holds its client to. Where nothing is, nothing is said.
@@ -447,11 +475,26 @@ bool Protocol::may_relay() const {
                      [&](const base::Network& network) { return network.contains(client); });
 }
 
+// RFC 6409 4.2: a submission server takes no domain that is not fully qualified, but for names of our own.
+bool Protocol::is_qualified(const mail::Domain& domain) const {
+  const auto& listeners = service_->rights->rights().listeners;
+  const auto listener = service_->listener.value;
+  if (listener >= listeners.size() || listeners[listener].service != config::Service::kSubmission ||
+      listeners[listener].local)
+    return true;
+  return domain.empty() || domain.is_literal() || domain.text().find('.') != std::string::npos ||
+         service_->rights->is_local(domain) || domain == service_->rights->rights().hostname;
+}
+
 // The address that MAIL or RCPT named, completed where that is allowed; nullopt: refused.
 std::optional<mail::Address> Protocol::address_of(mail::Command& command) {
   auto& path = command.path;
-  if (path.kind == mail::Path::Kind::kAddress) return std::move(path.address);
   const char detail = command.verb == Verb::kMail ? '7' : '3';
+  if (path.kind == mail::Path::Kind::kAddress) {
+    if (is_qualified(path.address.domain())) return std::move(path.address);
+    refuse(command.verb, path.address.text(), line("554 5.1.{} Domain is not fully qualified", detail));
+    return std::nullopt;
+  }
   if (service_->default_domain.empty() || !may_relay()) {
     fail(line("553 5.1.{} Address needs a domain", detail));
     return std::nullopt;
@@ -472,8 +515,6 @@ void Protocol::on_mail(mail::Command& command) {
     if (refusal->code == 421) state_ = State::kClosed;
     return;
   }
-  if (service_->tls == config::TlsMode::kRequired && !tls_)  // RFC 3207 4
-    return refuse(Verb::kMail, {}, "530 5.7.0 Must issue a STARTTLS command first");
   if (service_->login_required && account_.empty())  // RFC 4954 6
     return refuse(Verb::kMail, {}, "530 5.7.0 Authentication required");
   if (session_is_full(command)) return;
@@ -524,7 +565,8 @@ void Protocol::on_rcpt(mail::Command& command) {
     return refuse(Verb::kRcpt, address->text(), "452 4.5.3 Too many recipients");
   if (const auto* reply = denied(*address))
     return refuse(Verb::kRcpt, address->text(), *reply);
-  if (const auto reply = nameless(); !reply.empty()) return refuse(Verb::kRcpt, address->text(), reply);
+  if (!service_->rights->is_postmaster(*address))  // RFC 5321 4.5.1: who is refused must be able to complain
+    if (const auto reply = nameless(); !reply.empty()) return refuse(Verb::kRcpt, address->text(), reply);
   auto decision = service_->rights->decide(
       service_->listener, origin_ ? *origin_ : config::Origin(config::kThisHost), *address,
       !account_.empty());

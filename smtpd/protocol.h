@@ -323,11 +323,14 @@ class Protocol {
   [[nodiscard]] bool offers_auth() const noexcept;
   [[nodiscard]] bool offers(sasl::Mechanism mechanism) const noexcept;
   [[nodiscard]] std::string auth_feature() const;
+  [[nodiscard]] bool serves() const;
+  [[nodiscard]] bool is_heard(mail::Verb verb) const;
   void greet();
   void on_xclient(mail::Command& command);
   void on_xforward(mail::Command& command);
   void forget_introductions();
   [[nodiscard]] bool may_xclient() const;
+  [[nodiscard]] bool speaks_for_others() const;
   [[nodiscard]] bool may_xforward() const;
   [[nodiscard]] std::string offer_introductions() const;
   [[nodiscard]] const std::string* denied(const mail::Address& recipient) const;
@@ -339,9 +342,11 @@ class Protocol {
   [[nodiscard]] bool offers_atrn() const noexcept;
   void on_atrn(const mail::Command& command);
   [[nodiscard]] bool offers_tls() const noexcept;
+  [[nodiscard]] bool lacks_tls() const noexcept;  // and takes no mail before
   [[nodiscard]] bool shakes_hands() const noexcept;
   void begin();
   [[nodiscard]] bool session_is_full(const mail::Command& command);
+  [[nodiscard]] bool is_qualified(const mail::Domain& domain) const;
   [[nodiscard]] std::optional<mail::Address> address_of(mail::Command& command);
   [[nodiscard]] bool may_relay() const;
   [[nodiscard]] std::string limits_feature() const;

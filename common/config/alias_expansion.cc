@@ -92,7 +92,7 @@ class Expander {
     for (const auto& to : line_of(id).to) {
       for (auto& target : reached(id, to)) {
         if (owner && !target.sender) target.sender = owner;
-        if (seen.insert(target.address.text()).second) all.push_back(std::move(target));
+        if (seen.insert(users_.key(target.address)).second) all.push_back(std::move(target));
       }
       if (all.size() > most_) {
         mistake(line_of(id).where, fmt::format("this stands for more than {} recipients, the most that one message may have here",

@@ -62,7 +62,8 @@ Parsed<std::string> address_pattern(std::string_view text) {
   if (domain == kAnybody) {  // some user, wherever
     const auto address = parse_address(std::string(local_part) + "@x.example");
     if (wild || !address) return std::unexpected(Wrong(kExpected));
-    return base::folded(address->local_part()) + "@*";
+    const auto written = base::folded(address->text());  // in quotes where it needs them
+    return written.substr(0, written.rfind('@')) + "@*";
   }
   const bool below = wild && domain.starts_with("*.");
   const auto name = parse_domain(below ? domain.substr(2) : domain);

@@ -128,29 +128,42 @@ struct RightsIndex::Tables {
            entry(decision.domain, address.local_part(), address.domain().text()).has_value();
   }
 
+  // Whom a local part names, by all of it or by what stands before its extension: an alias, or a user.
+  struct Named {
+    std::string_view part;
+    std::shared_ptr<const Alias> alias;
+    std::string_view user;
+  };
+  [[nodiscard]] std::optional<Named> named(std::uint32_t domain, const mail::Address& recipient,
+                                           bool with_aliases) const {
+    const auto& section = rights.domains[domain];
+    const bool with_users = section.recipients == RecipientsKind::kFile;
+    if (!with_users && (!with_aliases || aliases[domain].empty())) return std::nullopt;
+    const std::string_view local_part = recipient.local_part();
+    const auto cut = section.extension.empty() ? std::string_view::npos : local_part.find(section.extension);
+    for (const auto part : {local_part, local_part.substr(0, cut)}) {
+      if (with_aliases)
+        if (auto found = alias(domain, part)) return Named{part, std::move(found), {}};
+      if (with_users)
+        if (const auto found = entry(domain, part, recipient.domain().text())) return Named{part, nullptr, *found};
+      if (cut == std::string_view::npos) break;
+    }
+    return std::nullopt;
+  }
+
   // The recipient among the aliases and users of section `domain`: kLocal or kNoSuchUser.
   [[nodiscard]] Decision local(std::uint32_t domain, const mail::Address& recipient,
                                bool with_aliases) const {
     const auto& section = rights.domains[domain];
-    if (section.recipients != RecipientsKind::kFile && (!with_aliases || aliases[domain].empty()))
-      return open_section(domain, recipient.local_part());
-    const std::string_view local_part = recipient.local_part();
-    const auto& name = recipient.domain().text();
-    const auto cut = section.extension.empty() ? std::string_view::npos : local_part.find(section.extension);
-    for (const auto part : {local_part, local_part.substr(0, cut)}) {
-      if (with_aliases)
-        if (auto found = alias(domain, part))
-          return {.verdict = Verdict::kLocal, .domain = domain, .alias = std::move(found)};
-      if (section.recipients == RecipientsKind::kFile)
-        if (const auto found = entry(domain, part, name))
-          return {.verdict = Verdict::kLocal,
-                  .domain = domain,
-                  .user = std::string(*found),
-                  .mailbox_domain = section.names.front().text()};
-      if (cut == std::string_view::npos) break;
+    if (auto found = named(domain, recipient, with_aliases)) {
+      if (found->alias) return {.verdict = Verdict::kLocal, .domain = domain, .alias = std::move(found->alias)};
+      return {.verdict = Verdict::kLocal,
+              .domain = domain,
+              .user = std::string(found->user),
+              .mailbox_domain = section.names.front().text()};
     }
     if (section.recipients == RecipientsKind::kFile) return {.verdict = Verdict::kNoSuchUser};
-    return open_section(domain, local_part);
+    return open_section(domain, recipient.local_part());
   }
 
   // Of a section that has no table of users.
@@ -306,10 +319,28 @@ std::string RightsIndex::sender_name(const mail::Address& address) const {
   std::string_view local_part = stamp.local_part();
   const auto domain = tables_->names.find(stamp.domain().text());
   if (domain != tables_->names.end()) {
-    const auto& extension = tables_->rights.domains[domain->second].extension;
-    if (!extension.empty()) local_part = local_part.substr(0, local_part.find(extension));
+    const auto& section = tables_->rights.domains[domain->second];
+    if (const auto found = tables_->named(domain->second, stamp, true))
+      local_part = found->part;
+    else if (section.recipients == RecipientsKind::kFile && !section.extension.empty())
+      local_part = local_part.substr(0, local_part.find(section.extension));
   }
   return config::sender_name(local_part, stamp.domain());
+}
+
+std::string RightsIndex::key(const mail::Address& address) const {
+  const auto domain = tables_->names.find(address.domain().text());
+  if (domain == tables_->names.end()) return address.text();
+  const auto stamp = tables_->stamped(address).value_or(address);
+  const std::string_view local_part = stamp.local_part();
+  const auto found = tables_->named(domain->second, stamp, false);
+  const auto whole = found ? std::string(found->user) + base::folded(local_part.substr(found->part.size()))
+                           : base::folded(local_part);
+  return whole + '@' + tables_->rights.domains[domain->second].names.front().text();
+}
+
+bool RightsIndex::is_postmaster(const mail::Address& recipient) const {
+  return tables_->is_postmaster(recipient, tables_->names.contains(recipient.domain().text()));
 }
 
 bool RightsIndex::is_local(const mail::Domain& domain) const {

@@ -225,8 +225,13 @@ class RightsIndex {
   // Do the users of its domain, or its aliases, hold the address, apart from postmaster's special rights?
   [[nodiscard]] bool knows(const mail::Address& address) const;
   // As a sender's address is compared with patterns (senders.h): in the domain that its own stands for, and
-  // without the extension of its section.
+  // without the extension of its section, unless it is somebody's name with it.
   [[nodiscard]] std::string sender_name(const mail::Address& address) const;
+  // The same for all addresses of one mailbox but for their extensions, which may be its folders; no alias is looked
+  // up. An address that is not ours is its own.
+  [[nodiscard]] std::string key(const mail::Address& address) const;
+  // Does mail for it go to postmaster, or to the sender of our notices (Decision::rewritten)?
+  [[nodiscard]] bool is_postmaster(const mail::Address& recipient) const;
   // Is the domain one of ours, or does it stand for one?
   [[nodiscard]] bool is_local(const mail::Domain& domain) const;
   // Without the aliases, which the tables hold.

@@ -13,6 +13,7 @@ namespace {
 
 constexpr std::size_t kMaxLabel = 63;  // RFC 1035 2.3.4
 constexpr std::size_t kMaxUnicode = 1'000;  // bytes of UTF-8 that may still be a domain of 255
+constexpr std::size_t kMaxSnum = 3;        // digits, RFC 5321 4.1.3
 constexpr std::string_view kIpv6Tag = "IPv6:";
 constexpr std::string_view kAceTag = "xn--";
 
@@ -20,12 +21,27 @@ bool is_alphanumeric(char c) noexcept {
   return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9');
 }
 
+// A number of RFC 5321 4.1.3 is decimal and may begin with zeros, which inet_pton(3) refuses as others read octal.
+std::string without_leading_zeros(std::string_view address) {
+  if (address.find('.') == std::string_view::npos) return std::string(address);
+  std::size_t at = address.rfind(':') + 1;
+  std::string text(address.substr(0, at));
+  while (at <= address.size()) {
+    const auto end = std::min(address.find('.', at), address.size());
+    auto number = address.substr(at, end - at);
+    while (number.size() > 1 && number.size() <= kMaxSnum && number.front() == '0') number.remove_prefix(1);
+    text.append(number).append(address.substr(end, 1));
+    at = end + 1;
+  }
+  return text;
+}
+
 // The canonical form of an address literal (RFC 5321 4.1.3), or empty.
 std::string canonical_literal(std::string_view inside) {
   const bool tagged = base::starts_with_ignoring_case(inside, kIpv6Tag);
   if (tagged) inside.remove_prefix(kIpv6Tag.size());
   const bool looks_v6 = inside.find(':') != std::string_view::npos;
-  const auto address = base::parse_ip(inside);
+  const auto address = base::parse_ip(without_leading_zeros(inside));
   if (!address || looks_v6 != tagged) return {};
   std::string text = "[";
   if (address->family == base::IpFamily::kV6) text += kIpv6Tag;

@@ -40,6 +40,7 @@ struct Desk::Session {
   std::uint64_t turn = 0;   // what comes later for another turn is too late
   unsigned rounds = 0;
   bool judged = false;  // the throttle has let it go on
+  bool checking = false;
   std::string account;
   std::shared_ptr<const Accounts> table;  // in which it was looked up, until it has its ticket
   std::unique_ptr<event::Timer> pause;
@@ -51,12 +52,13 @@ Desk::~Desk() { *alive_ = false; }
 
 void Desk::use(std::shared_ptr<const Accounts> accounts, Checker& checker) {
   const auto former = std::exchange(accounts_, std::move(accounts));
-  checker_ = &checker;
-  if (!former || !accounts_) return;
+  if (checker_ != &checker) change_checker(checker);
+  if (!former && !accounts_) return;
   std::vector<base::Token> out;
   for (const auto& [token, session] : sessions_) {
     const bool counts = session->state == Session::State::kLoggedIn || session->state == Session::State::kTicket;
-    if (counts && session->by_password && !accounts_->same(*former, session->account)) out.push_back(token);
+    const bool same = former && accounts_ && accounts_->same(*former, session->account);
+    if (counts && session->by_password && !same) out.push_back(token);
   }
   for (const auto& token : out) {
     auto& session = *sessions_.at(token);
@@ -69,10 +71,20 @@ void Desk::use(std::shared_ptr<const Accounts> accounts, Checker& checker) {
   }
 }
 
+// What the former one was asked it will not answer.
+void Desk::change_checker(Checker& checker) {
+  checker_ = &checker;
+  throttle_.drop_checks();
+  std::vector<Session*> waiting;
+  for (const auto& [token, session] : sessions_)
+    if (session->checking) waiting.push_back(session.get());
+  for (auto* const session : waiting) give_up(*session, "another checks passwords now");
+}
+
 // What it was looked up in is of before a change of its account.
 bool Desk::outdated(const Session& session) const {
-  return session.table && accounts_ && session.table != accounts_ &&
-         !accounts_->same(*session.table, session.account);
+  return session.by_password && session.table != accounts_ &&
+         !(session.table && accounts_ && accounts_->same(*session.table, session.account));
 }
 
 Desk::Session* Desk::find(std::uint32_t smtpd, const base::Token& token) {
@@ -157,14 +169,22 @@ void Desk::judge(Session& session, Step step) {
   session.account = account_of(step);
   const auto wait = throttle_.admit(session.client, session.account, clock_.steady());
   if (!wait) return give_up(session, "too many failures before");
-  if (wait->count() == 0) return decide(session.token, session.turn, std::move(step));
-  session.pause = std::make_unique<event::Timer>(
-      loop_, [this, token = session.token, turn = session.turn, step = std::move(step)]() mutable noexcept {
-        loop_.defer([this, token, turn, step = std::move(step), alive = alive_]() mutable noexcept {
-          if (*alive) decide(token, turn, std::move(step));
-        });
-      });
-  session.pause->start(*wait);
+  if (wait->time.count() == 0) return decide(session.token, session.turn, std::move(step));
+  judge_later(session, std::move(step), *wait);
+}
+
+void Desk::judge_later(Session& session, Step step, Throttle::Wait wait) {
+  const auto go_on = [this, token = session.token, turn = session.turn, again = wait.again](Step what) {
+    if (!again) return decide(token, turn, std::move(what));
+    const auto at = sessions_.find(token);
+    if (at != sessions_.end() && at->second->turn == turn) judge(*at->second, std::move(what));
+  };
+  session.pause = std::make_unique<event::Timer>(loop_, [this, go_on, step = std::move(step)]() mutable noexcept {
+    loop_.defer([go_on, step = std::move(step), alive = alive_]() mutable noexcept {
+      if (*alive) go_on(std::move(step));
+    });
+  });
+  session.pause->start(wait.time);
 }
 
 void Desk::decide(const base::Token& token, std::uint64_t turn, Step step) {
@@ -179,16 +199,22 @@ void Desk::decide(const base::Token& token, std::uint64_t turn, Step step) {
   }
   if (auto* const proven = std::get_if<Proven>(&step)) return accept(session, std::move(proven->account));
   session.table = accounts_;
+  session.checking = true;
   auto& check = std::get<CheckPassword>(step);
+  throttle_.check_begins(session.client, check.account);
   checker_->check(check.account, std::move(check.password), session.client,
-                  [this, token, turn, alive = alive_](Verdict verdict) noexcept {
-                    if (*alive) checked(token, turn, std::move(verdict));
+                  [this, token, turn, alive = alive_, asked = checker_, account = check.account,
+                   client = session.client](Verdict verdict) noexcept {
+                    if (!*alive || asked != checker_) return;
+                    throttle_.check_ends(client, account);
+                    checked(token, turn, std::move(verdict));
                   });
 }
 
 void Desk::checked(const base::Token& token, std::uint64_t turn, Verdict verdict) {
   const auto at = sessions_.find(token);
   if (at == sessions_.end() || at->second->turn != turn) return;  // the client did not wait
+  at->second->checking = false;
   switch (verdict.result) {
     case Verdict::Result::kRight:
       return accept(*at->second, std::move(verdict.account));

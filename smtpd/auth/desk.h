@@ -41,7 +41,7 @@ class Desk {
   ~Desk();
 
   // Who knows the passwords; `accounts` is null where it is not us. Whoever is logged in with what does
-  // not count any more is logged out.
+  // not count any more is logged out; of another checker's accounts nothing is known to count.
   void use(std::shared_ptr<const Accounts> accounts, Checker& checker);
 
   void begin(std::uint32_t smtpd, const ipc::Login& login);
@@ -65,8 +65,10 @@ class Desk {
   [[nodiscard]] Session* find(std::uint32_t smtpd, const base::Token& token);
   [[nodiscard]] Session* open(std::uint32_t smtpd, const base::Token& token, base::RequestId request);
   [[nodiscard]] bool outdated(const Session& session) const;
+  void change_checker(Checker& checker);
   void advance(Session& session, Step step);
   void judge(Session& session, Step step);
+  void judge_later(Session& session, Step step, Throttle::Wait wait);
   void decide(const base::Token& token, std::uint64_t turn, Step step);
   void checked(const base::Token& token, std::uint64_t turn, Verdict verdict);
   void accept(Session& session, std::string account);

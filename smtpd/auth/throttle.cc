@@ -12,6 +12,8 @@ std::string network_of(const base::IpAddress& client) {
   return key;
 }
 
+std::string account_key(const std::string& account) { return '@' + account; }
+
 }  // namespace
 
 // --- Table --------------------------------------------------------------------------------------
@@ -54,21 +56,37 @@ base::Millis Throttle::pause(const Record& record) {
   return std::min(kFirstPause * (std::int64_t{1} << doublings), kMostPause);
 }
 
-std::optional<base::Millis> Throttle::admit(const base::IpAddress& client,
-                                            const std::string& account, base::SteadyTime now) {
+std::optional<Throttle::Wait> Throttle::admit(const base::IpAddress& client, const std::string& account,
+                                              base::SteadyTime now) {
   const auto network = network_of(client);
-  Record* slowed[2] = {networks_.find(network), nullptr};
-  if (known_.find(network + account) == nullptr) slowed[1] = accounts_.find(account);
+  const bool known = known_.find(network + account) != nullptr;
+  Record* slowed[2] = {networks_.find(network), known ? nullptr : accounts_.find(account)};
   auto judged = now;
   for (const auto* record : slowed)
     if (record != nullptr) judged = std::max(judged, record->free);
   if (judged - now > kMostWait) return std::nullopt;
+  if (checks_of(network) >= kMostAtOnce || (!known && checks_of(account_key(account)) >= kFreeFailures))
+    return Wait{kFirstPause, true};
   for (auto* record : slowed) {
     if (record == nullptr) continue;
     forget(*record, now);
     record->free = judged + pause(*record);
   }
-  return judged - now;
+  return Wait{judged - now};
+}
+
+std::uint32_t Throttle::checks_of(const std::string& key) const {
+  const auto at = checks_.find(key);
+  return at == checks_.end() ? 0 : at->second;
+}
+
+void Throttle::check_begins(const base::IpAddress& client, const std::string& account) {
+  for (const auto& key : {network_of(client), account_key(account)}) ++checks_[key];
+}
+
+void Throttle::check_ends(const base::IpAddress& client, const std::string& account) {
+  for (const auto& key : {network_of(client), account_key(account)})
+    if (const auto at = checks_.find(key); at != checks_.end() && --at->second == 0) checks_.erase(at);
 }
 
 void Throttle::note_failure(Table& table, const std::string& key, base::SteadyTime now) {
@@ -85,10 +103,10 @@ void Throttle::failed(const base::IpAddress& client, const std::string& account,
   if (!account.empty()) note_failure(accounts_, account, now);
 }
 
-// The network's failures stay: whoever has one account could try all others in between.
+// All failures stay: whoever has one account could try all others in between, and whoever guesses would begin anew with
+// each login of the account's owner.
 void Throttle::succeeded(const base::IpAddress& client, const std::string& account,
                          base::SteadyTime now) {
-  accounts_.erase(account);
   known_.at(network_of(client) + account).counted = now;
 }
 

@@ -83,6 +83,14 @@ TEST(Policy, AsksForEachPartByItsPatterns) {
   }
 }
 
+TEST(Policy, LocalPartsAreComparedAsTheyAreWritten) {
+  Policy policy;
+  policy.deny = {{kSender, "\"x@y\"@*", "no"}};
+  const PolicyIndex index(policy);
+  EXPECT_EQ(asked(index, "192.0.2.1", "", "\"X@y\"@a.example", "x@b.example"), "no");
+  EXPECT_EQ(asked(index, "192.0.2.1", "", "x@y.example", "x@b.example"), "-");
+}
+
 TEST(Policy, NamesBeyondAsciiAreFolded) {
   Policy policy;
   policy.deny = {{kSender, "b\xc3\xb6" "b@a.example", "no"}, {kRecipient, "j\xc3\xbcrg@*", "no"}};

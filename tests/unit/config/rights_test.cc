@@ -484,5 +484,38 @@ TEST(Aliases, AnAddressThatBecomesTooLongIsNobodys) {
   EXPECT_EQ(verdict(std::string(64, 'x')), Verdict::kNoSuchUser);
 }
 
+// Who may send as alice may not as somebody else whose name only looks like hers with an extension.
+TEST(Rights, ASenderIsNamedWithoutHisExtension) {
+  const RightsIndex index(sample());
+  const std::pair<const char*, const char*> cases[] = {
+      {"Alice+x@example.net", "alice@example.net"},
+      {"a+b@example.org", "a+b@example.org"},
+      {"a+b+x@example.org", "a@example.org"},
+      {"nobody+x@example.org", "nobody@example.org"},
+      {"ann+x@any.example", "ann+x@any.example"},
+      {"ann+x@ask.example", "ann+x@ask.example"},
+      {"dave+x@plain.example", "dave+x@plain.example"},
+      {"ann+x@far.example", "ann+x@far.example"},
+  };
+  for (const auto& [from, name] : cases) EXPECT_EQ(index.sender_name(address(from)), name) << from;
+  auto with_alias = sample();
+  with_alias.domains[1].aliases = {{"team", address("team@any.example"), 1, false, {}}};
+  EXPECT_EQ(RightsIndex(with_alias).sender_name(address("team+x@any.example")), "team@any.example");
+}
+
+TEST(Rights, OneMailboxHasOneKeyForEachExtension) {
+  auto rights = sample();
+  rights.alias_domains = {{domain("old.example"), domain("example.org")}};
+  const RightsIndex index(rights);
+  const auto key = [&](const char* text) { return index.key(address(text)); };
+  EXPECT_EQ(key("Alice@example.org"), key("alice@example.net"));
+  EXPECT_EQ(key("\"alice\"@old.example"), key("ALICE@example.org"));
+  EXPECT_EQ(key("alice+X@example.org"), key("Alice+x@example.net"));
+  EXPECT_NE(key("alice+x@example.org"), key("alice@example.org"));
+  EXPECT_NE(key("bob@example.net"), key("bob@example.org")) << "the one has a mailbox of its own";
+  EXPECT_EQ(key("Ann+x@any.example"), key("ann+X@any.example"));
+  EXPECT_NE(key("ann@far.example"), key("Ann@far.example")) << "what case means elsewhere is not known here";
+}
+
 }  // namespace
 }  // namespace postern::config

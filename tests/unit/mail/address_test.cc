@@ -31,8 +31,12 @@ TEST(Domain, LiteralsAreCanonical) {
   EXPECT_EQ(domain("[ipv6:2001:DB8:0:0::1]"), "[IPv6:2001:db8::1]");
   EXPECT_EQ(domain("[IPv6:::ffff:192.0.2.1]"), "[192.0.2.1]");  // one host has one name
   EXPECT_TRUE(Domain::parse("[192.0.2.1]")->is_literal());
+  EXPECT_EQ(domain("[127.000.000.001]"), "[127.0.0.1]");  // decimal, not octal
+  EXPECT_EQ(domain("[010.0.2.01]"), "[10.0.2.1]");
+  EXPECT_EQ(domain("[IPv6:64:FF9B::192.000.2.001]"), domain("[IPv6:64:ff9b::192.0.2.1]"));
   for (const auto* bad : {"[", "[]", "[192.0.2.1", "[192.0.2]", "[2001:db8::1]", "[IPv6:192.0.2.1]",
-                          "[IPv6:]", "[tag:text]", "[192.0.2.1]x", "[192.0.2.1]]"})
+                          "[IPv6:]", "[tag:text]", "[192.0.2.1]x", "[192.0.2.1]]", "[192.0.2.1.]", "[192.0.2..1]",
+                          "[192.0.2.0001]", "[192.0.2.256]"})
     EXPECT_EQ(domain(bad), "error: bad address literal") << bad;
 }
 

@@ -3,6 +3,7 @@
 
 #include <gtest/gtest.h>
 
+#include "common/base/utf8.h"
 #include "tests/unit/queued/engine_rig.h"
 
 namespace postern::queued {
@@ -22,12 +23,17 @@ Named named(const char* text, std::shared_ptr<const config::Alias> stands_for = 
           {.verdict = config::Verdict::kLocal, .alias = std::move(stands_for)}};
 }
 
+// As for a domain of ours: local parts in any case.
+std::string key_of(const mail::Address& address) {
+  return address.domain().text() == "example.org" ? base::folded(address.text()) : address.text();
+}
+
 // "address notify orcpt alias sender", a line each; "-" for nothing.
 std::string expanded(std::vector<Named> all, bool null_sender = false) {
   const auto text = [](const std::string& part) { return ' ' + (part.empty() ? "-" : part); };
   std::string out;
   std::uint32_t number = 0;
-  for (const auto& one : expand(std::move(all), null_sender)) {
+  for (const auto& one : expand(std::move(all), null_sender, key_of)) {
     EXPECT_EQ(one.number, number++);
     out += one.address.text() + text(one.notify.text()) + text(one.orcpt.text()) + text(one.alias) +
            text(one.sender ? one.sender->text() : "");
@@ -45,6 +51,15 @@ TEST(Expand, WhoIsNoAliasStaysAsHeIs) {
                       named("ann@example.org", nullptr, "DELAY")}),
             "ann@example.org SUCCESS,DELAY rfc822;old@example.org - -\n"
             "x@far.example - - - -\n");
+}
+
+TEST(Expand, OneMailboxIsOneRecipientHoweverItIsWritten) {
+  const config::AliasTarget loud{address("ANN@example.org"), {}};
+  EXPECT_EQ(expanded({named("Ann@example.org", nullptr, "SUCCESS"), named("ann@example.org", nullptr, "DELAY"),
+                      named("all@example.org", alias("all@example.org", {kFar, loud})), named("X@far.example")}),
+            "Ann@example.org SUCCESS,FAILURE,DELAY - - -\n"
+            "x@far.example - rfc822;all@example.org all@example.org -\n"
+            "X@far.example - - - -\n");
 }
 
 TEST(Expand, WhoIsRewrittenIsNamedAsHeWasNamed) {

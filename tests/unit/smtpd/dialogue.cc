@@ -160,7 +160,11 @@ bool set(Dialogue& d, const std::string& key, const std::string& value) {
   if (key == "auth_down") return d.auth_down = value == "yes", true;
   if (key == "tls_busy") return d.tls_busy = value == "yes", true;
   if (key == "certificate") return d.certificate = value, true;
-  if (key == "cut") return d.cut = value != "no", true;
+  if (key == "binds") return d.binds = value == "yes", true;
+  if (key == "cut") {
+    d.cut = value == "bytes" ? Dialogue::Cut::kBytes : Dialogue::Cut::kWhole;
+    return value == "bytes" || value == "whole";
+  }
   if (key == "limit") return set_limit(d.service, value);
   if (key == "intake") return d.intake = reply(value), d.intake->code != 0;
   if (key == "result") return d.result = reply(value), d.result->code != 0;

@@ -49,7 +49,9 @@ struct Dialogue {
   bool tls_busy = false;   // no TLS can begin now
   bool auth_down = false;   // nobody can check a password
   std::string certificate;  // of the client
-  bool cut = true;         // however the wire is cut, the outcome is the same
+  bool binds = false;      // a login can be bound to its TLS
+  // However the wire is cut, the outcome is the same; or so it is byte by byte alone, or in one piece alone.
+  enum class Cut { kAnyhow, kBytes, kWhole } cut = Cut::kAnyhow;
 };
 
 // Ends the test program with a sentence where the file is malformed.

@@ -215,6 +215,8 @@ class Connection {
     const auto queue = std::exchange(sink.to_start, {});
     protocol.started(queue == "refused.example"
                          ? mail::Reply{459, {4, 7, 1}, {"Node refused.example not allowed"}}
+                     : queue == "busy.example"
+                         ? mail::Reply{458, {4, 3, 0}, {"Unable to queue messages for node busy.example"}}
                          : mail::Reply{250, {2, 0, 0}, {queue}});
   }
   // Of which host it is, the name of its domain says.

@@ -321,12 +321,13 @@ Expected expected(const std::string& wire) {
 }
 
 // All strings of CR, LF, NUL, dot and a letter up to a length, between a body and a planted second
-// message. The second one may be read as commands only behind the one true end.
+// message, whole, byte by byte and cut at random. The second one may be read as commands only behind the one true end.
 TEST_F(ProtocolTest, NoPermutationAtTheEndSmugglesAMessage) {
   constexpr std::string_view kAlphabet("\r\n.\0a", 5);
   constexpr std::size_t kLongest = 6;
   const std::string planted =
       "MAIL FROM:<ceo@example.org>\r\nRCPT TO:<bob@example.org>\r\nDATA\r\nplanted\r\n.\r\n";
+  std::mt19937 random(20261127);
   std::size_t tried = 0;
   for (std::size_t length = 0; length <= kLongest; ++length) {
     std::vector<std::size_t> digits(length, 0);
@@ -338,21 +339,20 @@ TEST_F(ProtocolTest, NoPermutationAtTheEndSmugglesAMessage) {
       ASSERT_TRUE(want.complete);
       const bool ends_in_middle = want.body.size() < 4 + middle.size();
 
-      auto c = connect();
-      c.feed(kUntilData);
-      if (tried % 3 == 0) {
-        for (const char byte : wire) c.feed({&byte, 1});
-      } else {
-        c.feed(wire);
-      }
-      if (want.bare) {
-        ASSERT_EQ(c.sink.messages.size(), 0U) << testing::PrintToString(middle);
-        ASSERT_TRUE(c.closed());
-      } else {
-        ASSERT_GE(c.sink.messages.size(), 1U) << testing::PrintToString(middle);
-        ASSERT_EQ(c.sink.messages[0].body, want.body);
-        if (!ends_in_middle) {
-          ASSERT_EQ(c.sink.messages.size(), 1U) << testing::PrintToString(middle);
+      for (const std::size_t most : {wire.size(), std::size_t{1}, std::size_t{5}}) {
+        auto c = connect();
+        c.feed(kUntilData);
+        const auto feed = [&](std::string_view piece) { c.feed(piece); };
+        most == wire.size() ? feed(wire) : in_random_pieces(wire, most, random, feed);
+        if (want.bare) {
+          ASSERT_EQ(c.sink.messages.size(), 0U) << testing::PrintToString(middle);
+          ASSERT_TRUE(c.closed());
+        } else {
+          ASSERT_GE(c.sink.messages.size(), 1U) << testing::PrintToString(middle);
+          ASSERT_EQ(c.sink.messages[0].body, want.body);
+          if (!ends_in_middle) {
+            ASSERT_EQ(c.sink.messages.size(), 1U) << testing::PrintToString(middle);
+          }
         }
       }
       more = false;

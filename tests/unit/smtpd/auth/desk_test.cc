@@ -227,6 +227,33 @@ TEST_F(DeskTest, AnotherPasswordLogsOut) {
   EXPECT_EQ(wire.dropped, std::vector{token(1)});
 }
 
+// Nobody knows that an account of the one is the same as that of the other.
+TEST_F(DeskTest, AnotherCheckerLogsOut) {
+  FakeChecker other;
+  logged_in(1);
+  log_in(2);
+  desk.use(nullptr, other);
+  EXPECT_EQ(wire.ended, std::vector{"bob"s});
+  EXPECT_EQ(wire.answers.back().result, LoginResult::kUnavailable) << "the former one will not answer";
+  EXPECT_EQ(desk.logged_in(), 0U);
+  log_in(3);
+  other.answer(0, Verdict::Result::kRight);
+  desk.taken({wire.tickets.back().request, true});
+  desk.use(nullptr, other);  // a reload that leaves it as it is
+  EXPECT_EQ(desk.logged_in(), 1U);
+  desk.use(accounts, checker);
+  EXPECT_EQ(desk.logged_in(), 0U);
+}
+
+// Who guesses by many connections at once is judged no faster than by one.
+TEST_F(DeskTest, PasswordsThatAreBeingCheckedAreWaitedFor) {
+  for (std::uint8_t session = 1; session <= 10; ++session) log_in(session, "guess");
+  EXPECT_EQ(checker.asked.size(), Throttle::kFreeFailures);
+  for (std::size_t which = 0; which < Throttle::kFreeFailures; ++which) checker.answer(which, Verdict::Result::kRight);
+  while (checker.asked.size() < 2 * Throttle::kFreeFailures) loop.run_once(true);
+  EXPECT_EQ(wire.answers.size(), 0U);  // of the tickets nothing is known yet
+}
+
 // Whoever began before it must not come in behind it with what counts no more.
 TEST_F(DeskTest, AnotherPasswordCountsForWhoLogsInMeanwhile) {
   log_in(1);

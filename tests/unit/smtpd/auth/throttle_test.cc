@@ -17,7 +17,7 @@ struct ThrottleTest : testing::Test {
 
   std::int64_t wait(const base::IpAddress& client, const std::string& account) {
     const auto admitted = throttle.admit(client, account, now);
-    return admitted ? admitted->count() : -1;
+    return admitted ? admitted->time.count() : -1;
   }
   // One attempt that waits as it is told, and fails.
   std::int64_t fail(const base::IpAddress& client, const std::string& account) {
@@ -58,6 +58,39 @@ TEST_F(ThrottleTest, AttemptsAtOnceQueueUpAndThenAreRefused) {
   EXPECT_EQ(wait(here, ""), 15'000);
   EXPECT_EQ(wait(here, ""), 30'000);
   EXPECT_EQ(wait(here, ""), -1);
+}
+
+TEST_F(ThrottleTest, ChecksThatAreUnderWayAreWaitedFor) {
+  for (std::uint32_t i = 0; i < Throttle::kFreeFailures; ++i) {
+    EXPECT_EQ(wait(here, "bob"), 0);
+    throttle.check_begins(here, "bob");
+  }
+  for (const auto& client : {here, there}) {
+    const auto asks_again = throttle.admit(client, "bob", now);
+    ASSERT_TRUE(asks_again);
+    EXPECT_TRUE(asks_again->again);
+    EXPECT_EQ(asks_again->time, Throttle::kFirstPause);
+  }
+  EXPECT_EQ(wait(here, "amy"), 0);
+  throttle.check_ends(here, "bob");
+  EXPECT_EQ(wait(there, "bob"), 0);
+}
+
+TEST_F(ThrottleTest, ChecksOfANetworkAreWaitedForToo) {
+  throttle.succeeded(here, "bob", now);
+  for (std::uint32_t i = 0; i < Throttle::kMostAtOnce; ++i) {
+    EXPECT_EQ(wait(here, "bob"), 0) << "nobody waits for a guesser elsewhere where he is known";
+    throttle.check_begins(i % 2 == 0 ? here : ip("192.0.2.77"), "bob");
+  }
+  EXPECT_EQ(wait(here, "bob"), Throttle::kFirstPause.count());
+  throttle.drop_checks();
+  EXPECT_EQ(wait(here, "bob"), 0);
+}
+
+TEST_F(ThrottleTest, ALoginOfTheOwnerHelpsNoGuesser) {
+  for (int i = 0; i < 8; ++i) (void)fail(there, "bob");
+  throttle.succeeded(here, "bob", now);
+  EXPECT_GT(wait(ip("203.0.113.1"), "bob"), 0);
 }
 
 TEST_F(ThrottleTest, FailuresAreForgotten) {
