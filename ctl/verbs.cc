@@ -77,7 +77,10 @@ Exit queues(const Command& command, Client& client, Output& output) {
   question.hops = command.hops;
   return list<ipc::QueueRows>(
       question, command.hops ? hop_table(output.width) : queue_table(output.width),
-      command.hops ? "no such next hop is in use\n" : "no such queue holds mail\n", command,
+      command.hops            ? "no such next hop is in use\n"
+      : command.queue.empty() ? "no queue holds mail\n"
+                              : "no such queue holds mail\n",
+      command,
       client, output, [](auto& q, const auto& page) {
         if (!page.rows.empty()) q.after = page.rows.back().queue;
       });
