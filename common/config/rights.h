@@ -228,7 +228,7 @@ class RightsIndex {
   // without the extension of its section, unless it is somebody's name with it.
   [[nodiscard]] std::string sender_name(const mail::Address& address) const;
   // The same for all addresses of one mailbox but for their extensions, which may be its folders; no alias is looked
-  // up. An address that is not ours is its own.
+  // up. An address that is not ours is its own, and so is what only the next hop knows in another case.
   [[nodiscard]] std::string key(const mail::Address& address) const;
   // Does mail for it go to postmaster, or to the sender of our notices (Decision::rewritten)?
   [[nodiscard]] bool is_postmaster(const mail::Address& recipient) const;

@@ -514,6 +514,9 @@ TEST(Rights, OneMailboxHasOneKeyForEachExtension) {
   EXPECT_NE(key("alice+x@example.org"), key("alice@example.org"));
   EXPECT_NE(key("bob@example.net"), key("bob@example.org")) << "the one has a mailbox of its own";
   EXPECT_EQ(key("Ann+x@any.example"), key("ann+X@any.example"));
+  EXPECT_EQ(key("Zoe@inner.example"), key("zoe@inner.example"));
+  EXPECT_NE(key("zoe+x@inner.example"), key("zoe+X@inner.example")) << "the next hop may know two";
+  EXPECT_NE(key("Ann@hub.example"), key("ann@hub.example"));
   EXPECT_NE(key("ann@far.example"), key("Ann@far.example")) << "what case means elsewhere is not known here";
 }
 
