@@ -77,7 +77,7 @@ class Expansion {
     member.orcpt = orcpt;
     member.expanded = list || (!null_sender_ && is_of_one_list(alias)) ? Expanded::kList : Expanded::kAlias;
     // Where it ends counts apart from its recipients, of whom one may have its very name.
-    if (known_.emplace('>' + alias.address.text(), all_.size()).second) all_.push_back(std::move(member));
+    if (known_.emplace('\n' + alias.address.text(), all_.size()).second) all_.push_back(std::move(member));
   }
 
   // It is known by another name, under which its reports go.
@@ -103,7 +103,7 @@ class Expansion {
   const bool alone_;
   const KeyOf& key_of_;
   std::vector<RecipientRecord> all_;
-  std::unordered_map<std::string, std::size_t> known_;  // by key, behind ">" those of aliases themselves
+  std::unordered_map<std::string, std::size_t> known_;  // by key, behind "\n", which none has, those of aliases themselves
 };
 
 }  // namespace

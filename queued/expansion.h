@@ -1,5 +1,5 @@
 // From the recipients that a client named to those that a message has: aliases are replaced by all that they stand
-// for, each mailbox once (and each extension of it, which may be a folder). What becomes of the sender's wishes for
+// for, each Maildir once (and each extension of it, which may be a folder), each other address once. What becomes of the sender's wishes for
 // reports is RFC 3461's to say (5.2.7):
 //
 // - An alias for one recipient hands on NOTIFY and ORCPT, and nothing is reported of itself; but where another name

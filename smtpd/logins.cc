@@ -9,7 +9,7 @@
 namespace postern::smtpd {
 
 bool Protocol::offers_auth() const noexcept {
-  return !service_->mechanisms.empty() && (tls_ || service_->plaintext_logins);
+  return !service_->mechanisms.empty() && (tls_ || (service_->plaintext_logins && !lacks_tls()));
 }
 
 bool Protocol::offers(sasl::Mechanism mechanism) const noexcept {

@@ -35,13 +35,14 @@
 //   NOOP HELP VRFY EXPN QUIT: in every state; others 500                            |
 //   * 503 where BODY=BINARYMIME was said (RFC 3030 3). BDAT is 503 after HELO.
 //   XCLIENT and XFORWARD get 550 from who may not say them. A client that is not served at all is
-//   greeted with 554, and gets 503 for everything but QUIT. XCLIENT ends a login.
+//   greeted with 554, and gets 503 for everything but QUIT; if it may name another, with 220, and may say a hello,
+//   STARTTLS and XCLIENT. XCLIENT ends a login.
 //   Where TLS is off, or there is none to be had, STARTTLS gets 502; within TLS 503. Where it is
-//   required, MAIL gets 530 until then.
+//   required, all but NOOP, EHLO, STARTTLS, QUIT, XCLIENT and XFORWARD get 530 until then (BDAT 503, unknown words 500).
 //
 //   REQUIRETLS is offered within TLS alone; elsewhere MAIL with it gets 555.
 //
-//   Where nobody can log in, AUTH gets 502, without TLS 538 (unless passwords go in clear text too),
+//   Where nobody can log in, AUTH gets 502, without TLS 538 (unless passwords go in clear text too, or all gets 530),
 //   and 503 after a login. Where a login is required, MAIL gets 530 until then.
 //
 //   An address that is not written in ASCII gets 553 where MAIL has not said SMTPUTF8; where it has, a reply may

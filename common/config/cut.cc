@@ -159,8 +159,9 @@ Rights rights_of(const Config& config) {
   for (const auto& domain : config.domains) {
     const bool sent_on = domain.deliver.kind == HopKind::kHost || domain.deliver.kind == HopKind::kMx ||
                          domain.deliver.kind == HopKind::kTurn;
+    const bool merges = domain.deliver.kind == HopKind::kMailbox && config.mailbox.kind == MailboxKind::kMaildir;
     rights.domains.push_back({domain.names, domain.recipients, domain.users, domain.addresses,
-                              domain.extension, domain.aliases, sent_on});
+                              domain.extension, domain.aliases, sent_on, merges});
   }
   rights.alias_domains = config.alias_domains;
   rights.postmaster = config.postmaster;

@@ -333,10 +333,12 @@ std::string RightsIndex::key(const mail::Address& address) const {
   if (domain == tables_->names.end()) return address.text();
   const auto& section = tables_->rights.domains[domain->second];
   const auto stamp = tables_->stamped(address).value_or(address);
+  if (!section.merges) return stamp.text();
+  const std::string_view local_part = stamp.local_part();
   const auto found = tables_->named(domain->second, stamp, false);
-  const auto rest = std::string_view(stamp.local_part()).substr(found ? found->part.size() : 0);
-  return std::string(found ? found->user : "") + (section.sent_on ? std::string(rest) : base::folded(rest)) + '@' +
-         section.names.front().text();
+  const auto whole = found ? std::string(found->user).append(local_part.substr(found->part.size()))
+                           : base::folded(local_part);
+  return whole + '@' + section.names.front().text();
 }
 
 bool RightsIndex::is_postmaster(const mail::Address& recipient) const {

@@ -117,6 +117,7 @@ struct DomainRights {
   std::string extension;  // "+" or empty
   std::vector<Alias> aliases;
   bool sent_on = false;  // to another host, which may read a route in a local part
+  bool merges = false;   // all its names and their cases lead to the same Maildirs of ours
 
   static constexpr auto fields() {
     return ipc::fields_of(ipc::field("names", &DomainRights::names, 10'000),
@@ -125,7 +126,8 @@ struct DomainRights {
                       ipc::field("addresses", &DomainRights::addresses, 10'000'000, 512),
                       ipc::field("extension", &DomainRights::extension, 8),
                       ipc::field("aliases", &DomainRights::aliases, kMaxAliases),
-                      ipc::field("sent_on", &DomainRights::sent_on));
+                      ipc::field("sent_on", &DomainRights::sent_on),
+                      ipc::field("merges", &DomainRights::merges));
   }
 };
 
@@ -227,8 +229,9 @@ class RightsIndex {
   // As a sender's address is compared with patterns (senders.h): in the domain that its own stands for, and
   // without the extension of its section, unless it is somebody's name with it.
   [[nodiscard]] std::string sender_name(const mail::Address& address) const;
-  // The same for all addresses of one mailbox but for their extensions, which may be its folders; no alias is looked
-  // up. An address that is not ours is its own, and so is what only the next hop knows in another case.
+  // The same for all addresses of one Maildir of ours but for their extensions, which may be its folders; no alias is
+  // looked up. Every other address is its own: what it means in another case, or in another domain, is for others to
+  // know, and mail for it may wait in another queue.
   [[nodiscard]] std::string key(const mail::Address& address) const;
   // Does mail for it go to postmaster, or to the sender of our notices (Decision::rewritten)?
   [[nodiscard]] bool is_postmaster(const mail::Address& recipient) const;

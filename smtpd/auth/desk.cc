@@ -40,7 +40,8 @@ struct Desk::Session {
   std::uint64_t turn = 0;   // what comes later for another turn is too late
   unsigned rounds = 0;
   bool judged = false;  // the throttle has let it go on
-  bool checking = false;
+  std::optional<base::SteadyTime> asked;  // for how long it is to wait, for the first time
+  bool waits = false;                     // and is under way for the throttle
   std::string account;
   std::shared_ptr<const Accounts> table;  // in which it was looked up, until it has its ticket
   std::unique_ptr<event::Timer> pause;
@@ -74,11 +75,11 @@ void Desk::use(std::shared_ptr<const Accounts> accounts, Checker& checker) {
 // What the former one was asked it will not answer.
 void Desk::change_checker(Checker& checker) {
   checker_ = &checker;
-  throttle_.drop_checks();
-  std::vector<Session*> waiting;
-  for (const auto& [token, session] : sessions_)
-    if (session->checking) waiting.push_back(session.get());
-  for (auto* const session : waiting) give_up(*session, "another checks passwords now");
+  for (const auto& [turn, attempt] : std::exchange(checks_, {})) {
+    throttle_.ended(attempt.client, attempt.account);
+    const auto at = sessions_.find(attempt.token);
+    if (at != sessions_.end() && at->second->turn == turn) give_up(*at->second, "another checks passwords now");
+  }
 }
 
 // What it was looked up in is of before a change of its account.
@@ -167,8 +168,12 @@ void Desk::judge(Session& session, Step step) {
   session.judged = true;
   if (!std::holds_alternative<Convinced>(step)) session.exchange.reset();
   session.account = account_of(step);
-  const auto wait = throttle_.admit(session.client, session.account, clock_.steady());
-  if (!wait) return give_up(session, "too many failures before");
+  const auto now = clock_.steady();
+  if (!session.asked) session.asked = now;
+  const auto wait = throttle_.admit(session.client, session.account, now);
+  if (!wait || (wait->again && now - *session.asked > Throttle::kMostWait))
+    return give_up(session, wait ? "too many attempts at once" : "too many failures before");
+  session.waits = !wait->again;
   if (wait->time.count() == 0) return decide(session.token, session.turn, std::move(step));
   judge_later(session, std::move(step), *wait);
 }
@@ -192,6 +197,8 @@ void Desk::decide(const base::Token& token, std::uint64_t turn, Step step) {
   if (at == sessions_.end() || at->second->turn != turn) return;
   auto& session = *at->second;
   session.pause.reset();
+  if (std::exchange(session.waits, false) && !std::holds_alternative<CheckPassword>(step))
+    throttle_.ended(session.client, session.account);
   if (const auto* const rejected = std::get_if<Rejected>(&step)) return refuse(session, rejected->reason);
   if (auto* const convinced = std::get_if<Convinced>(&step)) {
     session.state = Session::State::kAsked;
@@ -199,22 +206,22 @@ void Desk::decide(const base::Token& token, std::uint64_t turn, Step step) {
   }
   if (auto* const proven = std::get_if<Proven>(&step)) return accept(session, std::move(proven->account));
   session.table = accounts_;
-  session.checking = true;
+  checks_.emplace(turn, Attempt{token, session.client, session.account});
   auto& check = std::get<CheckPassword>(step);
-  throttle_.check_begins(session.client, check.account);
   checker_->check(check.account, std::move(check.password), session.client,
-                  [this, token, turn, alive = alive_, asked = checker_, account = check.account,
-                   client = session.client](Verdict verdict) noexcept {
-                    if (!*alive || asked != checker_) return;
-                    throttle_.check_ends(client, account);
-                    checked(token, turn, std::move(verdict));
+                  [this, turn, alive = alive_](Verdict verdict) noexcept {
+                    if (*alive) checked(turn, std::move(verdict));
                   });
 }
 
-void Desk::checked(const base::Token& token, std::uint64_t turn, Verdict verdict) {
-  const auto at = sessions_.find(token);
+void Desk::checked(std::uint64_t turn, Verdict verdict) {
+  const auto check = checks_.find(turn);
+  if (check == checks_.end()) return;  // of a former checker
+  const auto attempt = std::move(check->second);
+  checks_.erase(check);
+  throttle_.ended(attempt.client, attempt.account);
+  const auto at = sessions_.find(attempt.token);
   if (at == sessions_.end() || at->second->turn != turn) return;  // the client did not wait
-  at->second->checking = false;
   switch (verdict.result) {
     case Verdict::Result::kRight:
       return accept(*at->second, std::move(verdict.account));
@@ -293,6 +300,7 @@ void Desk::forget(const base::Token& token) {
   const auto at = sessions_.find(token);
   if (at == sessions_.end()) return;
   const auto state = at->second->state;
+  if (at->second->waits) throttle_.ended(at->second->client, at->second->account);
   if (state == Session::State::kLoggedIn) --logged_in_;
   sessions_.erase(at);
   if (state == Session::State::kLoggedIn || state == Session::State::kTicket) wire_.drop(token);

@@ -60,6 +60,11 @@ class Desk {
 
  private:
   struct Session;
+  struct Attempt {
+    base::Token token;
+    base::IpAddress client;
+    std::string account;
+  };
   using Sessions = std::unordered_map<base::Token, std::unique_ptr<Session>>;
 
   [[nodiscard]] Session* find(std::uint32_t smtpd, const base::Token& token);
@@ -70,7 +75,7 @@ class Desk {
   void judge(Session& session, Step step);
   void judge_later(Session& session, Step step, Throttle::Wait wait);
   void decide(const base::Token& token, std::uint64_t turn, Step step);
-  void checked(const base::Token& token, std::uint64_t turn, Verdict verdict);
+  void checked(std::uint64_t turn, Verdict verdict);
   void accept(Session& session, std::string account);
   void refuse(Session& session, std::string_view reason);
   void give_up(Session& session, std::string_view reason);
@@ -84,6 +89,7 @@ class Desk {
   Checker* checker_ = nullptr;
   Throttle throttle_;
   Sessions sessions_;
+  std::unordered_map<std::uint64_t, Attempt> checks_;  // that the checker has not answered, by turn
   std::unordered_map<std::uint64_t, base::Token> asked_;  // tickets that queued has not taken, by request
   base::RequestId last_request_;
   std::uint64_t last_turn_ = 0;

@@ -65,8 +65,9 @@ std::optional<Throttle::Wait> Throttle::admit(const base::IpAddress& client, con
   for (const auto* record : slowed)
     if (record != nullptr) judged = std::max(judged, record->free);
   if (judged - now > kMostWait) return std::nullopt;
-  if (checks_of(network) >= kMostAtOnce || (!known && checks_of(account_key(account)) >= kFreeFailures))
+  if (under_way(network) >= kMostAtOnce || (!known && under_way(account_key(account)) >= kFreeFailures))
     return Wait{kFirstPause, true};
+  for (const auto& key : {network, account_key(account)}) ++under_way_[key];
   for (auto* record : slowed) {
     if (record == nullptr) continue;
     forget(*record, now);
@@ -75,18 +76,14 @@ std::optional<Throttle::Wait> Throttle::admit(const base::IpAddress& client, con
   return Wait{judged - now};
 }
 
-std::uint32_t Throttle::checks_of(const std::string& key) const {
-  const auto at = checks_.find(key);
-  return at == checks_.end() ? 0 : at->second;
+std::uint32_t Throttle::under_way(const std::string& key) const {
+  const auto at = under_way_.find(key);
+  return at == under_way_.end() ? 0 : at->second;
 }
 
-void Throttle::check_begins(const base::IpAddress& client, const std::string& account) {
-  for (const auto& key : {network_of(client), account_key(account)}) ++checks_[key];
-}
-
-void Throttle::check_ends(const base::IpAddress& client, const std::string& account) {
+void Throttle::ended(const base::IpAddress& client, const std::string& account) {
   for (const auto& key : {network_of(client), account_key(account)})
-    if (const auto at = checks_.find(key); at != checks_.end() && --at->second == 0) checks_.erase(at);
+    if (const auto at = under_way_.find(key); at != under_way_.end() && --at->second == 0) under_way_.erase(at);
 }
 
 void Throttle::note_failure(Table& table, const std::string& key, base::SteadyTime now) {

@@ -2,8 +2,8 @@
 // /64) and for the same account. Pure: the time comes from outside.
 //
 // The first failures cost nothing; from then on each doubles the pause between two attempts, up to
-// kMostPause. Attempts at the same time queue up behind each other, so more connections win nothing: while it is found
-// out whether kMostAtOnce of a network or kFreeFailures for an account are right, others come again in kFirstPause.
+// kMostPause. Attempts at the same time queue up behind each other, so more connections win nothing: while
+// kMostAtOnce of a network or kFreeFailures for an account wait or are being checked, others ask again in kFirstPause.
 // Whoever would wait longer than kMostWait is refused at once. A failure is forgotten every
 // kForgetAfter. A network that has logged into an account is not slowed down by what others do to
 // that account, so nobody can be locked out of a place where he is known.
@@ -28,21 +28,18 @@ class Throttle {
   static constexpr base::Millis kMostWait{30'000};
   static constexpr base::Millis kForgetAfter{60'000};
   static constexpr std::uint32_t kMostFailures = 20;   // more count no more
-  static constexpr std::uint32_t kMostAtOnce = 10;     // passwords of one network that are being checked
+  static constexpr std::uint32_t kMostAtOnce = 10;     // attempts of one network that are under way
   static constexpr std::size_t kMostEntries = 65'536;  // of each kind; the one unused longest goes
 
   struct Wait {
     base::Millis time;
-    bool again = false;  // then it asks again, and is not judged
+    bool again = false;  // then it asks again: it is not under way
   };
-  // How long this attempt is to wait before it is judged; nullopt: it is refused.
+  // How long this attempt is to wait before it is judged, and is under way; nullopt: it is refused.
   [[nodiscard]] std::optional<Wait> admit(const base::IpAddress& client, const std::string& account,
                                           base::SteadyTime now);
-  // A check that takes time begins, and is over.
-  void check_begins(const base::IpAddress& client, const std::string& account);
-  void check_ends(const base::IpAddress& client, const std::string& account);
-  // Those under way never end: who made them is gone.
-  void drop_checks() noexcept { checks_.clear(); }
+  // An attempt that was under way is judged, or was given up.
+  void ended(const base::IpAddress& client, const std::string& account);
   void failed(const base::IpAddress& client, const std::string& account, base::SteadyTime now);
   void succeeded(const base::IpAddress& client, const std::string& account, base::SteadyTime now);
 
@@ -72,12 +69,12 @@ class Throttle {
 
   static void forget(Record& record, base::SteadyTime now);
   static base::Millis pause(const Record& record);
-  [[nodiscard]] std::uint32_t checks_of(const std::string& key) const;
+  [[nodiscard]] std::uint32_t under_way(const std::string& key) const;
   static void note_failure(Table& table, const std::string& key, base::SteadyTime now);
 
   Table networks_, accounts_;
   Table known_;  // a network and an account that it has logged into
-  std::unordered_map<std::string, std::uint32_t> checks_;  // under way, by network, and by account behind "@"
+  std::unordered_map<std::string, std::uint32_t> under_way_;  // by network, and by account behind "@"
 };
 
 }  // namespace postern::smtpd::auth

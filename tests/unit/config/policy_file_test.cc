@@ -46,6 +46,7 @@ TEST_F(PolicyFile, ReadsRulesAndTheirReplies) {
              "recipient abuse@* 551\n"
              "recipient J\xc3\x9crg@example.org\n"
              "sender BO\xcc\x88" "b@*\n"
+             "sender \"X@y\"@*\n"
              "recipient * 5.7.1 apples\n");
   dir_.write("allow", "recipient postmaster@*\nclient 10.0.0.0/8\n");
   const auto text = with("deny = \"deny\"\nallow = \"allow\"\nrate = \"60/min\"\n"
@@ -63,17 +64,18 @@ TEST_F(PolicyFile, ReadsRulesAndTheirReplies) {
             "recipient abuse@* -> 551 5.7.1 Refused by the policy of this server\n"
             "recipient j\xc3\xbcrg@example.org -> 550 5.7.1 Refused by the policy of this server\n"
             "sender b\xc3\xb6" "b@* -> 550 5.7.1 Refused by the policy of this server\n"
+            "sender \"x@y\"@* -> 550 5.7.1 Refused by the policy of this server\n"
             "recipient * -> 550 5.7.1 apples\n");
   EXPECT_EQ(text_of(loaded->policy.allow), "recipient postmaster@*\nclient 10.0.0.0/8\n");
   EXPECT_EQ(loaded->policy.rate, (Rate{60, 60}));
   ASSERT_EQ(loaded->policy.clients.size(), 1U);
   ASSERT_EQ(loaded->policy.not_clients.size(), 2U);
-  EXPECT_EQ(cut_smtpd(*loaded).policy.deny.size(), 11U);
+  EXPECT_EQ(cut_smtpd(*loaded).policy.deny.size(), 12U);
   const auto summary = dir_.shortened(rights_summary(*loaded));
   EXPECT_NE(summary.find("POLICY  whose mail is refused\n"
                          "  only clients in 10.0.0.0/8\n"
                          "  no clients in 10.9.0.0/16, 2001:db8::/32\n"
-                         "  11 rules of what is denied, in deny\n"
+                         "  12 rules of what is denied, in deny\n"
                          "  2 rules of what is not denied, in allow\n"
                          "  60 messages of one client in 1m\n"),
             std::string::npos)

@@ -503,21 +503,33 @@ TEST(Rights, ASenderIsNamedWithoutHisExtension) {
   EXPECT_EQ(RightsIndex(with_alias).sender_name(address("team+x@any.example")), "team@any.example");
 }
 
-TEST(Rights, OneMailboxHasOneKeyForEachExtension) {
+TEST(Rights, OneMaildirHasOneKeyForEachExtension) {
   auto rights = sample();
   rights.alias_domains = {{domain("old.example"), domain("example.org")}};
+  for (auto& one : rights.domains) one.merges = !one.sent_on;
   const RightsIndex index(rights);
   const auto key = [&](const char* text) { return index.key(address(text)); };
   EXPECT_EQ(key("Alice@example.org"), key("alice@example.net"));
   EXPECT_EQ(key("\"alice\"@old.example"), key("ALICE@example.org"));
-  EXPECT_EQ(key("alice+X@example.org"), key("Alice+x@example.net"));
+  EXPECT_EQ(key("alice+x@example.org"), key("Alice+x@example.net"));
+  EXPECT_NE(key("alice+x@example.org"), key("alice+X@example.org")) << "there may be two folders";
   EXPECT_NE(key("alice+x@example.org"), key("alice@example.org"));
   EXPECT_NE(key("bob@example.net"), key("bob@example.org")) << "the one has a mailbox of its own";
   EXPECT_EQ(key("Ann+x@any.example"), key("ann+X@any.example"));
-  EXPECT_EQ(key("Zoe@inner.example"), key("zoe@inner.example"));
-  EXPECT_NE(key("zoe+x@inner.example"), key("zoe+X@inner.example")) << "the next hop may know two";
-  EXPECT_NE(key("Ann@hub.example"), key("ann@hub.example"));
+  EXPECT_NE(key("Zoe@inner.example"), key("zoe@inner.example")) << "its next hop may know two";
   EXPECT_NE(key("ann@far.example"), key("Ann@far.example")) << "what case means elsewhere is not known here";
+}
+
+// They may go to different hosts, and wait in different queues.
+TEST(Rights, NamesOfASectionThatIsSentOnHaveKeysOfTheirOwn) {
+  auto rights = sample();
+  rights.alias_domains = {{domain("old.example"), domain("b.example")}};
+  rights.domains.push_back({.names = {domain("a.example"), domain("b.example")},
+                            .recipients = RecipientsKind::kAny, .extension = "", .sent_on = true});
+  const RightsIndex index(rights);
+  EXPECT_EQ(index.key(address("info@a.example")), "info@a.example");
+  EXPECT_EQ(index.key(address("info@b.example")), "info@b.example");
+  EXPECT_EQ(index.key(address("info@old.example")), "info@b.example") << "as which it is sent";
 }
 
 }  // namespace

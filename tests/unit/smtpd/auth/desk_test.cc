@@ -249,9 +249,21 @@ TEST_F(DeskTest, AnotherCheckerLogsOut) {
 TEST_F(DeskTest, PasswordsThatAreBeingCheckedAreWaitedFor) {
   for (std::uint8_t session = 1; session <= 10; ++session) log_in(session, "guess");
   EXPECT_EQ(checker.asked.size(), Throttle::kFreeFailures);
-  for (std::size_t which = 0; which < Throttle::kFreeFailures; ++which) checker.answer(which, Verdict::Result::kRight);
-  while (checker.asked.size() < 2 * Throttle::kFreeFailures) loop.run_once(true);
-  EXPECT_EQ(wire.answers.size(), 0U);  // of the tickets nothing is known yet
+  for (std::size_t which = 0; which < Throttle::kFreeFailures; ++which) checker.answer(which, Verdict::Result::kWrong);
+  for (int turn = 0; turn < 1'000 && checker.asked.size() == Throttle::kFreeFailures; ++turn) loop.run_once(true);
+  EXPECT_EQ(checker.asked.size(), Throttle::kFreeFailures + 1);
+  for (std::uint8_t session = 1; session <= 10; ++session) desk.end(0, token(session));
+  clock.now = clock.now + Throttle::kForgetAfter * Throttle::kMostFailures;
+  log_in(20);
+  EXPECT_EQ(checker.asked.size(), Throttle::kFreeFailures + 2) << "who left is not waited for";
+}
+
+TEST_F(DeskTest, NobodyWaitsForOthersForLong) {
+  for (std::uint8_t session = 1; session <= 4; ++session) log_in(session, "guess");
+  clock.now = clock.now + Throttle::kMostWait + base::Millis(1);
+  for (int turn = 0; turn < 1'000 && wire.answers.empty(); ++turn) loop.run_once(true);
+  ASSERT_EQ(wire.answers.size(), 1U);
+  EXPECT_EQ(wire.answers[0].result, LoginResult::kUnavailable);
 }
 
 // Whoever began before it must not come in behind it with what counts no more.

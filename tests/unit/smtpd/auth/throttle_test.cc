@@ -4,6 +4,8 @@
 
 #include <gtest/gtest.h>
 
+#include <vector>
+
 namespace postern::smtpd::auth {
 namespace {
 
@@ -23,7 +25,10 @@ struct ThrottleTest : testing::Test {
   std::int64_t fail(const base::IpAddress& client, const std::string& account) {
     const auto waited = wait(client, account);
     now = now + Millis(std::max<std::int64_t>(waited, 0));
-    if (waited >= 0) throttle.failed(client, account, now);
+    if (waited >= 0) {
+      throttle.failed(client, account, now);
+      throttle.ended(client, account);
+    }
     return waited;
   }
 };
@@ -54,17 +59,14 @@ TEST_F(ThrottleTest, ANetworkIsSlowForEveryAccount) {
 TEST_F(ThrottleTest, AttemptsAtOnceQueueUpAndThenAreRefused) {
   for (int i = 0; i < 12; ++i) (void)fail(here, "");
   now = now + Throttle::kMostPause;
-  EXPECT_EQ(wait(here, ""), 0);
-  EXPECT_EQ(wait(here, ""), 15'000);
-  EXPECT_EQ(wait(here, ""), 30'000);
-  EXPECT_EQ(wait(here, ""), -1);
+  EXPECT_EQ(wait(here, "a"), 0);
+  EXPECT_EQ(wait(here, "b"), 15'000);
+  EXPECT_EQ(wait(here, "c"), 30'000);
+  EXPECT_EQ(wait(here, "d"), -1);
 }
 
-TEST_F(ThrottleTest, ChecksThatAreUnderWayAreWaitedFor) {
-  for (std::uint32_t i = 0; i < Throttle::kFreeFailures; ++i) {
-    EXPECT_EQ(wait(here, "bob"), 0);
-    throttle.check_begins(here, "bob");
-  }
+TEST_F(ThrottleTest, AttemptsThatAreUnderWayAreWaitedFor) {
+  for (std::uint32_t i = 0; i < Throttle::kFreeFailures; ++i) EXPECT_EQ(wait(here, "bob"), 0);
   for (const auto& client : {here, there}) {
     const auto asks_again = throttle.admit(client, "bob", now);
     ASSERT_TRUE(asks_again);
@@ -72,19 +74,39 @@ TEST_F(ThrottleTest, ChecksThatAreUnderWayAreWaitedFor) {
     EXPECT_EQ(asks_again->time, Throttle::kFirstPause);
   }
   EXPECT_EQ(wait(here, "amy"), 0);
-  throttle.check_ends(here, "bob");
+  throttle.ended(here, "bob");
   EXPECT_EQ(wait(there, "bob"), 0);
 }
 
-TEST_F(ThrottleTest, ChecksOfANetworkAreWaitedForToo) {
+TEST_F(ThrottleTest, AttemptsOfANetworkAreWaitedForToo) {
   throttle.succeeded(here, "bob", now);
-  for (std::uint32_t i = 0; i < Throttle::kMostAtOnce; ++i) {
-    EXPECT_EQ(wait(here, "bob"), 0) << "nobody waits for a guesser elsewhere where he is known";
-    throttle.check_begins(i % 2 == 0 ? here : ip("192.0.2.77"), "bob");
-  }
+  for (std::uint32_t i = 0; i < Throttle::kMostAtOnce; ++i)
+    EXPECT_EQ(wait(i % 2 == 0 ? here : ip("192.0.2.77"), "bob"), 0) << "where he is known he waits for no guesser";
   EXPECT_EQ(wait(here, "bob"), Throttle::kFirstPause.count());
-  throttle.drop_checks();
+  throttle.ended(ip("192.0.2.200"), "bob");
   EXPECT_EQ(wait(here, "bob"), 0);
+}
+
+// As many connections as there may be guess no more often than a few.
+TEST_F(ThrottleTest, GuessesAtOnceAreAsSlowAsOthers) {
+  const auto end = now + Millis(30'000);
+  std::vector<base::SteadyTime> waiting;  // until then
+  std::size_t judged = 0;
+  for (; now < end; now = now + Millis(50)) {
+    const auto over = std::erase_if(waiting, [&](base::SteadyTime until) { return until <= now; });
+    for (std::size_t i = 0; i < over; ++i) {
+      throttle.failed(there, "bob", now);
+      throttle.ended(there, "bob");
+    }
+    judged += over;
+    for (int connection = 0; connection < 100; ++connection) {
+      const auto admitted = throttle.admit(there, "bob", now);
+      if (!admitted || admitted->again) break;
+      waiting.push_back(now + admitted->time);
+    }
+  }
+  EXPECT_LE(judged, 20U);
+  EXPECT_GE(judged, 5U);
 }
 
 TEST_F(ThrottleTest, ALoginOfTheOwnerHelpsNoGuesser) {
