@@ -362,7 +362,7 @@ void Protocol::perform(Action todo, mail::Command& command) {
     case Action::kVerify:
       return say("252 2.0.0 Cannot verify; send mail and see");
     case Action::kExpand:
-      return fail("502 5.5.1 EXPN is not implemented");
+      return fail("502 5.5.1 Command not offered");
     case Action::kHelp:
       return say("214 2.0.0 HELO EHLO MAIL RCPT DATA BDAT RSET NOOP QUIT VRFY HELP");
     case Action::kStartTls:
