@@ -103,7 +103,8 @@ class Expansion {
   const bool alone_;
   const KeyOf& key_of_;
   std::vector<RecipientRecord> all_;
-  std::unordered_map<std::string, std::size_t> known_;  // by key, behind "\n", which none has, those of aliases themselves
+  // By key; behind "\n", which no key has, those of aliases themselves.
+  std::unordered_map<std::string, std::size_t> known_;
 };
 
 }  // namespace

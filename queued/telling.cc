@@ -95,7 +95,8 @@ void Engine::replace_aliases(MessageRecord& notice) const {
     auto decision = router_->find(recipient.address);
     named.push_back({std::move(recipient.address), recipient.notify, {}, std::move(decision)});
   }
-  notice.recipients = expand(std::move(named), true, [&](const mail::Address& address) { return router_->key(address); });
+  notice.recipients =
+      expand(std::move(named), true, [&](const mail::Address& address) { return router_->key(address); });
   if (notice.recipients.size() > kMostTold) notice.recipients.resize(kMostTold);
 }
 

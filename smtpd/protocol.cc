@@ -130,7 +130,8 @@ bool Protocol::serves() const {
 // Is the command obeyed where nothing is taken?
 bool Protocol::is_heard(Verb verb) const {
   if (verb == Verb::kQuit || verb == Verb::kBdat) return true;  // a chunk follows, and is passed over
-  return speaks_for_others() && (verb == Verb::kEhlo || verb == Verb::kHelo || verb == Verb::kXclient || verb == Verb::kStartTls);
+  return speaks_for_others() && (verb == Verb::kEhlo || verb == Verb::kHelo || verb == Verb::kXclient ||
+                                 verb == Verb::kStartTls);
 }
 
 // RFC 5321 3.1: whom 554 greets may still say QUIT, and hears 503 for the rest. Who speaks for others is no client
